@@ -1,0 +1,42 @@
+# Every target sets up what it needs in .venv; a second call is quick.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NATIVE := $(wildcard native/*)
+
+.PHONY: demo test bench lint format sanitize clean
+
+demo: $(VENV)/.demo
+	$(BIN)/ctckit demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.dev
+	$(BIN)/python bench/loss.py
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/clang-format --dry-run --Werror native/*.h native/*.cpp
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i native/*.h native/*.cpp
+
+sanitize: $(VENV)/.dev
+	$(BIN)/python tests/sanitize.py
+
+clean:
+	rm -rf $(VENV) build dist demo-report .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# One environment; a target of developers' tools holds all that the demo needs too.
+$(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml CMakeLists.txt constraints.txt $(NATIVE) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$*]'
+	touch $@
