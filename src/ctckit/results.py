@@ -1,0 +1,38 @@
+"""What the public calls return. Imports NumPy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating[Any]]
+
+
+class LossAndGrad(NamedTuple):
+    """A loss and its gradient.
+
+    Attributes:
+        loss: nats; (N,) for ``reduction="none"``, else a scalar.
+        grad: shape and dtype of the scores. For ``reduction="none"`` each sample holds the gradient of its own loss.
+    """
+
+    loss: FloatArray
+    grad: FloatArray
+
+
+@dataclass(frozen=True)
+class Posteriors:
+    """Occupancies γ: how probable it is, given the target, that a path is in a state at a frame.
+
+    Attributes:
+        states: (T, N, K), by lattice state; each used frame of a feasible sample sums to 1, all else is 0.
+        classes: (T, N, C), the same by class.
+        score: float64 (N,), the total log-score in nats: minus the loss; -inf where the target can't be reached.
+    """
+
+    states: FloatArray
+    classes: FloatArray
+    score: npt.NDArray[np.float64]
