@@ -1,0 +1,179 @@
+// The frames of one sample: reading scores of any dtype and stride, the softmax of a frame, and writing gradients.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "scaled.h"
+#include "tile.h"
+
+namespace {
+
+struct Half {
+    std::uint16_t bits;
+};
+struct BFloat {
+    std::uint16_t bits;
+};
+
+inline float load(float x) {
+    return x;
+}
+inline double load(double x) {
+    return x;
+}
+inline float load(BFloat x) {
+    return from_bits<float>(std::int32_t(std::uint32_t(x.bits) << 16));
+}
+inline float load(Half x) {
+    // Moving the 15 magnitude bits under float's fields and multiplying by 2^112 is right for subnormals too.
+    const std::uint32_t magnitude = std::uint32_t(x.bits & 0x7fff) << 13;
+    const float scaled = from_bits<float>(std::int32_t(magnitude)) * from_bits<float>(0x77800000);
+    const std::uint32_t special = (x.bits & 0x7c00) == 0x7c00 ? 0x7f800000u : 0u;
+    const std::uint32_t sign = std::uint32_t(x.bits & 0x8000) << 16;
+    return from_bits<float>(std::int32_t(std::uint32_t(bits_of(scaled)) | special | sign));
+}
+
+inline void store(float x, float* out) {
+    *out = x;
+}
+inline void store(double x, double* out) {
+    *out = x;
+}
+inline void store(float x, BFloat* out) {  // to nearest, ties to even
+    const std::uint32_t b = std::uint32_t(bits_of(x));
+    const std::uint32_t rounded = (b + 0x7fff + ((b >> 16) & 1)) >> 16;
+    out->bits = std::uint16_t(x != x ? 0x7fc0 : rounded);
+}
+inline void store(float x, Half* out) {
+    const std::uint32_t b = std::uint32_t(bits_of(x)), sign = (b >> 16) & 0x8000, magnitude = b & 0x7fffffff;
+    const std::uint32_t normal = (magnitude + 0xfff + ((magnitude >> 13) & 1) - (112u << 23)) >> 13;
+    // Below 2^-14 the sum with 0.5 has half's subnormal step as its last bit, and rounds there.
+    const float tiny = from_bits<float>(std::int32_t(magnitude)) + 0.5f;
+    const std::uint32_t subnormal = std::uint32_t(bits_of(tiny)) - 0x3f000000u;
+    const std::uint32_t finite = magnitude < 0x38800000u ? subnormal : normal;
+    const std::uint32_t large = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
+    out->bits = std::uint16_t(sign | (magnitude >= 0x477ff000u ? large : finite));
+}
+
+template <class In>
+struct Compute {
+    using Real = float;
+};
+template <>
+struct Compute<double> {
+    using Real = double;
+};
+
+template <class In>
+struct Frames {
+    using Real = typename Compute<In>::Real;
+    const In* base;
+    std::int64_t stride_t, stride_c;
+    int classes;
+    Real* stage;  // (kTile, classes), unused where rows can be read in place
+
+    static bool in_place(std::int64_t stride_c);
+    const Real* rows(int t, int count);
+    std::int64_t row_stride() const { return in_place(stride_c) ? stride_t : classes; }
+};
+
+template <class In, class Real>
+struct Direct {
+    static const Real* view(const In*) { return nullptr; }
+    static constexpr bool possible = false;
+};
+template <class Real>
+struct Direct<Real, Real> {
+    static const Real* view(const Real* p) { return p; }
+    static constexpr bool possible = true;
+};
+
+template <class In>
+bool Frames<In>::in_place(std::int64_t stride_c) {
+    return Direct<In, Real>::possible && stride_c == 1;
+}
+
+// `count` frames from t on, row_stride() apart. Where classes are not neighbours, the frame loop is the inner one: then
+// the frames are, as in a transposed convolution output.
+template <class In>
+auto Frames<In>::rows(int t, int count) -> const Real* {
+    const In* first = base + t * stride_t;
+    if (in_place(stride_c)) return Direct<In, Real>::view(first);
+    if (stride_c == 1) {
+        for (int f = 0; f < count; ++f)
+            for (int c = 0; c < classes; ++c) stage[std::int64_t(f) * classes + c] = load(first[f * stride_t + c]);
+    } else {
+        for (int c = 0; c < classes; ++c)
+            for (int f = 0; f < count; ++f)
+                stage[std::int64_t(f) * classes + c] = load(first[f * stride_t + c * stride_c]);
+    }
+    return stage;
+}
+
+// Asks for the start of a row that will be needed soon. A sample's rows lie N * C apart, too far for the processor to
+// guess; what a long row holds beyond its start, it does guess.
+template <class In>
+inline void prefetch_row(const In* row, int count) {
+#if defined(__GNUC__)
+    const char* bytes = reinterpret_cast<const char*>(row);
+    const int length = lesser(count * int(sizeof(In)), 4096);
+    for (int i = 0; i < length; i += 64) __builtin_prefetch(bytes + i);
+#else
+    (void)row, (void)count;
+#endif
+}
+
+template <class Real>
+struct Normaliser {
+    Real top, sum;  // log-softmax of x is x - top - log(sum)
+};
+
+// exps[c] = e^(x[c] - top); returns top and the sum. NaN and +inf make the sum NaN.
+template <class Real>
+Normaliser<Real> exponentials(const Real* CTCKIT_RESTRICT x, int count, Real* CTCKIT_RESTRICT exps) {
+    Real top = x[0];
+#pragma omp simd reduction(max : top)
+    for (int c = 0; c < count; ++c) top = x[c] > top ? x[c] : top;
+    for (int c = 0; c < count; ++c) exps[c] = exp_nonpositive(x[c] - top);
+    // Lanes by hand: left to the compiler, adding them up at the end takes longer than all the rest of a short row.
+    Pack<Real> even = {}, odd = {}, next;
+    int c = 0;
+    for (; c + 2 * kTile <= count; c += 2 * kTile) {
+        load_pack(exps + c, next);
+        even += next;
+        load_pack(exps + c + kTile, next);
+        odd += next;
+    }
+    if (c + kTile <= count) {
+        load_pack(exps + c, next);
+        even += next;
+        c += kTile;
+    }
+    Real sum = total_of<Real>(even + odd);
+    for (; c < count; ++c) sum += exps[c];
+    return {top, sum};
+}
+
+// True where no entry is NaN or +inf.
+template <class Real>
+bool readable(const Real* CTCKIT_RESTRICT x, int count) {
+    int bad = 0;
+#pragma omp simd reduction(+ : bad)
+    for (int c = 0; c < count; ++c) bad += x[c] < kInfinity<Real> ? 0 : 1;
+    return bad == 0;
+}
+
+template <class Real, class In>
+void scale_into(const Real* x, int count, Real factor, In* out) {  // x may be out
+    for (int c = 0; c < count; ++c) store(x[c] * factor, out + c);
+}
+
+template <class Real, class In>
+void fill(In* out, int count, Real value) {
+    In stored;
+    store(value, &stored);
+    for (int c = 0; c < count; ++c) out[c] = stored;
+}
+
+}  // namespace

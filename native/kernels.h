@@ -1,0 +1,50 @@
+// What the outside of the kernels sees: one batch described by plain pointers, and one table of entry points per
+// instruction set. Includes only the C++ standard library; every other native file may include it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ctckit {
+
+enum class DType : int { float32 = 0, float64 = 1, float16 = 2, bfloat16 = 3 };
+
+// One call. Strides count elements. Letters as everywhere: T frames, N batch, C classes, K lattice states (padded).
+struct Batch {
+    const void* scores;  // (T, N, C), log-probabilities or logits, never written
+    DType dtype;
+    std::int64_t frames_max, size, classes;  // T, N, C
+    std::int64_t stride_t, stride_n, stride_c;
+    bool from_logits;
+
+    const std::int64_t* frames;  // (N,) frames of each sample
+    const std::int32_t* labels;  // (N, K) class that each state emits
+    const std::uint8_t* arcs;    // (N, K) bits of Arc
+    const std::int32_t* states;  // (N,) states of each sample
+    std::int64_t states_max;     // K
+
+    double* score;  // (N,) out: total log-score; -inf infeasible, NaN poisoned
+    void* grad;     // (T, N, C) out in the input's dtype, class stride 1; may be null
+    std::int64_t grad_stride_t, grad_stride_n;
+    const double* weights;  // (N,) factor of each sample's gradient; null together with grad
+    void* occupancy;        // (T, N, K) out, contiguous, float64 for float64 input, else float32; may be null
+};
+
+enum Arc : std::uint8_t { kStay = 1, kStep = 2, kSkip = 4, kStart = 8, kEnd = 16 };
+
+// The kernels compiled for one instruction set.
+struct Kernels {
+    const char* name;
+    // Bytes of workspace that sample n needs.
+    std::size_t (*workspace)(const Batch&, std::int64_t n);
+    // Sweeps sample n: writes score[n] and, if asked, its gradient and occupancy. Never throws, never allocates.
+    void (*sweep)(const Batch&, std::int64_t n, void* workspace);
+};
+
+// Every kernel table that was compiled in and that this CPU can run, best last. Null-terminated.
+const Kernels* const* available_kernels();
+
+// Sweeps the whole batch on up to `threads` threads, one sample at a time each.
+void sweep_batch(const Batch& batch, const Kernels& kernels, int threads);
+
+}  // namespace ctckit
