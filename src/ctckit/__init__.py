@@ -1,0 +1,31 @@
+"""ctckit: Connectionist Temporal Classification on NumPy arrays; ``ctckit.torch`` is the same on tensors.
+
+Imports no framework.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version as _version
+
+from .errors import CTCError
+from .kernels.native import get_num_threads, set_num_threads
+from .lattice import Arc, Lattice, ctc_lattice, frames_needed
+from .loss import ctc_loss, ctc_loss_and_grad, posteriors
+from .results import LossAndGrad, Posteriors
+
+__version__ = _version("ctckit")
+
+__all__ = [
+    "Arc",
+    "CTCError",
+    "Lattice",
+    "LossAndGrad",
+    "Posteriors",
+    "ctc_lattice",
+    "ctc_loss",
+    "ctc_loss_and_grad",
+    "frames_needed",
+    "get_num_threads",
+    "posteriors",
+    "set_num_threads",
+]

@@ -1,0 +1,232 @@
+"""Validation, once, at the public call: whatever the caller passed becomes one `Problem`, or one clear `CTCError`.
+
+May import lattice.py, errors.py, and of the extension its search for bad tokens. Kernels trust what comes out of here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _native
+from .errors import CTCError
+from .lattice import LatticeBatch, ctc_lattices
+
+Reduction = Literal["none", "mean", "sum"]
+Lengths = npt.ArrayLike
+
+_REDUCTIONS = ("none", "mean", "sum")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A checked batch.
+
+    Attributes:
+        scores: (T, N, C) view of the caller's array: float16, float32, float64, or the bits of bfloat16 as uint16.
+        from_logits: whether scores are logits; otherwise they are taken as log-probabilities, as they are.
+        frames: int64 (N,), frames used of each sample.
+        target_lengths: int64 (N,).
+        lattices: one lattice a sample.
+        batched: False if the caller passed a single sample without the batch axis.
+    """
+
+    scores: npt.NDArray[Any]
+    from_logits: bool
+    frames: npt.NDArray[np.int64]
+    target_lengths: npt.NDArray[np.int64]
+    lattices: LatticeBatch
+    batched: bool
+
+    @property
+    def real(self) -> type[np.float64] | type[np.float32]:
+        """The type that losses and occupancies of these scores have."""
+        return np.float64 if self.scores.dtype == np.float64 else np.float32
+
+
+def ctc_problem(
+    scores: npt.ArrayLike,
+    targets: npt.ArrayLike,
+    input_lengths: Lengths,
+    target_lengths: Lengths,
+    blank: int,
+    *,
+    from_logits: bool,
+    bfloat16: bool = False,
+    shape: tuple[int, ...] | None = None,
+) -> Problem:
+    """Checks a CTC loss's arguments, all forms of them.
+
+    Args:
+        scores: (T, N, C), or (T, C) for one sample.
+        targets: (N, S) padded or the samples' targets end to end in one dimension; (S,) for one sample.
+        input_lengths: (N,) frames of each sample; a number for one sample.
+        target_lengths: (N,) tokens of each sample; a number for one sample.
+        blank: the blank's class.
+        from_logits: whether scores are logits.
+        bfloat16: scores holds bfloat16 bits in an array of 16-bit integers.
+        shape: what the caller knows as the scores' shape, for messages, if not this one.
+
+    Raises:
+        CTCError: whatever is wrong, before any work.
+    """
+    name = "logits" if from_logits else "log_probs"
+    checked, batched = _check_scores(name, scores, bfloat16, shape)
+    frames_max, size, classes = checked.shape
+    if not 0 <= _integer("blank", blank) < classes:
+        raise CTCError(
+            f"blank = {blank} is not a class: {name} has C={classes} classes (0..{classes - 1}); "
+            "pass the index of the blank's column"
+        )
+    frames = _check_lengths("input_lengths", input_lengths, size, batched)
+    lengths = _check_lengths("target_lengths", target_lengths, size, batched)
+    axis = f"{name} has T={frames_max} frames"
+    frames = _check_range("input_lengths", frames, frames_max, axis, "count frames after downsampling")
+    padded, lengths = _check_targets(targets, lengths, size, batched)
+    _check_labels(padded, lengths, name, classes, blank, np.ndim(targets), batched)
+    return Problem(checked, from_logits, frames, lengths, ctc_lattices(padded, lengths, blank), batched)
+
+
+def check_reduction(reduction: str) -> Reduction:
+    """Returns the reduction if there is one of that name."""
+    if reduction not in _REDUCTIONS:
+        raise CTCError(f"reduction = {reduction!r} is unknown: expected one of {', '.join(map(repr, _REDUCTIONS))}")
+    return cast(Reduction, reduction)
+
+
+def _array(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise CTCError(f"{name} is not a rectangular array: {error}; pad its rows to one length") from None
+
+
+def _check_scores(
+    name: str, scores: npt.ArrayLike, bfloat16: bool, shape: tuple[int, ...] | None
+) -> tuple[npt.NDArray[Any], bool]:
+    array = _array(name, scores)
+    if array.dtype.kind == "V" and array.dtype.name == "bfloat16":  # the ml_dtypes extension type
+        array, bfloat16 = array.view(np.uint16), True
+    if not bfloat16 and array.dtype.type not in (np.float32, np.float64, np.float16):
+        raise wrong_dtype(name, array.dtype, f"{name}.astype('float32')")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    shape = array.shape if shape is None else shape
+    if array.ndim not in (2, 3):
+        raise CTCError(
+            f"{name} has shape {shape}: expected (T, N, C) frames x batch x classes, or (T, C) for one sample"
+        )
+    batched = array.ndim == 3
+    if not batched:
+        array = array[:, None, :]
+    if array.shape[1] == 0:
+        raise CTCError(f"{name} has shape {shape}: expected at least one sample (N); skip empty batches")
+    if array.shape[2] == 0:
+        raise CTCError(f"{name} has shape {shape}: expected at least one class, the blank, in the last axis")
+    return array, batched
+
+
+def wrong_dtype(name: str, dtype: object, mend: str) -> CTCError:
+    """The error for scores that are no floats."""
+    return CTCError(
+        f"{name} has dtype {dtype}: expected float64, float32, bfloat16 or float16; convert it, for instance {mend}"
+    )
+
+
+def not_integers(name: str, dtype: object) -> CTCError:
+    """The error for lengths or targets that are no integers."""
+    return CTCError(f"{name} has dtype {dtype}: expected integers (any integer dtype)")
+
+
+def _integer(name: str, value: object) -> int:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise CTCError(f"{name} = {value!r} has type {type(value).__name__}: expected an integer")
+    return int(value)
+
+
+def _integers(name: str, values: npt.ArrayLike) -> npt.NDArray[np.integer]:
+    array = _array(name, values)
+    if array.size == 0 and isinstance(values, Sequence):  # NumPy makes floats of an empty list
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise not_integers(name, array.dtype)
+    return array
+
+
+def _check_lengths(name: str, lengths: Lengths, size: int, batched: bool) -> npt.NDArray[np.integer]:
+    """One length a sample; for one sample a number will do, and stays a number for the messages to come."""
+    array = _integers(name, lengths)
+    if array.shape == (size,) or (array.ndim == 0 and not batched):
+        return array
+    raise CTCError(f"{name} has shape {array.shape}: expected ({size},), one length for each of the N={size} samples")
+
+
+def _check_range(name: str, lengths: npt.NDArray[np.integer], most: int, axis: str, mend: str) -> npt.NDArray[np.int64]:
+    numbers = [lengths.item()] if lengths.ndim == 0 else lengths.tolist()
+    if min(numbers) < 0 or max(numbers) > most:
+        n, length = next((n, length) for n, length in enumerate(numbers) if not 0 <= length <= most)
+        where = name if lengths.ndim == 0 else f"{name}[{n}]"
+        raise CTCError(f"{where} = {length} is out of range: expected 0..{most}, since {axis}; {mend}")
+    return np.array(numbers, np.int64)
+
+
+def _check_targets(
+    targets: npt.ArrayLike, lengths: npt.NDArray[np.integer], size: int, batched: bool
+) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]:
+    """Targets as a padded (N, S), and their lengths."""
+    array = _integers("targets", targets)
+    if not batched and array.ndim == 1:
+        array = array[None]
+    if array.ndim == 2:
+        if array.shape[0] != size:
+            raise CTCError(
+                f"targets has shape {array.shape}: expected ({size}, S), a row for each of the N={size} samples"
+            )
+        axis = f"targets has S={array.shape[1]} tokens a sample"
+        return array, _check_range("target_lengths", lengths, array.shape[1], axis, "count tokens, not padding")
+    if array.ndim != 1:
+        raise CTCError(f"targets has shape {array.shape}: expected (N, S) padded, or one dimension, end to end")
+    axis = f"targets has {array.size} tokens in all"
+    checked = _check_range("target_lengths", lengths, array.size, axis, "count tokens")
+    total = int(checked.sum())
+    if total != array.size:
+        raise CTCError(
+            f"target_lengths sums to {total}: expected {array.size}, the tokens in the one-dimensional targets; "
+            "pass padded targets as (N, S), or drop the padding"
+        )
+    padded = np.zeros((size, int(checked.max())), array.dtype)
+    padded[np.arange(padded.shape[1]) < checked[:, None]] = array
+    return padded, checked
+
+
+def _check_labels(
+    targets: npt.NDArray[np.integer],
+    lengths: npt.NDArray[np.int64],
+    name: str,
+    classes: int,
+    blank: int,
+    rank: int,
+    batched: bool,
+) -> None:
+    # A token too large for int64 becomes negative there, so it is found all the same.
+    wrong = _native.first_bad_token(np.ascontiguousarray(targets, np.int64), lengths, classes, blank)
+    if wrong < 0:
+        return
+    n, s = divmod(wrong, targets.shape[1])
+    value = int(targets[n, s])
+    where = f"targets[{n}, {s}]"
+    if rank == 1:  # as the caller passed them: one sample's, or all samples' end to end
+        where = f"targets[{int(lengths[:n].sum()) + s}]" + (f" (sample {n}, token {s})" if batched else "")
+    if value == blank:
+        raise CTCError(
+            f"{where} = {value} is the blank: expected tokens only, since the lattice adds its own blanks; "
+            f"shift the labels, or pass the blank's index as blank= (now {blank})"
+        )
+    mend = "mask padding with target_lengths" if value < 0 else "do labels and network agree on the vocabulary?"
+    raise CTCError(
+        f"{where} = {value} is not a class: {name} has C={classes} classes (0..{classes - 1}), blank={blank}; {mend}"
+    )

@@ -1,0 +1,122 @@
+"""The C++ backend: scaled floats, one sample a thread. Same signatures as reference.py; sources in native/.
+
+May import check.py and results.py.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _native
+from ..check import Problem
+from ..errors import CTCError
+from ..results import Posteriors
+
+_isa: str = _native.instruction_sets()[-1]
+_threads: int | None = None
+
+
+def instruction_sets() -> list[str]:
+    """Names of the kernels that this CPU can run, the best last."""
+    return list(_native.instruction_sets())
+
+
+def instruction_set() -> str:
+    """The name of the kernels in use."""
+    return _isa
+
+
+def use_instruction_set(name: str) -> None:
+    """Switches kernels, for tests and benchmarks; by default the best are used."""
+    global _isa
+    if name not in instruction_sets():
+        raise CTCError(f"instruction set {name!r} is not available: expected one of {', '.join(instruction_sets())}")
+    _isa = name
+
+
+def set_num_threads(threads: int) -> None:
+    """Sets how many threads a call may use.
+
+    Args:
+        threads: at least 1. Results don't depend on it.
+    """
+    global _threads
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise CTCError(f"threads = {threads!r}: expected an integer of at least 1")
+    _threads = threads
+
+
+def get_num_threads() -> int:
+    """How many threads a call may use: what was set, else the CPUs that this process may run on."""
+    return num_threads(default=None)
+
+
+def num_threads(default: int | None) -> int:
+    """What was set, else a frontend's default, else the CPUs that this process may run on."""
+    if _threads is not None:
+        return _threads
+    if default is not None:
+        return default
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def total(
+    problem: Problem,
+    *,
+    weights: npt.NDArray[np.float64] | None = None,
+    grad: npt.NDArray[Any] | None = None,
+    threads: int | None = None,
+) -> npt.NDArray[np.float64]:
+    """Log-scores of all samples; writes the gradient of Σ weights·(-score) into ``grad`` if given.
+
+    Args:
+        problem: the batch.
+        weights: (N,) factors of the samples' gradients, 1 by default.
+        grad: (T, N, C) like ``problem.scores``, classes contiguous; every entry is written.
+        threads: a frontend's default number of threads.
+    """
+    return _sweep(problem, weights, grad, None, threads)
+
+
+def posteriors(problem: Problem, *, threads: int | None = None) -> Posteriors:
+    """Occupancies by state and by class; scores must be log-probabilities."""
+    frames, size, _ = problem.scores.shape
+    states = np.empty((frames, size, problem.lattices.labels.shape[1]), problem.real)
+    # The gradient of log-probabilities is -γ by class; a weight of -1 turns it into γ.
+    classes = np.empty(problem.scores.shape, problem.scores.dtype)
+    score = _sweep(problem, -np.ones(size), classes, states, threads)
+    return Posteriors(states, classes, score)
+
+
+def _sweep(
+    problem: Problem,
+    weights: npt.NDArray[np.float64] | None,
+    grad: npt.NDArray[Any] | None,
+    occupancy: npt.NDArray[Any] | None,
+    threads: int | None,
+) -> npt.NDArray[np.float64]:
+    scores, lattices = problem.scores, problem.lattices
+    if not scores.flags.aligned or any(stride % scores.itemsize for stride in scores.strides):
+        scores = scores.copy()  # a field of packed records: addresses that no number may have
+    score = np.empty(len(problem.frames))
+    _native.sweep(
+        scores,
+        problem.from_logits,
+        problem.frames,
+        lattices.labels,
+        lattices.arcs,
+        lattices.states,
+        score,
+        grad,
+        weights,
+        occupancy,
+        _isa,
+        num_threads(threads),
+    )
+    return score
