@@ -1,0 +1,17 @@
+"""CTC on PyTorch tensors: a drop-in for ``torch.nn.CTCLoss``, fused with log_softmax on request.
+
+May import torch, loss.py and what lies below it.
+"""
+
+from __future__ import annotations
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError as error:
+    from ..errors import MissingExtraError
+
+    raise MissingExtraError("ctckit.torch", "torch", "torch") from error
+
+from .loss import CTCLoss, ctc_loss
+
+__all__ = ["CTCLoss", "ctc_loss"]

@@ -1,0 +1,238 @@
+"""The loss as a torch function and module. May import torch, ctckit.loss and what lies below it.
+
+The gradient is computed together with the loss, already scaled for the reduction, and handed out by the first
+``backward``: a second one (``retain_graph=True``) computes it anew. So the usual step allocates one gradient and
+copies nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..check import Problem, Reduction, check_reduction, ctc_problem, not_integers, wrong_dtype
+from ..errors import CTCError
+from ..kernels import native
+from ..loss import reduced_loss, reduction_weights
+
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+Lengths = Tensor | Sequence[int] | int
+
+
+def ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Lengths,
+    target_lengths: Lengths,
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+    *,
+    from_logits: bool = False,
+    batch_first: bool = False,
+) -> Tensor:
+    """``torch.nn.functional.ctc_loss``, faster and exact, on CPU tensors.
+
+    Args:
+        log_probs: (T, N, C), or (T, C) for one sample; float64, float32, bfloat16 or float16, any strides.
+        targets: (N, S) padded, or one dimension, all samples end to end; any integer dtype.
+        input_lengths: (N,) tensor, list or tuple of frames; a number for one sample.
+        target_lengths: (N,) tensor, list or tuple of tokens; a number for one sample.
+        blank: the blank's class.
+        reduction: ``"none"``, ``"sum"`` or ``"mean"`` (by target length, at least 1, then over the batch).
+        zero_infinity: infeasible samples cost 0 instead of +inf. Their gradient is 0 in either case.
+        from_logits: ``log_probs`` holds raw scores: log_softmax is part of the loss, and the gradient is theirs. The
+            fast way: no log-probabilities are stored.
+        batch_first: ``log_probs`` is (N, T, C).
+
+    Returns:
+        Nats, in the dtype of ``log_probs`` (float32 for half precision, where the gradient is rounded once).
+
+    Raises:
+        CTCError: for anything malformed; the message says where.
+
+    Note:
+        Log-probabilities are taken as they are and the gradient is the true derivative, -γ. torch's is
+        exp(log_probs) - γ, which is the same below a log_softmax and only there.
+
+    Example:
+        >>> logits = torch.zeros(4, 2, 3, requires_grad=True)
+        >>> loss = ctc_loss(logits, torch.tensor([[1, 2], [2, 2]]), (4, 4), (2, 2), from_logits=True)
+        >>> loss.backward()
+        >>> round(loss.item(), 4), logits.grad.shape
+        (1.1179, torch.Size([4, 2, 3]))
+    """
+    how = check_reduction(reduction)
+    _check_tensor("logits" if from_logits else "log_probs", log_probs)
+    swapped = batch_first and log_probs.ndim == 3
+    wanted = log_probs.requires_grad and torch.is_grad_enabled()
+    gradient = torch.empty(log_probs.shape, dtype=log_probs.dtype) if wanted else None
+    problem = ctc_problem(
+        _view(log_probs, swapped),
+        _integers("targets", targets),
+        _integers("input_lengths", input_lengths),
+        _integers("target_lengths", target_lengths),
+        blank,
+        from_logits=from_logits,
+        bfloat16=log_probs.dtype == torch.bfloat16,
+        shape=tuple(log_probs.shape),
+    )
+    if gradient is None:
+        score = native.total(problem, threads=torch.get_num_threads())
+        return _tensor(reduced_loss(problem, score, reduction_weights(problem, how), how, zero_infinity))
+    loss: Tensor = _CTCLoss.apply(log_probs, gradient, problem, how, zero_infinity, swapped)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class CTCLoss(torch.nn.Module):
+    """``torch.nn.CTCLoss``, faster and exact, on CPU tensors; arguments as for :func:`ctc_loss`.
+
+    Example:
+        >>> CTCLoss(blank=0, from_logits=True)
+        CTCLoss(blank=0, reduction='mean', zero_infinity=False, from_logits=True, batch_first=False)
+    """
+
+    def __init__(
+        self,
+        blank: int = 0,
+        reduction: str = "mean",
+        zero_infinity: bool = False,
+        *,
+        from_logits: bool = False,
+        batch_first: bool = False,
+    ) -> None:
+        super().__init__()
+        self.blank = blank
+        self.reduction = check_reduction(reduction)
+        self.zero_infinity = zero_infinity
+        self.from_logits = from_logits
+        self.batch_first = batch_first
+
+    def forward(self, log_probs: Tensor, targets: Tensor, input_lengths: Lengths, target_lengths: Lengths) -> Tensor:
+        """The loss; shapes as for :func:`ctc_loss`."""
+        return ctc_loss(
+            log_probs,
+            targets,
+            input_lengths,
+            target_lengths,
+            self.blank,
+            self.reduction,
+            self.zero_infinity,
+            from_logits=self.from_logits,
+            batch_first=self.batch_first,
+        )
+
+    def extra_repr(self) -> str:
+        """The arguments, as ``print`` shows them."""
+        names = ("blank", "reduction", "zero_infinity", "from_logits", "batch_first")
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+
+
+class _CTCLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        scores: Tensor,
+        gradient: Tensor,
+        problem: Problem,
+        reduction: Reduction,
+        zero_infinity: bool,
+        swapped: bool,
+    ) -> Tensor:
+        ctx.save_for_backward(scores)  # so that torch notices if they are changed before a second backward
+        ctx.problem, ctx.weights, ctx.swapped = problem, reduction_weights(problem, reduction), swapped
+        ctx.score = _fill(gradient, problem, ctx.weights, swapped)
+        ctx.gradient = gradient
+        return _tensor(reduced_loss(problem, ctx.score, ctx.weights, reduction, zero_infinity))
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, ctx.gradient = ctx.gradient, None
+        (scores,) = ctx.saved_tensors
+        with torch.no_grad():
+            gradient = _scaled_gradient(ctx, scores, gradient, grad_output)
+        if torch.is_grad_enabled():  # create_graph=True
+            gradient = _OnceOnly.apply(gradient, scores, grad_output)  # type: ignore[no-untyped-call]
+        return gradient, None, None, None, None, None
+
+
+class _OnceOnly(torch.autograd.Function):
+    """Passes a gradient on, and says that it can't be differentiated where someone tries to."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, scores: Tensor, grad_output: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        raise RuntimeError(
+            "ctckit.torch.ctc_loss can be differentiated once, not twice: its gradient was computed with "
+            "create_graph=True, and now a second derivative is asked of it"
+        )
+
+
+def _scaled_gradient(ctx: Any, scores: Tensor, gradient: Tensor | None, grad_output: Tensor) -> Tensor:
+    """The gradient times what comes from above."""
+    if gradient is None:
+        gradient = torch.empty(scores.shape, dtype=scores.dtype)
+        _fill(gradient, ctx.problem, ctx.weights, ctx.swapped)
+    if grad_output.ndim == 0 and grad_output.item() == 1:
+        return gradient
+    # An infeasible sample's gradient is 0 whatever it is multiplied with, infinity included.
+    factor = np.where(ctx.score == -np.inf, 0, grad_output.double().numpy())
+    if scores.dtype in (torch.float16, torch.bfloat16):
+        # Scaled before it is rounded: afterwards, what a loss scale is to save would be gone.
+        _fill(gradient, ctx.problem, ctx.weights * factor, ctx.swapped)
+        return gradient
+    factors = torch.from_numpy(factor).to(scores.dtype)
+    if not ctx.problem.batched:
+        return gradient.mul_(factors)
+    return gradient.mul_(factors[:, None, None] if ctx.swapped else factors[:, None])
+
+
+def _fill(
+    gradient: Tensor, problem: Problem, weights: npt.NDArray[np.float64], swapped: bool
+) -> npt.NDArray[np.float64]:
+    """Writes the gradient of the weighted loss in the caller's layout; returns the log-scores (N,)."""
+    view = _view(gradient, swapped)
+    if not problem.batched:
+        view = view[:, None]
+    return native.total(problem, weights=weights, grad=view, threads=torch.get_num_threads())
+
+
+def _view(tensor: Tensor, swapped: bool) -> npt.NDArray[Any]:
+    """A tensor's memory as an array, frames first; bfloat16, which NumPy lacks, as the integers of its bits."""
+    array: npt.NDArray[Any]
+    if tensor.dtype == torch.bfloat16:
+        array = tensor.detach().view(torch.int16).numpy().view(np.uint16)
+    else:
+        array = tensor.detach().numpy()
+    return array.swapaxes(0, 1) if swapped else array
+
+
+def _check_tensor(name: str, scores: Tensor) -> None:
+    if not isinstance(scores, Tensor):
+        raise CTCError(f"{name} is a {type(scores).__name__}: expected a torch.Tensor; ctckit.ctc_loss takes arrays")
+    if not scores.is_cpu:
+        raise CTCError(f"{name} is on {scores.device}: expected the CPU; call {name}.cpu()")
+    if scores.dtype not in _DTYPES:
+        raise wrong_dtype(name, str(scores.dtype).removeprefix("torch."), f"{name}.float()")
+
+
+def _integers(name: str, values: Lengths) -> npt.ArrayLike:
+    if not isinstance(values, Tensor):
+        return values
+    if values.is_floating_point():
+        raise not_integers(name, str(values.dtype).removeprefix("torch."))
+    return values.numpy() if values.is_cpu else values.cpu().numpy()
+
+
+def _tensor(loss: Any) -> Tensor:
+    if loss.ndim:
+        return torch.from_numpy(loss)
+    return torch.scalar_tensor(loss.item(), dtype=torch.float64 if loss.dtype == np.float64 else torch.float32)
