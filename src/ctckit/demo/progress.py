@@ -1,0 +1,95 @@
+"""What the demo says while it runs and when it ends. Imports rich.
+
+On a terminal there is a live bar; elsewhere (a log, CI) only the lines that are worth keeping.
+"""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from . import GOAL_CER, GOAL_LINES, DemoResult
+from .data import Lines
+from .train import Comparison, Record
+
+WATCHED = 0  # the held-out line whose reading is shown as it improves
+
+
+class Display:
+    """Live progress of a training run, as a context manager; give `update` to `train`."""
+
+    def __init__(self, console: Console, steps: int, held_out: Lines) -> None:
+        self._console = console
+        self._written = "".join(map(str, held_out.truth(WATCHED)))
+        self._tests = 0
+        self._bar = Progress(
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("loss {task.fields[loss]:.3f}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=steps, loss=float("nan"))
+
+    def __enter__(self) -> Display:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def update(self, record: Record) -> None:
+        """Shows the last step, and the last test if it is new."""
+        self._bar.update(self._task, completed=len(record.losses), loss=record.losses[-1])
+        if len(record.tests) == self._tests:
+            return
+        self._tests = len(record.tests)
+        test = record.tests[-1]
+        read = "".join(map(str, test.held_out.read(WATCHED))) or "nothing"
+        self._console.print(
+            f"step {test.step:5d}  {test.seconds:5.1f} s  loss {test.loss:6.3f}  held-out: "
+            f"{test.held_out.cer:6.1%} of digits wrong, {test.held_out.line_accuracy:6.1%} of lines right; "
+            f"reads {self._written} as {read}",
+        )
+
+
+def say_result(
+    console: Console, result: DemoResult, sentence: str, record: Record, comparison: Comparison | None
+) -> None:
+    """Prints where the time went, what torch's loss would have cost, and how well the held-out lines are read."""
+    table = Table(box=None, title="Where the time went", title_justify="left", pad_edge=False)
+    table.add_column("part")
+    table.add_column("seconds", justify="right")
+    table.add_column("share", justify="right")
+    whole = sum(record.seconds.values())
+    for part, seconds in record.seconds.items():
+        table.add_row(part, f"{seconds:.2f}", f"{seconds / whole:.1%}")
+    console.print(table)
+    if comparison is not None:
+        spent = record.seconds["CTC loss"]
+        console.print(
+            f"\nThe CTC loss took {result.loss_share:.1%} of the training steps' time. torch's own loss, measured in "
+            f"turns on the same batches, takes {comparison.ratio:.1f} times as long: {comparison.torchs:.2f} ms a "
+            f"batch, not {comparison.ours:.2f} ms; {spent * comparison.ratio:.1f} s in all, not {spent:.1f} s.",
+        )
+    console.print(
+        f"\n{len(record.last.edits)} held-out lines: {result.cer:.2%} of digits wrong, "
+        f"{result.line_accuracy:.1%} of lines entirely right, after {result.seconds:.0f} s."
+    )
+    console.print(sentence)
+    console.print(f"Report: {result.report}")
+
+
+def verdict(result: DemoResult, record: Record, fast: bool) -> str:
+    """One sentence on whether the demo's goal was met."""
+    goal = f"at most {GOAL_CER:.0%} of digits wrong and at least {GOAL_LINES:.0%} of lines right"
+    if record.interrupted:
+        return f"Stopped by Ctrl-C after {len(record.losses)} of {record.steps} steps; the goal is {goal}."
+    if fast:
+        return "A fast run, to see that everything works: too short to claim a goal."
+    return f"Goal met: {goal}." if result.goal_met else f"Goal NOT met: it is {goal}."
