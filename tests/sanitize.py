@@ -1,0 +1,163 @@
+"""Memory and undefined behaviour: `make sanitize` builds the extension with sanitizers and runs its tests on it.
+
+Not a test module: a script, run by hand and in CI. First the tests that reach into every corner of the kernels, then
+random batches of every form, then the extension's own door, knocked on with arguments that check.py would never let by.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build" / "sanitize"
+TESTS = [
+    "test_half_precision.py",
+    "test_brute_force.py",
+    "test_path_counts.py",
+    "test_against_reference.py",
+    "test_hard_numbers.py",
+    "test_feasibility.py",
+    "test_determinism.py",
+    "test_layouts.py",
+    "test_properties.py",
+    "test_threads.py",
+    "test_messages.py",
+]
+# What forks or times its threads is slowed or confused by the sanitizer's own threads and shadow memory; and the
+# reference is Python, which the sanitizer has nothing to say about.
+LEFT_OUT = "not reference and not fork and not gil and not default_number_of_threads"
+FUZZ_ROUNDS = 1500
+
+
+def main() -> None:
+    """Builds, then runs tests and fuzzing in processes that have the sanitizer loaded first."""
+    if "--fuzz" in sys.argv:
+        return fuzz(int(sys.argv[-1]))
+    compiler = os.environ.get("CXX", "g++")
+    runtimes = [Path(found) for name in ("libasan.so", "libstdc++.so.6") if (found := runtime(compiler, name))]
+    if not runtimes or "asan" not in runtimes[0].name:
+        sys.exit(f"sanitize: {compiler} has no AddressSanitizer runtime")
+    generator = ["-G", "Ninja"] if shutil.which("ninja") else []
+    configure = ["cmake", "-S", str(ROOT), "-B", str(BUILD), *generator, "-DCTCKIT_SANITIZE=ON"]
+    run([*configure, f"-DPython_EXECUTABLE={sys.executable}", f"-DCMAKE_CXX_COMPILER={compiler}"])
+    run(["cmake", "--build", str(BUILD), "--parallel"])
+    (module,) = BUILD.glob("_native*.so")
+    environment = os.environ | {
+        "CTCKIT_NATIVE": str(module),
+        "LD_PRELOAD": " ".join(map(str, runtimes)),  # the C++ library too, so that its exceptions can be intercepted
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",  # Python itself never frees all it holds
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
+    tests = [str(ROOT / "tests" / name) for name in TESTS]
+    pytest = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "--capture=sys"]
+    # Standard error is left alone, since that is where a sanitizer speaks before it ends the process.
+    run([*pytest, "-k", LEFT_OUT, *tests], environment)
+    run([sys.executable, __file__, "--fuzz", str(FUZZ_ROUNDS)], environment)
+    print("sanitize: no errors")
+
+
+def runtime(compiler: str, name: str) -> str | None:
+    """Where the compiler keeps a runtime library; it answers with the bare name if it has none."""
+    found = subprocess.run(
+        [compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    return found if os.path.isabs(found) else None
+
+
+def run(command: list[str], environment: dict[str, str] | None = None) -> None:
+    """Runs a command, and ends with its status if that is not 0."""
+    done = subprocess.run(command, cwd=ROOT, env=environment)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def fuzz(rounds: int) -> None:
+    """Random batches through the public calls, and random nonsense through the extension's own."""
+    import conftest  # noqa: F401 - loads the sanitized module
+    import numpy as np
+
+    from ctckit import _native
+
+    assert _native.__file__ == os.environ.get("CTCKIT_NATIVE", _native.__file__)
+    for seed in range(rounds):
+        print(f"\rfuzz: seed {seed}", end="", flush=True)  # so that the last one stands there if the process dies
+        fuzz_batch(np.random.default_rng(seed))
+        fuzz_extension(np.random.default_rng(seed))
+    print()
+
+
+def fuzz_batch(rng: Any) -> None:
+    """One batch: any sizes, dtype, strides and special values. Nothing may be said but a loss, or a CTCError."""
+    import numpy as np
+    from cases import FRAMEWORK_FREE, draw
+    from test_layouts import LAYOUTS
+
+    import ctckit
+    from ctckit.kernels import native
+
+    classes = int(rng.integers(1, 40)) if rng.random() < 0.9 else int(rng.integers(300, 3000))
+    frames = int(rng.integers(0, 60)) if rng.random() < 0.95 else int(rng.integers(700, 2500))
+    longest = int(rng.integers(0, 60)) if classes > 1 else 0
+    blank = int(rng.integers(0, classes))
+    size = int(rng.integers(1, 6))
+    spread = float(rng.choice([0, 1, 30, 1000, 1e6]))
+    batch = draw(int(rng.integers(2**32)), frames, size, classes, longest, blank=blank, spread=spread)
+    for value in (-np.inf, np.nan, np.inf, 1e30, -1e30):
+        if rng.random() < 0.1:
+            batch.scores[rng.random(batch.scores.shape) < 0.02] = value
+    batch.targets[np.arange(longest) >= batch.lengths[:, None]] = rng.integers(-(2**31), 2**31)
+    with np.errstate(over="ignore"):
+        scores = batch.scores.astype(rng.choice(FRAMEWORK_FREE))
+    if scores.size and rng.random() < 0.5:
+        scores = LAYOUTS[rng.integers(len(LAYOUTS))](scores)
+    native.use_instruction_set(str(rng.choice(native.instruction_sets())))
+    ctckit.set_num_threads(int(rng.integers(1, 5)))
+    from_logits = bool(rng.random() < 0.5)
+    reduction = str(rng.choice(["none", "sum", "mean"]))
+    with np.errstate(all="ignore"):
+        plain = ctckit.ctc_loss(scores, *batch.arguments, reduction, from_logits=from_logits)
+        loss, grad = ctckit.ctc_loss_and_grad(scores, *batch.arguments, reduction, from_logits=from_logits)
+        ctckit.posteriors(scores, *batch.arguments, from_logits=from_logits)
+    assert np.array_equal(plain, loss, equal_nan=True)
+    assert grad.shape == scores.shape
+
+
+def fuzz_extension(rng: Any) -> None:
+    """Arrays that fit each other and hold nonsense, or that don't fit: no memory beyond theirs may be touched."""
+    import numpy as np
+
+    from ctckit import _native
+
+    frames, size, classes, states = (int(x) for x in rng.integers(1, 20, 4))
+    wild = rng.random() < 0.5
+    arrays: dict[str, Any] = {
+        "scores": rng.normal(size=(frames, size, classes)).astype(np.float32),
+        "from_logits": bool(rng.random() < 0.5),
+        "frames": rng.integers(-1 if wild else 0, frames + (2 if wild else 1), size),
+        "labels": rng.integers(-2 if wild else 0, classes + (2 if wild else 0), (size, states)).astype(np.int32),
+        "arcs": rng.integers(0, 256, (size, states)).astype(np.uint8),
+        "states": rng.integers(-1 if wild else 1, states + (2 if wild else 1), size).astype(np.int32),
+        "score": np.empty(size),
+        "grad": np.empty((frames, size, classes), np.float32) if rng.random() < 0.7 else None,
+        "weights": rng.normal(size=size) if rng.random() < 0.7 else None,
+        "occupancy": np.empty((frames, size, states), np.float32) if rng.random() < 0.5 else None,
+        "isa": str(rng.choice(_native.instruction_sets())),
+        "threads": int(rng.integers(-1, 5)),
+    }
+    if wild and rng.random() < 0.5:  # one array of another size
+        name = str(rng.choice(["frames", "labels", "arcs", "states", "score", "weights", "grad", "occupancy"]))
+        if arrays[name] is not None:
+            arrays[name] = arrays[name][..., : arrays[name].shape[-1] - 1].copy()
+    try:
+        _native.sweep(*arrays.values())
+    except ValueError:
+        assert wild
+
+
+if __name__ == "__main__":
+    main()

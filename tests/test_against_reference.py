@@ -1,0 +1,91 @@
+"""Ladder, rung 3: every instruction set, in every dtype, against the reference, within what the dtype must cost."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from cases import DTYPES, Backend, Batch, Budget, check_batch, decode, draw, encode, problem_of
+from oracles import Textbook
+
+from ctckit.kernels import reference
+from ctckit.results import Posteriors
+
+# (T, N, C, S, blank): T around the tile of 8 frames, K = 2S+1 around lanes of 4, 8 and 16, C from the blank alone to
+# more classes than a softmax's lanes.
+SHAPES = [
+    (1, 3, 2, 1, 0),
+    (2, 3, 4, 1, 3),
+    (7, 3, 5, 3, 0),
+    (8, 3, 5, 3, 4),
+    (9, 3, 9, 4, 2),
+    (15, 4, 8, 7, 0),
+    (16, 4, 16, 8, 15),
+    (17, 4, 17, 9, 0),
+    (24, 3, 40, 15, 20),
+    (25, 3, 33, 16, 0),
+    (40, 3, 6, 17, 0),
+    (33, 3, 300, 11, 299),
+    (5, 2, 1, 0, 0),
+]
+REFERENCE = 2.0**-53  # the unit of its logarithms
+
+
+@cache
+def case(shape: tuple[int, ...], dtype: str) -> Batch:
+    """A batch whose scores a dtype holds exactly."""
+    frames, size, classes, longest, blank = shape
+    batch = draw(sum(shape), frames, size, classes, longest, blank=blank)
+    return batch.with_scores(decode(encode(batch.scores, dtype)))
+
+
+@cache
+def gradients(shape: tuple[int, ...], dtype: str, from_logits: bool) -> list[Textbook]:
+    """What the reference says of a case; computed once for all instruction sets."""
+    batch = case(shape, dtype)
+    grad = np.full(batch.scores.shape, np.nan)
+    score = reference.total(problem_of(batch, "float64", from_logits=from_logits), grad=grad)
+    return [Textbook(float(score[n]), grad[:used, n]) for n, used in enumerate(batch.frames)]
+
+
+@cache
+def occupancies(shape: tuple[int, ...], dtype: str) -> Posteriors:
+    return reference.posteriors(problem_of(case(shape, dtype), "float64", from_logits=False))
+
+
+@pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_score_and_gradient(kernels: Backend, shape: tuple[int, ...], dtype: str, from_logits: bool) -> None:
+    batch, truth = case(shape, dtype), gradients(shape, dtype, from_logits)
+    weights = np.linspace(0.5, 2, len(truth))
+    check_batch(kernels, batch, dtype, truth, from_logits=from_logits, weights=weights, oracle=REFERENCE)
+    assert any(sample.score > -np.inf for sample in truth)
+
+
+@pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_score_is_the_same_without_a_gradient(kernels: Backend, dtype: str, from_logits: bool) -> None:
+    """Memory is laid out another way then; the numbers are not."""
+    for shape in SHAPES:
+        problem = problem_of(case(shape, dtype), dtype, from_logits=from_logits)
+        score, _ = kernels.score_and_gradient(problem)
+        assert np.array_equal(kernels.total(problem), score), shape
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_posteriors(kernels: Backend, shape: tuple[int, ...], dtype: str) -> None:
+    batch, truth = case(shape, dtype), occupancies(shape, dtype)
+    found = kernels.posteriors(problem_of(batch, dtype, from_logits=False))
+    assert found.states.dtype == ("float64" if dtype == "float64" else "float32")
+    for n, used in enumerate(batch.frames):
+        budget = Budget(batch.scores[:used, n], dtype, REFERENCE)
+        assert np.abs(found.states[:, n] - truth.states[:, n]).max() <= budget.occupancy
+        error = np.abs(decode(found.classes)[:, n] - truth.classes[:, n])
+        assert (error <= budget.gradient(truth.classes[:, n])).all()
+        if truth.score[n] > -np.inf:
+            assert abs(found.score[n] - truth.score[n]) <= budget.score(truth.score[n])
+        else:
+            assert found.score[n] == -np.inf
+        assert not found.states[used:, n].any()
+        assert not found.states[:, n, 2 * batch.lengths[n] + 1 :].any()

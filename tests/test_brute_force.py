@@ -1,0 +1,153 @@
+"""Ladder, rung 1: every backend against the enumeration of all C^T paths."""
+
+import numpy as np
+import pytest
+from cases import Backend, problem_of
+from cases import Batch as CaseBatch
+from oracles import Topology, enumerate_ctc, enumerate_walks, log_softmax, textbook
+
+from ctckit import Arc, ctc_loss, ctc_loss_and_grad, posteriors
+from ctckit.check import Problem, ctc_problem
+from ctckit.kernels import reference
+from ctckit.lattice import LatticeBatch
+
+TARGETS = [(), (1,), (2,), (1, 1), (1, 2), (2, 1), (1, 1, 1), (1, 2, 1), (1, 1, 2), (2, 2, 1, 1), (1, 2, 1, 2, 1)]
+CLASSES = 3
+
+# Exact sums of a few hundred numbers of order one: float64 leaves about ten units of the last place.
+EXACT = {"rtol": 1e-14, "atol": 4e-15}
+
+
+def relabelled(target: tuple[int, ...], blank: int) -> list[int]:
+    """The target's tokens as the classes that are not the blank."""
+    tokens = [c for c in range(CLASSES) if c != blank]
+    return [tokens[label - 1] for label in target]
+
+
+def scores_of(kind: str, frames: int) -> np.ndarray:
+    scores = np.random.default_rng(frames).normal(size=(frames, CLASSES)) * 2
+    if kind == "unnormalised":
+        return scores
+    log_probs = log_softmax(scores).astype(np.float64)
+    if kind == "with zeros":
+        log_probs[frames // 2, 1] = -np.inf
+        log_probs[0, 0] = -np.inf
+    return log_probs
+
+
+@pytest.mark.parametrize("blank", [0, 1, 2], ids=["blank first", "blank middle", "blank last"])
+@pytest.mark.parametrize("kind", ["log_probs", "unnormalised", "with zeros", "logits"])
+def test_all_targets_and_lengths(backend: Backend, kind: str, blank: int) -> None:
+    from_logits = kind == "logits"
+    compared = 0
+    for frames in range(1, 7):
+        scores = scores_of("unnormalised" if from_logits else kind, frames)
+        log_probs = log_softmax(scores).astype(np.float64) if from_logits else scores
+        for target in TARGETS:
+            labels = relabelled(target, blank)
+            truth = enumerate_ctc(log_probs, labels, blank)
+            batch = CaseBatch(
+                scores[:, None], np.array([labels], int), np.array([frames]), np.array([len(labels)]), blank
+            )
+            score, gradient = backend.score_and_gradient(problem_of(batch, "float64", from_logits=from_logits))
+            if truth.score == -np.inf:
+                assert score[0] == -np.inf
+                assert not gradient.any()
+                continue
+            compared += 1
+            expected = (np.exp(log_probs) if from_logits else 0) - truth.classes
+            np.testing.assert_allclose(score[0], truth.score, **EXACT)
+            np.testing.assert_allclose(gradient[:, 0], expected, **EXACT)
+            if not from_logits:
+                gamma = backend.posteriors(problem_of(batch, "float64", from_logits=False))
+                np.testing.assert_allclose(gamma.score[0], truth.score, **EXACT)
+                np.testing.assert_allclose(gamma.classes[:, 0], truth.classes, **EXACT)
+                np.testing.assert_allclose(gamma.states[:, 0], truth.states, **EXACT)
+    assert compared > 20
+
+
+@pytest.mark.parametrize("blank", [0, 2])
+def test_public_functions(instruction_set: str, blank: int) -> None:
+    scores = scores_of("unnormalised", 5)
+    labels = relabelled((1, 1, 2), blank)
+    truth = enumerate_ctc(scores, labels, blank)
+    normalised = enumerate_ctc(log_softmax(scores).astype(np.float64), labels, blank)
+    loss, grad = ctc_loss_and_grad(scores, labels, 5, 3, blank, "sum")
+    np.testing.assert_allclose(loss, -truth.score, **EXACT)
+    np.testing.assert_allclose(grad, -truth.classes, **EXACT)
+    np.testing.assert_allclose(ctc_loss(scores, labels, 5, 3, blank), -truth.score / 3, **EXACT)
+    np.testing.assert_allclose(
+        ctc_loss(scores, labels, 5, 3, blank, "sum", from_logits=True), -normalised.score, **EXACT
+    )
+    np.testing.assert_allclose(posteriors(scores, labels, 5, 3, blank).states, truth.states, **EXACT)
+    np.testing.assert_allclose(
+        posteriors(scores, labels, 5, 3, blank, from_logits=True).states, normalised.states, **EXACT
+    )
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_best_path(target: tuple[int, ...]) -> None:
+    for frames in range(1, 7):
+        scores = scores_of("unnormalised", frames)
+        truth = enumerate_ctc(scores, target, 0)
+        problem = ctc_problem(scores, list(target), frames, len(target), 0, from_logits=False)
+        score, path = reference.best_path(problem, 0)
+        if truth.count == 0:
+            assert score == -np.inf
+            continue
+        assert score == pytest.approx(truth.best, rel=1e-14)
+        assert truth.best_states == (tuple(path),)
+
+
+def test_best_path_among_equals_takes_the_lowest_states() -> None:
+    truth = enumerate_ctc(np.zeros((4, 3)), (1, 2), 0)
+    problem = ctc_problem(np.zeros((4, 3)), [1, 2], 4, 2, 0, from_logits=False)
+    score, path = reference.best_path(problem, 0)
+    assert (score, tuple(path)) == (0, min(truth.best_states))
+    assert len(truth.best_states) == truth.count > 1
+
+
+def test_the_oracles_agree() -> None:
+    """The textbook recursion, which judges what is too long to enumerate, against the enumeration."""
+    for frames in range(1, 7):
+        log_probs = scores_of("with zeros", frames)
+        for target in TARGETS:
+            truth = enumerate_ctc(log_probs, target, 0)
+            score, classes = textbook(log_probs, target, 0)
+            np.testing.assert_allclose(score, truth.score, **EXACT)
+            np.testing.assert_allclose(classes, truth.classes, **EXACT)
+
+
+def random_topology(rng: np.random.Generator, states: int) -> Topology:
+    """Arcs at random: nothing of CTC is left but left-to-right."""
+    entered_from = [[back for back in (0, 1, 2) if back <= k and rng.random() < 0.7] for k in range(states)]
+    starts = [k for k in range(states) if rng.random() < 0.5]
+    ends = [k for k in range(states) if rng.random() < 0.5]
+    return Topology(entered_from, starts, ends)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_kernels_read_arcs_and_know_no_rule(backend: Backend, seed: int) -> None:
+    """A lattice of random arcs and labels: were the skip rule written into a kernel too, this would tell."""
+    rng = np.random.default_rng(seed)
+    states, frames = 2 * int(rng.integers(1, 4)) + 1, int(rng.integers(1, 6))
+    topology = random_topology(rng, states)
+    labels = rng.integers(0, 4, states).astype(np.int32)
+    bits = {0: Arc.STAY, 1: Arc.STEP, 2: Arc.SKIP}
+    arcs = np.zeros(states, np.uint8)
+    for k in range(states):
+        arcs[k] = sum(bits[back] for back in topology.entered_from[k])
+        arcs[k] += Arc.START * (k in topology.starts) + Arc.END * (k in topology.ends)
+    log_probs = rng.normal(size=(frames, 4))
+    problem = Problem(
+        scores=log_probs[:, None],
+        from_logits=False,
+        frames=np.array([frames]),
+        target_lengths=np.array([states // 2]),
+        lattices=LatticeBatch(labels[None], arcs[None], np.array([states], np.int32)),
+        batched=True,
+    )
+    score, occupancy = enumerate_walks(log_probs, labels.tolist(), topology)
+    gamma = backend.posteriors(problem)
+    np.testing.assert_allclose(gamma.score[0], score, **EXACT)
+    np.testing.assert_allclose(gamma.states[:, 0], occupancy, **EXACT)

@@ -1,0 +1,60 @@
+"""Memory: an hour of audio against a book's chapter, in what a phone has to spare."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import json
+import numpy as np
+from ctckit.check import ctc_problem
+from ctckit.kernels import native
+
+def account(name):
+    line = next(line for line in open("/proc/self/status") if line.startswith(name))
+    return int(line.split()[1]) * 1024
+
+def resident():
+    return account("VmRSS:")
+
+def peak():  # not getrusage's: that begins with the size of the process that started this one
+    return account("VmHWM:")
+
+frames, classes, tokens = 60000, 64, 8000
+rng = np.random.default_rng(0)
+logits = np.empty((frames, 1, classes), np.float32)
+rng.standard_normal(out=logits, dtype=np.float32)  # in place: no temporary may raise the peak beforehand
+grad = np.full(logits.shape, np.nan, np.float32)
+problem = ctc_problem(logits, rng.integers(1, classes, (1, tokens)), [frames], [tokens], 0, from_logits=True)
+before = resident()
+score = native.total(problem, grad=grad, weights=np.ones(1))
+growth = peak() - before
+worst = max(float(abs(rows.sum(axis=2, dtype=np.float64)).max()) for rows in np.split(grad, 60))
+control = np.ones(200 << 20, np.uint8)
+print(json.dumps({
+    "growth": growth,
+    "controlled": peak() - before,
+    "loss": -float(score[0]),
+    "largest row sum": worst,
+    "entries": [float(grad.min()), float(grad.max())],
+}))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory is read from Linux's accounts")
+def test_an_hour_in_150_mib(capsys: pytest.CaptureFixture[str]) -> None:
+    """T = 60000, C = 64, S = 8000: loss and gradient; a table of float32 α alone would be 3.8 GB."""
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    mib = 1 << 20
+    with capsys.disabled():
+        print(f"\n  {found['growth'] / mib:.0f} MiB beyond input and gradient", end=" ")
+    assert found["growth"] <= 150 * mib
+    assert found["controlled"] >= 200 * mib  # that this way of measuring would have noticed
+    assert 0 < found["loss"] < float("inf")
+    # Softmax and occupancy each sum to 1 in float32; 64 entries are rounded.
+    assert found["largest row sum"] <= (8 + 2 * 8) * 2.0**-24
+    assert -1 <= found["entries"][0] < 0 < found["entries"][1] <= 1

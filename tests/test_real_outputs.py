@@ -1,0 +1,75 @@
+"""Ladder, rung 7: what a handwriting recogniser really gave for one line and one word."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import Backend, Batch, check_batch, decode, encode, truth_of
+from oracles import ORACLE_EPS, collapse
+
+import ctckit
+from ctckit.check import ctc_problem
+from ctckit.kernels import reference
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+ALPHABET = " !\"#&'()*+,-./0123456789:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+BLANK = len(ALPHABET)
+LINE = ("iam_line_logits.npy", "the fake friend of the family, like the")
+WORD = ("iam_word_logits.npy", "aircraft")
+
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the recogniser's outputs are not part of the repository")
+
+
+def load(name: str, text: str) -> Batch:
+    logits = np.load(DATA / name).astype(np.float64)
+    target = np.array([[ALPHABET.index(character) for character in text]])
+    return Batch(logits[:, None], target, np.array([len(logits)]), np.array([len(text)]), BLANK)
+
+
+@pytest.mark.parametrize(("example", "loss"), [(LINE, 28.0907217), (WORD, 5.4017572)], ids=["D", "E"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_golden_losses(instruction_set: str, example: tuple[str, str], loss: float, dtype: str) -> None:
+    batch = load(*example)
+    found = ctckit.ctc_loss(batch.scores.astype(dtype), *batch.arguments, "sum", from_logits=True)
+    # Published from float32, so good to half of its steps; a float32 result may round the other way.
+    step = float(np.spacing(np.float32(loss)))
+    assert found == pytest.approx(loss, abs=step / 2 if dtype == "float64" else step)
+
+
+@pytest.mark.parametrize("example", [LINE, WORD], ids=["line", "word"])
+@pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
+def test_score_and_gradient(implementation: tuple[Backend, str], example: tuple[str, str], from_logits: bool) -> None:
+    backend, dtype = implementation
+    batch = load(*example)
+    batch = batch.with_scores(decode(encode(batch.scores, dtype)))
+    # The reference works on logarithms as the textbook does, in float64.
+    oracle = 2.0**-53 if backend.exact else ORACLE_EPS
+    truth = truth_of(batch, dtype, from_logits=from_logits)
+    check_batch(backend, batch, dtype, truth, from_logits=from_logits, oracle=oracle)
+
+
+@pytest.mark.parametrize(
+    ("example", "reading"), [(LINE, "the fak friend of the fomly hae tC"), (WORD, "aircrapt")], ids=["line", "word"]
+)
+def test_greedy_reading(example: tuple[str, str], reading: str) -> None:
+    """The logits are those that the data's description speaks of: class order, blank and all."""
+    classes = load(*example).scores[:, 0].argmax(axis=1)
+    text = "".join(ALPHABET[c] for c in collapse(classes.tolist(), BLANK))
+    assert text == reading
+    # That reading is the most probable path of its own target too.
+    target = [ALPHABET.index(character) for character in reading]
+    logits = load(*example).scores
+    problem = ctc_problem(logits[:, 0], target, len(logits), len(target), BLANK, from_logits=True)
+    _, states = reference.best_path(problem, 0)
+    assert [problem.lattices[0].labels[k] for k in states] == classes.tolist()
+
+
+@pytest.mark.parametrize("example", [LINE, WORD], ids=["line", "word"])
+def test_occupancy_sums_to_one(instruction_set: str, example: tuple[str, str]) -> None:
+    batch = load(*example)
+    for dtype, unit in (("float64", 2.0**-53), ("float32", 2.0**-24)):
+        gamma = ctckit.posteriors(batch.scores.astype(dtype), *batch.arguments, from_logits=True)
+        # Each frame is divided by its own sum: what is left is the rounding of K entries, few of them not tiny.
+        assert np.abs(gamma.states.astype(float).sum(axis=2) - 1).max() <= 4 * unit
+        assert np.abs(gamma.classes.astype(float).sum(axis=2) - 1).max() <= 4 * unit
+        np.testing.assert_allclose(gamma.score, -28.0907217 if example is LINE else -5.4017572, rtol=1e-6)

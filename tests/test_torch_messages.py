@@ -1,0 +1,105 @@
+"""Bad input to the torch calls: the same messages as NumPy's, and those that only tensors can cause."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_messages import BAD, GOOD, REDUCTIONS, check
+
+import ctckit
+import ctckit.torch
+
+
+def as_tensors(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arrays of numbers as tensors; all else as it is."""
+    return {
+        name: torch.from_numpy(np.ascontiguousarray(value))
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biufc"
+        else value
+        for name, value in arguments.items()
+    }
+
+
+def is_tensor_case(name: str) -> bool:
+    change = BAD[name][0]
+    return "log_probs" not in change or (
+        isinstance(change["log_probs"], np.ndarray) and change["log_probs"].dtype.kind != "U"
+    )
+
+
+@pytest.mark.parametrize("case", [name for name in BAD if is_tensor_case(name)])
+@pytest.mark.parametrize("call", ["function", "module"])
+def test_same_messages_as_numpy(call: str, case: str) -> None:
+    change, parts = BAD[case]
+    arguments = as_tensors(GOOD | change)
+    if case == "integer scores":
+        parts = [*parts[:-1], "float()"]  # a tensor has no astype
+    if case == "float targets":
+        parts = ["targets has dtype", *parts[1:]]  # torch writes torch.float64
+    if call == "module":
+        options = {name: arguments.pop(name) for name in ("blank", "from_logits") if name in arguments}
+        check(ctckit.torch.CTCLoss(**options), arguments, parts)
+    else:
+        check(ctckit.torch.ctc_loss, arguments, parts)
+
+
+@pytest.mark.parametrize("case", REDUCTIONS)
+def test_reduction(case: str) -> None:
+    change, parts = REDUCTIONS[case]
+    check(ctckit.torch.ctc_loss, as_tensors(GOOD) | change, parts)
+    check(ctckit.torch.CTCLoss, change, parts)
+
+
+@pytest.mark.parametrize("scores", [GOOD["log_probs"], GOOD["log_probs"].tolist(), None], ids=["array", "list", "None"])
+def test_scores_that_are_no_tensor(scores: Any) -> None:
+    parts = [f"log_probs is a {type(scores).__name__}", "expected a torch.Tensor", "ctckit.ctc_loss takes arrays"]
+    check(ctckit.torch.ctc_loss, as_tensors(GOOD) | {"log_probs": scores}, parts)
+
+
+def test_scores_elsewhere() -> None:
+    scores = torch.zeros(6, 3, 5, device="meta")
+    check(
+        ctckit.torch.ctc_loss,
+        as_tensors(GOOD) | {"log_probs": scores},
+        ["log_probs is on meta", "expected the CPU", "log_probs.cpu()"],
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ["targets", "input_lengths", "target_lengths"])
+def test_float_tensors_for_integers(name: str, dtype: torch.dtype) -> None:
+    value = torch.as_tensor(GOOD[name]).to(dtype)
+    for each in (value, value.clone().requires_grad_()):
+        check(ctckit.torch.ctc_loss, as_tensors(GOOD) | {name: each}, [f"{name} has dtype", "expected integers"])
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.complex64, torch.float8_e4m3fn])
+def test_dtypes_of_scores(dtype: torch.dtype) -> None:
+    scores = torch.zeros(6, 3, 5).to(dtype)
+    check(
+        ctckit.torch.ctc_loss,
+        as_tensors(GOOD) | {"log_probs": scores},
+        ["log_probs has dtype", "expected float64, float32, bfloat16 or float16"],
+    )
+
+
+def test_batch_first_speaks_of_the_callers_shape() -> None:
+    """The tensor as it was passed, not as it is turned inside."""
+    arguments = as_tensors(GOOD) | {"batch_first": True}
+    check(ctckit.torch.ctc_loss, arguments | {"log_probs": torch.zeros(0, 6, 5)}, ["log_probs has shape (0, 6, 5)"])
+    check(ctckit.torch.ctc_loss, arguments | {"log_probs": torch.zeros(3, 6, 0)}, ["log_probs has shape (3, 6, 0)"])
+    lengths = {"input_lengths": (6, 7, 6)}
+    check(
+        ctckit.torch.ctc_loss,
+        arguments | {"log_probs": torch.zeros(3, 6, 5)} | lengths,
+        ["input_lengths[1] = 7", "T=6"],
+    )
+
+
+def test_error_leaves_no_graph_behind() -> None:
+    scores = torch.zeros(6, 3, 5, requires_grad=True)
+    with pytest.raises(ctckit.CTCError):
+        ctckit.torch.ctc_loss(**(as_tensors(GOOD) | {"log_probs": scores, "blank": 9}))
+    ctckit.torch.ctc_loss(**(as_tensors(GOOD) | {"log_probs": scores})).backward()
+    assert torch.isfinite(scores.grad).all()
