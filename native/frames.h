@@ -111,46 +111,86 @@ auto Frames<In>::rows(int t, int count) -> const Real* {
     return stage;
 }
 
-// Asks for the start of a row that will be needed soon. A sample's rows lie N * C apart, too far for the processor to
-// guess; what a long row holds beyond its start, it does guess.
+// Rows that will be needed soon: of the scores, and of the gradient if there is one. A sample's rows lie N * C apart,
+// too far for the processor to guess.
 template <class In>
-inline void prefetch_row(const In* row, int count) {
+struct Ahead {
+    const In* scores;
+    std::int64_t stride_c;
+    const In* grad;
+
+    // Asks for class c of both.
+    void ask(int c) const {
 #if defined(__GNUC__)
-    const char* bytes = reinterpret_cast<const char*>(row);
-    const int length = lesser(count * int(sizeof(In)), 4096);
-    for (int i = 0; i < length; i += 64) __builtin_prefetch(bytes + i);
+        __builtin_prefetch(scores + c * stride_c);
+        if (grad) __builtin_prefetch(grad + c, 1);
 #else
-    (void)row, (void)count;
+        (void)c;
 #endif
-}
+    }
+};
 
 template <class Real>
 struct Normaliser {
     Real top, sum;  // log-softmax of x is x - top - log(sum)
 };
 
-// exps[c] = e^(x[c] - top); returns top and the sum. NaN and +inf make the sum NaN.
 template <class Real>
-Normaliser<Real> exponentials(const Real* CTCKIT_RESTRICT x, int count, Real* CTCKIT_RESTRICT exps) {
+Real highest(const Real* x, int count) {
     Real top = x[0];
-#pragma omp simd reduction(max : top)
-    for (int c = 0; c < count; ++c) top = x[c] > top ? x[c] : top;
-    for (int c = 0; c < count; ++c) exps[c] = exp_nonpositive(x[c] - top);
-    // Lanes by hand: left to the compiler, adding them up at the end takes longer than all the rest of a short row.
-    Pack<Real> even = {}, odd = {}, next;
     int c = 0;
-    for (; c + 2 * kTile <= count; c += 2 * kTile) {
-        load_pack(exps + c, next);
-        even += next;
-        load_pack(exps + c + kTile, next);
-        odd += next;
+    if (count >= kTile) {
+        Pack<Real> even, odd, next;
+        load_pack(x, even);
+        load_pack(x + count - kTile, odd);
+        for (c = kTile; c + 2 * kTile <= count; c += 2 * kTile) {
+            load_pack(x + c, next);
+            raise<Real>(even, next);
+            load_pack(x + c + kTile, next);
+            raise<Real>(odd, next);
+        }
+        if (c + kTile <= count) {
+            load_pack(x + c, next);
+            raise<Real>(even, next);
+        }
+        raise<Real>(even, odd);
+        return greatest_of<Real>(even);
     }
-    if (c + kTile <= count) {
-        load_pack(exps + c, next);
-        even += next;
-        c += kTile;
+    for (; c < count; ++c) top = x[c] > top ? x[c] : top;
+    return top;
+}
+
+// exps[c] = e^(x[c] - top); returns top and the sum. NaN and +inf make the sum NaN. Lanes by hand: left to the
+// compiler, the ends of a short row take longer than all the rest.
+template <class Real, class In>
+Normaliser<Real> exponentials(const Real* CTCKIT_RESTRICT x, int count, Real* CTCKIT_RESTRICT exps, Ahead<In> ahead) {
+    const Real top = highest(x, count);
+    const auto block = [&](int from) {
+#pragma omp simd
+        for (int i = 0; i < kLanes; ++i) exps[from + i] = exp_nonpositive(x[from + i] - top);
+    };
+    Pack<Real> part[2] = {}, next;
+    int c = 0;
+    for (; c + kLanes <= count; c += kLanes) {
+        ahead.ask(c);
+        block(c);
+        for (int i = 0; i < kLanes; i += kTile) {
+            load_pack(exps + c + i, next);
+            part[i / kTile % 2] += next;
+        }
     }
-    Real sum = total_of<Real>(even + odd);
+    if (c < count) {
+        ahead.ask(c);
+        if (count >= kLanes) block(count - kLanes);  // some of it once more
+        else
+            for (int i = 0; i < count; ++i) exps[i] = exp_nonpositive(x[i] - top);
+        if (c + kTile <= count) {
+            load_pack(exps + c, next);
+            part[0] += next;
+            c += kTile;
+        }
+    }
+    Real sum = total_of<Real>(part[0] + part[1]);
     for (; c < count; ++c) sum += exps[c];
     return {top, sum};
 }

@@ -6,6 +6,7 @@
 
 #include "kernels.h"
 #include "scaled.h"
+#include "tile.h"
 
 namespace {
 
@@ -38,12 +39,11 @@ inline std::int64_t round_up(std::int64_t n, std::int64_t unit) {
     return (n + unit - 1) / unit * unit;
 }
 
-constexpr int kLanes = 16;   // row loops run in whole multiples of this, so that the compiler needs no scalar tail
-constexpr int kMargin = 16;  // readable cells before state 0
-constexpr int kBeyond = 48;  // and after the last
+constexpr int kMargin = 16;  // readable cells before the first; a cache line
 
-inline std::int64_t row_length(int states) {
-    return round_up(kMargin + states + kBeyond, 16);
+// Cells of one parity, with the margin and at least one readable cell after the last block.
+inline std::int64_t cells_length(int states) {
+    return round_up(kMargin + round_up((states + 1) / 2, kLanes) + 1, 16);
 }
 
 template <class Real>
@@ -51,57 +51,92 @@ struct LatticeView {
     int states;
     const std::int32_t* label;  // (states,)
     const std::uint8_t* arcs;   // (states,)
+    std::int64_t length;        // of the cells of one parity
 
-    Caps<Real> within, at_start, at_end;  // between frames; from a virtual frame -1; to a virtual frame T
+    // Shaped as CTC's own lattices are: all even states have one label; every state may be stayed in and stepped into,
+    // no even one skipped into; paths begin in the first two and end in the last two. Then a path may as well begin in
+    // state 0 before the first frame, and end in the last state after the last frame, by the same arcs as within.
+    bool plain;
+    Arcs<Real> within, at_start, at_end;  // between frames; from a virtual frame -1; to a virtual frame T
 
-    int slots;                    // distinct labels
-    std::int32_t* slot_label;     // (slots,)
-    std::int32_t* slot_of_state;  // (row_length,), 0 beyond the last state
-    std::int32_t* slot_first;     // (slots + 1,) into slot_states
-    std::int32_t* slot_states;    // (states,) grouped by slot
+    int slots;                   // distinct labels; slot 0 is that of state 0
+    std::int32_t* slot_label;    // (slots,)
+    std::int32_t* slot_of_cell;  // (2 * length,), even cells first; 0 where there is no state
+    std::int32_t* slot_first;    // (slots + 1,) into slot_cells
+    std::int32_t* slot_cells;    // (states,) cells grouped by slot; of a plain lattice the odd ones only
 
     std::int32_t* low;   // (frames,) the first state at t from which an END can still be reached
     std::int32_t* high;  // (frames,) the last state at t that a START can have reached
 
-    // How far row loops run at t, in whole lanes.
-    int end_of_row(int t) const { return low[t] + int(round_up(high[t] - low[t] + 1, kLanes)); }
+    // The cells that row loops visit at t. Neither ever falls from one frame to the next, nor rises by more than
+    // kLanes.
+    int begin(int t) const { return low[t] / 2 & -kLanes; }
+    int end(int t) const { return int(round_up(high[t] / 2 + 1, kLanes)); }
+    // Where state k's cell lies when even cells come first, from the first one on.
+    std::int64_t cell(int k) const { return (k % 2) * length + k / 2; }
 };
+
+inline bool is_plain(const std::int32_t* label, const std::uint8_t* arcs, int states) {
+    const std::int32_t shared = label[0];
+    bool plain = states % 2 == 1;
+    for (int k = 0; k < states; ++k) {
+        const bool even = k % 2 == 0;
+        const int needed = (k > 0 ? kStay | kStep : kStay) | (k < 2 ? kStart : 0) | (k + 2 >= states ? kEnd : 0);
+        const int optional = (even ? 0 : kSkip) | (k == 0 ? kStep : 0);
+        plain &= (arcs[k] & ~optional) == needed && (!even || label[k] == shared);
+    }
+    return plain;
+}
 
 template <class Real>
 void place(LatticeView<Real>& lattice, Arena& arena, int states, std::int64_t frames, std::int64_t classes,
-           std::int32_t*& slot_of_class, BitsOf<Real>* caps[6]) {
+           std::int32_t*& slot_of_class, BitsOf<Real>*& caps) {
     lattice.states = states;
-    const std::int64_t length = row_length(states);
-    for (int i = 0; i < 6; ++i) caps[i] = arena.take<BitsOf<Real>>(length);
+    lattice.length = cells_length(states);
+    lattice.plain = is_plain(lattice.label, lattice.arcs, states);
+    caps = arena.take<BitsOf<Real>>(lattice.length * (lattice.plain ? 1 : 12));
     lattice.slot_label = arena.take<std::int32_t>(states);
-    lattice.slot_of_state = arena.take<std::int32_t>(length);
+    lattice.slot_of_cell = arena.take<std::int32_t>(2 * lattice.length) + kMargin;
     lattice.slot_first = arena.take<std::int32_t>(states + 1);
-    lattice.slot_states = arena.take<std::int32_t>(states);
+    lattice.slot_cells = arena.take<std::int32_t>(states);
     lattice.low = arena.take<std::int32_t>(frames);
     lattice.high = arena.take<std::int32_t>(frames);
     slot_of_class = arena.take<std::int32_t>(classes);
 }
 
+// One cap for each cell of a parity: open where the state has the arc.
 template <class Real>
-void build_caps(LatticeView<Real>& lattice, BitsOf<Real>* caps[6]) {
+const BitsOf<Real>* build_cap(const LatticeView<Real>& lattice, int parity, std::uint8_t arc, BitsOf<Real>*& memory) {
     constexpr BitsOf<Real> open = 1 << 30;
-    constexpr std::uint8_t bit[5] = {kStay, kStep, kSkip, kStart, kEnd};
-    const std::int64_t length = row_length(lattice.states);
-    for (int i = 0; i < 6; ++i) {
-        for (std::int64_t j = 0; j < length; ++j) caps[i][j] = kZero;
-        caps[i] += kMargin;
-        if (i < 5)
-            for (int k = 0; k < lattice.states; ++k) caps[i][k] = lattice.arcs[k] & bit[i] ? open : kZero;
+    BitsOf<Real>* cap = memory + kMargin;
+    for (std::int64_t i = 0; i < lattice.length; ++i) memory[i] = kZero;
+    for (int k = parity; k < lattice.states; k += 2) cap[k / 2] = lattice.arcs[k] & arc ? open : kZero;
+    memory += lattice.length;
+    return cap;
+}
+
+template <class Real>
+void build_caps(LatticeView<Real>& lattice, BitsOf<Real>* memory) {
+    lattice.within.odd.skip = build_cap(lattice, 1, kSkip, memory);
+    lattice.at_start = lattice.at_end = lattice.within;
+    if (lattice.plain) return;
+    lattice.within.even.skip = build_cap(lattice, 0, kSkip, memory);
+    const BitsOf<Real>* none = build_cap(lattice, 0, 0, memory);
+    for (int parity = 0; parity < 2; ++parity) {
+        Caps<Real> Arcs<Real>::* side = parity == 0 ? &Arcs<Real>::even : &Arcs<Real>::odd;
+        (lattice.within.*side).stay = build_cap(lattice, parity, kStay, memory);
+        (lattice.within.*side).step = build_cap(lattice, parity, kStep, memory);
+        lattice.at_start.*side = {build_cap(lattice, parity, kStart, memory), none, none};
+        lattice.at_end.*side = {build_cap(lattice, parity, kEnd, memory), none, none};
     }
-    lattice.within = {caps[0], caps[1], caps[2]};
-    lattice.at_start = {caps[3], caps[5], caps[5]};
-    lattice.at_end = {caps[4], caps[5], caps[5]};
 }
 
 // Groups states by label. False if a label is no class (the caller has checked; this keeps memory safe all the same).
 template <class Real>
 bool build_slots(LatticeView<Real>& lattice, std::int32_t* slot_of_class, std::int64_t classes) {
     for (std::int64_t c = 0; c < classes; ++c) slot_of_class[c] = -1;
+    for (std::int64_t i = -kMargin; i < 2 * lattice.length - kMargin; ++i) lattice.slot_of_cell[i] = 0;
+    const auto grouped = [&](int k) { return !lattice.plain || k % 2 == 1; };
     lattice.slots = 0;
     for (int k = 0; k < lattice.states; ++k) {
         const std::int32_t label = lattice.label[k];
@@ -111,15 +146,15 @@ bool build_slots(LatticeView<Real>& lattice, std::int32_t* slot_of_class, std::i
             lattice.slot_label[lattice.slots] = label;
             lattice.slot_first[lattice.slots++] = 0;
         }
-        lattice.slot_of_state[k] = slot_of_class[label];
-        ++lattice.slot_first[lattice.slot_of_state[k]];
+        lattice.slot_of_cell[lattice.cell(k)] = slot_of_class[label];
+        lattice.slot_first[slot_of_class[label]] += grouped(k);
     }
     std::int32_t end = 0;
     for (int s = 0; s < lattice.slots; ++s) lattice.slot_first[s] = end += lattice.slot_first[s];
     lattice.slot_first[lattice.slots] = end;
     for (int k = lattice.states - 1; k >= 0; --k)
-        lattice.slot_states[--lattice.slot_first[lattice.slot_of_state[k]]] = k;
-    for (std::int64_t k = lattice.states; k < row_length(lattice.states); ++k) lattice.slot_of_state[k] = 0;
+        if (grouped(k))
+            lattice.slot_cells[--lattice.slot_first[lattice.slot_of_cell[lattice.cell(k)]]] = int(lattice.cell(k));
     return true;
 }
 

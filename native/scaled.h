@@ -41,8 +41,9 @@ struct Format<double> {
 template <class Real>
 using BitsOf = typename Format<Real>::Bits;
 
-// A true zero is any number whose exponent is below kDead. It drifts by a few units a frame and is reset to kZero from
-// below, so it can't come back to life within 2^26 frames. Scores under -2^28 ln 2 = -1.8e8 nats count as zero.
+// A true zero is any number whose exponent is below kDead. It drifts up by at most two units a frame, so it can't come
+// back to life within 2^26 frames; down by at most 128, so it is settled at kZero again every so many frames, and at
+// each frame with exponents of its own. Scores under -2^28 ln 2 = -1.8e8 nats count as zero.
 constexpr std::int32_t kZero = -(1 << 29), kDead = -(1 << 28);
 
 template <class Real>
@@ -95,7 +96,7 @@ inline void normalise(Real x, BitsOf<Real> e, Real& mantissa, BitsOf<Real>& expo
     constexpr BitsOf<Real> one = BitsOf<Real>(F::kBias) << F::kFraction;
     constexpr BitsOf<Real> fraction = (BitsOf<Real>(1) << F::kFraction) - 1;
     const BitsOf<Real> b = bits_of(x);
-    exponent = greater<BitsOf<Real>>(e + (b >> F::kFraction) - F::kBias, kZero);
+    exponent = e + (b >> F::kFraction) - F::kBias;
     mantissa = from_bits<Real>((b & fraction) | one);
 }
 
@@ -135,11 +136,16 @@ inline void exp_scaled(double x, Real& mantissa, BitsOf<Real>& exponent) {
     if (!alive) exponent = kZero;
 }
 
-// Rows are indexed by state and may be read two states beyond either end.
+// The states of one frame, those at even places of the lattice (0, 2, ...) apart from those at odd ones, since the two
+// have different neighbours: state 2i is even cell i, state 2i+1 odd cell i. Cells -1 and one beyond may be read.
 template <class Real>
-struct Row {
+struct Cells {
     Real* mantissa;
     BitsOf<Real>* exponent;
+};
+template <class Real>
+struct Row {
+    Cells<Real> even, odd;
 };
 
 // Arc bits turned into caps on exponents: min(e, cap) leaves e alone where the arc exists and makes it zero where not.
@@ -149,76 +155,124 @@ struct Caps {
     const BitsOf<Real>* step;
     const BitsOf<Real>* skip;
 };
+template <class Real>
+struct Arcs {
+    Caps<Real> even, odd;
+};
 
-// The emissions of one frame, by state: value * 2^exponent; exponent is null in the common case that value holds it
-// all.
+// The emissions of one frame: value * 2^exponent; exponents are read in wide frames only, and of a plain lattice's even
+// states only the first, which serves all.
 template <class Real>
 struct Emission {
     const Real* value;
     const BitsOf<Real>* exponent;
 };
+template <class Real>
+struct Emissions {
+    Emission<Real> even, odd;
+};
 
-// Sum of three scaled floats as x * 2^e with x in [1, 6).
+// Sums of scaled floats as x * 2^e with x in [1, 6).
+template <class Real>
+inline Real sum2(Real a, BitsOf<Real> ea, Real b, BitsOf<Real> eb, BitsOf<Real>& e) {
+    e = greater(ea, eb);
+    return shifted(a, ea - e) + shifted(b, eb - e);
+}
 template <class Real>
 inline Real sum3(Real a, BitsOf<Real> ea, Real b, BitsOf<Real> eb, Real c, BitsOf<Real> ec, BitsOf<Real>& e) {
     e = greater(greater(ea, eb), ec);
     return shifted(a, ea - e) + shifted(b, eb - e) + shifted(c, ec - e);
 }
 
-// alpha_t(k) = (alpha_{t-1}(k) + alpha_{t-1}(k-1) + alpha_{t-1}(k-2)) y_t(k) along the arcs, for begin <= k < end.
+// x * 2^e times an emission, as cell i.
 template <class Real, bool kWide>
-void advance(Row<Real> before, Caps<Real> caps, Emission<Real> y, Row<Real> after, int begin, int end) {
+inline void emit(Real x, BitsOf<Real> e, Real value, BitsOf<Real> exponent, Cells<Real> out, int i) {
+    if (kWide) e = greater<BitsOf<Real>>(e + exponent, kZero);
+    normalise<Real>(x * value, e, out.mantissa[i], out.exponent[i]);
+}
+
+// alpha_t(k) = (alpha_{t-1}(k) + alpha_{t-1}(k-1) + alpha_{t-1}(k-2)) y_t(k) along the arcs, for the cells begin <= i <
+// end. In a plain lattice every state may be stayed in and stepped into, and no even one skipped into.
+template <class Real, bool kPlain, bool kWide>
+void advance(const Row<Real> before, const Arcs<Real> arcs, const Emissions<Real> y, const Row<Real> after, int begin,
+             int end) {
     using Bits = BitsOf<Real>;
-    const Real* CTCKIT_RESTRICT m = before.mantissa;
-    const Bits* CTCKIT_RESTRICT e = before.exponent;
-    const Bits* CTCKIT_RESTRICT stay = caps.stay;
-    const Bits* CTCKIT_RESTRICT step = caps.step;
-    const Bits* CTCKIT_RESTRICT skip = caps.skip;
-    const Real* CTCKIT_RESTRICT value = y.value;
-    const Bits* CTCKIT_RESTRICT exponent = y.exponent;
-    Real* CTCKIT_RESTRICT out_m = after.mantissa;
-    Bits* CTCKIT_RESTRICT out_e = after.exponent;
-    for (int k = begin; k < end; ++k) {
-        Bits top;
-        const Real sum = sum3<Real>(m[k], lesser(e[k], stay[k]), m[k - 1], lesser(e[k - 1], step[k]), m[k - 2],
-                                    lesser(e[k - 2], skip[k]), top);
-        if (kWide) top += exponent[k];
-        normalise<Real>(sum * value[k], top, out_m[k], out_e[k]);
+    const Cells<Real> even = before.even, odd = before.odd;
+    const Real even_value = y.even.value[0];
+    const Bits even_exponent = kWide ? y.even.exponent[0] : 0;
+#pragma omp simd
+    for (int i = begin; i < end; ++i) {
+        Bits top_even, top_odd;
+        Real sum_even, sum_odd;
+        const Bits skipped = lesser(odd.exponent[i - 1], arcs.odd.skip[i]);
+        if (kPlain) {
+            sum_even =
+                sum2<Real>(even.mantissa[i], even.exponent[i], odd.mantissa[i - 1], odd.exponent[i - 1], top_even);
+            sum_odd = sum3<Real>(odd.mantissa[i], odd.exponent[i], even.mantissa[i], even.exponent[i],
+                                 odd.mantissa[i - 1], skipped, top_odd);
+        } else {
+            sum_even = sum3<Real>(even.mantissa[i], lesser(even.exponent[i], arcs.even.stay[i]), odd.mantissa[i - 1],
+                                  lesser(odd.exponent[i - 1], arcs.even.step[i]), even.mantissa[i - 1],
+                                  lesser(even.exponent[i - 1], arcs.even.skip[i]), top_even);
+            sum_odd = sum3<Real>(odd.mantissa[i], lesser(odd.exponent[i], arcs.odd.stay[i]), even.mantissa[i],
+                                 lesser(even.exponent[i], arcs.odd.step[i]), odd.mantissa[i - 1], skipped, top_odd);
+        }
+        emit<Real, kWide>(sum_even, top_even, kPlain ? even_value : y.even.value[i],
+                          !kWide   ? 0
+                          : kPlain ? even_exponent
+                                   : y.even.exponent[i],
+                          after.even, i);
+        emit<Real, kWide>(sum_odd, top_odd, y.odd.value[i], kWide ? y.odd.exponent[i] : 0, after.odd, i);
     }
 }
 
 // beta_t(k) = v(k) + v(k+1) + v(k+2) along the arcs, where v = beta_{t+1} y_{t+1} is `after`; writes the occupancy
-// alpha_t(k) beta_t(k) / 2^total, and beta_t y_t into `before`.
-template <class Real, bool kWide>
-void retreat(Row<Real> after, Caps<Real> caps, Emission<Real> y, Row<Real> alpha, BitsOf<Real> total, Row<Real> before,
-             Real* CTCKIT_RESTRICT occupancy, int begin, int end) {
+// alpha_t(k) beta_t(k) / 2^total, and beta_t y_t into `before`. Returns the sum of the even cells' occupancies.
+template <class Real, bool kPlain, bool kWide>
+Real retreat(const Row<Real> after, const Arcs<Real> arcs, const Emissions<Real> y, const Row<Real> alpha,
+             BitsOf<Real> total, const Row<Real> before, Real* even_occupancy, Real* odd_occupancy, int begin,
+             int end) {
     using Bits = BitsOf<Real>;
-    const Real* CTCKIT_RESTRICT m = after.mantissa;
-    const Bits* CTCKIT_RESTRICT e = after.exponent;
-    const Bits* CTCKIT_RESTRICT stay = caps.stay;
-    const Bits* CTCKIT_RESTRICT step = caps.step;
-    const Bits* CTCKIT_RESTRICT skip = caps.skip;
-    const Real* CTCKIT_RESTRICT value = y.value;
-    const Bits* CTCKIT_RESTRICT exponent = y.exponent;
-    const Real* CTCKIT_RESTRICT alpha_m = alpha.mantissa;
-    const Bits* CTCKIT_RESTRICT alpha_e = alpha.exponent;
-    Real* CTCKIT_RESTRICT out_m = before.mantissa;
-    Bits* CTCKIT_RESTRICT out_e = before.exponent;
-    for (int k = begin; k < end; ++k) {
-        Bits top;
-        const Real beta = sum3<Real>(m[k], lesser(e[k], stay[k]), m[k + 1], lesser(e[k + 1], step[k + 1]), m[k + 2],
-                                     lesser(e[k + 2], skip[k + 2]), top);
-        occupancy[k] = plain<Real>(alpha_m[k] * beta, alpha_e[k] + top - total);
-        if (kWide) top += exponent[k];
-        normalise<Real>(beta * value[k], top, out_m[k], out_e[k]);
+    const Cells<Real> even = after.even, odd = after.odd;
+    Real sum = 0;
+    const Real even_value = y.even.value[0];
+    const Bits even_exponent = kWide ? y.even.exponent[0] : 0;
+#pragma omp simd reduction(+ : sum)
+    for (int i = begin; i < end; ++i) {
+        Bits top_even, top_odd;
+        Real sum_even, sum_odd;
+        const Bits skipped = lesser(odd.exponent[i + 1], arcs.odd.skip[i + 1]);
+        if (kPlain) {
+            sum_even = sum2<Real>(even.mantissa[i], even.exponent[i], odd.mantissa[i], odd.exponent[i], top_even);
+            sum_odd = sum3<Real>(odd.mantissa[i], odd.exponent[i], even.mantissa[i + 1], even.exponent[i + 1],
+                                 odd.mantissa[i + 1], skipped, top_odd);
+        } else {
+            sum_even = sum3<Real>(even.mantissa[i], lesser(even.exponent[i], arcs.even.stay[i]), odd.mantissa[i],
+                                  lesser(odd.exponent[i], arcs.odd.step[i]), even.mantissa[i + 1],
+                                  lesser(even.exponent[i + 1], arcs.even.skip[i + 1]), top_even);
+            sum_odd =
+                sum3<Real>(odd.mantissa[i], lesser(odd.exponent[i], arcs.odd.stay[i]), even.mantissa[i + 1],
+                           lesser(even.exponent[i + 1], arcs.even.step[i + 1]), odd.mantissa[i + 1], skipped, top_odd);
+        }
+        const Real gamma = plain<Real>(alpha.even.mantissa[i] * sum_even, alpha.even.exponent[i] + top_even - total);
+        sum += gamma;
+        even_occupancy[i] = gamma;
+        odd_occupancy[i] = plain<Real>(alpha.odd.mantissa[i] * sum_odd, alpha.odd.exponent[i] + top_odd - total);
+        emit<Real, kWide>(sum_even, top_even, kPlain ? even_value : y.even.value[i],
+                          !kWide   ? 0
+                          : kPlain ? even_exponent
+                                   : y.even.exponent[i],
+                          before.even, i);
+        emit<Real, kWide>(sum_odd, top_odd, y.odd.value[i], kWide ? y.odd.exponent[i] : 0, before.odd, i);
     }
+    return sum;
 }
 
 // Zeros in the `count` cells from `begin` on.
 template <int count, class Real>
-inline void clear(Row<Real> row, int begin) {
-    for (int k = 0; k < count; ++k) row.mantissa[begin + k] = 1;
-    for (int k = 0; k < count; ++k) row.exponent[begin + k] = kZero;
+inline void clear(Cells<Real> cells, int begin) {
+    for (int i = 0; i < count; ++i) cells.mantissa[begin + i] = 1;
+    for (int i = 0; i < count; ++i) cells.exponent[begin + i] = kZero;
 }
 
 }  // namespace

@@ -44,41 +44,48 @@ class Sweep {
     void start();
     double forward();
     void forward_block(int block, bool first_time);
-    void normalise_tile(int t0, int count);
+    const Real* rows_of_tile(int t0);
     void normalise_frame(int t, const Real* row);
     void tabulate(int t0, int count, bool first_time);
     void tabulate_wide(Real* table, Bits* exponents, const Real* top);
     void spread_tile(int t0, int count);
-    template <bool kWide>
-    void advance_frame(int t, int block);
+    void advance_frame(int t, Row<Real> before);
+    template <bool kPlain, bool kWide>
+    void advance_cells(int t, Row<Real> before);
     double finish();
     void backward();
     void backward_tile(int t0, int count);
-    template <bool kWide>
+    void ask_for_gradient(int t0, int count);
     void retreat_frame(int t);
+    template <bool kPlain, bool kWide>
+    void retreat_cells(int t);
     void collect(int t0, int count);
+    void turn_tile(int parity, int t0, int count);
+    void virtual_row(Row<Real> row, int state);
+    void settle(Row<Real> row);
     void write_gradient(int t0, int count, const Real* occupancy_factor);
     void undo_exponents(int t0);
     void write_occupancy(int t, int f, Real factor);
     void fill_outputs(int from, Real value);
 
-    int block_start(int block) const { return block * block_; }
-    int block_end(int block) const { return lesser(frames_, (block + 1) * block_); }
-    int tile_of(int t) const { return (tables_kept_ ? t : t % block_) / kTile; }
+    int block_end() const { return lesser(frames_, block_start_ + block_); }
+    int tile_of(int t) const { return (tables_kept_ ? t : t - block_start_) / kTile; }
     bool& wide(int t) const { return wide_[tile_of(t)]; }
     Real* table_of(int t) const { return tables_ + std::int64_t(tile_of(t)) * lattice_.slots * kTile; }
     Bits* exponents_of(int t) const { return table_exponents_ + std::int64_t(tile_of(t)) * lattice_.slots * kTile; }
-    Real* occupancy_row_of_tile(int t) const { return occupancy_ + (t % block_ % kTile) * length_; }
-    Row<Real> at(Row<Real> rows, int i) const { return {rows.mantissa + i * length_, rows.exponent + i * length_}; }
-    Row<Real> alpha_before(int t, int block) const;
-    Emission<Real> emission(int t) const {
-        return {emission_ + (t % block_) * length_, emission_exponent_ + (t % block_) * length_};
+    // Row i of those that take_rows() gave.
+    Row<Real> at(Cells<Real> rows, std::int64_t i) const {
+        Real* mantissa = rows.mantissa + i * length_;
+        Bits* exponent = rows.exponent + i * length_;
+        return {{mantissa, exponent}, {mantissa + lattice_.length, exponent + lattice_.length}};
     }
+    Row<Real> alpha(int t) const { return at(alpha_, t - block_start_); }
+    Emissions<Real> emissions(int t) const;
     Real weight() const { return batch_.weights ? Real(batch_.weights[n_]) : Real(1); }
     In* grad_row(int t) const {
         return static_cast<In*>(batch_.grad) + t * batch_.grad_stride_t + n_ * batch_.grad_stride_n;
     }
-    Row<Real> take_rows(Arena& arena, std::int64_t count) const {
+    Cells<Real> take_rows(Arena& arena, std::int64_t count) const {
         Real* mantissa = arena.take<Real>(count * length_);
         Bits* exponent = arena.take<Bits>(count * length_);
         return {mantissa + kMargin, exponent + kMargin};
@@ -87,29 +94,31 @@ class Sweep {
     const Batch& batch_;
     const std::int64_t n_;
     int frames_, classes_, block_, blocks_;
+    int block_start_;  // of the block in hand
     bool backward_wanted_;
-    std::int64_t length_;  // of a row
+    std::int64_t length_;  // of a row: the cells of both parities
     std::size_t bytes_;
 
     Frames<In> input_;
     LatticeView<Real> lattice_;
     std::int32_t* slot_of_class_;
-    Bits* caps_[6];
+    Bits* caps_;
 
-    Row<Real> alpha_;       // (block_,) rows of the block in hand
-    Row<Real> checkpoint_;  // (blocks_,) the row before each block; [0] is the virtual frame -1
-    Row<Real> beta_;        // 2 rows, used in turn
-    Real* emission_;        // (block_, length_) values, and exponents where a tile is wide
-    Bits* emission_exponent_;
-    bool tables_kept_;              // for the whole sample, else for the block in hand
-    Real* tables_;                  // (tiles, slots, kTile) emissions of the labels
-    Bits* table_exponents_;         // the same, where a tile is wide
-    bool* wide_;                    // (tiles,)
-    Real* label_top_;               // (frames,) the best label's score, which emissions are relative to
-    Real* occupancy_;               // (kTile, length_)
-    Real* columns_;                 // (length_, kTile)
-    Real* sums_;                    // (slots, kTile)
-    Real* exps_;                    // (classes,) scratch of a softmax
+    Cells<Real> alpha_;        // (block_,) rows of the block in hand
+    Cells<Real> checkpoint_;   // (blocks_,) the row before each block; [0] is the virtual frame -1
+    Cells<Real> beta_;         // 2 rows, used in turn
+    Real* emission_;           // (block_, length_) values, and exponents where a tile is wide; a plain lattice's even
+    Bits* emission_exponent_;  // states have theirs in the table
+    bool tables_kept_;         // for the whole sample, else for the block in hand
+    Real* tables_;             // (tiles, slots, kTile) emissions of the labels
+    Bits* table_exponents_;    // the same, where a tile is wide
+    bool* wide_;               // (tiles,)
+    Real* label_top_;          // (frames,) the best label's score, which emissions are relative to
+    Real* occupancy_;          // (kTile, length_)
+    Real even_sum_[kTile];     // of each frame's even cells
+    Real* columns_;            // (length_, kTile)
+    Real* sums_;               // (slots, kTile)
+    Real* exps_;               // (classes,) scratch of a softmax
     Real *row_top_, *row_inverse_;  // (frames,) of each softmax
     double offset_;                 // log-score common to all paths: what normalising each frame took away
     double sums_product_;           // of the softmax sums, folded into offset_ before it overflows
@@ -128,7 +137,7 @@ Sweep<In>::Sweep(const Batch& batch, std::int64_t n, void* memory) : batch_(batc
     input_.classes = classes_;
     lattice_.label = batch.labels + n * batch.states_max;
     lattice_.arcs = batch.arcs + n * batch.states_max;
-    length_ = row_length(batch.states[n]);
+    length_ = 2 * cells_length(int(batch.states[n]));
     choose_block();
     Arena arena(memory);
     lay_out(arena);
@@ -140,7 +149,8 @@ void Sweep<In>::choose_block() {
     if (!backward_wanted_) {
         block_ = kTile;
     } else {
-        const std::int64_t row = length_ * std::int64_t(2 * sizeof(Real) + sizeof(Bits));
+        const std::int64_t row =
+            length_ * std::int64_t(sizeof(Real) + sizeof(Bits)) + length_ / 2 * std::int64_t(sizeof(Real));
         const std::int64_t root = std::int64_t(std::sqrt(double(frames_))) + 1;
         const bool whole = frames_ * row <= kWholeBytes;
         block_ = int(round_up(whole ? frames_ : greater(root, kBlockBytes / row), kTile));
@@ -154,7 +164,7 @@ void Sweep<In>::lay_out(Arena& arena) {
     const std::int64_t slots = lesser<std::int64_t>(batch_.states[n_], classes_);
     place(lattice_, arena, int(batch_.states[n_]), frames_, classes_, slot_of_class_, caps_);
     alpha_ = take_rows(arena, block_);
-    checkpoint_ = take_rows(arena, backward_wanted_ ? blocks_ + 1 : 2);
+    checkpoint_ = take_rows(arena, backward_wanted_ ? blocks_ + 1 : 1);
     beta_ = take_rows(arena, 2);
     emission_ = arena.take<Real>(block_ * length_) + kMargin;
     emission_exponent_ = arena.take<Bits>(block_ * length_) + kMargin;
@@ -206,58 +216,82 @@ void Sweep<In>::start() {
     offset_ = 0;
     sums_product_ = 1;
     poisoned_ = false;
-    for (std::int64_t k = -kMargin; k < length_ - kMargin; ++k) {
-        checkpoint_.mantissa[k] = 1;  // the virtual frame -1, from which the START arcs lead
-        checkpoint_.exponent[k] = 0;
+    virtual_row(at(checkpoint_, 0), 0);
+}
+
+// The row of a virtual frame -1 (or T), from which paths begin (to which they end): all of it, since the START and END
+// arcs choose from it; in a plain lattice just the state given.
+template <class In>
+void Sweep<In>::virtual_row(Row<Real> row, int state) {
+    for (std::int64_t i = -kMargin; i < length_ - kMargin; ++i) {
+        row.even.mantissa[i] = 1;
+        row.even.exponent[i] = lattice_.plain && i != lattice_.cell(state) ? kZero : 0;
     }
+}
+
+// Zeros that drifted down, back to where they started.
+template <class In>
+void Sweep<In>::settle(Row<Real> row) {
+    Bits* exponent = row.even.exponent;
+    for (std::int64_t i = -kMargin; i < length_ - kMargin; ++i) exponent[i] = greater<Bits>(exponent[i], kZero);
 }
 
 template <class In>
 double Sweep<In>::forward() {
+    block_start_ = 0;
+    const Real* rows = rows_of_tile(0);
+    for (int t = 0; t < lesser(kTile, frames_); ++t) normalise_frame(t, rows + t * input_.row_stride());
     for (int block = 0; block < blocks_; ++block) {
         forward_block(block, true);
-        const int next = backward_wanted_ ? block + 1 : 1;
-        const Row<Real> from = at(alpha_, block_end(block) - 1 - block_start(block)), to = at(checkpoint_, next);
-        std::memcpy(to.mantissa - kMargin, from.mantissa - kMargin, length_ * sizeof(Real));
-        std::memcpy(to.exponent - kMargin, from.exponent - kMargin, length_ * sizeof(Bits));
+        const Row<Real> from = alpha(block_end() - 1), to = at(checkpoint_, backward_wanted_ ? block + 1 : 0);
+        std::memcpy(to.even.mantissa - kMargin, from.even.mantissa - kMargin, length_ * sizeof(Real));
+        std::memcpy(to.even.exponent - kMargin, from.even.exponent - kMargin, length_ * sizeof(Bits));
+        settle(to);
     }
     return finish();
 }
 
+// The first time, frames are normalised a tile ahead of the recursion and between its steps: each step waits for the
+// one before, and this is what the processor does meanwhile.
 template <class In>
 void Sweep<In>::forward_block(int block, bool first_time) {
-    for (int t0 = block_start(block); t0 < block_end(block); t0 += kTile) {
-        const int count = lesser(kTile, block_end(block) - t0);
-        if (first_time) normalise_tile(t0, count);
+    block_start_ = block * block_;
+    Row<Real> before = at(checkpoint_, backward_wanted_ ? block : 0);
+    for (int t0 = block_start_; t0 < block_end(); t0 += kTile) {
+        const int count = lesser(kTile, block_end() - t0);
         if (first_time || !tables_kept_) tabulate(t0, count, first_time);
         spread_tile(t0, count);
-        for (int t = t0; t < t0 + count; ++t) wide(t) ? advance_frame<true>(t, block) : advance_frame<false>(t, block);
+        const int ahead = first_time ? lesser(t0 + 2 * kTile, frames_) : 0;  // where frames to normalise end
+        const Real* rows = t0 + kTile < ahead ? rows_of_tile(t0 + kTile) : nullptr;
+        for (int t = t0; t < t0 + count; ++t) {
+            advance_frame(t, before);
+            before = alpha(t);
+            if (t + kTile < ahead) normalise_frame(t + kTile, rows + (t - t0) * input_.row_stride());
+        }
     }
 }
 
-// Each frame's softmax, or its check, while asking for the rows that come next.
 template <class In>
-void Sweep<In>::normalise_tile(int t0, int count) {
-    const Real* rows = input_.rows(t0, count);
-    for (int f = 0; f < count; ++f) {
-        const int ahead = t0 + f + kAhead;
-        if (ahead < frames_ && batch_.stride_c == 1) prefetch_row(input_.base + ahead * input_.stride_t, classes_);
-        if (ahead < frames_ && batch_.grad) prefetch_row(grad_row(ahead), classes_);
-        normalise_frame(t0 + f, rows + f * input_.row_stride());
-    }
+auto Sweep<In>::rows_of_tile(int t0) -> const Real* {
+    return input_.rows(t0, lesser(kTile, frames_ - t0));
 }
 
 // Checks a frame; for logits takes its log-softmax and leaves the softmax, the gradient's dense part, in the gradient.
+// Asks for the rows that come next.
 template <class In>
 void Sweep<In>::normalise_frame(int t, const Real* row) {
+    const int next = lesser(t + kAhead, frames_ - 1);
+    const Ahead<In> ahead = {input_.base + next * input_.stride_t, input_.stride_c,
+                             batch_.grad ? grad_row(next) : nullptr};
     if (!batch_.from_logits) {
+        for (int c = 0; c < classes_; c += kLanes) ahead.ask(c);
         poisoned_ |= !readable(row, classes_);
         if (batch_.grad) fill(grad_row(t), classes_, Real(0));
         return;
     }
     Real* exps = exps_;
     if (Direct<In, Real>::possible && batch_.grad) exps = reinterpret_cast<Real*>(grad_row(t));
-    const Normaliser<Real> z = exponentials(row, classes_, exps);
+    const Normaliser<Real> z = exponentials(row, classes_, exps, ahead);
     poisoned_ |= !(z.sum < kInfinity<Real>);
     row_top_[t] = z.top;
     row_inverse_[t] = 1 / z.sum;
@@ -276,23 +310,23 @@ void Sweep<In>::tabulate(int t0, int count, bool first_time) {
     const In* frame[kTile];  // a short tile repeats its last frame
     for (int f = 0; f < kTile; ++f) frame[f] = input_.base + (t0 + lesser(f, count - 1)) * input_.stride_t;
     Real* table = table_of(t0);
-    Pack<Real> best, least = {}, scores;
-    for (int f = 0; f < kTile; ++f) best[f] = -kInfinity<Real>;
     for (int s = 0; s < lattice_.slots; ++s) {
         const std::int64_t c = lattice_.slot_label[s] * input_.stride_c;
         for (int f = 0; f < kTile; ++f) table[s * kTile + f] = load(frame[f][c]);
+    }
+    Pack<Real> best, least, scores;
+    load_pack(table, best);
+    load_pack(table, least);
+    for (int s = 1; s < lattice_.slots; ++s) {
         load_pack(table + s * kTile, scores);
         raise<Real>(best, scores);
+        lower<Real>(least, scores);
     }
     Real top[kTile], lowest = 0;
-    for (int f = 0; f < kTile; ++f)
-        best[f] = top[f] = best[f] == -kInfinity<Real> ? 0 : best[f];  // no label is possible
-    for (int s = 0; s < lattice_.slots; ++s) {
-        load_pack(table + s * kTile, scores);
-        lower<Real>(least, scores - best);
+    for (int f = 0; f < kTile; ++f) {
+        top[f] = best[f] == -kInfinity<Real> ? 0 : best[f];  // no label is possible
+        lowest = lesser(lowest, least[f] - top[f]);
     }
-    for (int f = 0; f < kTile; ++f) lowest = lesser(lowest, least[f]);
-
     wide(t0) = lowest < Format<Real>::kNarrow;
     if (wide(t0)) {
         tabulate_wide(table, exponents_of(t0), top);
@@ -319,99 +353,153 @@ void Sweep<In>::tabulate_wide(Real* table, Bits* exponents, const Real* top) {
 // From labels to states.
 template <class In>
 void Sweep<In>::spread_tile(int t0, int count) {
-    const int begin = lattice_.low[t0] & -kSquare;
-    const int end = int(round_up(lattice_.high[t0 + count - 1] + kLanes, kSquare));
-    const std::int64_t rows = std::int64_t(t0 % block_) * length_;
-    spread(table_of(t0), lattice_.slot_of_state, emission_ + rows, length_, begin, end);
-    if (wide(t0)) spread(exponents_of(t0), lattice_.slot_of_state, emission_exponent_ + rows, length_, begin, end);
+    const int begin = lattice_.begin(t0), end = lattice_.end(t0 + count - 1);
+    const std::int64_t rows = std::int64_t(t0 - block_start_) * length_;
+    for (int parity = lattice_.plain ? 1 : 0; parity < 2; ++parity) {
+        const std::int64_t first = rows + parity * lattice_.length;
+        const std::int32_t* slot = lattice_.slot_of_cell + parity * lattice_.length;
+        spread(table_of(t0), slot, emission_ + first, length_, begin, end);
+        if (wide(t0)) spread(exponents_of(t0), slot, emission_exponent_ + first, length_, begin, end);
+    }
 }
 
 template <class In>
-auto Sweep<In>::alpha_before(int t, int block) const -> Row<Real> {
-    return t == block_start(block) ? at(checkpoint_, backward_wanted_ ? block : t > 0) : at(alpha_, t % block_ - 1);
+auto Sweep<In>::emissions(int t) const -> Emissions<Real> {
+    const std::int64_t row = std::int64_t(t - block_start_) * length_, odd = row + lattice_.length;
+    const Emission<Real> shared = {table_of(t) + t % kTile, exponents_of(t) + t % kTile};  // of slot 0
+    const Emission<Real> own = {emission_ + row, emission_exponent_ + row};
+    return {lattice_.plain ? shared : own, {emission_ + odd, emission_exponent_ + odd}};
 }
 
 template <class In>
-template <bool kWide>
-void Sweep<In>::advance_frame(int t, int block) {
-    const int begin = lattice_.low[t], end = lattice_.end_of_row(t);
-    const Row<Real> after = at(alpha_, t % block_);
-    advance<Real, kWide>(alpha_before(t, block), t == 0 ? lattice_.at_start : lattice_.within, emission(t), after,
-                         begin, end);
-    // What the next row may read around this one: two states below, and up to one lane block beyond.
-    clear<2>(after, begin - 2);
-    clear<kLanes + 2>(after, end);
+void Sweep<In>::advance_frame(int t, Row<Real> before) {
+    if (lattice_.plain) wide(t) ? advance_cells<true, true>(t, before) : advance_cells<true, false>(t, before);
+    else wide(t) ? advance_cells<false, true>(t, before) : advance_cells<false, false>(t, before);
+}
+
+template <class In>
+template <bool kPlain, bool kWide>
+void Sweep<In>::advance_cells(int t, Row<Real> before) {
+    const int begin = lattice_.begin(t), end = lattice_.end(t);
+    const Row<Real> after = alpha(t);
+    advance<Real, kPlain, kWide>(before, t == 0 ? lattice_.at_start : lattice_.within, emissions(t), after, begin, end);
+    // What the next row may read around this one.
+    clear<1>(after.even, begin - 1);
+    clear<1>(after.odd, begin - 1);
+    if (t + 1 < frames_ && lattice_.end(t + 1) > end) {
+        clear<kLanes>(after.even, end);
+        clear<kLanes>(after.odd, end);
+    }
+    // The one place where a plain lattice's arcs lead out of it: from the last state to an odd one that is none.
+    if (kPlain && end > lattice_.states / 2) after.odd.exponent[lattice_.states / 2] = kZero;
 }
 
 // The total: alpha over the END states of the last frame, in double.
 template <class In>
 double Sweep<In>::finish() {
-    const Row<Real> alpha = at(alpha_, (frames_ - 1) % block_);
+    const Row<Real> last = alpha(frames_ - 1);
     const int begin = lattice_.low[frames_ - 1], end = lattice_.high[frames_ - 1] + 1;
     Bits top = kZero;
     for (int k = begin; k < end; ++k)
-        if (lattice_.arcs[k] & kEnd) top = greater(top, alpha.exponent[k]);
+        if (lattice_.arcs[k] & kEnd) top = greater(top, last.even.exponent[lattice_.cell(k)]);
     if (top < kDead) return -HUGE_VAL;
     double sum = 0;
     for (int k = begin; k < end; ++k)
-        if (lattice_.arcs[k] & kEnd) sum += std::ldexp(double(alpha.mantissa[k]), int(alpha.exponent[k] - top));
+        if (lattice_.arcs[k] & kEnd) {
+            const std::int64_t i = lattice_.cell(k);
+            sum += std::ldexp(double(last.even.mantissa[i]), int(last.even.exponent[i] - top));
+        }
     total_exponent_ = top;
     return std::log(sum) + double(top) * kLn2 + offset_ - std::log(sums_product_);
 }
 
 template <class In>
 void Sweep<In>::backward() {
-    for (int i = -kMargin; i < 2 * length_ - kMargin; ++i) clear<1>(beta_, i);
-    const Row<Real> beyond = at(beta_, frames_ & 1);  // the virtual frame T, to which the END arcs lead
-    for (std::int64_t k = -kMargin; k < length_ - kMargin; ++k) beyond.exponent[k] = 0;
+    for (std::int64_t i = -kMargin; i < 2 * length_ - kMargin; ++i) clear<1>(beta_, int(i));
+    virtual_row(at(beta_, frames_ & 1), lattice_.states - 1);
     for (int block = blocks_ - 1; block >= 0; --block) {
         if (block < blocks_ - 1) forward_block(block, false);
-        const int last_tile = (block_end(block) - 1 - block_start(block)) / kTile;
+        settle(at(beta_, block_end() & 1));
+        const int last_tile = (block_end() - 1 - block_start_) / kTile;
         for (int tile = last_tile; tile >= 0; --tile) {
-            const int t0 = block_start(block) + tile * kTile;
-            backward_tile(t0, lesser(kTile, block_end(block) - t0));
+            const int t0 = block_start_ + tile * kTile;
+            backward_tile(t0, lesser(kTile, block_end() - t0));
         }
     }
 }
 
 template <class In>
 void Sweep<In>::backward_tile(int t0, int count) {
-    if (batch_.grad)
-        for (int f = 0; f < count; ++f) prefetch_row(grad_row(t0 + f), classes_);
-    for (int t = t0 + count - 1; t >= t0; --t) wide(t) ? retreat_frame<true>(t) : retreat_frame<false>(t);
+    if (batch_.grad) ask_for_gradient(t0, count);
+    for (int t = t0 + count - 1; t >= t0; --t) retreat_frame(t);
     collect(t0, count);
 }
 
+// The lines of gradient rows that the labels' entries lie in; whole rows where that is less to ask for.
 template <class In>
-template <bool kWide>
+void Sweep<In>::ask_for_gradient(int t0, int count) {
+#if defined(__GNUC__)
+    constexpr int line = 64 / sizeof(In);
+    const bool whole = classes_ < lattice_.slots * line;
+    for (int f = 0; f < count; ++f) {
+        const In* row = grad_row(t0 + f);
+        if (whole)
+            for (int c = 0; c < classes_; c += line) __builtin_prefetch(row + c, 1);
+        else
+            for (int s = 0; s < lattice_.slots; ++s) __builtin_prefetch(row + lattice_.slot_label[s], 1);
+    }
+#else
+    (void)t0, (void)count;
+#endif
+}
+
+template <class In>
 void Sweep<In>::retreat_frame(int t) {
-    const int begin = lattice_.low[t], end = lattice_.end_of_row(t);
+    if (lattice_.plain) wide(t) ? retreat_cells<true, true>(t) : retreat_cells<true, false>(t);
+    else wide(t) ? retreat_cells<false, true>(t) : retreat_cells<false, false>(t);
+}
+
+template <class In>
+template <bool kPlain, bool kWide>
+void Sweep<In>::retreat_cells(int t) {
     const Row<Real> before = at(beta_, t & 1);
-    retreat<Real, kWide>(at(beta_, (t + 1) & 1), t == frames_ - 1 ? lattice_.at_end : lattice_.within, emission(t),
-                         at(alpha_, t % block_), total_exponent_, before, occupancy_row_of_tile(t), begin, end);
-    clear<2>(before, begin - 2);
+    Real* occupancy = occupancy_ + t % kTile * length_;
+    even_sum_[t % kTile] = retreat<Real, kPlain, kWide>(
+        at(beta_, (t + 1) & 1), t == frames_ - 1 ? lattice_.at_end : lattice_.within, emissions(t), alpha(t),
+        total_exponent_, before, occupancy, occupancy + lattice_.length, lattice_.begin(t), lattice_.end(t));
+}
+
+// A tile's occupancies of one parity as columns, one a cell; 0 where a frame does not visit a cell.
+template <class In>
+void Sweep<In>::turn_tile(int parity, int t0, int count) {
+    const int begin = lattice_.begin(t0), end = lattice_.end(t0 + count - 1);
+    const int cells = (lattice_.states + 1 - parity) / 2;
+    Real* rows = occupancy_ + parity * lattice_.length;
+    Real* columns = columns_ + parity * lattice_.length * kTile;
+    for (int f = 0; f < kTile; ++f) {
+        Real* row = rows + f * length_;
+        const int from = f < count ? lattice_.begin(t0 + f) : end, to = f < count ? lattice_.end(t0 + f) : end;
+        for (int i = begin; i < from; ++i) row[i] = 0;
+        for (int i = to; i < end; ++i) row[i] = 0;
+    }
+    for (int i = 0; i < begin * kTile; ++i) columns[i] = 0;
+    turn(rows, length_, columns, begin, end);
+    for (int i = end * kTile; i < cells * kTile; ++i) columns[i] = 0;
 }
 
 // Sums a tile's occupancies over states with the same label, and writes what was asked for. Each frame is normalised
 // by its own sum, which is the total up to rounding: that takes the rounding of the total out of the gradient.
 template <class In>
 void Sweep<In>::collect(int t0, int count) {
-    const int begin = lattice_.low[t0] & -kSquare;
-    const int end = int(round_up(lattice_.high[t0 + count - 1] + kLanes, kSquare));
-    for (int f = 0; f < kTile; ++f) {
-        Real* row = occupancy_ + f * length_;
-        const int from = f < count ? lattice_.low[t0 + f] : end, to = f < count ? lattice_.end_of_row(t0 + f) : end;
-        for (int k = begin; k < from; ++k) row[k] = 0;
-        for (int k = to; k < end; ++k) row[k] = 0;
-    }
-    for (int k = 0; k < begin * kTile; ++k) columns_[k] = 0;
-    turn(occupancy_, length_, columns_, begin, end);
-    for (std::int64_t i = std::int64_t(end) * kTile; i < std::int64_t(lattice_.states) * kTile; ++i) columns_[i] = 0;
+    if (!lattice_.plain) turn_tile(0, t0, count);
+    turn_tile(1, t0, count);
 
     Pack<Real> sum = {}, sums;
     for (int s = 0; s < lattice_.slots; ++s) {
         const std::int32_t first = lattice_.slot_first[s];
-        sum_columns(columns_, lattice_.slot_states + first, lattice_.slot_first[s + 1] - first, sums_ + s * kTile);
+        sum_columns(columns_, lattice_.slot_cells + first, lattice_.slot_first[s + 1] - first, sums_ + s * kTile);
+        if (s == 0 && lattice_.plain)
+            for (int f = 0; f < count; ++f) sums_[f] += even_sum_[f];
         load_pack(sums_ + s * kTile, sums);
         sum += sums;
     }
@@ -463,8 +551,8 @@ template <class In>
 void Sweep<In>::write_occupancy(int t, int f, Real factor) {
     Real* out = static_cast<Real*>(batch_.occupancy) + (t * batch_.size + n_) * batch_.states_max;
     const Real* row = occupancy_ + f * length_;
-    for (std::int64_t k = 0; k < batch_.states_max; ++k)
-        out[k] = k >= lattice_.low[t] && k <= lattice_.high[t] ? row[k] * factor : 0;
+    for (int k = 0; k < batch_.states_max; ++k)
+        out[k] = k >= lattice_.low[t] && k <= lattice_.high[t] ? row[lattice_.cell(k)] * factor : 0;
 }
 
 // Every output row from frame `from` on is one value; rows past the sample's own frames are always 0.

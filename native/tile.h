@@ -11,6 +11,14 @@ namespace {
 
 constexpr int kTile = 8;  // frames in a tile
 
+// Row loops run over whole blocks of so many numbers, from one such block's start, so that the compiler needs no scalar
+// tail.
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#else
+constexpr int kLanes = 8;
+#endif
+
 // Eight numbers in registers. Compilers keep such a variable there, which they don't reliably do for an array.
 #if defined(__GNUC__)
 template <class T>
@@ -72,6 +80,13 @@ inline void lower(Pack<T>& bound, const Pack<T>& x) {
 template <class T>
 inline T total_of(const Pack<T>& pack) {
     return ((pack[0] + pack[4]) + (pack[2] + pack[6])) + ((pack[1] + pack[5]) + (pack[3] + pack[7]));
+}
+
+// The greatest lane, likewise; NaN where NaN is in the first lanes compared.
+template <class T>
+inline T greatest_of(const Pack<T>& pack) {
+    const auto of = [](T a, T b) { return b > a ? b : a; };
+    return of(of(of(pack[0], pack[4]), of(pack[2], pack[6])), of(of(pack[1], pack[5]), of(pack[3], pack[7])));
 }
 
 // Squares of kSquare x kSquare values are transposed in registers, as large as a register is wide.
