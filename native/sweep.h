@@ -55,7 +55,7 @@ class Sweep {
     double finish();
     void backward();
     void backward_tile(int t0, int count);
-    void ask_for_gradient(int t0, int count);
+    void ask_for_gradient(int t);
     void retreat_frame(int t);
     template <bool kPlain, bool kWide>
     void retreat_cells(int t);
@@ -430,26 +430,25 @@ void Sweep<In>::backward() {
 
 template <class In>
 void Sweep<In>::backward_tile(int t0, int count) {
-    if (batch_.grad) ask_for_gradient(t0, count);
-    for (int t = t0 + count - 1; t >= t0; --t) retreat_frame(t);
+    for (int t = t0 + count - 1; t >= t0; --t) {
+        if (batch_.grad && t >= kTile) ask_for_gradient(t - kTile);
+        retreat_frame(t);
+    }
     collect(t0, count);
 }
 
-// The lines of gradient rows that the labels' entries lie in; whole rows where that is less to ask for.
+// The lines of a gradient row that the labels' entries lie in; the whole row where that is less to ask for.
 template <class In>
-void Sweep<In>::ask_for_gradient(int t0, int count) {
+void Sweep<In>::ask_for_gradient(int t) {
 #if defined(__GNUC__)
     constexpr int line = 64 / sizeof(In);
-    const bool whole = classes_ < lattice_.slots * line;
-    for (int f = 0; f < count; ++f) {
-        const In* row = grad_row(t0 + f);
-        if (whole)
-            for (int c = 0; c < classes_; c += line) __builtin_prefetch(row + c, 1);
-        else
-            for (int s = 0; s < lattice_.slots; ++s) __builtin_prefetch(row + lattice_.slot_label[s], 1);
-    }
+    const In* row = grad_row(t);
+    if (classes_ < lattice_.slots * line)
+        for (int c = 0; c < classes_; c += line) __builtin_prefetch(row + c, 1);
+    else
+        for (int s = 0; s < lattice_.slots; ++s) __builtin_prefetch(row + lattice_.slot_label[s], 1);
 #else
-    (void)t0, (void)count;
+    (void)t;
 #endif
 }
 
