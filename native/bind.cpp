@@ -3,15 +3,19 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels.h"
+#include "prepare.h"
+#include "reduce.h"
 
 namespace nb = nanobind;
 using namespace ctckit;
@@ -20,6 +24,10 @@ namespace {
 
 template <class T, class... Form>
 using In = nb::ndarray<const T, nb::c_contig, nb::device::cpu, Form...>;
+template <class... Form>
+using Integers = In<std::int64_t, Form...>;
+template <class T, class... Form>
+using Filled = nb::ndarray<T, nb::c_contig, nb::device::cpu, Form...>;
 using Scores = nb::ndarray<nb::ro, nb::ndim<3>, nb::device::cpu>;
 using Out = nb::ndarray<nb::ndim<3>, nb::device::cpu>;
 using Contiguous = nb::ndarray<nb::ndim<3>, nb::c_contig, nb::device::cpu>;
@@ -48,25 +56,52 @@ std::vector<std::string> instruction_sets() {
     return names;
 }
 
-// The flat index of the first token that is no class or the blank, within each row's length; -1 if there is none.
-std::int64_t first_bad_token(In<std::int64_t, nb::ndim<2>> targets, In<std::int64_t, nb::ndim<1>> lengths,
-                             std::int64_t classes, std::int64_t blank) {
-    const std::int64_t longest = targets.shape(1);
-    require(lengths.shape(0) == targets.shape(0), "targets and lengths must both have N rows");
-    for (std::int64_t n = 0; n < std::int64_t(targets.shape(0)); ++n) {
-        const std::int64_t* row = targets.data() + n * longest;
-        require(lengths.data()[n] <= longest, "lengths must be within S");
-        for (std::int64_t s = 0; s < lengths.data()[n]; ++s)
-            if (row[s] < 0 || row[s] >= classes || row[s] == blank) return n * longest + s;
-    }
-    return -1;
+// Targets of two dimensions are padded, of one dimension end to end.
+Targets targets_of(const Integers<>& tokens, const Integers<nb::ndim<1>>& lengths) {
+    require(tokens.ndim() == 1 || (tokens.ndim() == 2 && tokens.shape(0) == lengths.shape(0)),
+            "targets must have N rows or one dimension");
+    const bool padded = tokens.ndim() == 2;
+    return {tokens.data(), lengths.data(), std::int64_t(lengths.shape(0)), std::int64_t(tokens.shape(padded)), padded};
+}
+
+std::optional<std::pair<const char*, std::int64_t>> find_call_fault(Integers<nb::ndim<1>> frames, Integers<> targets,
+                                                                    Integers<nb::ndim<1>> lengths,
+                                                                    std::int64_t frames_max, std::int64_t classes,
+                                                                    std::int64_t blank) {
+    require(frames.shape(0) == lengths.shape(0), "frames and lengths must have N entries");
+    const Fault fault = find_fault(targets_of(targets, lengths), frames.data(), frames_max, classes, blank);
+    if (!fault.what) return std::nullopt;
+    return std::pair(fault.what, fault.index);
+}
+
+void expand_targets(Integers<> targets, Integers<nb::ndim<1>> lengths, std::int64_t blank,
+                    In<std::uint8_t, nb::shape<5>> roles, Filled<std::int32_t, nb::ndim<2>> labels,
+                    Filled<std::uint8_t, nb::ndim<2>> arcs, Filled<std::int32_t, nb::ndim<1>> states) {
+    const Targets checked = targets_of(targets, lengths);
+    const std::size_t size = lengths.shape(0), most = labels.shape(1);
+    require(labels.shape(0) == size && arcs.shape(0) == size && arcs.shape(1) == most && states.shape(0) == size,
+            "all arrays must have N entries, labels and arcs K states");
+    require(!find_length_fault(checked).what, "lengths must be within the targets");
+    for (std::size_t n = 0; n < size; ++n) require(2 * lengths.data()[n] < std::int64_t(most), "lengths must fit in K");
+    const std::uint8_t* role = roles.data();
+    expand(checked, blank, {role[0], role[1], role[2], role[3], role[4]}, most, labels.data(), arcs.data(),
+           states.data());
+}
+
+void mean_weights_of(Integers<nb::ndim<1>> lengths, Filled<double, nb::ndim<1>> weights) {
+    require(weights.shape(0) == lengths.shape(0), "weights must have N entries");
+    mean_weights(lengths.data(), lengths.shape(0), weights.data());
+}
+
+double weighted_loss_of(In<double, nb::ndim<1>> score, In<double, nb::ndim<1>> weights, bool zero_infinity) {
+    require(weights.shape(0) == score.shape(0), "weights must have N entries");
+    return weighted_loss(score.data(), weights.data(), score.shape(0), zero_infinity);
 }
 
 void sweep(Scores scores, bool from_logits, In<std::int64_t, nb::ndim<1>> frames, In<std::int32_t, nb::ndim<2>> labels,
-           In<std::uint8_t, nb::ndim<2>> arcs, In<std::int32_t, nb::ndim<1>> states,
-           nb::ndarray<double, nb::c_contig, nb::ndim<1>, nb::device::cpu> score, std::optional<Out> grad,
-           std::optional<In<double, nb::ndim<1>>> weights, std::optional<Contiguous> occupancy, const std::string& isa,
-           int threads) {
+           In<std::uint8_t, nb::ndim<2>> arcs, In<std::int32_t, nb::ndim<1>> states, Filled<double, nb::ndim<1>> score,
+           std::optional<Out> grad, std::optional<In<double, nb::ndim<1>>> weights, std::optional<Contiguous> occupancy,
+           const std::string& isa, int threads) {
     const std::size_t size = scores.shape(1), most = labels.shape(1);
     require(scores.shape(2) > 0 && most > 0, "classes and states must not be empty");
     require(frames.shape(0) == size && labels.shape(0) == size && states.shape(0) == size && score.shape(0) == size &&
@@ -120,8 +155,15 @@ void sweep(Scores scores, bool from_logits, In<std::int64_t, nb::ndim<1>> frames
 NB_MODULE(_native, m) {
     m.doc() = "C++ kernels of ctckit; used through ctckit.kernels.native.";
     m.def("instruction_sets", &instruction_sets, "Instruction sets of the kernels this CPU can run, the best last.");
-    m.def("first_bad_token", &first_bad_token, nb::arg("targets"), nb::arg("lengths"), nb::arg("classes"),
-          nb::arg("blank"), "Flat index of the first token that is no class or the blank, or -1.");
+    m.def("find_fault", &find_call_fault, nb::arg("frames"), nb::arg("targets"), nb::arg("lengths"),
+          nb::arg("frames_max"), nb::arg("classes"), nb::arg("blank"),
+          "The first length or token that is wrong, as what and where (see prepare.h), or None.");
+    m.def("expand", &expand_targets, nb::arg("targets"), nb::arg("lengths"), nb::arg("blank"), nb::arg("roles"),
+          nb::arg("labels"), nb::arg("arcs"), nb::arg("states"), "Writes the lattices of targets, arcs by role.");
+    m.def("mean_weights", &mean_weights_of, nb::arg("lengths"), nb::arg("weights"),
+          "Writes the weights of a mean of losses by token.");
+    m.def("weighted_loss", &weighted_loss_of, nb::arg("score"), nb::arg("weights"), nb::arg("zero_infinity"),
+          "The weighted sum of losses.");
     m.def("sweep", &sweep, nb::arg("scores"), nb::arg("from_logits"), nb::arg("frames"), nb::arg("labels"),
           nb::arg("arcs"), nb::arg("states"), nb::arg("score"), nb::arg("grad").none(), nb::arg("weights").none(),
           nb::arg("occupancy").none(), nb::arg("isa"), nb::arg("threads"),

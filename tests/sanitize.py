@@ -16,6 +16,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "sanitize"
 TESTS = [
+    "test_prepare.py",
     "test_half_precision.py",
     "test_brute_force.py",
     "test_path_counts.py",
@@ -157,6 +158,24 @@ def fuzz_extension(rng: Any) -> None:
         _native.sweep(*arrays.values())
     except ValueError:
         assert wild
+    fuzz_prepare(rng)
+
+
+def fuzz_prepare(rng: Any) -> None:
+    """The same for what happens before the sweep."""
+    import numpy as np
+
+    from ctckit import _native
+
+    size, longest, states = (int(x) for x in rng.integers(1, 10, 3))
+    targets = rng.integers(-1, 6, (size, longest) if rng.random() < 0.5 else size * longest)
+    lengths = rng.integers(-1, longest + 2, size) if rng.random() < 0.5 else np.full(size, longest)
+    _native.find_fault(rng.integers(-1, 9, size), targets, lengths, 8, 5, 0)
+    out = np.empty((size, states), np.int32), np.empty((size, states), np.uint8), np.empty(size, np.int32)
+    try:
+        _native.expand(targets, lengths, 0, rng.integers(0, 32, 5).astype(np.uint8), *out)
+    except ValueError:
+        assert states <= 2 * longest or lengths.min() < 0 or lengths.max() > longest or targets.ndim == 1
 
 
 if __name__ == "__main__":

@@ -69,17 +69,16 @@ def sources() -> list[Path]:
 
 
 def test_the_skip_rule_has_one_home() -> None:
-    """Neighbouring labels are compared in lattice.py and nowhere else; kernels read the bit that it wrote.
+    """SKIP is given in lattice.py alone. Neighbouring tokens are compared there, and where its table is laid out.
 
-    (That kernels follow the bits alone is shown by test_brute_force, on lattices of random arcs.)
+    (That the layout follows the table, and kernels the bits, is shown by test_prepare and test_brute_force, on random
+    tables and lattices of random arcs.)
     """
-    unequal_labels = re.compile(r"(labels?|target)\w*(\[[^\]]*\]|\[.*?\])\s*[!=]=\s*\w*(labels?|target)\w*\[")
-    homes = {
-        path.name for path in sources() if any(unequal_labels.search(line) for line in path.read_text().splitlines())
-    }
-    assert homes == {"lattice.py"}
-    writers = {path.name for path in sources() if re.search(r"\|=\s*\w*skip", path.read_text(), re.IGNORECASE)}
-    assert writers == {"lattice.py"}
+    neighbours = re.compile(r"(labels?|target|token)\w*(\[[^\]]*\]|\[.*?\])\s*[!=]=\s*\w*(labels?|target|token)\w*\[")
+    homes = {path.name for path in sources() if any(neighbours.search(line) for line in path.read_text().splitlines())}
+    assert homes == {"lattice.py", "prepare.cpp"}
+    given = re.compile(r"\|\s*Arc\.SKIP|\|=\s*\w*skip", re.IGNORECASE)
+    assert {path.name for path in sources() if given.search(path.read_text())} == {"lattice.py"}
 
 
 def test_no_finite_stand_in_for_minus_infinity() -> None:

@@ -1,13 +1,13 @@
 """Validation, once, at the public call: whatever the caller passed becomes one `Problem`, or one clear `CTCError`.
 
-May import lattice.py, errors.py, and of the extension its search for bad tokens. Kernels trust what comes out of here.
+Form is checked here, values by the extension, and messages worded here. May import lattice.py, errors.py, and of the
+extension the search for faults. Kernels trust what comes out of here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,7 @@ Lengths = npt.ArrayLike
 _REDUCTIONS = ("none", "mean", "sum")
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """A checked batch.
 
     Attributes:
@@ -82,13 +81,19 @@ def ctc_problem(
             f"blank = {blank} is not a class: {name} has C={classes} classes (0..{classes - 1}); "
             "pass the index of the blank's column"
         )
-    frames = _check_lengths("input_lengths", input_lengths, size, batched)
-    lengths = _check_lengths("target_lengths", target_lengths, size, batched)
-    axis = f"{name} has T={frames_max} frames"
-    frames = _check_range("input_lengths", frames, frames_max, axis, "count frames after downsampling")
-    padded, lengths = _check_targets(targets, lengths, size, batched)
-    _check_labels(padded, lengths, name, classes, blank, np.ndim(targets), batched)
-    return Problem(checked, from_logits, frames, lengths, ctc_lattices(padded, lengths, blank), batched)
+    given = _Integers(
+        _check_lengths("input_lengths", input_lengths, size, batched),
+        _check_targets(targets, size, batched),
+        _check_lengths("target_lengths", target_lengths, size, batched),
+    )
+    # Copied, since the caller may change them. A number too large for int64 becomes negative, and so is found too.
+    frames = np.array(given.input_lengths, np.int64, ndmin=1)
+    lengths = np.array(given.target_lengths, np.int64, ndmin=1)
+    tokens = np.ascontiguousarray(given.targets if batched else np.atleast_2d(given.targets), np.int64)
+    fault = _native.find_fault(frames, tokens, lengths, frames_max, classes, blank)
+    if fault is not None:
+        raise _worded(fault, given, name, checked.shape, blank, batched)
+    return Problem(checked, from_logits, frames, lengths, ctc_lattices(tokens, lengths, blank), batched)
 
 
 def check_reduction(reduction: str) -> Reduction:
@@ -158,75 +163,77 @@ def _integers(name: str, values: npt.ArrayLike) -> npt.NDArray[np.integer]:
 
 
 def _check_lengths(name: str, lengths: Lengths, size: int, batched: bool) -> npt.NDArray[np.integer]:
-    """One length a sample; for one sample a number will do, and stays a number for the messages to come."""
+    """One length a sample; for one sample a number will do."""
     array = _integers(name, lengths)
     if array.shape == (size,) or (array.ndim == 0 and not batched):
         return array
     raise CTCError(f"{name} has shape {array.shape}: expected ({size},), one length for each of the N={size} samples")
 
 
-def _check_range(name: str, lengths: npt.NDArray[np.integer], most: int, axis: str, mend: str) -> npt.NDArray[np.int64]:
-    numbers = [lengths.item()] if lengths.ndim == 0 else lengths.tolist()
-    if min(numbers) < 0 or max(numbers) > most:
-        n, length = next((n, length) for n, length in enumerate(numbers) if not 0 <= length <= most)
-        where = name if lengths.ndim == 0 else f"{name}[{n}]"
-        raise CTCError(f"{where} = {length} is out of range: expected 0..{most}, since {axis}; {mend}")
-    return np.array(numbers, np.int64)
-
-
-def _check_targets(
-    targets: npt.ArrayLike, lengths: npt.NDArray[np.integer], size: int, batched: bool
-) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]:
-    """Targets as a padded (N, S), and their lengths."""
+def _check_targets(targets: npt.ArrayLike, size: int, batched: bool) -> npt.NDArray[np.integer]:
+    """A padded (N, S), or one dimension."""
     array = _integers("targets", targets)
-    if not batched and array.ndim == 1:
-        array = array[None]
+    if array.ndim == 1 or (array.ndim == 2 and array.shape[0] == size):
+        return array
     if array.ndim == 2:
-        if array.shape[0] != size:
-            raise CTCError(
-                f"targets has shape {array.shape}: expected ({size}, S), a row for each of the N={size} samples"
+        raise CTCError(f"targets has shape {array.shape}: expected ({size}, S), a row for each of the N={size} samples")
+    raise CTCError(f"targets has shape {array.shape}: expected (N, S) padded, or one dimension, end to end")
+
+
+class _Integers(NamedTuple):
+    """A call's integers as the caller passed them, whatever their dtype: what messages show."""
+
+    input_lengths: npt.NDArray[np.integer]
+    targets: npt.NDArray[np.integer]
+    target_lengths: npt.NDArray[np.integer]
+
+
+def _worded(
+    fault: tuple[str, int], given: _Integers, name: str, shape: tuple[int, ...], blank: int, batched: bool
+) -> CTCError:
+    """What the extension found wrong, in words."""
+    what, index = fault
+    frames_max, _, classes = shape
+    if what == "input_lengths":
+        axis = f"{name} has T={frames_max} frames"
+        return _out_of_range(what, given.input_lengths, index, frames_max, axis, "count frames after downsampling")
+    if what == "token":
+        return _bad_token(given, index, name, classes, blank, batched)
+    if given.targets.ndim == 1 and batched:
+        tokens = given.targets.size
+        if what == "sum":
+            return CTCError(
+                f"target_lengths sums to {index}: expected {tokens}, the tokens in the one-dimensional targets; "
+                "pass padded targets as (N, S), or drop the padding"
             )
-        axis = f"targets has S={array.shape[1]} tokens a sample"
-        return array, _check_range("target_lengths", lengths, array.shape[1], axis, "count tokens, not padding")
-    if array.ndim != 1:
-        raise CTCError(f"targets has shape {array.shape}: expected (N, S) padded, or one dimension, end to end")
-    axis = f"targets has {array.size} tokens in all"
-    checked = _check_range("target_lengths", lengths, array.size, axis, "count tokens")
-    total = int(checked.sum())
-    if total != array.size:
-        raise CTCError(
-            f"target_lengths sums to {total}: expected {array.size}, the tokens in the one-dimensional targets; "
-            "pass padded targets as (N, S), or drop the padding"
-        )
-    padded = np.zeros((size, int(checked.max())), array.dtype)
-    padded[np.arange(padded.shape[1]) < checked[:, None]] = array
-    return padded, checked
+        axis = f"targets has {tokens} tokens in all"
+        return _out_of_range(what, given.target_lengths, index, tokens, axis, "count tokens")
+    longest = given.targets.shape[-1]
+    axis = f"targets has S={longest} tokens a sample"
+    return _out_of_range(what, given.target_lengths, index, longest, axis, "count tokens, not padding")
 
 
-def _check_labels(
-    targets: npt.NDArray[np.integer],
-    lengths: npt.NDArray[np.int64],
-    name: str,
-    classes: int,
-    blank: int,
-    rank: int,
-    batched: bool,
-) -> None:
-    # A token too large for int64 becomes negative there, so it is found all the same.
-    wrong = _native.first_bad_token(np.ascontiguousarray(targets, np.int64), lengths, classes, blank)
-    if wrong < 0:
-        return
-    n, s = divmod(wrong, targets.shape[1])
-    value = int(targets[n, s])
-    where = f"targets[{n}, {s}]"
-    if rank == 1:  # as the caller passed them: one sample's, or all samples' end to end
-        where = f"targets[{int(lengths[:n].sum()) + s}]" + (f" (sample {n}, token {s})" if batched else "")
+def _out_of_range(name: str, lengths: npt.NDArray[np.integer], n: int, most: int, axis: str, mend: str) -> CTCError:
+    where = f"{name}[{n}]" if lengths.ndim else name
+    return CTCError(f"{where} = {lengths.item(n)} is out of range: expected 0..{most}, since {axis}; {mend}")
+
+
+def _bad_token(given: _Integers, index: int, name: str, classes: int, blank: int, batched: bool) -> CTCError:
+    targets = given.targets
+    value = targets.item(index)
+    where = f"targets[{index}]"
+    if targets.ndim == 2:
+        where = "targets[{}, {}]".format(*divmod(index, targets.shape[1]))
+    elif batched:
+        ends = given.target_lengths.cumsum()
+        n = int(np.searchsorted(ends, index, side="right"))
+        where += f" (sample {n}, token {index - int(ends[n] - given.target_lengths[n])})"
     if value == blank:
-        raise CTCError(
+        return CTCError(
             f"{where} = {value} is the blank: expected tokens only, since the lattice adds its own blanks; "
             f"shift the labels, or pass the blank's index as blank= (now {blank})"
         )
     mend = "mask padding with target_lengths" if value < 0 else "do labels and network agree on the vocabulary?"
-    raise CTCError(
+    return CTCError(
         f"{where} = {value} is not a class: {name} has C={classes} classes (0..{classes - 1}), blank={blank}; {mend}"
     )

@@ -1,6 +1,7 @@
 """The CTC lattice as data: which states a target has, and which moves between them are legal.
 
-This is the only place that knows the CTC rule; kernels read arc bits. May import NumPy, nothing of ctckit.
+This is the only place that knows the CTC rule: a table of arcs by role, which the extension lays out over targets and
+whose bits the kernels read. May import NumPy, and of the extension that layout; nothing else of ctckit.
 
 A target y1 … yS becomes the K = 2S+1 states φ y1 φ y2 … yS φ. A path visits one state a frame. It begins in one of the
 first two states, ends in one of the last two, and from one frame to the next stays, steps to the next state, or skips
@@ -11,12 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntFlag
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
+from . import _native
+
 IntArray = npt.NDArray[np.integer]
+Int64Array = npt.NDArray[np.int64]
 
 
 class Arc(IntFlag):
@@ -29,7 +32,17 @@ class Arc(IntFlag):
     END = 16
 
 
-_SKIP, _END = np.uint8(Arc.SKIP), np.uint8(Arc.END)
+# What leads to a state before the first falls away when the table is laid out. Order as in native/prepare.h.
+_ARCS_BY_ROLE = np.array(
+    [
+        Arc.STAY | Arc.STEP,  # a blank
+        Arc.STAY | Arc.STEP | Arc.SKIP,  # a token
+        Arc.STAY | Arc.STEP,  # a token equal to the one before it
+        Arc.START,  # the first two states, besides
+        Arc.END,  # the last two states, besides
+    ],
+    np.uint8,
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,7 @@ class Lattice:
         return len(self.labels)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class LatticeBatch:
     """Lattices of a batch, padded to the longest.
 
@@ -70,12 +83,12 @@ class LatticeBatch:
         return Lattice(self.labels[n, :k], self.arcs[n, :k])
 
 
-def ctc_lattices(targets: IntArray, lengths: IntArray, blank: int = 0) -> LatticeBatch:
-    """The CTC lattices of a padded batch of targets.
+def ctc_lattices(targets: Int64Array, lengths: Int64Array, blank: int = 0) -> LatticeBatch:
+    """The CTC lattices of a batch of targets.
 
     Args:
-        targets: integer (N, S); entries at and beyond a row's length are ignored.
-        lengths: integer (N,), each within 0..S.
+        targets: int64 (N, S), entries at and beyond a row's length ignored; or all targets end to end.
+        lengths: int64 (N,), each within 0..S; end to end, they add up to all tokens.
         blank: the blank's class; no target may hold it.
 
     Example:
@@ -83,34 +96,12 @@ def ctc_lattices(targets: IntArray, lengths: IntArray, blank: int = 0) -> Lattic
         array([[0, 3, 0, 3, 0],
                [0, 5, 0, 0, 0]], dtype=int32)
     """
-    size, longest = targets.shape
-    count = 2 * longest + 1
-    labels = np.full((size, count), blank, np.int32)
-    labels[:, 1::2] = targets
-    arcs = np.repeat(_row_of_arcs(count), size, axis=0)
-    arcs[:, 3::2] |= _SKIP * (targets[:, 1:] != targets[:, :-1])
-
-    numbers = lengths.tolist()  # for so few, lists are faster than arrays
-    states = np.array([2 * length + 1 for length in numbers], np.int32)
-    if min(numbers, default=longest) == longest:
-        return LatticeBatch(labels, arcs, states)
-    beyond = np.arange(count) - states[:, None]  # -2 and -1 at a lattice's last two states
-    arcs &= ~_END
-    arcs[(beyond == -2) | (beyond == -1)] |= _END
-    labels[beyond >= 0] = blank
-    arcs[beyond >= 0] = 0
-    return LatticeBatch(labels, arcs, states)
-
-
-@lru_cache(maxsize=256)
-def _row_of_arcs(count: int) -> npt.NDArray[np.uint8]:
-    """(1, K): the arcs of a lattice of K states, but for the skips, which depend on the target."""
-    row = np.full((1, count), Arc.STAY | Arc.STEP, np.uint8)
-    row[:, 0] = Arc.STAY  # there is no state before the first
-    row[:, :2] |= np.uint8(Arc.START)
-    row[:, -2:] |= _END
-    row.flags.writeable = False
-    return row
+    size = len(lengths)
+    longest = targets.shape[1] if targets.ndim == 2 else max(lengths.tolist(), default=0)
+    shape = size, 2 * longest + 1
+    lattices = LatticeBatch(np.empty(shape, np.int32), np.empty(shape, np.uint8), np.empty(size, np.int32))
+    _native.expand(targets, lengths, blank, _ARCS_BY_ROLE, lattices.labels, lattices.arcs, lattices.states)
+    return lattices
 
 
 def ctc_lattice(target: IntArray, blank: int = 0) -> Lattice:
@@ -127,8 +118,8 @@ def ctc_lattice(target: IntArray, blank: int = 0) -> Lattice:
         >>> [bool(arc & Arc.SKIP) for arc in lattice.arcs]
         [False, False, False, False, False, True, False]
     """
-    target = np.asarray(target)
-    return ctc_lattices(target[None], np.array([len(target)]), blank)[0]
+    tokens = np.array(target, np.int64)
+    return ctc_lattices(tokens, np.array([len(tokens)]), blank)[0]
 
 
 def frames_needed(target: IntArray) -> int:

@@ -1,13 +1,16 @@
-"""The CTC loss and posteriors on NumPy arrays. May import kernels/ and what lies below; no framework."""
+"""The CTC loss and posteriors on NumPy arrays.
+
+May import kernels/ and what lies below, and of the extension its reductions; no framework.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from . import _native
 from .check import Lengths, Problem, Reduction, check_reduction, ctc_problem
 from .kernels import native, reference
 from .results import FloatArray, LossAndGrad, Posteriors
@@ -126,7 +129,9 @@ def reduction_weights(problem: Problem, reduction: Reduction) -> npt.NDArray[np.
     """What a reduction multiplies each sample's loss with before it adds them up (N,)."""
     if reduction != "mean":
         return np.ones(len(problem.frames))
-    return 1 / (np.maximum(problem.target_lengths, 1) * float(len(problem.frames)))
+    weights = np.empty(len(problem.frames))
+    _native.mean_weights(problem.target_lengths, weights)
+    return weights
 
 
 def reduced_loss(
@@ -137,16 +142,13 @@ def reduced_loss(
     zero_infinity: bool,
 ) -> FloatArray:
     """Log-scores (N,) as the loss that the caller asked for, in nats, rounded once."""
-    loss = 0.0 - score  # not -score: a certain target costs 0, not -0
-    if zero_infinity:
-        loss[loss == np.inf] = 0
-    if reduction != "none":
-        total: FloatArray = problem.real(float((loss * weights).sum()))
-        return total
-    if problem.batched:
+    if reduction == "none" and problem.batched:
+        loss = 0.0 - score  # not -score: a certain target costs 0, not -0
+        if zero_infinity:
+            loss[loss == np.inf] = 0
         return loss.astype(problem.real)
-    single: FloatArray = problem.real(loss.item())
-    return single
+    total: FloatArray = problem.real(_native.weighted_loss(score, weights, zero_infinity))
+    return total
 
 
 def _normalised(problem: Problem) -> Problem:
@@ -154,7 +156,7 @@ def _normalised(problem: Problem) -> Problem:
     log_probs = np.zeros(problem.scores.shape, problem.real)
     for n, frames in enumerate(problem.frames):
         log_probs[:frames, n] = reference.sample(problem, n).log_probs
-    return replace(problem, scores=log_probs, from_logits=False)
+    return problem._replace(scores=log_probs, from_logits=False)
 
 
 def _like(array: npt.NDArray[Any], scores: npt.ArrayLike) -> npt.NDArray[Any]:

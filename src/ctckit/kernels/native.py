@@ -102,7 +102,7 @@ def _sweep(
     threads: int | None,
 ) -> npt.NDArray[np.float64]:
     scores, lattices = problem.scores, problem.lattices
-    if not scores.flags.aligned or any(stride % scores.itemsize for stride in scores.strides):
+    if not scores.flags.aligned:
         scores = scores.copy()  # a field of packed records: addresses that no number may have
     score = np.empty(len(problem.frames))
     _native.sweep(

@@ -1,0 +1,15 @@
+// What a loss makes of its samples' scores. Outside NumPy for the same reason as prepare.h.
+#pragma once
+
+#include <cstdint>
+
+namespace ctckit {
+
+// The weights that make a sum over samples their mean, each sample's loss first divided by its target's length:
+// 1 / (N · length), with a length of 0 counting as 1.
+void mean_weights(const std::int64_t* lengths, std::int64_t size, double* weights);
+
+// Σ weights · (-score), in order; with zero_infinity a score of -inf counts as 0.
+double weighted_loss(const double* score, const double* weights, std::int64_t size, bool zero_infinity);
+
+}  // namespace ctckit

@@ -1,0 +1,194 @@
+"""What the extension does around the sweeps, each against a few lines of Python that say the same."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ctckit
+from ctckit import Arc, _native
+from ctckit.lattice import ctc_lattices
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+
+
+@dataclass
+class Call:
+    """A call's integers, as check.py hands them over."""
+
+    frames: list[int]
+    rows: list[list[int]]  # each sample's tokens, and padding if padded
+    lengths: list[int]
+    padded: bool
+    frames_max: int
+    classes: int
+    blank: int
+
+    @property
+    def targets(self) -> np.ndarray:
+        if self.padded:
+            return np.array(self.rows, np.int64).reshape(len(self.rows), -1)
+        return np.array([token for row in self.rows for token in row], np.int64)
+
+    def find_fault(self) -> tuple[str, int] | None:
+        frames, lengths = np.array(self.frames, np.int64), np.array(self.lengths, np.int64)
+        return _native.find_fault(frames, self.targets, lengths, self.frames_max, self.classes, self.blank)
+
+
+@st.composite
+def calls(draw_from: st.DrawFn) -> Call:
+    """Good calls, ragged, of either form."""
+    size, longest, padded = draw_from(st.integers(1, 4)), draw_from(st.integers(0, 5)), draw_from(st.booleans())
+    classes, frames_max = draw_from(st.integers(2, 5)), draw_from(st.integers(0, 9))
+    blank = draw_from(st.integers(0, classes - 1))
+    tokens = st.sampled_from([token for token in range(classes) if token != blank])
+    lengths = [draw_from(st.integers(0, longest)) for _ in range(size)]
+    rows = [[draw_from(tokens) for _ in range(length)] for length in lengths]
+    if padded:
+        rows = [row + [draw_from(INT64) for _ in range(longest - len(row))] for row in rows]
+    frames = [draw_from(st.integers(0, frames_max)) for _ in range(size)]
+    return Call(frames, rows, lengths, padded, frames_max, classes, blank)
+
+
+def first_fault(call: Call) -> tuple[str, int] | None:
+    for n, frames in enumerate(call.frames):
+        if not 0 <= frames <= call.frames_max:
+            return "input_lengths", n
+    flat = call.targets.ravel().tolist()
+    most = call.targets.shape[1] if call.padded else len(flat)
+    for n, length in enumerate(call.lengths):
+        if not 0 <= length <= most:
+            return "target_lengths", n
+    if not call.padded and sum(call.lengths) != len(flat):
+        return "sum", sum(call.lengths)
+    used = [n * most + s for n, length in enumerate(call.lengths) for s in range(length)] if call.padded else None
+    for i in range(len(flat)) if used is None else used:
+        if not 0 <= flat[i] < call.classes or flat[i] == call.blank:
+            return "token", i
+    return None
+
+
+@given(calls())
+def test_good_calls_are_good(call: Call) -> None:
+    """Whatever stands in the padding."""
+    assert call.find_fault() is None
+
+
+@given(calls(), st.data())
+def test_the_first_fault_is_found(call: Call, data: st.DataObject) -> None:
+    """Any values anywhere: some harmless, some wrong, some wrong in several places."""
+    for _ in range(data.draw(st.integers(1, 3))):
+        cells = data.draw(st.sampled_from([call.frames, call.lengths, *call.rows]))
+        if cells:
+            cells[data.draw(st.integers(0, len(cells) - 1))] = data.draw(st.integers(-2, 9) | INT64)
+    assert call.find_fault() == first_fault(call)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint8", "uint64", ">i4"])
+@pytest.mark.parametrize("single", [False, True], ids=["batch", "one sample"])
+@pytest.mark.parametrize("end_to_end", [False, True], ids=["padded", "end to end"])
+def test_a_bad_token_is_named_wherever_it_stands(dtype: str, single: bool, end_to_end: bool) -> None:
+    """By the position and the value that the caller knows, also where int64 does not hold it."""
+    lengths = [3] if single else [3, 1, 2]
+    scores = np.zeros((9, 4) if single else (9, 3, 4))
+    frames = 9 if single else [9] * 3
+    for n, length in enumerate(lengths):
+        for s in range(length):
+            for value in (0, np.iinfo(dtype).max, 4, np.iinfo(dtype).min):
+                targets: Any = np.ones((len(lengths), 3), dtype)
+                targets[n, s] = value
+                where = f"targets[{n}, {s}]"
+                if end_to_end:
+                    targets = np.concatenate([row[:used] for row, used in zip(targets, lengths, strict=True)])
+                    flat = sum(lengths[:n]) + s
+                    where = f"targets[{flat}]" + ("" if single else f" (sample {n}, token {s})")
+                with pytest.raises(ctckit.CTCError) as caught:
+                    ctckit.ctc_loss(scores, targets, frames, lengths[0] if single else lengths)
+                assert str(caught.value).startswith(f"{where} = {value} is ")
+
+
+@given(calls(), st.lists(st.integers(0, 31), min_size=5, max_size=5))
+def test_arcs_follow_the_table(call: Call, table: list[int]) -> None:
+    """Any table: the layout knows no rule but that no arc comes from a state before the first."""
+    lengths = np.array(call.lengths, np.int64)
+    shape = len(lengths), 2 * max(call.lengths) + 1 + 2 * call.padded * (5 - max(call.lengths))
+    labels, arcs, states = np.empty(shape, np.int32), np.empty(shape, np.uint8), np.empty(len(lengths), np.int32)
+    _native.expand(call.targets, lengths, call.blank, np.array(table, np.uint8), labels, arcs, states)
+    blank, token, repeat, first, last = table
+    for n, length in enumerate(call.lengths):
+        row, count = call.rows[n][:length], 2 * length + 1
+        expected = [blank] * count
+        for s in range(length):
+            expected[2 * s + 1] = repeat if s and row[s] == row[s - 1] else token
+        for k in range(count):
+            expected[k] |= first * (k < 2) | last * (k >= count - 2)
+            expected[k] &= ~((Arc.STEP if k < 1 else 0) | (Arc.SKIP if k < 2 else 0))
+        beyond = shape[1] - count
+        assert states[n] == count
+        assert arcs[n].tolist() == expected + [0] * beyond
+        assert labels[n].tolist() == [call.blank, *(x for y in row for x in (y, call.blank))] + [call.blank] * beyond
+
+
+@pytest.mark.parametrize(
+    ("target", "arcs"),
+    [
+        ([], "se"),
+        ([1], "s se- -e"),
+        ([1, 1], "s s- - -e -e"),
+        ([1, 2], "s s- - -=e -e"),
+        ([1, 2, 2, 1], "s s- - -= - - - -=e -e"),
+    ],
+)
+def test_the_ctc_rule(target: list[int], arcs: str) -> None:
+    """By hand. Each state may be stayed in; -: entered by a step; =: by a skip; s, e: where paths start and end."""
+    letters = {"-": Arc.STEP, "=": Arc.SKIP, "s": Arc.START, "e": Arc.END}
+    expected = [sum(letters[letter] for letter in state) + Arc.STAY for state in arcs.split()]
+    assert ctckit.ctc_lattice(np.array(target, int)).arcs.tolist() == expected
+
+
+@given(calls())
+def test_padded_and_end_to_end_are_the_same_lattices(call: Call) -> None:
+    lengths = np.array(call.lengths, np.int64)
+    flat = np.array(
+        [token for row, used in zip(call.rows, call.lengths, strict=True) for token in row[:used]], np.int64
+    )
+    one, other = ctc_lattices(call.targets, lengths, call.blank), ctc_lattices(flat, lengths, call.blank)
+    for n in range(len(lengths)):
+        assert one[n].labels.tolist() == other[n].labels.tolist()
+        assert one[n].arcs.tolist() == other[n].arcs.tolist()
+
+
+@pytest.mark.parametrize(
+    ("targets", "lengths", "states"),
+    [
+        (np.ones((2, 3), int), [3, 4], 9),
+        (np.ones((2, 3), int), [3, -1], 9),
+        (np.ones((2, 3), int), [3, 3], 6),
+        (np.ones((2, 3), int), [3], 7),
+        (np.ones(5, int), [3, 3], 7),
+        (np.ones(5, int), [2, 2], 7),
+        (np.ones((2, 3, 1), int), [1, 1], 7),
+    ],
+)
+def test_the_extension_reads_and_writes_no_further_than_arrays_reach(
+    targets: np.ndarray, lengths: list[int], states: int
+) -> None:
+    shape = len(lengths), states
+    out = np.empty(shape, np.int32), np.empty(shape, np.uint8), np.empty(len(lengths), np.int32)
+    with pytest.raises(ValueError, match="must"):
+        _native.expand(targets, np.array(lengths), 0, np.zeros(5, np.uint8), *out)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.floats(-100, 0) | st.just(-np.inf)), min_size=1), st.booleans())
+def test_reductions(samples: list[tuple[int, float]], zero_infinity: bool) -> None:
+    lengths, scores = (np.array(column) for column in zip(*samples, strict=True))
+    weights = np.empty(len(lengths))
+    _native.mean_weights(lengths, weights)
+    np.testing.assert_allclose(weights, [1 / (max(length, 1) * len(samples)) for length in lengths], rtol=2**-52)
+    losses = [0.0 if zero_infinity and score == -np.inf else -score for score in scores]
+    found = _native.weighted_loss(scores, weights, zero_infinity)
+    np.testing.assert_allclose(found, sum(w * x for w, x in zip(weights, losses, strict=True)), rtol=1e-14)
+    assert not np.signbit(found)
