@@ -70,8 +70,6 @@ def ctc_loss(
     how = check_reduction(reduction)
     _check_tensor("logits" if from_logits else "log_probs", log_probs)
     swapped = batch_first and log_probs.ndim == 3
-    wanted = log_probs.requires_grad and torch.is_grad_enabled()
-    gradient = torch.empty(log_probs.shape, dtype=log_probs.dtype) if wanted else None
     problem = ctc_problem(
         _view(log_probs, swapped),
         _integers("targets", targets),
@@ -82,11 +80,12 @@ def ctc_loss(
         bfloat16=log_probs.dtype == torch.bfloat16,
         shape=tuple(log_probs.shape),
     )
-    if gradient is None:
-        score = native.total(problem, threads=torch.get_num_threads())
-        return _tensor(reduced_loss(problem, score, reduction_weights(problem, how), how, zero_infinity))
-    loss: Tensor = _CTCLoss.apply(log_probs, gradient, problem, how, zero_infinity, swapped)  # type: ignore[no-untyped-call]
-    return loss
+    weights = reduction_weights(problem, how)
+    if log_probs.requires_grad and torch.is_grad_enabled():
+        loss: Tensor = _CTCLoss.apply(log_probs, problem, weights, how, zero_infinity, swapped)  # type: ignore[no-untyped-call]
+        return loss
+    score = native.total(problem, threads=torch.get_num_threads())
+    return _tensor(reduced_loss(problem, score, weights, how, zero_infinity))
 
 
 class CTCLoss(torch.nn.Module):
@@ -138,24 +137,23 @@ class _CTCLoss(torch.autograd.Function):
     def forward(
         ctx: Any,
         scores: Tensor,
-        gradient: Tensor,
         problem: Problem,
+        weights: npt.NDArray[np.float64],
         reduction: Reduction,
         zero_infinity: bool,
         swapped: bool,
     ) -> Tensor:
         ctx.save_for_backward(scores)  # so that torch notices if they are changed before a second backward
-        ctx.problem, ctx.weights, ctx.swapped = problem, reduction_weights(problem, reduction), swapped
-        ctx.score = _fill(gradient, problem, ctx.weights, swapped)
-        ctx.gradient = gradient
-        return _tensor(reduced_loss(problem, ctx.score, ctx.weights, reduction, zero_infinity))
+        ctx.problem, ctx.weights, ctx.swapped = problem, weights, swapped
+        ctx.gradient = _empty(scores)
+        ctx.score = _fill(ctx.gradient, problem, weights, swapped)
+        return _tensor(reduced_loss(problem, ctx.score, weights, reduction, zero_infinity))
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         gradient, ctx.gradient = ctx.gradient, None
         (scores,) = ctx.saved_tensors
-        with torch.no_grad():
-            gradient = _scaled_gradient(ctx, scores, gradient, grad_output)
+        gradient = _scaled_gradient(ctx, scores, gradient, grad_output)
         if torch.is_grad_enabled():  # create_graph=True
             gradient = _OnceOnly.apply(gradient, scores, grad_output)  # type: ignore[no-untyped-call]
         return gradient, None, None, None, None, None
@@ -179,12 +177,12 @@ class _OnceOnly(torch.autograd.Function):
 def _scaled_gradient(ctx: Any, scores: Tensor, gradient: Tensor | None, grad_output: Tensor) -> Tensor:
     """The gradient times what comes from above."""
     if gradient is None:
-        gradient = torch.empty(scores.shape, dtype=scores.dtype)
+        gradient = _empty(scores)
         _fill(gradient, ctx.problem, ctx.weights, ctx.swapped)
     if grad_output.ndim == 0 and grad_output.item() == 1:
         return gradient
     # An infeasible sample's gradient is 0 whatever it is multiplied with, infinity included.
-    factor = np.where(ctx.score == -np.inf, 0, grad_output.double().numpy())
+    factor = np.where(ctx.score == -np.inf, 0, grad_output.detach().double().numpy())
     if scores.dtype in (torch.float16, torch.bfloat16):
         # Scaled before it is rounded: afterwards, what a loss scale is to save would be gone.
         _fill(gradient, ctx.problem, ctx.weights * factor, ctx.swapped)
@@ -193,6 +191,11 @@ def _scaled_gradient(ctx: Any, scores: Tensor, gradient: Tensor | None, grad_out
     if not ctx.problem.batched:
         return gradient.mul_(factors)
     return gradient.mul_(factors[:, None, None] if ctx.swapped else factors[:, None])
+
+
+def _empty(scores: Tensor) -> Tensor:
+    """Memory for a gradient: contiguous, whatever the scores are."""
+    return torch.empty_like(scores, memory_format=torch.contiguous_format)
 
 
 def _fill(
@@ -211,7 +214,7 @@ def _view(tensor: Tensor, swapped: bool) -> npt.NDArray[Any]:
     if tensor.dtype == torch.bfloat16:
         array = tensor.detach().view(torch.int16).numpy().view(np.uint16)
     else:
-        array = tensor.detach().numpy()
+        array = tensor.numpy(force=True)
     return array.swapaxes(0, 1) if swapped else array
 
 
