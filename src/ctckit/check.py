@@ -120,7 +120,7 @@ def _check_scores(
         raise wrong_dtype(name, array.dtype, f"{name}.astype('float32')")
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    shape = array.shape if shape is None else shape
+    shape = array.shape if shape is None else tuple(shape)
     if array.ndim not in (2, 3):
         raise CTCError(
             f"{name} has shape {shape}: expected (T, N, C) frames x batch x classes, or (T, C) for one sample"

@@ -60,7 +60,8 @@ def ctc_loss(
     """
     how = check_reduction(reduction)
     problem = ctc_problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
-    return reduced_loss(problem, native.total(problem), reduction_weights(problem, how), how, zero_infinity)
+    weights = reduction_weights(problem, how)
+    return _rounded(problem, reduced_loss(problem, native.total(problem), weights, how, zero_infinity))
 
 
 def ctc_loss_and_grad(
@@ -91,7 +92,7 @@ def ctc_loss_and_grad(
     weights = reduction_weights(problem, how)
     loss = reduced_loss(problem, native.total(problem, weights=weights, grad=grad), weights, how, zero_infinity)
     grad = _like(grad, log_probs)
-    return LossAndGrad(loss, grad if problem.batched else grad[:, 0])
+    return LossAndGrad(_rounded(problem, loss), grad if problem.batched else grad[:, 0])
 
 
 def posteriors(
@@ -140,15 +141,19 @@ def reduced_loss(
     weights: npt.NDArray[np.float64],
     reduction: Reduction,
     zero_infinity: bool,
-) -> FloatArray:
-    """Log-scores (N,) as the loss that the caller asked for, in nats, rounded once."""
+) -> npt.NDArray[np.float64] | float:
+    """Log-scores (N,) as the loss that the caller asked for, in nats, still to be rounded."""
     if reduction == "none" and problem.batched:
         loss = 0.0 - score  # not -score: a certain target costs 0, not -0
         if zero_infinity:
             loss[loss == np.inf] = 0
-        return loss.astype(problem.real)
-    total: FloatArray = problem.real(_native.weighted_loss(score, weights, zero_infinity))
-    return total
+        return loss
+    return _native.weighted_loss(score, weights, zero_infinity)
+
+
+def _rounded(problem: Problem, loss: npt.NDArray[np.float64] | float) -> FloatArray:
+    rounded: FloatArray = problem.real(loss)
+    return rounded
 
 
 def _normalised(problem: Problem) -> Problem:

@@ -78,14 +78,14 @@ def ctc_loss(
         blank,
         from_logits=from_logits,
         bfloat16=log_probs.dtype == torch.bfloat16,
-        shape=tuple(log_probs.shape),
+        shape=log_probs.shape,
     )
     weights = reduction_weights(problem, how)
     if log_probs.requires_grad and torch.is_grad_enabled():
         loss: Tensor = _CTCLoss.apply(log_probs, problem, weights, how, zero_infinity, swapped)  # type: ignore[no-untyped-call]
         return loss
     score = native.total(problem, threads=torch.get_num_threads())
-    return _tensor(reduced_loss(problem, score, weights, how, zero_infinity))
+    return _tensor(reduced_loss(problem, score, weights, how, zero_infinity), log_probs.dtype)
 
 
 class CTCLoss(torch.nn.Module):
@@ -147,7 +147,7 @@ class _CTCLoss(torch.autograd.Function):
         ctx.problem, ctx.weights, ctx.swapped = problem, weights, swapped
         ctx.gradient = _empty(scores)
         ctx.score = _fill(ctx.gradient, problem, weights, swapped)
-        return _tensor(reduced_loss(problem, ctx.score, weights, reduction, zero_infinity))
+        return _tensor(reduced_loss(problem, ctx.score, weights, reduction, zero_infinity), scores.dtype)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
@@ -235,7 +235,7 @@ def _integers(name: str, values: Lengths) -> npt.ArrayLike:
     return values.numpy() if values.is_cpu else values.cpu().numpy()
 
 
-def _tensor(loss: Any) -> Tensor:
-    if loss.ndim:
-        return torch.from_numpy(loss)
-    return torch.scalar_tensor(loss.item(), dtype=torch.float64 if loss.dtype == np.float64 else torch.float32)
+def _tensor(loss: npt.NDArray[np.float64] | float, dtype: torch.dtype) -> Tensor:
+    """A loss of scores of some dtype, rounded once."""
+    real = torch.float64 if dtype == torch.float64 else torch.float32
+    return torch.scalar_tensor(loss, dtype=real) if isinstance(loss, float) else torch.from_numpy(loss).to(real)
