@@ -81,17 +81,16 @@ def ctc_problem(
             f"blank = {blank} is not a class: {name} has C={classes} classes (0..{classes - 1}); "
             "pass the index of the blank's column"
         )
-    given = _Integers(
-        _check_lengths("input_lengths", input_lengths, size, batched),
-        _check_targets(targets, size, batched),
-        _check_lengths("target_lengths", target_lengths, size, batched),
-    )
+    given_frames = _check_lengths("input_lengths", input_lengths, size, batched)
+    given_lengths = _check_lengths("target_lengths", target_lengths, size, batched)
+    given_targets = _check_targets(targets, size, batched)
     # Copied, since the caller may change them. A number too large for int64 becomes negative, and so is found too.
-    frames = np.array(given.input_lengths, np.int64, ndmin=1)
-    lengths = np.array(given.target_lengths, np.int64, ndmin=1)
-    tokens = np.ascontiguousarray(given.targets if batched else np.atleast_2d(given.targets), np.int64)
+    frames = np.array(given_frames, np.int64, ndmin=1)
+    lengths = np.array(given_lengths, np.int64, ndmin=1)
+    tokens = np.ascontiguousarray(given_targets if batched else np.atleast_2d(given_targets), np.int64)
     fault = _native.find_fault(frames, tokens, lengths, frames_max, classes, blank)
     if fault is not None:
+        given = _Integers(given_frames, given_targets, given_lengths)
         raise _worded(fault, given, name, checked.shape, blank, batched)
     return Problem(checked, from_logits, frames, lengths, ctc_lattices(tokens, lengths, blank), batched)
 
@@ -148,18 +147,18 @@ def not_integers(name: str, dtype: object) -> CTCError:
 
 
 def _integer(name: str, value: object) -> int:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise CTCError(f"{name} = {value!r} has type {type(value).__name__}: expected an integer")
     return int(value)
 
 
 def _integers(name: str, values: npt.ArrayLike) -> npt.NDArray[np.integer]:
     array = _array(name, values)
+    if array.dtype.kind in "iu":
+        return array
     if array.size == 0 and isinstance(values, Sequence):  # NumPy makes floats of an empty list
-        array = array.astype(np.int64)
-    if array.dtype.kind not in "iu":
-        raise not_integers(name, array.dtype)
-    return array
+        return array.astype(np.int64)
+    raise not_integers(name, array.dtype)
 
 
 def _check_lengths(name: str, lengths: Lengths, size: int, batched: bool) -> npt.NDArray[np.integer]:

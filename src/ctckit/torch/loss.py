@@ -8,7 +8,7 @@ copies nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -80,12 +80,11 @@ def ctc_loss(
         bfloat16=log_probs.dtype == torch.bfloat16,
         shape=log_probs.shape,
     )
-    weights = reduction_weights(problem, how)
+    call = _Call(problem, reduction_weights(problem, how), how, zero_infinity, swapped)
     if log_probs.requires_grad and torch.is_grad_enabled():
-        loss: Tensor = _CTCLoss.apply(log_probs, problem, weights, how, zero_infinity, swapped)  # type: ignore[no-untyped-call]
+        loss: Tensor = _CTCLoss.apply(log_probs, call)  # type: ignore[no-untyped-call]
         return loss
-    score = native.total(problem, threads=torch.get_num_threads())
-    return _tensor(reduced_loss(problem, score, weights, how, zero_infinity), log_probs.dtype)
+    return call.loss(native.total(problem, threads=torch.get_num_threads()))
 
 
 class CTCLoss(torch.nn.Module):
@@ -132,31 +131,46 @@ class CTCLoss(torch.nn.Module):
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
+class _Call(NamedTuple):
+    """A checked call, as forward and each backward need it."""
+
+    problem: Problem
+    weights: npt.NDArray[np.float64]
+    reduction: Reduction
+    zero_infinity: bool
+    swapped: bool
+
+    def fill(self, gradient: Tensor, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Writes the gradient of the weighted loss in the caller's layout; returns the log-scores (N,)."""
+        view = _view(gradient, self.swapped)
+        if not self.problem.batched:
+            view = view[:, None]
+        return native.total(self.problem, weights=weights, grad=view, threads=torch.get_num_threads())
+
+    def loss(self, score: npt.NDArray[np.float64]) -> Tensor:
+        """Log-scores (N,) as what the caller asked for, rounded once."""
+        loss = reduced_loss(self.problem, score, self.weights, self.reduction, self.zero_infinity)
+        real = torch.float64 if self.problem.real is np.float64 else torch.float32
+        return torch.scalar_tensor(loss, dtype=real) if isinstance(loss, float) else torch.from_numpy(loss).to(real)
+
+
 class _CTCLoss(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        scores: Tensor,
-        problem: Problem,
-        weights: npt.NDArray[np.float64],
-        reduction: Reduction,
-        zero_infinity: bool,
-        swapped: bool,
-    ) -> Tensor:
+    def forward(ctx: Any, scores: Tensor, call: _Call) -> Tensor:
         ctx.save_for_backward(scores)  # so that torch notices if they are changed before a second backward
-        ctx.problem, ctx.weights, ctx.swapped = problem, weights, swapped
+        ctx.call = call
         ctx.gradient = _empty(scores)
-        ctx.score = _fill(ctx.gradient, problem, weights, swapped)
-        return _tensor(reduced_loss(problem, ctx.score, weights, reduction, zero_infinity), scores.dtype)
+        ctx.score = call.fill(ctx.gradient, call.weights)
+        return call.loss(ctx.score)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
         gradient, ctx.gradient = ctx.gradient, None
         (scores,) = ctx.saved_tensors
         gradient = _scaled_gradient(ctx, scores, gradient, grad_output)
         if torch.is_grad_enabled():  # create_graph=True
             gradient = _OnceOnly.apply(gradient, scores, grad_output)  # type: ignore[no-untyped-call]
-        return gradient, None, None, None, None, None
+        return gradient, None
 
 
 class _OnceOnly(torch.autograd.Function):
@@ -176,36 +190,27 @@ class _OnceOnly(torch.autograd.Function):
 
 def _scaled_gradient(ctx: Any, scores: Tensor, gradient: Tensor | None, grad_output: Tensor) -> Tensor:
     """The gradient times what comes from above."""
+    call: _Call = ctx.call
     if gradient is None:
         gradient = _empty(scores)
-        _fill(gradient, ctx.problem, ctx.weights, ctx.swapped)
+        call.fill(gradient, call.weights)
     if grad_output.ndim == 0 and grad_output.item() == 1:
         return gradient
     # An infeasible sample's gradient is 0 whatever it is multiplied with, infinity included.
     factor = np.where(ctx.score == -np.inf, 0, grad_output.detach().double().numpy())
     if scores.dtype in (torch.float16, torch.bfloat16):
         # Scaled before it is rounded: afterwards, what a loss scale is to save would be gone.
-        _fill(gradient, ctx.problem, ctx.weights * factor, ctx.swapped)
+        call.fill(gradient, call.weights * factor)
         return gradient
     factors = torch.from_numpy(factor).to(scores.dtype)
-    if not ctx.problem.batched:
+    if not call.problem.batched:
         return gradient.mul_(factors)
-    return gradient.mul_(factors[:, None, None] if ctx.swapped else factors[:, None])
+    return gradient.mul_(factors[:, None, None] if call.swapped else factors[:, None])
 
 
 def _empty(scores: Tensor) -> Tensor:
     """Memory for a gradient: contiguous, whatever the scores are."""
     return torch.empty_like(scores, memory_format=torch.contiguous_format)
-
-
-def _fill(
-    gradient: Tensor, problem: Problem, weights: npt.NDArray[np.float64], swapped: bool
-) -> npt.NDArray[np.float64]:
-    """Writes the gradient of the weighted loss in the caller's layout; returns the log-scores (N,)."""
-    view = _view(gradient, swapped)
-    if not problem.batched:
-        view = view[:, None]
-    return native.total(problem, weights=weights, grad=view, threads=torch.get_num_threads())
 
 
 def _view(tensor: Tensor, swapped: bool) -> npt.NDArray[Any]:
@@ -233,9 +238,3 @@ def _integers(name: str, values: Lengths) -> npt.ArrayLike:
     if values.is_floating_point():
         raise not_integers(name, str(values.dtype).removeprefix("torch."))
     return values.numpy() if values.is_cpu else values.cpu().numpy()
-
-
-def _tensor(loss: npt.NDArray[np.float64] | float, dtype: torch.dtype) -> Tensor:
-    """A loss of scores of some dtype, rounded once."""
-    real = torch.float64 if dtype == torch.float64 else torch.float32
-    return torch.scalar_tensor(loss, dtype=real) if isinstance(loss, float) else torch.from_numpy(loss).to(real)
