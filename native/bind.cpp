@@ -3,14 +3,13 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
-#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <utility>
+#include <type_traits>
 #include <vector>
 
 #include "kernels.h"
@@ -24,8 +23,6 @@ namespace {
 
 template <class T, class... Form>
 using In = nb::ndarray<const T, nb::c_contig, nb::device::cpu, Form...>;
-template <class... Form>
-using Integers = In<std::int64_t, Form...>;
 template <class T, class... Form>
 using Filled = nb::ndarray<T, nb::c_contig, nb::device::cpu, Form...>;
 using Scores = nb::ndarray<nb::ro, nb::ndim<3>, nb::device::cpu>;
@@ -56,41 +53,53 @@ std::vector<std::string> instruction_sets() {
     return names;
 }
 
-// Targets of two dimensions are padded, of one dimension end to end.
-Targets targets_of(const Integers<>& tokens, const Integers<nb::ndim<1>>& lengths) {
-    require(tokens.ndim() == 1 || (tokens.ndim() == 2 && tokens.shape(0) == lengths.shape(0)),
-            "targets must have N rows or one dimension");
-    const bool padded = tokens.ndim() == 2;
-    return {tokens.data(), lengths.data(), std::int64_t(lengths.shape(0)), std::int64_t(tokens.shape(padded)), padded};
+// What prepare() makes of a call's integers, or what is wrong with them and where. Targets of two dimensions are
+// padded, of one dimension end to end.
+nb::object prepare_call(In<std::int64_t, nb::ndim<1>> frames, In<std::int64_t> targets,
+                        In<std::int64_t, nb::ndim<1>> lengths, std::int64_t frames_max, std::int64_t classes,
+                        std::int64_t blank, In<std::uint8_t, nb::shape<5>> arcs_by_role) {
+    const std::size_t size = frames.shape(0);
+    const bool padded = targets.ndim() == 2;
+    require(lengths.shape(0) == size && (padded ? targets.shape(0) == size : targets.ndim() == 1),
+            "lengths must have N entries, targets N rows or one dimension");
+    const Integers given{
+        frames.data(), lengths.data(), targets.data(), std::int64_t(size), std::int64_t(targets.shape(padded)), padded};
+    const Fault fault = find_fault(given, frames_max, classes, blank);
+    if (fault.what) return nb::make_tuple(fault.what, fault.index);
+    const std::uint8_t* role = arcs_by_role.data();
+    return nb::cast(prepare(given, blank, {role[0], role[1], role[2], role[3], role[4]}));
 }
 
-std::optional<std::pair<const char*, std::int64_t>> find_call_fault(Integers<nb::ndim<1>> frames, Integers<> targets,
-                                                                    Integers<nb::ndim<1>> lengths,
-                                                                    std::int64_t frames_max, std::int64_t classes,
-                                                                    std::int64_t blank) {
-    require(frames.shape(0) == lengths.shape(0), "frames and lengths must have N entries");
-    const Fault fault = find_fault(targets_of(targets, lengths), frames.data(), frames_max, classes, blank);
-    if (!fault.what) return std::nullopt;
-    return std::pair(fault.what, fault.index);
+template <class T, class Array>
+std::vector<T> copied(const Array& array) {
+    return {array.data(), array.data() + array.size()};
 }
 
-void expand_targets(Integers<> targets, Integers<nb::ndim<1>> lengths, std::int64_t blank,
-                    In<std::uint8_t, nb::shape<5>> roles, Filled<std::int32_t, nb::ndim<2>> labels,
-                    Filled<std::uint8_t, nb::ndim<2>> arcs, Filled<std::int32_t, nb::ndim<1>> states) {
-    const Targets checked = targets_of(targets, lengths);
-    const std::size_t size = lengths.shape(0), most = labels.shape(1);
-    require(labels.shape(0) == size && arcs.shape(0) == size && arcs.shape(1) == most && states.shape(0) == size,
+// Lattices of any topology.
+void prepare_lattices(Prepared* place, In<std::int64_t, nb::ndim<1>> frames, In<std::int64_t, nb::ndim<1>> lengths,
+                      In<std::int32_t, nb::ndim<2>> labels, In<std::uint8_t, nb::ndim<2>> arcs,
+                      In<std::int32_t, nb::ndim<1>> states) {
+    const std::size_t size = frames.shape(0), most = labels.shape(1);
+    require(lengths.shape(0) == size && labels.shape(0) == size && arcs.shape(0) == size && arcs.shape(1) == most &&
+                states.shape(0) == size,
             "all arrays must have N entries, labels and arcs K states");
-    require(!find_length_fault(checked).what, "lengths must be within the targets");
-    for (std::size_t n = 0; n < size; ++n) require(2 * lengths.data()[n] < std::int64_t(most), "lengths must fit in K");
-    const std::uint8_t* role = roles.data();
-    expand(checked, blank, {role[0], role[1], role[2], role[3], role[4]}, most, labels.data(), arcs.data(),
-           states.data());
+    for (std::size_t n = 0; n < size; ++n)
+        require(states.data()[n] >= 1 && states.data()[n] <= std::int64_t(most), "states must be within K");
+    new (place) Prepared{copied<std::int64_t>(frames), copied<std::int64_t>(lengths), std::int64_t(most),
+                         copied<std::int32_t>(labels), copied<std::uint8_t>(arcs),    copied<std::int32_t>(states)};
 }
 
-void mean_weights_of(Integers<nb::ndim<1>> lengths, Filled<double, nb::ndim<1>> weights) {
-    require(weights.shape(0) == lengths.shape(0), "weights must have N entries");
-    mean_weights(lengths.data(), lengths.shape(0), weights.data());
+// A read-only array in the memory of its owner.
+template <auto Member, int Rank>
+auto view(Prepared& owner) {
+    using T = typename std::decay_t<decltype(owner.*Member)>::value_type;
+    const std::size_t shape[2] = {owner.frames.size(), std::size_t(owner.states_max)};
+    return nb::ndarray<nb::numpy, const T, nb::ndim<Rank>>((owner.*Member).data(), Rank, shape, nb::find(owner));
+}
+
+void mean_weights_of(const Prepared& prepared, Filled<double, nb::ndim<1>> weights) {
+    require(weights.shape(0) == prepared.lengths.size(), "weights must have N entries");
+    mean_weights(prepared.lengths.data(), prepared.lengths.size(), weights.data());
 }
 
 double weighted_loss_of(In<double, nb::ndim<1>> score, In<double, nb::ndim<1>> weights, bool zero_infinity) {
@@ -98,19 +107,15 @@ double weighted_loss_of(In<double, nb::ndim<1>> score, In<double, nb::ndim<1>> w
     return weighted_loss(score.data(), weights.data(), score.shape(0), zero_infinity);
 }
 
-void sweep(Scores scores, bool from_logits, In<std::int64_t, nb::ndim<1>> frames, In<std::int32_t, nb::ndim<2>> labels,
-           In<std::uint8_t, nb::ndim<2>> arcs, In<std::int32_t, nb::ndim<1>> states, Filled<double, nb::ndim<1>> score,
+void sweep(Scores scores, bool from_logits, const Prepared& prepared, Filled<double, nb::ndim<1>> score,
            std::optional<Out> grad, std::optional<In<double, nb::ndim<1>>> weights, std::optional<Contiguous> occupancy,
            const std::string& isa, int threads) {
-    const std::size_t size = scores.shape(1), most = labels.shape(1);
-    require(scores.shape(2) > 0 && most > 0, "classes and states must not be empty");
-    require(frames.shape(0) == size && labels.shape(0) == size && states.shape(0) == size && score.shape(0) == size &&
-                arcs.shape(0) == size && arcs.shape(1) == most && (!weights || weights->shape(0) == size),
-            "all arrays must have N entries, labels and arcs K states");
-    for (std::size_t n = 0; n < size; ++n)
-        require(frames.data()[n] >= 0 && frames.data()[n] <= std::int64_t(scores.shape(0)) && states.data()[n] >= 1 &&
-                    states.data()[n] <= std::int64_t(most),
-                "frames must be within T, states within K");
+    const std::size_t size = scores.shape(1), most = prepared.states_max;
+    require(scores.shape(2) > 0, "classes must not be empty");
+    require(prepared.frames.size() == size && score.shape(0) == size && (!weights || weights->shape(0) == size),
+            "all arrays must have N entries");
+    for (std::int64_t frames : prepared.frames)
+        require(frames >= 0 && frames <= std::int64_t(scores.shape(0)), "frames must be within T");
 
     Batch batch{};
     batch.scores = scores.data();
@@ -122,10 +127,10 @@ void sweep(Scores scores, bool from_logits, In<std::int64_t, nb::ndim<1>> frames
     batch.stride_n = scores.stride(1);
     batch.stride_c = scores.stride(2);
     batch.from_logits = from_logits;
-    batch.frames = frames.data();
-    batch.labels = labels.data();
-    batch.arcs = arcs.data();
-    batch.states = states.data();
+    batch.frames = prepared.frames.data();
+    batch.labels = prepared.labels.data();
+    batch.arcs = prepared.arcs.data();
+    batch.states = prepared.states.data();
     batch.states_max = most;
     batch.score = score.data();
     batch.weights = weights ? weights->data() : nullptr;
@@ -155,17 +160,22 @@ void sweep(Scores scores, bool from_logits, In<std::int64_t, nb::ndim<1>> frames
 NB_MODULE(_native, m) {
     m.doc() = "C++ kernels of ctckit; used through ctckit.kernels.native.";
     m.def("instruction_sets", &instruction_sets, "Instruction sets of the kernels this CPU can run, the best last.");
-    m.def("find_fault", &find_call_fault, nb::arg("frames"), nb::arg("targets"), nb::arg("lengths"),
-          nb::arg("frames_max"), nb::arg("classes"), nb::arg("blank"),
-          "The first length or token that is wrong, as what and where (see prepare.h), or None.");
-    m.def("expand", &expand_targets, nb::arg("targets"), nb::arg("lengths"), nb::arg("blank"), nb::arg("roles"),
-          nb::arg("labels"), nb::arg("arcs"), nb::arg("states"), "Writes the lattices of targets, arcs by role.");
-    m.def("mean_weights", &mean_weights_of, nb::arg("lengths"), nb::arg("weights"),
+    nb::class_<Prepared>(m, "Prepared", "All that a sweep needs besides scores, in memory of its own.")
+        .def("__init__", &prepare_lattices, nb::arg("frames"), nb::arg("lengths"), nb::arg("labels"), nb::arg("arcs"),
+             nb::arg("states"))
+        .def_prop_ro("frames", &view<&Prepared::frames, 1>)
+        .def_prop_ro("lengths", &view<&Prepared::lengths, 1>)
+        .def_prop_ro("labels", &view<&Prepared::labels, 2>)
+        .def_prop_ro("arcs", &view<&Prepared::arcs, 2>)
+        .def_prop_ro("states", &view<&Prepared::states, 1>);
+    m.def("prepare", &prepare_call, nb::arg("frames"), nb::arg("targets"), nb::arg("lengths"), nb::arg("frames_max"),
+          nb::arg("classes"), nb::arg("blank"), nb::arg("arcs_by_role"),
+          "Checks integers and lays out lattices; returns Prepared, or what is wrong and where (see prepare.h).");
+    m.def("mean_weights", &mean_weights_of, nb::arg("prepared"), nb::arg("weights"),
           "Writes the weights of a mean of losses by token.");
     m.def("weighted_loss", &weighted_loss_of, nb::arg("score"), nb::arg("weights"), nb::arg("zero_infinity"),
           "The weighted sum of losses.");
-    m.def("sweep", &sweep, nb::arg("scores"), nb::arg("from_logits"), nb::arg("frames"), nb::arg("labels"),
-          nb::arg("arcs"), nb::arg("states"), nb::arg("score"), nb::arg("grad").none(), nb::arg("weights").none(),
-          nb::arg("occupancy").none(), nb::arg("isa"), nb::arg("threads"),
-          "Sweeps a batch: writes score, and grad and occupancy where given.");
+    m.def("sweep", &sweep, nb::arg("scores"), nb::arg("from_logits"), nb::arg("prepared"), nb::arg("score"),
+          nb::arg("grad").none(), nb::arg("weights").none(), nb::arg("occupancy").none(), nb::arg("isa"),
+          nb::arg("threads"), "Sweeps a batch: writes score, and grad and occupancy where given.");
 }

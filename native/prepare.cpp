@@ -7,68 +7,70 @@
 namespace ctckit {
 namespace {
 
-std::int64_t first_out_of_range(const std::int64_t* lengths, std::int64_t size, std::int64_t most) {
-    return std::find_if(lengths, lengths + size, [=](std::int64_t n) { return n < 0 || n > most; }) - lengths;
-}
-
 // Calls visit(n, tokens, length) for each sample.
 template <class Visit>
-void for_each_target(const Targets& targets, Visit visit) {
-    const std::int64_t* tokens = targets.tokens;
-    for (std::int64_t n = 0; n < targets.size; ++n) {
-        visit(n, tokens, targets.lengths[n]);
-        tokens += targets.padded ? targets.longest : targets.lengths[n];
+void for_each_target(const Integers& given, Visit visit) {
+    const std::int64_t* tokens = given.targets;
+    for (std::int64_t n = 0; n < given.size; ++n) {
+        visit(n, tokens, given.lengths[n]);
+        tokens += given.padded ? given.longest : given.lengths[n];
     }
+}
+
+void lay_out(const std::int64_t* tokens, std::int64_t length, const ArcsByRole& roles, std::int32_t* labels,
+             std::uint8_t* arcs) {
+    const std::int64_t states = 2 * length + 1;
+    arcs[0] = roles.blank;
+    for (std::int64_t s = 0; s < length; ++s) {
+        labels[2 * s + 1] = std::int32_t(tokens[s]);
+        arcs[2 * s + 1] = s > 0 && tokens[s] == tokens[s - 1] ? roles.repeat : roles.token;
+        arcs[2 * s + 2] = roles.blank;
+    }
+    for (std::int64_t k = 0; k < std::min<std::int64_t>(2, states); ++k) {
+        arcs[k] |= roles.first;
+        arcs[states - 1 - k] |= roles.last;
+    }
+    // There is no state before the first.
+    arcs[0] &= std::uint8_t(~(kStep | kSkip));
+    if (states > 1) arcs[1] &= std::uint8_t(~kSkip);
 }
 
 }  // namespace
 
-Fault find_length_fault(const Targets& targets) {
-    const std::int64_t n = first_out_of_range(targets.lengths, targets.size, targets.longest);
-    if (n < targets.size) return {"target_lengths", n};
-    if (targets.padded) return {};
+Fault find_fault(const Integers& given, std::int64_t frames_max, std::int64_t classes, std::int64_t blank) {
     std::int64_t sum = 0;
-    for (std::int64_t i = 0; i < targets.size; ++i) sum += targets.lengths[i];
-    return sum == targets.longest ? Fault{} : Fault{"sum", sum};
-}
-
-Fault find_fault(const Targets& targets, const std::int64_t* frames, std::int64_t frames_max, std::int64_t classes,
-                 std::int64_t blank) {
-    const std::int64_t n = first_out_of_range(frames, targets.size, frames_max);
-    if (n < targets.size) return {"input_lengths", n};
-    Fault fault = find_length_fault(targets);
-    if (fault.what) return fault;
-    for_each_target(targets, [&](std::int64_t, const std::int64_t* tokens, std::int64_t length) {
+    for (std::int64_t n = 0; n < given.size; ++n)
+        if (given.frames[n] < 0 || given.frames[n] > frames_max) return {"input_lengths", n};
+    for (std::int64_t n = 0; n < given.size; ++n) {
+        if (given.lengths[n] < 0 || given.lengths[n] > given.longest) return {"target_lengths", n};
+        sum += given.lengths[n];
+    }
+    if (!given.padded && sum != given.longest) return {"sum", sum};
+    Fault fault{};
+    for_each_target(given, [&](std::int64_t, const std::int64_t* tokens, std::int64_t length) {
         for (std::int64_t s = 0; s < length && !fault.what; ++s)
             if (tokens[s] < 0 || tokens[s] >= classes || tokens[s] == blank)
-                fault = {"token", tokens + s - targets.tokens};
+                fault = {"token", tokens + s - given.targets};
     });
     return fault;
 }
 
-void expand(const Targets& targets, std::int64_t blank, const ArcsByRole& roles, std::int64_t states_max,
-            std::int32_t* labels, std::uint8_t* arcs, std::int32_t* states) {
-    std::fill_n(labels, targets.size * states_max, std::int32_t(blank));
-    for_each_target(targets, [&](std::int64_t n, const std::int64_t* tokens, std::int64_t length) {
-        const std::int64_t count = 2 * length + 1;
-        std::int32_t* label = labels + n * states_max;
-        std::uint8_t* arc = arcs + n * states_max;
-        states[n] = std::int32_t(count);
-        arc[0] = roles.blank;
-        for (std::int64_t s = 0; s < length; ++s) {
-            label[2 * s + 1] = std::int32_t(tokens[s]);
-            arc[2 * s + 1] = s > 0 && tokens[s] == tokens[s - 1] ? roles.repeat : roles.token;
-            arc[2 * s + 2] = roles.blank;
-        }
-        std::fill(arc + count, arc + states_max, 0);
-        for (std::int64_t k = 0; k < std::min<std::int64_t>(2, count); ++k) {
-            arc[k] |= roles.first;
-            arc[count - 1 - k] |= roles.last;
-        }
-        // There is no state before the first.
-        arc[0] &= std::uint8_t(~(kStep | kSkip));
-        if (count > 1) arc[1] &= std::uint8_t(~kSkip);
+Prepared prepare(const Integers& given, std::int64_t blank, const ArcsByRole& roles) {
+    Prepared made;
+    made.frames.assign(given.frames, given.frames + given.size);
+    made.lengths.assign(given.lengths, given.lengths + given.size);
+    std::int64_t longest = given.padded ? given.longest : 0;
+    for (std::int64_t length : made.lengths) longest = std::max(longest, length);
+    made.states_max = 2 * longest + 1;
+    made.labels.assign(given.size * made.states_max, std::int32_t(blank));
+    made.arcs.assign(given.size * made.states_max, 0);
+    made.states.resize(given.size);
+    for_each_target(given, [&](std::int64_t n, const std::int64_t* tokens, std::int64_t length) {
+        made.states[n] = std::int32_t(2 * length + 1);
+        const std::int64_t row = n * made.states_max;
+        lay_out(tokens, length, roles, &made.labels[row], &made.arcs[row]);
     });
+    return made;
 }
 
 }  // namespace ctckit

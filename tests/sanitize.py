@@ -140,6 +140,7 @@ def fuzz_extension(rng: Any) -> None:
         "scores": rng.normal(size=(frames, size, classes)).astype(np.float32),
         "from_logits": bool(rng.random() < 0.5),
         "frames": rng.integers(-1 if wild else 0, frames + (2 if wild else 1), size),
+        "lengths": rng.integers(0, states, size),
         "labels": rng.integers(-2 if wild else 0, classes + (2 if wild else 0), (size, states)).astype(np.int32),
         "arcs": rng.integers(0, 256, (size, states)).astype(np.uint8),
         "states": rng.integers(-1 if wild else 1, states + (2 if wild else 1), size).astype(np.int32),
@@ -151,11 +152,15 @@ def fuzz_extension(rng: Any) -> None:
         "threads": int(rng.integers(-1, 5)),
     }
     if wild and rng.random() < 0.5:  # one array of another size
-        name = str(rng.choice(["frames", "labels", "arcs", "states", "score", "weights", "grad", "occupancy"]))
+        name = str(
+            rng.choice(["frames", "lengths", "labels", "arcs", "states", "score", "weights", "grad", "occupancy"])
+        )
         if arrays[name] is not None:
             arrays[name] = arrays[name][..., : arrays[name].shape[-1] - 1].copy()
+    form = ("frames", "lengths", "labels", "arcs", "states")
     try:
-        _native.sweep(*arrays.values())
+        prepared = _native.Prepared(*(arrays.pop(name) for name in form))
+        _native.sweep(prepared=prepared, **arrays)
     except ValueError:
         assert wild
     fuzz_prepare(rng)
@@ -167,15 +172,15 @@ def fuzz_prepare(rng: Any) -> None:
 
     from ctckit import _native
 
-    size, longest, states = (int(x) for x in rng.integers(1, 10, 3))
+    size, longest = (int(x) for x in rng.integers(1, 10, 2))
     targets = rng.integers(-1, 6, (size, longest) if rng.random() < 0.5 else size * longest)
     lengths = rng.integers(-1, longest + 2, size) if rng.random() < 0.5 else np.full(size, longest)
-    _native.find_fault(rng.integers(-1, 9, size), targets, lengths, 8, 5, 0)
-    out = np.empty((size, states), np.int32), np.empty((size, states), np.uint8), np.empty(size, np.int32)
-    try:
-        _native.expand(targets, lengths, 0, rng.integers(0, 32, 5).astype(np.uint8), *out)
-    except ValueError:
-        assert states <= 2 * longest or lengths.min() < 0 or lengths.max() > longest or targets.ndim == 1
+    frames, arcs = rng.integers(-1, 20, size), rng.integers(0, 256, 5).astype(np.uint8)
+    made = _native.prepare(frames, targets, lengths, 20, int(rng.integers(1, 7)), int(rng.integers(0, 6)), arcs)
+    if isinstance(made, tuple):
+        assert made[0] in ("input_lengths", "target_lengths", "sum", "token")
+    else:
+        assert made.states.max() <= made.labels.shape[1]
 
 
 if __name__ == "__main__":

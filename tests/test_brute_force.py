@@ -6,10 +6,9 @@ from cases import Backend, problem_of
 from cases import Batch as CaseBatch
 from oracles import Topology, enumerate_ctc, enumerate_walks, log_softmax, textbook
 
-from ctckit import Arc, ctc_loss, ctc_loss_and_grad, posteriors
+from ctckit import Arc, _native, ctc_loss, ctc_loss_and_grad, posteriors
 from ctckit.check import Problem, ctc_problem
 from ctckit.kernels import reference
-from ctckit.lattice import LatticeBatch
 
 TARGETS = [(), (1,), (2,), (1, 1), (1, 2), (2, 1), (1, 1, 1), (1, 2, 1), (1, 1, 2), (2, 2, 1, 1), (1, 2, 1, 2, 1)]
 CLASSES = 3
@@ -142,9 +141,13 @@ def test_kernels_read_arcs_and_know_no_rule(backend: Backend, seed: int) -> None
     problem = Problem(
         scores=log_probs[:, None],
         from_logits=False,
-        frames=np.array([frames]),
-        target_lengths=np.array([states // 2]),
-        lattices=LatticeBatch(labels[None], arcs[None], np.array([states], np.int32)),
+        prepared=_native.Prepared(
+            frames=np.array([frames]),
+            lengths=np.array([states // 2]),
+            labels=labels[None],
+            arcs=arcs[None],
+            states=np.array([states], np.int32),
+        ),
         batched=True,
     )
     score, occupancy = enumerate_walks(log_probs, labels.tolist(), topology)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import ctckit
 from ctckit import Arc, _native
-from ctckit.lattice import ctc_lattices
+from ctckit.lattice import ARCS_BY_ROLE
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -33,9 +33,9 @@ class Call:
             return np.array(self.rows, np.int64).reshape(len(self.rows), -1)
         return np.array([token for row in self.rows for token in row], np.int64)
 
-    def find_fault(self) -> tuple[str, int] | None:
+    def prepare(self, arcs_by_role: np.ndarray = ARCS_BY_ROLE) -> _native.Prepared | tuple[str, int]:
         frames, lengths = np.array(self.frames, np.int64), np.array(self.lengths, np.int64)
-        return _native.find_fault(frames, self.targets, lengths, self.frames_max, self.classes, self.blank)
+        return _native.prepare(frames, self.targets, lengths, self.frames_max, self.classes, self.blank, arcs_by_role)
 
 
 @st.composite
@@ -74,7 +74,9 @@ def first_fault(call: Call) -> tuple[str, int] | None:
 @given(calls())
 def test_good_calls_are_good(call: Call) -> None:
     """Whatever stands in the padding."""
-    assert call.find_fault() is None
+    made = call.prepare()
+    assert made.frames.tolist() == call.frames
+    assert made.lengths.tolist() == call.lengths
 
 
 @given(calls(), st.data())
@@ -84,7 +86,8 @@ def test_the_first_fault_is_found(call: Call, data: st.DataObject) -> None:
         cells = data.draw(st.sampled_from([call.frames, call.lengths, *call.rows]))
         if cells:
             cells[data.draw(st.integers(0, len(cells) - 1))] = data.draw(st.integers(-2, 9) | INT64)
-    assert call.find_fault() == first_fault(call)
+    made, fault = call.prepare(), first_fault(call)
+    assert made == fault if isinstance(made, tuple) else fault is None
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint8", "uint64", ">i4"])
@@ -113,10 +116,9 @@ def test_a_bad_token_is_named_wherever_it_stands(dtype: str, single: bool, end_t
 @given(calls(), st.lists(st.integers(0, 31), min_size=5, max_size=5))
 def test_arcs_follow_the_table(call: Call, table: list[int]) -> None:
     """Any table: the layout knows no rule but that no arc comes from a state before the first."""
-    lengths = np.array(call.lengths, np.int64)
-    shape = len(lengths), 2 * max(call.lengths) + 1 + 2 * call.padded * (5 - max(call.lengths))
-    labels, arcs, states = np.empty(shape, np.int32), np.empty(shape, np.uint8), np.empty(len(lengths), np.int32)
-    _native.expand(call.targets, lengths, call.blank, np.array(table, np.uint8), labels, arcs, states)
+    made = call.prepare(np.array(table, np.uint8))
+    states_max = 2 * (call.targets.shape[1] if call.padded else max(call.lengths)) + 1
+    assert made.labels.shape == made.arcs.shape == (len(call.rows), states_max)
     blank, token, repeat, first, last = table
     for n, length in enumerate(call.lengths):
         row, count = call.rows[n][:length], 2 * length + 1
@@ -126,10 +128,12 @@ def test_arcs_follow_the_table(call: Call, table: list[int]) -> None:
         for k in range(count):
             expected[k] |= first * (k < 2) | last * (k >= count - 2)
             expected[k] &= ~((Arc.STEP if k < 1 else 0) | (Arc.SKIP if k < 2 else 0))
-        beyond = shape[1] - count
-        assert states[n] == count
-        assert arcs[n].tolist() == expected + [0] * beyond
-        assert labels[n].tolist() == [call.blank, *(x for y in row for x in (y, call.blank))] + [call.blank] * beyond
+        beyond = states_max - count
+        assert made.states[n] == count
+        assert made.arcs[n].tolist() == expected + [0] * beyond
+        assert (
+            made.labels[n].tolist() == [call.blank, *(x for y in row for x in (y, call.blank))] + [call.blank] * beyond
+        )
 
 
 @pytest.mark.parametrize(
@@ -149,44 +153,52 @@ def test_the_ctc_rule(target: list[int], arcs: str) -> None:
     assert ctckit.ctc_lattice(np.array(target, int)).arcs.tolist() == expected
 
 
-@given(calls())
-def test_padded_and_end_to_end_are_the_same_lattices(call: Call) -> None:
-    lengths = np.array(call.lengths, np.int64)
-    flat = np.array(
-        [token for row, used in zip(call.rows, call.lengths, strict=True) for token in row[:used]], np.int64
-    )
-    one, other = ctc_lattices(call.targets, lengths, call.blank), ctc_lattices(flat, lengths, call.blank)
-    for n in range(len(lengths)):
-        assert one[n].labels.tolist() == other[n].labels.tolist()
-        assert one[n].arcs.tolist() == other[n].arcs.tolist()
+@pytest.mark.parametrize("target", [[1, 0], [2, -1]])
+def test_a_lattice_holds_tokens_only(target: list[int]) -> None:
+    with pytest.raises(ctckit.CTCError, match=rf"target\[1\] = {target[1]} is not a token: .* other than the blank, 0"):
+        ctckit.ctc_lattice(np.array(target))
+
+
+def test_prepared_belongs_to_itself() -> None:
+    """Arrays of it keep it alive, and nobody writes to them; the caller's may change."""
+    lengths = np.array([2, 1])
+    made = _native.prepare(lengths, np.array([[1, 1], [2, 0]]), lengths, 2, 3, 0, ARCS_BY_ROLE)
+    labels = made.labels
+    lengths[:] = 0
+    assert made.frames.tolist() == made.lengths.tolist() == [2, 1]
+    del made
+    assert labels.tolist() == [[0, 1, 0, 1, 0], [0, 2, 0, 0, 0]]
+    assert not labels.flags.writeable
+
+
+ONES = np.ones(2, np.int64)
 
 
 @pytest.mark.parametrize(
-    ("targets", "lengths", "states"),
-    [
-        (np.ones((2, 3), int), [3, 4], 9),
-        (np.ones((2, 3), int), [3, -1], 9),
-        (np.ones((2, 3), int), [3, 3], 6),
-        (np.ones((2, 3), int), [3], 7),
-        (np.ones(5, int), [3, 3], 7),
-        (np.ones(5, int), [2, 2], 7),
-        (np.ones((2, 3, 1), int), [1, 1], 7),
-    ],
+    ("frames", "targets", "lengths"),
+    [(ONES, ONES, ONES[:1]), (ONES[:1], np.ones((2, 3), int), ONES[:1]), (ONES, np.ones((2, 3, 1), int), ONES)],
 )
-def test_the_extension_reads_and_writes_no_further_than_arrays_reach(
-    targets: np.ndarray, lengths: list[int], states: int
-) -> None:
-    shape = len(lengths), states
-    out = np.empty(shape, np.int32), np.empty(shape, np.uint8), np.empty(len(lengths), np.int32)
+def test_prepare_takes_only_arrays_that_fit(frames: np.ndarray, targets: np.ndarray, lengths: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="must have N entries"):
+        _native.prepare(frames, targets, lengths, 5, 5, 0, ARCS_BY_ROLE)
+
+
+@pytest.mark.parametrize("bad", ["frames", "lengths", "labels", "arcs", "states", "too many states", "no states"])
+def test_prepared_takes_only_arrays_that_fit(bad: str) -> None:
+    arrays = {"frames": ONES, "lengths": ONES, "labels": np.zeros((2, 3), np.int32), "arcs": np.zeros((2, 3), np.uint8)}
+    arrays["states"] = np.array([3, {"too many states": 4, "no states": 0}.get(bad, 3)], np.int32)
+    if bad in arrays:
+        arrays[bad] = arrays[bad][:1]
     with pytest.raises(ValueError, match="must"):
-        _native.expand(targets, np.array(lengths), 0, np.zeros(5, np.uint8), *out)
+        _native.Prepared(**arrays)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.floats(-100, 0) | st.just(-np.inf)), min_size=1), st.booleans())
 def test_reductions(samples: list[tuple[int, float]], zero_infinity: bool) -> None:
     lengths, scores = (np.array(column) for column in zip(*samples, strict=True))
-    weights = np.empty(len(lengths))
-    _native.mean_weights(lengths, weights)
+    size, weights = len(lengths), np.empty(len(lengths))
+    cells = np.zeros((size, 1), np.int32), np.zeros((size, 1), np.uint8), np.ones(size, np.int32)
+    _native.mean_weights(_native.Prepared(np.zeros(size, np.int64), lengths, *cells), weights)
     np.testing.assert_allclose(weights, [1 / (max(length, 1) * len(samples)) for length in lengths], rtol=2**-52)
     losses = [0.0 if zero_infinity and score == -np.inf else -score for score in scores]
     found = _native.weighted_loss(scores, weights, zero_infinity)

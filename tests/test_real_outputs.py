@@ -61,7 +61,7 @@ def test_greedy_reading(example: tuple[str, str], reading: str) -> None:
     logits = load(*example).scores
     problem = ctc_problem(logits[:, 0], target, len(logits), len(target), BLANK, from_logits=True)
     _, states = reference.best_path(problem, 0)
-    assert [problem.lattices[0].labels[k] for k in states] == classes.tolist()
+    assert [problem.lattice(0).labels[k] for k in states] == classes.tolist()
 
 
 @pytest.mark.parametrize("example", [LINE, WORD], ids=["line", "word"])

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from . import _native
 from .errors import CTCError
-from .lattice import LatticeBatch, ctc_lattices
+from .lattice import ARCS_BY_ROLE, Lattice
 
 Reduction = Literal["none", "mean", "sum"]
 Lengths = npt.ArrayLike
@@ -28,23 +28,24 @@ class Problem(NamedTuple):
     Attributes:
         scores: (T, N, C) view of the caller's array: float16, float32, float64, or the bits of bfloat16 as uint16.
         from_logits: whether scores are logits; otherwise they are taken as log-probabilities, as they are.
-        frames: int64 (N,), frames used of each sample.
-        target_lengths: int64 (N,).
-        lattices: one lattice a sample.
+        prepared: of each sample, the frames used, the target's length and its lattice; copies, not the caller's memory.
         batched: False if the caller passed a single sample without the batch axis.
     """
 
     scores: npt.NDArray[Any]
     from_logits: bool
-    frames: npt.NDArray[np.int64]
-    target_lengths: npt.NDArray[np.int64]
-    lattices: LatticeBatch
+    prepared: _native.Prepared
     batched: bool
 
     @property
     def real(self) -> type[np.float64] | type[np.float32]:
         """The type that losses and occupancies of these scores have."""
         return np.float64 if self.scores.dtype == np.float64 else np.float32
+
+    def lattice(self, n: int) -> Lattice:
+        """Sample n's lattice, without padding."""
+        k = self.prepared.states[n]
+        return Lattice(self.prepared.labels[n, :k], self.prepared.arcs[n, :k])
 
 
 def ctc_problem(
@@ -84,15 +85,19 @@ def ctc_problem(
     given_frames = _check_lengths("input_lengths", input_lengths, size, batched)
     given_lengths = _check_lengths("target_lengths", target_lengths, size, batched)
     given_targets = _check_targets(targets, size, batched)
-    # Copied, since the caller may change them. A number too large for int64 becomes negative, and so is found too.
-    frames = np.array(given_frames, np.int64, ndmin=1)
-    lengths = np.array(given_lengths, np.int64, ndmin=1)
-    tokens = np.ascontiguousarray(given_targets if batched else np.atleast_2d(given_targets), np.int64)
-    fault = _native.find_fault(frames, tokens, lengths, frames_max, classes, blank)
-    if fault is not None:
+    prepared = _native.prepare(
+        _as_int64(given_frames),
+        _as_int64(given_targets if batched else np.atleast_2d(given_targets)),
+        _as_int64(given_lengths),
+        frames_max,
+        classes,
+        blank,
+        ARCS_BY_ROLE,
+    )
+    if isinstance(prepared, tuple):
         given = _Integers(given_frames, given_targets, given_lengths)
-        raise _worded(fault, given, name, checked.shape, blank, batched)
-    return Problem(checked, from_logits, frames, lengths, ctc_lattices(tokens, lengths, blank), batched)
+        raise _worded(prepared, given, name, checked.shape, blank, batched)
+    return Problem(checked, from_logits, prepared, batched)
 
 
 def check_reduction(reduction: str) -> Reduction:
@@ -159,6 +164,11 @@ def _integers(name: str, values: npt.ArrayLike) -> npt.NDArray[np.integer]:
     if array.size == 0 and isinstance(values, Sequence):  # NumPy makes floats of an empty list
         return array.astype(np.int64)
     raise not_integers(name, array.dtype)
+
+
+def _as_int64(array: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """In one dimension at least. A number too large for int64 becomes negative, and so is found to be wrong too."""
+    return np.ascontiguousarray(array, np.int64)
 
 
 def _check_lengths(name: str, lengths: Lengths, size: int, batched: bool) -> npt.NDArray[np.integer]:

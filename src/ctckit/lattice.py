@@ -1,7 +1,7 @@
 """The CTC lattice as data: which states a target has, and which moves between them are legal.
 
 This is the only place that knows the CTC rule: a table of arcs by role, which the extension lays out over targets and
-whose bits the kernels read. May import NumPy, and of the extension that layout; nothing else of ctckit.
+whose bits the kernels read. May import errors.py, and of the extension that layout.
 
 A target y1 … yS becomes the K = 2S+1 states φ y1 φ y2 … yS φ. A path visits one state a frame. It begins in one of the
 first two states, ends in one of the last two, and from one frame to the next stays, steps to the next state, or skips
@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native
+from .errors import CTCError
 
 IntArray = npt.NDArray[np.integer]
-Int64Array = npt.NDArray[np.int64]
 
 
 class Arc(IntFlag):
@@ -33,7 +33,7 @@ class Arc(IntFlag):
 
 
 # What leads to a state before the first falls away when the table is laid out. Order as in native/prepare.h.
-_ARCS_BY_ROLE = np.array(
+ARCS_BY_ROLE = np.array(
     [
         Arc.STAY | Arc.STEP,  # a blank
         Arc.STAY | Arc.STEP | Arc.SKIP,  # a token
@@ -63,53 +63,15 @@ class Lattice:
         return len(self.labels)
 
 
-@dataclass(slots=True)
-class LatticeBatch:
-    """Lattices of a batch, padded to the longest.
-
-    Attributes:
-        labels: int32 (N, K).
-        arcs: uint8 (N, K); 0 in the padding.
-        states: int32 (N,), each lattice's own K.
-    """
-
-    labels: npt.NDArray[np.int32]
-    arcs: npt.NDArray[np.uint8]
-    states: npt.NDArray[np.int32]
-
-    def __getitem__(self, n: int) -> Lattice:
-        """Sample n's lattice, without padding."""
-        k = int(self.states[n])
-        return Lattice(self.labels[n, :k], self.arcs[n, :k])
-
-
-def ctc_lattices(targets: Int64Array, lengths: Int64Array, blank: int = 0) -> LatticeBatch:
-    """The CTC lattices of a batch of targets.
-
-    Args:
-        targets: int64 (N, S), entries at and beyond a row's length ignored; or all targets end to end.
-        lengths: int64 (N,), each within 0..S; end to end, they add up to all tokens.
-        blank: the blank's class; no target may hold it.
-
-    Example:
-        >>> ctc_lattices(np.array([[3, 3], [5, 0]]), np.array([2, 1])).labels
-        array([[0, 3, 0, 3, 0],
-               [0, 5, 0, 0, 0]], dtype=int32)
-    """
-    size = len(lengths)
-    longest = targets.shape[1] if targets.ndim == 2 else max(lengths.tolist(), default=0)
-    shape = size, 2 * longest + 1
-    lattices = LatticeBatch(np.empty(shape, np.int32), np.empty(shape, np.uint8), np.empty(size, np.int32))
-    _native.expand(targets, lengths, blank, _ARCS_BY_ROLE, lattices.labels, lattices.arcs, lattices.states)
-    return lattices
-
-
 def ctc_lattice(target: IntArray, blank: int = 0) -> Lattice:
     """The CTC lattice of one target.
 
     Args:
         target: integer (S,), without blanks.
         blank: the blank's class.
+
+    Raises:
+        CTCError: for a blank or a negative number in the target.
 
     Example:
         >>> lattice = ctc_lattice(np.array([1, 1, 2]))
@@ -119,7 +81,12 @@ def ctc_lattice(target: IntArray, blank: int = 0) -> Lattice:
         [False, False, False, False, False, True, False]
     """
     tokens = np.array(target, np.int64)
-    return ctc_lattices(tokens, np.array([len(tokens)]), blank)[0]
+    no_frames, lengths = np.zeros(1, np.int64), np.array([len(tokens)], np.int64)
+    made = _native.prepare(no_frames, tokens, lengths, 0, np.iinfo(np.int32).max, blank, ARCS_BY_ROLE)
+    if isinstance(made, tuple):
+        s = made[1]
+        raise CTCError(f"target[{s}] = {tokens[s]} is not a token: expected classes other than the blank, {blank}")
+    return Lattice(made.labels[0], made.arcs[0])
 
 
 def frames_needed(target: IntArray) -> int:

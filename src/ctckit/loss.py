@@ -128,10 +128,11 @@ def posteriors(
 
 def reduction_weights(problem: Problem, reduction: Reduction) -> npt.NDArray[np.float64]:
     """What a reduction multiplies each sample's loss with before it adds them up (N,)."""
+    size = problem.scores.shape[1]
     if reduction != "mean":
-        return np.ones(len(problem.frames))
-    weights = np.empty(len(problem.frames))
-    _native.mean_weights(problem.target_lengths, weights)
+        return np.ones(size)
+    weights = np.empty(size)
+    _native.mean_weights(problem.prepared, weights)
     return weights
 
 
@@ -159,7 +160,7 @@ def _rounded(problem: Problem, loss: npt.NDArray[np.float64] | float) -> FloatAr
 def _normalised(problem: Problem) -> Problem:
     """The same problem on log-probabilities, in float32 at least; frames beyond a sample's own stay unread."""
     log_probs = np.zeros(problem.scores.shape, problem.real)
-    for n, frames in enumerate(problem.frames):
+    for n, frames in enumerate(problem.prepared.frames):
         log_probs[:frames, n] = reference.sample(problem, n).log_probs
     return problem._replace(scores=log_probs, from_logits=False)
 

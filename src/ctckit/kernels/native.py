@@ -87,7 +87,7 @@ def total(
 def posteriors(problem: Problem, *, threads: int | None = None) -> Posteriors:
     """Occupancies by state and by class; scores must be log-probabilities."""
     frames, size, _ = problem.scores.shape
-    states = np.empty((frames, size, problem.lattices.labels.shape[1]), problem.real)
+    states = np.empty((frames, size, problem.prepared.labels.shape[1]), problem.real)
     # The gradient of log-probabilities is -γ by class; a weight of -1 turns it into γ.
     classes = np.empty(problem.scores.shape, problem.scores.dtype)
     score = _sweep(problem, -np.ones(size), classes, states, threads)
@@ -101,17 +101,14 @@ def _sweep(
     occupancy: npt.NDArray[Any] | None,
     threads: int | None,
 ) -> npt.NDArray[np.float64]:
-    scores, lattices = problem.scores, problem.lattices
+    scores = problem.scores
     if not scores.flags.aligned:
         scores = scores.copy()  # a field of packed records: addresses that no number may have
-    score = np.empty(len(problem.frames))
+    score = np.empty(scores.shape[1])
     _native.sweep(
         scores,
         problem.from_logits,
-        problem.frames,
-        lattices.labels,
-        lattices.arcs,
-        lattices.states,
+        problem.prepared,
         score,
         grad,
         weights,

@@ -100,7 +100,7 @@ def total(
     threads: int | None = None,
 ) -> Float64Array:
     """Log-scores of all samples; writes the gradient of Σ weights·(-score) into ``grad`` if given."""
-    score = np.empty(len(problem.frames))
+    score = np.empty(problem.scores.shape[1])
     if grad is not None:
         grad[...] = 0
     for n in range(len(score)):
@@ -132,7 +132,7 @@ def best_path(problem: Problem, n: int) -> tuple[float, list[int]]:
 def posteriors(problem: Problem, *, threads: int | None = None) -> Posteriors:
     """Occupancies by state and by class."""
     frames, size, _ = problem.scores.shape
-    states = np.zeros((frames, size, problem.lattices.labels.shape[1]))
+    states = np.zeros((frames, size, problem.prepared.labels.shape[1]))
     classes = np.zeros(problem.scores.shape)
     score = np.empty(size)
     for n in range(size):
@@ -160,11 +160,11 @@ class Sample(NamedTuple):
 
 def sample(problem: Problem, n: int) -> Sample:
     """Sample n, its scores normalised if they are logits."""
-    used = problem.scores[: problem.frames[n], n]
+    used = problem.scores[: problem.prepared.frames[n], n]
     if used.dtype.kind == "u":  # bfloat16: the upper half of a float32
         used = (used.astype(np.uint32) << 16).view(np.float32)
     scores = used.astype(np.float64)
-    return Sample(log_softmax(scores) if problem.from_logits else scores, problem.lattices[n])
+    return Sample(log_softmax(scores) if problem.from_logits else scores, problem.lattice(n))
 
 
 def log_softmax(logits: Float64Array) -> Float64Array:
