@@ -226,6 +226,30 @@ def test_strides(layout: str, dtype: torch.dtype, from_logits: bool) -> None:
     assert gradient.shape == x.shape
 
 
+def test_scores_that_torch_negates_lazily() -> None:
+    """The imaginary part of a conjugate: memory holds the opposite of what the tensor says."""
+    lazy = torch.complex(leaf().detach(), -leaf().detach()).conj().imag.requires_grad_()
+    assert lazy.is_neg()
+    assert torch.equal(gradient_of(lazy), gradient_of(leaf()))
+
+
+def test_the_usual_step_copies_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What forward wrote is what the leaf gets."""
+    made, empty_like = [], torch.empty_like
+
+    def recorded(*args: object, **options: object) -> Tensor:
+        made.append(empty_like(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr(torch, "empty_like", recorded)
+    x = leaf()
+    loss = loss_of(x)
+    addresses = [tensor.data_ptr() for tensor in made]
+    made.clear()
+    loss.backward()
+    assert addresses == [x.grad.data_ptr()]
+
+
 @DTYPES
 @FORMS
 @REDUCTIONS

@@ -237,4 +237,4 @@ def _integers(name: str, values: Lengths) -> npt.ArrayLike:
         return values
     if values.is_floating_point():
         raise not_integers(name, str(values.dtype).removeprefix("torch."))
-    return values.numpy() if values.is_cpu else values.cpu().numpy()
+    return values.numpy(force=True)  # from whatever device
