@@ -121,14 +121,17 @@ struct Ahead {
 
     // Asks for class c of both.
     void ask(int c) const {
-#if defined(__GNUC__)
-        __builtin_prefetch(scores + c * stride_c);
-        if (grad) __builtin_prefetch(grad + c, 1);
-#else
-        (void)c;
-#endif
+        CTCKIT_PREFETCH(scores + c * stride_c, 0);
+        if (grad) CTCKIT_PREFETCH(grad + c, 1);
     }
 };
+
+// Plain loops run over whole runs of so many numbers, so that the compiler needs no scalar tail.
+#if defined(__AVX512F__)
+constexpr int kRun = 16;
+#else
+constexpr int kRun = 8;
+#endif
 
 template <class Real>
 struct Normaliser {
@@ -167,21 +170,21 @@ Normaliser<Real> exponentials(const Real* CTCKIT_RESTRICT x, int count, Real* CT
     const Real top = highest(x, count);
     const auto block = [&](int from) {
 #pragma omp simd
-        for (int i = 0; i < kLanes; ++i) exps[from + i] = exp_nonpositive(x[from + i] - top);
+        for (int i = 0; i < kRun; ++i) exps[from + i] = exp_nonpositive(x[from + i] - top);
     };
     Pack<Real> part[2] = {}, next;
     int c = 0;
-    for (; c + kLanes <= count; c += kLanes) {
+    for (; c + kRun <= count; c += kRun) {
         ahead.ask(c);
         block(c);
-        for (int i = 0; i < kLanes; i += kTile) {
+        for (int i = 0; i < kRun; i += kTile) {
             load_pack(exps + c + i, next);
             part[i / kTile % 2] += next;
         }
     }
     if (c < count) {
         ahead.ask(c);
-        if (count >= kLanes) block(count - kLanes);  // some of it once more
+        if (count >= kRun) block(count - kRun);  // some of it once more
         else
             for (int i = 0; i < count; ++i) exps[i] = exp_nonpositive(x[i] - top);
         if (c + kTile <= count) {

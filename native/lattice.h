@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
+#include "cells.h"
 #include "kernels.h"
 #include "scaled.h"
-#include "tile.h"
 
 namespace {
 
@@ -39,11 +39,16 @@ inline std::int64_t round_up(std::int64_t n, std::int64_t unit) {
     return (n + unit - 1) / unit * unit;
 }
 
-constexpr int kMargin = 16;  // readable cells before the first; a cache line
+// Blocks of a row of cells.
+template <class Real>
+int blocks_of(std::int64_t states) {
+    return int(((states + 1) / 2 + kLanes<Real> - 1) / kLanes<Real>);
+}
 
-// Cells of one parity, with the margin and at least one readable cell after the last block.
-inline std::int64_t cells_length(int states) {
-    return round_up(kMargin + round_up((states + 1) / 2, kLanes) + 1, 16);
+// Arrays by cell hold those of one parity, with a block to spare, up to a whole number of cache lines.
+template <class Real>
+std::int64_t cells_length(std::int64_t states) {
+    return round_up((blocks_of<Real>(states) + 1) * kLanes<Real>, 16);
 }
 
 template <class Real>
@@ -68,11 +73,10 @@ struct LatticeView {
     std::int32_t* low;   // (frames,) the first state at t from which an END can still be reached
     std::int32_t* high;  // (frames,) the last state at t that a START can have reached
 
-    // The cells that row loops visit at t. Neither ever falls from one frame to the next, nor rises by more than
-    // kLanes.
-    int begin(int t) const { return low[t] / 2 & -kLanes; }
-    int end(int t) const { return int(round_up(high[t] / 2 + 1, kLanes)); }
-    // Where state k's cell lies when even cells come first, from the first one on.
+    // The blocks visited at t. Neither ever falls from one frame to the next, nor rises by more than one.
+    int begin(int t) const { return low[t] / 2 / kLanes<Real>; }
+    int end(int t) const { return high[t] / 2 / kLanes<Real> + 1; }
+    // Where state k is in arrays by cell, even ones first.
     std::int64_t cell(int k) const { return (k % 2) * length + k / 2; }
 };
 
@@ -92,11 +96,11 @@ template <class Real>
 void place(LatticeView<Real>& lattice, Arena& arena, int states, std::int64_t frames, std::int64_t classes,
            std::int32_t*& slot_of_class, BitsOf<Real>*& caps) {
     lattice.states = states;
-    lattice.length = cells_length(states);
+    lattice.length = cells_length<Real>(states);
     lattice.plain = is_plain(lattice.label, lattice.arcs, states);
     caps = arena.take<BitsOf<Real>>(lattice.length * (lattice.plain ? 1 : 12));
     lattice.slot_label = arena.take<std::int32_t>(states);
-    lattice.slot_of_cell = arena.take<std::int32_t>(2 * lattice.length) + kMargin;
+    lattice.slot_of_cell = arena.take<std::int32_t>(2 * lattice.length);
     lattice.slot_first = arena.take<std::int32_t>(states + 1);
     lattice.slot_cells = arena.take<std::int32_t>(states);
     lattice.low = arena.take<std::int32_t>(frames);
@@ -108,8 +112,8 @@ void place(LatticeView<Real>& lattice, Arena& arena, int states, std::int64_t fr
 template <class Real>
 const BitsOf<Real>* build_cap(const LatticeView<Real>& lattice, int parity, std::uint8_t arc, BitsOf<Real>*& memory) {
     constexpr BitsOf<Real> open = 1 << 30;
-    BitsOf<Real>* cap = memory + kMargin;
-    for (std::int64_t i = 0; i < lattice.length; ++i) memory[i] = kZero;
+    BitsOf<Real>* cap = memory;
+    for (std::int64_t i = 0; i < lattice.length; ++i) cap[i] = kZero;
     for (int k = parity; k < lattice.states; k += 2) cap[k / 2] = lattice.arcs[k] & arc ? open : kZero;
     memory += lattice.length;
     return cap;
@@ -135,7 +139,7 @@ void build_caps(LatticeView<Real>& lattice, BitsOf<Real>* memory) {
 template <class Real>
 bool build_slots(LatticeView<Real>& lattice, std::int32_t* slot_of_class, std::int64_t classes) {
     for (std::int64_t c = 0; c < classes; ++c) slot_of_class[c] = -1;
-    for (std::int64_t i = -kMargin; i < 2 * lattice.length - kMargin; ++i) lattice.slot_of_cell[i] = 0;
+    for (std::int64_t i = 0; i < 2 * lattice.length; ++i) lattice.slot_of_cell[i] = 0;
     const auto grouped = [&](int k) { return !lattice.plain || k % 2 == 1; };
     lattice.slots = 0;
     for (int k = 0; k < lattice.states; ++k) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "cells.h"
 #include "frames.h"
 #include "kernels.h"
 #include "lattice.h"
@@ -49,9 +50,9 @@ class Sweep {
     void tabulate(int t0, int count, bool first_time);
     void tabulate_wide(Real* table, Bits* exponents, const Real* top);
     void spread_tile(int t0, int count);
-    void advance_frame(int t, Row<Real> before);
+    void advance_frame(int t, const Block<Real>* last);
     template <bool kPlain, bool kWide>
-    void advance_cells(int t, Row<Real> before);
+    void advance_cells(int t, const Block<Real>* last);
     double finish();
     void backward();
     void backward_tile(int t0, int count);
@@ -61,8 +62,7 @@ class Sweep {
     void retreat_cells(int t);
     void collect(int t0, int count);
     void turn_tile(int parity, int t0, int count);
-    void virtual_row(Row<Real> row, int state);
-    void settle(Row<Real> row);
+    void virtual_row(Block<Real>* row, int state);
     void write_gradient(int t0, int count, const Real* occupancy_factor);
     void undo_exponents(int t0);
     void write_occupancy(int t, int f, Real factor);
@@ -73,22 +73,24 @@ class Sweep {
     bool& wide(int t) const { return wide_[tile_of(t)]; }
     Real* table_of(int t) const { return tables_ + std::int64_t(tile_of(t)) * lattice_.slots * kTile; }
     Bits* exponents_of(int t) const { return table_exponents_ + std::int64_t(tile_of(t)) * lattice_.slots * kTile; }
-    // Row i of those that take_rows() gave.
-    Row<Real> at(Cells<Real> rows, std::int64_t i) const {
-        Real* mantissa = rows.mantissa + i * length_;
-        Bits* exponent = rows.exponent + i * length_;
-        return {{mantissa, exponent}, {mantissa + lattice_.length, exponent + lattice_.length}};
+    Block<Real>* alpha(int t) const { return alpha_ + std::int64_t(t - block_start_) * row_blocks_; }
+    Block<Real>* beta(int t) const { return beta_ + (t & 1) * row_blocks_; }
+    Block<Real>* checkpoint(int block) const { return checkpoint_ + std::int64_t(block) * row_blocks_; }
+    // Where state k is in a row: its block, and in that the place of its mantissa and exponent.
+    struct Place {
+        Real* mantissa;
+        Bits* exponent;
+    };
+    Place place_of(Block<Real>* row, int k) const {
+        Block<Real>& block = row[k / 2 / kLanes<Real>];
+        Cells<Real>& cells = k % 2 == 0 ? block.even : block.odd;
+        const int lane = k / 2 % kLanes<Real>;
+        return {reinterpret_cast<Real*>(&cells.mantissa) + lane, reinterpret_cast<Bits*>(&cells.exponent) + lane};
     }
-    Row<Real> alpha(int t) const { return at(alpha_, t - block_start_); }
     Emissions<Real> emissions(int t) const;
     Real weight() const { return batch_.weights ? Real(batch_.weights[n_]) : Real(1); }
     In* grad_row(int t) const {
         return static_cast<In*>(batch_.grad) + t * batch_.grad_stride_t + n_ * batch_.grad_stride_n;
-    }
-    Cells<Real> take_rows(Arena& arena, std::int64_t count) const {
-        Real* mantissa = arena.take<Real>(count * length_);
-        Bits* exponent = arena.take<Bits>(count * length_);
-        return {mantissa + kMargin, exponent + kMargin};
     }
 
     const Batch& batch_;
@@ -96,7 +98,8 @@ class Sweep {
     int frames_, classes_, block_, blocks_;
     int block_start_;  // of the block in hand
     bool backward_wanted_;
-    std::int64_t length_;  // of a row: the cells of both parities
+    int row_blocks_;       // of a row of cells
+    std::int64_t length_;  // of a row of plain numbers by cell: both parities
     std::size_t bytes_;
 
     Frames<In> input_;
@@ -104,9 +107,9 @@ class Sweep {
     std::int32_t* slot_of_class_;
     Bits* caps_;
 
-    Cells<Real> alpha_;        // (block_,) rows of the block in hand
-    Cells<Real> checkpoint_;   // (blocks_,) the row before each block; [0] is the virtual frame -1
-    Cells<Real> beta_;         // 2 rows, used in turn
+    Block<Real>* alpha_;       // (block_,) rows of the block in hand
+    Block<Real>* checkpoint_;  // (blocks_ + 1,) the row before each block; [0] is the virtual frame -1
+    Block<Real>* beta_;        // 2 rows, used in turn
     Real* emission_;           // (block_, length_) values, and exponents where a tile is wide; a plain lattice's even
     Bits* emission_exponent_;  // states have theirs in the table
     bool tables_kept_;         // for the whole sample, else for the block in hand
@@ -137,7 +140,8 @@ Sweep<In>::Sweep(const Batch& batch, std::int64_t n, void* memory) : batch_(batc
     input_.classes = classes_;
     lattice_.label = batch.labels + n * batch.states_max;
     lattice_.arcs = batch.arcs + n * batch.states_max;
-    length_ = 2 * cells_length(int(batch.states[n]));
+    row_blocks_ = blocks_of<Real>(batch.states[n]);
+    length_ = 2 * cells_length<Real>(batch.states[n]);
     choose_block();
     Arena arena(memory);
     lay_out(arena);
@@ -150,7 +154,7 @@ void Sweep<In>::choose_block() {
         block_ = kTile;
     } else {
         const std::int64_t row =
-            length_ * std::int64_t(sizeof(Real) + sizeof(Bits)) + length_ / 2 * std::int64_t(sizeof(Real));
+            row_blocks_ * std::int64_t(sizeof(Block<Real>)) + length_ / 2 * std::int64_t(sizeof(Real));
         const std::int64_t root = std::int64_t(std::sqrt(double(frames_))) + 1;
         const bool whole = frames_ * row <= kWholeBytes;
         block_ = int(round_up(whole ? frames_ : greater(root, kBlockBytes / row), kTile));
@@ -163,18 +167,18 @@ template <class In>
 void Sweep<In>::lay_out(Arena& arena) {
     const std::int64_t slots = lesser<std::int64_t>(batch_.states[n_], classes_);
     place(lattice_, arena, int(batch_.states[n_]), frames_, classes_, slot_of_class_, caps_);
-    alpha_ = take_rows(arena, block_);
-    checkpoint_ = take_rows(arena, backward_wanted_ ? blocks_ + 1 : 1);
-    beta_ = take_rows(arena, 2);
-    emission_ = arena.take<Real>(block_ * length_) + kMargin;
-    emission_exponent_ = arena.take<Bits>(block_ * length_) + kMargin;
+    alpha_ = arena.take<Block<Real>>(std::int64_t(block_) * row_blocks_);
+    checkpoint_ = arena.take<Block<Real>>((backward_wanted_ ? blocks_ + 1 : 1) * std::int64_t(row_blocks_));
+    beta_ = arena.take<Block<Real>>(2 * row_blocks_);
+    emission_ = arena.take<Real>(block_ * length_);
+    emission_exponent_ = arena.take<Bits>(block_ * length_);
     tables_kept_ = frames_ * slots * std::int64_t(sizeof(Real)) <= kTableBytes;
     const std::int64_t rows = tables_kept_ ? round_up(frames_, kTile) : block_;
     tables_ = arena.take<Real>(rows * slots);
     table_exponents_ = arena.take<Bits>(rows * slots);
     wide_ = arena.take<bool>(rows / kTile);
     label_top_ = arena.take<Real>(frames_);
-    occupancy_ = arena.take<Real>(kTile * length_) + kMargin;
+    occupancy_ = arena.take<Real>(kTile * length_);
     columns_ = arena.take<Real>(kTile * length_);
     sums_ = arena.take<Real>(slots * kTile);
     exps_ = arena.take<Real>(classes_);
@@ -216,24 +220,18 @@ void Sweep<In>::start() {
     offset_ = 0;
     sums_product_ = 1;
     poisoned_ = false;
-    virtual_row(at(checkpoint_, 0), 0);
+    virtual_row(checkpoint(0), 0);
 }
 
 // The row of a virtual frame -1 (or T), from which paths begin (to which they end): all of it, since the START and END
 // arcs choose from it; in a plain lattice just the state given.
 template <class In>
-void Sweep<In>::virtual_row(Row<Real> row, int state) {
-    for (std::int64_t i = -kMargin; i < length_ - kMargin; ++i) {
-        row.even.mantissa[i] = 1;
-        row.even.exponent[i] = lattice_.plain && i != lattice_.cell(state) ? kZero : 0;
+void Sweep<In>::virtual_row(Block<Real>* row, int state) {
+    for (int b = 0; b < row_blocks_; ++b) {
+        row[b] = dead_block<Real>();
+        if (!lattice_.plain) row[b].even.exponent = row[b].odd.exponent = Lanes<Bits>{};
     }
-}
-
-// Zeros that drifted down, back to where they started.
-template <class In>
-void Sweep<In>::settle(Row<Real> row) {
-    Bits* exponent = row.even.exponent;
-    for (std::int64_t i = -kMargin; i < length_ - kMargin; ++i) exponent[i] = greater<Bits>(exponent[i], kZero);
+    *place_of(row, state).exponent = 0;
 }
 
 template <class In>
@@ -243,10 +241,9 @@ double Sweep<In>::forward() {
     for (int t = 0; t < lesser(kTile, frames_); ++t) normalise_frame(t, rows + t * input_.row_stride());
     for (int block = 0; block < blocks_; ++block) {
         forward_block(block, true);
-        const Row<Real> from = alpha(block_end() - 1), to = at(checkpoint_, backward_wanted_ ? block + 1 : 0);
-        std::memcpy(to.even.mantissa - kMargin, from.even.mantissa - kMargin, length_ * sizeof(Real));
-        std::memcpy(to.even.exponent - kMargin, from.even.exponent - kMargin, length_ * sizeof(Bits));
-        settle(to);
+        const Block<Real>* from = alpha(block_end() - 1);
+        Block<Real>* to = checkpoint(backward_wanted_ ? block + 1 : 0);
+        for (int b = 0; b < row_blocks_; ++b) to[b] = settled(from[b]);
     }
     return finish();
 }
@@ -256,7 +253,7 @@ double Sweep<In>::forward() {
 template <class In>
 void Sweep<In>::forward_block(int block, bool first_time) {
     block_start_ = block * block_;
-    Row<Real> before = at(checkpoint_, backward_wanted_ ? block : 0);
+    const Block<Real>* last = checkpoint(backward_wanted_ ? block : 0);
     for (int t0 = block_start_; t0 < block_end(); t0 += kTile) {
         const int count = lesser(kTile, block_end() - t0);
         if (first_time || !tables_kept_) tabulate(t0, count, first_time);
@@ -264,8 +261,8 @@ void Sweep<In>::forward_block(int block, bool first_time) {
         const int ahead = first_time ? lesser(t0 + 2 * kTile, frames_) : 0;  // where frames to normalise end
         const Real* rows = t0 + kTile < ahead ? rows_of_tile(t0 + kTile) : nullptr;
         for (int t = t0; t < t0 + count; ++t) {
-            advance_frame(t, before);
-            before = alpha(t);
+            advance_frame(t, last);
+            last = alpha(t);
             if (t + kTile < ahead) normalise_frame(t + kTile, rows + (t - t0) * input_.row_stride());
         }
     }
@@ -284,7 +281,7 @@ void Sweep<In>::normalise_frame(int t, const Real* row) {
     const Ahead<In> ahead = {input_.base + next * input_.stride_t, input_.stride_c,
                              batch_.grad ? grad_row(next) : nullptr};
     if (!batch_.from_logits) {
-        for (int c = 0; c < classes_; c += kLanes) ahead.ask(c);
+        for (int c = 0; c < classes_; c += kRun) ahead.ask(c);
         poisoned_ |= !readable(row, classes_);
         if (batch_.grad) fill(grad_row(t), classes_, Real(0));
         return;
@@ -353,7 +350,8 @@ void Sweep<In>::tabulate_wide(Real* table, Bits* exponents, const Real* top) {
 // From labels to states.
 template <class In>
 void Sweep<In>::spread_tile(int t0, int count) {
-    const int begin = lattice_.begin(t0), end = lattice_.end(t0 + count - 1);
+    const int begin = lattice_.begin(t0) * kLanes<Real> & -kSquare;
+    const int end = int(round_up(lattice_.end(t0 + count - 1) * kLanes<Real>, kSquare));
     const std::int64_t rows = std::int64_t(t0 - block_start_) * length_;
     for (int parity = lattice_.plain ? 1 : 0; parity < 2; ++parity) {
         const std::int64_t first = rows + parity * lattice_.length;
@@ -372,42 +370,35 @@ auto Sweep<In>::emissions(int t) const -> Emissions<Real> {
 }
 
 template <class In>
-void Sweep<In>::advance_frame(int t, Row<Real> before) {
-    if (lattice_.plain) wide(t) ? advance_cells<true, true>(t, before) : advance_cells<true, false>(t, before);
-    else wide(t) ? advance_cells<false, true>(t, before) : advance_cells<false, false>(t, before);
+void Sweep<In>::advance_frame(int t, const Block<Real>* last) {
+    if (lattice_.plain) wide(t) ? advance_cells<true, true>(t, last) : advance_cells<true, false>(t, last);
+    else wide(t) ? advance_cells<false, true>(t, last) : advance_cells<false, false>(t, last);
 }
 
 template <class In>
 template <bool kPlain, bool kWide>
-void Sweep<In>::advance_cells(int t, Row<Real> before) {
+void Sweep<In>::advance_cells(int t, const Block<Real>* last) {
     const int begin = lattice_.begin(t), end = lattice_.end(t);
-    const Row<Real> after = alpha(t);
-    advance<Real, kPlain, kWide>(before, t == 0 ? lattice_.at_start : lattice_.within, emissions(t), after, begin, end);
-    // What the next row may read around this one.
-    clear<1>(after.even, begin - 1);
-    clear<1>(after.odd, begin - 1);
-    if (t + 1 < frames_ && lattice_.end(t + 1) > end) {
-        clear<kLanes>(after.even, end);
-        clear<kLanes>(after.odd, end);
-    }
-    // The one place where a plain lattice's arcs lead out of it: from the last state to an odd one that is none.
-    if (kPlain && end > lattice_.states / 2) after.odd.exponent[lattice_.states / 2] = kZero;
+    const bool moved = t > 0 && begin > lattice_.begin(t - 1);
+    advance<Real, kPlain, kWide>(last, moved ? last[begin - 1] : dead_block<Real>(),
+                                 t == 0 ? lattice_.at_start : lattice_.within, emissions(t), alpha(t), begin, end);
+    if (t + 1 < frames_ && lattice_.end(t + 1) > end) alpha(t)[end] = dead_block<Real>();
 }
 
 // The total: alpha over the END states of the last frame, in double.
 template <class In>
 double Sweep<In>::finish() {
-    const Row<Real> last = alpha(frames_ - 1);
+    Block<Real>* last = alpha(frames_ - 1);
     const int begin = lattice_.low[frames_ - 1], end = lattice_.high[frames_ - 1] + 1;
     Bits top = kZero;
     for (int k = begin; k < end; ++k)
-        if (lattice_.arcs[k] & kEnd) top = greater(top, last.even.exponent[lattice_.cell(k)]);
+        if (lattice_.arcs[k] & kEnd) top = greater(top, *place_of(last, k).exponent);
     if (top < kDead) return -HUGE_VAL;
     double sum = 0;
     for (int k = begin; k < end; ++k)
         if (lattice_.arcs[k] & kEnd) {
-            const std::int64_t i = lattice_.cell(k);
-            sum += std::ldexp(double(last.even.mantissa[i]), int(last.even.exponent[i] - top));
+            const Place place = place_of(last, k);
+            sum += std::ldexp(double(*place.mantissa), int(*place.exponent - top));
         }
     total_exponent_ = top;
     return std::log(sum) + double(top) * kLn2 + offset_ - std::log(sums_product_);
@@ -415,11 +406,12 @@ double Sweep<In>::finish() {
 
 template <class In>
 void Sweep<In>::backward() {
-    for (std::int64_t i = -kMargin; i < 2 * length_ - kMargin; ++i) clear<1>(beta_, int(i));
-    virtual_row(at(beta_, frames_ & 1), lattice_.states - 1);
+    for (int b = 0; b < 2 * row_blocks_; ++b) beta_[b] = dead_block<Real>();
+    virtual_row(beta(frames_), lattice_.states - 1);
     for (int block = blocks_ - 1; block >= 0; --block) {
         if (block < blocks_ - 1) forward_block(block, false);
-        settle(at(beta_, block_end() & 1));
+        Block<Real>* upper = beta(block_end());
+        for (int b = 0; b < row_blocks_; ++b) upper[b] = settled(upper[b]);
         const int last_tile = (block_end() - 1 - block_start_) / kTile;
         for (int tile = last_tile; tile >= 0; --tile) {
             const int t0 = block_start_ + tile * kTile;
@@ -440,16 +432,12 @@ void Sweep<In>::backward_tile(int t0, int count) {
 // The lines of a gradient row that the labels' entries lie in; the whole row where that is less to ask for.
 template <class In>
 void Sweep<In>::ask_for_gradient(int t) {
-#if defined(__GNUC__)
     constexpr int line = 64 / sizeof(In);
     const In* row = grad_row(t);
     if (classes_ < lattice_.slots * line)
-        for (int c = 0; c < classes_; c += line) __builtin_prefetch(row + c, 1);
+        for (int c = 0; c < classes_; c += line) CTCKIT_PREFETCH(row + c, 1);
     else
-        for (int s = 0; s < lattice_.slots; ++s) __builtin_prefetch(row + lattice_.slot_label[s], 1);
-#else
-    (void)t;
-#endif
+        for (int s = 0; s < lattice_.slots; ++s) CTCKIT_PREFETCH(row + lattice_.slot_label[s], 1);
 }
 
 template <class In>
@@ -461,23 +449,27 @@ void Sweep<In>::retreat_frame(int t) {
 template <class In>
 template <bool kPlain, bool kWide>
 void Sweep<In>::retreat_cells(int t) {
-    const Row<Real> before = at(beta_, t & 1);
+    const int end = lattice_.end(t);
+    const bool moved = (t + 1 < frames_ ? lattice_.end(t + 1) : row_blocks_) > end;
     Real* occupancy = occupancy_ + t % kTile * length_;
-    even_sum_[t % kTile] = retreat<Real, kPlain, kWide>(
-        at(beta_, (t + 1) & 1), t == frames_ - 1 ? lattice_.at_end : lattice_.within, emissions(t), alpha(t),
-        total_exponent_, before, occupancy, occupancy + lattice_.length, lattice_.begin(t), lattice_.end(t));
+    even_sum_[t % kTile] = retreat<Real, kPlain, kWide>(beta(t + 1), moved ? beta(t + 1)[end] : dead_block<Real>(),
+                                                        t == frames_ - 1 ? lattice_.at_end : lattice_.within,
+                                                        emissions(t), alpha(t), total_exponent_, beta(t), occupancy,
+                                                        occupancy + lattice_.length, lattice_.begin(t), end);
 }
 
 // A tile's occupancies of one parity as columns, one a cell; 0 where a frame does not visit a cell.
 template <class In>
 void Sweep<In>::turn_tile(int parity, int t0, int count) {
-    const int begin = lattice_.begin(t0), end = lattice_.end(t0 + count - 1);
+    const int begin = lattice_.begin(t0) * kLanes<Real> & -kSquare;
+    const int end = int(round_up(lattice_.end(t0 + count - 1) * kLanes<Real>, kSquare));
     const int cells = (lattice_.states + 1 - parity) / 2;
     Real* rows = occupancy_ + parity * lattice_.length;
     Real* columns = columns_ + parity * lattice_.length * kTile;
     for (int f = 0; f < kTile; ++f) {
         Real* row = rows + f * length_;
-        const int from = f < count ? lattice_.begin(t0 + f) : end, to = f < count ? lattice_.end(t0 + f) : end;
+        const int from = f < count ? lattice_.begin(t0 + f) * kLanes<Real> : end;
+        const int to = f < count ? lattice_.end(t0 + f) * kLanes<Real> : end;
         for (int i = begin; i < from; ++i) row[i] = 0;
         for (int i = to; i < end; ++i) row[i] = 0;
     }

@@ -11,16 +11,8 @@ namespace {
 
 constexpr int kTile = 8;  // frames in a tile
 
-// Row loops run over whole blocks of so many numbers, from one such block's start, so that the compiler needs no scalar
-// tail.
-#if defined(__AVX512F__)
-constexpr int kLanes = 16;
-#else
-constexpr int kLanes = 8;
-#endif
-
 // Eight numbers in registers. Compilers keep such a variable there, which they don't reliably do for an array.
-#if defined(__GNUC__)
+#if defined(CTCKIT_SHUFFLE)
 template <class T>
 struct PackOf {
     typedef T type __attribute__((vector_size(kTile * sizeof(T))));
@@ -61,7 +53,7 @@ inline void store_pack(const Pack<T>& from, T* to) {
 // bound = the greater (lesser) of x and bound, lane by lane.
 template <class T>
 inline void raise(Pack<T>& bound, const Pack<T>& x) {
-#if defined(__AVX__)
+#if defined(CTCKIT_SHUFFLE) && defined(__AVX__)
     bound = x > bound ? x : bound;
 #else
     for (int i = 0; i < kTile; ++i) bound[i] = greater(x[i], bound[i]);  // what compilers without AVX make of the above
@@ -69,7 +61,7 @@ inline void raise(Pack<T>& bound, const Pack<T>& x) {
 }
 template <class T>
 inline void lower(Pack<T>& bound, const Pack<T>& x) {
-#if defined(__AVX__)
+#if defined(CTCKIT_SHUFFLE) && defined(__AVX__)
     bound = x < bound ? x : bound;
 #else
     for (int i = 0; i < kTile; ++i) bound[i] = lesser(x[i], bound[i]);
@@ -103,9 +95,7 @@ inline void transpose(const T* const* in, T* const* out) {
         for (int j = 0; j < kSquare; ++j) out[i][j] = in[j][i];
 }
 
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
-#define CTCKIT_SHUFFLE __builtin_shufflevector
+#if defined(CTCKIT_SHUFFLE)
 #if defined(__AVX__)
 // Pairs, then quads within each half of a register, then the halves.
 template <class T>
@@ -160,7 +150,6 @@ template <>
 inline void transpose(const std::int32_t* const* in, std::int32_t* const* out) {
     transpose_words(in, out);
 }
-#endif
 #endif
 
 // rows[f * stride + k] = table[slot[k] * kTile + f] for the states begin <= k < end, both multiples of kSquare.

@@ -1,0 +1,283 @@
+// The cells of a lattice, some at once: rows of scaled floats in lanes, and the two row steps of the recursion. Knows
+// nothing of CTC; where arcs lead is told by caps.
+//
+// States at even places of the lattice (0, 2, ...) are kept apart from those at odd ones, since the two have different
+// neighbours: even cell i is state 2i, odd cell i is state 2i+1. A block holds both for as many i as a register has
+// lanes. Written with the compiler's vector types, not as loops for it to vectorise: then a row's neighbours are
+// shuffled from whole blocks, where loads across two blocks just written would have to wait until both are in the
+// cache.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include "scaled.h"
+
+namespace {
+
+#if defined(CTCKIT_SHUFFLE)
+#if defined(__AVX512F__)
+constexpr int kRegister = 64;
+#elif defined(__AVX__)
+constexpr int kRegister = 32;
+#else
+constexpr int kRegister = 16;
+#endif
+template <class T>
+struct LanesOf {
+    typedef T type __attribute__((vector_size(kRegister)));
+};
+template <class T>
+using Lanes = typename LanesOf<T>::type;
+// The same in memory that numbers share: memcpy would do, were it not at times made of halves that stall the load.
+template <class T>
+struct LanesInMemory {
+    typedef T type __attribute__((vector_size(kRegister), aligned(alignof(T)), may_alias));
+};
+
+template <>
+struct Format<Lanes<float>> : Format<float> {
+    using Bits = Lanes<std::int32_t>;
+    using Unsigned = Lanes<std::uint32_t>;
+};
+template <>
+struct Format<Lanes<double>> : Format<double> {
+    using Bits = Lanes<std::int64_t>;
+    using Unsigned = Lanes<std::uint64_t>;
+};
+
+// (low, high) as one row of lanes, from lane `first` on.
+template <int first, class V, std::size_t... lane>
+inline V window(const V& low, const V& high, std::index_sequence<lane...>) {
+    return CTCKIT_SHUFFLE(low, high, first + int(lane)...);
+}
+#else
+// Without vector types, lanes of one: the same code, cell by cell.
+template <class T>
+using Lanes = T;
+template <class T>
+struct LanesInMemory {
+    using type = T;
+};
+
+template <int first, class V, std::size_t... lane>
+inline V window(const V& low, const V& high, std::index_sequence<lane...>) {
+    return first == 0 ? low : high;
+}
+#endif
+
+template <class Real>
+constexpr int kLanes = sizeof(Lanes<Real>) / sizeof(Real);
+
+template <class T>
+inline Lanes<T> load_lanes(const T* from) {
+    return *reinterpret_cast<const typename LanesInMemory<T>::type*>(from);
+}
+template <class T>
+inline void store_lanes(const Lanes<T>& lanes, T* to) {
+    *reinterpret_cast<typename LanesInMemory<T>::type*>(to) = lanes;
+}
+template <class T>
+inline T sum_of_lanes(const Lanes<T>& lanes) {
+    T part[kLanes<T>];
+    store_lanes<T>(lanes, part);
+    for (int width = kLanes<T> / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; ++i) part[i] += part[i + width];
+    return part[0];
+}
+
+template <class Real>
+struct Cells {
+    Lanes<Real> mantissa;
+    Lanes<BitsOf<Real>> exponent;
+};
+template <class Real>
+struct Block {
+    Cells<Real> even, odd;
+};
+
+template <class Real>
+inline Block<Real> dead_block() {
+    const Cells<Real> dead = {Lanes<Real>{} + 1, Lanes<BitsOf<Real>>{} + kZero};
+    return {dead, dead};
+}
+
+// Zeros that drifted down, back to where they started.
+template <class Real>
+inline Block<Real> settled(Block<Real> block) {
+    const Lanes<BitsOf<Real>> zero = Lanes<BitsOf<Real>>{} + kZero;
+    block.even.exponent = greater(block.even.exponent, zero);
+    block.odd.exponent = greater(block.odd.exponent, zero);
+    return block;
+}
+
+// The cells one place before those of `here`, and one place after; `next_to` is the block on that side.
+template <class Real>
+inline Cells<Real> before(const Cells<Real>& next_to, const Cells<Real>& here) {
+    constexpr int last = kLanes<Real> - 1;
+    constexpr std::make_index_sequence<kLanes<Real>> all{};
+    return {window<last>(next_to.mantissa, here.mantissa, all), window<last>(next_to.exponent, here.exponent, all)};
+}
+template <class Real>
+inline Cells<Real> after(const Cells<Real>& here, const Cells<Real>& next_to) {
+    constexpr std::make_index_sequence<kLanes<Real>> all{};
+    return {window<1>(here.mantissa, next_to.mantissa, all), window<1>(here.exponent, next_to.exponent, all)};
+}
+
+// Arc bits turned into caps on exponents, by cell: min(e, cap) leaves e alone where the arc exists and makes it zero
+// where not.
+template <class Real>
+struct Caps {
+    const BitsOf<Real>* stay;
+    const BitsOf<Real>* step;
+    const BitsOf<Real>* skip;
+};
+template <class Real>
+struct Arcs {
+    Caps<Real> even, odd;
+};
+
+// What arcs leave of cells.
+template <class Real>
+inline Cells<Real> capped(const Cells<Real>& cells, const BitsOf<Real>* caps, int block) {
+    return {cells.mantissa, lesser(cells.exponent, load_lanes(caps + block * kLanes<Real>))};
+}
+
+// `with` where the arc exists, `without` where not.
+template <class Real>
+inline Cells<Real> chosen(const BitsOf<Real>* caps, int block, const Cells<Real>& with, const Cells<Real>& without) {
+    const auto arc = load_lanes(caps + block * kLanes<Real>) > 0;
+    return {arc ? with.mantissa : without.mantissa, arc ? with.exponent : without.exponent};
+}
+
+// The emissions of one frame, by cell: value * 2^exponent. Exponents are read in wide frames only, and of a plain
+// lattice's even cells the first serves all.
+template <class Real>
+struct Emission {
+    const Real* value;
+    const BitsOf<Real>* exponent;
+};
+template <class Real>
+struct Emissions {
+    Emission<Real> even, odd;
+};
+
+// Sums, whose mantissas are not normalised: of two in [1, 4), of three in [1, 6). They may be added once more.
+template <class Real>
+inline Cells<Real> sum(const Cells<Real>& a, const Cells<Real>& b) {
+    const auto e = greater(a.exponent, b.exponent);
+    return {shifted(a.mantissa, a.exponent - e) + shifted(b.mantissa, b.exponent - e), e};
+}
+template <class Real>
+inline Cells<Real> sum(const Cells<Real>& a, const Cells<Real>& b, const Cells<Real>& c) {
+    const auto e = greater(greater(a.exponent, b.exponent), c.exponent);
+    return {
+        shifted(a.mantissa, a.exponent - e) + shifted(b.mantissa, b.exponent - e) + shifted(c.mantissa, c.exponent - e),
+        e};
+}
+
+// A frame's emissions of one block of cells; kShared: of one cell for all.
+template <class Real, bool kShared, bool kWide>
+struct Emitter {
+    Lanes<Real> value;
+    Lanes<BitsOf<Real>> exponent;
+
+    Emitter(const Emission<Real>& y, int block) {
+        const std::int64_t i = block * kLanes<Real>;
+        value = kShared ? Lanes<Real>{} + y.value[0] : load_lanes(y.value + i);
+        if (kWide) exponent = kShared ? Lanes<BitsOf<Real>>{} + y.exponent[0] : load_lanes(y.exponent + i);
+    }
+    Cells<Real> operator()(const Cells<Real>& x) const {
+        auto e = x.exponent;
+        if (kWide) e = greater(e + exponent, Lanes<BitsOf<Real>>{} + kZero);
+        Cells<Real> cells;
+        normalise(x.mantissa * value, e, cells.mantissa, cells.exponent);
+        return cells;
+    }
+};
+
+// alpha_t(k) = (alpha_{t-1}(k) + alpha_{t-1}(k-1) + alpha_{t-1}(k-2)) y_t(k) along the arcs, for the blocks begin <= b
+// < end. In a plain lattice every state may be stayed in and stepped into, and no even one skipped into. `outside` is
+// the block before `begin` at t-1.
+template <class Real, bool kPlain, bool kWide>
+void advance(const Block<Real>* last, const Block<Real>& outside, const Arcs<Real>& arcs, const Emissions<Real>& y,
+             Block<Real>* out, int begin, int end) {
+    const Emitter<Real, true, kWide> shared(y.even, 0);
+    Block<Real> lower = outside;
+    for (int b = begin; b < end; ++b) {
+        const Block<Real> here = last[b];
+        const Cells<Real> odd = before(lower.odd, here.odd);
+        Block<Real> made;
+        if (kPlain) {
+            // An odd cell that may be skipped into is entered from just where the even one before it is.
+            const Cells<Real> both = sum(here.even, odd), entering = chosen(arcs.odd.skip, b, both, here.even);
+            made.even = shared(both);
+            made.odd = Emitter<Real, false, kWide>(y.odd, b)(sum(here.odd, entering));
+        } else {
+            const Cells<Real> even = before(lower.even, here.even);
+            made.even = Emitter<Real, false, kWide>(y.even, b)(sum(
+                capped(here.even, arcs.even.stay, b), capped(odd, arcs.even.step, b), capped(even, arcs.even.skip, b)));
+            made.odd = Emitter<Real, false, kWide>(
+                y.odd, b)(sum(capped(here.odd, arcs.odd.stay, b), capped(here.even, arcs.odd.step, b),
+                              capped(odd, arcs.odd.skip, b)));
+        }
+        out[b] = made;
+        lower = here;
+    }
+}
+
+// What is entered in one block by arcs from cells one place below: from odd ones by a step to an even cell and a skip
+// to an odd one, from even ones by a skip.
+template <class Real, bool kPlain>
+struct Entered {
+    Cells<Real> both;  // in a plain lattice: what an even cell leads to, itself and the odd one
+    Cells<Real> from_odd, from_even;
+
+    Entered(const Block<Real>& block, const Arcs<Real>& arcs, int b) {
+        if (kPlain) {
+            both = sum(block.even, block.odd);
+            from_odd = chosen(arcs.odd.skip, b, both, block.even);
+        } else {
+            from_odd = sum(capped(block.even, arcs.even.step, b), capped(block.odd, arcs.odd.skip, b));
+            from_even = capped(block.even, arcs.even.skip, b);
+        }
+    }
+};
+
+// beta_t(k) = v(k) + v(k+1) + v(k+2) along the arcs, where v = beta_{t+1} y_{t+1} is `next`; writes the occupancies
+// alpha_t(k) beta_t(k) / 2^total by cell, and beta_t y_t. Returns the sum of the even cells' occupancies. `outside` is
+// the block at `end` at t+1.
+template <class Real, bool kPlain, bool kWide>
+Real retreat(const Block<Real>* next, const Block<Real>& outside, const Arcs<Real>& arcs, const Emissions<Real>& y,
+             const Block<Real>* alpha, BitsOf<Real> total, Block<Real>* out, Real* even_occupancy, Real* odd_occupancy,
+             int begin, int end) {
+    const Emitter<Real, true, kWide> shared(y.even, 0);
+    Lanes<Real> even_sum = {};
+    Entered<Real, kPlain> upper(outside, arcs, end);
+    for (int b = end - 1; b >= begin; --b) {
+        const Block<Real> here = next[b];
+        const Entered<Real, kPlain> lower(here, arcs, b);
+        Cells<Real> even, odd;
+        if (kPlain) {
+            even = lower.both;
+            odd = sum(here.odd, after(lower.from_odd, upper.from_odd));
+        } else {
+            even = sum(capped(here.even, arcs.even.stay, b), capped(here.odd, arcs.odd.step, b),
+                       after(lower.from_even, upper.from_even));
+            odd = sum(capped(here.odd, arcs.odd.stay, b), after(lower.from_odd, upper.from_odd));
+        }
+        const Block<Real> a = alpha[b];
+        const Lanes<Real> gamma = plain(a.even.mantissa * even.mantissa, a.even.exponent + (even.exponent - total));
+        even_sum += gamma;
+        store_lanes<Real>(gamma, even_occupancy + b * kLanes<Real>);
+        store_lanes<Real>(plain(a.odd.mantissa * odd.mantissa, a.odd.exponent + (odd.exponent - total)),
+                          odd_occupancy + b * kLanes<Real>);
+        out[b].even = kPlain ? shared(even) : Emitter<Real, false, kWide>(y.even, b)(even);
+        out[b].odd = Emitter<Real, false, kWide>(y.odd, b)(odd);
+        upper = lower;
+    }
+    return sum_of_lanes<Real>(even_sum);
+}
+
+}  // namespace
