@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels.h"
+#include "memory.h"
 #include "prepare.h"
 #include "reduce.h"
 
@@ -107,6 +108,12 @@ double weighted_loss_of(In<double, nb::ndim<1>> score, In<double, nb::ndim<1>> w
     return weighted_loss(score.data(), weights.data(), score.shape(0), zero_infinity);
 }
 
+nb::ndarray<nb::numpy, std::uint8_t, nb::ndim<1>> recycled(std::size_t bytes) {
+    Block* block = take_block(bytes);
+    nb::capsule owner(block, [](void* pointer) noexcept { park_block(static_cast<Block*>(pointer)); });
+    return {block->data, {bytes}, owner};
+}
+
 void sweep(Scores scores, bool from_logits, const Prepared& prepared, Filled<double, nb::ndim<1>> score,
            std::optional<Out> grad, std::optional<In<double, nb::ndim<1>>> weights, std::optional<Contiguous> occupancy,
            const std::string& isa, int threads) {
@@ -175,6 +182,8 @@ NB_MODULE(_native, m) {
           "Writes the weights of a mean of losses by token.");
     m.def("weighted_loss", &weighted_loss_of, nb::arg("score"), nb::arg("weights"), nb::arg("zero_infinity"),
           "The weighted sum of losses.");
+    m.def("recycled", &recycled, nb::arg("bytes"),
+          "Memory that holds anything, and that the next call gets when nothing refers to it any more.");
     m.def("sweep", &sweep, nb::arg("scores"), nb::arg("from_logits"), nb::arg("prepared"), nb::arg("score"),
           nb::arg("grad").none(), nb::arg("weights").none(), nb::arg("occupancy").none(), nb::arg("isa"),
           nb::arg("threads"), "Sweeps a batch: writes score, and grad and occupancy where given.");

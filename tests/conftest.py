@@ -51,6 +51,10 @@ class PoisonedNumPy:
         bfloat16_nan = 0x7FC1
         return np.full(shape, bfloat16_nan if dtype == np.uint16 else np.nan if dtype.kind == "f" else -1, dtype)
 
+    def ndarray(self, shape: Any, dtype: Any, recycled: Any) -> Any:
+        recycled.fill(0xFF)  # NaN in any float
+        return np.ndarray(shape, dtype, recycled)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def poisoned_outputs() -> Iterator[None]:

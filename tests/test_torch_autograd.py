@@ -1,5 +1,8 @@
 """How the loss behaves under autograd: factors, second calls, layouts, half precision, and who owns what."""
 
+import pickle
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from torch import Tensor
 
 import ctckit
 import ctckit.torch
+from ctckit.kernels import native
 
 BATCH = draw(1, 21, 4, 9, 5)
 TARGETS = torch.from_numpy(BATCH.targets)
@@ -28,6 +32,12 @@ def poisoned_tensors():
     assert torch.empty(3).isnan().all()
     yield
     torch.use_deterministic_algorithms(before)
+
+
+@pytest.fixture(autouse=True, params=[native.RECYCLED, 1], ids=["", "recycled"])
+def small_gradients_too(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything once more in the memory that large gradients live in."""
+    monkeypatch.setattr(native, "RECYCLED", request.param)
 
 
 def leaf(dtype: torch.dtype = torch.float32) -> Tensor:
@@ -201,6 +211,30 @@ def test_gradient_accumulates_in_the_leaf() -> None:
     assert torch.equal(x.grad, once * 2)
 
 
+KEPT = {
+    "the gradient": lambda gradient: gradient,
+    "a slice": lambda gradient: gradient[3:5, 1:, 2],
+    "its array": lambda gradient: gradient.numpy(),
+    "its storage": lambda gradient: torch.tensor([]).set_(gradient.untyped_storage(), 7, (5,)),
+    "a deep copy": deepcopy,
+    "a pickle": lambda gradient: pickle.loads(pickle.dumps(gradient)),
+}
+
+
+@pytest.mark.parametrize("what", KEPT)
+def test_later_calls_leave_a_gradient_alone(what: str) -> None:
+    """Memory is used again only when nothing refers to it."""
+    x, other = leaf(), (leaf().detach() * 2).requires_grad_()
+    loss_of(x).backward()
+    kept = KEPT[what](x.grad)
+    before = torch.as_tensor(kept).clone()
+    for _ in range(6):
+        x.grad = other.grad = None
+        loss_of(other, from_logits=True).backward()
+    assert torch.equal(torch.as_tensor(kept), before)
+    assert torch.equal(other.grad, gradient_of(other, from_logits=True))
+
+
 LAYOUTS = {
     "contiguous": lambda x: x,
     "(N, C, T) of a convolution": lambda x: x.permute(1, 2, 0).contiguous().permute(2, 0, 1),
@@ -235,16 +269,22 @@ def test_scores_that_torch_negates_lazily() -> None:
 
 def test_the_usual_step_copies_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What forward wrote is what the leaf gets."""
-    made, empty_like = [], torch.empty_like
+    made = []
 
-    def recorded(*args: object, **options: object) -> Tensor:
-        made.append(empty_like(*args, **options))
-        return made[-1]
+    def record(owner: object, name: str) -> None:
+        original = getattr(owner, name)
 
-    monkeypatch.setattr(torch, "empty_like", recorded)
+        def recorded(*args: object, **options: object) -> object:
+            made.append(original(*args, **options))
+            return made[-1]
+
+        monkeypatch.setattr(owner, name, recorded)
+
+    record(torch, "empty_like")
+    record(native, "gradient")
     x = leaf()
     loss = loss_of(x)
-    addresses = [tensor.data_ptr() for tensor in made]
+    addresses = [torch.as_tensor(memory).data_ptr() for memory in made]
     made.clear()
     loss.backward()
     assert addresses == [x.grad.data_ptr()]
@@ -389,8 +429,6 @@ def test_float16_gradient_under_loss_scaling() -> None:
 
 def test_torch_threads_are_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     """Called from torch, torch's number of threads holds, until ours is set."""
-    from ctckit.kernels import native
-
     seen = []
     sweep = native._native.sweep
     monkeypatch.setattr(native._native, "sweep", lambda *arguments: (seen.append(arguments[-1]), sweep(*arguments)))

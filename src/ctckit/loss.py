@@ -88,7 +88,7 @@ def ctc_loss_and_grad(
     """
     how = check_reduction(reduction)
     problem = ctc_problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
-    grad = np.empty(problem.scores.shape, problem.scores.dtype)
+    grad = native.gradient(problem.scores.shape, problem.scores.dtype)
     weights = reduction_weights(problem, how)
     loss = reduced_loss(problem, native.total(problem, weights=weights, grad=grad), weights, how, zero_infinity)
     grad = _like(grad, log_probs)

@@ -5,7 +5,9 @@ May import check.py and results.py.
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,10 @@ from .. import _native
 from ..check import Problem
 from ..errors import CTCError
 from ..results import Posteriors
+
+# From so many bytes on, a gradient's memory is recycled: glibc's malloc gives larger blocks back to the system at once,
+# and smaller ones it recycles itself, shared with all else that a step allocates and so more often in the caches.
+RECYCLED = 32 << 20
 
 _isa: str = _native.instruction_sets()[-1]
 _threads: int | None = None
@@ -66,6 +72,14 @@ def num_threads(default: int | None) -> int:
     return os.cpu_count() or 1
 
 
+def gradient(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Memory for a gradient, to be written; a large one without page faults, if one of its size was dropped before."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory: npt.NDArray[Any]
+    memory = np.empty(shape, dtype) if size < RECYCLED else np.ndarray(shape, dtype, _native.recycled(size))
+    return memory
+
+
 def total(
     problem: Problem,
     *,
@@ -89,7 +103,7 @@ def posteriors(problem: Problem, *, threads: int | None = None) -> Posteriors:
     frames, size, _ = problem.scores.shape
     states = np.empty((frames, size, problem.prepared.labels.shape[1]), problem.real)
     # The gradient of log-probabilities is -γ by class; a weight of -1 turns it into γ.
-    classes = np.empty(problem.scores.shape, problem.scores.dtype)
+    classes = gradient(problem.scores.shape, problem.scores.dtype)
     score = _sweep(problem, -np.ones(size), classes, states, threads)
     return Posteriors(states, classes, score)
 

@@ -140,6 +140,13 @@ class _Call(NamedTuple):
     zero_infinity: bool
     swapped: bool
 
+    def empty(self, scores: Tensor) -> Tensor:
+        """Memory for a gradient: contiguous, whatever the scores are. If recycled, torch can't resize it."""
+        if scores.nbytes < native.RECYCLED:
+            return torch.empty_like(scores, memory_format=torch.contiguous_format)
+        gradient = torch.from_numpy(native.gradient(scores.shape, self.problem.scores.dtype))
+        return gradient.view(torch.bfloat16) if scores.dtype == torch.bfloat16 else gradient
+
     def fill(self, gradient: Tensor, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Writes the gradient of the weighted loss in the caller's layout; returns the log-scores (N,)."""
         view = _view(gradient, self.swapped)
@@ -159,7 +166,7 @@ class _CTCLoss(torch.autograd.Function):
     def forward(ctx: Any, scores: Tensor, call: _Call) -> Tensor:
         ctx.save_for_backward(scores)  # so that torch notices if they are changed before a second backward
         ctx.call = call
-        ctx.gradient = _empty(scores)
+        ctx.gradient = call.empty(scores)
         ctx.score = call.fill(ctx.gradient, call.weights)
         return call.loss(ctx.score)
 
@@ -192,7 +199,7 @@ def _scaled_gradient(ctx: Any, scores: Tensor, gradient: Tensor | None, grad_out
     """The gradient times what comes from above."""
     call: _Call = ctx.call
     if gradient is None:
-        gradient = _empty(scores)
+        gradient = call.empty(scores)
         call.fill(gradient, call.weights)
     if grad_output.ndim == 0 and grad_output.item() == 1:
         return gradient
@@ -206,11 +213,6 @@ def _scaled_gradient(ctx: Any, scores: Tensor, gradient: Tensor | None, grad_out
     if not call.problem.batched:
         return gradient.mul_(factors)
     return gradient.mul_(factors[:, None, None] if call.swapped else factors[:, None])
-
-
-def _empty(scores: Tensor) -> Tensor:
-    """Memory for a gradient: contiguous, whatever the scores are."""
-    return torch.empty_like(scores, memory_format=torch.contiguous_format)
 
 
 def _view(tensor: Tensor, swapped: bool) -> npt.NDArray[Any]:
