@@ -166,6 +166,7 @@ void sweep(Scores scores, bool from_logits, const Prepared& prepared, Filled<dou
 
 NB_MODULE(_native, m) {
     m.doc() = "C++ kernels of ctckit; used through ctckit.kernels.native.";
+    nb::set_leak_warnings(false);  // a loss that is alive when Python ends holds a Prepared: that is no leak
     m.def("instruction_sets", &instruction_sets, "Instruction sets of the kernels this CPU can run, the best last.");
     nb::class_<Prepared>(m, "Prepared", "All that a sweep needs besides scores, in memory of its own.")
         .def("__init__", &prepare_lattices, nb::arg("frames"), nb::arg("lengths"), nb::arg("labels"), nb::arg("arcs"),

@@ -130,11 +130,10 @@ inline Real exp_small(Real r) {
 template <class Real>
 inline Real exp_nonpositive(Real x) {
     using F = Format<Real>;
-    const Real clamped = x < F::kExpMin ? F::kExpMin : x;
-    const Real rounded = clamped * Real(1.4426950408889634) + F::kRound;
+    const Real rounded = x * Real(1.4426950408889634) + F::kRound;  // below kExpMin this and what follows means nothing
     const Real n = rounded - F::kRound;
-    const Real r = (clamped - n * F::kLn2High) - n * F::kLn2Low;
-    const Real scale = from_bits<Real>(exponent_field<Real>(bits_of(rounded) - bits_of(Real(F::kRound)) + F::kBias));
+    const Real r = (x - n * F::kLn2High) - n * F::kLn2Low;
+    const Real scale = from_bits<Real>(exponent_field<Real>(bits_of(rounded)) + bits_of(Real(1)));
     return x < F::kExpMin ? Real(0) : exp_small(r) * scale;
 }
 

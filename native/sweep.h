@@ -24,7 +24,7 @@ constexpr std::int64_t kWholeBytes = 2 << 20, kBlockBytes = 256 << 10;
 constexpr std::int64_t kTableBytes = 1 << 20;
 
 // Frames between asking for a row and using it.
-constexpr int kAhead = 2;
+constexpr int kAhead = 6;
 
 constexpr double kLn2 = 0.6931471805599453;
 
