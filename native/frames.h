@@ -111,6 +111,13 @@ auto Frames<In>::rows(int t, int count) -> const Real* {
     return stage;
 }
 
+// Plain loops run over whole runs of so many numbers, so that the compiler needs no scalar tail.
+#if defined(__AVX512F__)
+constexpr int kRun = 16;
+#else
+constexpr int kRun = 8;
+#endif
+
 // Rows that will be needed soon: of the scores, and of the gradient if there is one. A sample's rows lie N * C apart,
 // too far for the processor to guess.
 template <class In>
@@ -124,14 +131,10 @@ struct Ahead {
         CTCKIT_PREFETCH(scores + c * stride_c, 0);
         if (grad) CTCKIT_PREFETCH(grad + c, 1);
     }
+    void ask_for_row(int count) const {
+        for (int c = 0; c < count; c += kRun) ask(c);
+    }
 };
-
-// Plain loops run over whole runs of so many numbers, so that the compiler needs no scalar tail.
-#if defined(__AVX512F__)
-constexpr int kRun = 16;
-#else
-constexpr int kRun = 8;
-#endif
 
 template <class Real>
 struct Normaliser {

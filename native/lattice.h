@@ -64,8 +64,10 @@ struct LatticeView {
     bool plain;
     Arcs<Real> within, at_start, at_end;  // between frames; from a virtual frame -1; to a virtual frame T
 
-    int slots;                   // distinct labels; slot 0 is that of state 0
-    std::int32_t* slot_label;    // (slots,)
+    // Rows of a table of emissions: one for each distinct label, or, where that is as well, one for each class.
+    bool slot_is_class;
+    int slots, labels;
+    std::int32_t* slot_label;    // (labels,) the distinct labels, that of state 0 first
     std::int32_t* slot_of_cell;  // (2 * length,), even cells first; 0 where there is no state
     std::int32_t* slot_first;    // (slots + 1,) into slot_cells
     std::int32_t* slot_cells;    // (states,) cells grouped by slot; of a plain lattice the odd ones only
@@ -76,6 +78,7 @@ struct LatticeView {
     // The blocks visited at t. Neither ever falls from one frame to the next, nor rises by more than one.
     int begin(int t) const { return low[t] / 2 / kLanes<Real>; }
     int end(int t) const { return high[t] / 2 / kLanes<Real> + 1; }
+    int slot_of_label(int i) const { return slot_is_class ? slot_label[i] : i; }
     // Where state k is in arrays by cell, even ones first.
     std::int64_t cell(int k) const { return (k % 2) * length + k / 2; }
 };
@@ -101,7 +104,7 @@ void place(LatticeView<Real>& lattice, Arena& arena, int states, std::int64_t fr
     caps = arena.take<BitsOf<Real>>(lattice.length * (lattice.plain ? 1 : 12));
     lattice.slot_label = arena.take<std::int32_t>(states);
     lattice.slot_of_cell = arena.take<std::int32_t>(2 * lattice.length);
-    lattice.slot_first = arena.take<std::int32_t>(states + 1);
+    lattice.slot_first = arena.take<std::int32_t>(lattice.slot_is_class ? classes + 1 : states + 1);
     lattice.slot_cells = arena.take<std::int32_t>(states);
     lattice.low = arena.take<std::int32_t>(frames);
     lattice.high = arena.take<std::int32_t>(frames);
@@ -141,18 +144,21 @@ bool build_slots(LatticeView<Real>& lattice, std::int32_t* slot_of_class, std::i
     for (std::int64_t c = 0; c < classes; ++c) slot_of_class[c] = -1;
     for (std::int64_t i = 0; i < 2 * lattice.length; ++i) lattice.slot_of_cell[i] = 0;
     const auto grouped = [&](int k) { return !lattice.plain || k % 2 == 1; };
-    lattice.slots = 0;
+    if (lattice.slot_is_class)
+        for (std::int64_t c = 0; c < classes; ++c) lattice.slot_first[c] = 0;
+    lattice.labels = 0;
     for (int k = 0; k < lattice.states; ++k) {
         const std::int32_t label = lattice.label[k];
         if (label < 0 || label >= classes) return false;
         if (slot_of_class[label] < 0) {
-            slot_of_class[label] = lattice.slots;
-            lattice.slot_label[lattice.slots] = label;
-            lattice.slot_first[lattice.slots++] = 0;
+            lattice.slot_label[lattice.labels] = label;
+            slot_of_class[label] = lattice.slot_of_label(lattice.labels++);
+            lattice.slot_first[slot_of_class[label]] = 0;
         }
         lattice.slot_of_cell[lattice.cell(k)] = slot_of_class[label];
         lattice.slot_first[slot_of_class[label]] += grouped(k);
     }
+    lattice.slots = lattice.slot_is_class ? int(classes) : lattice.labels;
     std::int32_t end = 0;
     for (int s = 0; s < lattice.slots; ++s) lattice.slot_first[s] = end += lattice.slot_first[s];
     lattice.slot_first[lattice.slots] = end;

@@ -23,6 +23,10 @@ constexpr std::int64_t kWholeBytes = 2 << 20, kBlockBytes = 256 << 10;
 // Emissions by label are kept for the whole sample up to this size, else tabulated again in each block.
 constexpr std::int64_t kTableBytes = 1 << 20;
 
+// Up to so many classes, no more than three times the tokens, a table of all classes is quicker than one of the labels:
+// it comes out of the softmax, and the gradient out of it, without picking numbers one by one.
+constexpr int kFewClasses = 256;
+
 // Frames between asking for a row and using it.
 constexpr int kAhead = 6;
 
@@ -49,6 +53,9 @@ class Sweep {
     void normalise_frame(int t, const Real* row);
     void tabulate(int t0, int count, bool first_time);
     void tabulate_wide(Real* table, Bits* exponents, const Real* top);
+    void turn_scores(int t0, int count, Real* table);
+    void tabulate_classes(int t0, int count, bool first_time);
+    void count_in(int t, Real top, Real sum);
     void spread_tile(int t0, int count);
     void advance_frame(int t, const Block<Real>* last);
     template <bool kPlain, bool kWide>
@@ -64,6 +71,8 @@ class Sweep {
     void turn_tile(int parity, int t0, int count);
     void virtual_row(Block<Real>* row, int state);
     void write_gradient(int t0, int count, const Real* occupancy_factor);
+    void write_labels(int t0, int count);
+    void write_rows(int t0, int count);
     void undo_exponents(int t0);
     void write_occupancy(int t, int f, Real factor);
     void fill_outputs(int from, Real value);
@@ -107,21 +116,24 @@ class Sweep {
     std::int32_t* slot_of_class_;
     Bits* caps_;
 
-    Block<Real>* alpha_;       // (block_,) rows of the block in hand
-    Block<Real>* checkpoint_;  // (blocks_ + 1,) the row before each block; [0] is the virtual frame -1
-    Block<Real>* beta_;        // 2 rows, used in turn
-    Real* emission_;           // (block_, length_) values, and exponents where a tile is wide; a plain lattice's even
-    Bits* emission_exponent_;  // states have theirs in the table
-    bool tables_kept_;         // for the whole sample, else for the block in hand
-    Real* tables_;             // (tiles, slots, kTile) emissions of the labels
-    Bits* table_exponents_;    // the same, where a tile is wide
-    bool* wide_;               // (tiles,)
-    Real* label_top_;          // (frames,) the best label's score, which emissions are relative to
-    Real* occupancy_;          // (kTile, length_)
-    Real even_sum_[kTile];     // of each frame's even cells
-    Real* columns_;            // (length_, kTile)
-    Real* sums_;               // (slots, kTile)
-    Real* exps_;               // (classes,) scratch of a softmax
+    Block<Real>* alpha_;        // (block_,) rows of the block in hand
+    Block<Real>* checkpoint_;   // (blocks_ + 1,) the row before each block; [0] is the virtual frame -1
+    Block<Real>* beta_;         // 2 rows, used in turn
+    Real* emission_;            // (block_, length_) values, and exponents where a tile is wide; a plain lattice's even
+    Bits* emission_exponent_;   // states have theirs in the table
+    bool tables_kept_;          // for the whole sample, else for the block in hand
+    Real* tables_;              // (tiles, slots, kTile) emissions of the labels
+    Bits* table_exponents_;     // the same, where a tile is wide
+    bool* wide_;                // (tiles,)
+    Real* label_top_;           // (frames,) the best label's score, which emissions are relative to
+    Real* occupancy_;           // (kTile, length_)
+    Real even_sum_[kTile];      // of each frame's even cells
+    Real* columns_;             // (length_, kTile)
+    Real* sums_;                // (slots, kTile) occupancies; 0 for a class that is no label
+    Real* entries_;             // (slots, kTile) of the gradient
+    Real* exps_;                // (classes,) scratch of a softmax
+    Real* class_rows_;          // (kTile, classes) of the gradient, on their way from a table
+    std::int32_t* each_class_;  // (classes,) 0, 1, 2 ...; both rounded up to whole squares
     Real *row_top_, *row_inverse_;  // (frames,) of each softmax
     double offset_;                 // log-score common to all paths: what normalising each frame took away
     double sums_product_;           // of the softmax sums, folded into offset_ before it overflows
@@ -142,6 +154,7 @@ Sweep<In>::Sweep(const Batch& batch, std::int64_t n, void* memory) : batch_(batc
     lattice_.arcs = batch.arcs + n * batch.states_max;
     row_blocks_ = blocks_of<Real>(batch.states[n]);
     length_ = 2 * cells_length<Real>(batch.states[n]);
+    lattice_.slot_is_class = batch.from_logits && classes_ <= kFewClasses && classes_ <= 3 * (batch.states[n] + 1) / 2;
     choose_block();
     Arena arena(memory);
     lay_out(arena);
@@ -165,7 +178,8 @@ void Sweep<In>::choose_block() {
 
 template <class In>
 void Sweep<In>::lay_out(Arena& arena) {
-    const std::int64_t slots = lesser<std::int64_t>(batch_.states[n_], classes_);
+    const std::int64_t few = round_up(classes_, kSquare);
+    const std::int64_t slots = lattice_.slot_is_class ? few : lesser<std::int64_t>(batch_.states[n_], classes_);
     place(lattice_, arena, int(batch_.states[n_]), frames_, classes_, slot_of_class_, caps_);
     alpha_ = arena.take<Block<Real>>(std::int64_t(block_) * row_blocks_);
     checkpoint_ = arena.take<Block<Real>>((backward_wanted_ ? blocks_ + 1 : 1) * std::int64_t(row_blocks_));
@@ -181,7 +195,10 @@ void Sweep<In>::lay_out(Arena& arena) {
     occupancy_ = arena.take<Real>(kTile * length_);
     columns_ = arena.take<Real>(kTile * length_);
     sums_ = arena.take<Real>(slots * kTile);
-    exps_ = arena.take<Real>(classes_);
+    entries_ = arena.take<Real>(slots * kTile);
+    exps_ = arena.take<Real>(lattice_.slot_is_class ? 0 : classes_);
+    class_rows_ = arena.take<Real>(lattice_.slot_is_class ? kTile * few : 0);
+    each_class_ = arena.take<std::int32_t>(lattice_.slot_is_class ? few : 0);
     row_top_ = arena.take<Real>(frames_);
     row_inverse_ = arena.take<Real>(frames_);
     input_.stage = Frames<In>::in_place(batch_.stride_c) ? nullptr : arena.take<Real>(std::int64_t(kTile) * classes_);
@@ -220,6 +237,11 @@ void Sweep<In>::start() {
     offset_ = 0;
     sums_product_ = 1;
     poisoned_ = false;
+    if (lattice_.slot_is_class) {
+        for (int c = 0; c < round_up(classes_, kSquare); ++c) each_class_[c] = lesser(c, classes_ - 1);
+        for (int i = 0; i < classes_ * kTile; ++i) sums_[i] = 0;
+    }
+    for (int f = 0; f < kTile; ++f) even_sum_[f] = 0;
     virtual_row(checkpoint(0), 0);
 }
 
@@ -237,8 +259,10 @@ void Sweep<In>::virtual_row(Block<Real>* row, int state) {
 template <class In>
 double Sweep<In>::forward() {
     block_start_ = 0;
-    const Real* rows = rows_of_tile(0);
-    for (int t = 0; t < lesser(kTile, frames_); ++t) normalise_frame(t, rows + t * input_.row_stride());
+    if (!lattice_.slot_is_class) {
+        const Real* rows = rows_of_tile(0);
+        for (int t = 0; t < lesser(kTile, frames_); ++t) normalise_frame(t, rows + t * input_.row_stride());
+    }
     for (int block = 0; block < blocks_; ++block) {
         forward_block(block, true);
         const Block<Real>* from = alpha(block_end() - 1);
@@ -256,9 +280,11 @@ void Sweep<In>::forward_block(int block, bool first_time) {
     const Block<Real>* last = checkpoint(backward_wanted_ ? block : 0);
     for (int t0 = block_start_; t0 < block_end(); t0 += kTile) {
         const int count = lesser(kTile, block_end() - t0);
-        if (first_time || !tables_kept_) tabulate(t0, count, first_time);
+        if (first_time || !tables_kept_)
+            lattice_.slot_is_class ? tabulate_classes(t0, count, first_time) : tabulate(t0, count, first_time);
         spread_tile(t0, count);
-        const int ahead = first_time ? lesser(t0 + 2 * kTile, frames_) : 0;  // where frames to normalise end
+        // Where frames to normalise end.
+        const int ahead = first_time && !lattice_.slot_is_class ? lesser(t0 + 2 * kTile, frames_) : 0;
         const Real* rows = t0 + kTile < ahead ? rows_of_tile(t0 + kTile) : nullptr;
         for (int t = t0; t < t0 + count; ++t) {
             advance_frame(t, last);
@@ -281,7 +307,7 @@ void Sweep<In>::normalise_frame(int t, const Real* row) {
     const Ahead<In> ahead = {input_.base + next * input_.stride_t, input_.stride_c,
                              batch_.grad ? grad_row(next) : nullptr};
     if (!batch_.from_logits) {
-        for (int c = 0; c < classes_; c += kRun) ahead.ask(c);
+        ahead.ask_for_row(classes_);
         poisoned_ |= !readable(row, classes_);
         if (batch_.grad) fill(grad_row(t), classes_, Real(0));
         return;
@@ -289,16 +315,22 @@ void Sweep<In>::normalise_frame(int t, const Real* row) {
     Real* exps = exps_;
     if (Direct<In, Real>::possible && batch_.grad) exps = reinterpret_cast<Real*>(grad_row(t));
     const Normaliser<Real> z = exponentials(row, classes_, exps, ahead);
-    poisoned_ |= !(z.sum < kInfinity<Real>);
-    row_top_[t] = z.top;
-    row_inverse_[t] = 1 / z.sum;
-    offset_ -= z.top;
-    sums_product_ *= z.sum;
+    count_in(t, z.top, z.sum);
+    offset_ -= z.top;  // emissions will be relative to the best label instead: see tabulate()
+    if (batch_.grad) scale_into(exps, classes_, row_inverse_[t] * weight(), grad_row(t));
+}
+
+// Keeps a frame's softmax, and takes its sum out of the score that all paths have in common.
+template <class In>
+void Sweep<In>::count_in(int t, Real top, Real sum) {
+    poisoned_ |= !(sum < kInfinity<Real>);
+    row_top_[t] = top;
+    row_inverse_[t] = 1 / sum;
+    sums_product_ *= sum;
     if (!(sums_product_ < 1e280)) {
         offset_ -= std::log(sums_product_);
         sums_product_ = 1;
     }
-    if (batch_.grad) scale_into(exps, classes_, row_inverse_[t] * weight(), grad_row(t));
 }
 
 // Gathers the labels' scores of a tile and turns them into emissions, each frame relative to its best label.
@@ -337,6 +369,60 @@ void Sweep<In>::tabulate(int t0, int count, bool first_time) {
     }
 }
 
+// The scores of a tile as columns, one a class.
+template <class In>
+void Sweep<In>::turn_scores(int t0, int count, Real* table) {
+    const Real* rows = input_.rows(t0, count);
+    const std::int64_t stride = input_.row_stride();
+    const int squares = count == kTile ? classes_ / kSquare * kSquare : 0;
+    turn(rows, stride, table, 0, squares);
+    for (int c = squares; c < classes_; ++c)
+        for (int f = 0; f < kTile; ++f) table[c * kTile + f] = rows[lesser(f, count - 1) * stride + c];
+}
+
+// The softmax of a tile, all frames at once, whose exponentials are the emissions, each frame relative to its best
+// class.
+template <class In>
+void Sweep<In>::tabulate_classes(int t0, int count, bool first_time) {
+    for (int t = lesser(t0 + kTile, frames_); t < lesser(t0 + 2 * kTile, frames_); ++t)
+        Ahead<In>{input_.base + t * input_.stride_t, input_.stride_c, nullptr}.ask_for_row(classes_);
+    Real* table = table_of(t0);
+    turn_scores(t0, count, table);
+    Pack<Real> best[2], least, scores, sum[2] = {};
+    load_pack(table, best[0]);
+    best[1] = best[0];
+    for (int c = 1; c < classes_; ++c) {
+        load_pack(table + c * kTile, scores);
+        raise<Real>(best[c % 2], scores);
+    }
+    raise<Real>(best[0], best[1]);
+    load_pack(table + lattice_.slot_label[0] * kTile, least);
+    for (int i = 1; i < lattice_.labels; ++i) {
+        load_pack(table + lattice_.slot_label[i] * kTile, scores);
+        lower<Real>(least, scores);
+    }
+    Real top[kTile], lowest = 0;
+    for (int f = 0; f < kTile; ++f) {
+        top[f] = best[0][f];
+        lowest = lesser(lowest, least[f] - top[f]);
+    }
+    wide(t0) = lowest < Format<Real>::kNarrow;
+    Real* exps = wide(t0) ? entries_ : table;
+    for (int c = 0; c < classes_; ++c) {
+#pragma omp simd
+        for (int f = 0; f < kTile; ++f) exps[c * kTile + f] = exp_nonpositive(table[c * kTile + f] - top[f]);
+        load_pack(exps + c * kTile, scores);
+        sum[c % 2] += scores;
+    }
+    sum[0] += sum[1];
+    if (wide(t0)) tabulate_wide(table, exponents_of(t0), top);
+    if (!first_time) return;
+    for (int f = 0; f < count; ++f) {
+        count_in(t0 + f, top[f], sum[0][f]);
+        label_top_[t0 + f] = top[f];
+    }
+}
+
 // A tile with a label so unlikely that a plain number can't hold it: mantissas and exponents apart.
 template <class In>
 void Sweep<In>::tabulate_wide(Real* table, Bits* exponents, const Real* top) {
@@ -364,7 +450,8 @@ void Sweep<In>::spread_tile(int t0, int count) {
 template <class In>
 auto Sweep<In>::emissions(int t) const -> Emissions<Real> {
     const std::int64_t row = std::int64_t(t - block_start_) * length_, odd = row + lattice_.length;
-    const Emission<Real> shared = {table_of(t) + t % kTile, exponents_of(t) + t % kTile};  // of slot 0
+    const std::int64_t even = std::int64_t(lattice_.slot_of_label(0)) * kTile + t % kTile;
+    const Emission<Real> shared = {table_of(t) + even, exponents_of(t) + even};
     const Emission<Real> own = {emission_ + row, emission_exponent_ + row};
     return {lattice_.plain ? shared : own, {emission_ + odd, emission_exponent_ + odd}};
 }
@@ -437,7 +524,7 @@ void Sweep<In>::ask_for_gradient(int t) {
     if (classes_ < lattice_.slots * line)
         for (int c = 0; c < classes_; c += line) CTCKIT_PREFETCH(row + c, 1);
     else
-        for (int s = 0; s < lattice_.slots; ++s) CTCKIT_PREFETCH(row + lattice_.slot_label[s], 1);
+        for (int i = 0; i < lattice_.labels; ++i) CTCKIT_PREFETCH(row + lattice_.slot_label[i], 1);
 }
 
 template <class In>
@@ -486,13 +573,19 @@ void Sweep<In>::collect(int t0, int count) {
     turn_tile(1, t0, count);
 
     Pack<Real> sum = {}, sums;
-    for (int s = 0; s < lattice_.slots; ++s) {
-        const std::int32_t first = lattice_.slot_first[s];
-        sum_columns(columns_, lattice_.slot_cells + first, lattice_.slot_first[s + 1] - first, sums_ + s * kTile);
-        if (s == 0 && lattice_.plain)
-            for (int f = 0; f < count; ++f) sums_[f] += even_sum_[f];
-        load_pack(sums_ + s * kTile, sums);
+    for (int i = 0; i < lattice_.labels; ++i) {
+        const int slot = lattice_.slot_of_label(i);
+        const std::int32_t first = lattice_.slot_first[slot];
+        sum_columns(columns_, lattice_.slot_cells + first, lattice_.slot_first[slot + 1] - first, sums_ + slot * kTile);
+        load_pack(sums_ + slot * kTile, sums);
         sum += sums;
+    }
+    if (lattice_.plain) {
+        Pack<Real> even;
+        load_pack(even_sum_, even);
+        load_pack(sums_ + lattice_.slot_of_label(0) * kTile, sums);
+        store_pack<Real>(sums + even, sums_ + lattice_.slot_of_label(0) * kTile);
+        sum += even;
     }
     Real factor[kTile];
     for (int f = 0; f < kTile; ++f) factor[f] = f < count ? 1 / sum[f] : 0;
@@ -501,33 +594,55 @@ void Sweep<In>::collect(int t0, int count) {
         for (int f = 0; f < count; ++f) write_occupancy(t0 + f, f, factor[f]);
 }
 
-// The labels' entries of a tile's gradient rows; the others were written when the rows were read.
+// What is still to be written of a tile's gradient rows.
 template <class In>
 void Sweep<In>::write_gradient(int t0, int count, const Real* occupancy_factor) {
-    const Real* table = table_of(t0);
-    Pack<Real> softmax, factor;
-    In* row[kTile];
+    Real gap[kTile], part[kTile];
     for (int f = 0; f < kTile; ++f) {
         const int t = t0 + lesser(f, count - 1);
-        row[f] = grad_row(t);
-        factor[f] = occupancy_factor[f] * weight();
-        // What turns an emission into a softmax probability; for log-probabilities there is no such part.
-        softmax[f] =
-            batch_.from_logits ? exp_nonpositive(label_top_[t] - row_top_[t]) * row_inverse_[t] * weight() : Real(0);
+        gap[f] = batch_.from_logits ? label_top_[t] - row_top_[t] : 0;
+        part[f] = batch_.from_logits ? row_inverse_[t] * weight() : 0;
     }
+    // What turns an emission into a softmax probability; for log-probabilities there is no such part.
+    for (int f = 0; f < kTile; ++f) part[f] *= exp_nonpositive(gap[f]);
+    Pack<Real> softmax, factor;
+    load_pack(part, softmax);
+    load_pack(occupancy_factor, factor);
+    factor = factor * weight();
     if (wide(t0)) undo_exponents(t0);
+    const Real* table = table_of(t0);
     for (int s = 0; s < lattice_.slots; ++s) {
         Pack<Real> emission, sum;
         load_pack(table + s * kTile, emission);
         load_pack(sums_ + s * kTile, sum);
-        const Pack<Real> entry = emission * softmax - sum * factor;
+        store_pack<Real>(emission * softmax - sum * factor, entries_ + s * kTile);
+    }
+    lattice_.slot_is_class ? write_rows(t0, count) : write_labels(t0, count);
+}
+
+// The labels' entries alone; the others were written when the rows were read.
+template <class In>
+void Sweep<In>::write_labels(int t0, int count) {
+    In* row[kTile];
+    for (int f = 0; f < kTile; ++f) row[f] = grad_row(t0 + lesser(f, count - 1));
+    for (int s = 0; s < lattice_.slots; ++s) {
         const std::int32_t label = lattice_.slot_label[s];
+        Pack<Real> entry;
+        load_pack(entries_ + s * kTile, entry);
         if (count == kTile) {
             for (int f = 0; f < kTile; ++f) store(entry[f], row[f] + label);
         } else {
             for (int f = 0; f < count; ++f) store(entry[f], row[f] + label);
         }
     }
+}
+
+// Whole rows. By way of rows of our own: squares written straight to rows far apart take longer.
+template <class In>
+void Sweep<In>::write_rows(int t0, int count) {
+    const int length = int(round_up(classes_, kSquare));
+    spread(entries_, each_class_, class_rows_, length, 0, length);
+    for (int f = 0; f < count; ++f) scale_into(class_rows_ + f * length, classes_, Real(1), grad_row(t0 + f));
 }
 
 // A wide tile's emissions as plain numbers again: 0 where only the exponent could tell them from it.

@@ -34,6 +34,10 @@ struct Pack {
         for (int i = 0; i < kTile; ++i) a.lane[i] *= b.lane[i];
         return a;
     }
+    friend Pack operator*(Pack a, T b) {
+        for (int i = 0; i < kTile; ++i) a.lane[i] *= b;
+        return a;
+    }
     Pack& operator+=(const Pack& b) {
         for (int i = 0; i < kTile; ++i) lane[i] += b.lane[i];
         return *this;
