@@ -227,7 +227,8 @@ def measure(shape: Shape, rounds: int, tick: Callable[[], None]) -> list[dict[st
                 "isa": row.isa,
                 "torch_ms": round(statistics.median(t.ms for t in against[1:]), 3),
                 "ctckit_ms": round(statistics.median(t.ms for t in timed[1:]), 3),
-                "ratio": round(statistics.median(a.ms / b.ms for a, b in zip(against[1:], timed[1:], strict=True)), 2),
+                "ratio": faster(against, timed),
+                "over_one_thread": faster(ours[0], timed) if row.threads > 1 else "",
                 "torch_grad_error": f"{against[0].error:.1e}",
                 "ctckit_grad_error": f"{found:.1e}",
                 "torch_loss_error": f"{abs(against[0].loss - loss) / loss:.1e}",
@@ -235,6 +236,11 @@ def measure(shape: Shape, rounds: int, tick: Callable[[], None]) -> list[dict[st
             }
         )
     return table
+
+
+def faster(slow: list[Timed], quick: list[Timed]) -> float:
+    """How many times, by the median over rounds; the first round warms up."""
+    return round(statistics.median(a.ms / b.ms for a, b in zip(slow[1:], quick[1:], strict=True)), 2)
 
 
 STEPS: dict[str, Step] = {"peer": peer, "fused": fused}
@@ -279,6 +285,8 @@ def show(rows: list[dict[str, object]], console: Console) -> None:
     for row in rows:
         shape = str(Shape(row["T"], row["C"], row["N"], row["S"], bool(row["peaky"])))  # type: ignore[arg-type]
         variant = str(row["variant"]) + ("" if row["isa"] == BEST else f", {row['isa']}")
+        if row["over_one_thread"]:
+            variant += f", {row['over_one_thread']} times one thread"
         numbers = [row[k] for k in ("threads", "torch_ms", "ctckit_ms", "ratio", "torch_grad_error")]
         numbers += [row["ctckit_grad_error"], row["ctckit_loss_error"], row["torch_mib"], row["ctckit_mib"]]
         table.add_row("" if shape == last else shape, variant, *map(str, numbers), end_section=False)

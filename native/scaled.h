@@ -133,8 +133,9 @@ inline Real exp_nonpositive(Real x) {
     const Real rounded = x * Real(1.4426950408889634) + F::kRound;  // below kExpMin this and what follows means nothing
     const Real n = rounded - F::kRound;
     const Real r = (x - n * F::kLn2High) - n * F::kLn2Low;
-    const Real scale = from_bits<Real>(exponent_field<Real>(bits_of(rounded)) + bits_of(Real(1)));
-    return x < F::kExpMin ? Real(0) : exp_small(r) * scale;
+    using Unsigned = typename F::Unsigned;
+    const Unsigned scale = (Unsigned(bits_of(rounded)) << F::kFraction) + Unsigned(bits_of(Real(1)));
+    return x < F::kExpMin ? Real(0) : exp_small(r) * from_bits<Real>(BitsOf<Real>(scale));
 }
 
 // e^x for any x <= 0 as a scaled float, in double: the rare frames that exp_nonpositive can't hold.

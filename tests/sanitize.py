@@ -44,9 +44,10 @@ def main() -> None:
     if not runtimes or "asan" not in runtimes[0].name:
         sys.exit(f"sanitize: {compiler} has no AddressSanitizer runtime")
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
-    configure = ["cmake", "-S", str(ROOT), "-B", str(BUILD), *generator, "-DCTCKIT_SANITIZE=ON"]
+    cmake = [sys.executable, "-m", "cmake"]
+    configure = [*cmake, "-S", str(ROOT), "-B", str(BUILD), *generator, "-DCTCKIT_SANITIZE=ON"]
     run([*configure, f"-DPython_EXECUTABLE={sys.executable}", f"-DCMAKE_CXX_COMPILER={compiler}"])
-    run(["cmake", "--build", str(BUILD), "--parallel"])
+    run([*cmake, "--build", str(BUILD), "--parallel"])
     (module,) = BUILD.glob("_native*.so")
     environment = os.environ | {
         "CTCKIT_NATIVE": str(module),

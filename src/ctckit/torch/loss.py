@@ -39,7 +39,9 @@ def ctc_loss(
     """``torch.nn.functional.ctc_loss``, faster and exact, on CPU tensors.
 
     Args:
-        log_probs: (T, N, C), or (T, C) for one sample; float64, float32, bfloat16 or float16, any strides.
+        log_probs: (T, N, C), or (T, C) for one sample; float64, float32, bfloat16 or float16, any strides. -inf is a
+            legal probability of 0, and so is anything more than 1.8e8 nats below the best label of its frame (to mask a
+            class, use -inf).
         targets: (N, S) padded, or one dimension, all samples end to end; any integer dtype.
         input_lengths: (N,) tensor, list or tuple of frames; a number for one sample.
         target_lengths: (N,) tensor, list or tuple of tokens; a number for one sample.
