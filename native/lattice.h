@@ -8,6 +8,10 @@
 #include "kernels.h"
 #include "scaled.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace {
 
 using ctckit::kEnd;
@@ -24,7 +28,16 @@ class Arena {
     template <class T>
     T* take(std::int64_t count) {
         T* place = reinterpret_cast<T*>(base_ + kAlign + used_);
-        used_ += (static_cast<std::size_t>(count) * sizeof(T) + kAlign - 1) / kAlign * kAlign;
+        const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
+        std::size_t taken = (bytes + kAlign - 1) / kAlign * kAlign;
+#if defined(__SANITIZE_ADDRESS__)
+        taken += kAlign;  // a gap that nobody may touch, so that one array run into the next is seen
+        if (base_) {
+            ASAN_UNPOISON_MEMORY_REGION(place, bytes);
+            ASAN_POISON_MEMORY_REGION(reinterpret_cast<char*>(place) + bytes, taken - bytes);
+        }
+#endif
+        used_ += taken;
         return place;
     }
     std::size_t bytes() const { return kAlign + used_; }
