@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <numeric>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -101,8 +101,8 @@ void sweep_batch(const Batch& batch, const Kernels& kernels, int threads) {
     others.reserve(workers);
     try {
         for (int i = 1; i < workers; ++i) others.emplace_back(work, memory[i]);
-    } catch (const std::system_error&) {
-        // No more threads to be had: those that run, and this one, do all the work.
+    } catch (const std::exception&) {
+        // No more threads, or memory for one, to be had: those that run, and this one, do all the work.
     }
     work(memory[0]);
     for (std::thread& other : others) other.join();

@@ -30,6 +30,8 @@ using Scores = nb::ndarray<nb::ro, nb::ndim<3>, nb::device::cpu>;
 using Out = nb::ndarray<nb::ndim<3>, nb::device::cpu>;
 using Contiguous = nb::ndarray<nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
+constexpr std::size_t kLargest = std::size_t(1) << 26;  // of T, C and S; see check.py
+
 void require(bool holds, const char* what) {
     if (!holds) throw std::invalid_argument(what);
 }
@@ -119,6 +121,8 @@ void sweep(Scores scores, bool from_logits, const Prepared& prepared, Filled<dou
            const std::string& isa, int threads) {
     const std::size_t size = scores.shape(1), most = prepared.states_max;
     require(scores.shape(2) > 0, "classes must not be empty");
+    require(scores.shape(0) <= kLargest && scores.shape(2) <= kLargest && most <= 2 * kLargest + 1,
+            "frames, classes and states must be counted by int, with room to spare");
     require(prepared.frames.size() == size && score.shape(0) == size && (!weights || weights->shape(0) == size),
             "all arrays must have N entries");
     for (std::int64_t frames : prepared.frames)
@@ -179,13 +183,13 @@ NB_MODULE(_native, m) {
     m.def("prepare", &prepare_call, nb::arg("frames"), nb::arg("targets"), nb::arg("lengths"), nb::arg("frames_max"),
           nb::arg("classes"), nb::arg("blank"), nb::arg("arcs_by_role"),
           "Checks integers and lays out lattices; returns Prepared, or what is wrong and where (see prepare.h).");
-    m.def("mean_weights", &mean_weights_of, nb::arg("prepared"), nb::arg("weights"),
+    m.def("mean_weights", &mean_weights_of, nb::arg("prepared"), nb::arg("weights").noconvert(),
           "Writes the weights of a mean of losses by token.");
     m.def("weighted_loss", &weighted_loss_of, nb::arg("score"), nb::arg("weights"), nb::arg("zero_infinity"),
           "The weighted sum of losses.");
     m.def("recycled", &recycled, nb::arg("bytes"),
           "Memory that holds anything, and that the next call gets when nothing refers to it any more.");
-    m.def("sweep", &sweep, nb::arg("scores"), nb::arg("from_logits"), nb::arg("prepared"), nb::arg("score"),
-          nb::arg("grad").none(), nb::arg("weights").none(), nb::arg("occupancy").none(), nb::arg("isa"),
-          nb::arg("threads"), "Sweeps a batch: writes score, and grad and occupancy where given.");
+    m.def("sweep", &sweep, nb::arg("scores"), nb::arg("from_logits"), nb::arg("prepared"), nb::arg("score").noconvert(),
+          nb::arg("grad").noconvert().none(), nb::arg("weights").none(), nb::arg("occupancy").noconvert().none(),
+          nb::arg("isa"), nb::arg("threads"), "Sweeps a batch: writes score, and grad and occupancy where given.");
 }

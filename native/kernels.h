@@ -26,7 +26,7 @@ struct Batch {
     double* score;  // (N,) out: total log-score; -inf infeasible, NaN poisoned
     void* grad;     // (T, N, C) out in the input's dtype, class stride 1; may be null
     std::int64_t grad_stride_t, grad_stride_n;
-    const double* weights;  // (N,) factor of each sample's gradient; null together with grad
+    const double* weights;  // (N,) factor of each sample's gradient; 1 if null
     void* occupancy;        // (T, N, K) out, contiguous, float64 for float64 input, else float32; may be null
 };
 

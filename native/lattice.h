@@ -81,7 +81,7 @@ struct LatticeView {
     bool slot_is_class;
     int slots, labels;
     std::int32_t* slot_label;    // (labels,) the distinct labels, that of state 0 first
-    std::int32_t* slot_of_cell;  // (2 * length,), even cells first; 0 where there is no state
+    std::int32_t* slot_of_cell;  // (2 * length,), even cells first; that of state 0 where there is no state
     std::int32_t* slot_first;    // (slots + 1,) into slot_cells
     std::int32_t* slot_cells;    // (states,) cells grouped by slot; of a plain lattice the odd ones only
 
@@ -155,7 +155,9 @@ void build_caps(LatticeView<Real>& lattice, BitsOf<Real>* memory) {
 template <class Real>
 bool build_slots(LatticeView<Real>& lattice, std::int32_t* slot_of_class, std::int64_t classes) {
     for (std::int64_t c = 0; c < classes; ++c) slot_of_class[c] = -1;
-    for (std::int64_t i = 0; i < 2 * lattice.length; ++i) lattice.slot_of_cell[i] = 0;
+    // Cells of no state emit what state 0 does, so that their numbers stay numbers.
+    for (std::int64_t i = 0; i < 2 * lattice.length; ++i)
+        lattice.slot_of_cell[i] = lattice.slot_is_class ? lattice.label[0] : 0;
     const auto grouped = [&](int k) { return !lattice.plain || k % 2 == 1; };
     if (lattice.slot_is_class)
         for (std::int64_t c = 0; c < classes; ++c) lattice.slot_first[c] = 0;
@@ -181,7 +183,8 @@ bool build_slots(LatticeView<Real>& lattice, std::int32_t* slot_of_class, std::i
     return true;
 }
 
-// Bounds on the states that lie on some path, per frame; false if there is none.
+// Bounds on the states that lie on some path, per frame; false if they leave none. For lattices shaped as CTC's they
+// are exact; others may have no path within them, which the recursion then finds.
 template <class Real>
 bool build_windows(LatticeView<Real>& lattice, int frames) {
     const int last = lattice.states - 1;

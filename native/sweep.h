@@ -1,5 +1,5 @@
-// One sample, start to end: forward in blocks of frames that keep only each block's first row, then backward block by
-// block, recomputing alpha inside each. Memory O(K sqrt(T)); the block in hand stays in cache.
+// One sample, start to end: forward in blocks of frames that keep only the row before each block, then backward block
+// by block, recomputing alpha inside each. Memory O(K sqrt(T)); the block in hand stays in cache.
 #pragma once
 
 #include <cmath>
@@ -23,8 +23,8 @@ constexpr std::int64_t kWholeBytes = 2 << 20, kBlockBytes = 256 << 10;
 // Emissions by label are kept for the whole sample up to this size, else tabulated again in each block.
 constexpr std::int64_t kTableBytes = 1 << 20;
 
-// Up to so many classes, no more than three times the tokens, a table of all classes is quicker than one of the labels:
-// it comes out of the softmax, and the gradient out of it, without picking numbers one by one.
+// Up to so many classes, hardly more than three times the tokens, a table of all classes is quicker than one of the
+// labels: it comes out of the softmax, and the gradient out of it, without picking numbers one by one.
 constexpr int kFewClasses = 256;
 
 // Frames between asking for a row and using it.
@@ -73,7 +73,7 @@ class Sweep {
     void write_gradient(int t0, int count, const Real* occupancy_factor);
     void write_labels(int t0, int count);
     void write_rows(int t0, int count);
-    void undo_exponents(int t0);
+    void undo_exponents(int t0, int count);
     void write_occupancy(int t, int f, Real factor);
     void fill_outputs(int from, Real value);
 
@@ -381,7 +381,7 @@ void Sweep<In>::turn_scores(int t0, int count, Real* table) {
 }
 
 // The softmax of a tile, all frames at once, whose exponentials are the emissions, each frame relative to its best
-// class.
+// class; or in a wide tile to its best label, so that no label is lost that is likelier than the others.
 template <class In>
 void Sweep<In>::tabulate_classes(int t0, int count, bool first_time) {
     for (int t = lesser(t0 + kTile, frames_); t < lesser(t0 + 2 * kTile, frames_); ++t)
@@ -397,13 +397,16 @@ void Sweep<In>::tabulate_classes(int t0, int count, bool first_time) {
     }
     raise<Real>(best[0], best[1]);
     load_pack(table + lattice_.slot_label[0] * kTile, least);
+    Pack<Real> best_label = least;
     for (int i = 1; i < lattice_.labels; ++i) {
         load_pack(table + lattice_.slot_label[i] * kTile, scores);
         lower<Real>(least, scores);
+        raise<Real>(best_label, scores);
     }
-    Real top[kTile], lowest = 0;
+    Real top[kTile], label_top[kTile], lowest = 0;
     for (int f = 0; f < kTile; ++f) {
         top[f] = best[0][f];
+        label_top[f] = best_label[f] == -kInfinity<Real> ? top[f] : best_label[f];
         lowest = lesser(lowest, least[f] - top[f]);
     }
     wide(t0) = lowest < Format<Real>::kNarrow;
@@ -415,20 +418,21 @@ void Sweep<In>::tabulate_classes(int t0, int count, bool first_time) {
         sum[c % 2] += scores;
     }
     sum[0] += sum[1];
-    if (wide(t0)) tabulate_wide(table, exponents_of(t0), top);
+    if (wide(t0)) tabulate_wide(table, exponents_of(t0), label_top);
     if (!first_time) return;
     for (int f = 0; f < count; ++f) {
         count_in(t0 + f, top[f], sum[0][f]);
-        label_top_[t0 + f] = top[f];
+        label_top_[t0 + f] = top[f];  // what all entries of the gradient will be relative to
+        if (wide(t0)) offset_ += double(label_top[f]) - double(top[f]);
     }
 }
 
 // A tile with a label so unlikely that a plain number can't hold it: mantissas and exponents apart.
 template <class In>
 void Sweep<In>::tabulate_wide(Real* table, Bits* exponents, const Real* top) {
-    for (int s = 0; s < lattice_.slots; ++s)
+    for (int label = 0; label < lattice_.labels; ++label)
         for (int f = 0; f < kTile; ++f) {
-            const int i = s * kTile + f;
+            const int i = lattice_.slot_of_label(label) * kTile + f;
             exp_scaled<Real>(double(table[i]) - double(top[f]), table[i], exponents[i]);
         }
 }
@@ -543,6 +547,8 @@ void Sweep<In>::retreat_cells(int t) {
                                                         t == frames_ - 1 ? lattice_.at_end : lattice_.within,
                                                         emissions(t), alpha(t), total_exponent_, beta(t), occupancy,
                                                         occupancy + lattice_.length, lattice_.begin(t), end);
+    // What the next frame may read before this one: the row may be left from the virtual one, which is all alive.
+    if (t > 0 && lattice_.begin(t - 1) < lattice_.begin(t)) beta(t)[lattice_.begin(t) - 1] = dead_block<Real>();
 }
 
 // A tile's occupancies of one parity as columns, one a cell; 0 where a frame does not visit a cell.
@@ -609,7 +615,7 @@ void Sweep<In>::write_gradient(int t0, int count, const Real* occupancy_factor) 
     load_pack(part, softmax);
     load_pack(occupancy_factor, factor);
     factor = factor * weight();
-    if (wide(t0)) undo_exponents(t0);
+    if (wide(t0)) undo_exponents(t0, count);
     const Real* table = table_of(t0);
     for (int s = 0; s < lattice_.slots; ++s) {
         Pack<Real> emission, sum;
@@ -645,10 +651,17 @@ void Sweep<In>::write_rows(int t0, int count) {
     for (int f = 0; f < count; ++f) scale_into(class_rows_ + f * length, classes_, Real(1), grad_row(t0 + f));
 }
 
-// A wide tile's emissions as plain numbers again: 0 where only the exponent could tell them from it.
+// A wide tile's emissions as plain numbers again: 0 where only the exponent could tell them from it. A table of classes
+// is made anew.
 template <class In>
-void Sweep<In>::undo_exponents(int t0) {
+void Sweep<In>::undo_exponents(int t0, int count) {
     Real* table = table_of(t0);
+    if (lattice_.slot_is_class) {
+        turn_scores(t0, count, table);
+        for (int i = 0; i < classes_ * kTile; ++i)
+            table[i] = exp_nonpositive(table[i] - row_top_[t0 + lesser(i % kTile, count - 1)]);
+        return;
+    }
     const Bits* exponents = exponents_of(t0);
     for (int i = 0; i < lattice_.slots * kTile; ++i) table[i] = plain(table[i], exponents[i]);
 }

@@ -7,6 +7,8 @@ import pytest
 from cases import DTYPES, Backend, Batch, Budget, check_batch, decode, draw, encode, problem_of
 from oracles import Textbook
 
+from ctckit import Arc, _native
+from ctckit.check import Problem
 from ctckit.kernels import reference
 from ctckit.results import Posteriors
 
@@ -89,3 +91,31 @@ def test_posteriors(kernels: Backend, shape: tuple[int, ...], dtype: str) -> Non
             assert found.score[n] == -np.inf
         assert not found.states[used:, n].any()
         assert not found.states[:, n, 2 * batch.lengths[n] + 1 :].any()
+
+
+def any_topology(seed: int, dtype: str) -> Problem:
+    """A lattice of up to 80 states, so of many registers, through which windows of states move; arcs at random."""
+    rng = np.random.default_rng(seed)
+    states, frames = int(rng.integers(1, 81)), int(rng.integers(20, 90))
+    arcs = np.full(states, Arc.STAY | Arc.STEP, np.uint8)
+    arcs[rng.random(states) < rng.choice([0, 0.3, 0.9])] |= np.uint8(Arc.SKIP)
+    arcs[rng.random(states) < rng.choice([0, 0.1])] &= np.uint8(~Arc.STAY & 0xFF)
+    arcs[0] = Arc.STAY | Arc.START
+    arcs[1:2] &= np.uint8(~Arc.SKIP & 0xFF)
+    arcs[-1] |= np.uint8(Arc.END)
+    labels = rng.integers(0, 5, states).astype(np.int32)
+    prepared = _native.Prepared(
+        np.array([frames]), np.array([states // 2]), labels[None], arcs[None], np.array([states], np.int32)
+    )
+    return Problem(rng.normal(size=(frames, 1, 5)).astype(dtype), False, prepared, True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("seed", range(60))
+def test_any_topology(kernels: Backend, seed: int, dtype: str) -> None:
+    problem = any_topology(seed, dtype)
+    expected, found = reference.posteriors(problem), kernels.posteriors(problem)
+    tolerance = 1e-11 if dtype == "float64" else 2e-5
+    np.testing.assert_allclose(found.score, expected.score, rtol=tolerance)
+    np.testing.assert_allclose(found.states, expected.states, atol=tolerance)
+    np.testing.assert_allclose(found.classes, expected.classes, atol=tolerance)

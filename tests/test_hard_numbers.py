@@ -8,6 +8,8 @@ from cases import DTYPES, Backend, Batch, check_batch, decode, draw, encode, pro
 from oracles import Textbook, collapse, repeats
 
 import ctckit
+from ctckit.check import ctc_problem
+from ctckit.kernels import reference
 
 
 def quantised(batch: Batch, step: float = 1 / 16) -> Batch:
@@ -246,3 +248,19 @@ def test_what_is_certain_costs_nothing(instruction_set: str) -> None:
         loss, gradient = ctckit.ctc_loss_and_grad(log_probs, [1, 2], 5, 2, reduction="sum", from_logits=True)
         assert loss == 0
         assert not gradient.any()
+
+
+@pytest.mark.parametrize("classes", [3, 9])  # few enough for a table of all classes, and not
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_labels_buried_under_another_class(kernels: Backend, dtype: str, classes: int) -> None:
+    """A class that is no label may be likelier by any number of nats: labels count by each other, not by it."""
+    for buried, depth in ((slice(1, 2), 1e9), (slice(None), 1e6)):
+        scores = np.zeros((300, 1, classes))
+        scores[buried, :, :2] -= depth
+        problem = ctc_problem(scores.astype(dtype), [[1]], [300], [1], 0, from_logits=True)
+        expected = np.empty(problem.scores.shape)
+        score = reference.total(problem, weights=np.ones(1), grad=expected)
+        assert -np.inf < score[0] < -1e8
+        found, gradient = kernels.score_and_gradient(problem)
+        np.testing.assert_allclose(found, score, rtol=1e-6)
+        np.testing.assert_allclose(gradient, expected, atol=1e-4)  # logarithms of 1e9 cost the reference 1e-5

@@ -50,6 +50,10 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["log_probs has shape (6, 0, 5)", "at least one sample (N)", "skip empty"],
     ),
     "no classes": ({"log_probs": SCORES[..., :0]}, ["log_probs has shape (6, 3, 0)", "at least one class, the blank"]),
+    "frames without end": (
+        {"log_probs": np.broadcast_to(SCORES[:1], (2**26 + 1, 3, 5))},
+        ["log_probs has T=67108865 frames", "at most 67108864", "cut the sequence"],
+    ),
     "no classes, one sample": (
         SINGLE | {"log_probs": SCORES[:, 0, :0]},
         ["log_probs has shape (6, 0)", "at least one class"],

@@ -204,3 +204,16 @@ def test_reductions(samples: list[tuple[int, float]], zero_infinity: bool) -> No
     found = _native.weighted_loss(scores, weights, zero_infinity)
     np.testing.assert_allclose(found, sum(w * x for w, x in zip(weights, losses, strict=True)), rtol=1e-14)
     assert not np.signbit(found)
+
+
+def test_outputs_are_written_to_or_refused() -> None:
+    """An output that had to be converted would be written as a copy, and lost."""
+    cells = np.zeros((2, 1), np.int32), np.zeros((2, 1), np.uint8), np.ones(2, np.int32)
+    prepared, scores = _native.Prepared(ONES, ONES, *cells), np.zeros((3, 2, 4), np.float32)
+    for wrong in (np.zeros(4)[::2], np.zeros(2, np.float32)):
+        with pytest.raises(TypeError, match="incompatible"):
+            _native.mean_weights(prepared, wrong)
+        with pytest.raises(TypeError, match="incompatible"):
+            _native.sweep(scores, True, prepared, wrong, None, None, None, "", 1)
+    with pytest.raises(TypeError, match="incompatible"):
+        _native.sweep(scores, True, prepared, np.zeros(2), None, None, np.zeros((3, 2, 2))[..., ::2], "", 1)

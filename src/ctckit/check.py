@@ -20,6 +20,7 @@ Reduction = Literal["none", "mean", "sum"]
 Lengths = npt.ArrayLike
 
 _REDUCTIONS = ("none", "mean", "sum")
+_LARGEST = 2**26  # of frames, classes and tokens: days of speech, and what the kernels' numbers are good for
 
 
 class Problem(NamedTuple):
@@ -77,6 +78,11 @@ def ctc_problem(
     name = "logits" if from_logits else "log_probs"
     checked, batched = _check_scores(name, scores, bfloat16, shape)
     frames_max, size, classes = checked.shape
+    if max(frames_max, classes) > _LARGEST:
+        raise CTCError(
+            f"{name} has T={frames_max} frames and C={classes} classes: expected at most {_LARGEST} of either; "
+            "cut the sequence into parts"
+        )
     if not 0 <= _integer("blank", blank) < classes:
         raise CTCError(
             f"blank = {blank} is not a class: {name} has C={classes} classes (0..{classes - 1}); "
