@@ -9,83 +9,12 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <utility>
 
+#include "lanes.h"
 #include "scaled.h"
 
 namespace {
-
-#if defined(CTCKIT_SHUFFLE)
-#if defined(__AVX512F__)
-constexpr int kRegister = 64;
-#elif defined(__AVX__)
-constexpr int kRegister = 32;
-#else
-constexpr int kRegister = 16;
-#endif
-template <class T>
-struct LanesOf {
-    typedef T type __attribute__((vector_size(kRegister)));
-};
-template <class T>
-using Lanes = typename LanesOf<T>::type;
-// The same in memory that numbers share: memcpy would do, were it not at times made of halves that stall the load.
-template <class T>
-struct LanesInMemory {
-    typedef T type __attribute__((vector_size(kRegister), aligned(alignof(T)), may_alias));
-};
-
-template <>
-struct Format<Lanes<float>> : Format<float> {
-    using Bits = Lanes<std::int32_t>;
-    using Unsigned = Lanes<std::uint32_t>;
-};
-template <>
-struct Format<Lanes<double>> : Format<double> {
-    using Bits = Lanes<std::int64_t>;
-    using Unsigned = Lanes<std::uint64_t>;
-};
-
-// (low, high) as one row of lanes, from lane `first` on.
-template <int first, class V, std::size_t... lane>
-inline V window(const V& low, const V& high, std::index_sequence<lane...>) {
-    return CTCKIT_SHUFFLE(low, high, first + int(lane)...);
-}
-#else
-// Without vector types, lanes of one: the same code, cell by cell.
-template <class T>
-using Lanes = T;
-template <class T>
-struct LanesInMemory {
-    using type = T;
-};
-
-template <int first, class V, std::size_t... lane>
-inline V window(const V& low, const V& high, std::index_sequence<lane...>) {
-    return first == 0 ? low : high;
-}
-#endif
-
-template <class Real>
-constexpr int kLanes = sizeof(Lanes<Real>) / sizeof(Real);
-
-template <class T>
-inline Lanes<T> load_lanes(const T* from) {
-    return *reinterpret_cast<const typename LanesInMemory<T>::type*>(from);
-}
-template <class T>
-inline void store_lanes(const Lanes<T>& lanes, T* to) {
-    *reinterpret_cast<typename LanesInMemory<T>::type*>(to) = lanes;
-}
-template <class T>
-inline T sum_of_lanes(const Lanes<T>& lanes) {
-    T part[kLanes<T>];
-    store_lanes<T>(lanes, part);
-    for (int width = kLanes<T> / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; ++i) part[i] += part[i + width];
-    return part[0];
-}
 
 template <class Real>
 struct Cells {

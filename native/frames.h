@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "lanes.h"
 #include "scaled.h"
-#include "tile.h"
 
 namespace {
 
@@ -111,9 +111,9 @@ auto Frames<In>::rows(int t, int count) -> const Real* {
     return stage;
 }
 
-// Plain loops run over whole runs of so many numbers, so that the compiler needs no scalar tail: a register of 256
-// bits, which for a softmax is no slower than one of 512.
-constexpr int kRun = 8;
+// Plain loops run over whole registers, and no less than a pack, so that the compiler needs no scalar tail.
+template <class Real>
+constexpr int kRun = kLanes<Real> > kPack ? kLanes<Real> : kPack;
 
 // Rows that will be needed soon: of the scores, and of the gradient if there is one. A sample's rows lie N * C apart,
 // too far for the processor to guess.
@@ -129,7 +129,8 @@ struct Ahead {
         if (grad) CTCKIT_PREFETCH(grad + c, 1);
     }
     void ask_for_row(int count) const {
-        for (int c = 0; c < count; c += kRun) ask(c);
+        for (int c = 0; c < count; c += 64 / int(sizeof(In))) ask(c);
+        ask(count - 1);  // on a line of its own, if the row does not begin with one
     }
 };
 
@@ -140,61 +141,53 @@ struct Normaliser {
 
 template <class Real>
 Real highest(const Real* x, int count) {
-    Real top = x[0];
+    constexpr int lanes = kLanes<Real>;
     int c = 0;
-    if (count >= kTile) {
-        Pack<Real> even, odd, next;
-        load_pack(x, even);
-        load_pack(x + count - kTile, odd);
-        for (c = kTile; c + 2 * kTile <= count; c += 2 * kTile) {
-            load_pack(x + c, next);
-            raise<Real>(even, next);
-            load_pack(x + c + kTile, next);
-            raise<Real>(odd, next);
+    if (count >= lanes) {
+        Lanes<Real> even = load_lanes(x), odd = load_lanes(x + count - lanes);
+        for (c = lanes; c + 2 * lanes <= count; c += 2 * lanes) {
+            even = greater(even, load_lanes(x + c));
+            odd = greater(odd, load_lanes(x + c + lanes));
         }
-        if (c + kTile <= count) {
-            load_pack(x + c, next);
-            raise<Real>(even, next);
-        }
-        raise<Real>(even, odd);
-        return greatest_of<Real>(even);
+        if (c + lanes <= count) even = greater(even, load_lanes(x + c));
+        return greatest_of_lanes<Real>(greater(even, odd));
     }
-    for (; c < count; ++c) top = x[c] > top ? x[c] : top;
+    Real top = x[0];
+    for (; c < count; ++c) top = greater(top, x[c]);
     return top;
 }
 
-// exps[c] = e^(x[c] - top); returns top and the sum. NaN and +inf make the sum NaN. Lanes by hand: left to the
-// compiler, the ends of a short row take longer than all the rest.
+// exps[c] = e^(x[c] - top); returns top and the sum. NaN and +inf make the sum NaN. Runs by hand: left to the compiler,
+// the ends of a short row take longer than all the rest.
 template <class Real, class In>
 Normaliser<Real> exponentials(const Real* CTCKIT_RESTRICT x, int count, Real* CTCKIT_RESTRICT exps, Ahead<In> ahead) {
+    constexpr int run = kRun<Real>;
     const Real top = highest(x, count);
-    const auto block = [&](int from) {
+    ahead.ask(count - 1);  // see ask_for_row
+    const auto fill_run = [&](int from) {
+        ahead.ask(from);
 #pragma omp simd
-        for (int i = 0; i < kRun; ++i) exps[from + i] = exp_nonpositive(x[from + i] - top);
+        for (int i = 0; i < run; ++i) exps[from + i] = exp_nonpositive(x[from + i] - top);
     };
-    Pack<Real> part[2] = {}, next;
+    Lanes<Real> parts = {};
+    const auto add_run = [&](const Real* y) {
+        for (int i = 0; i < run; i += kLanes<Real>) parts += load_lanes(y + i);
+    };
     int c = 0;
-    for (; c + kRun <= count; c += kRun) {
-        ahead.ask(c);
-        block(c);
-        for (int i = 0; i < kRun; i += kTile) {
-            load_pack(exps + c + i, next);
-            part[i / kTile % 2] += next;
-        }
+    for (; c + run <= count; c += run) {
+        fill_run(c);
+        add_run(exps + c);
     }
-    if (c < count) {
-        ahead.ask(c);
-        if (count >= kRun) block(count - kRun);  // some of it once more
-        else
-            for (int i = 0; i < count; ++i) exps[i] = exp_nonpositive(x[i] - top);
-        if (c + kTile <= count) {
-            load_pack(exps + c, next);
-            part[0] += next;
-            c += kTile;
-        }
+    if (c < count && count >= run) {  // the last run, without what others have added
+        const int from = count - run;
+        fill_run(from);
+        Real rest[run];
+        for (int i = 0; i < run; ++i) rest[i] = from + i < c ? 0 : exps[from + i];
+        add_run(rest);
+        c = count;
     }
-    Real sum = total_of<Real>(part[0] + part[1]);
-    for (; c < count; ++c) sum += exps[c];
+    Real sum = sum_of_lanes<Real>(parts);
+    for (; c < count; ++c) sum += exps[c] = exp_nonpositive(x[c] - top);
     return {top, sum};
 }
 

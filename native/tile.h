@@ -5,85 +5,11 @@
 #include <cstdint>
 #include <cstring>
 
-#include "scaled.h"
+#include "lanes.h"
 
 namespace {
 
-constexpr int kTile = 8;  // frames in a tile
-
-// Eight numbers in registers. Compilers keep such a variable there, which they don't reliably do for an array.
-#if defined(CTCKIT_SHUFFLE)
-template <class T>
-struct PackOf {
-    typedef T type __attribute__((vector_size(kTile * sizeof(T))));
-};
-template <class T>
-using Pack = typename PackOf<T>::type;
-#else
-template <class T>
-struct Pack {
-    T lane[kTile];
-    T& operator[](int i) { return lane[i]; }
-    T operator[](int i) const { return lane[i]; }
-    friend Pack operator+(Pack a, const Pack& b) { return a += b; }
-    friend Pack operator-(Pack a, const Pack& b) {
-        for (int i = 0; i < kTile; ++i) a.lane[i] -= b.lane[i];
-        return a;
-    }
-    friend Pack operator*(Pack a, const Pack& b) {
-        for (int i = 0; i < kTile; ++i) a.lane[i] *= b.lane[i];
-        return a;
-    }
-    friend Pack operator*(Pack a, T b) {
-        for (int i = 0; i < kTile; ++i) a.lane[i] *= b;
-        return a;
-    }
-    Pack& operator+=(const Pack& b) {
-        for (int i = 0; i < kTile; ++i) lane[i] += b.lane[i];
-        return *this;
-    }
-};
-#endif
-
-template <class T>
-inline void load_pack(const T* from, Pack<T>& to) {
-    std::memcpy(&to, from, sizeof to);
-}
-template <class T>
-inline void store_pack(const Pack<T>& from, T* to) {
-    std::memcpy(to, &from, sizeof from);
-}
-
-// bound = the greater (lesser) of x and bound, lane by lane.
-template <class T>
-inline void raise(Pack<T>& bound, const Pack<T>& x) {
-#if defined(CTCKIT_SHUFFLE) && defined(__AVX__)
-    bound = x > bound ? x : bound;
-#else
-    for (int i = 0; i < kTile; ++i) bound[i] = greater(x[i], bound[i]);  // what compilers without AVX make of the above
-#endif
-}
-template <class T>
-inline void lower(Pack<T>& bound, const Pack<T>& x) {
-#if defined(CTCKIT_SHUFFLE) && defined(__AVX__)
-    bound = x < bound ? x : bound;
-#else
-    for (int i = 0; i < kTile; ++i) bound[i] = lesser(x[i], bound[i]);
-#endif
-}
-
-// The sum over the lanes, as a tree.
-template <class T>
-inline T total_of(const Pack<T>& pack) {
-    return ((pack[0] + pack[4]) + (pack[2] + pack[6])) + ((pack[1] + pack[5]) + (pack[3] + pack[7]));
-}
-
-// The greatest lane, likewise; NaN where NaN is in the first lanes compared.
-template <class T>
-inline T greatest_of(const Pack<T>& pack) {
-    const auto of = [](T a, T b) { return b > a ? b : a; };
-    return of(of(of(pack[0], pack[4]), of(pack[2], pack[6])), of(of(pack[1], pack[5]), of(pack[3], pack[7])));
-}
+constexpr int kTile = kPack;  // frames in a tile
 
 // Squares of kSquare x kSquare values are transposed in registers, as large as a register is wide.
 #if defined(__AVX__)
@@ -128,7 +54,7 @@ inline void transpose_words(const T* const* in, T* const* out) {
 #else
 template <class T>
 inline void transpose_words(const T* const* in, T* const* out) {
-    typedef T Quad __attribute__((vector_size(16)));
+    using Quad = typename VectorOf<T, 4 * sizeof(T)>::type;
     Quad a[4], b[4];
 #pragma GCC unroll 8
     for (int i = 0; i < 4; ++i) std::memcpy(&a[i], in[i], sizeof a[i]);
@@ -156,36 +82,37 @@ inline void transpose(const std::int32_t* const* in, std::int32_t* const* out) {
 }
 #endif
 
-// rows[f * stride + k] = table[slot[k] * kTile + f] for the states begin <= k < end, both multiples of kSquare.
-template <class T>
-void spread(const T* table, const std::int32_t* slot, T* rows, std::int64_t stride, int begin, int end) {
+// Transposes the squares of states begin <= k < end, both multiples of kSquare, and of a tile's frames: from(k, f, i)
+// is where row i of the square at (k, f) is, to(k, f, i) where column i goes.
+template <class T, class From, class To>
+inline void turn_squares(int begin, int end, From from, To to) {
     for (int k = begin; k < end; k += kSquare)
         for (int f = 0; f < kTile; f += kSquare) {
             const T* in[kSquare];
             T* out[kSquare];
 #pragma GCC unroll 8
             for (int i = 0; i < kSquare; ++i) {
-                in[i] = table + std::int64_t(slot[k + i]) * kTile + f;
-                out[i] = rows + (f + i) * stride + k;
+                in[i] = from(k, f, i);
+                out[i] = to(k, f, i);
             }
             transpose<T>(in, out);
         }
 }
 
-// columns[k * kTile + f] = rows[f * stride + k], the same range.
+// rows[f * stride + k] = table[slot[k] * kTile + f].
+template <class T>
+void spread(const T* table, const std::int32_t* slot, T* rows, std::int64_t stride, int begin, int end) {
+    turn_squares<T>(
+        begin, end, [=](int k, int f, int i) { return table + std::int64_t(slot[k + i]) * kTile + f; },
+        [=](int k, int f, int i) { return rows + (f + i) * stride + k; });
+}
+
+// columns[k * kTile + f] = rows[f * stride + k].
 template <class T>
 void turn(const T* rows, std::int64_t stride, T* columns, int begin, int end) {
-    for (int k = begin; k < end; k += kSquare)
-        for (int f = 0; f < kTile; f += kSquare) {
-            const T* in[kSquare];
-            T* out[kSquare];
-#pragma GCC unroll 8
-            for (int i = 0; i < kSquare; ++i) {
-                in[i] = rows + (f + i) * stride + k;
-                out[i] = columns + std::int64_t(k + i) * kTile + f;
-            }
-            transpose<T>(in, out);
-        }
+    turn_squares<T>(
+        begin, end, [=](int k, int f, int i) { return rows + (f + i) * stride + k; },
+        [=](int k, int f, int i) { return columns + std::int64_t(k + i) * kTile + f; });
 }
 
 // sums[f] = the sum of columns[k * kTile + f] over the listed states. Four partial sums, since one alone would wait for

@@ -18,9 +18,9 @@ from ..check import Problem
 from ..errors import CTCError
 from ..results import Posteriors
 
-# From so many bytes on, a gradient's memory is recycled: glibc's malloc gives larger blocks back to the system at once,
-# and smaller ones it recycles itself, shared with all else that a step allocates and so more often in the caches.
-RECYCLED = 32 << 20
+# From so many bytes on, a gradient's memory is recycled: malloc gives large blocks back to the system, and getting them
+# anew costs a page fault a page.
+RECYCLED = 2 << 20
 
 _isa: str = _native.instruction_sets()[-1]
 _threads: int | None = None
