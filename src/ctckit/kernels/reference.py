@@ -1,4 +1,4 @@
-"""The executable specification: every sweep as loops over frames and states, in float64 and on plain logarithms.
+"""The executable specification: every sweep as a loop over frames, in float64 and on plain logarithms.
 
 Short enough to read aloud; slow, and meant to be. May import check.py, lattice.py and results.py.
 
@@ -8,9 +8,11 @@ path, and whole numbers count paths.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from heapq import heappop, heappush
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,63 +21,65 @@ from ..check import Problem
 from ..lattice import Arc, Lattice
 from ..results import Posteriors
 
-Value = TypeVar("Value")
 Float64Array = npt.NDArray[np.float64]
+Rows = npt.NDArray[Any]  # (T, K), of whatever a semiring's values are
+
+MOVES = (
+    (Arc.STAY, 0),
+    (Arc.STEP, 1),
+    (Arc.SKIP, 2),
+)  # the arcs within a path, and how many states they come from below
 
 
 @dataclass(frozen=True)
-class Semiring(Generic[Value]):
+class Semiring:
     """What a sweep computes: how alternatives add up, how a path's steps multiply, and their neutral elements."""
 
-    plus: Callable[[Value, Value], Value]
-    times: Callable[[Value, Value], Value]
-    zero: Value
-    one: Value
+    plus: np.ufunc
+    times: np.ufunc
+    zero: float
+    one: float
+    dtype: type
 
 
-LOG = Semiring[float](lambda a, b: float(np.logaddexp(a, b)), lambda a, b: a + b, -np.inf, 0.0)
-MAX = Semiring[float](max, lambda a, b: a + b, -np.inf, 0.0)
-COUNT = Semiring[int](lambda a, b: a + b, lambda a, b: a * b, 0, 1)
+LOG = Semiring(np.logaddexp, np.add, -np.inf, 0.0, float)
+MAX = Semiring(np.maximum, np.add, -np.inf, 0.0, float)
+COUNT = Semiring(np.add, np.multiply, 0, 1, object)  # Python's integers, of any size
 
 
-def forward(lattice: Lattice, emissions: list[list[Value]], ring: Semiring[Value]) -> list[list[Value]]:
-    """alpha[t][k]: all paths that are in state k at frame t, with their emissions up to and including t."""
-    rows: list[list[Value]] = []
+def forward(lattice: Lattice, emissions: Rows, ring: Semiring) -> Rows:
+    """alpha[t, k]: all paths that are in state k at frame t, with their emissions (T, K) up to and including t."""
+    alpha: Rows = np.full(emissions.shape, ring.zero, ring.dtype)
     for t, emission in enumerate(emissions):
-        row = []
-        for k, arc in enumerate(lattice.arcs):
-            value = ring.one if t == 0 and arc & Arc.START else ring.zero
-            for bit, back in ((Arc.STAY, 0), (Arc.STEP, 1), (Arc.SKIP, 2)):
-                if t > 0 and arc & bit:
-                    value = ring.plus(value, rows[t - 1][k - back])
-            row.append(ring.times(value, emission[k]))
-        rows.append(row)
-    return rows
+        row = alpha[t]
+        if t == 0:
+            row[lattice.arcs & Arc.START != 0] = ring.one
+        else:
+            for bit, back in MOVES:
+                source = alpha[t - 1, : lattice.states - back]
+                row[back:] = ring.plus(row[back:], np.where(lattice.arcs[back:] & bit, source, ring.zero))
+        row[...] = ring.times(row, emission)
+    return alpha
 
 
-def backward(lattice: Lattice, emissions: list[list[Value]], ring: Semiring[Value]) -> list[list[Value]]:
-    """beta[t][k]: all ways to go on from state k at frame t to an end, with their emissions after t."""
-    last = [ring.one if arc & Arc.END else ring.zero for arc in lattice.arcs]
-    rows = [last]
-    for emission in reversed(emissions[1:]):
-        row = [ring.zero] * lattice.states
-        for k, arc in enumerate(lattice.arcs):
-            for bit, back in ((Arc.STAY, 0), (Arc.STEP, 1), (Arc.SKIP, 2)):
-                if arc & bit:
-                    row[k - back] = ring.plus(row[k - back], ring.times(emission[k], rows[0][k]))
-        rows.insert(0, row)
-    return rows
+def backward(lattice: Lattice, emissions: Rows, ring: Semiring) -> Rows:
+    """beta[t, k]: all ways to go on from state k at frame t to an end, with their emissions (T, K) after t."""
+    beta: Rows = np.full(emissions.shape, ring.zero, ring.dtype)
+    beta[-1:, lattice.arcs & Arc.END != 0] = ring.one
+    for t in reversed(range(len(emissions) - 1)):
+        ahead = ring.times(emissions[t + 1], beta[t + 1])
+        for bit, back in MOVES:
+            row = beta[t, : lattice.states - back]
+            row[...] = ring.plus(row, np.where(lattice.arcs[back:] & bit, ahead[back:], ring.zero))
+    return beta
 
 
-def over_ends(lattice: Lattice, alpha: list[list[Value]], ring: Semiring[Value]) -> Value:
+def over_ends(lattice: Lattice, alpha: Rows, ring: Semiring) -> Any:
     """All paths' value. With no frames the only path is the empty one, and only the empty target (K = 1) accepts it."""
-    if not alpha:
+    if len(alpha) == 0:
         return ring.one if lattice.states == 1 else ring.zero
-    value = ring.zero
-    for k, arc in enumerate(lattice.arcs):
-        if arc & Arc.END:
-            value = ring.plus(value, alpha[-1][k])
-    return value
+    ends = alpha[-1][lattice.arcs & Arc.END != 0]
+    return ring.plus.reduce(np.append(np.array([ring.zero], ring.dtype), ends))
 
 
 def count_paths(lattice: Lattice, frames: int) -> int:
@@ -88,8 +92,8 @@ def count_paths(lattice: Lattice, frames: int) -> int:
         >>> count_paths(ctc_lattice(np.array([1, 2, 2])), 6)  # "see"
         28
     """
-    ones = [[COUNT.one] * lattice.states] * frames
-    return over_ends(lattice, forward(lattice, ones, COUNT), COUNT)
+    ones = np.full((frames, lattice.states), COUNT.one, object)
+    return int(over_ends(lattice, forward(lattice, ones, COUNT), COUNT))
 
 
 def total(
@@ -119,14 +123,72 @@ def total(
 def best_path(problem: Problem, n: int) -> tuple[float, list[int]]:
     """Sample n's most probable path: its log-score and its states, one a frame; among equals the lowest states."""
     log_probs, lattice = sample(problem, n)
-    emissions = log_probs[:, lattice.labels].tolist()
-    alpha, beta = forward(lattice, emissions, MAX), backward(lattice, emissions, MAX)
-    score = over_ends(lattice, alpha, MAX)
-    path: list[int] = []
-    for t in range(len(emissions)):
-        legal = range(lattice.states) if t == 0 else _successors(lattice, path[-1])
-        path.append(max(legal, key=lambda k: (alpha[t][k] if t == 0 else emissions[t][k]) + beta[t][k]))
-    return score, path
+    best = best_paths(lattice, log_probs[:, lattice.labels], 1)
+    return (best[0].score, list(best[0].states)) if best else (-np.inf, [])
+
+
+class Path(NamedTuple):
+    """One way through a lattice: its log-score in nats, and its states, one a frame (T,)."""
+
+    score: float
+    states: tuple[int, ...]
+
+
+class _Way(NamedTuple):
+    """The beginning of a path, up to frame t: in a heap, that which may become the best comes first."""
+
+    order: float  # minus the log-score of the best path that begins so, in steps above what rounding does
+    frames_left: int  # among equals the longest, or all of them would be looked at before one is whole
+    serial: int  # then the lowest states, which were found first
+    state: int
+    score: float
+    before: _Way | None
+
+
+def best_paths(lattice: Lattice, emissions: Rows, count: int) -> list[Path]:
+    """The most probable paths, at most so many, best first; paths of probability 0 last.
+
+    A search from the first frame on that always goes on where the best path may yet come of it. How good a path can
+    become is known exactly, from the other end, so nothing is looked at in vain.
+    """
+    frames = len(emissions)
+    if frames == 0:
+        return [Path(0.0, ())][:count] if lattice.states == 1 else []
+    beta = backward(lattice, emissions, MAX)
+    alive = (
+        backward(lattice, np.zeros(emissions.shape), MAX) > -np.inf
+    )  # probability 0 is no reason to leave a path out
+    best = float((emissions[0] + beta[0]).max())
+    step = 1e-10 * max(1.0, -best) if best > -np.inf else 1.0
+    heap: list[_Way] = []
+    serial = itertools.count()
+
+    def go_on(t: int, states: Iterable[int], before: _Way | None) -> None:
+        for k in states:
+            if alive[t, k]:
+                score = float(emissions[t, k]) + (before.score if before else 0.0)
+                bound = score + float(beta[t, k])
+                order = round(-bound / step) if bound > -np.inf else np.inf
+                heappush(heap, _Way(order, frames - 1 - t, next(serial), k, score, before))
+
+    go_on(0, np.flatnonzero(lattice.arcs & Arc.START).tolist(), None)
+    paths: list[Path] = []
+    while heap and len(paths) < count:
+        way = heappop(heap)
+        if way.frames_left:
+            go_on(frames - way.frames_left, _successors(lattice, way.state), way)
+        else:
+            paths.append(_path(way))
+    return sorted(paths, key=lambda path: -path.score)  # a stable sort: equals stay as they were found
+
+
+def _path(way: _Way) -> Path:
+    states = []
+    step: _Way | None = way
+    while step:
+        states.append(step.state)
+        step = step.before
+    return Path(float(way.score), tuple(reversed(states)))
 
 
 def posteriors(problem: Problem, *, threads: int | None = None) -> Posteriors:
@@ -181,14 +243,13 @@ def _occupancy(lattice: Lattice, log_probs: Float64Array) -> tuple[Float64Array,
         return gamma, -np.inf
     if not (log_probs < np.inf).all():
         return gamma + np.nan, np.nan
-    emissions = log_probs[:, lattice.labels].tolist()
+    emissions = log_probs[:, lattice.labels]
     alpha = forward(lattice, emissions, LOG)
-    score = over_ends(lattice, alpha, LOG)
-    if score > -np.inf and emissions:
-        gamma = np.exp(np.array(alpha) + np.array(backward(lattice, emissions, LOG)) - score)
+    score = float(over_ends(lattice, alpha, LOG))
+    if score > -np.inf:
+        gamma = np.exp(alpha + backward(lattice, emissions, LOG) - score)
     return gamma, score
 
 
 def _successors(lattice: Lattice, k: int) -> list[int]:
-    bits = ((Arc.STAY, 0), (Arc.STEP, 1), (Arc.SKIP, 2))
-    return [k + ahead for bit, ahead in bits if k + ahead < lattice.states and lattice.arcs[k + ahead] & bit]
+    return [k + ahead for bit, ahead in MOVES if k + ahead < lattice.states and lattice.arcs[k + ahead] & bit]
