@@ -1,4 +1,4 @@
-"""CTC on PyTorch tensors: a drop-in for ``torch.nn.CTCLoss``, fused with log_softmax on request.
+"""CTC on PyTorch tensors: a drop-in for ``torch.nn.CTCLoss``, fused with log_softmax on request, and a monitor.
 
 May import torch, loss.py and what lies below it.
 """
@@ -13,5 +13,6 @@ except ImportError as error:
     raise MissingExtraError("ctckit.torch", "torch", "torch") from error
 
 from .loss import CTCLoss, ctc_loss
+from .monitor import CTCMonitor
 
-__all__ = ["CTCLoss", "ctc_loss"]
+__all__ = ["CTCLoss", "CTCMonitor", "ctc_loss"]

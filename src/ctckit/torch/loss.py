@@ -74,9 +74,9 @@ def ctc_loss(
     swapped = batch_first and log_probs.ndim == 3
     problem = ctc_problem(
         _view(log_probs, swapped),
-        _integers("targets", targets),
-        _integers("input_lengths", input_lengths),
-        _integers("target_lengths", target_lengths),
+        integers("targets", targets),
+        integers("input_lengths", input_lengths),
+        integers("target_lengths", target_lengths),
         blank,
         from_logits=from_logits,
         bfloat16=log_probs.dtype == torch.bfloat16,
@@ -236,9 +236,10 @@ def _check_tensor(name: str, scores: Tensor) -> None:
         raise wrong_dtype(name, str(scores.dtype).removeprefix("torch."), f"{name}.float()")
 
 
-def _integers(name: str, values: Lengths) -> npt.ArrayLike:
+def integers(name: str, values: Lengths) -> npt.ArrayLike:
+    """Lengths or targets as an array, from whatever device, or as they are."""
     if not isinstance(values, Tensor):
         return values
     if values.is_floating_point():
         raise not_integers(name, str(values.dtype).removeprefix("torch."))
-    return values.numpy(force=True)  # from whatever device
+    return values.numpy(force=True)

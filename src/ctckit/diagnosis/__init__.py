@@ -1,0 +1,54 @@
+"""What is wrong with a batch, in words and numbers: for the hour in which the loss is inf and nobody knows why.
+
+The loss raises at the first thing that it can't take, and takes much that can't be meant. A diagnosis never raises for
+faulty values: it reads on (batch.py), measures (evidence.py), judges (rules.py) and tells (report.py). May import
+loss.py and what lies below it; no framework.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .batch import read_batch
+from .evidence import gather
+from .report import SEVERITIES, Diagnosis, Finding
+from .rules import RULES
+
+__all__ = ["Diagnosis", "Finding", "diagnose"]
+
+
+def diagnose(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: int = 0) -> Diagnosis:
+    """Looks for whatever can be wrong with a CTC loss's arguments, and with the network that made them.
+
+    Takes what the loss takes, but faulty values become findings instead of errors.
+
+    Args:
+        log_probs: (T, N, C), or (T, C) for one sample: an array, a list, or a tensor on any device. If they are
+            logits or probabilities, that is a finding, and the rest is judged on them normalised.
+        targets: (N, S) padded, or one dimension, all samples end to end.
+        input_lengths: (N,) frames of each sample.
+        target_lengths: (N,) tokens of each sample.
+        blank: the blank's class.
+
+    Returns:
+        The findings, worst first, and the batch's statistics. Errors and warnings are meant to be acted on: healthy
+        batches have none, not even those of an untrained network. Notes are only worth knowing.
+
+    Raises:
+        CTCError: for what is no array of numbers at all, or has another number of dimensions.
+
+    Example:
+        >>> import numpy as np
+        >>> log_probs = np.full((3, 1, 4), -np.log(4)) + np.eye(4)[[1, 2, 0], None]
+        >>> found = diagnose(log_probs, [[2, 2, 1]], [3], [3])
+        >>> [(finding.code, finding.sample) for finding in found.findings]
+        [('not-log-probs', None), ('infeasible', 0), ('mean-is-inf', 0)]
+        >>> print(found.findings[1].message)
+        Sample 0 has 3 frames but needs 4: 3 tokens and 1 blank between equal neighbours, 0-1 (2). Its loss is inf.
+    """
+    batch, findings = read_batch(log_probs, targets, input_lengths, target_lengths, blank)
+    evidence = gather(batch)
+    for rule in RULES:
+        findings += rule(evidence)
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))  # stable: in the order of RULES
+    return Diagnosis(tuple(findings), evidence.statistics)

@@ -1,0 +1,301 @@
+"""Reads what the command line is given: log-probabilities, labels and batches, in the formats people keep them in.
+
+Everything that can be wrong with a file becomes one `CTCError` that names it. May import errors.py; the packages that
+read ``.pt`` and ``.safetensors`` are imported when such a file is read.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import CTCError, MissingExtraError
+
+Array = npt.NDArray[Any]
+Arrays = dict[str, Array]
+
+_ONLY = ""  # the name of an array in a file that holds one without a name
+_REQUIRED = ("log_probs", "targets", "input_lengths", "target_lengths")
+
+
+class StoredBatch(NamedTuple):
+    """A batch as a file holds it; nothing of it has been checked but that it is there.
+
+    Attributes:
+        log_probs: (T, N, C), or (T, C).
+        targets: (N, S), or one dimension.
+        input_lengths: (N,) frames.
+        target_lengths: (N,) tokens.
+        blank: the blank's class, or None if the file doesn't say.
+    """
+
+    log_probs: Array
+    targets: Array
+    input_lengths: Array
+    target_lengths: Array
+    blank: int | None
+
+
+def read_log_probs(path: str | Path) -> Array:
+    r"""One array of scores from a ``.npy``, ``.npz``, ``.csv``, ``.tsv``, ``.txt``, ``.pt`` or ``.safetensors`` file.
+
+    Args:
+        path: the file. An archive must hold one array only. Text holds a frame a line: its classes' numbers, between
+            commas or semicolons (``.csv``), tabs (``.tsv``) or spaces (``.txt``).
+
+    Returns:
+        (T, C) or (T, N, C), floats.
+
+    Raises:
+        CTCError: for a file that can't be read, or holds something else.
+        MissingExtraError: when the package that reads this format is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "x.csv"
+        ...     _ = file.write_text("-2.2892, -0.1069\n-1.6550, -0.2121\n")
+        ...     read_log_probs(file)
+        array([[-2.2892, -0.1069],
+               [-1.655 , -0.2121]])
+    """
+    path = Path(path)
+    arrays = _read(path, _READERS | dict.fromkeys(_SEPARATORS, _read_text))
+    if len(arrays) != 1:
+        names = ", ".join(map(repr, arrays)) or "none"
+        raise CTCError(f"{path} holds {len(arrays)} arrays ({names}): expected one, the log-probabilities")
+    (array,) = arrays.values()
+    if array.dtype.kind not in "fiu":
+        raise CTCError(f"{path} holds an array of dtype {array.dtype}: expected floats, a score for each class")
+    if array.ndim not in (2, 3) or array.size == 0:
+        raise CTCError(
+            f"{path} holds an array of shape {array.shape}: expected (T, C) frames x classes, or (T, N, C), "
+            "none of them 0"
+        )
+    return array if array.dtype.kind == "f" else array.astype(np.float64)
+
+
+def read_batch(path: str | Path) -> StoredBatch:
+    """A batch from an ``.npz``, ``.pt`` or ``.safetensors`` file.
+
+    It must hold ``log_probs``, ``targets``, ``input_lengths`` and ``target_lengths``, and may hold ``blank``; whatever
+    else it holds is left alone.
+
+    Raises:
+        CTCError: for a file that can't be read, or lacks one of them.
+        MissingExtraError: when the package that reads this format is not installed.
+    """
+    path = Path(path)
+    arrays = _read(path, {suffix: read for suffix, read in _READERS.items() if suffix != ".npy"})
+    missing = [name for name in _REQUIRED if name not in arrays]
+    if missing:
+        there = ", ".join(map(repr, sorted(arrays))) if arrays and _ONLY not in arrays else "no names"
+        raise CTCError(
+            f"{path} lacks {', '.join(map(repr, missing))}: expected {', '.join(_REQUIRED)} and, if it is not 0, "
+            f"blank; it has {there}"
+        )
+    blank = arrays.get("blank")
+    if blank is not None and (blank.size != 1 or blank.dtype.kind not in "iu"):
+        raise CTCError(f"{path}: blank has shape {blank.shape} and dtype {blank.dtype}: expected one integer")
+    log_probs, targets, input_lengths, target_lengths = (arrays[name] for name in _REQUIRED)
+    return StoredBatch(
+        log_probs, targets, input_lengths, target_lengths, blank=None if blank is None else int(blank.item())
+    )
+
+
+def read_labels(path: str | Path) -> list[str]:
+    """The classes' labels: UTF-8 text, one a line, the first for class 0.
+
+    A line may be a single space. Line ends may be those of Unix or Windows.
+
+    Raises:
+        CTCError: for a file that can't be read, an empty label, or one that two lines hold.
+    """
+    path = Path(path)
+    text = _decoded(path)
+    lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+    seen: dict[str, int] = {}
+    for number, label in enumerate(lines, start=1):
+        if not label:
+            raise CTCError(
+                f"{path}, line {number} is empty: expected a label on every line; write the blank's as φ or <blank>"
+            )
+        if label in seen:
+            raise CTCError(f"{path}, lines {seen[label]} and {number} are both {label!r}: expected each label once")
+        seen[label] = number
+    return lines
+
+
+Reader = Callable[[Path], Arrays]
+
+
+def _read(path: Path, readers: Mapping[str, Reader]) -> Arrays:
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise CTCError(f"{path} has the suffix {path.suffix!r}: expected one of {', '.join(readers)}")
+    _check_file(path)
+    return reader(path)
+
+
+def _check_file(path: Path) -> None:
+    """That there is a file, that it may be read, and that something is in it."""
+    try:
+        if path.is_dir():
+            raise CTCError(f"{path} is a folder: expected a file")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise CTCError(f"{path} is empty: expected data; was it written to its end?")
+    except OSError as error:
+        raise CTCError(f"{path} can't be read: {error.strerror or error}") from None
+
+
+def _damaged(path: Path, error: Exception) -> CTCError:
+    reason = str(error).strip().splitlines()
+    told = reason[0] if reason else type(error).__name__
+    return CTCError(
+        f"{path} is no readable {path.suffix.lower()} file: {told}; is it whole, and does its suffix fit what is in it?"
+    )
+
+
+def _objects(path: Path) -> CTCError:
+    return CTCError(
+        f"{path} holds pickled Python objects, which may run code when read: expected plain numbers; save an array or "
+        "tensor of numbers"
+    )
+
+
+def _read_npy(path: Path) -> Arrays:
+    with path.open("rb") as file:
+        magic = file.read(6)
+    if magic != b"\x93NUMPY":  # np.load would take it for a pickle, or for an archive
+        raise _damaged(path, ValueError("it does not begin as NumPy's files do"))
+    return {_ONLY: _loaded(path, lambda: np.load(path, allow_pickle=False))}
+
+
+def _read_npz(path: Path) -> Arrays:
+    if not zipfile.is_zipfile(path):
+        raise _damaged(path, ValueError("it is no zip archive"))
+    with _loaded(path, lambda: np.load(path, allow_pickle=False)) as archive:
+        return {name: _loaded(path, partial(archive.__getitem__, name)) for name in archive.files}
+
+
+def _loaded(path: Path, load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        if "allow_pickle" in str(error):
+            raise _objects(path) from None
+        raise _damaged(path, error) from None
+
+
+def _read_pt(path: Path) -> Arrays:
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtraError("Reading .pt files", "torch", "torch") from None
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # A zip archive, or an old file's magic number: torch wrote it, so it's what it holds that is refused.
+        raise (_objects(path) if zipfile.is_zipfile(path) else _damaged(path, error)) from None
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+        raise _damaged(path, error) from None
+    if not isinstance(found, (torch.Tensor, dict)):
+        raise CTCError(f"{path} holds a {type(found).__name__}: expected a tensor, or a dictionary of tensors")
+    arrays = {}
+    for name, value in (found if isinstance(found, dict) else {_ONLY: found}).items():
+        if isinstance(value, torch.Tensor):
+            value = value.detach()
+            arrays[str(name)] = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+        elif isinstance(value, (int, list, tuple)):  # lengths and blanks, as people keep them
+            arrays[str(name)] = _rectangular(path, str(name), value)
+    return arrays
+
+
+def _rectangular(path: Path, name: str, value: Any) -> Array:
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise CTCError(f"{path}: {name!r} is not a rectangular list of numbers; pad its rows to one length") from None
+
+
+def _read_safetensors(path: Path) -> Arrays:
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError:
+        raise MissingExtraError("Reading .safetensors files", "files", "safetensors") from None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: _without_bfloat16(path, name, file) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, error) from None
+
+
+def _without_bfloat16(path: Path, name: str, file: Any) -> Array:
+    kind = file.get_slice(name).get_dtype()
+    if kind not in ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8"):
+        raise CTCError(f"{path}: {name!r} has dtype {kind}, which NumPy lacks: save it as float32")
+    array: Array = file.get_tensor(name)
+    return array
+
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": None}  # None: any white space
+
+
+def _read_text(path: Path) -> Arrays:
+    """Rows of numbers, all of one length; empty lines are skipped."""
+    rows: list[list[float]] = []
+    first = 0
+    for number, line in enumerate(_decoded(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        row = [_number(path, number, column, cell) for column, cell in enumerate(_cells(path, line), start=1)]
+        first = first or number
+        if rows and len(row) != len(rows[0]):
+            raise CTCError(
+                f"{path}, line {number} has {len(row)} numbers: expected {len(rows[0])}, as on line {first}; every "
+                "frame has all classes"
+            )
+        rows.append(row)
+    if not rows:
+        raise CTCError(f"{path} holds no numbers: expected a line for each frame")
+    return {_ONLY: np.array(rows)}
+
+
+def _cells(path: Path, line: str) -> list[str]:
+    separator = _SEPARATORS[path.suffix.lower()]
+    if separator == "," and ";" in line:  # what spreadsheets write where the comma is the decimal point
+        return line.replace(",", ".").split(";")
+    return line.split(separator)
+
+
+def _number(path: Path, line: int, column: int, cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        hint = "; leave out the heading" if line == 1 else ""
+        raise CTCError(f"{path}, line {line}, column {column}: {cell.strip()!r} is no number{hint}") from None
+
+
+def _decoded(path: Path) -> str:
+    """A text file's content, without the mark that some editors begin it with."""
+    _check_file(path)
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CTCError(f"{path} is no UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}") from None
+
+
+_READERS: dict[str, Reader] = {
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    ".pt": _read_pt,
+    ".safetensors": _read_safetensors,
+}
