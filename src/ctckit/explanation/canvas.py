@@ -1,0 +1,263 @@
+"""What pictures are made of: sheets to draw on by hand, fonts, colours, and files. Imports matplotlib when first used.
+
+matplotlib lays out text and writes SVG, PNG and PDF alike. Figures are made without pyplot, so nothing is ever shown or
+kept behind the caller's back.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CTCError, MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Each colour, and the variable that gives it in a page's own style, light or dark.
+INK, MUTED, GRID, PAPER = "#1f2429", "#5b6570", "#c9d1d9", "#ffffff"
+ORANGE, BLUE, RED, GREEN, PURPLE, TEAL = "#e8710a", "#1c64d9", "#cf2a36", "#1a7f3c", "#8a3fd1", "#0b7f8c"
+VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper"}
+VARIABLES |= {ORANGE: "orange", BLUE: "blue", RED: "red", GREEN: "green"}
+PATH_COLORS = (RED, BLUE, GREEN, ORANGE, PURPLE, TEAL)
+
+# Looked for in this order; a browser looks for the same.
+CJK_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans SC",
+    "PingFang SC",
+    "Microsoft YaHei",
+    "SimHei",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "Source Han Sans SC",
+    "Arial Unicode MS",
+)
+
+
+class Picture:
+    """A finished picture: shown by notebooks, saved as SVG, PNG, PDF or HTML.
+
+    Attributes:
+        name: what it shows, for those who can't see it.
+        figure: the matplotlib figure, for whoever wants to change it.
+    """
+
+    def __init__(self, figure: Figure, name: str) -> None:
+        self.figure = figure
+        self.name = name
+
+    def svg(self, *, themed: bool = False) -> str:
+        """The picture as an ``<svg>`` element with real text.
+
+        Args:
+            themed: colours as CSS variables (``--ink``, ``--paper`` …) that a page sets for light and dark.
+        """
+        with _settings(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has its own fonts
+            text = self._written("svg").decode()
+        text = text[text.index("<svg") :]
+        families = ", ".join(f"'{name}'" for name in ("DejaVu Sans", *CJK_FONTS)) + ", sans-serif"
+        text = re.sub(r"(font: [^;\"]*?px )[^;\"]*", lambda found: found[1] + families, text)
+        label = html.escape(self.name, quote=True)
+        text = text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+        if themed:
+            for color, variable in VARIABLES.items():
+                text = text.replace(color, f"var(--{variable}, {color})")
+        return text
+
+    def save(self, path: str | Path) -> None:
+        """Writes the picture, whole or not at all, in the format that the name ends in: .svg, .png, .pdf or .html.
+
+        Raises:
+            CTCError: for any other ending, for a folder that is not there, or where no font has a character (SVG and
+                HTML leave fonts to the viewer).
+        """
+        suffix = Path(path).suffix.lower()
+        if suffix == ".svg":
+            data = ('<?xml version="1.0" encoding="utf-8"?>\n' + self.svg()).encode()
+        elif suffix in (".html", ".htm"):
+            data = _HTML.format(title=html.escape(self.name), svg=self.svg()).encode()
+        elif suffix in (".png", ".pdf"):
+            with _settings(), warnings.catch_warnings():
+                warnings.filterwarnings("error", "Glyph .* missing")
+                try:
+                    data = self._written(suffix[1:])
+                except UserWarning as missing:
+                    raise CTCError(
+                        f"{path}: no font here can draw this picture's text ({missing}); install one that has Chinese, "
+                        "such as Noto Sans CJK, or save as .svg or .html, which leave fonts to the viewer"
+                    ) from None
+        else:
+            raise CTCError(f"{path}: pictures are saved as .svg, .png, .pdf or .html; the name ends in {suffix!r}")
+        write_whole(path, data)
+
+    def _written(self, kind: str) -> bytes:
+        memory = io.BytesIO()
+        undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[kind]
+        dots = 160 if kind == "png" else 100  # of the heat maps in an SVG or PDF, which are pixels
+        self.figure.savefig(memory, format=kind, metadata=undated, dpi=dots)
+        return memory.getvalue()
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+    def _repr_html_(self) -> str:
+        return f'<div style="overflow-x:auto;background:#fff">{self.svg()}</div>'
+
+
+_HTML = """<!doctype html>
+<html><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
+<body style="margin:1rem;background:#fff">{svg}</body></html>
+"""
+
+
+class Sheet:
+    """An empty sheet with the origin at the top left, in units of a point; drawing on it is drawing by hand."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.figure = new_figure(width, height)
+        self.axes = self.figure.add_axes((0, 0, 1, 1))
+        self.axes.set(xlim=(0, width), ylim=(height, 0))
+        self.axes.set_axis_off()
+
+    def text(self, x: float, y: float, text: str, *, size: float = 12, color: str = INK, **how: Any) -> None:
+        """Text, by default to the right of x and centred on y."""
+        how = {"ha": "left", "va": "center", **how}
+        self.axes.text(x, y, _plain(text), fontsize=size, color=color, fontfamily=families(), **how)
+
+    def line(self, xs: Sequence[float], ys: Sequence[float], *, color: str = INK, width: float = 1) -> None:
+        """A line through points."""
+        self.axes.plot(xs, ys, color=color, linewidth=width, solid_capstyle="round", solid_joinstyle="round")
+
+    def rectangle(self, x: float, y: float, width: float, height: float, **how: Any) -> None:
+        """A rectangle, by default without a border."""
+        from matplotlib.patches import Rectangle
+
+        self.axes.add_patch(Rectangle((x, y), width, height, **{"linewidth": 0, **how}))
+
+    def dot(self, x: float, y: float, *, color: str, radius: float = 6) -> None:
+        """A filled circle."""
+        from matplotlib.patches import Circle
+
+        self.axes.add_patch(Circle((x, y), radius, facecolor=color, linewidth=0, zorder=4))
+
+    def arrow(
+        self, start: tuple[float, float], end: tuple[float, float], *, color: str = INK, width: float = 1.5
+    ) -> None:
+        """An arrow that ends right at `end`."""
+        from matplotlib.patches import FancyArrowPatch
+
+        style = "-|>,head_length=5,head_width=2.6"
+        self.axes.add_patch(
+            FancyArrowPatch(start, end, arrowstyle=style, color=color, linewidth=width, shrinkA=0, shrinkB=0, zorder=3)
+        )
+
+    def brace(self, start: float, end: float, at: float, *, upright: bool, color: str) -> None:
+        """A brace from `start` to `end` with its point at `at`: up if it lies, to the left if it is upright."""
+        size = 7.0
+        middle = (start + end) / 2
+        along = [start, start + 3, middle - 3, middle, middle + 3, end - 3, end]
+        off = [at + size, at + size / 2, at + size / 2, at, at + size / 2, at + size / 2, at + size]
+        self.line(off if upright else along, along if upright else off, color=color, width=1.3)
+
+    def picture(self, name: str) -> Picture:
+        """The sheet, done."""
+        return Picture(self.figure, name)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of so many points, known to nobody else."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("A picture", "plot", error.name or "matplotlib") from None
+    with _settings():
+        return Figure(figsize=(width / 72, height / 72), facecolor=PAPER)
+
+
+def themed_axes(axes: Any) -> None:
+    """Quiet frame and ticks."""
+    axes.spines[["top", "right"]].set_visible(False)
+    for spine in axes.spines.values():
+        spine.set_color(GRID)
+    axes.tick_params(color=GRID, labelcolor=MUTED, labelsize=9)
+    for text in (axes.xaxis.label, axes.yaxis.label):
+        text.set_color(INK)
+        text.set_fontfamily(families())
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_fontfamily(families())
+
+
+def settle(figure: Figure) -> None:
+    """Lays a figure out once and for all: left to each drawing, every one would differ a little from the last."""
+    with _settings(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def write_whole(path: str | Path, data: bytes) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+        CTCError: it can't be written there.
+    """
+    path = Path(path)
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    except OSError as error:
+        raise CTCError(
+            f"{path}: can't be written: {error.strerror}; choose a folder that exists and is yours"
+        ) from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise CTCError(f"{path}: can't be written: {error.strerror}") from None
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """Real text in SVG, the same file every time, and fonts that have what is written."""
+    import matplotlib
+
+    how: Any = {"svg.fonttype": "none", "svg.hashsalt": "ctckit", "pdf.fonttype": 42, "font.family": families()}
+    with matplotlib.rc_context(how):
+        yield
+
+
+@cache
+def families() -> list[str]:
+    """The font that matplotlib brings, then those here that have Chinese."""
+    from matplotlib import font_manager
+
+    known = font_manager.fontManager
+    if not any(font.name in CJK_FONTS for font in known.ttflist):
+        seen = {font.fname for font in known.ttflist}
+        for path in font_manager.findSystemFonts():  # matplotlib's list may be older than a font
+            if path not in seen and "mono" not in path.lower():
+                with suppress(RuntimeError, OSError):  # not a font after all
+                    known.addfont(path)
+    here = {font.name for font in known.ttflist}
+    return ["DejaVu Sans", *(name for name in CJK_FONTS if name in here)]
+
+
+def _plain(text: str) -> str:
+    """Text that matplotlib takes as it is: a dollar sign would begin a formula."""
+    return text.replace("$", r"\$")

@@ -1,0 +1,233 @@
+"""The page: explanations that can be touched, and the prose, figures and code around them, as one HTML file.
+
+Everything is in the file, so that it opens without a network, and its own policy lets no request out. The numbers on it
+are computed by its script (page/computation.js), which reads the arcs from the page's data.
+
+May import computation.py, lattice.py and the catalogue; NumPy only.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from ..catalogue import LANGUAGES, check_language, words
+from ..lattice import Arc
+from .computation import Explanation
+
+# Each needs those before it.
+SCRIPTS = ("words.js", "computation.js", "scene.js", "drawing.js", "heatmap.js", "widget.js", "page.js")
+ALL_CLASSES = 40  # up to so many are all on the page
+LONG_TITLE = 60  # letters of a target that a heading has room for
+LIKELIEST = 12  # of more, so many besides the target's own; the rest is one column
+_MOVES = ((Arc.STAY, 0), (Arc.STEP, 1), (Arc.SKIP, 2))  # a bit, and how many states back its arc begins
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True)
+class Prose:
+    """Words, as HTML of our own, in each language."""
+
+    html: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture as SVG and its caption as plain text, in each language."""
+
+    svg: dict[str, str]
+    caption: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Code:
+    """A piece of a program, and what it prints."""
+
+    text: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Interactive:
+    """An explanation to walk through and change, and its caption as plain text in each language."""
+
+    explanation: Explanation
+    caption: dict[str, str]
+
+
+Block = Prose | Figure | Code | Interactive
+
+
+def page(title: dict[str, str], blocks: Sequence[Block], lang: str) -> str:
+    """One whole HTML file.
+
+    Args:
+        title: plain text in each language; the tab's title and the heading.
+        blocks: what follows, from top to bottom.
+        lang: the language that the page opens in, "en" or "zh"; it can be switched there.
+
+    Raises:
+        CTCError: the language is unknown.
+
+    Example:
+        >>> text = page({"en": "A & B", "zh": "甲与乙"}, [Code("print(1)", "1")], "en")
+        >>> "<title>A &amp; B</title>" in text, "<pre><code>print(1)</code></pre>" in text
+        (True, True)
+    """
+    check_language(lang)
+    parts = {
+        "lang": lang,
+        "title": _escaped(title[lang]),
+        "style": _package_file("page.css"),
+        "heading": _in_each_language("h1", {other: _escaped(title[other]) for other in LANGUAGES}),
+        "blocks": "\n".join(_block(block, number) for number, block in enumerate(blocks)),
+        "without_script": _in_each_language(
+            "p", {other: words("page", other)["without_script"] for other in LANGUAGES}
+        ),
+        "words": _json({other: dict(words("page", other)) for other in LANGUAGES}),
+        "titles": _json({other: _writable(title[other]) for other in LANGUAGES}),
+        "script": "\n".join(map(_package_file, SCRIPTS)),
+    }
+    return re.sub(r"@@(\w+)@@", lambda marker: parts[marker[1]], _package_file("page.html"))
+
+
+def explanation_page(explanation: Explanation) -> str:
+    """One explanation as a page of its own.
+
+    Example:
+        >>> import ctckit
+        >>> explanation = ctckit.explain([[-2.2892, -0.1069], [-1.6550, -0.2121]], [1])
+        >>> "<title>1: loss 0.0196</title>" in explanation_page(explanation)
+        True
+    """
+    labels = [explanation.labels[c] for c in explanation.target]
+    target = (" " if max(map(len, labels), default=0) > 1 else "").join(labels)
+    if len(target) > LONG_TITLE:
+        target = target[: LONG_TITLE - 1] + "…"
+    loss = "∞" if math.isinf(explanation.loss) else f"{explanation.loss:.4f}"
+
+    def said(key: str) -> dict[str, str]:
+        return {lang: words("page", lang)[key].format(target=target, loss=loss) for lang in LANGUAGES}
+
+    title = said("title" if target else "title_of_nothing")
+    return page(title, [Interactive(explanation, said("lead"))], explanation.lang)
+
+
+def _block(block: Block, number: int) -> str:
+    """One block as HTML."""
+    if isinstance(block, Prose):
+        return _in_each_language("div", block.html, "prose")
+    if isinstance(block, Code):
+        output = f'<pre class="output">{_escaped(block.output)}</pre>' if block.output else ""
+        return f'<div class="program"><pre><code>{_escaped(block.text)}</code></pre>{output}</div>'
+    caption = {lang: _escaped(block.caption[lang]) for lang in LANGUAGES}
+    if isinstance(block, Figure):
+        drawn = {lang: _with_own_ids(block.svg[lang], f"block{number}-{lang}-") for lang in LANGUAGES}
+        return (
+            f"<figure>{_in_each_language('div', drawn, 'drawing')}\n{_in_each_language('figcaption', caption)}</figure>"
+        )
+    data = _json(_data(block.explanation))
+    return (
+        f'<section class="block">{_in_each_language("p", caption, "lead")}\n'
+        f'<div class="widget"><script type="application/json">{data}</script></div></section>'
+    )
+
+
+def _data(explanation: Explanation) -> dict[str, Any]:
+    """What the script needs of an explanation. Infinities are strings that JavaScript's Number() reads."""
+    classes, rest = _columns(explanation)
+    column_of = {c: i for i, c in enumerate(classes)}
+    scores = explanation.log_probs[:, classes]
+    columns: list[dict[str, Any]] = [{"label": explanation.labels[c], "class": c} for c in classes]
+    if rest:
+        left = np.logaddexp.reduce(explanation.log_probs[:, rest], axis=1)
+        scores = np.column_stack([scores, left])
+        columns.append({"rest": len(rest)})
+    arcs = explanation.lattice.arcs
+    return {
+        "columns": columns,
+        "blank": column_of[explanation.blank],
+        "states": [column_of[c] for c in explanation.lattice.labels.tolist()],
+        "arcs": arcs.tolist(),
+        "moves": [[int(bit), back] for bit, back in _MOVES],
+        "start": int(Arc.START),
+        "end": int(Arc.END),
+        "frames": explanation.frames,
+        "framesNeeded": explanation.frames_needed,
+        "fromLogits": explanation.from_logits,
+        "score": _number(explanation.score),
+        "pathCount": _counted(explanation.path_count),
+        "allPaths": len(explanation.paths) == explanation.path_count,
+        "paths": [list(path.states) for path in explanation.paths],
+        "logProbs": [[_number(value) for value in row] for row in scores.tolist()],
+    }
+
+
+def _columns(explanation: Explanation) -> tuple[list[int], list[int]]:
+    """The classes that have a column of their own, and those that share the last one."""
+    everything = range(len(explanation.labels))
+    if len(everything) <= ALL_CLASSES:
+        return list(everything), []
+    own = {explanation.blank, *explanation.lattice.labels.tolist()}
+    height = explanation.log_probs.max(axis=0, initial=-np.inf)
+    others = [c for c in np.argsort(-height, kind="stable").tolist() if c not in own]
+    shown = own.union(others[:LIKELIEST])
+    return sorted(shown), [c for c in everything if c not in shown]
+
+
+def _number(value: float) -> float | str:
+    """Nine digits: the script's loss is then good to a millionth of itself, and a long utterance stays a small file."""
+    return float(f"{value:.9g}") if math.isfinite(value) else "-Infinity" if value < 0 else "Infinity"
+
+
+def _counted(count: int) -> str:
+    """A count in groups of digits, or rounded if nobody would read them all.
+
+    Example:
+        >>> _counted(1234567), _counted(10**30)
+        ('1\u202f234\u202f567', '1.00 × 10³⁰')
+    """
+    if count < 10**15:
+        return f"{count:,}".replace(",", "\u202f")
+    mantissa, exponent = f"{Decimal(count):.2e}".split("e+")
+    return f"{mantissa} × 10{exponent.translate(_SUPERSCRIPTS)}"
+
+
+def _in_each_language(tag: str, texts: Mapping[str, str], name: str = "") -> str:
+    """One element a language; the style shows that of the page's language."""
+    kind = f' class="{name}"' if name else ""
+    return "\n".join(f'<{tag}{kind} lang="{lang}" data-lang="{lang}">{texts[lang]}</{tag}>' for lang in LANGUAGES)
+
+
+def _with_own_ids(svg: str, prefix: str) -> str:
+    """The <svg> element alone, its ids unlike those of any other picture on the page."""
+    named = r'\bid="|url\(#|href="#|aria-labelledby="'
+    return re.sub(named, lambda found: found[0] + prefix, svg[svg.index("<svg") :])
+
+
+def _escaped(text: str) -> str:
+    """Plain text as HTML."""
+    return html.escape(_writable(text))
+
+
+def _writable(text: str) -> str:
+    """Halves of surrogate pairs, which no file can hold, become question marks."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _json(value: Any) -> str:
+    """JSON that can stand inside <script>: plain ASCII, and no '<' that could end it."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _package_file(name: str) -> str:
+    return (files("ctckit.explanation") / "page" / name).read_text(encoding="utf-8")

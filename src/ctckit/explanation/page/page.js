@@ -1,0 +1,28 @@
+/* The page's widgets, its language, and what tests may ask it. Needs widget.js. */
+
+const widgets = [...document.querySelectorAll(".widget")].map((root, index) => new Widget(root, index));
+
+function speak(lang) {
+  page.lang = lang;
+  document.title = TITLES[lang];
+  for (const button of document.querySelectorAll("[data-choose]")) {
+    button.setAttribute("aria-pressed", button.dataset.choose === lang);
+  }
+}
+for (const button of document.querySelectorAll("[data-choose]")) {
+  button.addEventListener("click", () => {
+    speak(button.dataset.choose);
+    for (const widget of widgets) widget.relabel();
+  });
+}
+speak(page.lang);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  for (const widget of widgets) for (const picture of widget.pictures) picture.paint?.();
+});
+
+window.ctckit = {
+  widgets: widgets.map((widget) => ({
+    logProbs: () => widget.logProbs.map((row) => row.slice()),
+    loss: () => widget.computation.loss,
+  })),
+};

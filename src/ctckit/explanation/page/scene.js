@@ -1,0 +1,142 @@
+/* What is looked at: the probabilities as they are now, and where the reader is in the lattice. Needs computation.js;
+   knows no nodes of the page. */
+
+const ALL_CELLS = 1500; // more are drawn as a heat map, and only those around the current frame one by one
+const NATS = 12; // cells so much less likely than the frame's best have no colour left
+const LONG = 16; // paths of more frames are written as runs
+
+class Scene {
+  constructor(data) {
+    this.data = data;
+    this.given = data.logProbs.map((row) => row.map(Number));
+    this.lattice = new Lattice(data);
+    this.T = data.frames;
+    this.K = this.lattice.states;
+    this.large = this.T * this.K > ALL_CELLS;
+    this.separator = data.columns.some(({ label }) => [...(label ?? "")].length > 1) ? " " : "";
+    this.findShown();
+    this.undo();
+    this.before = this.computation.loss;
+    this.view = "alpha";
+    this.path = -1; // the one that is followed; -1 for none
+    this.goToFrame(Math.max(0, this.T - 1));
+  }
+
+  /** Makes a frame the current one, and in it the cell that matters most. */
+  goToFrame(t) {
+    this.goToCell(t, this.likeliest(t));
+  }
+
+  /** The current frame, the state in it where the Tab key leads, and the cell whose formula is shown. */
+  goToCell(t, k) {
+    this.frame = t;
+    this.home = k;
+    this.focus = { t, k };
+  }
+
+  get followed() {
+    return this.data.paths[this.path];
+  }
+
+  /** Cells that some whole path visits, whatever the numbers; if no path fits, those that can be reached at all. */
+  findShown() {
+    const even = new Float64Array(this.T * this.K);
+    const alpha = this.lattice.forward(even);
+    const beta = this.lattice.backward(even);
+    const visited = alpha.map((a, i) => (a + beta[i] > -Infinity ? 1 : 0));
+    this.feasible = this.T ? visited.includes(1) : this.data.score !== "-Infinity";
+    this.shown = this.feasible ? visited : alpha.map((a) => (a > -Infinity ? 1 : 0));
+  }
+
+  isShown(t, k) {
+    return this.shown[t * this.K + k] === 1;
+  }
+
+  /** The state to look at in a frame: the chosen path's, else the most occupied, else the first in reach. */
+  likeliest(t) {
+    if (this.view === "path" && this.followed) return this.followed[t];
+    const at = t * this.K;
+    let best = Math.max(0, this.shown.subarray(at, at + this.K).indexOf(1));
+    for (let k = 0; k < this.K; k++) if (this.computation.gamma[at + k] > this.computation.gamma[at + best]) best = k;
+    return best;
+  }
+
+  // Changing.
+
+  mass(row) {
+    return row.reduce((total, logProb) => total + Math.exp(logProb), 0);
+  }
+
+  /** Sets one class's probability in the current frame; the others share what is left as they shared it in `base`. */
+  setProbability(c, wanted, base) {
+    if (base.length === 1) return;
+    const others = this.mass(base.filter((_, i) => i !== c));
+    const p = clamp(wanted, 0, others + Math.exp(base[c]));
+    const left = Math.max(0, others + Math.exp(base[c]) - p);
+    const scaled = (logProb) => (others > 0 ? logProb + Math.log(left / others) : Math.log(left / (base.length - 1)));
+    this.logProbs[this.frame] = base.map((logProb, i) => (i === c ? Math.log(p) : scaled(logProb)));
+    this.edited = true;
+    this.compute();
+  }
+
+  undo() {
+    this.logProbs = this.given.map((row) => row.slice());
+    this.edited = false;
+    this.compute();
+  }
+
+  compute() {
+    this.computation = new Computation(this.data, this.lattice, this.logProbs);
+    this.shaded = null;
+  }
+
+  // Colours and names.
+
+  /** The best of each frame, which colours are relative to. */
+  findShades() {
+    if (this.shaded === this.view) return;
+    this.shaded = this.view;
+    this.bestOfFrame = Array.from({ length: this.T }, (_, t) => this.mostIn(t));
+  }
+
+  mostIn(t) {
+    let most = -Infinity;
+    if (this.view !== "alpha" && this.view !== "beta") return most;
+    for (let k = 0; k < this.K; k++) {
+      if (this.isShown(t, k)) most = Math.max(most, this.computation.value(this.view, t, k));
+    }
+    return most;
+  }
+
+  /** How much colour a cell gets, 0 to 1. Of log-probabilities only their order within a frame tells something. */
+  intensity(t, k) {
+    const value = this.computation.value(this.view, t, k);
+    if (!this.isShown(t, k)) return 0;
+    if (this.view === "path") return Math.min(1, Math.exp(value));
+    if (this.view === "gamma" || this.view === "gradient") return Math.min(1, Math.abs(value));
+    return value === -Infinity ? 0 : Math.max(0, 1 + (value - this.bestOfFrame[t]) / NATS);
+  }
+
+  /** Whether the recursion, at the current frame, has yet to come to that frame. */
+  isLater(t) {
+    return this.view === "beta" ? t < this.frame : (this.view === "alpha" || this.view === "path") && t > this.frame;
+  }
+
+  colour(value) {
+    return this.view !== "gradient" ? "--accent" : value > 0 ? "--red" : "--blue";
+  }
+
+  symbol(k) {
+    return labelOf(this.data, this.lattice.column[k]);
+  }
+
+  spelt(path) {
+    if (path.length <= LONG) return path.map((k) => this.symbol(k)).join(" ");
+    return runsOf(path).map(([k, count]) => this.symbol(k) + (count > 1 ? `×${count}` : "")).join(" ");
+  }
+
+  tokensOf(path, between = this.separator) {
+    const tokens = runsOf(path).map(([k]) => k).filter((k) => this.lattice.column[k] !== this.data.blank);
+    return tokens.map((k) => this.symbol(k)).join(between);
+  }
+}

@@ -1,0 +1,72 @@
+/* How things are said: words of the page's language, numbers, labels; and the nodes that hold them.
+   Labels may be any text: they are only ever set as text, never as HTML. */
+
+const WORDS = JSON.parse(document.getElementById("words").textContent);
+const TITLES = JSON.parse(document.getElementById("titles").textContent);
+const page = document.documentElement;
+
+function say(key, values = {}) {
+  const text = WORDS[page.lang][key];
+  if (text === undefined) throw new Error(`no words for ${key} in ${page.lang}`);
+  return text.replace(/\{(\w+)\}/g, (_, name) => {
+    if (!(name in values)) throw new Error(`nothing to put for {${name}} in ${key}`);
+    return values[name];
+  });
+}
+
+function number(x, digits = 3) {
+  if (x === Infinity) return "∞";
+  if (x === -Infinity) return "−∞";
+  const text = x.toFixed(digits);
+  return (Number(text) === 0 ? (0).toFixed(digits) : text).replace("-", "−");
+}
+
+const raised = (n) => String(n).replace(/[-\d]/g, (c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c]));
+const lowered = (n) => String(n).replace(/\d/g, (c) => "₀₁₂₃₄₅₆₇₈₉"[c]);
+
+function probability(p) {
+  if (p === 0) return "0";
+  if (Math.abs(p) >= 1e-3) return number(p, 4);
+  const [mantissa, exponent] = p.toExponential(2).split("e");
+  return `${mantissa.replace("-", "−")} × 10${raised(Number(exponent))}`;
+}
+
+/** exp(x), also where that is smaller than the smallest double. */
+function exponential(x) {
+  if (x === -Infinity || x > -600) return probability(Math.exp(x));
+  const exponent = Math.floor(x / Math.LN10);
+  return `${(10 ** (x / Math.LN10 - exponent)).toFixed(2)} × 10${raised(exponent)}`;
+}
+
+function percent(p) {
+  if (p > 0 && p < 0.0005) return "<0.1%";
+  return `${(100 * p).toFixed(1)}%`;
+}
+
+/** Terms of a sum: a + b, but a − b instead of a + −b. */
+function sum(terms) {
+  return terms.map((x, i) => (i && x < 0 ? `− ${number(-x)}` : `${i ? "+ " : ""}${number(x)}`)).join(" ");
+}
+
+/** A label that can be seen: white space around it, nothing, and lone combining marks get a stand-in. */
+function visible(label) {
+  if (label === "") return "“”";
+  const shown = label
+    .replace(/\n/g, "⏎")
+    .replace(/\t/g, "⇥")
+    .replace(/^\s+|\s+$/g, (spaces) => "␣".repeat(spaces.length))
+    .replace(/\p{Cc}/gu, "\ufffd");
+  const carried = /^\p{M}/u.test(shown) ? `◌${shown}` : shown;
+  // Right-to-left letters would turn the formula around them.
+  return /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/.test(carried) ? `\u2068${carried}\u2069` : carried;
+}
+
+function create(namespace, tag, attributes, children) {
+  const node = document.createElementNS(namespace, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+const html = (tag, attributes = {}, ...children) => create("http://www.w3.org/1999/xhtml", tag, attributes, children);
+const svg = (tag, attributes = {}, ...children) => create("http://www.w3.org/2000/svg", tag, attributes, children);
+const clamp = (x, low, high) => Math.max(low, Math.min(high, x));

@@ -1,0 +1,172 @@
+"""The page that this project grew from, as a program: what CTC's loss takes in, its rules, and its computation.
+
+Its inputs are drawn by torch, from the seed that the first page used; its code is run here, and its pictures are drawn
+by pictures.py and heatmaps.py, in both languages. May import all of the package below it, matplotlib and torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import dataclass
+from typing import Any
+
+from ..catalogue import LANGUAGES, words
+from ..errors import MissingExtraError
+from .computation import Explanation, explain, explain_word
+from .page import Block, Code, Figure, Interactive, Prose, page
+from .pictures import example_paths
+
+PRINTED = [[-2.2892, -0.1069], [-1.6550, -0.2121]]  # the second example, as torch prints it
+SHOWN_PATHS = ("φcatφφ", "ccccat")
+
+BY_HAND = """\
+import math
+
+def logsumexp(*scores):
+    top = max(scores)
+    return top + math.log(sum(math.exp(score - top) for score in scores))
+
+φ1 = -2.2892 + -0.2121
+_11 = -0.1069 + -0.2121
+_1φ = -0.1069 + -1.6550
+print(-logsumexp(_1φ, logsumexp(φ1, _11)))
+"""
+
+BY_LIBRARY = """\
+import torch
+import ctckit.torch
+
+torch.manual_seed(666)
+log_probs = torch.randn(2, 2).log_softmax(1)
+length = int(torch.randint(low=1, high=2, size=()))
+target = torch.randint(low=1, high=2, size=(length,))
+print(log_probs)
+print("ctckit", ctckit.torch.ctc_loss(log_probs, target, 2, length).item())
+print("torch ", torch.nn.functional.ctc_loss(log_probs, target, torch.tensor(2), torch.tensor(length)).item())
+"""
+
+LARGER = """\
+log_probs = torch.randn(50, 20).log_softmax(1).requires_grad_()  # drawn next from the same seed
+length = int(torch.randint(low=1, high=50, size=()))
+target = torch.randint(low=1, high=20, size=(length,))
+loss = ctckit.torch.ctc_loss(log_probs, target, 50, length)
+loss.backward()
+print(length, "tokens, loss", loss.item(), "gradient", tuple(log_probs.grad.shape))
+"""
+
+INFEASIBLE = """\
+import ctckit
+
+word = [2, 5, 5]  # "see": needs four frames
+print(ctckit.frames_needed(word), ctckit.ctc_loss([[-1.8] * 6] * 3, word, 3, 3))
+print(ctckit.ctc_loss([[-1.8] * 6] * 3, word, 3, 3, zero_infinity=True))
+"""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The page's inputs: A, ten frames and five classes; B, two and two, as printed; and two words."""
+
+    a: Explanation
+    b: Explanation
+    cat: Explanation
+    see: Explanation
+
+
+def examples(lang: str = "en") -> Examples:
+    """The page's inputs, drawn anew.
+
+    Raises:
+        MissingExtraError: torch, which drew them, is not installed.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError("The seed page, whose inputs torch draws,", "torch", error.name or "torch") from None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(666)
+        log_probs = torch.randn(10, 5).log_softmax(1)
+        length = int(torch.randint(low=1, high=10, size=()))
+        target = torch.randint(low=1, high=5, size=(length,)).tolist()
+    return Examples(
+        a=explain(log_probs, target, lang=lang),
+        b=explain(PRINTED, [1], lang=lang),
+        cat=explain_word("cat", 6, lang=lang),
+        see=explain_word("see", 6, lang=lang),
+    )
+
+
+def seed_page(lang: str = "en") -> str:
+    """The whole page as HTML, in both languages; `lang` is the one it opens in."""
+    return page(_said("title"), _blocks(), lang)
+
+
+def _blocks() -> list[Block]:
+    """What is on the page, from top to bottom."""
+    by_language = {lang: examples(lang) for lang in LANGUAGES}
+    e = by_language["en"]
+    programs = _run(BY_HAND, BY_LIBRARY, LARGER, INFEASIBLE)
+
+    def figure(key: str, draw: Any) -> Figure:
+        svg = {lang: draw(by_language[lang]).svg(themed=True) for lang in LANGUAGES}
+        return Figure(svg, _said(f"{key}.caption"))
+
+    return [
+        _prose("intro"),
+        _prose("call"),
+        _prose("inputs"),
+        figure("inputs", lambda e: e.a.inputs()),
+        _prose("rules"),
+        figure("rule1", lambda e: e.cat.rules()[0]),
+        figure("rule2", lambda e: e.cat.rules()[1]),
+        figure("rule3", lambda e: e.see.rules()[2]),
+        figure(
+            "rule4",
+            lambda e: example_paths(e.cat, [p for s in SHOWN_PATHS for p in e.cat.paths if e.cat.spelled(p) == s]),
+        ),
+        _prose("cat"),
+        Interactive(e.cat, _said("cat.caption")),
+        _prose("computation"),
+        figure("computation", lambda e: e.b.computation()),
+        _prose("hand"),
+        programs[0],
+        _prose("library"),
+        programs[1],
+        _prose("B"),
+        Interactive(e.b, _said("B.caption")),
+        _prose("gradient"),
+        figure("occupancy", lambda e: e.a.occupancy()),
+        figure("gradient", lambda e: e.a.gradient()),
+        figure("alignment", lambda e: e.a.alignment()),
+        _prose("A"),
+        Interactive(e.a, _said("A.caption")),
+        _prose("larger"),
+        programs[2],
+        _prose("infeasible"),
+        programs[3],
+        _prose("more"),
+    ]
+
+
+def _said(key: str) -> dict[str, str]:
+    return {lang: words("seed_page", lang)[key] for lang in LANGUAGES}
+
+
+def _prose(key: str) -> Prose:
+    return Prose(_said(key))
+
+
+def _run(*programs: str) -> list[Code]:
+    """Runs programs one after the other in one namespace, and keeps what each prints."""
+    import torch
+
+    namespace: dict[str, Any] = {}
+    done = []
+    with torch.random.fork_rng(devices=[]):
+        for program in programs:
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec(program, namespace)
+            done.append(Code(program, printed.getvalue()))
+    return done
