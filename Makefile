@@ -14,6 +14,8 @@ test: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/loss.py
+	$(BIN)/python bench/monitor.py
+	$(BIN)/python bench/pictures.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

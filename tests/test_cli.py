@@ -1,0 +1,128 @@
+"""The command line: what it prints and writes, its exit codes, and one line for whatever is wrong."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracles import log_softmax
+
+pytest.importorskip("typer", reason="the command line needs typer")
+
+B = np.array([[-2.2892, -0.1069], [-1.6550, -0.2121]])
+
+
+def ctckit(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs the command as a shell does."""
+    code = "from ctckit.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=180,
+        cwd=cwd,
+        env={**os.environ, "PYTHONUTF8": "1", "COLUMNS": "100"},
+    )
+
+
+def test_a_word_in_the_terminal() -> None:
+    done = ctckit("explain", "cat", "--frames", 6)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "84 paths" in done.stdout
+    assert "损失" in ctckit("explain", "cat", "--lang", "zh").stdout
+
+
+def test_scores_from_a_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", B)
+    (tmp_path / "labels.txt").write_text("φ\n空\n", encoding="utf-8")
+    done = ctckit("explain", "--log-probs", tmp_path / "x.npy", "--target", "空", "--labels", tmp_path / "labels.txt")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "= 0.0196190046" in done.stdout
+    (tmp_path / "x.csv").write_text("-2.2892,-0.1069\n-1.6550,-0.2121\n")
+    assert "= 0.0196190046" in ctckit("explain", "--log-probs", tmp_path / "x.csv", "--target", "1").stdout
+    logits = ctckit("explain", "--log-probs", tmp_path / "x.csv", "--target", "1", "--logits").stdout
+    assert re.search(r"= 0\.0195\d+", logits)
+
+
+@pytest.mark.parametrize("name", ["page.html", "figure.svg", "figure.png", "figure.pdf"])
+def test_files(name: str, tmp_path: Path) -> None:
+    if not name.endswith("html"):
+        pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    done = ctckit("explain", "cat", "-o", name, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"wrote {name}\n", "")
+    assert (tmp_path / name).stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    "picture", ["inputs", "rule1", "rule2", "rule3", "paths", "occupancy", "gradient", "alignment"]
+)
+def test_every_picture(picture: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    from typer.testing import CliRunner
+
+    from ctckit.cli import app
+
+    out = tmp_path / "x.svg"
+    done = CliRunner().invoke(app, ["explain", "see", "--picture", picture, "-o", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "<svg" in out.read_text(encoding="utf-8")
+
+
+def test_the_seed_page(tmp_path: Path) -> None:
+    for package in ("torch", "matplotlib"):
+        pytest.importorskip(package, reason="the seed page needs torch and matplotlib")
+    done = ctckit("explain", "--seed-page", "-o", "page.html", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "wrote page.html\n", "")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for number in ("0.01961900455208171", "0.01955", "−0.21214", "−1.76190", "39 tokens, loss 3.56275", "84", "120"):
+        assert number in page
+    assert page.count("<svg") >= 2 * 9  # every figure in both languages
+    assert not re.search(r"""(?:src|href)\s*=\s*["']https?:|@import|url\(\s*["']?https?:""", page)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["explain"], "explain takes one of: a WORD, --log-probs with --target, or --seed-page"),
+        (["explain", "cat", "--seed-page"], "explain takes one of"),
+        (["explain", "cat", "-o", "x.jpg"], "pictures are saved as .svg, .png, .pdf or .html"),
+        (["explain", "cat", "-o", "no/where.svg"], "can't be written: No such file or directory"),
+        (["explain", "cat", "--lang", "fr"], "lang = 'fr' is unknown"),
+        (["explain", "cat", "--frames", "-2"], "frames = -2: expected a number of frames"),
+        (["explain", "--seed-page", "-o", "x.svg"], "the seed page is HTML"),
+        (["explain", "--log-probs", "missing.npy", "--target", "1"], "missing.npy"),
+        (["explain", "--log-probs", "x.npy"], "--target is missing"),
+        (["explain", "--log-probs", "x.npy", "--target", "cat"], "there are no --labels to read it by"),
+        (["explain", "--log-probs", "x.npy", "--target", "5"], "targets[0] = 5 is not a class"),
+        (["diagnose", "missing.npz"], "missing.npz"),
+    ],
+)
+def test_one_line_for_what_is_wrong(arguments: list[str], message: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", B)
+    done = ctckit(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("ctckit: ")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["x.npy"]
+
+
+def test_diagnose(tmp_path: Path) -> None:
+    log_probs = log_softmax(np.random.default_rng(0).normal(size=(30, 2, 6)) * 2).astype(np.float32)
+    batch = {"log_probs": log_probs, "targets": [[1, 2, 3], [2, 2, 4]], "target_lengths": [3, 3]}
+    np.savez(tmp_path / "good.npz", **batch, input_lengths=[30, 28])
+    np.savez(tmp_path / "bad.npz", **batch, input_lengths=[30, 3])
+    good = ctckit("diagnose", tmp_path / "good.npz")
+    assert (good.returncode, good.stderr) == (0, "")
+    both = ctckit("diagnose", tmp_path / "good.npz", tmp_path / "bad.npz")
+    assert both.returncode == 1
+    assert "infeasible" in both.stdout
+    read = json.loads(ctckit("diagnose", "--json", tmp_path / "good.npz", tmp_path / "bad.npz").stdout)
+    assert [name.endswith("bad.npz") for name in read] == [False, True]
+    assert "infeasible" in json.dumps(read[str(tmp_path / "bad.npz")])
