@@ -173,6 +173,8 @@ class TestDamage:
         path = tmp_path / f"x{suffix}"
         if suffix == ".pt":
             pytest.importorskip("torch", reason=".pt files are torch's")
+        if suffix == ".safetensors":
+            pytest.importorskip("safetensors", reason=".safetensors files need their package")
         path.write_bytes(content)
         refused(read_log_probs, path, f"no readable {suffix} file")
 
