@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard native/*)
 
-.PHONY: demo test bench lint format sanitize clean
+.PHONY: demo test bench docs notebooks lint format sanitize clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ctckit demo
@@ -16,6 +16,12 @@ bench: $(VENV)/.dev
 	$(BIN)/python bench/loss.py
 	$(BIN)/python bench/monitor.py
 	$(BIN)/python bench/pictures.py
+
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+notebooks: $(VENV)/.dev
+	$(BIN)/python examples/run.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -33,7 +39,7 @@ sanitize: $(VENV)/.dev
 	$(BIN)/python tests/sanitize.py
 
 clean:
-	rm -rf $(VENV) build dist demo-report .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist site demo-report .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -33,7 +33,7 @@ def ctckit(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedP
 def test_a_word_in_the_terminal() -> None:
     done = ctckit("explain", "cat", "--frames", 6)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "84 paths" in done.stdout
+    assert "paths: 84" in done.stdout
     assert "损失" in ctckit("explain", "cat", "--lang", "zh").stdout
 
 

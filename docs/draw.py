@@ -1,0 +1,169 @@
+"""Draws the documentation's pictures with the library's own code: `python docs/draw.py`.
+
+docs/images/seed/ has those of the inputs of the course that this project grew from, docs/images/other/ the same ones of
+other inputs, docs/images/guide/ what else the guide shows. They are committed, so that they are seen wherever the pages
+are; when the site is built, hooks.py draws them anew.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+import ctckit
+from ctckit.catalogue import LANGUAGES
+from ctckit.explanation import Explanation, explain_word
+from ctckit.explanation.canvas import BLUE, GRID, ORANGE, Picture, families, new_figure, themed_axes, write_whole
+from ctckit.explanation.pictures import example_paths
+
+DOCS = Path(__file__).resolve().parent
+ERRORS = DOCS.parent / "bench" / "results" / "error_by_frames.csv"
+COLORS = 64  # of a PNG: enough for text and thin lines, at a third of the size
+
+Pictures = dict[str, Picture]
+
+
+def seed(lang: str) -> Pictures:
+    """The course's own inputs: a random matrix, the words cat and see, and the smallest loss worth computing."""
+    cat, see = explain_word("cat", 6, lang=lang), explain_word("see", 6, lang=lang)
+    skip, moves, _ = cat.rules()
+    chosen = [path for text in ("φcatφφ", "ccccat") for path in cat.paths if cat.spelled(path) == text]
+    return {
+        "inputs": random_example(lang).inputs(),
+        "rule-skip": skip,
+        "rule-moves": moves,
+        "rule-repeat": see.rules()[2],
+        "paths": example_paths(cat, chosen),
+        "computation": smallest_example(lang).computation(),
+    }
+
+
+def other(lang: str) -> Pictures:
+    """The same pictures of other inputs."""
+    hello = explain_word("hello", 8, lang=lang)
+    skip, moves, repeat = hello.rules()
+    return {
+        "inputs": spoken("no", 8, lang).inputs(),
+        "rule-skip": skip,
+        "rule-moves": moves,
+        "rule-repeat": repeat,
+        "paths": hello.example_paths(),
+        "computation": spoken("no", 3, lang).computation(),
+    }
+
+
+def guide(lang: str) -> Pictures:
+    """A larger input, and how exact the numbers are."""
+    hello = spoken("hello", 24, lang)
+    return {
+        "alignment": hello.alignment(),
+        "occupancy": hello.occupancy(),
+        "gradient": hello.gradient(),
+        "alpha": hello.computation(),
+        "error-by-frames": error_by_frames(lang),
+    }
+
+
+def random_example(lang: str) -> Explanation:
+    """Ten frames of five classes as torch's generator gives them, and a target from the same stream."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(666)
+        log_probs = torch.randn(10, 5).log_softmax(1)
+        length = int(torch.randint(1, 10, ()))
+        return ctckit.explain(log_probs, torch.randint(1, 5, (length,)).numpy(), lang=lang)
+
+
+def smallest_example(lang: str) -> Explanation:
+    """Two frames, two classes, three paths."""
+    return ctckit.explain([[-2.2892, -0.1069], [-1.6550, -0.2121]], [1], lang=lang)
+
+
+def spoken(word: str, frames: int, lang: str) -> Explanation:
+    """What a recogniser might give for a word: each letter rises and falls in its place, blanks between them."""
+    labels = ["φ", *dict.fromkeys(word)]
+    logits = np.zeros((frames, len(labels)))
+    places = (np.arange(len(word)) + 0.5) * frames / len(word) - 0.5
+    for letter, place in zip(word, places, strict=True):
+        distance = (np.arange(frames) - place) * len(word) / frames
+        column = logits[:, labels.index(letter)]
+        np.maximum(column, 4.5 * np.exp(-12 * distance**2), out=column)
+    logits[:, 0] = 2
+    return ctckit.explain(logits, word, labels=labels, from_logits=True, lang=lang)
+
+
+def error_by_frames(lang: str) -> Picture:
+    """How wrong float32 gradients are at so many frames, as bench/error_by_frames.py measured it."""
+    say = {
+        "en": (
+            "frames T",
+            "largest gradient error, relative",
+            "logits of a random network",
+            "peaky, as after training",
+        ),
+        "zh": ("帧数 T", "最大梯度误差（相对值）", "随机网络的 logits", "尖峰输出，如训练之后"),
+    }[lang]
+    with ERRORS.open(newline="") as file:
+        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    figure = new_figure(760, 320)
+    both = figure.subplots(1, 2, sharey=True)
+    for axes, peaky, title in zip(both, "01", say[2:], strict=True):
+        shown = [row for row in rows if row["peaky"] == peaky]
+        frames = [int(row["T"]) for row in shown]
+        for name, color in (("torch", ORANGE), ("ctckit", BLUE)):
+            errors = [float(row[f"{name}_grad_error"]) for row in shown]
+            axes.plot(frames, errors, color=color, marker="o", markersize=4)
+            end = (frames[-1], errors[-1])
+            axes.annotate(name, end, (7, 0), color=color, va="center", textcoords="offset points", fontsize=10)
+        axes.set(xscale="log", yscale="log", xlim=(40, 7000), ylim=(1e-7, 1e-1), xlabel=say[0])
+        axes.set_xticks(
+            [50, 100, 200, 500, 1000, 3000], labels=["50", "100", "200", "500", "1000", "3000"], minor=False
+        )
+        axes.set_xticks([], minor=True)
+        axes.set_title(title, fontsize=11, fontfamily=families())
+        axes.grid(axis="y", color=GRID, linewidth=0.6)
+        themed_axes(axes)
+    both[0].set_ylabel(say[1], fontfamily=families())
+    figure.set_layout_engine("constrained")
+    return Picture(figure, f"{say[1]}: torch, ctckit")
+
+
+def drawings(*folders: str) -> Iterator[tuple[str, Picture]]:
+    """Each picture of these folders, in each language, with its path in docs/, to which .svg or .png is to be added.
+
+    The first language's names are plain and the others' end in .zh, as MkDocs wants them.
+    """
+    for folder in folders:
+        for lang in LANGUAGES:
+            for name, picture in FOLDERS[folder](lang).items():
+                yield f"images/{folder}/{name}" + ("" if lang == LANGUAGES[0] else f".{lang}"), picture
+
+
+def save_png(picture: Picture, path: Path) -> None:
+    """A PNG of few colours."""
+    picture.save(path)
+    squeezed = io.BytesIO()
+    with Image.open(path) as image:
+        image.convert("RGB").quantize(COLORS).save(squeezed, "png", optimize=True)
+    write_whole(path, squeezed.getvalue())
+
+
+def main() -> None:
+    """Draws all of them: for the guide SVG is enough."""
+    for folder in FOLDERS:
+        (DOCS / "images" / folder).mkdir(parents=True, exist_ok=True)
+        for name, picture in drawings(folder):
+            picture.save(DOCS / f"{name}.svg")
+            if folder != "guide":
+                save_png(picture, DOCS / f"{name}.png")
+
+
+FOLDERS: dict[str, Callable[[str], Pictures]] = {"seed": seed, "other": other, "guide": guide}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,291 @@
+"""The guide and the notebooks: both languages in step, every example run, every picture as the code draws it now."""
+
+import doctest
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+from urllib.parse import unquote
+
+import nbformat
+import numpy as np
+import pytest
+
+import ctckit
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS, EXAMPLES = ROOT / "docs", ROOT / "examples"
+PAGES = sorted(path for path in DOCS.glob("*.md") if not path.name.endswith(".zh.md") and path.name != "design.md")
+NOTEBOOKS = (EXAMPLES / "ctc_loss.ipynb", EXAMPLES / "ctc_loss.zh.ipynb")
+PICTURES = {"inputs", "rule-skip", "rule-moves", "rule-repeat", "paths", "computation"}
+
+
+def in_chinese(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.zh{path.suffix}")
+
+
+def prose_and_code(text: str) -> tuple[str, list[str]]:
+    """What stands outside of fences and indented blocks, and what stands inside."""
+    code: list[str] = []
+
+    def taken(block: re.Match[str]) -> str:
+        code.append(block[0].strip("\n"))
+        return "\n"
+
+    return re.sub(r"^```[\s\S]*?^```$|(?:^    .+\n)+", taken, text, flags=re.MULTILINE), code
+
+
+def skeleton(text: str) -> dict[str, list[str]]:
+    """What must be the same in every language."""
+    prose, code = prose_and_code(text)
+    return {
+        "headings": re.findall(r"^(#+) ", prose, re.MULTILINE),
+        "code": code,
+        "pictures": [name.replace(".zh.", ".") for name in pictures(prose)],
+        "table rows": re.findall(r"^\| *(`[^|]*`) *\|", prose, re.MULTILINE),
+    }
+
+
+def pictures(text: str) -> list[str]:
+    """Those that say what they show."""
+    return re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+
+
+def headings(text: str) -> list[str]:
+    return re.findall(r"^#+ (.*)$", prose_and_code(text)[0], re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda path: path.stem)
+def test_pages_are_in_step(page: Path) -> None:
+    english, chinese = page.read_text(encoding="utf-8"), in_chinese(page).read_text(encoding="utf-8")
+    assert skeleton(english)["headings"]
+    assert skeleton(chinese) == skeleton(english)
+    if page in PAGES:
+        assert not set(headings(chinese)) & set(headings(english)), "left untranslated"
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "README.zh.md"], ids=lambda path: path.stem)
+def test_pictures_of_the_readme_are_there(page: Path) -> None:
+    shown = pictures(page.read_text(encoding="utf-8"))
+    assert shown
+    assert [name for name in shown if not (ROOT / name).is_file()] == []
+
+
+def test_the_guide_is_whole() -> None:
+    assert {page.stem for page in PAGES} == {"index", "lattice", "explain", "diagnosis", "numbers"}
+    assert sum(len(skeleton(page.read_text(encoding="utf-8"))["pictures"]) for page in PAGES) > 8
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_examples_of_the_guide_run(page: Path) -> None:
+    """Those of the English pages; the Chinese ones have the same."""
+    examples = doctest.DocTestParser().get_doctest(page.read_text(encoding="utf-8"), {}, page.name, str(page), 0)
+    assert examples.examples
+    told = io.StringIO()
+    doctest.DocTestRunner().run(examples, out=told.write)
+    assert told.getvalue() == ""
+
+
+def test_commands_of_the_guide_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    testing = pytest.importorskip("typer.testing", reason="the command line needs typer")
+    from ctckit.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    np.save("log_probs.npy", np.log(np.full((6, 4), 0.25)))
+    Path("labels.txt").write_text("φ\nc\na\nt\n", encoding="utf-8")
+    healthy = ctckit.explain(3 * np.eye(4)[[0, 1, 0, 2, 0, 3]], [1, 2, 3], from_logits=True).log_probs
+    np.savez("batch.npz", log_probs=healthy[:, None], targets=[[1, 2, 3]], input_lengths=[6], target_lengths=[3])
+    blocks = [block for page in PAGES for block in prose_and_code(page.read_text(encoding="utf-8"))[1]]
+    commands = [line for block in blocks if block.startswith("```sh") for line in block.splitlines()[1:-1]]
+    assert len(commands) > 4
+    for command in commands:
+        program, *arguments = shlex.split(command)
+        done = testing.CliRunner().invoke(app, arguments)
+        assert (program, done.exit_code) == ("ctckit", 0), f"{command}\n{done.output}"
+
+
+def test_the_guide_has_every_finding() -> None:
+    """Each code that the diagnosis can give stands in the tables, and nothing else."""
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src/ctckit/diagnosis").glob("*.py"))
+    given = re.findall(r'Finding\(\s*"(?:error|warning|note)",\s*f?"([^"]+)"', sources)
+    assert len(given) == len(re.findall(r"\bFinding\(\s*[\"a-z]", sources)) > 15, "a code that this test does not see"
+    codes = {code.format(value=value) for code in given for value in ("inf", "nan")}
+    rows = skeleton((DOCS / "diagnosis.md").read_text(encoding="utf-8"))["table rows"]
+    assert {row.strip("`") for row in rows} == codes
+    assert len(rows) == len(codes)
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def texts(svg: str) -> list[str]:
+    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+
+def test_committed_pictures_are_what_the_code_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their texts, numbers among them; python docs/draw.py brings them up to date."""
+    monkeypatch.syspath_prepend(str(DOCS))
+    from draw import FOLDERS, drawings
+
+    drawn = dict(drawings(*FOLDERS))
+    for name, picture in drawn.items():
+        committed, now = texts((DOCS / f"{name}.svg").read_text(encoding="utf-8")), texts(picture.svg())
+        if "/guide/" in name:  # charts: which ticks have numbers is matplotlib's choice
+            committed, now = (
+                [text for text in side if not re.fullmatch(r"[−.\d]+", text)] for side in (committed, now)
+            )
+        assert committed == now != [], name
+    files = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.glob("images/*/*")}
+    assert files == set(drawn), "a picture that nothing draws"
+
+
+def test_seed_and_other_have_small_pngs_too() -> None:
+    for folder in ("seed", "other"):
+        pngs = {path.stem: path.read_bytes() for path in (DOCS / "images" / folder).glob("*.png")}
+        assert set(pngs) == PICTURES | {f"{name}.zh" for name in PICTURES}
+        for name, png in pngs.items():
+            assert png.startswith(b"\x89PNG"), name
+            assert len(png) < 150_000, name
+
+
+def test_golden_numbers_stand_in_the_committed_pictures() -> None:
+    shown = {path.stem: texts(path.read_text(encoding="utf-8")) for path in (DOCS / "images/seed").glob("*.svg")}
+    assert set(shown) == PICTURES | {f"{name}.zh" for name in PICTURES}
+    for ending in ("", ".zh"):
+        assert {"−2.5501", "−2.9660", "[4, 4, 1, 3, 4, 1, 2]"} <= set(shown["inputs" + ending])
+        assert {"φcatφφ", "ccccat"} <= set(shown["paths" + ending])
+        assert any("84" in text for text in shown["paths" + ending])
+        assert {"−2.28920", "−0.10690", "−0.21214", "−1.76190", "φ1", "11", "1φ"} <= set(shown["computation" + ending])
+        assert any(text.endswith("= 0.0196190046") for text in shown["computation" + ending])
+
+
+# --- notebooks --------------------------------------------------------------------------------------------------------
+
+
+def same_code(source: str) -> list[str]:
+    """Code without its comments, its docstrings and its language."""
+    tokens = tokenize.generate_tokens(io.StringIO(source.replace('lang="zh"', 'lang="en"')).readline)
+    return [
+        token.string
+        for token in tokens
+        if token.type not in (tokenize.COMMENT, tokenize.NL) and not token.string.startswith('"""')
+    ]
+
+
+def printed(cell: nbformat.NotebookNode) -> str:
+    """A code cell's text, without its pictures."""
+    return "".join(output.get("text", "") or output.get("data", {}).get("text/plain", "") for output in cell.outputs)
+
+
+def drawn_pictures(cell: nbformat.NotebookNode) -> int:
+    return sum("image/svg+xml" in output.get("data", {}) for output in cell.get("outputs", []))
+
+
+def test_notebooks_are_in_step() -> None:
+    english, chinese = (nbformat.read(path, as_version=4) for path in NOTEBOOKS)
+    assert [cell.cell_type for cell in english.cells] == [cell.cell_type for cell in chinese.cells]
+    for one, other in zip(english.cells, chinese.cells, strict=True):
+        if one.cell_type == "code":
+            assert same_code(one.source) == same_code(other.source)
+            assert drawn_pictures(one) == drawn_pictures(other)
+        else:
+            assert skeleton(one.source + "\n") == skeleton(other.source + "\n")
+            assert not set(headings(one.source)) & set(headings(other.source))
+
+
+RUN = """
+import sys
+from pathlib import Path
+import nbformat
+from run import executed
+sys.stdout.write(nbformat.writes(executed(Path(sys.argv[1]))))
+"""
+
+
+@pytest.fixture(scope="module")
+def executed() -> dict[Path, nbformat.NotebookNode]:
+    """Both notebooks as they come out now, run side by side, each in a process with an event loop of its own."""
+    utf8 = {**os.environ, "PYTHONUTF8": "1"}
+    running = {
+        path: subprocess.Popen(
+            [sys.executable, "-c", RUN, str(path)],
+            cwd=EXAMPLES,
+            env=utf8,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for path in NOTEBOOKS
+    }
+    told = {path: process.communicate(timeout=240) for path, process in running.items()}
+    for path, process in running.items():
+        assert process.returncode == 0, told[path][1].decode()
+    return {path: nbformat.reads(out.decode(), as_version=4) for path, (out, _) in told.items()}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_gives_what_it_shows(path: Path, executed: dict[Path, nbformat.NotebookNode]) -> None:
+    """Its text; of its pictures only that they are there."""
+    stored = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in stored] == list(range(1, len(stored) + 1)), "run all of it, in order"
+    again = [cell for cell in executed[path].cells if cell.cell_type == "code"]
+    assert [printed(cell) for cell in again] == [printed(cell) for cell in stored]
+    assert [drawn_pictures(cell) for cell in again] == [drawn_pictures(cell) for cell in stored]
+    assert sum(map(drawn_pictures, stored)) >= 9
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_shows_the_golden_numbers(path: Path) -> None:
+    text = "\n".join(printed(cell) for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+    for number in (
+        "1.6899",
+        "11.8293",
+        "8 120 -13.81764",
+        "84 28",
+        "0.01961900455208171",
+        "0.0195572",
+        "39 3.56276 3.56276",
+        "inf",
+    ):
+        assert number in text
+    for gradient in ("[[0.01775, -0.01775], [0.01598, -0.01598]]", "[[-0.0836  -0.9164 ]\n [-0.17512 -0.82488]]"):
+        assert gradient in text
+
+
+# --- the site ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_site_builds_strictly_draws_its_pictures_and_needs_no_network(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("__pycache__"))
+    for picture in (tmp_path / "docs" / "images").rglob("*.svg"):
+        picture.write_text("an old picture, which the build must draw anew")
+    shutil.copytree(ROOT / "bench" / "results", tmp_path / "bench" / "results")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict"],  # --quiet would not count warnings
+        cwd=tmp_path,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert built.returncode == 0, built.stderr
+    site = tmp_path / "site"
+    for lang in ("", "zh"):
+        for name in ("", "lattice", "explain", "diagnosis", "numbers", "design"):
+            page = site / lang / name / "index.html"
+            html = page.read_text(encoding="utf-8")
+            assert f'<html lang="{lang or "en"}"' in html
+            loaded = re.findall(r'<(?:img|script|link)\b[^>]*?\b(?:src|href)="([^"]*)"', html)
+            assert loaded
+            for address in loaded:
+                assert not re.match(r"(https?:)?//", address), address
+            for picture in re.findall(r'<img [^>]*src="([^"]*)"', html):
+                svg = (page.parent / unquote(picture)).resolve().read_text(encoding="utf-8")
+                assert texts(svg), picture
+                assert bool(re.search("[\u4e00-\u9fff]", "".join(texts(svg)))) == (lang == "zh"), picture
+    assert not list(site.rglob("*.py"))
