@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ from oracles import ORACLE_EPS, Textbook, textbook_gradient
 
 from ctckit.check import Problem, ctc_problem
 from ctckit.kernels import native, reference
+from ctckit.results import Posteriors
 
 Array = npt.NDArray[Any]
 
@@ -108,14 +110,14 @@ def problem_of(batch: Batch, dtype: str, *, from_logits: bool) -> Problem:
 
 @dataclass(frozen=True)
 class Backend:
-    """One implementation of the sweeps: the reference, or the native kernels of one instruction set."""
+    """One implementation of the sweeps: reference, torch's operations, or the kernels of one instruction set."""
 
     name: str
 
     @property
     def exact(self) -> bool:
         """Whether it computes in float64 whatever it is given."""
-        return self.name == "reference"
+        return self.name in ("reference", "portable")
 
     def total(self, problem: Problem, *, weights: Array | None = None, grad: Array | None = None) -> Array:
         return self._module().total(problem, weights=weights, grad=grad)
@@ -135,16 +137,54 @@ class Backend:
         return score, decode(grad)
 
     def _module(self) -> Any:
-        if self.exact:
+        if self.name == "reference":
             return reference
+        if self.name == "portable":
+            return Portable
         native.use_instruction_set(self.name)
         return native
 
 
-BACKENDS = tuple(Backend(name) for name in ("reference", *native.instruction_sets()))
-NATIVE = BACKENDS[1:]
-# The reference turns whatever it is given into float64, so one dtype tells all of it.
-IMPLEMENTATIONS = ((BACKENDS[0], "float64"), *((kernels, dtype) for kernels in NATIVE for dtype in DTYPES))
+class Portable:
+    """The portable backend on arrays, in float64, which shows its rules; its gradient is torch's to find."""
+
+    @staticmethod
+    def total(problem: Problem, *, weights: Array | None = None, grad: Array | None = None) -> Array:
+        import torch
+
+        from ctckit.kernels import portable
+
+        scores = torch.tensor(decode(problem.scores), requires_grad=True)
+        lattices = portable.layout(problem, scores.device)
+        score = portable.total(scores, lattices, from_logits=problem.from_logits)
+        if grad is not None:
+            factor = torch.ones(len(score)) if weights is None else torch.from_numpy(weights)
+            grad[...] = torch.autograd.grad((-score * factor).sum(), scores)[0].numpy()
+        return score.detach().numpy()
+
+    @staticmethod
+    def posteriors(problem: Problem) -> Posteriors:
+        import torch
+
+        from ctckit.kernels import portable
+
+        scores = torch.tensor(decode(problem.scores))
+        states, score = portable.posteriors(scores, portable.layout(problem, scores.device))
+        classes = np.zeros(scores.shape)
+        for n, k in np.ndindex(problem.prepared.labels.shape):
+            if k < problem.prepared.states[n]:
+                classes[:, n, problem.prepared.labels[n, k]] += states[:, n, k].numpy()
+        return Posteriors(states.numpy(), classes, score.numpy())
+
+
+NATIVE = tuple(Backend(name) for name in native.instruction_sets())
+EXACT = tuple(Backend(name) for name in ("reference", "portable")[: 2 if importlib.util.find_spec("torch") else 1])
+BACKENDS = (*EXACT, *NATIVE)
+# Those that turn whatever they are given into float64 are told whole by one dtype.
+IMPLEMENTATIONS = (
+    *((backend, "float64") for backend in EXACT),
+    *((kernels, dtype) for kernels in NATIVE for dtype in DTYPES),
+)
 
 
 def truth_of(batch: Batch, dtype: str, *, from_logits: bool) -> list[Textbook]:

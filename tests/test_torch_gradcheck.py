@@ -1,9 +1,9 @@
-"""Ladder, rung 5: the gradient is the derivative, by finite differences in float64."""
+"""Ladder, rung 5: gradients, first and second, are the derivatives, by finite differences in float64."""
 
 import pytest
 import torch
 from cases import draw
-from torch.autograd import gradcheck
+from torch.autograd import gradcheck, gradgradcheck
 
 import ctckit.torch
 
@@ -58,24 +58,67 @@ def test_gradcheck_of_forms(form: str, from_logits: bool) -> None:
     assert gradcheck(loss, x.requires_grad_(), **PRECISION)
 
 
+# Small: a check takes a backward pass for every pair of numbers.
+SMALL = (torch.tensor([[1, 2], [1, 1], [2, 0]]), (4, 5, 3), (2, 2, 0))
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("from_logits", [False, True], ids=["as scores", "as logits"])
+def test_gradgradcheck(from_logits: bool, reduction: str) -> None:
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        return ctckit.torch.ctc_loss(x, *SMALL, reduction=reduction, from_logits=from_logits)
+
+    assert gradgradcheck(loss, torch.from_numpy(draw(1, 5, 3, 3, 1).scores).requires_grad_(), **PRECISION)
+
+
+def test_gradgradcheck_of_an_infeasible_sample() -> None:
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        return ctckit.torch.ctc_loss(x, SMALL[0], (4, 2, 3), SMALL[2], reduction="none", zero_infinity=True)
+
+    assert gradgradcheck(loss, torch.from_numpy(draw(1, 5, 3, 3, 1).scores).requires_grad_(), **PRECISION)
+
+
 @pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
-@pytest.mark.parametrize("reduction", ["none", "mean"])
-def test_second_derivatives_are_refused(from_logits: bool, reduction: str) -> None:
-    """Not supported: said, where it is asked for, rather than answered with a penalty that has no effect."""
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_hessian_vector_product(from_logits: bool, dtype: torch.dtype) -> None:
+    """Against central differences of the kernels' own gradient, in float64."""
+
+    def gradient(x: torch.Tensor) -> torch.Tensor:
+        x = x.detach().requires_grad_()
+        loss = ctckit.torch.ctc_loss(x, TARGETS, FRAMES, LENGTHS, from_logits=from_logits)
+        return torch.autograd.grad(loss, x)[0]
+
+    exact = scores_of("unnormalised").to(dtype).double()
+    direction = torch.randn(exact.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    step = 1e-5
+    truth = (gradient(exact + step * direction) - gradient(exact - step * direction)) / (2 * step)
+    x = exact.to(dtype).requires_grad_()
+    loss = ctckit.torch.ctc_loss(x, TARGETS, FRAMES, LENGTHS, from_logits=from_logits)
+    (first,) = torch.autograd.grad(loss, x, create_graph=True)
+    (product,) = torch.autograd.grad(first, x, direction.to(dtype))
+    assert product.dtype == dtype
+    # Central differences err by step^2 and by 2^-53 / step; float32 by the rounding of the direction and of the result.
+    torch.testing.assert_close(product.double(), truth, rtol=0, atol=1e-9 if dtype == torch.float64 else 1e-6)
+    assert truth.abs().max() > 0.03
+
+
+def test_a_gradient_penalty_teaches() -> None:
+    """And agrees with torch's own loss, whose gradient is made of differentiable parts here: log_softmax above it."""
     x = scores_of("unnormalised").requires_grad_()
+    loss = ctckit.torch.ctc_loss(x, TARGETS, FRAMES, LENGTHS, from_logits=True)
+    (first,) = torch.autograd.grad(loss, x, create_graph=True)
+    (loss + first.square().sum()).backward()
+    below = ctckit.torch.ctc_loss(x.log_softmax(-1), TARGETS, FRAMES, LENGTHS)
+    (other,) = torch.autograd.grad(below, x, create_graph=True)
+    (expected,) = torch.autograd.grad(below + other.square().sum(), x)
+    torch.testing.assert_close(x.grad, expected, rtol=1e-10, atol=1e-12)
+    assert not torch.allclose(x.grad, first.detach(), atol=1e-3)
 
-    def penalised() -> None:
-        loss = ctckit.torch.ctc_loss(x, TARGETS, FRAMES, LENGTHS, reduction=reduction, from_logits=from_logits).sum()
-        (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
-        (loss + gradient.square().sum()).backward()
 
-    with pytest.raises(RuntimeError, match=r"twice|second|once_differentiable"):
-        penalised()
+def test_through_the_factor() -> None:
+    x = torch.from_numpy(draw(1, 5, 3, 3, 1).scores).requires_grad_()
 
+    def squared(x: torch.Tensor) -> torch.Tensor:
+        return ctckit.torch.ctc_loss(x, *SMALL).square()
 
-def test_second_derivatives_through_the_factor_are_refused() -> None:
-    x = scores_of("unnormalised").requires_grad_()
-    loss = ctckit.torch.ctc_loss(x, TARGETS, FRAMES, LENGTHS)
-    (gradient,) = torch.autograd.grad(loss.square(), x, create_graph=True)  # its factor 2 * loss needs a gradient too
-    with pytest.raises(RuntimeError, match=r"twice|second|once_differentiable"):
-        gradient.sum().backward()
+    assert gradgradcheck(squared, x, **PRECISION)

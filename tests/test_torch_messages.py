@@ -13,10 +13,14 @@ import ctckit.torch
 
 def as_tensors(arguments: dict[str, Any]) -> dict[str, Any]:
     """Arrays of numbers as tensors; all else as it is."""
+
+    def of(array: np.ndarray) -> torch.Tensor:
+        if array.ndim and array.strides[0] == 0:  # one row, said to be many: copied it might not fit into memory
+            return torch.from_numpy(array[:1].copy()).expand(array.shape)
+        return torch.from_numpy(np.ascontiguousarray(array))
+
     return {
-        name: torch.from_numpy(np.ascontiguousarray(value))
-        if isinstance(value, np.ndarray) and value.dtype.kind in "biufc"
-        else value
+        name: of(value) if isinstance(value, np.ndarray) and value.dtype.kind in "biufc" else value
         for name, value in arguments.items()
     }
 
@@ -55,15 +59,6 @@ def test_reduction(case: str) -> None:
 def test_scores_that_are_no_tensor(scores: Any) -> None:
     parts = [f"log_probs is a {type(scores).__name__}", "expected a torch.Tensor", "ctckit.ctc_loss takes arrays"]
     check(ctckit.torch.ctc_loss, as_tensors(GOOD) | {"log_probs": scores}, parts)
-
-
-def test_scores_elsewhere() -> None:
-    scores = torch.zeros(6, 3, 5, device="meta")
-    check(
-        ctckit.torch.ctc_loss,
-        as_tensors(GOOD) | {"log_probs": scores},
-        ["log_probs is on meta", "expected the CPU", "log_probs.cpu()"],
-    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])

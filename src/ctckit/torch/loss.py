@@ -2,7 +2,7 @@
 
 The gradient is computed together with the loss, already scaled for the reduction, and handed out by the first
 ``backward``: a second one (``retain_graph=True``) computes it anew. So the usual step allocates one gradient and
-copies nothing.
+copies nothing. Where there is no kernel (another device, second derivatives, torch.func) torch's own operations serve.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..check import Problem, Reduction, check_reduction, ctc_problem, not_integers, wrong_dtype
 from ..errors import CTCError
-from ..kernels import native
+from ..kernels import native, portable
 from ..loss import reduced_loss, reduction_weights
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -36,7 +36,7 @@ def ctc_loss(
     from_logits: bool = False,
     batch_first: bool = False,
 ) -> Tensor:
-    """``torch.nn.functional.ctc_loss``, faster and exact, on CPU tensors.
+    """``torch.nn.functional.ctc_loss``, faster and exact on CPU tensors; elsewhere by torch's own operations.
 
     Args:
         log_probs: (T, N, C), or (T, C) for one sample; float64, float32, bfloat16 or float16, any strides. -inf is a
@@ -72,17 +72,20 @@ def ctc_loss(
     how = check_reduction(reduction)
     _check_tensor("logits" if from_logits else "log_probs", log_probs)
     swapped = batch_first and log_probs.ndim == 3
+    has_kernel = log_probs.is_cpu and not _is_transformed(log_probs)
     problem = ctc_problem(
-        _view(log_probs, swapped),
+        _view(log_probs, swapped) if has_kernel else _unread(log_probs, swapped),
         integers("targets", targets),
         integers("input_lengths", input_lengths),
         integers("target_lengths", target_lengths),
         blank,
         from_logits=from_logits,
-        bfloat16=log_probs.dtype == torch.bfloat16,
+        bfloat16=has_kernel and log_probs.dtype == torch.bfloat16,
         shape=log_probs.shape,
     )
     call = _Call(problem, reduction_weights(problem, how), how, zero_infinity, swapped)
+    if not has_kernel:
+        return call.portable_loss(log_probs)
     if log_probs.requires_grad and torch.is_grad_enabled():
         loss: Tensor = _CTCLoss.apply(log_probs, call)  # type: ignore[no-untyped-call]
         return loss
@@ -90,7 +93,7 @@ def ctc_loss(
 
 
 class CTCLoss(torch.nn.Module):
-    """``torch.nn.CTCLoss``, faster and exact, on CPU tensors; arguments as for :func:`ctc_loss`.
+    """``torch.nn.CTCLoss``, faster and exact; arguments as for :func:`ctc_loss`.
 
     Example:
         >>> CTCLoss(blank=0, from_logits=True)
@@ -162,6 +165,20 @@ class _Call(NamedTuple):
         real = torch.float64 if self.problem.real is np.float64 else torch.float32
         return torch.scalar_tensor(loss, dtype=real) if isinstance(loss, float) else torch.from_numpy(loss).to(real)
 
+    def portable_loss(self, scores: Tensor) -> Tensor:
+        """The loss by plain operations: on any device, and differentiable as often as one likes."""
+        scores = scores.transpose(0, 1) if self.swapped else scores
+        scores = scores if self.problem.batched else scores.unsqueeze(1)
+        scores = scores if scores.dtype == torch.float64 else scores.float()
+        lattices = portable.layout(self.problem, scores.device)
+        score = portable.total(scores, lattices, from_logits=self.problem.from_logits)
+        loss = 0.0 - score
+        if self.zero_infinity:
+            loss = torch.where(score == -torch.inf, 0, loss)
+        if self.reduction == "none":
+            return loss if self.problem.batched else loss[0]
+        return (loss * torch.from_numpy(self.weights).to(loss)).sum()
+
 
 class _CTCLoss(torch.autograd.Function):
     @staticmethod
@@ -176,25 +193,11 @@ class _CTCLoss(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
         gradient, ctx.gradient = ctx.gradient, None
         (scores,) = ctx.saved_tensors
-        gradient = _scaled_gradient(ctx, scores, gradient, grad_output)
-        if torch.is_grad_enabled():  # create_graph=True
-            gradient = _OnceOnly.apply(gradient, scores, grad_output)  # type: ignore[no-untyped-call]
-        return gradient, None
-
-
-class _OnceOnly(torch.autograd.Function):
-    """Passes a gradient on, and says that it can't be differentiated where someone tries to."""
-
-    @staticmethod
-    def forward(ctx: Any, gradient: Tensor, scores: Tensor, grad_output: Tensor) -> Tensor:
-        return gradient.view_as(gradient)
-
-    @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        raise RuntimeError(
-            "ctckit.torch.ctc_loss can be differentiated once, not twice: its gradient was computed with "
-            "create_graph=True, and now a second derivative is asked of it"
-        )
+        if torch.is_grad_enabled():  # create_graph=True: a gradient that can be differentiated itself
+            loss = ctx.call.portable_loss(scores.double()).to(grad_output.dtype)
+            (gradient,) = torch.autograd.grad(loss, scores, grad_output, create_graph=True)
+            return gradient, None
+        return _scaled_gradient(ctx, scores, gradient, grad_output), None
 
 
 def _scaled_gradient(ctx: Any, scores: Tensor, gradient: Tensor | None, grad_output: Tensor) -> Tensor:
@@ -227,11 +230,20 @@ def _view(tensor: Tensor, swapped: bool) -> npt.NDArray[Any]:
     return array.swapaxes(0, 1) if swapped else array
 
 
+def _is_transformed(scores: Tensor) -> bool:
+    """Whether a tensor stands for others, inside of torch.func's grad, vmap and the like: it has no memory itself."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(scores))
+
+
+def _unread(scores: Tensor, swapped: bool) -> npt.NDArray[Any]:
+    """What checks need of scores that stay where they are: form and precision."""
+    array = np.broadcast_to(np.zeros((), np.float64 if scores.dtype == torch.float64 else np.float32), scores.shape)
+    return array.swapaxes(0, 1) if swapped else array
+
+
 def _check_tensor(name: str, scores: Tensor) -> None:
     if not isinstance(scores, Tensor):
         raise CTCError(f"{name} is a {type(scores).__name__}: expected a torch.Tensor; ctckit.ctc_loss takes arrays")
-    if not scores.is_cpu:
-        raise CTCError(f"{name} is on {scores.device}: expected the CPU; call {name}.cpu()")
     if scores.dtype not in _DTYPES:
         raise wrong_dtype(name, str(scores.dtype).removeprefix("torch."), f"{name}.float()")
 
@@ -240,6 +252,13 @@ def integers(name: str, values: Lengths) -> npt.ArrayLike:
     """Lengths or targets as an array, from whatever device, or as they are."""
     if not isinstance(values, Tensor):
         return values
+    if _is_transformed(values):
+        raise CTCError(
+            f"{name} is mapped over by torch.func.vmap: expected the same {name} for all; only scores may be mapped"
+        )
     if values.is_floating_point():
         raise not_integers(name, str(values.dtype).removeprefix("torch."))
-    return values.numpy(force=True)
+    if torch._C._functorch.peek_interpreter_stack() is None:
+        return values.numpy(force=True)
+    with torch._C._DisableFuncTorch():  # inside of a transform even plain tensors have no memory to look at
+        return values.numpy(force=True)
