@@ -202,3 +202,40 @@ def test_a_page_is_saved_whole_or_not_at_all(tmp_path, monkeypatch: pytest.Monke
         e.save(tmp_path / "x.html")
     assert [file.name for file in tmp_path.iterdir()] == ["x.html"]
     assert (tmp_path / "x.html").read_text(encoding="utf-8") == before
+
+
+def test_scores_above_zero_and_all_equal() -> None:
+    """What was taken for log-probabilities may be anything; ties must not make the search endless."""
+    e = explain(np.full((60, 3), 1000.1), [1, 2, 1, 2])
+    assert len(e.paths) == 8
+    assert {path.score for path in e.paths} == {pytest.approx(60006.0)}
+
+
+@pytest.mark.parametrize("target", [[[1, 2]], np.array([[1, 2]])], ids=["list", "array"])
+def test_the_target_of_a_batch_of_one(target) -> None:
+    assert explain(np.zeros((4, 3)), target, from_logits=True).target == (1, 2)
+
+
+def test_a_frame_without_a_possible_class_is_named() -> None:
+    logits = np.zeros((3, 2))
+    logits[1] = -np.inf
+    with pytest.raises(ctckit.CTCError, match=r"logits\[1\] are all -inf: expected a finite one"):
+        explain(logits, [1], from_logits=True)
+
+
+def test_every_path_impossible_is_not_no_path() -> None:
+    e = explain(np.full((5, 3), -np.inf), [1, 2])
+    assert (e.loss, e.path_count, len(e.paths)) == (math.inf, 35, 35)
+
+
+def test_labels_without_a_form_of_their_own() -> None:
+    e = explain(np.zeros((4, 4)), [1, 2, 3], labels=["φ", "a\nb", "\x07", "\udcff"], from_logits=True)
+    assert e.labels == ("φ", "a�b", "�", "�")
+
+
+def test_very_many_paths_are_counted_in_few_letters() -> None:
+    from dataclasses import replace
+
+    e = replace(explain(B, [1]), path_count=10**5000)
+    assert "paths=1.000e+5000" in repr(e)
+    assert "paths: 1.000e+5000" in str(e)

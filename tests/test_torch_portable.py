@@ -121,3 +121,19 @@ def test_vmap_over_targets_is_refused_clearly() -> None:
         ctckit.CTCError, match=r"targets is mapped over by torch\.func\.vmap: expected the same targets"
     ):
         torch.func.vmap(lambda x, t: ctckit.torch.ctc_loss(x, t, *ARGUMENTS[1:]))(scores, torch.stack([TARGETS] * 2))
+
+
+def test_a_graph_even_without_frames() -> None:
+    scores = torch.zeros(0, 1, 3, dtype=torch.float64, requires_grad=True)
+    loss = ctckit.torch.ctc_loss(scores, torch.zeros(1, 0, dtype=torch.long), [0], [0])
+    (gradient,) = torch.autograd.grad(loss, scores, create_graph=True)
+    assert gradient.shape == scores.shape
+
+
+def test_labels_too_far_below_the_best_count_as_impossible() -> None:
+    """As the kernels have it: in the loss, and in the gradient with a graph."""
+    scores = torch.tensor([[[0.0, -1e9, -1e9]]] * 3, dtype=torch.float64, requires_grad=True)
+    loss = ctckit.torch.ctc_loss(scores, torch.tensor([[1]]), [3], [1], zero_infinity=True, reduction="sum")
+    (gradient,) = torch.autograd.grad(loss, scores, create_graph=True)
+    assert loss == 0
+    assert not gradient.any()

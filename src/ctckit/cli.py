@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+import os
 import platform
 import sys
 from enum import Enum
@@ -113,6 +115,10 @@ def explain(
         write_whole(out, whole_page(lang).encode())
         print(f"wrote {out}")
         return
+    if log_probs is None and (target is not None or labels is not None or logits or blank):
+        raise CTCError("--target, --labels, --blank and --logits go with --log-probs: a WORD has classes of its own")
+    if log_probs is not None and frames is not None:
+        raise CTCError("--frames goes with a WORD: --log-probs has its own frames")
     if word is not None:
         explanation = explain_word(word, frames, lang=lang)
     else:
@@ -210,7 +216,16 @@ def _frontend(name: str) -> str:
 
 def main() -> None:
     """Runs the command line; bad input ends in one line, not in a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no φ shows a question mark
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except (CTCError, MissingExtraError) as error:
         sys.exit(f"ctckit: {error}")
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter would try once more
+        sys.exit(1 if isinstance(error, BrokenPipeError) else f"ctckit: the output can't be written: {error.strerror}")

@@ -7,7 +7,9 @@ read ``.pt`` and ``.safetensors`` are imported when such a file is read.
 from __future__ import annotations
 
 import pickle
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -183,13 +185,21 @@ def _read_npz(path: Path) -> Arrays:
     if not zipfile.is_zipfile(path):
         raise _damaged(path, ValueError("it is no zip archive"))
     with _loaded(path, lambda: np.load(path, allow_pickle=False)) as archive:
-        return {name: _loaded(path, partial(archive.__getitem__, name)) for name in archive.files}
+        arrays = {name: _loaded(path, partial(archive.__getitem__, name)) for name in archive.files}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise CTCError(f"{path}: {name!r} is no array: expected NumPy's arrays only; save them with numpy.savez")
+    return arrays
+
+
+# What damaged files make NumPy raise, from a header that is cut off to a stream that does not unpack.
+_UNREADABLE = (ValueError, OSError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 
 
 def _loaded(path: Path, load: Callable[[], Any]) -> Any:
     try:
         return load()
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (*_UNREADABLE, MemoryError) as error:
         if "allow_pickle" in str(error):
             raise _objects(path) from None
         raise _damaged(path, error) from None
@@ -212,11 +222,21 @@ def _read_pt(path: Path) -> Arrays:
     arrays = {}
     for name, value in (found if isinstance(found, dict) else {_ONLY: found}).items():
         if isinstance(value, torch.Tensor):
-            value = value.detach()
-            arrays[str(name)] = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+            arrays[str(name)] = _from_tensor(path, str(name), value.float() if value.dtype == torch.bfloat16 else value)
         elif isinstance(value, (int, list, tuple)):  # lengths and blanks, as people keep them
             arrays[str(name)] = _rectangular(path, str(name), value)
     return arrays
+
+
+def _from_tensor(path: Path, name: str, tensor: Any) -> Array:
+    try:
+        array: Array = tensor.numpy(force=True)
+    except (TypeError, RuntimeError, NotImplementedError):
+        raise CTCError(
+            f"{path}: {name!r} is a {tensor.layout} tensor of {tensor.dtype} on {tensor.device}: expected a dense "
+            "one of plain numbers, which an array can hold"
+        ) from None
+    return array
 
 
 def _rectangular(path: Path, name: str, value: Any) -> Array:

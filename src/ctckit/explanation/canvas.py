@@ -216,10 +216,9 @@ def write_whole(path: str | Path, data: bytes) -> None:
     path = Path(path)
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    except OSError as error:
-        raise CTCError(
-            f"{path}: can't be written: {error.strerror}; choose a folder that exists and is yours"
-        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        why = getattr(error, "strerror", None) or error
+        raise CTCError(f"{path}: can't be written: {why}; choose a folder that exists and is yours") from None
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -256,6 +255,16 @@ def families() -> list[str]:
                     known.addfont(path)
     here = {font.name for font in known.ttflist}
     return ["DejaVu Sans", *(name for name in CJK_FONTS if name in here)]
+
+
+def shortened(text: str, most: int = 12) -> str:
+    """Text of so many letters at most.
+
+    Example:
+        >>> shortened("word"), shortened("a very long label")
+        ('word', 'a very long…')
+    """
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _plain(text: str) -> str:

@@ -6,8 +6,10 @@ May import kernels/, loss.py and what lies below, and the catalogue; what draws 
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -179,7 +181,7 @@ class Explanation:
     def __repr__(self) -> str:
         return (
             f"Explanation(target={self.text(self.target)!r}, T={self.frames}, C={len(self.labels)}, "
-            f"loss={self.loss:.6g}, paths={self.path_count})"
+            f"loss={self.loss:.6g}, paths={counted(self.path_count)})"
         )
 
     def _repr_html_(self) -> str:
@@ -200,7 +202,7 @@ class Explanation:
         from .canvas import write_whole
         from .page import explanation_page
 
-        if not str(path).endswith((".html", ".htm")):
+        if not str(path).lower().endswith((".html", ".htm")):
             raise CTCError(
                 f"{path}: an explanation is saved as a page, .html; a picture of it is saved by its own "
                 "save(), for instance explanation.computation().save('x.svg')"
@@ -250,6 +252,16 @@ class Explanation:
         return alignment(self, ax)
 
 
+def counted(paths: int) -> str:
+    """A number of paths, in full as long as that can be read.
+
+    Example:
+        >>> counted(12345), counted(2**70)
+        ('12,345', '1.181e+21')
+    """
+    return f"{paths:,}" if paths < 10**15 else f"{Decimal(paths):.3e}"
+
+
 def explain(
     log_probs: npt.ArrayLike,
     target: Sequence[int] | npt.NDArray[np.integer] | str,
@@ -282,11 +294,17 @@ def explain(
     """
     check_language(lang)
     scores = _one_sample(log_probs)
+    ctc_problem(scores, [], len(scores), 0, blank, from_logits=from_logits)  # the blank and the form, before labels
     names = _class_names(labels, scores.shape[1], blank)
-    tokens = _tokens(target, names, blank) if isinstance(target, str) else target
+    tokens = _tokens(target, names, blank) if isinstance(target, str) else _classes(target)
     problem = ctc_problem(scores, tokens, len(scores), len(tokens), blank, from_logits=from_logits)
     sample = reference.sample(problem, 0)
-    return _computed(sample.log_probs, sample.lattice, names, blank, from_logits, lang)
+    if len(impossible := np.flatnonzero(np.isnan(sample.log_probs).any(axis=1))):
+        raise CTCError(
+            f"logits[{impossible[0]}] are all -inf: expected a finite one, or no class is possible in that frame; "
+            "is a mask applied to the wrong axis?"
+        )
+    return _computed(sample.log_probs, sample.lattice, tuple(map(_printable, names)), blank, from_logits, lang)
 
 
 def explain_word(word: str, frames: int | None = None, *, lang: str = "en") -> Explanation:
@@ -346,7 +364,8 @@ def _computed(
 def _one_sample(log_probs: npt.ArrayLike) -> npt.NDArray[Any]:
     """One sample's scores (T, C), all of them readable."""
     if hasattr(log_probs, "detach"):  # a tensor, from whatever device
-        log_probs = log_probs.detach().cpu().double().numpy()
+        tensor = log_probs.detach().cpu()
+        log_probs = tensor.double().numpy() if tensor.is_floating_point() else tensor.numpy()
     try:
         scores = np.asarray(log_probs)
     except ValueError as error:
@@ -371,10 +390,25 @@ def _one_sample(log_probs: npt.ArrayLike) -> npt.NDArray[Any]:
     return scores
 
 
+def _classes(target: Sequence[int] | npt.NDArray[np.integer]) -> npt.NDArray[Any]:
+    """A target in one dimension."""
+    tokens = np.asarray(target.detach().cpu() if hasattr(target, "detach") else target)
+    if tokens.ndim == 2 and len(tokens) == 1:
+        tokens = tokens[0]
+    if tokens.ndim != 1 or tokens.dtype.kind not in "iuf":
+        raise CTCError(f"target = {target!r}: expected the tokens' classes (S,), or a string and labels to read it by")
+    return tokens if tokens.size else tokens.astype(np.int64)
+
+
+def _printable(name: str) -> str:
+    """A label as it can be shown in a line: what has no form of its own is replaced."""
+    return "".join("�" if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in name)
+
+
 def _class_names(labels: Sequence[str] | None, classes: int, blank: int) -> tuple[str, ...]:
     """What each class is called: numbers, if nothing else is known."""
     names = [str(c) for c in range(classes)] if labels is None else list(labels)
-    if len(names) == classes - 1 and 0 <= blank < classes:
+    if len(names) == classes - 1:
         names.insert(blank, BLANK)
     if len(names) != classes:
         raise CTCError(
@@ -384,8 +418,7 @@ def _class_names(labels: Sequence[str] | None, classes: int, blank: int) -> tupl
     for c, name in enumerate(names):
         if not isinstance(name, str):
             raise CTCError(f"labels[{c}] = {name!r} has type {type(name).__name__}: expected a string")
-    if 0 <= blank < classes:
-        names[blank] = BLANK
+    names[blank] = BLANK
     return tuple(names)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..catalogue import words
-from .canvas import GRID, INK, MUTED, PATH_COLORS, Picture, families, new_figure, settle, themed_axes
+from .canvas import GRID, INK, MUTED, PATH_COLORS, Picture, families, new_figure, settle, shortened, themed_axes
 from .computation import Explanation, Path
 
 MOST_LABELS = 42
@@ -89,8 +89,8 @@ def _spans(axes: Any, e: Explanation, path: Path, colors: dict[int, str]) -> Non
         label = int(e.lattice.labels[states[start]])
         axes.plot([start + 0.6, end + 0.4], [1.04, 1.04], color=colors[label], linewidth=3, solid_capstyle="butt")
         middle = (start + end + 1) / 2
-        if middle - last >= room:
-            text = e.labels[label].replace("$", r"\$").replace(" ", "␣")
+        if middle - last >= room * max(1.0, len(_label(e.labels[label])) / 2):
+            text = _label(e.labels[label])
             axes.text(middle, 1.06, text, ha="center", va="bottom", fontsize=9, color=INK, fontfamily=families())
             last = middle
 
@@ -137,15 +137,11 @@ def paths(explanation: Explanation, shown: Sequence[Path]) -> Picture:
     def draw(axes: Any) -> None:
         _map(axes, e.gamma.T, "Greys", 0, 2)
         for path, color in zip(shown, PATH_COLORS, strict=False):
-            text = e.spelled(path)
-            label = text if len(text) <= 40 else text[:39] + "…"
-            axes.plot(
-                np.arange(1, e.frames + 1), path.states, color=color, linewidth=1.6, label=label.replace("$", r"\$")
-            )
+            axes.plot(np.arange(1, e.frames + 1), path.states, color=color, linewidth=1.6)
         _names(axes, e.state_labels)
         _describe(axes, e, say["paths.title"][3:], say["states"])
-        if shown:
-            axes.legend(frameon=False, loc="lower left", prop={"family": families(), "size": 8})
+        texts = [shortened(e.spelled(path), 40).replace("$", r"\$") for path in shown]
+        axes.legend(axes.lines, texts, frameon=False, loc="lower left", prop={"family": families(), "size": 8})
 
     name = say["paths.name"].format(target=_short(e.text(e.target)))
     picture: Picture = _drawn(draw, None, name, _size(e.frames, e.lattice.states))
@@ -195,7 +191,7 @@ def _names(axes: Any, names: Sequence[str]) -> None:
         step += 1  # an odd step shows tokens and blanks in turns
     places = range(0, len(names), step)
     axes.set_yticks(list(places))
-    axes.set_yticklabels([names[k].replace("$", r"\$").replace(" ", "␣") for k in places])
+    axes.set_yticklabels([_label(names[k]) for k in places])
 
 
 def _describe(axes: Any, e: Explanation, title: str, rows: str, image: Any = None) -> None:
@@ -211,5 +207,10 @@ def _describe(axes: Any, e: Explanation, title: str, rows: str, image: Any = Non
         bar.ax.tick_params(color=GRID, labelcolor=MUTED, labelsize=8)
 
 
+def _label(name: str) -> str:
+    """A label as an axis can show it: short, a space to be seen, and a dollar sign no formula."""
+    return shortened(name).replace("$", r"\$").replace(" ", "␣")
+
+
 def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:59] + "…"
+    return shortened(text, 60)

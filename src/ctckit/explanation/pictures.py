@@ -18,14 +18,14 @@ from ..catalogue import words
 from ..kernels import reference
 from ..lattice import Arc, Lattice, ctc_lattice
 from . import heatmaps
-from .canvas import BLUE, GREEN, GRID, INK, MUTED, ORANGE, PATH_COLORS, RED, Picture, Sheet
-from .computation import Explanation, Path
+from .canvas import BLUE, GREEN, GRID, INK, MUTED, ORANGE, PATH_COLORS, RED, Picture, Sheet, shortened
+from .computation import Explanation, Path, counted
 from .terminal import number
 
 LINE = 17.0  # from one line of text to the next
 MARGIN = 16.0
 MOST_FRAMES, MOST_STATES = 14, 15  # of a table; more becomes a heat map
-MOST_COLORED = 12  # paths of a table that have a colour or a place in the list of their own
+MOST_COLORED = 6  # paths, or all arrows are grey
 
 
 def inputs(explanation: Explanation) -> Picture:
@@ -34,11 +34,14 @@ def inputs(explanation: Explanation) -> Picture:
     say = words("explanation", e.lang)
     if e.frames > 2 * MOST_FRAMES or len(e.labels) > MOST_FRAMES:
         return heatmaps.inputs(e)
-    cell, row = 62.0, 20.0
+    heads = [f"C{_low(c)}={shortened(label)}" + (f"={c}" if c == e.blank else "") for c, label in enumerate(e.labels)]
+    cells = [[number(value, 4) for value in frame] for frame in e.log_probs]
+    longest = max((len(text) for frame in cells for text in frame), default=0)
+    cell, row = max(62.0, 7.4 * longest + 10, 6.6 * max(map(_width, heads)) + 10), 20.0
     left = MARGIN + 12 + 7.2 * _width(say["inputs.frames"].format(frames=e.frames))
     top = MARGIN + 62
     matrix_width, matrix_height = cell * len(e.labels), row * max(e.frames, 1)
-    target = "[" + ", ".join(map(str, e.target)) + "]"
+    target = shortened("[" + ", ".join(map(str, e.target)) + "]", 60)
     right = left + 44 + matrix_width + 60
     notes = [
         say["inputs.note.rows"].format(classes=len(e.labels)),
@@ -58,14 +61,13 @@ def inputs(explanation: Explanation) -> Picture:
         ha="center",
     )
     sheet.brace(begin, begin + matrix_width, MARGIN + 18, upright=False, color=GREEN)
-    for c, label in enumerate(e.labels):
-        name = f"C{_low(c)}={label}" + (f"={c}" if c == e.blank else "")
-        sheet.text(begin + cell * (c + 0.5), top - 16, name, ha="center", color=MUTED, size=11)
+    for c, head in enumerate(heads):
+        sheet.text(begin + cell * (c + 0.5), top - 16, head, ha="center", color=MUTED, size=11)
     for t in range(e.frames):
         y = top + row * (t + 0.5)
         sheet.text(begin - 12, y, f"t{_low(t + 1)}", ha="right", color=MUTED)
         for c in range(len(e.labels)):
-            sheet.text(begin + cell * (c + 1) - 8, y, number(e.log_probs[t, c], 4), ha="right")
+            sheet.text(begin + cell * (c + 1) - 8, y, cells[t][c], ha="right")
     for x, side in ((begin - 4, 1), (begin + matrix_width + 4, -1)):
         sheet.line([x + 4 * side, x, x, x + 4 * side], [top, top, top + matrix_height, top + matrix_height], width=1.2)
     sheet.brace(top, top + matrix_height, left, upright=True, color=GREEN)
@@ -84,7 +86,7 @@ def inputs(explanation: Explanation) -> Picture:
     sheet.text(right + target_width / 2, top, target, ha="center", size=13)
     sheet.text(right + target_width / 2, top + 22, say["inputs.target"], ha="center", color=MUTED, size=11)
     if any(e.labels[c] != str(c) for c in e.target):
-        sheet.text(right + target_width / 2, top + 42, e.text(e.target), ha="center", color=INK, size=13)
+        sheet.text(right + target_width / 2, top + 42, shortened(e.text(e.target), 30), ha="center", color=INK, size=13)
     for i, note in enumerate(notes):
         sheet.text(MARGIN, top + matrix_height + 44 + LINE * i, note, color=INK, size=11.5)
     name = say["inputs.name"].format(frames=e.frames, classes=len(e.labels), target=e.text(e.target))
@@ -100,25 +102,28 @@ class Table:
         self, sheet: Sheet, x: float, y: float, states: Sequence[str], frames: int, cell: float = CELL
     ) -> None:
         self.sheet, self.x, self.y, self.frames, self.cell = sheet, x, y, frames, cell
-        width, height = self.size(len(states), frames, cell)
-        for i in range(frames + 2):
-            sheet.line([x + cell * i] * 2, [y, y + height], color=GRID)
+        width, height = self.size(states, frames, cell)
+        self.names = width - cell * frames
+        for edge in (x, *(x + self.names + cell * i for i in range(frames + 1))):
+            sheet.line([edge] * 2, [y, y + height], color=GRID)
         for i in range(len(states) + 2):
             sheet.line([x, x + width], [y + self.ROW * i] * 2, color=GRID)
         for t in range(frames):
             sheet.text(*self.place(-1, t), f"t{_low(t + 1)}", ha="center", color=MUTED)
         for k, label in enumerate(states):
             blank = k % 2 == 0
-            sheet.text(*self.place(k, -1), label, ha="center", color=MUTED if blank else INK, size=13)
+            sheet.text(*self.place(k, -1), shortened(label), ha="center", color=MUTED if blank else INK, size=13)
 
     @classmethod
-    def size(cls, states: int, frames: int, cell: float = CELL) -> tuple[float, float]:
-        """Width and height of a table."""
-        return cell * (frames + 1), cls.ROW * (states + 1)
+    def size(cls, states: Sequence[str], frames: int, cell: float = CELL) -> tuple[float, float]:
+        """Width and height of a table; its first column is as wide as the names need."""
+        names = max(cell, *(8.6 * _width(shortened(label)) + 16 for label in states))
+        return names + cell * frames, cls.ROW * (len(states) + 1)
 
     def place(self, k: int, t: int) -> tuple[float, float]:
         """The middle of a cell; of the header or the names for -1."""
-        return self.x + self.cell * (t + 1.5), self.y + self.ROW * (k + 1.5)
+        across = self.names / 2 if t < 0 else self.names + self.cell * (t + 0.5)
+        return self.x + across, self.y + self.ROW * (k + 1.5)
 
     def start(self) -> None:
         """The dot that paths start from."""
@@ -156,7 +161,7 @@ def _rule(e: Explanation, number: int, key: str, states: Sequence[str], frames: 
     """A sheet with a title, an empty table and a note."""
     say = words("explanation", e.lang)
     lines = note.split("\n")
-    table_width, table_height = Table.size(len(states), frames)
+    table_width, table_height = Table.size(states, frames)
     width = max(table_width, 6.6 * max(map(_width, lines)), 8 * _width(say[f"rules.{key}.title"])) + 2 * MARGIN
     sheet = Sheet(width, MARGIN + 30 + table_height + 16 + LINE * len(lines) + MARGIN / 2)
     sheet.text(MARGIN, MARGIN + 8, say[f"rules.{key}.title"], size=14, fontweight="bold")
@@ -254,14 +259,14 @@ def example_paths(explanation: Explanation, paths: Sequence[Path] | None = None)
         return heatmaps.paths(e, shown)
     target = e.text(e.target)
     heading = say["paths.heading"].format(
-        target=target, frames=e.frames, examples=", ".join(e.spelled(path) for path in e.paths[1:5:2] or e.paths)
+        target=target, frames=e.frames, examples=", ".join(_listed(e, path) for path in shown)
     )
-    note = say["paths.note"].format(count=f"{e.path_count:,}", target=target)
+    note = say["paths.note"].format(count=counted(e.path_count), target=target)
     if not shown:
         heading = say["computation.none"].format(frames=e.frames, target=target, needed=e.frames_needed)
         note = ""
-    table_width, table_height = Table.size(e.lattice.states, e.frames)
-    legend = 10.0 * max((len(e.spelled(path)) for path in shown), default=0)
+    table_width, table_height = Table.size(e.state_labels, e.frames)
+    legend = 10.5 * max((_width(_listed(e, path)) for path in shown), default=0)
     width = max(table_width + 24 + legend, 6.8 * _width(heading), 6.8 * _width(note)) + 2 * MARGIN
     sheet = Sheet(width, MARGIN + 56 + table_height + 36)
     sheet.text(MARGIN, MARGIN + 8, say["paths.title"], size=14, fontweight="bold")
@@ -270,7 +275,7 @@ def example_paths(explanation: Explanation, paths: Sequence[Path] | None = None)
     table.start()
     for i, (path, color) in enumerate(zip(shown, PATH_COLORS, strict=False)):
         _follow(table, path, color, names=e.state_labels, shift=5.0 * (i - (len(shown) - 1) / 2))
-        sheet.text(MARGIN + table_width + 18, table.place(0, 0)[1] + 24 * i, e.spelled(path), color=color, size=14)
+        sheet.text(MARGIN + table_width + 18, table.place(0, 0)[1] + 24 * i, _listed(e, path), color=color, size=14)
     for k in np.flatnonzero(e.lattice.arcs & Arc.END).tolist():
         if e.frames:
             x, y = table.place(k, e.frames - 1)
@@ -301,13 +306,15 @@ def computation(explanation: Explanation) -> Picture:
     if e.frames > MOST_FRAMES or e.lattice.states > MOST_STATES:
         return heatmaps.alpha(e)
     ends = [k for k in np.flatnonzero(e.lattice.arcs & Arc.END).tolist() if e.frames and e.alpha[-1, k] > -np.inf]
-    table_width, table_height = Table.size(e.lattice.states, e.frames, Table.WIDE_CELL)
-    listed = 9.5 * max(e.frames + 2, 8)
+    values = [number(value, 5) for value in e.alpha[e.alpha > -np.inf].ravel()]
+    cell = max(Table.WIDE_CELL, 6.6 * max(map(len, values), default=0) + 20)
+    table_width, table_height = Table.size(e.state_labels, e.frames, cell)
+    listed = 9.5 * max(8, 2 + max((_width(_listed(e, path)) for path in e.paths), default=0))
     panel = table_width + listed
     loss = _loss_line(e, ends)
     footer = [say["computation.note"], loss]
     per_row = 2 if panel < 520 else 1
-    rows = -(-max(len(ends), 1) // per_row)
+    rows = -(-len(ends) // per_row)
     panel_height = 30 + table_height + 24
     width = max(per_row * panel, 6.9 * max(map(_width, footer))) + 2 * MARGIN
     sheet = Sheet(width, MARGIN + rows * panel_height + 2 * LINE + MARGIN)
@@ -317,7 +324,7 @@ def computation(explanation: Explanation) -> Picture:
         sheet.text(
             x, y + 8, say["computation.ends"].format(state=k + 1, label=e.state_labels[k]), size=12, fontweight="bold"
         )
-        table = Table(sheet, x, y + 26, e.state_labels, e.frames, Table.WIDE_CELL)
+        table = Table(sheet, x, y + 26, e.state_labels, e.frames, cell)
         _end_table(e, table, k, colors)
     for i, line in enumerate(footer):
         sheet.text(MARGIN, MARGIN + rows * panel_height + 6 + LINE * i, line, size=11.5, color=INK if i else MUTED)
@@ -333,20 +340,18 @@ def _end_table(e: Explanation, table: Table, end: int, colors: Iterator[str]) ->
         sheet.text(*table.place(k, t), number(e.alpha[t, k], 5), ha="center", size=9.5, zorder=6)
     paths = sorted((path for path in e.paths if path.states[-1] == end), key=lambda path: path.states)
     whole = len(e.paths) == e.path_count and e.path_count <= MOST_COLORED
-    shown = paths[: max(4, int((Table.size(e.lattice.states, 0)[1] - 60) / 20))]
+    shown = paths[: max(4, int((Table.ROW * (e.lattice.states + 1) - 60) / 20))]
     left, top = table.place(0, e.frames)[0] - table.cell / 2 + 12, table.place(0, 0)[1]
     for i, path in enumerate(shown):
         color = next(colors) if whole else INK
         if whole:
             _cell_arrows(table, path, color, shift=3.0 * (i - (len(shown) - 1) / 2))
-        sheet.text(left, top + 20 * i, e.spelled(path), color=color)
+        sheet.text(left, top + 20 * i, _listed(e, path), color=color)
     if not whole:
         _all_arrows(e, table, reaches)
     rest = len(paths) - len(shown) if whole else _ending_in(e.lattice, e.frames, end) - len(shown)
     if rest > 0:
-        more = words("explanation", e.lang)["computation.more"].format(
-            count=f"{rest:,}" if rest < 10**9 else f"{rest:.3g}"
-        )
+        more = words("explanation", e.lang)["computation.more"].format(count=counted(rest))
         sheet.text(left, top + 20 * len(shown), more, color=MUTED, size=11)
 
 
@@ -401,10 +406,17 @@ def _only(lattice: Lattice, end: int) -> Lattice:
 
 def _loss_line(e: Explanation, ends: Sequence[int]) -> str:
     say = words("explanation", e.lang)
+    if e.path_count and not ends:
+        return say["computation.impossible"].format(frames=e.frames, count=counted(e.path_count))
     if not ends:
         return say["computation.none"].format(frames=e.frames, target=e.text(e.target), needed=e.frames_needed)
     terms = ", ".join(number(e.alpha[-1, k], 5) for k in ends)
     return say["computation.loss"].format(ends=terms, loss=number(e.loss, 10))
+
+
+def _listed(e: Explanation, path: Path) -> str:
+    """A path as it stands in a list."""
+    return shortened(e.spelled(path), 40)
 
 
 def _low(number: int) -> str:

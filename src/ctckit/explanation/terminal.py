@@ -11,7 +11,7 @@ import numpy as np
 from ..catalogue import words
 from ..kernels import reference
 from ..lattice import Arc
-from .computation import ALL_PATHS, Explanation
+from .computation import ALL_PATHS, Explanation, counted
 
 MOST_CELLS = 120  # of α, whose formulas are all written out
 MOST_NUMBERS = 240  # of a matrix of log-probabilities
@@ -40,7 +40,7 @@ def _head(e: Explanation) -> Iterator[str]:
     say = words("explanation", e.lang)
     yield say["text.title"].format(target=f"{e.text(e.target)} = {list(e.target)}")
     sizes = {"frames": e.frames, "classes": len(e.labels), "tokens": len(e.target), "states": e.lattice.states}
-    yield say["text.size"].format(**sizes, needed=e.frames_needed, count=_count(e.path_count))
+    yield say["text.size"].format(**sizes, needed=e.frames_needed, count=counted(e.path_count))
     if e.path_count == 0:
         yield say["text.infeasible"].format(frames=e.frames, needed=e.frames_needed)
 
@@ -117,7 +117,7 @@ def _paths(e: Explanation) -> Iterator[str]:
     shown = e.paths[:SHOWN_PATHS]
     whole = len(shown) == e.path_count and e.path_count <= ALL_PATHS
     yield (
-        say["text.paths.all"] if whole else say["text.paths.best"].format(shown=len(shown), count=_count(e.path_count))
+        say["text.paths.all"] if whole else say["text.paths.best"].format(shown=len(shown), count=counted(e.path_count))
     )
     head = [say["text.paths.share"], say["text.paths.score"], say["text.paths.path"]]
     rows = [[f"{100 * path.share:.4g} %", number(path.score, 5), _short(e.spelled(path))] for path in shown]
@@ -152,11 +152,6 @@ def number(value: float, digits: int) -> str:
     if math.isinf(value):
         return "−∞" if value < 0 else "∞"
     return f"{value:.{digits}f}".replace("-", "−")
-
-
-def _count(paths: int) -> str:
-    """A number of paths, in full as long as that can be read."""
-    return f"{paths:,}" if paths < 10**15 else f"{str(paths)[0]}.{str(paths)[1:4]}e{len(str(paths)) - 1}"
 
 
 def _short(text: str) -> str:

@@ -6,6 +6,7 @@ second derivatives. All samples and states at once; a loop over frames only. May
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ from torch import Tensor
 from ..check import Problem
 from ..lattice import Arc
 from .reference import MOVES
+
+FARTHEST = 2.0**28 * math.log(2)  # nats below a frame's best label: what is farther counts as probability 0
 
 
 class Layout(NamedTuple):
@@ -49,7 +52,8 @@ def total(scores: Tensor, lattices: Layout, *, from_logits: bool) -> Tensor:
     The rules are those of all backends: -inf for a target without a path, whatever its frames hold, with gradient 0;
     NaN for a sample with NaN or +inf in a used frame; frames beyond a sample's own are not read.
     """
-    return _total(*_emissions(scores, lattices, from_logits=from_logits), lattices)
+    score = _total(*_emissions(scores, lattices, from_logits=from_logits), lattices)
+    return score if len(scores) else score + scores.sum()  # of nothing: a graph even so
 
 
 def posteriors(log_probs: Tensor, lattices: Layout) -> tuple[Tensor, Tensor]:
@@ -72,7 +76,9 @@ def _emissions(scores: Tensor, lattices: Layout, *, from_logits: bool) -> tuple[
     whole = torch.where((read < torch.inf).all(dim=2).all(dim=0), 1, torch.nan).to(scores.dtype)
     read = read * whole[:, None]  # one NaN or +inf is NaN for all of its sample, derivatives included
     log_probs = read.log_softmax(-1) if from_logits else read
-    return log_probs.gather(2, lattices.labels.expand(len(scores), -1, -1)), used
+    emissions = log_probs.gather(2, lattices.labels.expand(len(scores), -1, -1))
+    lost = emissions.detach() < emissions.detach().amax(dim=2, keepdim=True) - FARTHEST
+    return torch.where(lost, -torch.inf, emissions), used
 
 
 def _total(emissions: Tensor, used: Tensor, lattices: Layout) -> Tensor:

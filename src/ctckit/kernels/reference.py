@@ -158,8 +158,8 @@ def best_paths(lattice: Lattice, emissions: Rows, count: int) -> list[Path]:
     alive = (
         backward(lattice, np.zeros(emissions.shape), MAX) > -np.inf
     )  # probability 0 is no reason to leave a path out
-    best = float((emissions[0] + beta[0]).max())
-    step = 1e-10 * max(1.0, -best) if best > -np.inf else 1.0
+    largest = np.abs(np.where(np.isfinite(emissions), emissions, 0)).max(axis=1).sum()
+    step = 1e-10 * max(1.0, float(largest))  # rounding is a part of the largest sum on the way, not of the result
     heap: list[_Way] = []
     serial = itertools.count()
 

@@ -210,8 +210,8 @@ def _scaled_gradient(ctx: Any, scores: Tensor, gradient: Tensor | None, grad_out
         return gradient
     # An infeasible sample's gradient is 0 whatever it is multiplied with, infinity included.
     factor = np.where(ctx.score == -np.inf, 0, grad_output.detach().double().numpy())
-    if scores.dtype in (torch.float16, torch.bfloat16):
-        # Scaled before it is rounded: afterwards, what a loss scale is to save would be gone.
+    if scores.dtype in (torch.float16, torch.bfloat16) or not np.isfinite(factor).all():
+        # Scaled before it is rounded: afterwards, what a loss scale is to save would be gone. And 0 times inf is none.
         call.fill(gradient, call.weights * factor)
         return gradient
     factors = torch.from_numpy(factor).to(scores.dtype)
