@@ -80,6 +80,11 @@ def show(tab: Any, view: str) -> None:
     tab.locator(f".views label:has(input[value={view}])").click()
 
 
+def painted(tab: Any) -> None:
+    """Waits until what an edit changed is shown: the page draws between two repaints."""
+    tab.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 def formula(tab: Any) -> list[str]:
     return tab.locator(".formula .line").all_inner_texts()
 
@@ -367,6 +372,7 @@ def test_typing_a_probability(opened: Open, explanation: Explanation, typed: str
     field = tab.locator(".probabilities input").nth(1)
     field.fill(typed)
     field.blur()
+    painted(tab)
     after = np.exp(
         np.array([float(x) for x in tab.evaluate("ctckit.widgets[0].logProbs()[2].map((x) => x.toString())")])
     )
@@ -402,6 +408,7 @@ def test_dragging_a_bar(opened: Open) -> None:
     for part in (1.2, -0.2, 0.75):  # over both ends and back: the others' proportions survive
         tab.mouse.move(box["x"] + part * box["width"], y)
     tab.mouse.up()
+    painted(tab)
     tab.mouse.move(box["x"] + 0.1 * box["width"], y)  # let go: nothing moves any more
     after = np.exp(np.array(tab.evaluate("ctckit.widgets[0].logProbs()[3]")))
     assert after[2] == pytest.approx(0.75, abs=0.01)
@@ -417,6 +424,7 @@ def test_no_number_is_no_edit(opened: Open) -> None:
     for typed in ("", "-1"):
         field.fill(typed)
         field.blur()
+        painted(tab)
         assert loss(tab) == pytest.approx(CAT.loss, rel=1e-8)
     assert float(field.input_value()) == pytest.approx(math.exp(CAT.log_probs[5, 0]), rel=1e-3)
 
@@ -513,6 +521,7 @@ def test_infeasible(opened: Open) -> None:
     field = tab.locator(".probabilities input").first
     field.fill("0.3")
     field.blur()
+    painted(tab)
     assert loss(tab) == math.inf
     assert tab.locator(".loss .change").inner_text() == "was ∞"
 
@@ -558,6 +567,7 @@ def test_scores_that_are_no_probabilities(opened: Open) -> None:
     field = tab.locator(".probabilities input").first
     field.fill("0.25")
     field.blur()
+    painted(tab)
     after = np.exp(np.array(tab.evaluate("ctckit.widgets[0].logProbs()[5]")))
     assert after.sum() == pytest.approx(np.exp(LOGITS[5]).sum(), rel=1e-7)
     assert loss(tab) == pytest.approx(loss_in_python(tab, explanation), rel=1e-5)
@@ -718,6 +728,7 @@ def test_the_seed_page(opened: Open, handbook: str) -> None:
     field = widget.locator(".probabilities input").first
     field.fill("0.75")
     field.blur()
+    painted(tab)
     rows = np.array(tab.evaluate("ctckit.widgets[1].logProbs()"))
     assert np.exp(rows[1, 0]) == pytest.approx(0.75, abs=1e-6)
     changed = float(ctckit.ctc_loss(rows, [1], 2, 1))

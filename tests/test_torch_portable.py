@@ -7,7 +7,7 @@ from cases import draw
 
 import ctckit.torch
 from ctckit.kernels import portable
-from ctckit.torch import loss as frontend
+from ctckit.torch import call as frontend
 
 BATCH = draw(5, 12, 4, 6, 4)
 TARGETS = torch.from_numpy(BATCH.targets)

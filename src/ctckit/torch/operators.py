@@ -1,0 +1,187 @@
+"""The loss as operators that ``torch.compile`` and ``torch.export`` take into their graphs as they are.
+
+Eager calls don't pass here: an operator's dispatch costs as much as the loss of a short batch. What operators compute
+is what eager calls do (call.py), bit for bit. A graph knows tensors only, hence the gradient is an output beside the
+loss. May import torch, call.py and what that may import.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.library import custom_op
+
+from ..errors import CTCError
+from ..kernels import native
+from .call import Call, Lengths, checked_call
+
+_ARGUMENTS = (
+    "Tensor scores, Tensor targets, Tensor input_lengths, Tensor target_lengths, "
+    "SymInt blank, str reduction, bool zero_infinity, bool from_logits, bool batch_first"
+)
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def compiled_ctc_loss(
+    log_probs: Tensor,
+    targets: Lengths,
+    input_lengths: Lengths,
+    target_lengths: Lengths,
+    blank: int,
+    reduction: str,
+    zero_infinity: bool,
+    from_logits: bool,
+    batch_first: bool,
+) -> Tensor:
+    """:func:`ctckit.torch.ctc_loss` while torch compiles or exports: one operator in the graph.
+
+    Arguments are checked when the graph runs, by the same code as in eager mode. Of torch.func, torch lets vmap alone
+    take such an operator, and without a gradient; its other transforms belong outside of compiled code.
+
+    Returns:
+        The loss, and its gradient by ``backward``, bit for bit those of eager mode.
+
+    Raises:
+        CTCError: for anything malformed, from the running graph.
+        RuntimeError: for a second derivative.
+
+    Example:
+        >>> logits = torch.zeros(4, 2, 3, requires_grad=True)
+        >>> targets = torch.tensor([[1, 2], [2, 2]])
+        >>> loss = compiled_ctc_loss(logits, targets, (4, 4), (2, 2), 0, "mean", False, True, False)
+        >>> round(loss.item(), 4)
+        1.1179
+    """
+    arguments = (
+        _tensor(targets),
+        _tensor(input_lengths),
+        _tensor(target_lengths),
+        blank,
+        reduction,
+        zero_infinity,
+        from_logits,
+        batch_first,
+    )
+    if log_probs.requires_grad and torch.is_grad_enabled():
+        loss: Tensor = _loss_and_grad(log_probs, *arguments)[0]
+    else:
+        loss = _loss(log_probs, *arguments)
+    return loss
+
+
+def _tensor(values: Lengths) -> Tensor:
+    return values if isinstance(values, Tensor) else torch.as_tensor(values, device="cpu")
+
+
+@custom_op("ctckit::ctc_loss", mutates_args=(), schema=f"({_ARGUMENTS}) -> Tensor")
+def _loss(scores: Tensor, *arguments: Any) -> Tensor:
+    """The loss alone."""
+    call = _checked(scores, *arguments)
+    return call.loss(native.total(call.problem, threads=torch.get_num_threads()))
+
+
+@custom_op("ctckit::ctc_loss_and_grad", mutates_args=(), schema=f"({_ARGUMENTS}) -> (Tensor, Tensor, Tensor)")
+def _loss_and_grad(scores: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss; its gradient, contiguous; and the log-scores (N,), float64, by which backward knows the infeasible."""
+    call = _checked(scores, *arguments)
+    grad = call.empty(scores)
+    score = call.fill(grad, call.weights)
+    return call.loss(score), grad, torch.from_numpy(score)
+
+
+@custom_op(
+    "ctckit::ctc_loss_backward",
+    mutates_args=(),
+    schema=f"(Tensor grad_output, Tensor grad, Tensor score, {_ARGUMENTS}) -> Tensor",
+)
+def _backward(grad_output: Tensor, grad: Tensor, score: Tensor, scores: Tensor, *arguments: Any) -> Tensor:
+    """The gradient times what comes from above; in half precision it is scaled before it is rounded, as in loss.py."""
+    if grad.dtype not in _HALF or bool((grad_output == 1).all()):
+        return _scaled(grad, score, grad_output, batch_first=arguments[-1])
+    call = _checked(scores, *arguments)
+    gradient = call.empty(scores)
+    call.fill(gradient, call.weights * _factors(score, grad_output).numpy())
+    return gradient
+
+
+def _checked(scores: Tensor, *arguments: Any) -> Call:
+    if not scores.is_cpu:
+        raise CTCError(
+            f"{'logits' if arguments[-2] else 'log_probs'} is on {scores.device}: expected the CPU inside of torch.compile; "
+            "leave the loss out of it"
+        )
+    return checked_call(scores, *arguments)
+
+
+def _factors(score: Tensor, grad_output: Tensor) -> Tensor:
+    """What multiplies each sample's gradient (N,): 0 if it is infeasible, whatever comes from above."""
+    return torch.where(score.isneginf(), 0, grad_output.double())
+
+
+def _scaled(grad: Tensor, score: Tensor, grad_output: Tensor, *, batch_first: bool) -> Tensor:
+    factors = _factors(score, grad_output).to(grad.dtype)
+    if grad.ndim == 2:
+        return grad * factors
+    return grad * (factors[:, None, None] if batch_first else factors[:, None])
+
+
+# Shapes and dtypes of what the operators return. Malformed arguments pass: the running operator words what is wrong.
+
+
+@_loss.register_fake
+def _(scores: Tensor, *arguments: Any) -> Tensor:
+    _, _, _, _, reduction, _, _, batch_first = arguments
+    real = torch.float64 if scores.dtype == torch.float64 else torch.float32
+    batched = reduction == "none" and scores.ndim == 3
+    return scores.new_empty((_size(scores, batch_first),) if batched else (), dtype=real)
+
+
+@_loss_and_grad.register_fake
+def _(scores: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    size = _size(scores, batch_first=arguments[-1])
+    loss: Tensor = torch.ops.ctckit.ctc_loss(scores, *arguments)
+    return loss, scores.new_empty(scores.shape), scores.new_empty((size,), dtype=torch.float64)
+
+
+@_backward.register_fake
+def _(grad_output: Tensor, grad: Tensor, score: Tensor, scores: Tensor, *arguments: Any) -> Tensor:
+    return grad.new_empty(grad.shape)
+
+
+def _size(scores: Tensor, batch_first: bool) -> int:
+    """N."""
+    return scores.shape[0 if batch_first else 1] if scores.ndim == 3 else 1
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    _, grad, score = output
+    ctx.set_materialize_grads(False)  # or backward would be handed zeros of the gradient's size
+    ctx.mark_non_differentiable(grad, score)
+    ctx.save_for_backward(grad, score, *inputs[:4])
+    ctx.options = inputs[4:]
+
+
+def _differentiate(ctx: Any, grad_output: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+    others = (None,) * (3 + len(ctx.options))
+    if grad_output is None:
+        return None, *others
+    grad, score, *tensors = ctx.saved_tensors
+    # A product is better told to the compiler, which can fuse it, and can drop the scores. The operator is for what a
+    # product can't do: to scale before rounding, and to refuse a second derivative, which create_graph=True announces.
+    if grad.dtype in _HALF or torch.is_grad_enabled():
+        return _backward(grad_output, grad, score, *tensors, *ctx.options), *others
+    return _scaled(grad, score, grad_output, batch_first=ctx.options[-1]), *others
+
+
+def _refuse(ctx: Any, grad_output: Tensor) -> None:
+    raise RuntimeError(
+        "ctckit's compiled loss can be differentiated once, not twice: its gradient was computed with "
+        "create_graph=True, and now a second derivative is asked of it; call ctckit.torch.ctc_loss outside of "
+        "torch.compile"
+    )
+
+
+_loss_and_grad.register_autograd(_differentiate, setup_context=_save)
+_backward.register_autograd(_refuse)
