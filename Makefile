@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard native/*)
 
-.PHONY: demo test bench docs notebooks lint format sanitize clean
+.PHONY: demo test bench docs notebooks test-gpu bench-gpu lint format sanitize clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ctckit demo
@@ -16,6 +16,13 @@ bench: $(VENV)/.dev
 	$(BIN)/python bench/loss.py
 	$(BIN)/python bench/monitor.py
 	$(BIN)/python bench/pictures.py
+
+# With a GPU; both need a torch for it, and triton, which comes with that.
+test-gpu: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/test_triton.py
+
+bench-gpu: $(VENV)/.dev
+	$(BIN)/python bench/gpu.py
 
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

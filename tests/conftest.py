@@ -28,6 +28,11 @@ from ctckit.kernels import native
 
 # The package works without torch, and so do its tests; those of the torch frontend are then left out.
 HAS_TORCH = importlib.util.find_spec("torch") is not None
+if HAS_TORCH and importlib.util.find_spec("triton") is not None:
+    import torch
+
+    if not torch.cuda.is_available():  # read when triton is imported, by whomever
+        os.environ.setdefault("TRITON_INTERPRET", "1")
 collect_ignore_glob = [] if HAS_TORCH else ["test_torch_*.py", "test_golden.py"]
 
 

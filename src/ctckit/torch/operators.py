@@ -109,8 +109,8 @@ def _backward(grad_output: Tensor, grad: Tensor, score: Tensor, scores: Tensor, 
 def _checked(scores: Tensor, *arguments: Any) -> Call:
     if not scores.is_cpu:
         raise CTCError(
-            f"{'logits' if arguments[-2] else 'log_probs'} is on {scores.device}: expected the CPU inside of torch.compile; "
-            "leave the loss out of it"
+            f"{'logits' if arguments[-2] else 'log_probs'} is on {scores.device}: expected the CPU inside of "
+            "torch.compile; leave the loss out of it"
         )
     return checked_call(scores, *arguments)
 

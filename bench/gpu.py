@@ -1,0 +1,208 @@
+"""`make bench-gpu`: our Triton backend against torch's CUDA losses, interleaved in one run. Needs a GPU.
+
+A step is the loss of logits and its gradient. The peers are torch's own kernels and cuDNN's, both as
+``F.ctc_loss(x.log_softmax(-1), …).backward()``. cuDNN takes blank 0, int32 targets end to end on the CPU and S < 256,
+so some shapes have no such peer; where a profile does not show it at work there is no number. Times are medians of CUDA
+events over rounds in which everybody runs once; a ratio is the median over rounds of the pair's ratio.
+Errors are max|g - g64| / max|g64| against torch in float64 on the CPU. Bytes are those that must be moved, the logits
+twice and the gradient once, over our time, against what a copy on the device reaches.
+
+Writes bench/results/gpu.csv. Refuses to time anything that is not correct first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib.util
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ROOT = Path(__file__).resolve().parent.parent
+MOST_ERROR = 1e-5
+CUDNN_TOKENS = 255  # of the longest target that torch gives to cuDNN
+
+
+class Shape(NamedTuple):
+    T: int
+    C: int
+    N: int
+    S: int
+
+
+SHAPES = [
+    Shape(50, 20, 4, 20),
+    Shape(150, 40, 128, 20),
+    Shape(500, 32, 64, 100),
+    Shape(1500, 32, 64, 200),
+    Shape(500, 500, 64, 60),
+    Shape(400, 5000, 32, 60),
+    Shape(1500, 128, 16, 400),
+    Shape(100, 7000, 64, 20),
+    Shape(2000, 1024, 64, 300),
+    Shape(1000, 32, 256, 100),
+    Shape(4000, 64, 8, 1200),
+]
+
+
+class Case:
+    """One shape's inputs: logits randn·2, full lengths, as the CPU benchmark has them."""
+
+    def __init__(self, shape: Shape) -> None:
+        generator = torch.Generator().manual_seed(sum(shape))
+        self.shape = shape
+        logits = torch.randn(shape.T, shape.N, shape.C, generator=generator) * 2
+        targets = torch.randint(1, shape.C, (shape.N, shape.S), generator=generator)
+        self.logits_cpu, self.targets_cpu = logits, targets
+        self.frames_cpu = torch.full((shape.N,), shape.T)
+        self.lengths_cpu = torch.full((shape.N,), shape.S)
+        self.logits = logits.cuda()
+        self.targets, self.frames, self.lengths = targets.cuda(), self.frames_cpu.cuda(), self.lengths_cpu.cuda()
+        self.flat = targets.flatten().int()
+        self.frames_int, self.lengths_int = self.frames_cpu.int(), self.lengths_cpu.int()
+
+    def truth(self) -> Tensor:
+        """The gradient in float64, of a few samples where all would take too long: samples do not meet."""
+        few = max(1, min(self.shape.N, 50_000_000 // (self.shape.T * max(self.shape.C, 2 * self.shape.S))))
+        x = self.logits_cpu[:, :few].double().requires_grad_()
+        given = self.targets_cpu[:few], self.frames_cpu[:few], self.lengths_cpu[:few]
+        F.ctc_loss(x.log_softmax(-1), *given, reduction="sum").backward()
+        return x.grad
+
+
+def ours(case: Case) -> Tensor:
+    from ctckit.kernels import triton as backend
+
+    grad = torch.empty_like(case.logits)
+    backend.total(case.logits, case.targets, case.frames, case.lengths, 0, from_logits=True, grad=grad)
+    return grad
+
+
+def torchs(case: Case) -> Tensor:
+    x = case.logits.detach().requires_grad_()
+    with torch.backends.cudnn.flags(enabled=False):
+        loss = F.ctc_loss(x.log_softmax(-1), case.targets, case.frames_cpu, case.lengths_cpu, reduction="sum")
+        loss.backward()
+    return x.grad
+
+
+def cudnns(case: Case) -> Tensor:
+    x = case.logits.detach().requires_grad_()
+    loss = F.ctc_loss(x.log_softmax(-1), case.flat, case.frames_int, case.lengths_int, reduction="sum")
+    loss.backward()
+    return x.grad
+
+
+def takes_cudnn(case: Case) -> bool:
+    """Whether torch's call for cuDNN ends there: asked of a profile, since torch falls back without a word."""
+    if not torch.backends.cudnn.is_available() or case.shape.S > CUDNN_TOKENS:
+        return False
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        cudnns(case)
+    return any("cudnn_ctc_loss" in event.key for event in profile.key_averages())
+
+
+def milliseconds(step: Callable[[Case], Tensor], case: Case) -> float:
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    torch.cuda.synchronize()
+    start.record()
+    step(case)
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end)
+
+
+def peak_mebibytes(step: Callable[[Case], Tensor], case: Case) -> float:
+    """What a step holds at most, beyond its input."""
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    step(case)
+    torch.cuda.synchronize()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
+def copy_bandwidth() -> float:
+    """Bytes read and written per second by a copy of 1 GiB."""
+    source = torch.rand(2**28, device="cuda")
+    target = torch.empty_like(source)
+    times = []
+    for _ in range(20):
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        target.copy_(source)
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end))
+    return 2 * source.nbytes / (statistics.median(times) / 1e3)
+
+
+def bench(shape: Shape, rounds: int, bandwidth: float) -> dict[str, object]:
+    case = Case(shape)
+    steps = {"ours": ours, "torch": torchs}
+    if takes_cudnn(case):
+        steps["cudnn"] = cudnns
+    truth = case.truth()
+    errors = {}
+    for name, step in steps.items():
+        found = step(case)[:, : truth.shape[1]].double().cpu()
+        errors[name] = float((found - truth).abs().max() / truth.abs().max())
+    if not errors["ours"] <= MOST_ERROR:  # nor if it is NaN
+        sys.exit(f"{shape}: our gradient is off by {errors['ours']:.1e}, more than {MOST_ERROR:.0e}: nothing is timed")
+    if not torch.equal(ours(case), ours(case)):
+        sys.exit(f"{shape}: two runs differ: nothing is timed")
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(rounds + 3):
+        for name, step in steps.items():
+            spent = milliseconds(step, case)
+            if turn >= 3:  # the first ones warm up
+                times[name].append(spent)
+    row: dict[str, object] = {**shape._asdict()}
+    for name, step in steps.items():
+        row[f"{name} ms"] = round(statistics.median(times[name]), 4)
+        row[f"{name} error"] = f"{errors[name]:.1e}"
+        row[f"{name} MiB"] = round(peak_mebibytes(step, case), 1)
+    # Peer by peer, in each round: how many times our time each took.
+    for name in [name for name in steps if name != "ours"]:
+        pairs = zip(times[name], times["ours"], strict=True)
+        row[f"{name} / ours"] = round(statistics.median(peer / own for peer, own in pairs), 2)
+    moved = 3 * case.logits.nbytes
+    achieved = moved / (statistics.median(times["ours"]) / 1e3)
+    row["GB/s"] = round(achieved / 1e9, 1)
+    row["of copy"] = round(achieved / bandwidth, 3)
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20)
+    rounds = parser.parse_args().rounds
+    if not torch.cuda.is_available():
+        sys.exit("bench/gpu.py needs a GPU that torch can use, and there is none here: nothing was measured")
+    if importlib.util.find_spec("triton") is None:
+        sys.exit("bench/gpu.py needs the package 'triton', which comes with torch for CUDA: nothing was measured")
+    card, bandwidth = torch.cuda.get_device_name(), copy_bandwidth()
+    print(f"{card}; torch {torch.__version__}; a copy moves {bandwidth / 1e9:.0f} GB/s")
+    rows = []
+    for shape in SHAPES:
+        rows.append({"card": card, **bench(shape, rounds, bandwidth)})
+        print("  ".join(f"{name} {value}" for name, value in rows[-1].items() if name != "card"), flush=True)
+        torch.cuda.empty_cache()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    out = ROOT / "bench" / "results" / "gpu.csv"
+    with out.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, restval="-")
+        writer.writeheader()
+        writer.writerows(rows)
+    print(f"written: {out.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
