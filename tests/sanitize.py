@@ -80,9 +80,9 @@ def run(command: list[str], environment: dict[str, str] | None = None) -> None:
 
 def fuzz(rounds: int) -> None:
     """Random batches through the public calls, and random nonsense through the extension's own."""
-    import conftest  # noqa: F401 - loads the sanitized module
     import numpy as np
 
+    import conftest  # noqa: F401 - loads the sanitized module
     from ctckit import _native
 
     assert _native.__file__ == os.environ.get("CTCKIT_NATIVE", _native.__file__)
