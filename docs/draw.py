@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 import ctckit
 from ctckit.catalogue import LANGUAGES
 from ctckit.explanation import Explanation, explain_word
-from ctckit.explanation.canvas import BLUE, GRID, ORANGE, Picture, families, new_figure, themed_axes, write_whole
+from ctckit.explanation.canvas import BLUE, GRID, ORANGE, Picture, families, new_figure, themed_axes
 from ctckit.explanation.pictures import example_paths
+from ctckit.explanation.seed_page import SHOWN_PATHS, examples
+from ctckit.files import write_whole
 
 DOCS = Path(__file__).resolve().parent
 ERRORS = DOCS.parent / "bench" / "results" / "error_by_frames.csv"
@@ -31,16 +32,16 @@ Pictures = dict[str, Picture]
 
 def seed(lang: str) -> Pictures:
     """The course's own inputs: a random matrix, the words cat and see, and the smallest loss worth computing."""
-    cat, see = explain_word("cat", 6, lang=lang), explain_word("see", 6, lang=lang)
+    a, b, cat, see = examples(lang)
     skip, moves, _ = cat.rules()
-    chosen = [path for text in ("φcatφφ", "ccccat") for path in cat.paths if cat.spelled(path) == text]
+    chosen = [path for text in SHOWN_PATHS for path in cat.paths if cat.spelled(path) == text]
     return {
-        "inputs": random_example(lang).inputs(),
+        "inputs": a.inputs(),
         "rule-skip": skip,
         "rule-moves": moves,
         "rule-repeat": see.rules()[2],
         "paths": example_paths(cat, chosen),
-        "computation": smallest_example(lang).computation(),
+        "computation": b.computation(),
     }
 
 
@@ -68,20 +69,6 @@ def guide(lang: str) -> Pictures:
         "alpha": hello.computation(),
         "error-by-frames": error_by_frames(lang),
     }
-
-
-def random_example(lang: str) -> Explanation:
-    """Ten frames of five classes as torch's generator gives them, and a target from the same stream."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(666)
-        log_probs = torch.randn(10, 5).log_softmax(1)
-        length = int(torch.randint(1, 10, ()))
-        return ctckit.explain(log_probs, torch.randint(1, 5, (length,)).numpy(), lang=lang)
-
-
-def smallest_example(lang: str) -> Explanation:
-    """Two frames, two classes, three paths."""
-    return ctckit.explain([[-2.2892, -0.1069], [-1.6550, -0.2121]], [1], lang=lang)
 
 
 def spoken(word: str, frames: int, lang: str) -> Explanation:

@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
 from ctckit.explanation import explain_word
-from ctckit.explanation.canvas import write_whole
+from ctckit.files import write_whole
 
 OUT = Path(__file__).resolve().parent / "screenshots"
 VIEWS = [(1280, "light", "en"), (1280, "dark", "zh"), (390, "light", "zh"), (390, "dark", "en")]

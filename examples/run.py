@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from ctckit.explanation.canvas import write_whole
+from ctckit.files import write_whole
 
 FOLDER = Path(__file__).resolve().parent
 METADATA = {

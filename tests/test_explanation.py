@@ -237,5 +237,5 @@ def test_very_many_paths_are_counted_in_few_letters() -> None:
     from dataclasses import replace
 
     e = replace(explain(B, [1]), path_count=10**5000)
-    assert "paths=1.000e+5000" in repr(e)
-    assert "paths: 1.000e+5000" in str(e)
+    assert "paths=1.00 × 10⁵⁰⁰⁰" in repr(e)
+    assert "paths: 1.00 × 10⁵⁰⁰⁰" in str(e)

@@ -83,11 +83,7 @@ def ctc_problem(
             f"{name} has T={frames_max} frames and C={classes} classes: expected at most {_LARGEST} of either; "
             "cut the sequence into parts"
         )
-    if not 0 <= _integer("blank", blank) < classes:
-        raise CTCError(
-            f"blank = {blank} is not a class: {name} has C={classes} classes (0..{classes - 1}); "
-            "pass the index of the blank's column"
-        )
+    check_blank(blank, name, classes)
     given_frames = _check_lengths("input_lengths", input_lengths, size, batched)
     given_lengths = _check_lengths("target_lengths", target_lengths, size, batched)
     given_targets = _check_targets(targets, size, batched)
@@ -113,17 +109,34 @@ def check_reduction(reduction: str) -> Reduction:
     return cast(Reduction, reduction)
 
 
-def _array(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
+def as_array(name: str, values: Any) -> npt.NDArray[Any]:
+    """Whatever was passed as an array: a tensor of any framework on any device, a list, an array.
+
+    Raises:
+        CTCError: its rows differ in length.
+    """
+    if hasattr(values, "detach"):  # a tensor
+        values = values.detach().cpu()
+        values = values.float() if "bfloat16" in str(values.dtype) else values
     try:
         return np.asarray(values)
     except ValueError as error:
         raise CTCError(f"{name} is not a rectangular array: {error}; pad its rows to one length") from None
 
 
+def check_blank(blank: int, name: str, classes: int) -> None:
+    """Sees that the blank is one of the scores' classes."""
+    if not 0 <= _integer("blank", blank) < classes:
+        raise CTCError(
+            f"blank = {blank} is not a class: {name} has C={classes} classes (0..{classes - 1}); "
+            "pass the index of the blank's column"
+        )
+
+
 def _check_scores(
     name: str, scores: npt.ArrayLike, bfloat16: bool, shape: tuple[int, ...] | None
 ) -> tuple[npt.NDArray[Any], bool]:
-    array = _array(name, scores)
+    array = as_array(name, scores)
     if array.dtype.kind == "V" and array.dtype.name == "bfloat16":  # the ml_dtypes extension type
         array, bfloat16 = array.view(np.uint16), True
     if not bfloat16 and array.dtype.type not in (np.float32, np.float64, np.float16):
@@ -164,7 +177,7 @@ def _integer(name: str, value: object) -> int:
 
 
 def _integers(name: str, values: npt.ArrayLike) -> npt.NDArray[np.integer]:
-    array = _array(name, values)
+    array = as_array(name, values)
     if array.dtype.kind in "iu":
         return array
     if array.size == 0 and isinstance(values, Sequence):  # NumPy makes floats of an empty list

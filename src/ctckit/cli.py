@@ -104,7 +104,7 @@ def explain(
 ) -> None:
     """Shows what the CTC loss does with an input: in the terminal, as an interactive page, or as a picture."""
     from .explanation import explain_word
-    from .explanation.canvas import write_whole
+    from .files import write_whole
 
     if sum((word is not None, log_probs is not None, seed_page)) != 1:
         raise CTCError("explain takes one of: a WORD, --log-probs with --target, or --seed-page")

@@ -1,4 +1,4 @@
-"""Reads what the command line is given: log-probabilities, labels and batches, in the formats people keep them in.
+"""Files: log-probabilities, labels and batches are read in the formats people keep them in, and pages written whole.
 
 Everything that can be wrong with a file becomes one `CTCError` that names it. May import errors.py; the packages that
 read ``.pt`` and ``.safetensors`` are imported when such a file is read.
@@ -6,7 +6,9 @@ read ``.pt`` and ``.safetensors`` are imported when such a file is read.
 
 from __future__ import annotations
 
+import os
 import pickle
+import tempfile
 import tokenize
 import zipfile
 import zlib
@@ -133,6 +135,30 @@ def read_labels(path: str | Path) -> list[str]:
             raise CTCError(f"{path}, lines {seen[label]} and {number} are both {label!r}: expected each label once")
         seen[label] = number
     return lines
+
+
+def write_whole(path: str | Path, data: bytes) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+        CTCError: it can't be written there.
+    """
+    path = Path(path)
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        why = getattr(error, "strerror", None) or error
+        raise CTCError(f"{path}: can't be written: {why}; choose a folder that exists and is yours") from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise CTCError(f"{path}: can't be written: {error.strerror}") from None
 
 
 Reader = Callable[[Path], Arrays]

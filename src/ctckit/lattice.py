@@ -89,6 +89,17 @@ def ctc_lattice(target: IntArray, blank: int = 0) -> Lattice:
     return Lattice(made.labels[0], made.arcs[0])
 
 
+def equal_neighbours(target: IntArray) -> list[int]:
+    """The positions s whose token equals the one before it: between these two a path must visit the blank.
+
+    Example:
+        >>> equal_neighbours(np.array([7, 7, 2, 2, 2]))
+        [1, 3, 4]
+    """
+    target = np.asarray(target)
+    return [int(s) for s in 1 + np.flatnonzero(target[1:] == target[:-1])]
+
+
 def frames_needed(target: IntArray) -> int:
     """The fewest frames that can hold a target: S tokens plus a blank between each pair of equal neighbours.
 
@@ -96,5 +107,4 @@ def frames_needed(target: IntArray) -> int:
         >>> frames_needed(np.array([1, 1, 2]))
         4
     """
-    target = np.asarray(target)
-    return len(target) + int((target[1:] == target[:-1]).sum())
+    return len(target) + len(equal_neighbours(target))

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import os
 import platform
-import tempfile
 from collections import Counter
 from datetime import datetime, timezone
 from importlib.metadata import version
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
 
 import ctckit
+from ctckit.files import write_whole
 from ctckit.kernels import native
 
 from . import GOAL_CER, DemoResult, figures
@@ -65,7 +64,8 @@ def write_report(
         parts=_parts(record),
         machine=_machine(seed),
     )
-    _replace(result.report, page)
+    result.report.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(result.report, page.encode())
 
 
 def _curves(record: Record) -> dict[str, Any]:
@@ -160,13 +160,3 @@ def _machine(seed: int) -> dict[str, str]:
         "seed": str(seed),
         "written": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     }
-
-
-def _replace(path: Path, text: str) -> None:
-    """Puts `text` in the file's place in one move: a reader sees the old page or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-        file.write(text)
-    temporary = Path(file.name)
-    temporary.chmod(0o644)
-    os.replace(temporary, path)

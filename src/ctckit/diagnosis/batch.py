@@ -1,6 +1,6 @@
 """Reads a batch as it is: where check.py raises at the first fault, this writes it down and goes on.
 
-May import lattice.py, errors.py, and report.py beside it; no framework: a tensor is whatever has ``detach``.
+May import check.py and what lies below it, and report.py beside it; no framework.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..check import as_array
 from ..errors import CTCError
 from .report import Finding
 
@@ -88,13 +89,7 @@ def read_batch(
 
 
 def _array(name: str, values: Any) -> Scores:
-    if hasattr(values, "detach"):  # a tensor, from whatever device
-        values = values.detach().cpu()
-        values = values.float() if "bfloat16" in str(values.dtype) else values
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise CTCError(f"{name} is not a rectangular array: {error}; pad its rows to one length") from None
+    array = as_array(name, values)
     if array.dtype.name == "bfloat16":  # the ml_dtypes extension type
         array = array.astype(np.float32)
     if array.dtype.kind not in "fiu":

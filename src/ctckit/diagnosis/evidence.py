@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..kernels.reference import log_softmax
-from ..lattice import Arc, ctc_lattice, frames_needed
+from ..lattice import frames_needed
 from ..loss import ctc_loss
 from .batch import Batch, Ints
 
@@ -234,18 +234,6 @@ def is_finite(batch: Batch, n: int) -> bool:
 def is_spelled(target: Ints, batch: Batch) -> bool:
     """Whether a target holds tokens only: no blanks, no numbers that are no classes."""
     return bool(((target >= 0) & (target < batch.classes) & (target != batch.blank)).all())
-
-
-def equal_neighbours(target: Ints) -> list[int]:
-    """The positions s whose token equals the one before it: between these two, the lattice has no skip.
-
-    Example:
-        >>> equal_neighbours(np.array([7, 7, 2, 2, 2]))
-        [1, 3, 4]
-    """
-    _, ranks = np.unique(target, return_inverse=True)  # so that faulty tokens too make a lattice
-    arcs = ctc_lattice(ranks + 1).arcs[1::2]
-    return [s for s, arc in enumerate(arcs) if s and not arc & Arc.SKIP]
 
 
 def distance(read: list[int], written: list[int]) -> int:

@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from ..lattice import frames_needed
+from ..lattice import equal_neighbours, frames_needed
 from .batch import Batch, Ints
 from .evidence import (
     NORMALISED,
     Evidence,
     Sample,
-    equal_neighbours,
     is_finite,
     is_spelled,
     loss_of,

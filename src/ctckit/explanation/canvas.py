@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import html
 import io
-import os
 import re
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CTCError, MissingExtraError
+from ..files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -205,30 +204,6 @@ def settle(figure: Figure) -> None:
         warnings.filterwarnings("ignore", "Glyph .* missing")
         figure.draw_without_rendering()
     figure.set_layout_engine("none")
-
-
-def write_whole(path: str | Path, data: bytes) -> None:
-    """Writes a file whole or not at all.
-
-    Raises:
-        CTCError: it can't be written there.
-    """
-    path = Path(path)
-    try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        why = getattr(error, "strerror", None) or error
-        raise CTCError(f"{path}: can't be written: {why}; choose a folder that exists and is yours") from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise CTCError(f"{path}: can't be written: {error.strerror}") from None
 
 
 @contextmanager

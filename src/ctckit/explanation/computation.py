@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..catalogue import check_language
-from ..check import ctc_problem
+from ..check import as_array, check_blank, ctc_problem
 from ..errors import CTCError
+from ..files import write_whole
 from ..kernels import native, reference
 from ..kernels.reference import Float64Array
 from ..lattice import Lattice, frames_needed
@@ -162,7 +163,7 @@ class Explanation:
             >>> explain_word("cat", 6).in_language("zh").lang
             'zh'
         """
-        return Explanation(**{**self.__dict__, "lang": check_language(lang)})
+        return replace(self, lang=check_language(lang))
 
     def text(self, symbols: Sequence[int]) -> str:
         """Classes or their labels as one string."""
@@ -199,7 +200,6 @@ class Explanation:
         Raises:
             CTCError: the name does not end in .html.
         """
-        from .canvas import write_whole
         from .page import explanation_page
 
         if not str(path).lower().endswith((".html", ".htm")):
@@ -253,13 +253,16 @@ class Explanation:
 
 
 def counted(paths: int) -> str:
-    """A number of paths, in full as long as that can be read.
+    """A number of paths in groups of digits, or rounded if nobody would read them all.
 
     Example:
-        >>> counted(12345), counted(2**70)
-        ('12,345', '1.181e+21')
+        >>> counted(1234567), counted(10**30)
+        ('1,234,567', '1.00 × 10³⁰')
     """
-    return f"{paths:,}" if paths < 10**15 else f"{Decimal(paths):.3e}"
+    if paths < 10**15:
+        return f"{paths:,}"
+    mantissa, exponent = f"{Decimal(paths):.2e}".split("e+")
+    return f"{mantissa} × 10{exponent.translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
 def explain(
@@ -293,8 +296,8 @@ def explain(
         (0.019619004552, [[-2.2892, -0.1069, -inf], [-3.9442, -0.21214, -1.7619]])
     """
     check_language(lang)
-    scores = _one_sample(log_probs)
-    ctc_problem(scores, [], len(scores), 0, blank, from_logits=from_logits)  # the blank and the form, before labels
+    scores = _one_sample(as_array("log_probs", log_probs))
+    check_blank(blank, "log_probs", scores.shape[1])
     names = _class_names(labels, scores.shape[1], blank)
     tokens = _tokens(target, names, blank) if isinstance(target, str) else _classes(target)
     problem = ctc_problem(scores, tokens, len(scores), len(tokens), blank, from_logits=from_logits)
@@ -361,15 +364,8 @@ def _computed(
     )
 
 
-def _one_sample(log_probs: npt.ArrayLike) -> npt.NDArray[Any]:
+def _one_sample(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """One sample's scores (T, C), all of them readable."""
-    if hasattr(log_probs, "detach"):  # a tensor, from whatever device
-        tensor = log_probs.detach().cpu()
-        log_probs = tensor.double().numpy() if tensor.is_floating_point() else tensor.numpy()
-    try:
-        scores = np.asarray(log_probs)
-    except ValueError as error:
-        raise CTCError(f"log_probs is not a rectangular array: {error}") from None
     if scores.ndim == 3 and scores.shape[1] == 1:
         scores = scores[:, 0]
     if scores.ndim != 2:
@@ -392,7 +388,7 @@ def _one_sample(log_probs: npt.ArrayLike) -> npt.NDArray[Any]:
 
 def _classes(target: Sequence[int] | npt.NDArray[np.integer]) -> npt.NDArray[Any]:
     """A target in one dimension."""
-    tokens = np.asarray(target.detach().cpu() if hasattr(target, "detach") else target)
+    tokens = as_array("target", target)
     if tokens.ndim == 2 and len(tokens) == 1:
         tokens = tokens[0]
     if tokens.ndim != 1 or tokens.dtype.kind not in "iuf":

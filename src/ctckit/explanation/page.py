@@ -3,7 +3,7 @@
 Everything is in the file, so that it opens without a network, and its own policy lets no request out. The numbers on it
 are computed by its script (page/computation.js), which reads the arcs from the page's data.
 
-May import computation.py, lattice.py and the catalogue; NumPy only.
+May import computation.py and what lies below it.
 """
 
 from __future__ import annotations
@@ -14,23 +14,21 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
 from ..catalogue import LANGUAGES, check_language, words
+from ..kernels.reference import MOVES
 from ..lattice import Arc
-from .computation import Explanation
+from .computation import Explanation, counted
 
 # Each needs those before it.
 SCRIPTS = ("words.js", "computation.js", "scene.js", "drawing.js", "heatmap.js", "widget.js", "page.js")
 ALL_CLASSES = 40  # up to so many are all on the page
 LONG_TITLE = 60  # letters of a target that a heading has room for
 LIKELIEST = 12  # of more, so many besides the target's own; the rest is one column
-_MOVES = ((Arc.STAY, 0), (Arc.STEP, 1), (Arc.SKIP, 2))  # a bit, and how many states back its arc begins
-_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def page(title: dict[str, str], blocks: Sequence[Block], lang: str) -> str:
             "p", {other: words("page", other)["without_script"] for other in LANGUAGES}
         ),
         "words": _json({other: dict(words("page", other)) for other in LANGUAGES}),
-        "titles": _json({other: _writable(title[other]) for other in LANGUAGES}),
+        "titles": _json({other: title[other] for other in LANGUAGES}),
         "script": "\n".join(map(_package_file, SCRIPTS)),
     }
     return re.sub(r"@@(\w+)@@", lambda marker: parts[marker[1]], _package_file("page.html"))
@@ -158,14 +156,14 @@ def _data(explanation: Explanation) -> dict[str, Any]:
         "blank": column_of[explanation.blank],
         "states": [column_of[c] for c in explanation.lattice.labels.tolist()],
         "arcs": arcs.tolist(),
-        "moves": [[int(bit), back] for bit, back in _MOVES],
+        "moves": [[int(bit), back] for bit, back in MOVES],
         "start": int(Arc.START),
         "end": int(Arc.END),
         "frames": explanation.frames,
         "framesNeeded": explanation.frames_needed,
         "fromLogits": explanation.from_logits,
         "score": _number(explanation.score),
-        "pathCount": _counted(explanation.path_count),
+        "pathCount": counted(explanation.path_count),
         "allPaths": len(explanation.paths) == explanation.path_count,
         "paths": [list(path.states) for path in explanation.paths],
         "logProbs": [[_number(value) for value in row] for row in scores.tolist()],
@@ -189,19 +187,6 @@ def _number(value: float) -> float | str:
     return float(f"{value:.9g}") if math.isfinite(value) else "-Infinity" if value < 0 else "Infinity"
 
 
-def _counted(count: int) -> str:
-    """A count in groups of digits, or rounded if nobody would read them all.
-
-    Example:
-        >>> _counted(1234567), _counted(10**30)
-        ('1\u202f234\u202f567', '1.00 × 10³⁰')
-    """
-    if count < 10**15:
-        return f"{count:,}".replace(",", "\u202f")
-    mantissa, exponent = f"{Decimal(count):.2e}".split("e+")
-    return f"{mantissa} × 10{exponent.translate(_SUPERSCRIPTS)}"
-
-
 def _in_each_language(tag: str, texts: Mapping[str, str], name: str = "") -> str:
     """One element a language; the style shows that of the page's language."""
     kind = f' class="{name}"' if name else ""
@@ -216,12 +201,7 @@ def _with_own_ids(svg: str, prefix: str) -> str:
 
 def _escaped(text: str) -> str:
     """Plain text as HTML."""
-    return html.escape(_writable(text))
-
-
-def _writable(text: str) -> str:
-    """Halves of surrogate pairs, which no file can hold, become question marks."""
-    return text.encode("utf-8", "replace").decode()
+    return html.escape(text)
 
 
 def _json(value: Any) -> str:

@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 from ..catalogue import words
 from ..kernels import reference
-from ..lattice import Arc, Lattice, ctc_lattice
+from ..lattice import Arc, Lattice, ctc_lattice, equal_neighbours
 from . import heatmaps
 from .canvas import BLUE, GREEN, GRID, INK, MUTED, ORANGE, PATH_COLORS, RED, Picture, Sheet, shortened
 from .computation import Explanation, Path, counted
-from .terminal import number
+from .terminal import cells, number
 
 LINE = 17.0  # from one line of text to the next
 MARGIN = 16.0
@@ -35,8 +35,8 @@ def inputs(explanation: Explanation) -> Picture:
     if e.frames > 2 * MOST_FRAMES or len(e.labels) > MOST_FRAMES:
         return heatmaps.inputs(e)
     heads = [f"C{_low(c)}={shortened(label)}" + (f"={c}" if c == e.blank else "") for c, label in enumerate(e.labels)]
-    cells = [[number(value, 4) for value in frame] for frame in e.log_probs]
-    longest = max((len(text) for frame in cells for text in frame), default=0)
+    numbers = [[number(value, 4) for value in frame] for frame in e.log_probs]
+    longest = max((len(text) for frame in numbers for text in frame), default=0)
     cell, row = max(62.0, 7.4 * longest + 10, 6.6 * max(map(_width, heads)) + 10), 20.0
     left = MARGIN + 12 + 7.2 * _width(say["inputs.frames"].format(frames=e.frames))
     top = MARGIN + 62
@@ -67,7 +67,7 @@ def inputs(explanation: Explanation) -> Picture:
         y = top + row * (t + 0.5)
         sheet.text(begin - 12, y, f"t{_low(t + 1)}", ha="right", color=MUTED)
         for c in range(len(e.labels)):
-            sheet.text(begin + cell * (c + 1) - 8, y, cells[t][c], ha="right")
+            sheet.text(begin + cell * (c + 1) - 8, y, numbers[t][c], ha="right")
     for x, side in ((begin - 4, 1), (begin + matrix_width + 4, -1)):
         sheet.line([x + 4 * side, x, x, x + 4 * side], [top, top, top + matrix_height, top + matrix_height], width=1.2)
     sheet.brace(top, top + matrix_height, left, upright=True, color=GREEN)
@@ -218,7 +218,7 @@ def _moves(e: Explanation) -> Picture:
 
 def _equal_neighbours(e: Explanation) -> Picture:
     say = words("explanation", e.lang)
-    repeats = [s for s in range(1, len(e.target)) if not e.lattice.arcs[2 * s + 1] & Arc.SKIP]
+    repeats = equal_neighbours(np.array(e.target, np.int64))
     note = ""
     if repeats:
         first = max(0, repeats[0] - 2)
@@ -424,6 +424,6 @@ def _low(number: int) -> str:
     return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
 
-def _width(text: str) -> float:
-    """The width of text in letters: a Chinese character is nearly two."""
-    return max(sum(1.75 if ord(letter) > 0x2E80 else 1.0 for letter in line) for line in text.split("\n"))
+def _width(text: str) -> int:
+    """The width of text in letters: of its longest line."""
+    return max(map(cells, text.split("\n")))

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..catalogue import LANGUAGES, words
 from ..errors import MissingExtraError
@@ -64,8 +63,7 @@ print(ctckit.ctc_loss([[-1.8] * 6] * 3, word, 3, 3, zero_infinity=True))
 """
 
 
-@dataclass(frozen=True)
-class Examples:
+class Examples(NamedTuple):
     """The page's inputs: A, ten frames and five classes; B, two and two, as printed; and two words."""
 
     a: Explanation
