@@ -32,15 +32,20 @@ def is_tensor_case(name: str) -> bool:
     )
 
 
-@pytest.mark.parametrize("case", [name for name in BAD if is_tensor_case(name)])
-@pytest.mark.parametrize("call", ["function", "module"])
-def test_same_messages_as_numpy(call: str, case: str) -> None:
+def on_tensors(case: str) -> tuple[dict[str, Any], list[str]]:
+    """A case of BAD on tensors: its arguments, and what its message must say."""
     change, parts = BAD[case]
-    arguments = as_tensors(GOOD | change)
     if case == "integer scores":
         parts = [*parts[:-1], "float()"]  # a tensor has no astype
     if case == "float targets":
         parts = ["targets has dtype", *parts[1:]]  # torch writes torch.float64
+    return as_tensors(GOOD | change), parts
+
+
+@pytest.mark.parametrize("case", [name for name in BAD if is_tensor_case(name)])
+@pytest.mark.parametrize("call", ["function", "module"])
+def test_same_messages_as_numpy(call: str, case: str) -> None:
+    arguments, parts = on_tensors(case)
     if call == "module":
         options = {name: arguments.pop(name) for name in ("blank", "from_logits") if name in arguments}
         check(ctckit.torch.CTCLoss(**options), arguments, parts)

@@ -22,6 +22,16 @@ _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 Lengths = Tensor | Sequence[int] | int
 
 
+class Options(NamedTuple):
+    """What a call says besides its tensors and lengths; as for :func:`ctckit.torch.ctc_loss`."""
+
+    blank: int
+    reduction: str
+    zero_infinity: bool
+    from_logits: bool
+    batch_first: bool
+
+
 class Call(NamedTuple):
     """A checked call, as forward and each backward need it."""
 
@@ -67,36 +77,28 @@ class Call(NamedTuple):
 
 
 def checked_call(
-    log_probs: Tensor,
-    targets: Lengths,
-    input_lengths: Lengths,
-    target_lengths: Lengths,
-    blank: int,
-    reduction: str,
-    zero_infinity: bool,
-    from_logits: bool,
-    batch_first: bool,
+    log_probs: Tensor, targets: Lengths, input_lengths: Lengths, target_lengths: Lengths, options: Options
 ) -> Call:
     """The arguments of :func:`ctckit.torch.ctc_loss`, checked.
 
     Raises:
         CTCError: for anything malformed; the message says where.
     """
-    how = check_reduction(reduction)
-    _check_tensor("logits" if from_logits else "log_probs", log_probs)
-    swapped = batch_first and log_probs.ndim == 3
+    how = check_reduction(options.reduction)
+    _check_tensor("logits" if options.from_logits else "log_probs", log_probs)
+    swapped = options.batch_first and log_probs.ndim == 3
     read = has_kernel(log_probs)
     problem = ctc_problem(
         _view(log_probs, swapped) if read else _unread(log_probs, swapped),
         integers("targets", targets),
         integers("input_lengths", input_lengths),
         integers("target_lengths", target_lengths),
-        blank,
-        from_logits=from_logits,
+        options.blank,
+        from_logits=options.from_logits,
         bfloat16=read and log_probs.dtype == torch.bfloat16,
         shape=log_probs.shape,
     )
-    return Call(problem, reduction_weights(problem, how), how, zero_infinity, swapped)
+    return Call(problem, reduction_weights(problem, how), how, options.zero_infinity, swapped)
 
 
 def has_kernel(scores: Tensor) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..check import check_reduction
 from ..kernels import native
-from .call import Call, Lengths, checked_call, has_kernel
+from .call import Call, Lengths, Options, checked_call, has_kernel
 from .operators import compiled_ctc_loss
 
 
@@ -64,10 +64,10 @@ def ctc_loss(
         >>> round(loss.item(), 4), logits.grad.shape
         (1.1179, torch.Size([4, 2, 3]))
     """
-    arguments = (blank, reduction, zero_infinity, from_logits, batch_first)
+    options = Options(blank, reduction, zero_infinity, from_logits, batch_first)
     if torch.compiler.is_compiling():
-        return compiled_ctc_loss(log_probs, targets, input_lengths, target_lengths, *arguments)
-    call = checked_call(log_probs, targets, input_lengths, target_lengths, *arguments)
+        return compiled_ctc_loss(log_probs, targets, input_lengths, target_lengths, options)
+    call = checked_call(log_probs, targets, input_lengths, target_lengths, options)
     if not has_kernel(log_probs):
         return call.portable_loss(log_probs)
     if log_probs.requires_grad and torch.is_grad_enabled():

@@ -15,7 +15,7 @@ from torch.library import custom_op
 
 from ..errors import CTCError
 from ..kernels import native
-from .call import Call, Lengths, checked_call
+from .call import Call, Lengths, Options, checked_call
 
 _ARGUMENTS = (
     "Tensor scores, Tensor targets, Tensor input_lengths, Tensor target_lengths, "
@@ -25,15 +25,7 @@ _HALF = (torch.float16, torch.bfloat16)
 
 
 def compiled_ctc_loss(
-    log_probs: Tensor,
-    targets: Lengths,
-    input_lengths: Lengths,
-    target_lengths: Lengths,
-    blank: int,
-    reduction: str,
-    zero_infinity: bool,
-    from_logits: bool,
-    batch_first: bool,
+    log_probs: Tensor, targets: Lengths, input_lengths: Lengths, target_lengths: Lengths, options: Options
 ) -> Tensor:
     """:func:`ctckit.torch.ctc_loss` while torch compiles or exports: one operator in the graph.
 
@@ -50,20 +42,11 @@ def compiled_ctc_loss(
     Example:
         >>> logits = torch.zeros(4, 2, 3, requires_grad=True)
         >>> targets = torch.tensor([[1, 2], [2, 2]])
-        >>> loss = compiled_ctc_loss(logits, targets, (4, 4), (2, 2), 0, "mean", False, True, False)
+        >>> loss = compiled_ctc_loss(logits, targets, (4, 4), (2, 2), Options(0, "mean", False, True, False))
         >>> round(loss.item(), 4)
         1.1179
     """
-    arguments = (
-        _tensor(targets),
-        _tensor(input_lengths),
-        _tensor(target_lengths),
-        blank,
-        reduction,
-        zero_infinity,
-        from_logits,
-        batch_first,
-    )
+    arguments = (_tensor(targets), _tensor(input_lengths), _tensor(target_lengths), *options)
     if log_probs.requires_grad and torch.is_grad_enabled():
         loss: Tensor = _loss_and_grad(log_probs, *arguments)[0]
     else:
@@ -106,13 +89,14 @@ def _backward(grad_output: Tensor, grad: Tensor, score: Tensor, scores: Tensor, 
     return gradient
 
 
-def _checked(scores: Tensor, *arguments: Any) -> Call:
+def _checked(scores: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, *options: Any) -> Call:
+    given = Options(*options)
     if not scores.is_cpu:
         raise CTCError(
-            f"{'logits' if arguments[-2] else 'log_probs'} is on {scores.device}: expected the CPU inside of "
+            f"{'logits' if given.from_logits else 'log_probs'} is on {scores.device}: expected the CPU inside of "
             "torch.compile; leave the loss out of it"
         )
-    return checked_call(scores, *arguments)
+    return checked_call(scores, targets, input_lengths, target_lengths, given)
 
 
 def _factors(score: Tensor, grad_output: Tensor) -> Tensor:
