@@ -40,6 +40,7 @@ class Call(NamedTuple):
     reduction: Reduction
     zero_infinity: bool
     swapped: bool
+    has_kernel: bool  # ours can read the scores' memory; if not, torch's operations must do
 
     def empty(self, scores: Tensor) -> Tensor:
         """Memory for a gradient: contiguous, whatever the scores are. If recycled, torch can't resize it."""
@@ -87,23 +88,18 @@ def checked_call(
     how = check_reduction(options.reduction)
     _check_tensor("logits" if options.from_logits else "log_probs", log_probs)
     swapped = options.batch_first and log_probs.ndim == 3
-    read = has_kernel(log_probs)
+    has_kernel = log_probs.is_cpu and not _is_transformed(log_probs)
     problem = ctc_problem(
-        _view(log_probs, swapped) if read else _unread(log_probs, swapped),
+        _view(log_probs, swapped) if has_kernel else _unread(log_probs, swapped),
         integers("targets", targets),
         integers("input_lengths", input_lengths),
         integers("target_lengths", target_lengths),
         options.blank,
         from_logits=options.from_logits,
-        bfloat16=read and log_probs.dtype == torch.bfloat16,
+        bfloat16=has_kernel and log_probs.dtype == torch.bfloat16,
         shape=log_probs.shape,
     )
-    return Call(problem, reduction_weights(problem, how), how, options.zero_infinity, swapped)
-
-
-def has_kernel(scores: Tensor) -> bool:
-    """Whether our kernels can read a tensor's memory."""
-    return scores.is_cpu and not _is_transformed(scores)
+    return Call(problem, reduction_weights(problem, how), how, options.zero_infinity, swapped, has_kernel)
 
 
 def _view(tensor: Tensor, swapped: bool) -> npt.NDArray[Any]:
@@ -138,13 +134,13 @@ def integers(name: str, values: Lengths) -> npt.ArrayLike:
     """Lengths or targets as an array, from whatever device, or as they are."""
     if not isinstance(values, Tensor):
         return values
+    if values.is_floating_point():
+        raise not_integers(name, str(values.dtype).removeprefix("torch."))
+    if torch._C._functorch.peek_interpreter_stack() is None:  # not inside of torch.func
+        return values.numpy(force=True)
     if _is_transformed(values):
         raise CTCError(
             f"{name} is mapped over by torch.func.vmap: expected the same {name} for all; only scores may be mapped"
         )
-    if values.is_floating_point():
-        raise not_integers(name, str(values.dtype).removeprefix("torch."))
-    if torch._C._functorch.peek_interpreter_stack() is None:
-        return values.numpy(force=True)
     with torch._C._DisableFuncTorch():  # inside of a transform even plain tensors have no memory to look at
         return values.numpy(force=True)

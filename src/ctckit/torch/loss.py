@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..check import check_reduction
 from ..kernels import native
-from .call import Call, Lengths, Options, checked_call, has_kernel
+from .call import Call, Lengths, Options, checked_call
 from .operators import compiled_ctc_loss
 
 
@@ -68,7 +68,7 @@ def ctc_loss(
     if torch.compiler.is_compiling():
         return compiled_ctc_loss(log_probs, targets, input_lengths, target_lengths, options)
     call = checked_call(log_probs, targets, input_lengths, target_lengths, options)
-    if not has_kernel(log_probs):
+    if not call.has_kernel:
         return call.portable_loss(log_probs)
     if log_probs.requires_grad and torch.is_grad_enabled():
         loss: Tensor = _CTCLoss.apply(log_probs, call)  # type: ignore[no-untyped-call]
