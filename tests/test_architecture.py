@@ -71,14 +71,18 @@ def sources() -> list[Path]:
 
 
 def test_the_skip_rule_has_one_home() -> None:
-    """SKIP is given in lattice.py alone. Neighbouring tokens are compared there, and where its table is laid out.
+    """SKIP is given in lattice.py alone. Neighbouring tokens are compared there, and where its table is laid out: by
+    the extension, and on a GPU.
 
     (That the layout follows the table, and kernels the bits, is shown by test_prepare and test_brute_force, on random
     tables and lattices of random arcs.)
     """
-    neighbours = re.compile(r"(labels?|target|token)\w*(\[[^\]]*\]|\[.*?\])\s*[!=]=\s*\w*(labels?|target|token)\w*\[")
+    neighbours = re.compile(
+        r"(labels?|target|token)\w*(\[[^\]]*\]|\[.*?\])\s*[!=]=\s*\w*(labels?|target|token)\w*\["
+        r"|(labels?|target|token)\w*\s*[!=]=\s*\w*(previous|before|last)"
+    )
     homes = {path.name for path in sources() if any(neighbours.search(line) for line in path.read_text().splitlines())}
-    assert homes == {"lattice.py", "prepare.cpp"}
+    assert homes == {"lattice.py", "prepare.cpp", "triton.py"}
     given = re.compile(r"\|\s*Arc\.SKIP|\|=\s*\w*skip", re.IGNORECASE)
     assert {path.name for path in sources() if given.search(path.read_text())} == {"lattice.py"}
 

@@ -445,9 +445,9 @@ GRADIENT = dict(ROWS=8, BLOCK=32, LABELS=32)
 for name, fixed in (
     ("_lattice_kernel", dict(FLAT=True, BLOCK=64)),
     ("_rows_kernel", dict(LOGITS=True, ROWS=8, BLOCK=32, LABELS=32, REAL=getattr(triton.language, REAL))),
-    ("_sweep_kernel", dict(SECOND=False, KEEP=True, **SWEEP)),
-    ("_sweep_kernel", dict(SECOND=True, KEEP=False, **SWEEP)),
-    ("_tiled_sweep_kernel", dict(SECOND=True, KEEP=False, **SWEEP)),
+    ("_sweep_kernel", dict(TILED=False, SECOND=False, KEEP=True, **SWEEP)),
+    ("_sweep_kernel", dict(TILED=False, SECOND=True, KEEP=False, **SWEEP)),
+    ("_sweep_kernel", dict(TILED=True, SECOND=True, KEEP=False, **SWEEP)),
     ("_total_kernel", SWEEP),
     ("_gradient_kernel", dict(SOFTMAX=True, STATES=False, **GRADIENT)),
     ("_gradient_kernel", dict(SOFTMAX=False, STATES=True, **GRADIENT)),

@@ -515,6 +515,102 @@ def _step(
 
 
 @triton.jit
+def _sweep_in_registers(
+    sample,
+    place,
+    sources,
+    rows,
+    edges,
+    total,
+    SECOND: tl.constexpr,
+    KEEP: tl.constexpr,
+    EVEN_SKIPS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """One direction of a sample, its row in registers. Four frames are asked for ahead of their use."""
+    n, frames, length, backward, start, stop, pairs = sample
+    p_arc, p_token, p_score, o_blank, stride_c = place
+    p_top, p_wide, stride_t = sources
+    p_edge_m, p_edge_e = edges
+    i = tl.arange(0, BLOCK)
+    caps = _caps(p_arc, pairs, i, length, backward)
+    firsts = _firsts(p_arc, pairs, i, length, backward)
+    _, _, odd_cell, is_odd = _cells(i, length, backward)
+    b_token = tl.load(p_token + odd_cell, mask=is_odd, other=0).to(tl.int64)
+    asked = (p_score + o_blank, p_score + b_token * stride_c, p_top, p_wide, stride_t)
+    given = (frames, length, backward, stop, pairs, i)
+
+    # The row before the first step: dead, or where the first half of this direction left off.
+    o_edge = _edge(start - 1, n, pairs, backward)
+    even, odd = _load_row(p_edge_m + o_edge, p_edge_e + o_edge, pairs, i, length, backward, start > 0)
+    ask0 = _ask(start, given, asked, rows, SECOND)
+    ask1 = _ask(start + 1, given, asked, rows, SECOND)
+    ask2 = _ask(start + 2, given, asked, rows, SECOND)
+    ask3 = _ask(start + 3, given, asked, rows, SECOND)
+    for j in range(start, stop, 4):
+        even, odd = _step(j, given, ask0, rows, total, even, odd, firsts, caps, SECOND, KEEP, EVEN_SKIPS)
+        ask0 = _ask(j + 4, given, asked, rows, SECOND)
+        even, odd = _step(j + 1, given, ask1, rows, total, even, odd, firsts, caps, SECOND, KEEP, EVEN_SKIPS)
+        ask1 = _ask(j + 5, given, asked, rows, SECOND)
+        even, odd = _step(j + 2, given, ask2, rows, total, even, odd, firsts, caps, SECOND, KEEP, EVEN_SKIPS)
+        ask2 = _ask(j + 6, given, asked, rows, SECOND)
+        even, odd = _step(j + 3, given, ask3, rows, total, even, odd, firsts, caps, SECOND, KEEP, EVEN_SKIPS)
+        ask3 = _ask(j + 7, given, asked, rows, SECOND)
+    if not SECOND:
+        o_edge = _edge(stop - 1, n, pairs, backward)
+        _store_row(p_edge_m + o_edge, p_edge_e + o_edge, pairs, i, length, backward, even, odd)
+
+
+@triton.jit
+def _sweep_in_tiles(
+    sample,
+    place,
+    sources,
+    rows,
+    edges,
+    total,
+    SECOND: tl.constexpr,
+    KEEP: tl.constexpr,
+    EVEN_SKIPS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """The same for any number of states, tile by tile: each row is read back from memory, one barrier a frame."""
+    n, frames, length, backward, start, stop, pairs = sample
+    p_arc, p_token, p_score, o_blank, stride_c = place
+    p_top, p_wide, stride_t = sources
+    p_m, p_e = rows
+    p_edge_m, p_edge_e = edges
+    for j in range(start, stop):
+        t = _frame(j, frames, backward)
+        b_top, b_wide = tl.load(p_top + t), tl.load(p_wide + t)
+        b_blank = tl.load(p_score + t * stride_t + o_blank).to(b_top.dtype)
+        blank_m, blank_e = _emission(b_blank, b_top, b_wide)
+        o_last, o_next = _edge(j - 1, n, pairs, backward), _edge(j, n, pairs, backward)
+        o_row = t * 2 * pairs
+        for i0 in range(0, length + 1, BLOCK):
+            i = i0 + tl.arange(0, BLOCK).to(tl.int64)
+            caps = _caps(p_arc, pairs, i, length, backward)
+            firsts = _firsts(p_arc, pairs, i, length, backward)
+            into_even, into_odd = _entering_from(
+                p_edge_m + o_last, p_edge_e + o_last, pairs, i, length, backward, j, caps, firsts, EVEN_SKIPS
+            )
+            if SECOND:
+                met = _load_row(p_m + o_row, p_e + o_row, pairs, i, length, backward, True)
+                _store_occupancy(p_m + o_row, pairs, i, length, backward, into_even, into_odd, met, total)
+            _, _, odd_cell, is_odd = _cells(i, length, backward)
+            b_token = tl.load(p_token + odd_cell, mask=is_odd, other=0).to(tl.int64)
+            p_label = p_score + t * stride_t + b_token * stride_c
+            b_label = tl.load(p_label, mask=is_odd, other=0.0).to(b_top.dtype)
+            label_m, label_e = _emission(b_label, b_top, b_wide)
+            even = _product(into_even[0], into_even[1], blank_m, blank_e)
+            odd = _product(into_odd[0], into_odd[1], label_m, label_e)
+            _store_row(p_edge_m + o_next, p_edge_e + o_next, pairs, i, length, backward, even, odd)
+            if KEEP:
+                _store_row(p_m + o_row, p_e + o_row, pairs, i, length, backward, even, odd)
+        tl.debug_barrier()
+
+
+@triton.jit
 def _sweep_kernel(
     p_scores,
     p_tokens,
@@ -534,111 +630,27 @@ def _sweep_kernel(
     frames_max,
     o_blank,
     pairs,
+    TILED: tl.constexpr,
     SECOND: tl.constexpr,
     KEEP: tl.constexpr,
     EVEN_SKIPS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """One sample in one direction, its row in registers. Four frames are asked for ahead of their use."""
+    """One sample in one direction: the first half of it, up to where the two meet, or the second."""
     n = tl.program_id(0).to(tl.int64)
     backward = tl.program_id(1) == 1
     frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
     start, stop = _steps(frames, backward, SECOND)
-    i = tl.arange(0, BLOCK)
-    sample = (frames, length, backward, stop, pairs, i)
-    p_arc = p_arcs + n * 2 * pairs
-    caps = _caps(p_arc, pairs, i, length, backward)
-    firsts = _firsts(p_arc, pairs, i, length, backward)
-    _, _, odd_cell, is_odd = _cells(i, length, backward)
-    b_token = tl.load(p_tokens + n * (pairs - 1) + odd_cell, mask=is_odd, other=0).to(tl.int64)
-    p_score = p_scores + n * stride_n
-    p_blank, p_label = p_score + o_blank, p_score + b_token * stride_c
-    sources = (p_blank, p_label, p_top + n * frames_max, p_wide + n * frames_max, stride_t)
+    sample = (n, frames, length, backward, start, stop, pairs)
+    place = (p_arcs + n * 2 * pairs, p_tokens + n * (pairs - 1), p_scores + n * stride_n, o_blank, stride_c)
+    sources = (p_top + n * frames_max, p_wide + n * frames_max, stride_t)
     rows = (p_m + n * frames_max * 2 * pairs, p_e + n * frames_max * 2 * pairs)
+    edges = (p_edge_m, p_edge_e)
     b_total = tl.load(p_total + n)
-
-    # The row before the first step: dead, or where the first half of this direction left off.
-    o_edge = _edge(start - 1, n, pairs, backward)
-    even, odd = _load_row(p_edge_m + o_edge, p_edge_e + o_edge, pairs, i, length, backward, start > 0)
-    ask0 = _ask(start, sample, sources, rows, SECOND)
-    ask1 = _ask(start + 1, sample, sources, rows, SECOND)
-    ask2 = _ask(start + 2, sample, sources, rows, SECOND)
-    ask3 = _ask(start + 3, sample, sources, rows, SECOND)
-    for j in range(start, stop, 4):
-        even, odd = _step(j, sample, ask0, rows, b_total, even, odd, firsts, caps, SECOND, KEEP, EVEN_SKIPS)
-        ask0 = _ask(j + 4, sample, sources, rows, SECOND)
-        even, odd = _step(j + 1, sample, ask1, rows, b_total, even, odd, firsts, caps, SECOND, KEEP, EVEN_SKIPS)
-        ask1 = _ask(j + 5, sample, sources, rows, SECOND)
-        even, odd = _step(j + 2, sample, ask2, rows, b_total, even, odd, firsts, caps, SECOND, KEEP, EVEN_SKIPS)
-        ask2 = _ask(j + 6, sample, sources, rows, SECOND)
-        even, odd = _step(j + 3, sample, ask3, rows, b_total, even, odd, firsts, caps, SECOND, KEEP, EVEN_SKIPS)
-        ask3 = _ask(j + 7, sample, sources, rows, SECOND)
-    if not SECOND:
-        o_edge = _edge(stop - 1, n, pairs, backward)
-        _store_row(p_edge_m + o_edge, p_edge_e + o_edge, pairs, i, length, backward, even, odd)
-
-
-@triton.jit
-def _tiled_sweep_kernel(
-    p_scores,
-    p_tokens,
-    p_arcs,
-    p_frames,
-    p_lengths,
-    p_top,
-    p_wide,
-    p_m,
-    p_e,
-    p_edge_m,
-    p_edge_e,
-    p_total,
-    stride_t,
-    stride_n,
-    stride_c,
-    frames_max,
-    o_blank,
-    pairs,
-    SECOND: tl.constexpr,
-    KEEP: tl.constexpr,
-    EVEN_SKIPS: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """The same for any number of states, tile by tile: each row is read back from memory, one barrier a frame."""
-    n = tl.program_id(0).to(tl.int64)
-    backward = tl.program_id(1) == 1
-    frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
-    start, stop = _steps(frames, backward, SECOND)
-    p_arc = p_arcs + n * 2 * pairs
-    p_score = p_scores + n * stride_n
-    b_total = tl.load(p_total + n)
-    for j in range(start, stop):
-        t = _frame(j, frames, backward)
-        b_top, b_wide = tl.load(p_top + n * frames_max + t), tl.load(p_wide + n * frames_max + t)
-        b_blank = tl.load(p_score + t * stride_t + o_blank).to(b_top.dtype)
-        blank_m, blank_e = _emission(b_blank, b_top, b_wide)
-        o_last, o_next = _edge(j - 1, n, pairs, backward), _edge(j, n, pairs, backward)
-        o_row = (n * frames_max + t) * 2 * pairs
-        for i0 in range(0, length + 1, BLOCK):
-            i = i0 + tl.arange(0, BLOCK).to(tl.int64)
-            caps = _caps(p_arc, pairs, i, length, backward)
-            firsts = _firsts(p_arc, pairs, i, length, backward)
-            into_even, into_odd = _entering_from(
-                p_edge_m + o_last, p_edge_e + o_last, pairs, i, length, backward, j, caps, firsts, EVEN_SKIPS
-            )
-            if SECOND:
-                met = _load_row(p_m + o_row, p_e + o_row, pairs, i, length, backward, True)
-                _store_occupancy(p_m + o_row, pairs, i, length, backward, into_even, into_odd, met, b_total)
-            _, _, odd_cell, is_odd = _cells(i, length, backward)
-            b_token = tl.load(p_tokens + n * (pairs - 1) + odd_cell, mask=is_odd, other=0).to(tl.int64)
-            p_label = p_score + t * stride_t + b_token * stride_c
-            b_label = tl.load(p_label, mask=is_odd, other=0.0).to(b_top.dtype)
-            label_m, label_e = _emission(b_label, b_top, b_wide)
-            even = _product(into_even[0], into_even[1], blank_m, blank_e)
-            odd = _product(into_odd[0], into_odd[1], label_m, label_e)
-            _store_row(p_edge_m + o_next, p_edge_e + o_next, pairs, i, length, backward, even, odd)
-            if KEEP:
-                _store_row(p_m + o_row, p_e + o_row, pairs, i, length, backward, even, odd)
-        tl.debug_barrier()
+    if TILED:
+        _sweep_in_tiles(sample, place, sources, rows, edges, b_total, SECOND, KEEP, EVEN_SKIPS, BLOCK)
+    else:
+        _sweep_in_registers(sample, place, sources, rows, edges, b_total, SECOND, KEEP, EVEN_SKIPS, BLOCK)
 
 
 @triton.jit
@@ -941,8 +953,7 @@ class _Sweeps:
         block = triton.next_power_of_2(sizes.pairs)
         tiled = block > LARGEST_BLOCK
         block = min(block, TILE) if tiled else block
-        kernel = _tiled_sweep_kernel if tiled else _sweep_kernel
-        kernel[(sizes.size, 2)](
+        _sweep_kernel[(sizes.size, 2)](
             scores,
             made.tokens,
             made.arcs,
@@ -958,6 +969,7 @@ class _Sweeps:
             sizes.frames,
             blank * scores.stride(2),
             sizes.pairs,
+            TILED=tiled,
             SECOND=second,
             KEEP=keep and not second,
             EVEN_SKIPS=EVEN_SKIPS,
