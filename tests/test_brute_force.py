@@ -90,19 +90,19 @@ def test_best_path(target: tuple[int, ...]) -> None:
         scores = scores_of("unnormalised", frames)
         truth = enumerate_ctc(scores, target, 0)
         problem = ctc_problem(scores, list(target), frames, len(target), 0, from_logits=False)
-        score, path = reference.best_path(problem, 0)
+        best = reference.best_path(problem)
         if truth.count == 0:
-            assert score == -np.inf
+            assert best.score[0] == -np.inf
             continue
-        assert score == pytest.approx(truth.best, rel=1e-14)
-        assert truth.best_states == (tuple(path),)
+        assert best.score[0] == pytest.approx(truth.best, rel=1e-14)
+        assert truth.best_states == (tuple(best.states[0]),)
 
 
 def test_best_path_among_equals_takes_the_lowest_states() -> None:
     truth = enumerate_ctc(np.zeros((4, 3)), (1, 2), 0)
     problem = ctc_problem(np.zeros((4, 3)), [1, 2], 4, 2, 0, from_logits=False)
-    score, path = reference.best_path(problem, 0)
-    assert (score, tuple(path)) == (0, min(truth.best_states))
+    best = reference.best_path(problem)
+    assert (best.score[0], tuple(best.states[0])) == (0, min(truth.best_states, key=lambda states: states[::-1]))
     assert len(truth.best_states) == truth.count > 1
 
 

@@ -60,7 +60,7 @@ def test_greedy_reading(example: tuple[str, str], reading: str) -> None:
     target = [ALPHABET.index(character) for character in reading]
     logits = load(*example).scores
     problem = ctc_problem(logits[:, 0], target, len(logits), len(target), BLANK, from_logits=True)
-    _, states = reference.best_path(problem, 0)
+    states = reference.best_path(problem).states[0]
     assert [problem.lattice(0).labels[k] for k in states] == classes.tolist()
 
 

@@ -10,7 +10,7 @@ the φ between two *different* tokens (between equal ones the φ must be visited
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntFlag
 
 import numpy as np
@@ -52,10 +52,12 @@ class Lattice:
     Attributes:
         labels: int32 (K,), the class that each state emits.
         arcs: uint8 (K,), bits of :class:`Arc`.
+        jumps: int32 (J, 2), arcs from a state to one further on than arcs' bits reach; none in CTC's own lattices.
     """
 
     labels: npt.NDArray[np.int32]
     arcs: npt.NDArray[np.uint8]
+    jumps: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 2), np.int32))
 
     @property
     def states(self) -> int:

@@ -36,3 +36,18 @@ class Posteriors:
     states: FloatArray
     classes: FloatArray
     score: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class BestPaths:
+    """The most probable path of each sample.
+
+    Attributes:
+        states: int32 (N, T), the lattice state at each frame; -1 beyond a sample's frames, and in a sample that has no
+            path of a probability above 0.
+        score: float64 (N,), the path's log-score in nats; -inf without a path; NaN where a used frame holds NaN or
+            +inf, and then there is no path either.
+    """
+
+    states: npt.NDArray[np.int32]
+    score: npt.NDArray[np.float64]

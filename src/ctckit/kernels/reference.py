@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from ..check import Problem
 from ..lattice import Arc, Lattice
-from ..results import Posteriors
+from ..results import BestPaths, Posteriors
 
 Float64Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[Any]  # (T, K), of whatever a semiring's values are
@@ -58,6 +58,8 @@ def forward(lattice: Lattice, emissions: Rows, ring: Semiring) -> Rows:
             for bit, back in MOVES:
                 source = alpha[t - 1, : lattice.states - back]
                 row[back:] = ring.plus(row[back:], np.where(lattice.arcs[back:] & bit, source, ring.zero))
+            for source, k in lattice.jumps:
+                row[k] = ring.plus(row[k], alpha[t - 1, source])
         row[...] = ring.times(row, emission)
     return alpha
 
@@ -71,6 +73,8 @@ def backward(lattice: Lattice, emissions: Rows, ring: Semiring) -> Rows:
         for bit, back in MOVES:
             row = beta[t, : lattice.states - back]
             row[...] = ring.plus(row, np.where(lattice.arcs[back:] & bit, ahead[back:], ring.zero))
+        for source, k in lattice.jumps:
+            beta[t, source] = ring.plus(beta[t, source], ahead[k])
     return beta
 
 
@@ -120,11 +124,32 @@ def total(
     return score
 
 
-def best_path(problem: Problem, n: int) -> tuple[float, list[int]]:
-    """Sample n's most probable path: its log-score and its states, one a frame; among equals the lowest states."""
-    log_probs, lattice = sample(problem, n)
-    best = best_paths(lattice, log_probs[:, lattice.labels], 1)
-    return (best[0].score, list(best[0].states)) if best else (-np.inf, [])
+def best_path(problem: Problem, *, threads: int | None = None) -> BestPaths:
+    """Each sample's most probable path. Of equally good ones, read from its end, that of the lowest states."""
+    frames, size, _ = problem.scores.shape
+    states = np.full((size, frames), -1, np.int32)
+    score = np.empty(size)
+    for n in range(size):
+        log_probs, lattice = sample(problem, n)
+        emissions = log_probs[:, lattice.labels]
+        if not (log_probs < np.inf).all():
+            score[n] = np.nan if count_paths(lattice, len(log_probs)) else -np.inf
+            continue
+        alpha = forward(lattice, emissions, MAX)
+        score[n] = over_ends(lattice, alpha, MAX)
+        if score[n] > -np.inf:
+            states[n, : len(alpha)] = _traced_back(lattice, alpha)
+    return BestPaths(states, score)
+
+
+def _traced_back(lattice: Lattice, alpha: Rows) -> list[int]:
+    """The path that alpha's maxima came along, one state a frame."""
+    states: list[int] = []
+    candidates = np.flatnonzero(lattice.arcs & Arc.END).tolist()
+    for row in alpha[::-1]:
+        states.append(max(candidates, key=lambda k: (row[k], -k)))
+        candidates = _predecessors(lattice, states[-1])
+    return states[::-1]
 
 
 class Path(NamedTuple):
@@ -252,4 +277,10 @@ def _occupancy(lattice: Lattice, log_probs: Float64Array) -> tuple[Float64Array,
 
 
 def _successors(lattice: Lattice, k: int) -> list[int]:
-    return [k + ahead for bit, ahead in MOVES if k + ahead < lattice.states and lattice.arcs[k + ahead] & bit]
+    steps = [k + ahead for bit, ahead in MOVES if k + ahead < lattice.states and lattice.arcs[k + ahead] & bit]
+    return steps + [int(to) for source, to in lattice.jumps if source == k]
+
+
+def _predecessors(lattice: Lattice, k: int) -> list[int]:
+    steps = [k - back for bit, back in MOVES if lattice.arcs[k] & bit]
+    return steps + [int(source) for source, to in lattice.jumps if to == k]
