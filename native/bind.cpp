@@ -81,15 +81,23 @@ std::vector<T> copied(const Array& array) {
 // Lattices of any topology.
 void prepare_lattices(Prepared* place, In<std::int64_t, nb::ndim<1>> frames, In<std::int64_t, nb::ndim<1>> lengths,
                       In<std::int32_t, nb::ndim<2>> labels, In<std::uint8_t, nb::ndim<2>> arcs,
-                      In<std::int32_t, nb::ndim<1>> states) {
+                      In<std::int32_t, nb::ndim<1>> states, std::optional<In<std::int32_t, nb::shape<-1, 3>>> jumps) {
     const std::size_t size = frames.shape(0), most = labels.shape(1);
     require(lengths.shape(0) == size && labels.shape(0) == size && arcs.shape(0) == size && arcs.shape(1) == most &&
                 states.shape(0) == size,
             "all arrays must have N entries, labels and arcs K states");
     for (std::size_t n = 0; n < size; ++n)
         require(states.data()[n] >= 1 && states.data()[n] <= std::int64_t(most), "states must be within K");
-    new (place) Prepared{copied<std::int64_t>(frames), copied<std::int64_t>(lengths), std::int64_t(most),
-                         copied<std::int32_t>(labels), copied<std::uint8_t>(arcs),    copied<std::int32_t>(states)};
+    std::vector<std::int32_t> far;
+    if (jumps) far = copied<std::int32_t>(*jumps);
+    for (std::size_t j = 0; j < far.size(); j += 3) {
+        require(far[j] >= (j > 0 ? far[j - 3] : 0) && far[j] < std::int64_t(size), "jumps must be in order of samples");
+        require(far[j + 1] >= 0 && far[j + 1] < far[j + 2] && far[j + 2] < states.data()[far[j]],
+                "jumps must lead from a state to one further on");
+    }
+    new (place) Prepared{
+        copied<std::int64_t>(frames), copied<std::int64_t>(lengths), std::int64_t(most), copied<std::int32_t>(labels),
+        copied<std::uint8_t>(arcs),   copied<std::int32_t>(states),  std::move(far)};
 }
 
 // A read-only array in the memory of its owner.
@@ -98,6 +106,10 @@ auto view(Prepared& owner) {
     using T = typename std::decay_t<decltype(owner.*Member)>::value_type;
     const std::size_t shape[2] = {owner.frames.size(), std::size_t(owner.states_max)};
     return nb::ndarray<nb::numpy, const T, nb::ndim<Rank>>((owner.*Member).data(), Rank, shape, nb::find(owner));
+}
+
+nb::ndarray<nb::numpy, const std::int32_t, nb::ndim<2>> jumps_of(Prepared& owner) {
+    return {owner.jumps.data(), {owner.jumps.size() / 3, 3}, nb::find(owner)};
 }
 
 void mean_weights_of(const Prepared& prepared, Filled<double, nb::ndim<1>> weights) {
@@ -121,6 +133,7 @@ void sweep(Scores scores, bool from_logits, const Prepared& prepared, Filled<dou
            const std::string& isa, int threads) {
     const std::size_t size = scores.shape(1), most = prepared.states_max;
     require(scores.shape(2) > 0, "classes must not be empty");
+    require(prepared.jumps.empty(), "sums over paths are for lattices without jumps");
     require(scores.shape(0) <= kLargest && scores.shape(2) <= kLargest && most <= 2 * kLargest + 1,
             "frames, classes and states must be counted by int, with room to spare");
     require(prepared.frames.size() == size && score.shape(0) == size && (!weights || weights->shape(0) == size),
@@ -174,12 +187,13 @@ NB_MODULE(_native, m) {
     m.def("instruction_sets", &instruction_sets, "Instruction sets of the kernels this CPU can run, the best last.");
     nb::class_<Prepared>(m, "Prepared", "All that a sweep needs besides scores, in memory of its own.")
         .def("__init__", &prepare_lattices, nb::arg("frames"), nb::arg("lengths"), nb::arg("labels"), nb::arg("arcs"),
-             nb::arg("states"))
+             nb::arg("states"), nb::arg("jumps").none() = nb::none())
         .def_prop_ro("frames", &view<&Prepared::frames, 1>)
         .def_prop_ro("lengths", &view<&Prepared::lengths, 1>)
         .def_prop_ro("labels", &view<&Prepared::labels, 2>)
         .def_prop_ro("arcs", &view<&Prepared::arcs, 2>)
-        .def_prop_ro("states", &view<&Prepared::states, 1>);
+        .def_prop_ro("states", &view<&Prepared::states, 1>)
+        .def_prop_ro("jumps", &jumps_of);
     m.def("prepare", &prepare_call, nb::arg("frames"), nb::arg("targets"), nb::arg("lengths"), nb::arg("frames_max"),
           nb::arg("classes"), nb::arg("blank"), nb::arg("arcs_by_role"),
           "Checks integers and lays out lattices; returns Prepared, or what is wrong and where (see prepare.h).");

@@ -7,30 +7,38 @@ from __future__ import annotations
 
 from importlib.metadata import version as _version
 
+from .align import STAR, Alignment, Alignments, forced_align
 from .diagnosis import Diagnosis, Finding, diagnose
-from .errors import CTCError
+from .errors import CTCError, InfeasibleError
 from .explanation import Explanation, explain
 from .kernels.native import get_num_threads, set_num_threads
 from .lattice import Arc, Lattice, ctc_lattice, frames_needed
 from .loss import ctc_loss, ctc_loss_and_grad, posteriors
-from .results import LossAndGrad, Posteriors
+from .results import LossAndGrad, Posteriors, Timed, TokenSpan
 
 __version__ = _version("ctckit")
 
 __all__ = [
+    "STAR",
+    "Alignment",
+    "Alignments",
     "Arc",
     "CTCError",
     "Diagnosis",
     "Explanation",
     "Finding",
+    "InfeasibleError",
     "Lattice",
     "LossAndGrad",
     "Posteriors",
+    "Timed",
+    "TokenSpan",
     "ctc_lattice",
     "ctc_loss",
     "ctc_loss_and_grad",
     "diagnose",
     "explain",
+    "forced_align",
     "frames_needed",
     "get_num_threads",
     "posteriors",

@@ -13,6 +13,7 @@ class Prepared:
         labels: npt.NDArray[np.int32],
         arcs: npt.NDArray[np.uint8],
         states: npt.NDArray[np.int32],
+        jumps: npt.NDArray[np.int32] | None = None,
     ) -> None: ...
     @property
     def frames(self) -> npt.NDArray[np.int64]: ...
@@ -24,6 +25,8 @@ class Prepared:
     def arcs(self) -> npt.NDArray[np.uint8]: ...
     @property
     def states(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def jumps(self) -> npt.NDArray[np.int32]: ...
 
 def prepare(
     frames: npt.NDArray[np.int64],

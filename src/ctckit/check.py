@@ -46,7 +46,8 @@ class Problem(NamedTuple):
     def lattice(self, n: int) -> Lattice:
         """Sample n's lattice, without padding."""
         k = self.prepared.states[n]
-        return Lattice(self.prepared.labels[n, :k], self.prepared.arcs[n, :k])
+        jumps = self.prepared.jumps
+        return Lattice(self.prepared.labels[n, :k], self.prepared.arcs[n, :k], jumps[jumps[:, 0] == n, 1:])
 
 
 def ctc_problem(
@@ -100,6 +101,19 @@ def ctc_problem(
         given = _Integers(given_frames, given_targets, given_lengths)
         raise _worded(prepared, given, name, checked.shape, blank, batched)
     return Problem(checked, from_logits, prepared, batched)
+
+
+def with_lattices(problem: Problem, lattices: Sequence[Lattice], frames: Sequence[int] | None = None) -> Problem:
+    """A checked batch with other lattices, whose labels are classes of its scores; and other frames, if given."""
+    states = np.array([lattice.states for lattice in lattices], np.int32)
+    labels = np.zeros((len(lattices), states.max()), np.int32)
+    arcs = np.zeros(labels.shape, np.uint8)
+    for n, lattice in enumerate(lattices):
+        labels[n, : states[n]], arcs[n, : states[n]] = lattice.labels, lattice.arcs
+    jumps = [np.insert(lattice.jumps, 0, n, axis=1) for n, lattice in enumerate(lattices)]
+    used = problem.prepared.frames if frames is None else np.array(frames, np.int64)
+    prepared = _native.Prepared(used, states.astype(np.int64) // 2, labels, arcs, states, np.concatenate(jumps))
+    return problem._replace(prepared=prepared)
 
 
 def check_reduction(reduction: str) -> Reduction:

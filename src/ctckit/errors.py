@@ -1,4 +1,4 @@
-"""The one exception that ctckit raises for bad input, and how its messages are made. Imports nothing of ctckit."""
+"""What ctckit raises for bad input, and how its messages are made. Imports nothing of ctckit."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ class CTCError(ValueError):
     The message names the argument, the position and the value found, what was expected, and the likely mend.
     It is raised before any work is done, so nothing has been written or changed.
     """
+
+
+class InfeasibleError(CTCError):
+    """A target that no path can reach, where one was to be found."""
 
 
 class MissingExtraError(ImportError):

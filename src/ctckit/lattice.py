@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntFlag
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +90,42 @@ def ctc_lattice(target: IntArray, blank: int = 0) -> Lattice:
         s = made[1]
         raise CTCError(f"target[{s}] = {tokens[s]} is not a token: expected classes other than the blank, {blank}")
     return Lattice(made.labels[0], made.arcs[0])
+
+
+def with_optional(lattice: Lattice, groups: IntArray) -> Lattice:
+    """A CTC lattice in which some of the target's tokens may be left out, group by group.
+
+    A group is a run of equal positive numbers, such as a word's tokens. A path may pass it by on a jump, from the token
+    before it or from the blank before it to what follows. Several groups next to each other are passed by one after the
+    other, over the blanks between them: so m of them take m - 1 frames of blank at least, unless they begin or end the
+    target.
+
+    Args:
+        lattice: that of the whole target.
+        groups: integer (S,), the group of each token; 0 for a token that must be there.
+
+    Example:
+        >>> with_optional(ctc_lattice(np.array([1, 2, 3])), np.array([0, 7, 0])).jumps.tolist()
+        [[1, 5], [2, 5], [2, 4]]
+    """
+    size = len(groups)
+    bounds = [0, *(1 + np.flatnonzero(np.diff(groups))).tolist(), size] if size else [0]
+    runs = [(first, end) for first, end in pairwise(bounds) if groups[first] > 0]
+    arcs, jumps = lattice.arcs.copy(), []
+    for first, end in runs:
+        before, after = 2 * first - 1, 2 * end + 1  # the states of the tokens around it; blanks lie one nearer
+        if end < size:
+            if first > 0 and lattice.labels[before] != lattice.labels[after]:
+                jumps.append((before, after))
+            jumps.append((before + 1, after))
+        jumps.append((before + 1, after - 1))
+    for first, end in runs:
+        if arcs[2 * first] & Arc.START:
+            arcs[2 * end : 2 * end + 2] |= Arc.START
+    for first, end in reversed(runs):
+        if arcs[2 * end] & Arc.END:
+            arcs[max(2 * first - 1, 0) : 2 * first + 1] |= Arc.END
+    return Lattice(lattice.labels, arcs, np.array(jumps, np.int32).reshape(-1, 2))
 
 
 def equal_neighbours(target: IntArray) -> list[int]:

@@ -51,3 +51,44 @@ class BestPaths:
 
     states: npt.NDArray[np.int32]
     score: npt.NDArray[np.float64]
+
+
+class TokenSpan(NamedTuple):
+    """When a token of a target is said or written.
+
+    Attributes:
+        place: which token of the target it is, from 0.
+        token: its class, or ``ctckit.STAR``.
+        start: its first frame.
+        end: one past its last frame.
+        score: nats, the mean of its own frames' log-probabilities; frames that a span was extended over don't count.
+    """
+
+    place: int
+    token: int
+    start: int
+    end: int
+    score: float
+
+
+class Timed(NamedTuple):
+    """A piece of text and its time: a line, a word of it, or a token of that.
+
+    Attributes:
+        text: as it stands in the transcript.
+        start: seconds.
+        end: seconds.
+        score: nats, the mean over the frames of its tokens.
+        confidence: how probable it is, given the transcript, that its frames are its own: the mean over them of their
+            occupancies, 0 to 1.
+        parts: what it consists of: a line's words, a word's tokens.
+
+    A piece that has no audio (an optional word that was skipped) has start, end, score and confidence NaN.
+    """
+
+    text: str
+    start: float
+    end: float
+    score: float
+    confidence: float
+    parts: tuple[Timed, ...] = ()

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from .. import _native
 from ..check import Problem
 from ..errors import CTCError
-from ..results import Posteriors
+from ..results import BestPaths, Posteriors
+from . import reference
 
 # From so many bytes on, a gradient's memory is recycled: malloc gives large blocks back to the system, and getting them
 # anew costs a page fault a page.
@@ -106,6 +107,20 @@ def posteriors(problem: Problem, *, threads: int | None = None) -> Posteriors:
     classes = gradient(problem.scores.shape, problem.scores.dtype)
     score = _sweep(problem, -np.ones(size), classes, states, threads)
     return Posteriors(states, classes, score)
+
+
+def best_path(
+    problem: Problem, *, frame_scores: npt.NDArray[np.float64] | None = None, threads: int | None = None
+) -> BestPaths:
+    """Each sample's most probable path; see reference.py."""
+    return reference.best_path(problem, frame_scores=frame_scores)
+
+
+def occupancy_along(
+    problem: Problem, states: npt.NDArray[np.int32], *, threads: int | None = None
+) -> npt.NDArray[np.float64]:
+    """(N, T) the occupancies of one state a frame."""
+    return reference.occupancy_along(problem, states)
 
 
 def _sweep(

@@ -124,8 +124,11 @@ def total(
     return score
 
 
-def best_path(problem: Problem, *, threads: int | None = None) -> BestPaths:
-    """Each sample's most probable path. Of equally good ones, read from its end, that of the lowest states."""
+def best_path(problem: Problem, *, frame_scores: Float64Array | None = None, threads: int | None = None) -> BestPaths:
+    """Each sample's most probable path. Of equally good ones, read from its end, that of the lowest states.
+
+    Writes the log-probability of each frame's label into ``frame_scores`` (N, T) if given: 0 where there is no path.
+    """
     frames, size, _ = problem.scores.shape
     states = np.full((size, frames), -1, np.int32)
     score = np.empty(size)
@@ -134,11 +137,17 @@ def best_path(problem: Problem, *, threads: int | None = None) -> BestPaths:
         emissions = log_probs[:, lattice.labels]
         if not (log_probs < np.inf).all():
             score[n] = np.nan if count_paths(lattice, len(log_probs)) else -np.inf
+            if frame_scores is not None:
+                frame_scores[n] = 0
             continue
         alpha = forward(lattice, emissions, MAX)
         score[n] = over_ends(lattice, alpha, MAX)
         if score[n] > -np.inf:
             states[n, : len(alpha)] = _traced_back(lattice, alpha)
+        if frame_scores is not None:
+            found = np.flatnonzero(states[n] >= 0)
+            frame_scores[n] = 0
+            frame_scores[n, found] = emissions[found, states[n, found]]
     return BestPaths(states, score)
 
 
@@ -228,6 +237,15 @@ def posteriors(problem: Problem, *, threads: int | None = None) -> Posteriors:
         states[: len(log_probs), n, : lattice.states] = gamma
         classes[: len(log_probs), n] = by_class(gamma, lattice, log_probs.shape[1])
     return Posteriors(states, classes, score)
+
+
+def occupancy_along(problem: Problem, states: npt.NDArray[np.int32], *, threads: int | None = None) -> Float64Array:
+    """(N, T) the occupancies of one state a frame (N, T); 0 beyond a sample's frames."""
+    gamma = posteriors(problem).states
+    along = np.zeros(states.shape)
+    for n, used in enumerate(problem.prepared.frames):
+        along[n, :used] = gamma[np.arange(used), n, states[n, :used]]
+    return along
 
 
 def by_class(gamma: Float64Array, lattice: Lattice, classes: int) -> Float64Array:

@@ -1,0 +1,332 @@
+"""Forced alignment on NumPy arrays: which frames are which token, given the target.
+
+The best path through the lattice that the loss sums over. May import kernels/ and what lies below; no framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Literal, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from .check import Lengths, Problem, as_array, ctc_problem, with_lattices
+from .errors import CTCError, InfeasibleError
+from .kernels import native, reference
+from .lattice import Lattice, ctc_lattice, frames_needed, with_optional
+from .results import TokenSpan
+
+STAR = -1  # in a target: a token that matches whatever class is the most probable
+
+Int32Array = npt.NDArray[np.int32]
+Float64Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """One sample's most probable path, and what it says of each token.
+
+    Attributes:
+        target: int64 (S,), the tokens.
+        states: int32 (T,), the lattice state of each frame: token s is state 2s + 1, even states are blanks.
+        labels: int32 (T,), the class of each frame: a token's, the blank's, or ``STAR``.
+        frame_scores: float64 (T,), nats, the log-probability of each frame's label.
+        score: nats, their sum; -inf if no path reaches the target, NaN if a used frame holds NaN or +inf.
+        starts: int32 (S,), each token's first frame; -1 for an optional token that was left out.
+        ends: int32 (S,), one past each token's last frame; -1 likewise.
+
+    Where there is no path, the arrays by frame are empty and starts and ends are -1.
+    """
+
+    target: npt.NDArray[np.int64]
+    states: Int32Array
+    labels: Int32Array
+    frame_scores: Float64Array
+    score: float
+    starts: Int32Array
+    ends: Int32Array
+    _occupancy: Callable[[], Float64Array] = field(repr=False, compare=False)
+
+    @property
+    def found(self) -> bool:
+        """Whether there is a path."""
+        return bool(np.isfinite(self.score))
+
+    @cached_property
+    def token_scores(self) -> Float64Array:
+        """(S,) nats: of each token the mean of its frames' scores; NaN for one without frames."""
+        return self._mean_over_spans(self.frame_scores)
+
+    @cached_property
+    def confidence(self) -> Float64Array:
+        """(S,) of each token the mean of its frames' occupancies γ: how sure, given the target, that they are its.
+
+        Optional tokens that were left out are no part of that target; they have NaN. Costs a sweep like the loss's,
+        when first asked for, of the scores as they are then.
+        """
+        return self._mean_over_spans(self._occupancy())
+
+    def spans(self, extend: int = 0) -> list[TokenSpan]:
+        """The tokens in their order, without those left out.
+
+        Args:
+            extend: CTC's outputs are spikes: a token's frames are often fewer than its sound has. Each span grows over
+                the blanks on both of its sides, by so many frames at most; neighbours meet in the middle of the blanks
+                between them, and the earlier takes the odd frame. 0: spans are the frames of the token itself.
+        """
+        if extend < 0:
+            raise CTCError(f"extend = {extend}: expected a number of frames, at least 0")
+        kept = np.flatnonzero(self.starts >= 0)
+        if not len(kept):
+            return []
+        starts, ends = self.starts[kept], self.ends[kept]
+        gaps = starts[1:] - ends[:-1]
+        before = np.concatenate((starts[:1], gaps // 2))
+        after = np.concatenate((gaps - gaps // 2, [len(self.states) - ends[-1]]))
+        starts, ends = starts - np.minimum(before, extend), ends + np.minimum(after, extend)
+        parts = (kept, self.target[kept], starts, ends, self.token_scores[kept])
+        return [TokenSpan(*row) for row in zip(*(part.tolist() for part in parts), strict=True)]
+
+    def _mean_over_spans(self, by_frame: Float64Array) -> Float64Array:
+        """(S,) the means of numbers (T,) over each token's own frames."""
+        sums = np.concatenate(([0.0], by_frame.cumsum()))
+        with np.errstate(invalid="ignore"):  # 0 / 0: no frames
+            means: Float64Array = (sums[self.ends] - sums[self.starts]) / (self.ends - self.starts)
+        return means
+
+
+class Alignments(Sequence[Alignment]):
+    """A batch of alignments, one for each sample.
+
+    Attributes:
+        score: float64 (N,), nats, as in :class:`Alignment`.
+    """
+
+    def __init__(self, alignments: Sequence[Alignment]) -> None:
+        self._alignments = tuple(alignments)
+        self.score: Float64Array = np.array([alignment.score for alignment in alignments])
+
+    @overload
+    def __getitem__(self, n: int) -> Alignment: ...
+    @overload
+    def __getitem__(self, n: slice) -> Sequence[Alignment]: ...
+    def __getitem__(self, n: int | slice) -> Alignment | Sequence[Alignment]:
+        return self._alignments[n]
+
+    def __len__(self) -> int:
+        return len(self._alignments)
+
+    def __iter__(self) -> Iterator[Alignment]:
+        return iter(self._alignments)
+
+    @property
+    def found(self) -> npt.NDArray[np.bool_]:
+        """(N,) whether a sample has a path."""
+        return np.isfinite(self.score)
+
+
+def forced_align(
+    log_probs: npt.ArrayLike,
+    targets: npt.ArrayLike,
+    input_lengths: Lengths | None = None,
+    target_lengths: Lengths | None = None,
+    blank: int = 0,
+    *,
+    from_logits: bool = False,
+    optional: npt.ArrayLike | None = None,
+    star_cost: float = 0.0,
+    on_infeasible: Literal["raise", "mark"] = "raise",
+) -> Alignments:
+    """Finds the most probable path of each target: which frames are which token.
+
+    Args:
+        log_probs: (T, N, C), or (T, C) for one sample; any dtype that the loss takes, and as it takes them.
+        targets: (N, S) padded, or all samples' end to end; (S,) for one sample. ``ctckit.STAR`` stands for whatever is
+            said or written there: it takes the most probable class of each of its frames.
+        input_lengths: (N,) frames of each sample; all T if not given.
+        target_lengths: (N,) tokens of each sample; all S if not given.
+        blank: the blank's class.
+        from_logits: ``log_probs`` holds raw scores; they are normalised.
+        optional: integers shaped as targets: runs of equal positive numbers, such as a word's tokens, may be left out
+            as a whole; 0 for tokens that must be there. Of neighbouring runs, all but one must leave a blank behind.
+        star_cost: nats that a star's frame costs more than the frame's most probable class.
+        on_infeasible: ``"raise"``, or ``"mark"``: samples without a path come back without one.
+
+    Returns:
+        One :class:`Alignment` for each sample, whether there is a batch axis or not. Among equally good paths, the one
+        that, read from its end, has the lowest states.
+
+    Raises:
+        InfeasibleError: a sample has no path: too few frames, or probabilities of 0 or NaN where it would need others.
+        CTCError: for anything malformed; the message says where.
+
+    Source:
+        Viterbi's algorithm on the lattice of Graves et al. (ICML 2006); for its use on long recordings, Kürzinger et
+        al., "CTC-Segmentation" (2020).
+
+    Example:
+        >>> log_probs = np.log([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]] + np.float64(1e-9))
+        >>> for span in forced_align(log_probs, [1, 2])[0].spans():
+        ...     print(span.token, span.start, span.end, round(span.score, 3))
+        1 1 2 -0.223
+        2 3 4 -0.223
+    """
+    if on_infeasible not in ("raise", "mark"):
+        raise CTCError(f"on_infeasible = {on_infeasible!r} is unknown: expected 'raise' or 'mark'")
+    problem, given = _problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits)
+    groups = None if optional is None else _groups(optional, given, problem)
+    if any((target == STAR).any() for target in given) or groups is not None:
+        problem = _with_options(problem, given, groups, blank, star_cost)
+    frame_scores = np.empty(problem.scores.shape[1::-1])
+    best = native.best_path(problem, frame_scores=frame_scores)
+    if on_infeasible == "raise":
+        _raise_infeasible(problem, given, best.score)
+    return Alignments(
+        [
+            _alignment(problem, n, given[n], best.states[n], frame_scores[n], float(best.score[n]), groups)
+            for n in range(len(given))
+        ]
+    )
+
+
+def _problem(
+    log_probs: npt.ArrayLike,
+    targets: npt.ArrayLike,
+    input_lengths: Lengths | None,
+    target_lengths: Lengths | None,
+    blank: int,
+    from_logits: bool,
+) -> tuple[Problem, list[npt.NDArray[np.int64]]]:
+    """A checked batch, in which any token stands for stars, and each sample's target, with its stars."""
+    scores, tokens = as_array("logits" if from_logits else "log_probs", log_probs), as_array("targets", targets)
+    batched = scores.ndim == 3
+    if input_lengths is None:
+        input_lengths = np.full(scores.shape[1:-1], len(scores)) if batched else len(scores)
+    if target_lengths is None:
+        if batched and tokens.ndim != 2:
+            raise CTCError("target_lengths is missing: expected (N,), since targets stand end to end")
+        target_lengths = np.full(len(tokens), tokens.shape[1]) if batched else tokens.size
+    stars = tokens == STAR if tokens.dtype.kind == "i" else np.zeros(tokens.shape, bool)
+    plain = np.where(stars, 0 if blank else 1, tokens) if stars.any() else tokens
+    problem = ctc_problem(log_probs, plain, input_lengths, target_lengths, blank, from_logits=from_logits)
+    return problem, _split(tokens, problem)
+
+
+def _split(values: npt.NDArray[np.integer], problem: Problem) -> list[npt.NDArray[np.int64]]:
+    """What stands where targets do, for each sample: from rows, or from end to end."""
+    lengths = problem.prepared.lengths.tolist()
+    end_to_end = values.ndim == 1 and problem.batched
+    rows = np.split(values, np.cumsum(lengths)[:-1]) if end_to_end else list(np.atleast_2d(values))
+    return [row[:length].astype(np.int64) for row, length in zip(rows, lengths, strict=True)]
+
+
+def _groups(
+    optional: npt.ArrayLike, given: list[npt.NDArray[np.int64]], problem: Problem
+) -> list[npt.NDArray[np.int64]]:
+    groups = as_array("optional", optional)
+    if groups.dtype.kind not in "iub":
+        raise CTCError(f"optional has dtype {groups.dtype}: expected integers, the group of each token")
+    fits = (groups.ndim == 1 and problem.batched and groups.size == sum(map(len, given))) or (
+        np.atleast_2d(groups).shape[0] == len(given)
+        and np.atleast_2d(groups).shape[-1] >= max(map(len, given))
+        and (groups.ndim == 2) == problem.batched
+    )
+    if not fits:
+        raise CTCError(f"optional has shape {groups.shape}: expected that of targets, a group for each token")
+    return _split(groups, problem)
+
+
+def _with_options(
+    problem: Problem,
+    given: list[npt.NDArray[np.int64]],
+    groups: list[npt.NDArray[np.int64]] | None,
+    blank: int,
+    star_cost: float,
+) -> Problem:
+    """The same batch, with a class for stars, and lattices whose optional tokens may be left out."""
+    classes = problem.scores.shape[2]
+    lattices: list[Lattice] = []
+    for n, target in enumerate(given):
+        lattice = ctc_lattice(np.where(target == STAR, classes, target), blank)
+        lattices.append(lattice if groups is None else with_optional(lattice, groups[n]))
+    if any((target == STAR).any() for target in given):
+        problem = _with_star(problem, star_cost)
+    return with_lattices(problem, lattices)
+
+
+def _with_star(problem: Problem, cost: float) -> Problem:
+    """The same batch on log-probabilities, with one class more: the most probable of each frame, at a cost."""
+    if not cost >= 0:
+        raise CTCError(f"star_cost = {cost}: expected nats a frame, at least 0")
+    frames, size, classes = problem.scores.shape
+    wide = np.zeros((frames, size, classes + 1), problem.real)
+    for n, used in enumerate(problem.prepared.frames):
+        log_probs = reference.sample(problem, n).log_probs
+        wide[:used, n, :classes] = log_probs
+        wide[:used, n, classes] = log_probs.max(axis=1) - cost
+    return problem._replace(scores=wide, from_logits=False)
+
+
+def _alignment(
+    problem: Problem,
+    n: int,
+    target: npt.NDArray[np.int64],
+    states: Int32Array,
+    frame_scores: Float64Array,
+    score: float,
+    groups: list[npt.NDArray[np.int64]] | None,
+) -> Alignment:
+    used = int(problem.prepared.frames[n]) if np.isfinite(score) else 0
+    states = states[:used]
+    labels = problem.prepared.labels[n][states]
+    starts, ends = np.full((2, len(target)), -1, np.int32)
+    first = np.flatnonzero(np.diff(states, prepend=-1))  # of each run of frames in one state
+    end = np.append(first[1:], used)
+    token = states[first] % 2 == 1
+    s = states[first[token]] // 2
+    starts[s], ends[s] = first[token], end[token]
+    occupancy = partial(_occupancy, problem, n, states, starts)
+    if (target == STAR).any():
+        labels = np.where(labels == problem.scores.shape[2] - 1, STAR, labels).astype(np.int32)
+    return Alignment(target, states, labels, frame_scores[:used], score, starts, ends, occupancy)
+
+
+def _occupancy(problem: Problem, n: int, states: Int32Array, starts: Int32Array) -> Float64Array:
+    """(T,) γ of the path's states, given the tokens that were not left out."""
+    lattice = problem.lattice(n)
+    if not len(states):
+        return np.zeros(0)
+    if (starts < 0).any():
+        kept = starts >= 0
+        lattice = ctc_lattice(lattice.labels[1::2][kept], int(lattice.labels[0]))
+        states = np.where(states % 2 == 1, 2 * kept.cumsum()[states // 2 - (states == 2 * len(kept))] - 1, 0)
+    along: Float64Array = native.occupancy_along(_alone(problem, n, lattice), states[None].astype(np.int32))[0]
+    return along
+
+
+def _alone(problem: Problem, n: int, lattice: Lattice) -> Problem:
+    used = int(problem.prepared.frames[n])
+    return with_lattices(problem._replace(scores=problem.scores[:used, n : n + 1]), [lattice], [used])
+
+
+def _raise_infeasible(problem: Problem, given: list[npt.NDArray[np.int64]], score: Float64Array) -> None:
+    """Names the first sample that has no path, and why."""
+    wrong = np.flatnonzero(~np.isfinite(score))
+    if not len(wrong):
+        return
+    n = int(wrong[0])
+    where = f"sample {n}" if problem.batched else "the target"
+    others = f"; so do {len(wrong) - 1} other samples" if len(wrong) > 1 else ""
+    frames, needed = int(problem.prepared.frames[n]), frames_needed(given[n])
+    name = "logits" if problem.from_logits else "log_probs"
+    if np.isnan(score[n]):
+        why = f"{name} has NaN or +inf in one of its {frames} frames"
+    elif frames < needed and not len(problem.lattice(n).jumps):
+        tokens = f"{len(given[n])} tokens and a blank between equal ones"
+        why = f"it has T={frames} frames: expected at least {needed}, for {tokens}"
+    else:
+        why = f"none of its paths of T={frames} frames has a probability above 0"
+    raise InfeasibleError(f"{where} has no path: {why}{others}; to go on without, pass on_infeasible='mark'")
