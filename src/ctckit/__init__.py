@@ -15,6 +15,7 @@ from .kernels.native import get_num_threads, set_num_threads
 from .lattice import Arc, Lattice, ctc_lattice, frames_needed
 from .loss import ctc_loss, ctc_loss_and_grad, posteriors
 from .results import LossAndGrad, Posteriors, Timed, TokenSpan
+from .transcript import Transcript, Vocabulary
 
 __version__ = _version("ctckit")
 
@@ -33,6 +34,8 @@ __all__ = [
     "Posteriors",
     "Timed",
     "TokenSpan",
+    "Transcript",
+    "Vocabulary",
     "ctc_lattice",
     "ctc_loss",
     "ctc_loss_and_grad",
