@@ -19,7 +19,7 @@ bench: $(VENV)/.dev
 
 # With a GPU; both need a torch for it, and triton, which comes with that.
 test-gpu: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/test_triton.py
+	$(BIN)/python -m pytest -k triton tests
 
 bench-gpu: $(VENV)/.dev
 	$(BIN)/python bench/gpu.py

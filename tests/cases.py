@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +16,13 @@ from oracles import ORACLE_EPS, Textbook, textbook_gradient
 
 from ctckit.check import Problem, ctc_problem
 from ctckit.kernels import native, reference
-from ctckit.results import Posteriors
+from ctckit.results import BestPaths, Posteriors
 
 Array = npt.NDArray[Any]
+Item = TypeVar("Item")
+
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+HAS_TRITON = HAS_TORCH and importlib.util.find_spec("triton") is not None
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 FRAMEWORK_FREE = DTYPES[:3]  # what NumPy itself has
@@ -108,11 +115,32 @@ def problem_of(batch: Batch, dtype: str, *, from_logits: bool) -> Problem:
     return ctc_problem(scores, targets, frames, lengths, blank, from_logits=from_logits, bfloat16=dtype == "bfloat16")
 
 
+def has_gpu() -> bool:
+    """Whether Triton's kernels are compiled; where not, its interpreter runs them."""
+    if not HAS_TRITON:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+class AnyTopology(Problem):
+    """A problem whose lattices are not CTC's: whoever lays them out anew must take these instead."""
+
+
 @dataclass(frozen=True)
 class Backend:
-    """One implementation of the sweeps: reference, torch's operations, or the kernels of one instruction set."""
+    """One implementation of the sweeps: reference, torch's operations, Triton's, the kernels of an instruction set."""
 
     name: str
+
+    @property
+    def is_triton(self) -> bool:
+        return self.name == "triton"
+
+    def some(self, cases: Sequence[Item], few: Sequence[Item]) -> Sequence[Item]:
+        """All cases, but the few where they would take minutes: in Triton's interpreter, at 5 ms a frame."""
+        return few if self.is_triton and not has_gpu() else cases
 
     @property
     def exact(self) -> bool:
@@ -124,6 +152,15 @@ class Backend:
 
     def posteriors(self, problem: Problem) -> Any:
         return self._module().posteriors(problem)
+
+    def best_path(self, problem: Problem) -> BestPaths:
+        return self._module().best_path(problem)
+
+    def budget(self, scores: Array, dtype: str, oracle: float, repeating: bool = False) -> Budget:
+        """What this backend's results may be off, on scores of a dtype."""
+        if self.is_triton:
+            return TritonBudget(scores, dtype, oracle, repeating)
+        return Budget(scores, "float64" if self.exact else dtype, oracle, repeating)
 
     def score_and_gradient(self, problem: Problem, weights: Array | None = None) -> tuple[Array, Array]:
         """Log-scores and gradient in float64, the latter written over NaN: whatever is forgotten shows."""
@@ -141,6 +178,8 @@ class Backend:
             return reference
         if self.name == "portable":
             return Portable
+        if self.is_triton:
+            return Triton
         native.use_instruction_set(self.name)
         return native
 
@@ -177,13 +216,123 @@ class Portable:
         return Posteriors(states.numpy(), classes, score.numpy())
 
 
+class Triton:
+    """The GPU backend on arrays: on a GPU where there is one, else in the interpreter. Its memory is NaN before use."""
+
+    @staticmethod
+    def total(problem: Problem, *, weights: Array | None = None, grad: Array | None = None) -> Array:
+        import torch
+
+        from ctckit.kernels import triton
+
+        given = None if weights is None else torch.from_numpy(weights).to(Triton.device())
+        memory = None if grad is None else Triton.tensor(grad)
+        with Triton.running(problem):
+            score = triton.total(
+                *Triton.arguments(problem), from_logits=problem.from_logits, weights=given, grad=memory
+            )
+        if grad is not None and has_gpu():
+            Triton.tensor(grad, "cpu").copy_(memory)
+        return score.cpu().numpy()
+
+    @staticmethod
+    def posteriors(problem: Problem) -> Posteriors:
+        import torch
+
+        from ctckit.kernels import triton
+
+        with Triton.running(problem):
+            found = triton.posteriors(*Triton.arguments(problem), from_logits=problem.from_logits)
+        classes = found.classes.cpu()
+        if classes.dtype == torch.bfloat16:
+            return Posteriors(
+                found.states.cpu().numpy(), classes.view(torch.int16).numpy().view(np.uint16), found.score.cpu().numpy()
+            )
+        return Posteriors(found.states.cpu().numpy(), classes.numpy(), found.score.cpu().numpy())
+
+    @staticmethod
+    def best_path(problem: Problem) -> BestPaths:
+        from ctckit.kernels import triton
+
+        with Triton.running(problem):
+            found = triton.best_path(*Triton.arguments(problem), from_logits=problem.from_logits)
+        return BestPaths(found.states.cpu().numpy(), found.score.cpu().numpy())
+
+    @staticmethod
+    def device() -> str:
+        return "cuda" if has_gpu() else "cpu"
+
+    @staticmethod
+    def tensor(scores: Array, device: str | None = None) -> Any:
+        """An array as a tensor; on the CPU it is the array's own memory."""
+        import torch
+
+        if scores.dtype == np.uint16:
+            tensor = torch.from_numpy(scores.view(np.int16)).view(torch.bfloat16)
+        else:
+            tensor = torch.from_numpy(scores)
+        return tensor.to(device or Triton.device())
+
+    @staticmethod
+    def arguments(problem: Problem) -> tuple[Any, ...]:
+        """What the kernels are called with: of the checked lattices, only their tokens."""
+        prepared = problem.prepared
+        targets = np.ascontiguousarray(prepared.labels[:, 1::2], np.int64)
+        integers = (Triton.tensor(np.array(x, np.int64)) for x in (targets, prepared.frames, prepared.lengths))
+        return Triton.tensor(problem.scores), *integers, int(prepared.labels[0, 0])
+
+    @staticmethod
+    @contextlib.contextmanager
+    def running(problem: Problem) -> Iterator[None]:
+        import torch
+
+        from ctckit.kernels import triton
+
+        with contextlib.ExitStack() as stack:
+            if isinstance(problem, AnyTopology):
+                given = Triton._lattices(problem)
+                stack.enter_context(mock.patch.multiple(triton, EVEN_SKIPS=True, _lay_out=lambda *_: given))
+            # NumPy, which the interpreter computes with, warns of NaN and infinity where a GPU does not.
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore", RuntimeWarning)
+            before = torch.are_deterministic_algorithms_enabled()
+            torch.use_deterministic_algorithms(True)  # which fills uninitialised memory
+            stack.callback(torch.use_deterministic_algorithms, before)
+            yield
+
+    @staticmethod
+    def _lattices(problem: Problem) -> Any:
+        """Lattices as they are given, in pairs of states; all even states of a sample must emit the blank."""
+        from ctckit.kernels import triton
+
+        prepared = problem.prepared
+        size, states = prepared.labels.shape
+        arcs = np.zeros((size, 2 * (states // 2 + 1)), np.uint8)
+        arcs[:, :states] = prepared.arcs
+        arcs = arcs.reshape(size, -1, 2).transpose(0, 2, 1)
+        hopeful = np.array([reference.count_paths(problem.lattice(n), prepared.frames[n]) > 0 for n in range(size)])
+        parts = (
+            prepared.labels[:, 1::2].astype(np.int32),
+            arcs,
+            np.where(hopeful, prepared.frames, 0).astype(np.int64),
+            prepared.lengths.astype(np.int64),
+            np.where(hopeful, 0, triton.INFEASIBLE.value).astype(np.int32),
+        )
+        return triton._Lattices(*(Triton.tensor(np.ascontiguousarray(part)) for part in parts))
+
+
 NATIVE = tuple(Backend(name) for name in native.instruction_sets())
-EXACT = tuple(Backend(name) for name in ("reference", "portable")[: 2 if importlib.util.find_spec("torch") else 1])
-BACKENDS = (*EXACT, *NATIVE)
-# Those that turn whatever they are given into float64 are told whole by one dtype.
+TRITON = (Backend("triton"),) if HAS_TRITON else ()
+EXACT = tuple(Backend(name) for name in ("reference", "portable")[: 2 if HAS_TORCH else 1])
+BACKENDS = (*EXACT, *NATIVE, *TRITON)
+KERNELS = (*NATIVE, *TRITON)
+PATHFINDERS = (Backend("reference"), *TRITON)  # those with a best_path
+# Those that turn whatever they are given into float64 are told whole by one dtype; so are half precision's rules by
+# float32, which the interpreter is spared.
 IMPLEMENTATIONS = (
     *((backend, "float64") for backend in EXACT),
     *((kernels, dtype) for kernels in NATIVE for dtype in DTYPES),
+    *((kernels, dtype) for kernels in TRITON for dtype in kernels.some(DTYPES, ["float32"])),
 )
 
 
@@ -265,6 +414,18 @@ class Budget:
         return np.clip(highest - lowest, 0, 80)
 
 
+class TritonBudget(Budget):
+    """The same, from the roundings of four frames at least: fewer do not average out."""
+
+    def _frames(self, most: float = np.inf) -> float:
+        return max(super()._frames(most), 2.0)
+
+    def gradient(self, truth: Array) -> Array:
+        """As ever, and what the interpreter cuts off of a bfloat16 that a GPU rounds to nearest."""
+        cut = 2.0**-8 if self.dtype == "bfloat16" and not has_gpu() else 0.0
+        return super().gradient(truth) + cut * np.abs(truth)
+
+
 def assert_matches(budget: Budget, truth: Textbook, score: float, gradient: Array, where: Any = "") -> None:
     """A sample's score and gradient (used frames only) are the truth's, within the budget."""
     if truth.score == -np.inf:
@@ -294,7 +455,7 @@ def check_batch(
     score, gradient = backend.score_and_gradient(problem, weights)
     held = decode(problem.scores)
     for n, used in enumerate(batch.frames):
-        budget = Budget(held[:used, n], "float64" if backend.exact else dtype, oracle, repeating)
+        budget = backend.budget(held[:used, n], dtype, oracle, repeating)
         expected = truth[n]._replace(classes=truth[n].classes * (1 if weights is None else weights[n]))
         assert_matches(budget, expected, score[n], gradient[:used, n], (where, n))
         assert not gradient[used:, n].any(), (where, n)

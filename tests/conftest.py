@@ -6,6 +6,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,23 +22,47 @@ if path := os.environ.get("CTCKIT_NATIVE"):
     sys.modules["ctckit._native"] = module
     spec.loader.exec_module(module)
 
-from cases import BACKENDS, IMPLEMENTATIONS, NATIVE, Backend
+from cases import BACKENDS, HAS_TORCH, HAS_TRITON, IMPLEMENTATIONS, KERNELS, NATIVE, PATHFINDERS, Backend, has_gpu
 
 import ctckit.loss
 from ctckit.kernels import native
 
-# The package works without torch, and so do its tests; those of the torch frontend are then left out.
-HAS_TORCH = importlib.util.find_spec("torch") is not None
-if HAS_TORCH and importlib.util.find_spec("triton") is not None:
-    import torch
+INTERPRETED = HAS_TRITON and not has_gpu()
+if INTERPRETED:  # read when triton is imported, by whomever
+    os.environ["TRITON_INTERPRET"] = "1"
 
-    if not torch.cuda.is_available():  # read when triton is imported, by whomever
-        os.environ.setdefault("TRITON_INTERPRET", "1")
+# The package works without torch, and so do its tests; those of the torch frontend are then left out.
 collect_ignore_glob = [] if HAS_TORCH else ["test_torch_*.py", "test_golden.py"]
 
 
-def pytest_report_header() -> str:
-    return "torch: " + ("tested" if HAS_TORCH else f"not installed, so these are left out: {collect_ignore_glob}")
+def pytest_report_header() -> list[str]:
+    torch = "tested" if HAS_TORCH else f"not installed, so these are left out: {collect_ignore_glob}"
+    triton = "interpreted" if INTERPRETED else "tested on a GPU" if HAS_TRITON else "not installed"
+    return [f"torch: {torch}", f"triton: {triton}"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "interpreter(only=True, **values): where Triton's kernels are interpreted, which takes 5 ms a frame, this test "
+        "takes only these values of its parameters; with only=False it is left to the other backends and to GPUs",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out of the tests of Triton what its interpreter would be too long about."""
+    left_out = [item for item in items if INTERPRETED and _takes_too_long(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _takes_too_long(item: pytest.Item) -> bool:
+    marker, call = item.get_closest_marker("interpreter"), getattr(item, "callspec", None)
+    if marker is None or call is None or "triton" not in item.name:
+        return False
+    values = dict(marker.kwargs)
+    return not values.pop("only", True) or any(call.params[name] not in few for name, few in values.items())
 
 
 # The same examples in every run: a red build must be one that its author can repeat. No deadline: machines vary.
@@ -70,6 +95,24 @@ def poisoned_outputs() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def language_patched_once(request: pytest.FixtureRequest) -> None:
+    """Triton's interpreter patches its language anew at every call of a function: a third of all its time."""
+    if not INTERPRETED or not any("triton" in item.nodeid for item in request.session.items):
+        return
+    from triton.runtime import interpreter
+
+    if hasattr(interpreter, "_patch_lang"):
+        patch, patched = interpreter._patch_lang, {}
+
+        def patch_once(function: Any) -> Any:
+            if id(function.__globals__) not in patched:
+                patched[id(function.__globals__)] = patch(function)
+            return SimpleNamespace(restore=lambda: None)
+
+        interpreter._patch_lang = patch_once
+
+
 @pytest.fixture(autouse=True)
 def settings_restored() -> Iterator[None]:
     """Tests may switch kernels and set threads."""
@@ -91,9 +134,15 @@ def implementation(request: pytest.FixtureRequest) -> tuple[Backend, str]:
     return request.param
 
 
-@pytest.fixture(params=NATIVE, ids=lambda backend: backend.name, scope="module")
+@pytest.fixture(params=KERNELS, ids=lambda backend: backend.name, scope="module")
 def kernels(request: pytest.FixtureRequest) -> Backend:
-    """The native kernels of each instruction set in turn."""
+    """The native kernels of each instruction set in turn, and Triton's."""
+    return request.param
+
+
+@pytest.fixture(params=PATHFINDERS, ids=lambda backend: backend.name, scope="module")
+def pathfinder(request: pytest.FixtureRequest) -> Backend:
+    """Each backend that finds the best path."""
     return request.param
 
 

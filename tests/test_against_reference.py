@@ -4,11 +4,10 @@ from functools import cache
 
 import numpy as np
 import pytest
-from cases import DTYPES, Backend, Batch, Budget, check_batch, decode, draw, encode, problem_of
+from cases import DTYPES, AnyTopology, Backend, Batch, check_batch, decode, draw, encode, problem_of
 from oracles import Textbook
 
 from ctckit import Arc, _native
-from ctckit.check import Problem
 from ctckit.kernels import reference
 from ctckit.results import Posteriors
 
@@ -29,6 +28,7 @@ SHAPES = [
     (33, 3, 300, 11, 299),
     (5, 2, 1, 0, 0),
 ]
+FEW = [(7, 3, 5, 3, 0)]  # for an interpreter
 REFERENCE = 2.0**-53  # the unit of its logarithms
 
 
@@ -54,6 +54,7 @@ def occupancies(shape: tuple[int, ...], dtype: str) -> Posteriors:
     return reference.posteriors(problem_of(case(shape, dtype), "float64", from_logits=False))
 
 
+@pytest.mark.interpreter(shape=[(2, 3, 4, 1, 3), (5, 2, 1, 0, 0), *FEW])
 @pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -64,16 +65,18 @@ def test_score_and_gradient(kernels: Backend, shape: tuple[int, ...], dtype: str
     assert any(sample.score > -np.inf for sample in truth)
 
 
+@pytest.mark.interpreter(dtype=["float32"])
 @pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_score_is_the_same_without_a_gradient(kernels: Backend, dtype: str, from_logits: bool) -> None:
     """Memory is laid out another way then; the numbers are not."""
-    for shape in SHAPES:
+    for shape in kernels.some(SHAPES, FEW):
         problem = problem_of(case(shape, dtype), dtype, from_logits=from_logits)
         score, _ = kernels.score_and_gradient(problem)
         assert np.array_equal(kernels.total(problem), score), shape
 
 
+@pytest.mark.interpreter(shape=FEW)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_posteriors(kernels: Backend, shape: tuple[int, ...], dtype: str) -> None:
@@ -81,7 +84,7 @@ def test_posteriors(kernels: Backend, shape: tuple[int, ...], dtype: str) -> Non
     found = kernels.posteriors(problem_of(batch, dtype, from_logits=False))
     assert found.states.dtype == ("float64" if dtype == "float64" else "float32")
     for n, used in enumerate(batch.frames):
-        budget = Budget(batch.scores[:used, n], dtype, REFERENCE)
+        budget = kernels.budget(batch.scores[:used, n], dtype, REFERENCE)
         assert np.abs(found.states[:, n] - truth.states[:, n]).max() <= budget.occupancy
         error = np.abs(decode(found.classes)[:, n] - truth.classes[:, n])
         assert (error <= budget.gradient(truth.classes[:, n])).all()
@@ -93,10 +96,40 @@ def test_posteriors(kernels: Backend, shape: tuple[int, ...], dtype: str) -> Non
         assert not found.states[:, n, 2 * batch.lengths[n] + 1 :].any()
 
 
-def any_topology(seed: int, dtype: str) -> Problem:
+@pytest.mark.interpreter(shape=FEW, dtype=["float64", "bfloat16"])
+@pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_best_path(pathfinder: Backend, shape: tuple[int, ...], dtype: str, from_logits: bool) -> None:
+    """The same path in float64; in less, a legal one that is not worse by more than rounding."""
+    batch = case(shape, dtype)
+    problem = problem_of(batch, "float64", from_logits=from_logits)
+    truth = reference.best_path(problem)
+    found = pathfinder.best_path(problem_of(batch, dtype, from_logits=from_logits))
+    assert (found.states.dtype, found.score.dtype) == ("int32", "float64")
+    if dtype == "float64":
+        assert np.array_equal(found.states, truth.states)
+    for n, used in enumerate(batch.frames):
+        if truth.score[n] == -np.inf:
+            assert found.score[n] == -np.inf
+            assert (found.states[n] == -1).all()
+            continue
+        log_probs, lattice = reference.sample(problem, n)
+        only = np.where(np.arange(lattice.states) == found.states[n, :used, None], 0, -np.inf)
+        emissions = log_probs[:, lattice.labels] + only
+        score = reference.over_ends(lattice, reference.forward(lattice, emissions, reference.MAX), reference.MAX)
+        budget = pathfinder.budget(batch.scores[:used, n], dtype, REFERENCE)
+        assert abs(found.score[n] - score) <= budget.score(score)  # its own score, so along legal arcs
+        assert abs(score - truth.score[n]) <= budget.score(score)
+        assert (found.states[n, used:] == -1).all()
+
+
+def any_topology(seed: int, dtype: str, *, in_pairs: bool) -> AnyTopology:
     """A lattice of up to 80 states, so of many registers, through which windows of states move; arcs at random."""
     rng = np.random.default_rng(seed)
     states, frames = int(rng.integers(1, 81)), int(rng.integers(20, 90))
+    if in_pairs:  # of a blank and a token, and small enough for an interpreter
+        states, frames = states // 8 * 2 + 1, frames // 5
     arcs = np.full(states, Arc.STAY | Arc.STEP, np.uint8)
     arcs[rng.random(states) < rng.choice([0, 0.3, 0.9])] |= np.uint8(Arc.SKIP)
     arcs[rng.random(states) < rng.choice([0, 0.1])] &= np.uint8(~Arc.STAY & 0xFF)
@@ -104,16 +137,19 @@ def any_topology(seed: int, dtype: str) -> Problem:
     arcs[1:2] &= np.uint8(~Arc.SKIP & 0xFF)
     arcs[-1] |= np.uint8(Arc.END)
     labels = rng.integers(0, 5, states).astype(np.int32)
+    if in_pairs:
+        labels[::2] = labels[0]
     prepared = _native.Prepared(
         np.array([frames]), np.array([states // 2]), labels[None], arcs[None], np.array([states], np.int32)
     )
-    return Problem(rng.normal(size=(frames, 1, 5)).astype(dtype), False, prepared, True)
+    return AnyTopology(rng.normal(size=(frames, 1, 5)).astype(dtype), False, prepared, True)
 
 
+@pytest.mark.interpreter(seed=range(3))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("seed", range(60))
 def test_any_topology(kernels: Backend, seed: int, dtype: str) -> None:
-    problem = any_topology(seed, dtype)
+    problem = any_topology(seed, dtype, in_pairs=kernels.is_triton)
     expected, found = reference.posteriors(problem), kernels.posteriors(problem)
     tolerance = 1e-11 if dtype == "float64" else 2e-5
     np.testing.assert_allclose(found.score, expected.score, rtol=tolerance)

@@ -21,7 +21,8 @@ def four() -> Batch:
 def test_infeasible(implementation: tuple[Backend, str], from_logits: bool) -> None:
     """Too few frames: score -inf and a gradient of exactly 0; with one frame more, neither."""
     backend, dtype = implementation
-    for target in ([1], [1, 1], [1, 2, 2, 3], [2, 2, 2, 2], list(range(1, 5)) * 5):
+    targets = ([1], [1, 1], [1, 2, 2, 3], [2, 2, 2, 2], list(range(1, 5)) * 5)
+    for target in backend.some(targets, [[1], [1, 2, 2]]):
         needed = len(target) + repeats(target)
         for frames in range(needed + 2):
             batch = Batch(
@@ -122,11 +123,28 @@ def test_no_frames(instruction_set: str, axis: int, dtype: str) -> None:
         assert not gamma.states.any()
 
 
+def test_best_paths_of_what_has_none(pathfinder: Backend) -> None:
+    """A path; too few frames, and NaN besides; NaN; a frame that no path survives; no tokens; no tokens, no frames."""
+    scores = draw(9, 4, 6, 4, 2, ragged=False).scores
+    scores[0, 1, 0] = scores[2, 2, 3] = np.nan
+    scores[1, 3] = -np.inf
+    scores[3, 4] = np.inf  # not read
+    targets = np.array([[1, 2], [1, 1], [1, 2], [1, 2], [0, 0], [0, 0]])
+    batch = Batch(scores, targets, np.array([4, 2, 4, 4, 3, 0]), np.array([2, 2, 2, 2, 0, 0]))
+    found = pathfinder.best_path(problem_of(batch, "float64", from_logits=False))
+    assert np.isfinite(found.score).tolist() == [True, False, False, False, True, True]
+    assert np.isnan(found.score).tolist() == [False, False, True, False, False, False]
+    assert (found.states[0] >= 0).all()
+    assert found.states[1:].tolist() == [[-1] * 4, [-1] * 4, [-1] * 4, [0, 0, 0, -1], [-1] * 4]
+    assert found.score[5] == 0
+
+
 # --- Scores that are no numbers -------------------------------------------------------------------------------------
 
 NO_NUMBER = [np.nan, np.inf]
 
 
+@pytest.mark.interpreter(spread=[2000.0], from_logits=[True])
 @pytest.mark.parametrize("bad", NO_NUMBER)
 @pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
 @pytest.mark.parametrize("spread", [2.0, 2000.0], ids=["tame", "steep"])
@@ -141,6 +159,8 @@ def test_nan_anywhere_poisons_its_sample_only(
     others = [0, 2]
     for t in range(9) if not backend.exact else (0, 4, 8):
         for c in range(5):
+            if (t, c) not in backend.some([(t, c)], [(0, 4), (8, 0)]):
+                continue
             scores = batch.scores.copy()
             scores[t, 1, c] = bad
             problem = problem_of(batch.with_scores(scores), dtype, from_logits=from_logits)
@@ -193,17 +213,18 @@ def test_nan_in_public_results(instruction_set: str, from_logits: bool) -> None:
     assert np.isfinite(gamma.states[:, [0, 2]]).all()
 
 
+@pytest.mark.interpreter(from_logits=[True])
 @pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
 def test_padding_is_never_read(implementation: tuple[Backend, str], from_logits: bool) -> None:
     """Whatever stands beyond input_lengths and target_lengths changes no bit, and frames there have gradient 0."""
     backend, dtype = implementation
-    batch = draw(7, 21, 4, 6, 5)
-    assert (batch.frames < 21).any()
+    (frames,) = backend.some([21], [8])
+    batch = draw(7, frames, 4, 6, 5)
+    assert (batch.frames < frames).any()
     assert (batch.lengths < 5).any()
     clean_score, clean = backend.score_and_gradient(problem_of(batch, dtype, from_logits=from_logits))
-    for frame_padding, token_padding in zip(
-        (np.nan, np.inf, -np.inf, 1e4, np.nan), (-100, 0, 6, 2**31 - 1, -(2**31)), strict=True
-    ):
+    paddings = [(np.nan, -100), (np.inf, 0), (-np.inf, 6), (1e4, 2**31 - 1), (np.nan, -(2**31))]
+    for frame_padding, token_padding in backend.some(paddings, paddings[-1:]):
         scores, targets = batch.scores.copy(), batch.targets.copy()
         for n in range(4):
             scores[batch.frames[n] :, n] = frame_padding

@@ -25,6 +25,7 @@ def problem_of_bits(bits: np.ndarray, dtype: str) -> Problem:
     )
 
 
+@pytest.mark.interpreter(only=False)
 @HALVES
 def test_every_number_is_read_exactly(kernels: Backend, dtype: str) -> None:
     with np.errstate(invalid="ignore"):  # some NaN are of the signalling kind
@@ -33,6 +34,7 @@ def test_every_number_is_read_exactly(kernels: Backend, dtype: str) -> None:
     np.testing.assert_array_equal(kernels.total(problem_of_bits(EVERY, dtype)), expected)
 
 
+@pytest.mark.interpreter(only=False)
 @HALVES
 def test_every_number_is_written_rounded_to_even(kernels: Backend, dtype: str) -> None:
     """The gradient of a certain frame is minus its weight, whatever that weight is: halves, and what lies between."""

@@ -36,6 +36,7 @@ def test_golden_losses(instruction_set: str, example: tuple[str, str], loss: flo
     assert found == pytest.approx(loss, abs=step / 2 if dtype == "float64" else step)
 
 
+@pytest.mark.interpreter(example=[WORD], from_logits=[True])
 @pytest.mark.parametrize("example", [LINE, WORD], ids=["line", "word"])
 @pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
 def test_score_and_gradient(implementation: tuple[Backend, str], example: tuple[str, str], from_logits: bool) -> None:

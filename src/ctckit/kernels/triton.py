@@ -461,7 +461,6 @@ def _ask(j, sample, sources, rows, SECOND: tl.constexpr):
     """What step j will need: scores of the blank and of the tokens, the frame's top, the row to meet."""
     frames, length, backward, stop, pairs, i = sample
     p_blank, p_label, p_top, p_wide, stride_t = sources
-    p_m, p_e = rows
     valid = j < stop
     t = tl.where(valid, _frame(j, frames, backward), 0)
     b_top = tl.load(p_top + t, mask=valid, other=0.0)
@@ -469,6 +468,7 @@ def _ask(j, sample, sources, rows, SECOND: tl.constexpr):
     b_blank = tl.load(p_blank + t * stride_t, mask=valid, other=0.0).to(b_top.dtype)
     b_label = tl.load(p_label + t * stride_t, mask=i < tl.where(valid, length, 0), other=0.0).to(b_top.dtype)
     if SECOND:
+        p_m, p_e = rows
         met = _load_row(p_m + t * 2 * pairs, p_e + t * 2 * pairs, pairs, i, length, backward, valid)
         return b_blank, b_label, b_top, b_wide, met
     else:
@@ -838,6 +838,252 @@ def _gradient_kernel(
                 tl.store(p_states + o_state[:, None] + k[None, :], b_gamma, mask=mask)
 
 
+# -------------------------------------------------------------------------------------------------------- best path
+
+
+@triton.jit
+def _open(value, cap):
+    """What comes along an arc, on logarithms: nothing where there is none."""
+    return tl.where(cap == ANY, value, float("-inf"))
+
+
+@triton.jit
+def _better(best, move, other, back):
+    """The better of two ways into a state. Of equals the first, so those from further below must come first."""
+    takes = other > best
+    return tl.where(takes, other, best), tl.where(takes, back, move)
+
+
+@triton.jit
+def _best_entering(even, odd, even_below, odd_below, caps, EVEN_SKIPS: tl.constexpr):
+    """The best ways into pairs, and how many states below they come from."""
+    into_even, even_move = _open(odd_below, caps[1]), tl.full(even.shape, 1, tl.int32)
+    if EVEN_SKIPS:
+        into_even, even_move = _better(_open(even_below, caps[2]), tl.full(even.shape, 2, tl.int32), into_even, 1)
+    into_even, even_move = _better(into_even, even_move, _open(even, caps[0]), 0)
+    into_odd, odd_move = _open(odd_below, caps[5]), tl.full(odd.shape, 2, tl.int32)
+    into_odd, odd_move = _better(into_odd, odd_move, _open(even, caps[4]), 1)
+    into_odd, odd_move = _better(into_odd, odd_move, _open(odd, caps[3]), 0)
+    return into_even, into_odd, even_move | (odd_move << 2)
+
+
+@triton.jit
+def _base(peak):
+    """What is taken off a row, so that its best entry becomes 0 and float32 keeps its precision."""
+    return tl.where(peak == float("-inf"), 0.0, peak)
+
+
+@triton.jit
+def _begun(j, into, first):
+    """What enters at step j: at the first one, the beginnings of paths."""
+    return tl.where(j == 0, tl.where(first == 0, 0.0, float("-inf")).to(into.dtype), into)
+
+
+@triton.jit
+def _last(even, odd, p_arc, pairs, i, length):
+    """The best score of pairs that paths may end in, and its state: of equals the lowest."""
+    ends_even = _open(even, _cap(p_arc, i, i <= length, END))
+    ends_odd = _open(odd, _cap(p_arc + pairs, i, i < length, END))
+    best = tl.max(tl.maximum(ends_even, ends_odd), axis=0)
+    states = tl.minimum(tl.where(ends_even == best, 2 * i, ANY), tl.where(ends_odd == best, 2 * i + 1, ANY))
+    return best, tl.where(best > float("-inf"), tl.min(states, axis=0).to(tl.int32), -1)
+
+
+@triton.jit
+def _best_step(j, given, asked, p_moves, even, odd, firsts, caps, EVEN_SKIPS: tl.constexpr):
+    """One frame of a row in registers."""
+    _, length, _, stop, pairs, i = given
+    if j < stop:
+        odd_below = tl.where(i > 0, tl.gather(odd, tl.maximum(i - 1, 0), 0), float("-inf"))
+        even_below = odd_below
+        if EVEN_SKIPS:
+            even_below = tl.where(i > 0, tl.gather(even, tl.maximum(i - 1, 0), 0), float("-inf"))
+        into_even, into_odd, moves = _best_entering(even, odd, even_below, odd_below, caps, EVEN_SKIPS)
+        even = _begun(j, into_even, firsts[0]) + (asked[0] - asked[2])
+        odd = _begun(j, into_odd, firsts[1]) + (asked[1] - asked[2])
+        tl.store(p_moves + j * pairs + i, moves.to(tl.uint8), mask=i <= length)
+    return even, odd
+
+
+@triton.jit
+def _best_in_registers(
+    sample, place, sources, p_moves, REAL: tl.constexpr, EVEN_SKIPS: tl.constexpr, BLOCK: tl.constexpr
+):
+    """A sample's sweep, its row in registers; as in _sweep_in_registers."""
+    frames, length, forward, pairs = sample
+    p_arc, p_token, p_score, o_blank, stride_c = place
+    p_top, p_wide, stride_t = sources
+    i = tl.arange(0, BLOCK)
+    caps = _caps(p_arc, pairs, i, length, forward)
+    firsts = _firsts(p_arc, pairs, i, length, forward)
+    b_token = tl.load(p_token + i, mask=i < length, other=0).to(tl.int64)
+    asked = (p_score + o_blank, p_score + b_token * stride_c, p_top, p_wide, stride_t)
+    given = (frames, length, forward, frames, pairs, i)
+    unmet = (p_moves, p_moves)  # no row comes the other way
+    even, odd = tl.full((BLOCK,), float("-inf"), REAL), tl.full((BLOCK,), float("-inf"), REAL)
+    ask0 = _ask(0, given, asked, unmet, False)
+    ask1 = _ask(1, given, asked, unmet, False)
+    ask2 = _ask(2, given, asked, unmet, False)
+    ask3 = _ask(3, given, asked, unmet, False)
+    for j in range(0, frames, 4):
+        base = _base(tl.max(tl.maximum(even, odd), axis=0))
+        even, odd = _best_step(j, given, ask0, p_moves, even - base, odd - base, firsts, caps, EVEN_SKIPS)
+        ask0 = _ask(j + 4, given, asked, unmet, False)
+        even, odd = _best_step(j + 1, given, ask1, p_moves, even, odd, firsts, caps, EVEN_SKIPS)
+        ask1 = _ask(j + 5, given, asked, unmet, False)
+        even, odd = _best_step(j + 2, given, ask2, p_moves, even, odd, firsts, caps, EVEN_SKIPS)
+        ask2 = _ask(j + 6, given, asked, unmet, False)
+        even, odd = _best_step(j + 3, given, ask3, p_moves, even, odd, firsts, caps, EVEN_SKIPS)
+        ask3 = _ask(j + 7, given, asked, unmet, False)
+    _, last = _last(even, odd, p_arc, pairs, i, length)
+    return last
+
+
+@triton.jit
+def _load_best(p_row, pairs, i, length, alive):
+    """Pairs i of a stored row of logarithms."""
+    reach = tl.where(alive, length, -1)
+    even = tl.load(p_row + i, mask=(i >= 0) & (i <= reach), other=float("-inf"))
+    return even, tl.load(p_row + pairs + i, mask=(i >= 0) & (i < reach), other=float("-inf"))
+
+
+@triton.jit
+def _best_in_tiles(
+    n, sample, place, sources, p_moves, p_edge, REAL: tl.constexpr, EVEN_SKIPS: tl.constexpr, BLOCK: tl.constexpr
+):
+    """The same for any number of states, as in _sweep_in_tiles: the last two rows are in memory."""
+    frames, length, forward, pairs = sample
+    p_arc, p_token, p_score, o_blank, stride_c = place
+    p_top, _, stride_t = sources
+    p_row = p_edge + n * 4 * pairs
+    peak = tl.full((), float("-inf"), REAL)
+    for j in range(0, frames):
+        b_top = tl.load(p_top + j)
+        b_blank = tl.load(p_score + j * stride_t + o_blank).to(REAL)
+        base = tl.where((j & 3) == 0, _base(peak), 0.0)
+        peak = tl.full((), float("-inf"), REAL)
+        p_before, p_after = p_row + ((j & 1) ^ 1) * 2 * pairs, p_row + (j & 1) * 2 * pairs
+        for i0 in range(0, length + 1, BLOCK):
+            i = i0 + tl.arange(0, BLOCK).to(tl.int64)
+            caps = _caps(p_arc, pairs, i, length, forward)
+            firsts = _firsts(p_arc, pairs, i, length, forward)
+            even, odd = _load_best(p_before, pairs, i, length, j > 0)
+            even_below, odd_below = _load_best(p_before, pairs, i - 1, length, j > 0)
+            into_even, into_odd, moves = _best_entering(
+                even - base, odd - base, even_below - base, odd_below - base, caps, EVEN_SKIPS
+            )
+            b_token = tl.load(p_token + i, mask=i < length, other=0).to(tl.int64)
+            b_label = tl.load(p_score + j * stride_t + b_token * stride_c, mask=i < length, other=0.0).to(REAL)
+            even = _begun(j, into_even, firsts[0]) + (b_blank - b_top)
+            odd = _begun(j, into_odd, firsts[1]) + (b_label - b_top)
+            tl.store(p_moves + j * pairs + i, moves.to(tl.uint8), mask=i <= length)
+            tl.store(p_after + i, even, mask=i <= length)
+            tl.store(p_after + pairs + i, odd, mask=i < length)
+            peak = tl.maximum(peak, tl.max(tl.maximum(even, odd), axis=0))
+        tl.debug_barrier()
+    best, last = tl.full((), float("-inf"), REAL), tl.full((), -1, tl.int32)
+    for i0 in range(0, tl.where(frames > 0, length + 1, 0), BLOCK):
+        i = i0 + tl.arange(0, BLOCK).to(tl.int64)
+        even, odd = _load_best(p_row + ((frames - 1) & 1) * 2 * pairs, pairs, i, length, True)
+        value, state = _last(even, odd, p_arc, pairs, i, length)
+        best, last = _better(best, last, value, state)
+    return last
+
+
+@triton.jit
+def _best_kernel(
+    p_scores,
+    p_tokens,
+    p_arcs,
+    p_frames,
+    p_lengths,
+    p_top,
+    p_wide,
+    p_moves,
+    p_edge,
+    p_last,
+    stride_t,
+    stride_n,
+    stride_c,
+    frames_max,
+    o_blank,
+    pairs,
+    TILED: tl.constexpr,
+    REAL: tl.constexpr,
+    EVEN_SKIPS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """One sample's best path as a sweep with maxima: the moves that won (a byte a pair), and where the path ends."""
+    n = tl.program_id(0).to(tl.int64)
+    frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
+    sample = (frames, length, n < 0, pairs)  # cells are those of the forward direction
+    place = (p_arcs + n * 2 * pairs, p_tokens + n * (pairs - 1), p_scores + n * stride_n, o_blank, stride_c)
+    sources = (p_top + n * frames_max, p_wide + n * frames_max, stride_t)
+    p_moves += n * frames_max * pairs
+    if TILED:
+        last = _best_in_tiles(n, sample, place, sources, p_moves, p_edge, REAL, EVEN_SKIPS, BLOCK)
+    else:
+        last = _best_in_registers(sample, place, sources, p_moves, REAL, EVEN_SKIPS, BLOCK)
+    tl.store(p_last + n, last)
+
+
+@triton.jit
+def _trace_kernel(
+    p_scores,
+    p_tokens,
+    p_frames,
+    p_status,
+    p_top,
+    p_offset,
+    p_moves,
+    p_last,
+    p_path,
+    p_score,
+    stride_t,
+    stride_n,
+    stride_c,
+    frames_max,
+    o_blank,
+    pairs,
+    BLOCK: tl.constexpr,
+):
+    """Follows one sample's moves from its last state back, and adds up in float64 what the path is worth."""
+    n = tl.program_id(0).to(tl.int64)
+    frames, status, last = tl.load(p_frames + n), tl.load(p_status + n), tl.load(p_last + n)
+    p_top, p_offset, p_path = p_top + n * frames_max, p_offset + n * frames_max, p_path + n * frames_max
+    offset = tl.zeros((), tl.float64)  # NaN if a frame holds NaN or +inf
+    for t0 in range(0, frames, BLOCK):
+        t = t0 + tl.arange(0, BLOCK).to(tl.int64)
+        offset += tl.sum(tl.load(p_offset + t, mask=t < frames, other=0.0), axis=0)
+    used = tl.where((last >= 0) & (offset == offset), frames, 0)
+    state = last
+    for j in range(0, used):
+        t = used - 1 - j
+        tl.store(p_path + t, state)
+        pair = (state >> 1).to(tl.int64)
+        moves = tl.load(p_moves + (n * frames_max + t) * pairs + pair).to(tl.int32)
+        state -= tl.where((state & 1) == 1, moves >> 2, moves & 3)
+    tl.debug_barrier()
+    score = tl.zeros((), tl.float64)
+    for t0 in range(0, frames_max, BLOCK):
+        t = t0 + tl.arange(0, BLOCK).to(tl.int64)
+        on_path = t < used
+        b_state = tl.load(p_path + t, mask=on_path, other=0).to(tl.int64)
+        is_token = on_path & ((b_state & 1) == 1)
+        b_token = tl.load(p_tokens + n * (pairs - 1) + (b_state >> 1), mask=is_token, other=0).to(tl.int64)
+        o_label = tl.where(is_token, b_token * stride_c, o_blank)
+        x = tl.load(p_scores + n * stride_n + t * stride_t + o_label, mask=on_path, other=0.0).to(tl.float64)
+        x -= tl.load(p_top + t, mask=on_path, other=0.0).to(tl.float64)
+        score += tl.sum(x + tl.load(p_offset + t, mask=on_path, other=0.0), axis=0)
+        tl.store(p_path + t, -1, mask=(t < frames_max) & (on_path == 0))
+    score = tl.where(last < 0, float("-inf"), score)
+    score = tl.where(offset != offset, float("nan"), score)
+    score = tl.where(frames == 0, 0.0, score)
+    score = tl.where(status == INFEASIBLE, float("-inf"), score)
+    score = tl.where(status == WRONG, float("nan"), score)
+    tl.store(p_score + n, score)
+
+
 # -------------------------------------------------------------------------------------------------------- launchers
 
 
@@ -928,7 +1174,7 @@ def _read_rows(scores: Tensor, made: _Lattices, sizes: _Sizes, blank: int, from_
         ROWS=together,
         BLOCK=block,
         LABELS=min(block, TILE),
-        REAL=tl.float64 if real == torch.float64 else tl.float32,
+        REAL=_real_in_kernels(scores),
         num_warps=4,
     )
     return rows
@@ -974,7 +1220,7 @@ class _Sweeps:
             KEEP=keep and not second,
             EVEN_SKIPS=EVEN_SKIPS,
             BLOCK=block,
-            num_warps=8 if tiled else min(max(block // 64, 1), 16),
+            num_warps=_warps(block, tiled),
         )
 
     def meet(self) -> None:
@@ -994,6 +1240,43 @@ class _Sweeps:
             BLOCK=TILE,
             num_warps=4,
         )
+
+
+def _find_best(scores: Tensor, made: _Lattices, rows: _Rows, sizes: _Sizes, blank: int) -> BestPaths:
+    """Launches the best path's sweep, and then its way back."""
+    size, frames, pairs, device, real = sizes.size, sizes.frames, sizes.pairs, scores.device, _real(scores)
+    block = triton.next_power_of_2(pairs)
+    tiled = block > LARGEST_BLOCK
+    block = min(block, TILE) if tiled else block
+    moves = torch.empty((size, frames, pairs), dtype=torch.uint8, device=device)
+    last = torch.empty(size, dtype=torch.int32, device=device)
+    place = (*scores.stride(), frames, blank * scores.stride(2), pairs)
+    _best_kernel[(size,)](
+        scores,
+        made.tokens,
+        made.arcs,
+        made.frames,
+        made.lengths,
+        rows.top,
+        rows.wide,
+        moves,
+        torch.empty((size, 2, 2, pairs) if tiled else (0,), dtype=real, device=device),
+        last,
+        *place,
+        TILED=tiled,
+        REAL=_real_in_kernels(scores),
+        EVEN_SKIPS=EVEN_SKIPS,
+        BLOCK=block,
+        num_warps=_warps(block, tiled),
+    )
+    found = BestPaths(
+        torch.empty((size, frames), dtype=torch.int32, device=device),
+        torch.empty(size, dtype=torch.float64, device=device),
+    )
+    _trace_kernel[(size,)](
+        scores, made.tokens, made.frames, made.status, rows.top, rows.offset, moves, last, *found, *place, BLOCK=TILE
+    )
+    return found
 
 
 def _write(
@@ -1049,8 +1332,16 @@ def _write(
     )
 
 
+def _warps(block: int, tiled: bool) -> int:
+    return 8 if tiled else min(max(block // 64, 1), 16)
+
+
 def _real(scores: Tensor) -> torch.dtype:
     return torch.float64 if scores.dtype == torch.float64 else torch.float32
+
+
+def _real_in_kernels(scores: Tensor) -> Any:
+    return tl.float64 if scores.dtype == torch.float64 else tl.float32
 
 
 class _Given(NamedTuple):
@@ -1152,6 +1443,18 @@ class Posteriors(NamedTuple):
     score: Tensor
 
 
+class BestPaths(NamedTuple):
+    """The most probable path of each sample, as in results.py, on tensors.
+
+    Attributes:
+        states: int32 (N, T), -1 beyond a sample's frames and where there is no path.
+        score: float64 (N,), in nats; -inf without a path; NaN where something is wrong with the sample.
+    """
+
+    states: Tensor
+    score: Tensor
+
+
 def total(
     scores: Tensor,
     targets: Tensor,
@@ -1217,3 +1520,28 @@ def posteriors(
     weights = torch.full((size,), -1.0, dtype=_real(scores), device=scores.device)
     score = _run(scores, given, blank, from_logits, classes, states, weights, False)
     return Posteriors(states, classes, score)
+
+
+def best_path(
+    scores: Tensor,
+    targets: Tensor,
+    input_lengths: Lengths,
+    target_lengths: Lengths,
+    blank: int,
+    *,
+    from_logits: bool = False,
+    validate: bool = False,
+) -> BestPaths:
+    """Each sample's most probable path; arguments as for :func:`total`.
+
+    Of equally good paths, read from the end, that of the lowest states. Maxima are compared in the scores' precision,
+    float32 at least, so in float32 the path may be one that is not worse by more than rounding; its score is its own,
+    added up in float64.
+    """
+    given = _given(scores, targets, input_lengths, target_lengths, blank)
+    if validate:
+        _validate(scores, given, blank, from_logits)
+    with _on(scores):
+        made = _lay_out(given.targets, given.input_lengths, given.target_lengths, given.sizes, blank)
+        rows = _read_rows(scores, made, given.sizes, blank, from_logits)
+        return _find_best(scores, made, rows, given.sizes, blank)
