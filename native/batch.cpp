@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::size_t kAlign = 64, kKeep = std::size_t(16) << 20;
 constexpr std::size_t kHugePage = std::size_t(2) << 20;
-constexpr double kWorthAThread = 2e5;  // in cost(): starting a thread takes some 20 microseconds
+constexpr double kWorthAThread = 2e-4;  // seconds: starting a thread takes some 20 microseconds
 
 class Workspace {
    public:
@@ -69,7 +69,7 @@ void advise_huge_pages(const Batch& batch) {
 
 }  // namespace
 
-void sweep_batch(const Batch& batch, const Kernels& kernels, int threads) {
+void run_batch(const Batch& batch, const Task& task, double cell_seconds, int threads) {
     if (batch.size == 0) return;
     std::vector<std::int64_t> order(batch.size);
     std::iota(order.begin(), order.end(), 0);
@@ -79,9 +79,10 @@ void sweep_batch(const Batch& batch, const Kernels& kernels, int threads) {
     std::size_t bytes = 0;
     for (std::int64_t n : order) {
         total += cost(batch, n);
-        bytes = std::max(bytes, kernels.workspace(batch, n));
+        bytes = std::max(bytes, task.workspace(batch, n));
     }
-    const std::int64_t useful = std::min<std::int64_t>(batch.size, std::int64_t(total / kWorthAThread) + 1);
+    const std::int64_t useful =
+        std::min<std::int64_t>(batch.size, std::int64_t(total * cell_seconds / kWorthAThread) + 1);
     const int workers = int(std::max<std::int64_t>(1, std::min<std::int64_t>(threads, useful)));
 
     thread_local std::vector<Workspace> workspaces;
@@ -95,7 +96,7 @@ void sweep_batch(const Batch& batch, const Kernels& kernels, int threads) {
 
     std::atomic<std::int64_t> next{0};
     const auto work = [&](void* workspace) {
-        for (std::int64_t i; (i = next.fetch_add(1)) < batch.size;) kernels.sweep(batch, order[i], workspace);
+        for (std::int64_t i; (i = next.fetch_add(1)) < batch.size;) task.run(batch, order[i], workspace);
     };
     std::vector<std::thread> others;
     others.reserve(workers);

@@ -91,7 +91,9 @@ void prepare_lattices(Prepared* place, In<std::int64_t, nb::ndim<1>> frames, In<
     std::vector<std::int32_t> far;
     if (jumps) far = copied<std::int32_t>(*jumps);
     for (std::size_t j = 0; j < far.size(); j += 3) {
-        require(far[j] >= (j > 0 ? far[j - 3] : 0) && far[j] < std::int64_t(size), "jumps must be in order of samples");
+        require(far[j] >= 0 && far[j] < std::int64_t(size), "jumps must belong to samples");
+        require(j == 0 || far[j - 3] < far[j] || (far[j - 3] == far[j] && far[j - 1] <= far[j + 2]),
+                "jumps must be in order of samples and of where they lead");
         require(far[j + 1] >= 0 && far[j + 1] < far[j + 2] && far[j + 2] < states.data()[far[j]],
                 "jumps must lead from a state to one further on");
     }
@@ -128,16 +130,14 @@ nb::ndarray<nb::numpy, std::uint8_t, nb::ndim<1>> recycled(std::size_t bytes) {
     return {block->data, {bytes}, owner};
 }
 
-void sweep(Scores scores, bool from_logits, const Prepared& prepared, Filled<double, nb::ndim<1>> score,
-           std::optional<Out> grad, std::optional<In<double, nb::ndim<1>>> weights, std::optional<Contiguous> occupancy,
-           const std::string& isa, int threads) {
+// A call's scores and lattices, their shapes checked against each other.
+Batch batch_of(const Scores& scores, bool from_logits, const Prepared& prepared,
+               const Filled<double, nb::ndim<1>>& score) {
     const std::size_t size = scores.shape(1), most = prepared.states_max;
     require(scores.shape(2) > 0, "classes must not be empty");
-    require(prepared.jumps.empty(), "sums over paths are for lattices without jumps");
     require(scores.shape(0) <= kLargest && scores.shape(2) <= kLargest && most <= 2 * kLargest + 1,
             "frames, classes and states must be counted by int, with room to spare");
-    require(prepared.frames.size() == size && score.shape(0) == size && (!weights || weights->shape(0) == size),
-            "all arrays must have N entries");
+    require(prepared.frames.size() == size && score.shape(0) == size, "all arrays must have N entries");
     for (std::int64_t frames : prepared.frames)
         require(frames >= 0 && frames <= std::int64_t(scores.shape(0)), "frames must be within T");
 
@@ -156,7 +156,31 @@ void sweep(Scores scores, bool from_logits, const Prepared& prepared, Filled<dou
     batch.arcs = prepared.arcs.data();
     batch.states = prepared.states.data();
     batch.states_max = most;
+    batch.jumps = prepared.jumps.data();
+    batch.jump_count = prepared.jumps.size() / 3;
     batch.score = score.data();
+    return batch;
+}
+
+template <class Array>
+auto* by_frame(const std::optional<Array>& array, const Batch& batch) {
+    require(
+        !array || (std::int64_t(array->shape(0)) == batch.size && std::int64_t(array->shape(1)) == batch.frames_max),
+        "arrays by sample and frame must be (N, T)");
+    return array ? array->data() : nullptr;
+}
+
+// Numbers of states, and memory of the same shape for what is to be said of them.
+using States = Filled<std::int32_t, nb::ndim<2>>;
+using ByFrame = Filled<double, nb::ndim<2>>;
+
+void sweep(Scores scores, bool from_logits, const Prepared& prepared, Filled<double, nb::ndim<1>> score,
+           std::optional<Out> grad, std::optional<In<double, nb::ndim<1>>> weights, std::optional<Contiguous> occupancy,
+           std::optional<States> path, std::optional<ByFrame> occupancy_along, const std::string& isa, int threads) {
+    const std::size_t size = scores.shape(1), most = prepared.states_max;
+    require(prepared.jumps.empty(), "sums over paths are for lattices without jumps");
+    require(!weights || weights->shape(0) == size, "all arrays must have N entries");
+    Batch batch = batch_of(scores, from_logits, prepared, score);
     batch.weights = weights ? weights->data() : nullptr;
     if (grad) {
         require(grad->dtype() == scores.dtype() && grad->shape(0) == scores.shape(0) && grad->shape(1) == size &&
@@ -174,9 +198,22 @@ void sweep(Scores scores, bool from_logits, const Prepared& prepared, Filled<dou
                 "occupancy must be a contiguous (T, N, K)");
         batch.occupancy = occupancy->data();
     }
+    require(path.has_value() == occupancy_along.has_value(), "path and occupancy_along go together");
+    batch.path = by_frame(path, batch);
+    batch.occupancy_along = by_frame(occupancy_along, batch);
     const Kernels& kernels = kernels_named(isa);
     nb::gil_scoped_release release;
-    sweep_batch(batch, kernels, threads);
+    run_batch(batch, kernels.sums, 1e-9, threads);
+}
+
+void best_path(Scores scores, bool from_logits, const Prepared& prepared, Filled<double, nb::ndim<1>> score,
+               States path, std::optional<ByFrame> path_scores, const std::string& isa, int threads) {
+    Batch batch = batch_of(scores, from_logits, prepared, score);
+    batch.path = by_frame(std::optional<States>(path), batch);
+    batch.path_scores = by_frame(path_scores, batch);
+    const Kernels& kernels = kernels_named(isa);
+    nb::gil_scoped_release release;
+    run_batch(batch, kernels.best_path, 1e-10, threads);
 }
 
 }  // namespace
@@ -205,5 +242,10 @@ NB_MODULE(_native, m) {
           "Memory that holds anything, and that the next call gets when nothing refers to it any more.");
     m.def("sweep", &sweep, nb::arg("scores"), nb::arg("from_logits"), nb::arg("prepared"), nb::arg("score").noconvert(),
           nb::arg("grad").noconvert().none(), nb::arg("weights").none(), nb::arg("occupancy").noconvert().none(),
-          nb::arg("isa"), nb::arg("threads"), "Sweeps a batch: writes score, and grad and occupancy where given.");
+          nb::arg("path").noconvert().none(), nb::arg("occupancy_along").noconvert().none(), nb::arg("isa"),
+          nb::arg("threads"),
+          "Sums over all paths of a batch: writes score and, where given, grad, occupancy, and that of path's states.");
+    m.def("best_path", &best_path, nb::arg("scores"), nb::arg("from_logits"), nb::arg("prepared"),
+          nb::arg("score").noconvert(), nb::arg("path").noconvert(), nb::arg("path_scores").noconvert().none(),
+          nb::arg("isa"), nb::arg("threads"), "Finds each sample's best path: writes score, path, and path_scores.");
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels.h"
 #include "lanes.h"
 #include "scaled.h"
 
@@ -77,6 +78,13 @@ struct Frames {
     const Real* rows(int t, int count);
     std::int64_t row_stride() const { return in_place(stride_c) ? stride_t : classes; }
 };
+
+// What a batch says of sample n's frames; the stage is still to be placed.
+template <class In>
+Frames<In> frames_of(const ctckit::Batch& batch, std::int64_t n) {
+    return {static_cast<const In*>(batch.scores) + n * batch.stride_n, batch.stride_t, batch.stride_c,
+            int(batch.classes), nullptr};
+}
 
 template <class In, class Real>
 struct Direct {

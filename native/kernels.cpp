@@ -1,6 +1,7 @@
 // The kernels of one instruction set. CMake compiles this file once per set, with its flags and CTCKIT_ISA as its name.
 #include "kernels.h"
 
+#include "path.h"
 #include "sweep.h"
 
 #define CTCKIT_STRING_(x) #x
@@ -8,9 +9,9 @@
 
 namespace {
 
-// Calls visit(Sweep) for sample n with the right input type.
-template <class Visit>
-void with_sweep(const Batch& batch, std::int64_t n, void* memory, Visit visit) {
+// Calls visit(Sweep) for sample n with the right input type; a Sweep is made of the batch, n and memory.
+template <template <class> class Sweep, class Visit>
+void with_input(const Batch& batch, std::int64_t n, void* memory, Visit visit) {
     using ctckit::DType;
     switch (batch.dtype) {
         case DType::float32:
@@ -24,19 +25,22 @@ void with_sweep(const Batch& batch, std::int64_t n, void* memory, Visit visit) {
     }
 }
 
+template <template <class> class Sweep>
 std::size_t workspace(const Batch& batch, std::int64_t n) {
     std::size_t bytes = 0;
-    with_sweep(batch, n, nullptr, [&](auto&& sweep) { bytes = sweep.bytes(); });
+    with_input<Sweep>(batch, n, nullptr, [&](auto&& sweep) { bytes = sweep.bytes(); });
     return bytes;
 }
 
-void sweep(const Batch& batch, std::int64_t n, void* memory) {
-    with_sweep(batch, n, memory, [](auto&& sweep) { sweep.run(); });
+template <template <class> class Sweep>
+void run(const Batch& batch, std::int64_t n, void* memory) {
+    with_input<Sweep>(batch, n, memory, [](auto&& sweep) { sweep.run(); });
 }
 
 }  // namespace
 
 namespace ctckit {
 extern const Kernels CTCKIT_TABLE;
-const Kernels CTCKIT_TABLE = {CTCKIT_STRING(CTCKIT_ISA), workspace, sweep};
+const Kernels CTCKIT_TABLE = {
+    CTCKIT_STRING(CTCKIT_ISA), {workspace<Sweep>, run<Sweep>}, {workspace<BestPath>, run<BestPath>}};
 }  // namespace ctckit

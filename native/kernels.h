@@ -9,7 +9,8 @@ namespace ctckit {
 
 enum class DType : int { float32 = 0, float64 = 1, float16 = 2, bfloat16 = 3 };
 
-// One call. Strides count elements. Letters as everywhere: T frames, N batch, C classes, K lattice states (padded).
+// One call: sums over paths, or best paths. Strides count elements. Letters as everywhere: T frames, N batch, C
+// classes, K lattice states (padded).
 struct Batch {
     const void* scores;  // (T, N, C), log-probabilities or logits, never written
     DType dtype;
@@ -22,29 +23,42 @@ struct Batch {
     const std::uint8_t* arcs;    // (N, K) bits of Arc
     const std::int32_t* states;  // (N,) states of each sample
     std::int64_t states_max;     // K
+    const std::int32_t* jumps;   // (J, 3) sample, from, to, in order of sample and to; best paths only
+    std::int64_t jump_count;     // J
 
     double* score;  // (N,) out: total log-score; -inf infeasible, NaN poisoned
     void* grad;     // (T, N, C) out in the input's dtype, class stride 1; may be null
     std::int64_t grad_stride_t, grad_stride_n;
     const double* weights;  // (N,) factor of each sample's gradient; 1 if null
     void* occupancy;        // (T, N, K) out, contiguous, float64 for float64 input, else float32; may be null
+
+    std::int32_t* path;       // (N, T) the best path's states, out, -1 where there is none; or, for the next, states in
+    double* occupancy_along;  // (N, T) out, the occupancies of those states; may be null
+    double* path_scores;      // (N, T) out, the log-probability of each frame's label; may be null
 };
 
 enum Arc : std::uint8_t { kStay = 1, kStep = 2, kSkip = 4, kStart = 8, kEnd = 16 };
 
+// What is done to one sample after the other.
+struct Task {
+    // Bytes of workspace that sample n needs.
+    std::size_t (*workspace)(const Batch&, std::int64_t n);
+    // Does it: writes score[n] and all else that the batch asks for. Never throws, never allocates.
+    void (*run)(const Batch&, std::int64_t n, void* workspace);
+};
+
 // The kernels compiled for one instruction set.
 struct Kernels {
     const char* name;
-    // Bytes of workspace that sample n needs.
-    std::size_t (*workspace)(const Batch&, std::int64_t n);
-    // Sweeps sample n: writes score[n] and, if asked, its gradient and occupancy. Never throws, never allocates.
-    void (*sweep)(const Batch&, std::int64_t n, void* workspace);
+    Task sums;       // over all paths: score, gradient, occupancy
+    Task best_path;  // score, path, path_scores
 };
 
 // Every kernel table that was compiled in and that this CPU can run, best last. Null-terminated.
 const Kernels* const* available_kernels();
 
-// Sweeps the whole batch on up to `threads` threads, one sample at a time each.
-void sweep_batch(const Batch& batch, const Kernels& kernels, int threads);
+// Does a task to the whole batch on up to `threads` threads, one sample at a time each; `cell_seconds`, roughly the
+// time that a state or class of a frame takes, says how many are worth it.
+void run_batch(const Batch& batch, const Task& task, double cell_seconds, int threads);
 
 }  // namespace ctckit

@@ -70,6 +70,8 @@ struct LatticeView {
     const std::int32_t* label;  // (states,)
     const std::uint8_t* arcs;   // (states,)
     std::int64_t length;        // of the cells of one parity
+    const std::int32_t* jumps;  // (jump_count, 3) sample, from, to; in order of the last
+    int jump_count;
 
     // Shaped as CTC's own lattices are: all even states have one label; every state may be stayed in and stepped into,
     // no even one skipped into; paths begin in the first two and end in the last two. Then a path may as well begin in
@@ -94,7 +96,40 @@ struct LatticeView {
     int slot_of_label(int i) const { return slot_is_class ? slot_label[i] : i; }
     // Where state k is in arrays by cell, even ones first.
     std::int64_t cell(int k) const { return (k % 2) * length + k / 2; }
+    int jump_from(int j) const { return jumps[3 * j + 1]; }
+    int jump_to(int j) const { return jumps[3 * j + 2]; }
+    int first_jump_to(int k) const {
+        int below = 0, above = jump_count;
+        while (below < above) {
+            const int middle = (below + above) / 2;
+            if (jump_to(middle) < k) below = middle + 1;
+            else above = middle;
+        }
+        return below;
+    }
 };
+
+// What a batch says of sample n's lattice; the rest is placed and built.
+template <class Real>
+LatticeView<Real> lattice_of(const ctckit::Batch& batch, std::int64_t n) {
+    LatticeView<Real> lattice{};
+    lattice.states = batch.states[n];
+    lattice.label = batch.labels + n * batch.states_max;
+    lattice.arcs = batch.arcs + n * batch.states_max;
+    const std::int32_t* jump = batch.jumps;
+    const std::int32_t* end = batch.jumps + 3 * batch.jump_count;
+    while (jump < end && jump[0] < n) jump += 3;
+    lattice.jumps = jump;
+    for (; jump < end && jump[0] == n; jump += 3) ++lattice.jump_count;
+    return lattice;
+}
+
+// Whether the empty path is one: of no frames, it is accepted by the empty target, whose only state is first and last.
+template <class Real>
+bool accepts_nothing(const LatticeView<Real>& lattice) {
+    const std::uint8_t both = kStart | kEnd;
+    return lattice.states == 1 && (lattice.arcs[0] & both) == both;
+}
 
 inline bool is_plain(const std::int32_t* label, const std::uint8_t* arcs, int states) {
     const std::int32_t shared = label[0];
@@ -109,11 +144,11 @@ inline bool is_plain(const std::int32_t* label, const std::uint8_t* arcs, int st
 }
 
 template <class Real>
-void place(LatticeView<Real>& lattice, Arena& arena, int states, std::int64_t frames, std::int64_t classes,
+void place(LatticeView<Real>& lattice, Arena& arena, std::int64_t frames, std::int64_t classes,
            std::int32_t*& slot_of_class, BitsOf<Real>*& caps) {
-    lattice.states = states;
+    const int states = lattice.states;
     lattice.length = cells_length<Real>(states);
-    lattice.plain = is_plain(lattice.label, lattice.arcs, states);
+    lattice.plain = lattice.jump_count == 0 && is_plain(lattice.label, lattice.arcs, states);
     caps = arena.take<BitsOf<Real>>(lattice.length * (lattice.plain ? 1 : 12));
     lattice.slot_label = arena.take<std::int32_t>(states);
     lattice.slot_of_cell = arena.take<std::int32_t>(2 * lattice.length);
@@ -189,6 +224,13 @@ template <class Real>
 bool build_windows(LatticeView<Real>& lattice, int frames) {
     const int last = lattice.states - 1;
     const std::uint8_t* arcs = lattice.arcs;
+    if (lattice.jump_count > 0) {
+        for (int t = 0; t < frames; ++t) {
+            lattice.low[t] = 0;
+            lattice.high[t] = last;
+        }
+        return true;
+    }
     int high = -1, low = last + 1;
     for (int k = 0; k <= last; ++k) {
         if (arcs[k] & kStart) high = k;

@@ -53,7 +53,6 @@ class Sweep {
     void normalise_frame(int t, const Real* row);
     void tabulate(int t0, int count, bool first_time);
     void tabulate_wide(Real* table, Bits* exponents, const Real* top);
-    void turn_scores(int t0, int count, Real* table);
     void tabulate_classes(int t0, int count, bool first_time);
     void count_in(int t, Real top, Real sum);
     void spread_tile(int t0, int count);
@@ -75,6 +74,7 @@ class Sweep {
     void write_rows(int t0, int count);
     void undo_exponents(int t0, int count);
     void write_occupancy(int t, int f, Real factor);
+    void write_occupancy_along(int t, int f, Real factor);
     void fill_outputs(int from, Real value);
 
     int block_end() const { return lesser(frames_, block_start_ + block_); }
@@ -145,13 +145,9 @@ template <class In>
 Sweep<In>::Sweep(const Batch& batch, std::int64_t n, void* memory) : batch_(batch), n_(n) {
     frames_ = int(batch.frames[n]);
     classes_ = int(batch.classes);
-    backward_wanted_ = batch.grad || batch.occupancy;
-    input_.base = static_cast<const In*>(batch.scores) + n * batch.stride_n;
-    input_.stride_t = batch.stride_t;
-    input_.stride_c = batch.stride_c;
-    input_.classes = classes_;
-    lattice_.label = batch.labels + n * batch.states_max;
-    lattice_.arcs = batch.arcs + n * batch.states_max;
+    backward_wanted_ = batch.grad || batch.occupancy || batch.occupancy_along;
+    input_ = frames_of<In>(batch, n);
+    lattice_ = lattice_of<Real>(batch, n);
     row_blocks_ = blocks_of<Real>(batch.states[n]);
     length_ = 2 * cells_length<Real>(batch.states[n]);
     lattice_.slot_is_class = batch.from_logits && classes_ <= kFewClasses && classes_ <= 3 * (batch.states[n] + 1) / 2;
@@ -180,7 +176,7 @@ template <class In>
 void Sweep<In>::lay_out(Arena& arena) {
     const std::int64_t few = round_up(classes_, kSquare);
     const std::int64_t slots = lattice_.slot_is_class ? few : lesser<std::int64_t>(batch_.states[n_], classes_);
-    place(lattice_, arena, int(batch_.states[n_]), frames_, classes_, slot_of_class_, caps_);
+    place(lattice_, arena, frames_, classes_, slot_of_class_, caps_);
     alpha_ = arena.take<Block<Real>>(std::int64_t(block_) * row_blocks_);
     checkpoint_ = arena.take<Block<Real>>((backward_wanted_ ? blocks_ + 1 : 1) * std::int64_t(row_blocks_));
     beta_ = arena.take<Block<Real>>(2 * row_blocks_);
@@ -224,11 +220,9 @@ void Sweep<In>::run() {
     fill_outputs(frames_, Real(0));
 }
 
-// No frames: the only path is the empty one, and only the empty target (one state, both first and last) accepts it.
 template <class In>
 void Sweep<In>::empty_sample() {
-    const std::uint8_t both = kStart | kEnd;
-    if (lattice_.states == 1 && (lattice_.arcs[0] & both) == both) batch_.score[n_] = 0;
+    if (accepts_nothing(lattice_)) batch_.score[n_] = 0;
     fill_outputs(0, Real(0));
 }
 
@@ -370,16 +364,6 @@ void Sweep<In>::tabulate(int t0, int count, bool first_time) {
 }
 
 // The scores of a tile as columns, one a class.
-template <class In>
-void Sweep<In>::turn_scores(int t0, int count, Real* table) {
-    const Real* rows = input_.rows(t0, count);
-    const std::int64_t stride = input_.row_stride();
-    const int squares = count == kTile ? classes_ / kSquare * kSquare : 0;
-    turn(rows, stride, table, 0, squares);
-    for (int c = squares; c < classes_; ++c)
-        for (int f = 0; f < kTile; ++f) table[c * kTile + f] = rows[lesser(f, count - 1) * stride + c];
-}
-
 // The softmax of a tile, all frames at once, whose exponentials are the emissions, each frame relative to its best
 // class; or in a wide tile to its best label, so that no label is lost that is likelier than the others.
 template <class In>
@@ -387,7 +371,7 @@ void Sweep<In>::tabulate_classes(int t0, int count, bool first_time) {
     for (int t = lesser(t0 + kTile, frames_); t < lesser(t0 + 2 * kTile, frames_); ++t)
         Ahead<In>{input_.base + t * input_.stride_t, input_.stride_c, nullptr}.ask_for_row(classes_);
     Real* table = table_of(t0);
-    turn_scores(t0, count, table);
+    turn_rows(input_.rows(t0, count), input_.row_stride(), count, classes_, table);
     Pack<Real> best[2], least, scores, sum[2] = {};
     load_pack(table, best[0]);
     best[1] = best[0];
@@ -598,6 +582,8 @@ void Sweep<In>::collect(int t0, int count) {
     if (batch_.grad) write_gradient(t0, count, factor);
     if (batch_.occupancy)
         for (int f = 0; f < count; ++f) write_occupancy(t0 + f, f, factor[f]);
+    if (batch_.occupancy_along)
+        for (int f = 0; f < count; ++f) write_occupancy_along(t0 + f, f, factor[f]);
 }
 
 // What is still to be written of a tile's gradient rows.
@@ -657,7 +643,7 @@ template <class In>
 void Sweep<In>::undo_exponents(int t0, int count) {
     Real* table = table_of(t0);
     if (lattice_.slot_is_class) {
-        turn_scores(t0, count, table);
+        turn_rows(input_.rows(t0, count), input_.row_stride(), count, classes_, table);
         for (int i = 0; i < classes_ * kTile; ++i)
             table[i] = exp_nonpositive(table[i] - row_top_[t0 + lesser(i % kTile, count - 1)]);
         return;
@@ -674,6 +660,15 @@ void Sweep<In>::write_occupancy(int t, int f, Real factor) {
         out[k] = k >= lattice_.low[t] && k <= lattice_.high[t] ? row[lattice_.cell(k)] * factor : 0;
 }
 
+// The occupancy of one state a frame, those that the caller named.
+template <class In>
+void Sweep<In>::write_occupancy_along(int t, int f, Real factor) {
+    const int k = batch_.path[n_ * batch_.frames_max + t];
+    const bool visited = k >= lattice_.low[t] && k <= lattice_.high[t];
+    batch_.occupancy_along[n_ * batch_.frames_max + t] =
+        visited ? double(occupancy_[f * length_ + lattice_.cell(k)] * factor) : 0;
+}
+
 // Every output row from frame `from` on is one value; rows past the sample's own frames are always 0.
 template <class In>
 void Sweep<In>::fill_outputs(int from, Real value) {
@@ -683,6 +678,7 @@ void Sweep<In>::fill_outputs(int from, Real value) {
         if (batch_.occupancy)
             fill(static_cast<Real*>(batch_.occupancy) + (t * batch_.size + n_) * batch_.states_max,
                  int(batch_.states_max), row);
+        if (batch_.occupancy_along) batch_.occupancy_along[n_ * batch_.frames_max + t] = row;
     }
 }
 

@@ -115,6 +115,15 @@ void turn(const T* rows, std::int64_t stride, T* columns, int begin, int end) {
         [=](int k, int f, int i) { return columns + std::int64_t(k + i) * kTile + f; });
 }
 
+// table[c * kTile + f] = rows[f * stride + c]; after `count` frames, the last of them again.
+template <class Real>
+void turn_rows(const Real* rows, std::int64_t stride, int count, int classes, Real* table) {
+    const int squares = count == kTile ? classes / kSquare * kSquare : 0;
+    turn(rows, stride, table, 0, squares);
+    for (int c = squares; c < classes; ++c)
+        for (int f = 0; f < kTile; ++f) table[c * kTile + f] = rows[lesser(f, count - 1) * stride + c];
+}
+
 // sums[f] = the sum of columns[k * kTile + f] over the listed states. Four partial sums, since one alone would wait for
 // each addition; always in the same order, since results must not depend on anything but the sample.
 template <class Real>

@@ -136,7 +136,7 @@ def fuzz_extension(rng: Any) -> None:
     from ctckit import _native
 
     frames, size, classes, states = (int(x) for x in rng.integers(1, 20, 4))
-    wild = rng.random() < 0.5
+    wild, along = rng.random(2) < 0.5
     arrays: dict[str, Any] = {
         "scores": rng.normal(size=(frames, size, classes)).astype(np.float32),
         "from_logits": bool(rng.random() < 0.5),
@@ -149,6 +149,8 @@ def fuzz_extension(rng: Any) -> None:
         "grad": np.empty((frames, size, classes), np.float32) if rng.random() < 0.7 else None,
         "weights": rng.normal(size=size) if rng.random() < 0.7 else None,
         "occupancy": np.empty((frames, size, states), np.float32) if rng.random() < 0.5 else None,
+        "path": rng.integers(-2, states + 2, (size, frames)).astype(np.int32) if along else None,
+        "occupancy_along": np.empty((size, frames)) if along else None,
         "isa": str(rng.choice(_native.instruction_sets())),
         "threads": int(rng.integers(-1, 5)),
     }
@@ -159,9 +161,16 @@ def fuzz_extension(rng: Any) -> None:
         if arrays[name] is not None:
             arrays[name] = arrays[name][..., : arrays[name].shape[-1] - 1].copy()
     form = ("frames", "lengths", "labels", "arcs", "states")
+    lattices = [arrays.pop(name) for name in form]
     try:
-        prepared = _native.Prepared(*(arrays.pop(name) for name in form))
-        _native.sweep(prepared=prepared, **arrays)
+        _native.sweep(prepared=_native.Prepared(*lattices), **arrays)
+        arrays = {name: arrays[name] for name in ("scores", "from_logits", "score", "isa", "threads")}
+        paths = np.empty((size, frames), np.int32), np.empty((size, frames))
+        jumps = rng.integers(0, states, (int(rng.integers(0, 4)), 3)).astype(np.int32)
+        jumps = jumps[np.lexsort((jumps[:, 2], jumps[:, 0] % size))] if rng.random() < 0.8 else jumps
+        jumps[:, 0] %= size
+        prepared = _native.Prepared(*lattices, jumps if wild else jumps[jumps[:, 1] < jumps[:, 2]])
+        _native.best_path(prepared=prepared, path=paths[0], path_scores=paths[1], **arrays)
     except ValueError:
         assert wild
     fuzz_prepare(rng)

@@ -193,6 +193,26 @@ def test_prepared_takes_only_arrays_that_fit(bad: str) -> None:
         _native.Prepared(**arrays)
 
 
+@pytest.mark.parametrize(
+    "jumps",
+    ["0 2 2", "0 2 1", "0 -1 1", "0 0 3", "2 0 2", "-1 0 2", "1 0 2, 0 0 2", "0 0 2, 0 0 1"],
+)
+def test_prepared_takes_only_jumps_that_lead_on(jumps: str) -> None:
+    cells = np.zeros((2, 3), np.int32), np.zeros((2, 3), np.uint8), np.full(2, 3, np.int32)
+    fine = np.array([[0, 0, 2], [0, 1, 2], [1, 0, 1]], np.int32)
+    assert _native.Prepared(ONES, ONES, *cells, fine).jumps.tolist() == fine.tolist()
+    with pytest.raises(ValueError, match="jumps must"):
+        _native.Prepared(ONES, ONES, *cells, np.array([row.split() for row in jumps.split(", ")]).astype(np.int32))
+
+
+def test_sums_refuse_jumps() -> None:
+    cells = np.zeros((1, 3), np.int32), np.zeros((1, 3), np.uint8), np.full(1, 3, np.int32)
+    prepared = _native.Prepared(ONES[:1], ONES[:1], *cells, np.array([[0, 0, 2]], np.int32))
+    scores = np.zeros((3, 1, 4), np.float32)
+    with pytest.raises(ValueError, match="without jumps"):
+        _native.sweep(scores, True, prepared, np.zeros(1), None, None, None, None, None, "", 1)
+
+
 @given(st.lists(st.tuples(st.integers(0, 9), st.floats(-100, 0) | st.just(-np.inf)), min_size=1), st.booleans())
 def test_reductions(samples: list[tuple[int, float]], zero_infinity: bool) -> None:
     lengths, scores = (np.array(column) for column in zip(*samples, strict=True))
@@ -214,6 +234,6 @@ def test_outputs_are_written_to_or_refused() -> None:
         with pytest.raises(TypeError, match="incompatible"):
             _native.mean_weights(prepared, wrong)
         with pytest.raises(TypeError, match="incompatible"):
-            _native.sweep(scores, True, prepared, wrong, None, None, None, "", 1)
+            _native.sweep(scores, True, prepared, wrong, None, None, None, None, None, "", 1)
     with pytest.raises(TypeError, match="incompatible"):
-        _native.sweep(scores, True, prepared, np.zeros(2), None, None, np.zeros((3, 2, 2))[..., ::2], "", 1)
+        _native.sweep(scores, True, prepared, np.zeros(2), None, None, np.zeros((3, 2, 2))[..., ::2], None, None, "", 1)

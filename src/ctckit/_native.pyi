@@ -48,6 +48,18 @@ def sweep(
     grad: npt.NDArray[Any] | None,
     weights: npt.NDArray[np.float64] | None,
     occupancy: npt.NDArray[Any] | None,
+    path: npt.NDArray[np.int32] | None,
+    occupancy_along: npt.NDArray[np.float64] | None,
+    isa: str,
+    threads: int,
+) -> None: ...
+def best_path(
+    scores: npt.NDArray[Any],
+    from_logits: bool,
+    prepared: Prepared,
+    score: npt.NDArray[np.float64],
+    path: npt.NDArray[np.int32],
+    path_scores: npt.NDArray[np.float64] | None,
     isa: str,
     threads: int,
 ) -> None: ...

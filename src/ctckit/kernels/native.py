@@ -17,7 +17,7 @@ from .. import _native
 from ..check import Problem
 from ..errors import CTCError
 from ..results import BestPaths, Posteriors
-from . import reference
+
 
 # From so many bytes on, a gradient's memory is recycled: malloc gives large blocks back to the system, and getting them
 # anew costs a page fault a page.
@@ -112,15 +112,28 @@ def posteriors(problem: Problem, *, threads: int | None = None) -> Posteriors:
 def best_path(
     problem: Problem, *, frame_scores: npt.NDArray[np.float64] | None = None, threads: int | None = None
 ) -> BestPaths:
-    """Each sample's most probable path; see reference.py."""
-    return reference.best_path(problem, frame_scores=frame_scores)
+    """Each sample's most probable path. Of equally good ones, read from its end, that of the lowest states.
+
+    Args:
+        problem: the batch.
+        frame_scores: (N, T), where the log-probability of each frame's label is written; 0 where there is no path.
+        threads: a frontend's default number of threads.
+    """
+    scores = _aligned(problem.scores)
+    path, score = np.empty(scores.shape[1::-1], np.int32), np.empty(scores.shape[1])
+    _native.best_path(
+        scores, problem.from_logits, problem.prepared, score, path, frame_scores, _isa, num_threads(threads)
+    )
+    return BestPaths(path, score)
 
 
 def occupancy_along(
     problem: Problem, states: npt.NDArray[np.int32], *, threads: int | None = None
 ) -> npt.NDArray[np.float64]:
-    """(N, T) the occupancies of one state a frame."""
-    return reference.occupancy_along(problem, states)
+    """(N, T) the occupancies of one state a frame (N, T); 0 beyond a sample's frames."""
+    along = np.empty(states.shape)
+    _sweep(problem, None, None, None, threads, np.ascontiguousarray(states), along)
+    return along
 
 
 def _sweep(
@@ -129,10 +142,10 @@ def _sweep(
     grad: npt.NDArray[Any] | None,
     occupancy: npt.NDArray[Any] | None,
     threads: int | None,
+    path: npt.NDArray[np.int32] | None = None,
+    occupancy_along: npt.NDArray[np.float64] | None = None,
 ) -> npt.NDArray[np.float64]:
-    scores = problem.scores
-    if not scores.flags.aligned:
-        scores = scores.copy()  # a field of packed records: addresses that no number may have
+    scores = _aligned(problem.scores)
     score = np.empty(scores.shape[1])
     _native.sweep(
         scores,
@@ -142,7 +155,14 @@ def _sweep(
         grad,
         weights,
         occupancy,
+        path,
+        occupancy_along,
         _isa,
         num_threads(threads),
     )
     return score
+
+
+def _aligned(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The scores themselves, unless they are a field of packed records: at addresses that no number may have."""
+    return scores if scores.flags.aligned else scores.copy()

@@ -1,0 +1,415 @@
+// One sample's best path: the recursion with the greatest in the place of sums, on plain logarithms. Forward, a row of
+// scores is kept before each block of frames. Back, block by block, rows are made again, and the path is read off them:
+// no moves are stored, and of a plain lattice only the states are made again that the path can have come from.
+//
+// Scores are relative to the best label of their frame, and to the best state some frames before: so they stay small
+// where the path is, and float32 keeps its precision however many frames there are.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include "cells.h"
+#include "frames.h"
+#include "kernels.h"
+#include "lattice.h"
+#include "scaled.h"
+#include "tile.h"
+
+namespace {
+
+using ctckit::Batch;
+
+// Rows kept take up to so much memory; where that would need blocks of more frames than their square root, more.
+constexpr std::int64_t kPathRowsBytes = 4 << 20;
+constexpr std::int64_t kShortestBlock = 32;
+
+// Cells are counted in units that are whole squares to transpose and whole registers.
+constexpr int kUnit = 16;
+// Cells of a plain lattice's odd states whose emissions are spread at a time, to stay in the first-level cache.
+constexpr int kChunk = 256;
+// Registers that advance side by side, since each step waits for the one before.
+#if defined(__AVX512F__)
+constexpr int kGroup = 4;
+#else
+constexpr int kGroup = 2;
+#endif
+
+template <class In>
+class BestPath {
+    using Real = typename Compute<In>::Real;
+
+   public:
+    BestPath(const Batch& batch, std::int64_t n, void* memory);
+    std::size_t bytes() const { return bytes_; }
+    void run();
+
+   private:
+    void lay_out(Arena& arena);
+    int block_length() const;
+    void begin_outputs();
+    bool forward();
+    bool tabulate(int t0, int count, Real rebase);
+    Real advance_tile(int count, std::int64_t first, std::int64_t end, const Real* outside, Real* kept);
+    template <int kCount>
+    void advance_group(std::int64_t i, int count, const Real* emission, Real* kept);
+    Real advance_any(int t0, int count, Real* kept);
+    void enter(const Arcs<Real>& arcs, const Real* emission);
+    int best_end() const;
+    int trace_block(int block, int state);
+    int predecessor(int k, const Real* row, std::int64_t length, std::int64_t first) const;
+    void write_scores();
+
+    Real* checkpoint(int block) const { return checkpoint_ + std::int64_t(block) * 2 * length_; }
+    std::int32_t* path() const { return batch_.path + n_ * batch_.frames_max; }
+    // Cells in whole units, from a state's on, or up to it.
+    static std::int64_t cells_from(int k) { return k / 2 / kUnit * kUnit; }
+    static std::int64_t cells_to(int k) { return round_up(k / 2 + 1, kUnit); }
+
+    const Batch& batch_;
+    const std::int64_t n_;
+    int frames_, block_, blocks_;
+    std::int64_t length_;  // of the cells of one parity, a whole number of units
+    std::int64_t cone_;    // the same, of the rows that are made again
+    std::size_t bytes_;
+
+    Frames<In> input_;
+    LatticeView<Real> lattice_;
+    std::int32_t* slot_of_class_;
+    BitsOf<Real>* caps_;
+
+    Real* row_;                 // (2, length_) the row in hand, by cell
+    Real* next_;                // the same, of the frame after it; of lattices that are not plain
+    Real* skip_;                // (length_,) the most that an odd cell takes from a skip: infinity, or minus infinity
+    Real* checkpoint_;          // (blocks_, 2, length_) the row before each block
+    Real* made_;                // (block_, 2, cone_) the rows of one block, made again
+    Real* table_;               // (slots, kTile) emissions of the labels
+    Real* emission_;            // (kTile, kChunk) or, of any lattice, (kTile, 2 * length_), by cell
+    Real* exps_;                // (classes,) scratch of a softmax
+    Lanes<Real> carry_[kTile];  // the register of odd cells below the one in hand, before each frame
+    Lanes<Real> best_;          // of the row, lane by lane
+    bool poisoned_;             // NaN or +inf in a used frame
+};
+
+template <class In>
+BestPath<In>::BestPath(const Batch& batch, std::int64_t n, void* memory) : batch_(batch), n_(n) {
+    frames_ = int(batch.frames[n]);
+    input_ = frames_of<In>(batch, n);
+    lattice_ = lattice_of<Real>(batch, n);
+    lattice_.slot_is_class = batch.classes <= 2 * (batch.states[n] + 1);
+    length_ = round_up(cells_length<Real>(lattice_.states), kUnit);
+    Arena arena(memory);
+    place(lattice_, arena, frames_, batch.classes, slot_of_class_, caps_);
+    lay_out(arena);
+    bytes_ = arena.bytes();
+}
+
+template <class In>
+int BestPath<In>::block_length() const {
+    const std::int64_t root = std::int64_t(std::sqrt(double(frames_))) + 1;
+    if (!lattice_.plain) return int(round_up(root, kTile));
+    const std::int64_t row = 2 * length_ * std::int64_t(sizeof(Real));
+    const std::int64_t bounded = frames_ / (kPathRowsBytes / row + 1) + 1;
+    return int(round_up(greater(kShortestBlock, lesser(bounded, 2 * root)), kTile));
+}
+
+template <class In>
+void BestPath<In>::lay_out(Arena& arena) {
+    const std::int64_t slots =
+        lattice_.slot_is_class ? batch_.classes : lesser<std::int64_t>(lattice_.states, batch_.classes);
+    block_ = block_length();
+    blocks_ = (frames_ + block_ - 1) / block_;
+    // A frame moves a path down by one cell at most, so this many hold all that a block's last state can come from.
+    cone_ = lattice_.plain ? lesser(length_, round_up(block_ + 1, kUnit) + kUnit) : length_;
+    row_ = arena.take<Real>(2 * length_);
+    next_ = arena.take<Real>(lattice_.plain ? 0 : 2 * length_);
+    skip_ = arena.take<Real>(length_);
+    checkpoint_ = arena.take<Real>(blocks_ * 2 * length_);
+    made_ = arena.take<Real>(block_ * 2 * cone_);
+    table_ = arena.take<Real>(round_up(slots, kSquare) * kTile);
+    emission_ = arena.take<Real>(kTile * (lattice_.plain ? kChunk : 2 * length_));
+    exps_ = arena.take<Real>(batch_.from_logits ? batch_.classes : 0);
+    input_.stage = Frames<In>::in_place(batch_.stride_c) ? nullptr : arena.take<Real>(kTile * batch_.classes);
+}
+
+template <class In>
+void BestPath<In>::run() {
+    begin_outputs();
+    if (frames_ == 0) {
+        if (accepts_nothing(lattice_)) batch_.score[n_] = 0;
+        return;
+    }
+    if (!build_slots(lattice_, slot_of_class_, batch_.classes)) {
+        batch_.score[n_] = NAN;
+        return;
+    }
+    if (!build_windows(lattice_, frames_)) return;
+    build_caps(lattice_, caps_);
+    const bool alive = forward();
+    if (poisoned_) batch_.score[n_] = NAN;
+    int state = alive && !poisoned_ ? best_end() : -1;
+    if (state < 0) return;
+    for (int block = blocks_ - 1; block >= 0; --block) state = trace_block(block, state);
+    write_scores();
+}
+
+template <class In>
+void BestPath<In>::begin_outputs() {
+    batch_.score[n_] = -HUGE_VAL;
+    poisoned_ = false;
+    for (std::int64_t t = 0; t < batch_.frames_max; ++t) path()[t] = -1;
+    if (batch_.path_scores)
+        for (std::int64_t t = 0; t < batch_.frames_max; ++t) batch_.path_scores[n_ * batch_.frames_max + t] = 0;
+}
+
+// False if no state can be reached any more.
+template <class In>
+bool BestPath<In>::forward() {
+    for (std::int64_t i = 0; i < length_; ++i)
+        skip_[i] = lattice_.within.odd.skip[i] > 0 ? kInfinity<Real> : -kInfinity<Real>;
+    // The row before the first frame. Of a plain lattice a path may as well begin in state 0 there; of any other START
+    // arcs choose from all of it.
+    for (std::int64_t i = 0; i < 2 * length_; ++i) row_[i] = lattice_.plain && i > 0 ? -kInfinity<Real> : 0;
+    Real best = 0;
+    for (int t0 = 0; t0 < frames_; t0 += kTile) {
+        const int count = lesser(kTile, frames_ - t0);
+        if (t0 % block_ == 0) std::memcpy(checkpoint(t0 / block_), row_, 2 * length_ * sizeof(Real));
+        poisoned_ |= !tabulate(t0, count, best);
+        if (lattice_.plain) {
+            // All that lies on some path in any of these frames.
+            const std::int64_t first = cells_from(lattice_.low[t0]), end = cells_to(lattice_.high[t0 + count - 1]);
+            const Real* outside = first > 0 ? row_ + length_ + first - kLanes<Real> : nullptr;
+            best = advance_tile(count, first, end, outside, nullptr);
+        } else {
+            best = advance_any(t0, count, nullptr);
+        }
+        if (!(best > -kInfinity<Real>)) return false;
+    }
+    return true;
+}
+
+// Fills the table for a tile, relative to each frame's best label, and the first frame's to the rows before. False if a
+// frame holds NaN or +inf.
+template <class In>
+bool BestPath<In>::tabulate(int t0, int count, Real rebase) {
+    const Real* rows = input_.rows(t0, count);
+    const std::int64_t stride = input_.row_stride();
+    const int classes = int(batch_.classes);
+    bool fine = true;
+    for (int f = 0; f < count; ++f) fine &= readable(rows + f * stride, classes);
+    if (lattice_.slot_is_class) {
+        turn_rows(rows, stride, count, classes, table_);
+    } else {
+        for (int i = 0; i < lattice_.labels; ++i)
+            for (int f = 0; f < kTile; ++f)
+                table_[i * kTile + f] = rows[lesser(f, count - 1) * stride + lattice_.slot_label[i]];
+    }
+    Pack<Real> top, scores;
+    load_pack(table_ + lattice_.slot_of_label(0) * kTile, top);
+    for (int i = 1; i < lattice_.labels; ++i) {
+        load_pack(table_ + lattice_.slot_of_label(i) * kTile, scores);
+        raise<Real>(top, scores);
+    }
+    for (int f = 0; f < kTile; ++f)
+        if (!(top[f] > -kInfinity<Real>)) top[f] = 0;
+    for (int i = 0; i < lattice_.labels; ++i) {
+        Real* place = table_ + lattice_.slot_of_label(i) * kTile;
+        load_pack(place, scores);
+        store_pack<Real>(scores - top, place);
+        place[0] -= rebase;
+    }
+    return fine;
+}
+
+// Advances a plain lattice's cells first <= i < end, whole units, by `count` frames: each block of registers goes
+// through all of them before the next, and what that one needs from below is carried. `outside` is the register below
+// the first cell, before the first frame; later ones hold nothing that leads to a path. Rows go into `kept`, from
+// `first` on. Returns the best score of the last frame.
+template <class In>
+auto BestPath<In>::advance_tile(int count, std::int64_t first, std::int64_t end, const Real* outside, Real* kept)
+    -> Real {
+    constexpr int lanes = kLanes<Real>;
+    for (int f = 0; f < kTile; ++f) carry_[f] = Lanes<Real>{} - kInfinity<Real>;
+    if (outside) carry_[0] = load_lanes(outside);
+    best_ = Lanes<Real>{} - kInfinity<Real>;
+    const std::int32_t* slots = lattice_.slot_of_cell + lattice_.length;
+    for (std::int64_t chunk = first; chunk < end; chunk += kChunk) {
+        const std::int64_t stop = lesser(chunk + kChunk, end);
+        spread(table_, slots + chunk, emission_, kChunk, 0, int(stop - chunk));
+        std::int64_t i = chunk;
+        const auto keep = [&] { return kept ? kept + (i - first) : nullptr; };
+        for (; i + kGroup * lanes <= stop; i += kGroup * lanes)
+            advance_group<kGroup>(i, count, emission_ + (i - chunk), keep());
+        for (; i < stop; i += lanes) advance_group<1>(i, count, emission_ + (i - chunk), keep());
+    }
+    return greatest_of_lanes<Real>(best_);
+}
+
+// Some registers of both parities at once, from cell i on.
+template <class In>
+template <int kCount>
+void BestPath<In>::advance_group(std::int64_t i, int count, const Real* emission, Real* kept) {
+    constexpr int lanes = kLanes<Real>, last = lanes - 1;
+    constexpr std::make_index_sequence<kLanes<Real>> all{};
+    const Real* blank = table_ + lattice_.slot_of_cell[0] * kTile;
+    Lanes<Real> even[kCount], odd[kCount];
+    Lanes<Real> skip[kCount];
+#pragma GCC unroll 4
+    for (int j = 0; j < kCount; ++j) {
+        even[j] = load_lanes(row_ + i + j * lanes);
+        odd[j] = load_lanes(row_ + length_ + i + j * lanes);
+        skip[j] = load_lanes(skip_ + i + j * lanes);
+    }
+    for (int f = 0; f < count; ++f) {
+        const Lanes<Real> carried = carry_[f], stay_blank = Lanes<Real>{} + blank[f];
+        carry_[f] = odd[kCount - 1];
+#pragma GCC unroll 4
+        for (int j = kCount - 1; j >= 0; --j) {
+            const Lanes<Real> below = window<last>(j > 0 ? odd[j > 0 ? j - 1 : 0] : carried, odd[j], all);
+            const Lanes<Real> entered = greater(greater(odd[j], even[j]), lesser(below, skip[j]));
+            even[j] = greater(even[j], below) + stay_blank;
+            odd[j] = entered + load_lanes(emission + f * kChunk + j * lanes);
+        }
+        if (!kept) continue;
+#pragma GCC unroll 4
+        for (int j = 0; j < kCount; ++j) {
+            store_lanes<Real>(even[j], kept + f * 2 * cone_ + j * lanes);
+            store_lanes<Real>(odd[j], kept + f * 2 * cone_ + cone_ + j * lanes);
+        }
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < kCount; ++j) {
+        store_lanes<Real>(even[j], row_ + i + j * lanes);
+        store_lanes<Real>(odd[j], row_ + length_ + i + j * lanes);
+        best_ = greater(best_, greater(even[j], odd[j]));
+    }
+}
+
+// Advances the row of any lattice by `count` frames, one by one; rows go into `kept`. Returns the best score of the
+// last frame.
+template <class In>
+auto BestPath<In>::advance_any(int t0, int count, Real* kept) -> Real {
+    spread(table_, lattice_.slot_of_cell, emission_, 2 * length_, 0, int(2 * length_));
+    Real best = -kInfinity<Real>;
+    for (int f = 0; f < count; ++f) {
+        const Real* emission = emission_ + f * 2 * length_;
+        enter(t0 + f == 0 ? lattice_.at_start : lattice_.within, emission);
+        for (int j = 0; j < lattice_.jump_count && t0 + f > 0; ++j) {
+            const std::int64_t from = lattice_.cell(lattice_.jump_from(j)), to = lattice_.cell(lattice_.jump_to(j));
+            next_[to] = greater(next_[to], row_[from] + emission[to]);
+        }
+        Real* made = next_;
+        next_ = row_;
+        row_ = made;
+        if (kept) std::memcpy(kept + f * 2 * cone_, row_, 2 * length_ * sizeof(Real));
+    }
+    for (std::int64_t i = 0; i < 2 * length_; ++i) best = greater(best, row_[i]);
+    return best;
+}
+
+// The next row from the row in hand, along arcs as far as bits reach.
+template <class In>
+void BestPath<In>::enter(const Arcs<Real>& arcs, const Real* emission) {
+    const auto along = [](BitsOf<Real> cap, Real score) { return cap > 0 ? score : -kInfinity<Real>; };
+    const Real *even = row_, *odd = row_ + length_;
+    const auto cell = [&](std::int64_t i, Real even_below, Real odd_below) {
+        const Caps<Real>&e = arcs.even, &o = arcs.odd;
+        const Real into_even = greater(along(e.step[i], odd_below), along(e.skip[i], even_below));
+        const Real into_odd = greater(along(o.step[i], even[i]), along(o.skip[i], odd_below));
+        next_[i] = greater(along(e.stay[i], even[i]), into_even) + emission[i];
+        next_[length_ + i] = greater(along(o.stay[i], odd[i]), into_odd) + emission[length_ + i];
+    };
+    cell(0, -kInfinity<Real>, -kInfinity<Real>);
+    for (std::int64_t i = 1; i < length_; ++i) cell(i, even[i - 1], odd[i - 1]);
+}
+
+// The END state with the best score, -1 if there is none that can be reached.
+template <class In>
+int BestPath<In>::best_end() const {
+    int end = -1;
+    Real best = -kInfinity<Real>;
+    for (int k = 0; k < lattice_.states; ++k) {
+        const Real score = row_[lattice_.cell(k)];
+        if ((lattice_.arcs[k] & kEnd) && score > best) {
+            best = score;
+            end = k;
+        }
+    }
+    return end;
+}
+
+// Writes the path within a block of frames, given its last state there; returns the state before the block.
+template <class In>
+int BestPath<In>::trace_block(int block, int state) {
+    const int start = block * block_, stop = lesser(frames_, start + block_);
+    const Real* before = checkpoint(block);
+    std::int64_t first = 0, end = length_;
+    if (lattice_.plain) {
+        first = cells_from(greater(lattice_.low[start], state - 2 * (stop - start)));
+        end = cells_to(state);
+    }
+    std::memcpy(row_ + first, before + first, (end - first) * sizeof(Real));
+    std::memcpy(row_ + length_ + first, before + length_ + first, (end - first) * sizeof(Real));
+    const Real* outside = first > 0 ? before + length_ + first - kLanes<Real> : nullptr;
+    Real best = 0;
+    for (int t0 = start; t0 < stop; t0 += kTile) {
+        const int count = lesser(kTile, stop - t0);
+        Real* kept = made_ + (t0 - start) * 2 * cone_;
+        tabulate(t0, count, best);
+        best = lattice_.plain ? advance_tile(count, first, end, outside, kept) : advance_any(t0, count, kept);
+        outside = nullptr;  // so far below that nothing comes from there any more
+    }
+    for (int t = stop - 1; t >= start; --t) {
+        path()[t] = state;
+        const Real* row = t > start ? made_ + std::int64_t(t - 1 - start) * 2 * cone_ : before;
+        if (t > 0) state = t > start ? predecessor(state, row, cone_, first) : predecessor(state, row, length_, 0);
+    }
+    return state;
+}
+
+// Where state k's score came from: of equals the lowest state. A row holds cells from `first` on, `length` of a parity.
+template <class In>
+int BestPath<In>::predecessor(int k, const Real* row, std::int64_t length, std::int64_t first) const {
+    int from = k;
+    Real best = -kInfinity<Real>;
+    const auto consider = [&](int source) {
+        const Real score = row[(source % 2) * length + source / 2 - first];
+        if (score > best || (score == best && source < from)) {
+            best = score;
+            from = source;
+        }
+    };
+    const std::uint8_t arcs = lattice_.arcs[k];
+    if (arcs & kStay) consider(k);
+    if ((arcs & kStep) && k >= 1) consider(k - 1);
+    if ((arcs & kSkip) && k >= 2) consider(k - 2);
+    for (int j = lattice_.first_jump_to(k); j < lattice_.jump_count && lattice_.jump_to(j) == k; ++j)
+        consider(lattice_.jump_from(j));
+    return from;
+}
+
+// The log-probability of each frame's label, in float64, and their sum.
+template <class In>
+void BestPath<In>::write_scores() {
+    double sum = 0;
+    for (int t0 = 0; t0 < frames_; t0 += kTile) {
+        const int count = lesser(kTile, frames_ - t0);
+        const Real* rows = input_.rows(t0, count);
+        for (int f = 0; f < count; ++f) {
+            const Real* row = rows + f * input_.row_stride();
+            double score = row[lattice_.label[path()[t0 + f]]];
+            if (batch_.from_logits) {
+                const Ahead<In> here = {input_.base + (t0 + f) * input_.stride_t, input_.stride_c, nullptr};
+                const Normaliser<Real> z = exponentials(row, int(batch_.classes), exps_, here);
+                score -= double(z.top) + std::log(double(z.sum));
+            }
+            if (batch_.path_scores) batch_.path_scores[n_ * batch_.frames_max + t0 + f] = score;
+            sum += score;
+        }
+    }
+    batch_.score[n_] = sum;
+}
+
+}  // namespace

@@ -1,0 +1,177 @@
+"""The best path's sweep: the native kernels against the reference, on any lattice, in any dtype, at any length."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import DTYPES, Array, Batch, draw, encode
+
+from ctckit import Arc, _native, ctc_lattice
+from ctckit.check import Problem, ctc_problem, with_lattices
+from ctckit.kernels import native, reference
+from ctckit.lattice import with_optional
+
+
+def problem_of(batch: Batch, dtype: str, *, from_logits: bool = False) -> Problem:
+    scores = encode(batch.scores, dtype)
+    return ctc_problem(scores, *batch.arguments, from_logits=from_logits, bfloat16=dtype == "bfloat16")
+
+
+def check(problem: Problem) -> None:
+    """States, scores and each frame's score are the reference's; nothing is forgotten."""
+    shape = problem.scores.shape[1::-1]
+    frame_scores, expected_scores = np.full(shape, np.nan), np.full(shape, np.nan)
+    expected = reference.best_path(problem, frame_scores=expected_scores)
+    found = native.best_path(problem, frame_scores=frame_scores)
+    assert np.array_equal(found.states, expected.states)
+    tolerance = 1e-13 if problem.scores.dtype == np.float64 else 2e-6  # of logits, the float32 of a softmax's sum
+    np.testing.assert_allclose(found.score, expected.score, rtol=tolerance, atol=tolerance * 10)
+    np.testing.assert_allclose(frame_scores, expected_scores, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 1, 2, 0), (1, 3, 3, 1), (7, 4, 5, 3), (8, 4, 5, 3), (40, 3, 3, 15), (90, 3, 300, 12), (200, 2, 6, 80)],
+    ids=str,
+)
+def test_like_the_reference(
+    instruction_set: str, shape: tuple[int, int, int, int], dtype: str, from_logits: bool
+) -> None:
+    for blank in {0, shape[2] - 1}:
+        check(problem_of(draw(sum(shape), *shape, blank=blank), dtype, from_logits=from_logits))
+
+
+def any_lattices(seed: int, dtype: str) -> Problem:
+    """Random arcs and labels, and now and then some jumps."""
+    rng = np.random.default_rng(seed)
+    states, frames, size = int(rng.integers(1, 80)), int(rng.integers(1, 120)), int(rng.integers(1, 4))
+    arcs = rng.choice(np.arange(8, dtype=np.uint8), (size, states), p=[0.02, 0.1, 0.1, 0.25, 0.05, 0.08, 0.1, 0.3])
+    arcs[:, 0] = Arc.STAY | Arc.START
+    arcs[:, 1:2] &= np.uint8(~Arc.SKIP & 0xFF)  # no state below the first
+    arcs[:, -1] |= np.uint8(Arc.END)
+    arcs[rng.random(arcs.shape) < 0.1] |= np.uint8(Arc.START | Arc.END)
+    ends = np.sort(rng.integers(0, states, (size * int(rng.integers(0, 5)), 2)), axis=1)
+    jumps = np.insert(ends[ends[:, 0] < ends[:, 1]], 0, 0, axis=1)
+    jumps[:, 0] = rng.integers(0, size, len(jumps))
+    jumps = jumps[np.lexsort((jumps[:, 2], jumps[:, 0]))].astype(np.int32)
+    prepared = _native.Prepared(
+        rng.integers(0, frames + 1, size),
+        np.full(size, states // 2),
+        rng.integers(0, 5, (size, states)).astype(np.int32),
+        arcs,
+        np.full(size, states, np.int32),
+        jumps,
+    )
+    return Problem(rng.normal(size=(frames, size, 5)).astype(dtype), bool(seed % 2), prepared, True)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_any_topology(instruction_set: str, seed: int) -> None:
+    check(any_lattices(seed, "float64" if seed % 4 < 2 else "float32"))
+
+
+@pytest.mark.parametrize("flat", [np.zeros, lambda shape: np.full(shape, -1.5)], ids=["zeros", "equal"])
+def test_ties_are_resolved_as_in_the_reference(instruction_set: str, flat: object) -> None:
+    for frames in (3, 4, 5, 9, 17, 60):
+        scores = flat((frames, 1, 4))  # type: ignore[operator]
+        problem = ctc_problem(scores, [[1, 1, 2]], [frames], [3], 0, from_logits=False)
+        check(problem)
+        check(with_lattices(problem, [with_optional(problem.lattice(0), np.array([0, 1, 1]))]))
+
+
+def test_zeros_and_what_is_no_number(instruction_set: str) -> None:
+    rng = np.random.default_rng(3)
+    scores = rng.normal(size=(40, 6, 4))
+    scores[rng.random(scores.shape) < 0.2] = -np.inf
+    scores[..., 3] = np.where(np.arange(6) % 2 == 0, -np.inf, 0)
+    scores[17, 1, 2] = np.nan
+    scores[30, 2, 0] = np.inf
+    scores[35, 3, 1] = np.nan  # beyond its frames
+    targets = np.tile([1, 2, 2, 1], (6, 1))
+    problem = ctc_problem(scores, targets, [40, 40, 40, 30, 40, 5], [4, 4, 4, 4, 0, 4], 0, from_logits=False)
+    best = native.best_path(problem)
+    assert np.isnan(best.score[[1, 2]]).all()
+    assert best.score[4] == -np.inf  # probability 0 on every path
+    assert np.isfinite(best.score[3])
+    check(problem)
+
+
+def peaky(frames: int, classes: int, length: int) -> tuple[Array, Array]:
+    """Outputs like a trained recogniser's: each token for a frame, blanks between them, all with some noise."""
+    rng = np.random.default_rng(frames)
+    target = rng.integers(1, classes, length)
+    labels = np.zeros(frames, int)
+    labels[np.sort(rng.choice(frames, length, replace=False))] = target
+    logits = rng.normal(size=(frames, classes))
+    logits[np.arange(frames), labels] += 10
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)), target
+
+
+@pytest.mark.parametrize(("frames", "classes", "length"), [(1500, 32, 200), (15000, 32, 2000), (60000, 64, 8000)])
+def test_token_starts_in_float32_are_those_of_float64(frames: int, classes: int, length: int) -> None:
+    """All of them, and the score; the truth is the reference, where that is quick enough."""
+    log_probs, target = peaky(frames, classes, length)
+    log_probs = log_probs.astype(np.float32)
+    narrow = ctc_problem(log_probs, target, frames, length, 0, from_logits=False)
+    wide = ctc_problem(log_probs.astype(np.float64), target, frames, length, 0, from_logits=False)
+    truth = reference.best_path(wide) if frames <= 1500 else native.best_path(wide)
+    found = native.best_path(narrow)
+    starts = [np.flatnonzero(np.diff(best.states[0], prepend=0) > 0) for best in (found, truth)]
+    assert np.array_equal(*starts)
+    np.testing.assert_allclose(found.score, truth.score, rtol=1e-12)
+
+
+def test_labels_far_below_the_best_class(instruction_set: str) -> None:
+    """Precision is that of the labels among each other, however deep they lie."""
+    rng = np.random.default_rng(5)
+    scores = rng.normal(size=(50, 1, 5)).astype(np.float32)
+    scores[..., 4] = 1e9
+    check(ctc_problem(scores, [[1, 2, 3]], [50], [3], 0, from_logits=False))
+
+
+def test_alone_or_with_others_and_on_any_threads() -> None:
+    batch = draw(11, 300, 9, 20, 40)
+    problem = problem_of(batch, "float32")
+    whole = native.best_path(problem)
+    for threads in (1, 2, 5):
+        native.set_num_threads(threads)
+        assert np.array_equal(native.best_path(problem).states, whole.states)
+    for n, used in enumerate(batch.frames):
+        alone = native.best_path(problem_of(batch.alone(n), "float32"))
+        assert np.array_equal(alone.states[0], whole.states[n, :used])
+        assert alone.score[0] == whole.score[n]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_occupancy_along_a_path(instruction_set: str, dtype: str) -> None:
+    batch = draw(4, 50, 4, 7, 12)
+    problem = problem_of(batch, dtype)
+    states = np.clip(native.best_path(problem).states + np.int32(1), 0, None)  # not the best one, and beyond the last
+    states = np.minimum(states, problem.prepared.states[:, None] - 1)
+    expected = reference.occupancy_along(problem, states)
+    assert expected.max() > 0.1
+    np.testing.assert_allclose(
+        native.occupancy_along(problem, states), expected, atol=1e-13 if dtype == "float64" else 1e-5
+    )
+    outside = native.occupancy_along(problem, np.full(states.shape, 99, np.int32))
+    assert not outside.any()
+
+
+def test_occupancy_along_where_there_is_no_path_or_no_number() -> None:
+    scores = np.zeros((4, 3, 3), np.float32)
+    scores[1, 1, 0] = np.nan
+    problem = ctc_problem(scores, [[1, 1, 1], [1, 0, 0], [1, 0, 0]], [4, 3, 3], [3, 1, 1], 0, from_logits=False)
+    along = native.occupancy_along(problem, np.zeros((3, 4), np.int32))
+    assert not along[0].any()
+    assert np.isnan(along[1, :3]).all()
+    assert not along[1:, 3].any()
+    assert along[2, 0] > 0
+
+
+def test_lattices_of_the_builder_are_not_changed_by_optional_tokens_left_alone() -> None:
+    lattice = ctc_lattice(np.array([1, 2, 2, 3]))
+    same = with_optional(lattice, np.zeros(4, int))
+    assert np.array_equal(same.arcs, lattice.arcs)
+    assert same.jumps.shape == (0, 2)
