@@ -318,7 +318,7 @@ class Triton:
             prepared.lengths.astype(np.int64),
             np.where(hopeful, 0, triton.INFEASIBLE.value).astype(np.int32),
         )
-        return triton._Lattices(*(Triton.tensor(np.ascontiguousarray(part)) for part in parts))
+        return triton.Lattices(*(Triton.tensor(np.ascontiguousarray(part)) for part in parts))
 
 
 NATIVE = tuple(Backend(name) for name in native.instruction_sets())

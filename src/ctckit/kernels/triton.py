@@ -1096,14 +1096,47 @@ class _Sizes(NamedTuple):
     pairs: int
 
 
-class _Lattices(NamedTuple):
-    """A batch's lattices, on the device: tokens (N, S), arcs (N, 2, S + 1), and of each sample what it is."""
+class Lattices(NamedTuple):
+    """A batch's lattices, on the device.
+
+    Attributes:
+        tokens: int32 (N, S); C, which is no class, past a target.
+        arcs: uint8 (N, 2, S + 1), bits of :class:`ctckit.Arc`: of the even states, then of the odd ones.
+        frames: int64 (N,), how many are used: none of a sample that is not sound.
+        lengths: int64 (N,), tokens; none of a sample that is wrong.
+        status: int32 (N,), SOUND, INFEASIBLE or WRONG.
+    """
 
     tokens: Tensor
     arcs: Tensor
     frames: Tensor
     lengths: Tensor
     status: Tensor
+
+
+class Problem(NamedTuple):
+    """A batch on the device, as check.Problem is one on the host: the caller's integers are not looked at again."""
+
+    scores: Tensor  # (T, N, C), any strides
+    from_logits: bool
+    blank: int
+    sizes: _Sizes
+    lattices: Lattices
+
+    @property
+    def real(self) -> torch.dtype:
+        """What is computed in."""
+        return torch.float64 if self.scores.dtype == torch.float64 else torch.float32
+
+    @property
+    def real_in_kernels(self) -> Any:
+        """The same, as kernels name it."""
+        return tl.float64 if self.scores.dtype == torch.float64 else tl.float32
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        """Where scores lie: what most kernels are told alike."""
+        return (*self.scores.stride(), self.sizes.frames, self.blank * self.scores.stride(2), self.sizes.pairs)
 
 
 class _Rows(NamedTuple):
@@ -1116,10 +1149,10 @@ class _Rows(NamedTuple):
     inverse: Tensor
 
 
-def _lay_out(targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, sizes: _Sizes, blank: int) -> _Lattices:
+def _lay_out(targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, sizes: _Sizes, blank: int) -> Lattices:
     size, pairs, device = sizes.size, sizes.pairs, targets.device
     flat = targets.ndim == 1
-    made = _Lattices(
+    made = Lattices(
         torch.empty((size, pairs - 1), dtype=torch.int32, device=device),
         torch.empty((size, 2, pairs), dtype=torch.uint8, device=device),
         torch.empty(size, dtype=torch.int64, device=device),
@@ -1147,9 +1180,10 @@ def _lay_out(targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, siz
     return made
 
 
-def _read_rows(scores: Tensor, made: _Lattices, sizes: _Sizes, blank: int, from_logits: bool) -> _Rows:
-    shape, device, real = (sizes.size, sizes.frames), scores.device, _real(scores)
-    statistics = shape if from_logits else (0,)
+def _read_rows(problem: Problem) -> _Rows:
+    sizes, device, real = problem.sizes, problem.scores.device, problem.real
+    shape = sizes.size, sizes.frames
+    statistics = shape if problem.from_logits else (0,)
     rows = _Rows(
         torch.empty(shape, dtype=real, device=device),
         torch.empty(shape, dtype=torch.int8, device=device),
@@ -1157,82 +1191,104 @@ def _read_rows(scores: Tensor, made: _Lattices, sizes: _Sizes, blank: int, from_
         torch.empty(statistics, dtype=real, device=device),
         torch.empty(statistics, dtype=real, device=device),
     )
-    block = min(ROWS_TILE, triton.next_power_of_2(sizes.classes))
-    together = ROWS_TILE // block
+    block, together = _cut(sizes)
     _rows_kernel[(triton.cdiv(sizes.frames, together) * sizes.size,)](
-        scores,
-        made.tokens,
-        made.frames,
-        made.lengths,
+        problem.scores,
+        problem.lattices.tokens,
+        problem.lattices.frames,
+        problem.lattices.lengths,
         *rows,
-        *scores.stride(),
+        *problem.scores.stride(),
         sizes.frames,
         sizes.classes,
-        blank * scores.stride(2),
+        problem.blank * problem.scores.stride(2),
         sizes.pairs,
-        LOGITS=from_logits,
+        LOGITS=problem.from_logits,
         ROWS=together,
         BLOCK=block,
         LABELS=min(block, TILE),
-        REAL=_real_in_kernels(scores),
+        REAL=problem.real_in_kernels,
         num_warps=4,
     )
     return rows
 
 
-class _Sweeps:
-    """The two halves of a batch's sweeps, and what they keep in memory."""
+def _cut(sizes: _Sizes) -> tuple[int, int]:
+    """How many classes, and how many frames, a program reads at a time."""
+    block = min(ROWS_TILE, triton.next_power_of_2(sizes.classes))
+    return block, ROWS_TILE // block
 
-    def __init__(self, scores: Tensor, made: _Lattices, rows: _Rows, sizes: _Sizes, blank: int, keep: bool) -> None:
-        device, real = scores.device, _real(scores)
+
+def _blocks(sizes: _Sizes) -> tuple[int, bool, int]:
+    """How many pairs of states a program holds, whether that is only a tile of them, and how many warps do it."""
+    block = triton.next_power_of_2(sizes.pairs)
+    if block > LARGEST_BLOCK:
+        return min(block, TILE), True, 8
+    return block, False, min(max(block // 64, 1), 16)
+
+
+class Sweep:
+    """The sweeps over a batch: its log-scores, and where a gradient may be asked for, the occupancies for it.
+
+    Attributes:
+        score: float64 (N,), in nats.
+    """
+
+    def __init__(self, problem: Problem, *, keep: bool) -> None:
+        device, real, sizes = problem.scores.device, problem.real, problem.sizes
         kept = (sizes.size, sizes.frames, 2, sizes.pairs) if keep else (0,)
         edges = (2, 2, sizes.size, 2, sizes.pairs)
-        self.mantissas = torch.empty(kept, dtype=real, device=device)
-        self.exponents = torch.empty(kept, dtype=torch.int32, device=device)
-        self.edges = torch.empty(edges, dtype=real, device=device), torch.empty(edges, dtype=torch.int32, device=device)
-        self.total = torch.empty(sizes.size, dtype=torch.int32, device=device)
-        self.score = torch.empty(sizes.size, dtype=torch.float64, device=device)
-        self._given = scores, made, rows, sizes, blank, keep
+        self.problem, self.keep = problem, keep
+        with _on(device):
+            self._rows = _read_rows(problem)
+            self._gamma = torch.empty(kept, dtype=real, device=device)  # mantissas, until both halves have met
+            exponents = torch.empty(kept, dtype=torch.int32, device=device)
+            mantissas_of_edges = torch.empty(edges, dtype=real, device=device)
+            exponents_of_edges = torch.empty(edges, dtype=torch.int32, device=device)
+            self._total = torch.empty(sizes.size, dtype=torch.int32, device=device)
+            self.score = torch.empty(sizes.size, dtype=torch.float64, device=device)
+            parts = exponents, mantissas_of_edges, exponents_of_edges
+            self._launch(*parts, second=False)
+            self._meet(mantissas_of_edges, exponents_of_edges)
+            if keep:
+                self._launch(*parts, second=True)
 
-    def launch(self, second: bool) -> None:
-        scores, made, rows, sizes, blank, keep = self._given
-        block = triton.next_power_of_2(sizes.pairs)
-        tiled = block > LARGEST_BLOCK
-        block = min(block, TILE) if tiled else block
-        _sweep_kernel[(sizes.size, 2)](
-            scores,
-            made.tokens,
-            made.arcs,
-            made.frames,
-            made.lengths,
-            rows.top,
-            rows.wide,
-            self.mantissas,
-            self.exponents,
-            *self.edges,
-            self.total,
-            *scores.stride(),
-            sizes.frames,
-            blank * scores.stride(2),
-            sizes.pairs,
+    def _launch(self, exponents: Tensor, edges_m: Tensor, edges_e: Tensor, *, second: bool) -> None:
+        problem, lattices = self.problem, self.problem.lattices
+        block, tiled, warps = _blocks(problem.sizes)
+        _sweep_kernel[(problem.sizes.size, 2)](
+            problem.scores,
+            lattices.tokens,
+            lattices.arcs,
+            lattices.frames,
+            lattices.lengths,
+            self._rows.top,
+            self._rows.wide,
+            self._gamma,
+            exponents,
+            edges_m,
+            edges_e,
+            self._total,
+            *problem.place,
             TILED=tiled,
             SECOND=second,
-            KEEP=keep and not second,
+            KEEP=self.keep and not second,
             EVEN_SKIPS=EVEN_SKIPS,
             BLOCK=block,
-            num_warps=_warps(block, tiled),
+            num_warps=warps,
         )
 
-    def meet(self) -> None:
-        _, made, rows, sizes, _, _ = self._given
+    def _meet(self, edges_m: Tensor, edges_e: Tensor) -> None:
+        lattices, sizes = self.problem.lattices, self.problem.sizes
         _total_kernel[(sizes.size,)](
-            made.arcs,
-            made.frames,
-            made.lengths,
-            made.status,
-            rows.offset,
-            *self.edges,
-            self.total,
+            lattices.arcs,
+            lattices.frames,
+            lattices.lengths,
+            lattices.status,
+            self._rows.offset,
+            edges_m,
+            edges_e,
+            self._total,
             self.score,
             sizes.frames,
             sizes.pairs,
@@ -1241,116 +1297,108 @@ class _Sweeps:
             num_warps=4,
         )
 
+    def gradient(self, grad: Tensor, weights: Tensor | None = None) -> None:
+        """Writes the gradient of Σ weights·(-score) into ``grad``, as often as one likes."""
+        scores = self.problem.scores
+        if weights is None:
+            weights = torch.ones(self.problem.sizes.size, dtype=torch.float64, device=scores.device)
+        self._write(grad, None, weights.contiguous(), self.problem.from_logits)
 
-def _find_best(scores: Tensor, made: _Lattices, rows: _Rows, sizes: _Sizes, blank: int) -> BestPaths:
+    def occupancies(self, states: Tensor, classes: Tensor) -> None:
+        """Writes γ by state and by class."""
+        # Without its softmax the gradient is -γ by class; a weight of -1 turns it into γ.
+        weights = torch.full((self.problem.sizes.size,), -1.0, dtype=torch.float64, device=classes.device)
+        self._write(classes, states, weights, False)
+
+    def _write(self, grad: Tensor, states: Tensor | None, weights: Tensor, softmax: bool) -> None:
+        """Launches the gradient, after finding out which tokens are equal: runs, once they are sorted."""
+        problem, lattices, rows, sizes = self.problem, self.problem.lattices, self._rows, self.problem.sizes
+        ordered, order = lattices.tokens.sort(dim=1, stable=True)
+        begins = torch.ones_like(ordered)
+        begins[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+        run = begins.cumsum(1)  # how many runs there are up to a place
+        number = torch.arange(1, sizes.pairs, device=run.device).expand(sizes.size, -1).contiguous()
+        first = torch.searchsorted(run, number)
+        block, together = _cut(sizes)
+        with _on(grad.device):
+            _gradient_kernel[(triton.cdiv(sizes.frames, together) * sizes.size,)](
+                problem.scores,
+                grad,
+                states if states is not None else self._gamma,
+                weights,
+                self._gamma,
+                lattices.frames,
+                lattices.lengths,
+                lattices.status,
+                self.score,
+                rows.peak,
+                rows.inverse,
+                ordered,
+                order,
+                run,
+                first,
+                *problem.scores.stride(),
+                *grad.stride(),
+                sizes.frames,
+                sizes.size,
+                sizes.classes,
+                problem.blank,
+                sizes.pairs,
+                SOFTMAX=softmax,
+                STATES=states is not None,
+                ROWS=together,
+                BLOCK=block,
+                LABELS=min(block, TILE),
+                num_warps=4,
+            )
+
+
+def _find_best(problem: Problem) -> BestPaths:
     """Launches the best path's sweep, and then its way back."""
-    size, frames, pairs, device, real = sizes.size, sizes.frames, sizes.pairs, scores.device, _real(scores)
-    block = triton.next_power_of_2(pairs)
-    tiled = block > LARGEST_BLOCK
-    block = min(block, TILE) if tiled else block
+    sizes, lattices, device = problem.sizes, problem.lattices, problem.scores.device
+    frames, size, _, pairs = sizes
+    block, tiled, warps = _blocks(sizes)
     moves = torch.empty((size, frames, pairs), dtype=torch.uint8, device=device)
     last = torch.empty(size, dtype=torch.int32, device=device)
-    place = (*scores.stride(), frames, blank * scores.stride(2), pairs)
-    _best_kernel[(size,)](
-        scores,
-        made.tokens,
-        made.arcs,
-        made.frames,
-        made.lengths,
-        rows.top,
-        rows.wide,
-        moves,
-        torch.empty((size, 2, 2, pairs) if tiled else (0,), dtype=real, device=device),
-        last,
-        *place,
-        TILED=tiled,
-        REAL=_real_in_kernels(scores),
-        EVEN_SKIPS=EVEN_SKIPS,
-        BLOCK=block,
-        num_warps=_warps(block, tiled),
-    )
     found = BestPaths(
         torch.empty((size, frames), dtype=torch.int32, device=device),
         torch.empty(size, dtype=torch.float64, device=device),
     )
-    _trace_kernel[(size,)](
-        scores, made.tokens, made.frames, made.status, rows.top, rows.offset, moves, last, *found, *place, BLOCK=TILE
-    )
+    with _on(device):
+        rows = _read_rows(problem)
+        _best_kernel[(size,)](
+            problem.scores,
+            lattices.tokens,
+            lattices.arcs,
+            lattices.frames,
+            lattices.lengths,
+            rows.top,
+            rows.wide,
+            moves,
+            torch.empty((size, 2, 2, pairs) if tiled else (0,), dtype=problem.real, device=device),
+            last,
+            *problem.place,
+            TILED=tiled,
+            REAL=problem.real_in_kernels,
+            EVEN_SKIPS=EVEN_SKIPS,
+            BLOCK=block,
+            num_warps=warps,
+        )
+        _trace_kernel[(size,)](
+            problem.scores,
+            lattices.tokens,
+            lattices.frames,
+            lattices.status,
+            rows.top,
+            rows.offset,
+            moves,
+            last,
+            *found,
+            *problem.place,
+            BLOCK=TILE,
+            num_warps=1,
+        )
     return found
-
-
-def _write(
-    scores: Tensor,
-    made: _Lattices,
-    rows: _Rows,
-    sweeps: _Sweeps,
-    sizes: _Sizes,
-    blank: int,
-    grad: Tensor,
-    states: Tensor | None,
-    weights: Tensor,
-    softmax: bool,
-) -> None:
-    """Launches the gradient, after finding out which tokens are equal: runs, once they are sorted."""
-    ordered, order = made.tokens.sort(dim=1, stable=True)
-    begins = torch.ones_like(ordered)
-    begins[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    run = begins.cumsum(1)  # how many runs there are up to a place
-    number = torch.arange(1, sizes.pairs, device=run.device).expand(sizes.size, -1).contiguous()
-    first = torch.searchsorted(run, number)
-    block = min(ROWS_TILE, triton.next_power_of_2(sizes.classes))
-    together = ROWS_TILE // block
-    _gradient_kernel[(triton.cdiv(sizes.frames, together) * sizes.size,)](
-        scores,
-        grad,
-        states if states is not None else sweeps.mantissas,
-        weights,
-        sweeps.mantissas,
-        made.frames,
-        made.lengths,
-        made.status,
-        sweeps.score,
-        rows.peak,
-        rows.inverse,
-        ordered,
-        order,
-        run,
-        first,
-        *scores.stride(),
-        *grad.stride(),
-        sizes.frames,
-        sizes.size,
-        sizes.classes,
-        blank,
-        sizes.pairs,
-        SOFTMAX=softmax,
-        STATES=states is not None,
-        ROWS=together,
-        BLOCK=block,
-        LABELS=min(block, TILE),
-        num_warps=4,
-    )
-
-
-def _warps(block: int, tiled: bool) -> int:
-    return 8 if tiled else min(max(block // 64, 1), 16)
-
-
-def _real(scores: Tensor) -> torch.dtype:
-    return torch.float64 if scores.dtype == torch.float64 else torch.float32
-
-
-def _real_in_kernels(scores: Tensor) -> Any:
-    return tl.float64 if scores.dtype == torch.float64 else tl.float32
-
-
-class _Given(NamedTuple):
-    """A call's integers, where its scores are."""
-
-    targets: Tensor
-    input_lengths: Tensor
-    target_lengths: Tensor
-    sizes: _Sizes
 
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -1364,66 +1412,26 @@ def _integers(name: str, values: Lengths) -> Tensor:
     return tensor
 
 
-def _given(scores: Tensor, targets: Tensor, input_lengths: Lengths, target_lengths: Lengths, blank: int) -> _Given:
-    """Checks the form of a call, which the kernels' memory safety rests on, and brings its integers to the device."""
+def _check_scores(scores: Tensor, blank: int) -> None:
     if scores.ndim != 3 or scores.dtype not in _DTYPES or 0 in scores.shape[1:] or max(scores.shape) > _LARGEST:
         raise CTCError(
             f"scores has shape {tuple(scores.shape)} and dtype {str(scores.dtype).removeprefix('torch.')}: expected "
             f"(T, N, C) frames x batch x classes, N and C at least 1, float64, float32, bfloat16 or float16"
         )
-    frames, size, classes = scores.shape
+    classes = scores.shape[2]
     if not 0 <= blank < classes:
         raise CTCError(f"blank = {blank} is not a class: scores has C={classes} classes (0..{classes - 1})")
-    targets = _integers("targets", targets)
-    if not (targets.ndim == 1 or (targets.ndim == 2 and targets.shape[0] == size)):
-        raise CTCError(f"targets has shape {tuple(targets.shape)}: expected ({size}, S), or one dimension, end to end")
-    lengths = []
-    for name, values in (("input_lengths", input_lengths), ("target_lengths", target_lengths)):
-        lengths.append(_integers(name, values))
-        if lengths[-1].shape != (size,):
-            raise CTCError(f"{name} has shape {tuple(lengths[-1].shape)}: expected ({size},), one for each sample")
-    longest = targets.shape[-1]
-    if targets.ndim == 1:
-        # The longest target is known if its length is the host's; if not, none that has a path is longer than T.
-        longest = min(longest, int(lengths[1].max()) if lengths[1].is_cpu else frames)
-    moved = [values.to(scores.device, non_blocking=True) for values in (targets, *(x.contiguous() for x in lengths))]
-    return _Given(moved[0], moved[1], moved[2], _Sizes(frames, size, classes, max(longest, 0) + 1))
 
 
-def _validate(scores: Tensor, given: _Given, blank: int, from_logits: bool) -> None:
+def _validate(problem: Problem, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor) -> None:
     """Raises what the CPU would. Waits for the device."""
-    targets, frames, lengths = (
-        values.cpu().numpy() for values in (given.targets, given.input_lengths, given.target_lengths)
-    )
-    shape = np.broadcast_to(np.float32(0), scores.shape)  # no memory: only its shape is looked at
-    ctc_problem(shape, targets, frames, lengths, blank, from_logits=from_logits)
+    tokens, frames, lengths = (values.cpu().numpy() for values in (targets, input_lengths, target_lengths))
+    shape = np.broadcast_to(np.float32(0), problem.scores.shape)  # no memory: only its shape is looked at
+    ctc_problem(shape, tokens, frames, lengths, problem.blank, from_logits=problem.from_logits)
 
 
-def _on(scores: Tensor) -> contextlib.AbstractContextManager[Any]:
-    return torch.cuda.device(scores.device) if scores.is_cuda else contextlib.nullcontext()
-
-
-def _run(
-    scores: Tensor,
-    given: _Given,
-    blank: int,
-    from_logits: bool,
-    grad: Tensor | None,
-    states: Tensor | None,
-    weights: Tensor,
-    softmax: bool,
-) -> Tensor:
-    sizes = given.sizes
-    with _on(scores):
-        made = _lay_out(given.targets, given.input_lengths, given.target_lengths, sizes, blank)
-        rows = _read_rows(scores, made, sizes, blank, from_logits)
-        sweeps = _Sweeps(scores, made, rows, sizes, blank, keep=grad is not None)
-        sweeps.launch(second=False)
-        sweeps.meet()
-        if grad is not None:
-            sweeps.launch(second=True)
-            _write(scores, made, rows, sweeps, sizes, blank, grad, states, weights, softmax)
-    return sweeps.score
+def _on(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 # ----------------------------------------------------------------------------------------------------------- public
@@ -1455,6 +1463,60 @@ class BestPaths(NamedTuple):
     score: Tensor
 
 
+def problem(
+    scores: Tensor,
+    targets: Tensor,
+    input_lengths: Lengths,
+    target_lengths: Lengths,
+    blank: int,
+    *,
+    from_logits: bool,
+    validate: bool = False,
+) -> Problem:
+    """Checks the form of a call, which the kernels' memory safety rests on, and lays out its lattices on the device.
+
+    Nothing here waits for the device, and it can be captured in a graph if targets and lengths are on the device. A
+    sample with a wrong token or length is marked as such: its score will be NaN and its gradient NaN, all of it; the
+    others are not touched by it. (With targets end to end, those after a wrong length are not where it says, and so are
+    others' tokens or wrong.)
+
+    Args:
+        scores: (T, N, C), float64, float32, bfloat16 or float16, any strides; logits or log-probabilities.
+        targets: (N, S) padded, or one dimension, all samples end to end; any integer dtype, on any device.
+        input_lengths: (N,) frames of each sample, on any device.
+        target_lengths: (N,) tokens of each sample, on any device. With targets end to end they are better on the CPU:
+            from there the longest is known, and memory is taken for that many tokens, not for T.
+        blank: the blank's class.
+        from_logits: whether scores are logits.
+        validate: raises the CPU's errors for wrong values, at the price of waiting for the device.
+
+    Raises:
+        CTCError: for malformed arguments, wrong values only on request.
+    """
+    _check_scores(scores, blank)
+    frames, size, classes = scores.shape
+    targets = _integers("targets", targets)
+    if not (targets.ndim == 1 or (targets.ndim == 2 and targets.shape[0] == size)):
+        raise CTCError(f"targets has shape {tuple(targets.shape)}: expected ({size}, S), or one dimension, end to end")
+    lengths = []
+    for name, values in (("input_lengths", input_lengths), ("target_lengths", target_lengths)):
+        lengths.append(_integers(name, values))
+        if lengths[-1].shape != (size,):
+            raise CTCError(f"{name} has shape {tuple(lengths[-1].shape)}: expected ({size},), one for each sample")
+    longest = targets.shape[-1]
+    if targets.ndim == 1:
+        # The longest target is known if its length is the host's; if not, none that has a path is longer than T.
+        longest = min(longest, int(lengths[1].max()) if lengths[1].is_cpu else frames)
+    sizes = _Sizes(frames, size, classes, max(longest, 0) + 1)
+    there = [values.to(scores.device, non_blocking=True) for values in (targets, *lengths)]
+    with _on(scores.device):
+        lattices = _lay_out(there[0], there[1].contiguous(), there[2].contiguous(), sizes, blank)
+    made = Problem(scores.detach(), from_logits, blank, sizes, lattices)
+    if validate:
+        _validate(made, targets, *lengths)
+    return made
+
+
 def total(
     scores: Tensor,
     targets: Tensor,
@@ -1469,34 +1531,17 @@ def total(
 ) -> Tensor:
     """Log-scores of all samples; writes the gradient of Σ weights·(-score) into ``grad`` if given.
 
-    Nothing here waits for the device, and it can be captured in a graph if targets and lengths are on the device. A
-    sample with a wrong token or length has score NaN and gradient NaN, all of it; the others are not touched by it.
-    (With targets end to end, those after a wrong length are not where it says, and so are others' tokens or wrong.)
-
-    Args:
-        scores: (T, N, C), float64, float32, bfloat16 or float16, any strides; logits or log-probabilities.
-        targets: (N, S) padded, or one dimension, all samples end to end; any integer dtype, on any device.
-        input_lengths: (N,) frames of each sample, on any device.
-        target_lengths: (N,) tokens of each sample, on any device. With targets end to end they are better on the CPU:
-            from there the longest is known, and memory is taken for that many tokens, not for T.
-        blank: the blank's class.
-        from_logits: whether scores are logits.
-        weights: (N,) factors of the samples' gradients, on the scores' device; 1 by default.
-        grad: (T, N, C), dtype and device of the scores, any strides; every entry is written.
-        validate: raises the CPU's errors for wrong values, at the price of waiting for the device.
+    Arguments as for :func:`problem`. ``weights`` are (N,) factors of the samples' gradients, on the scores' device, 1
+    by default. ``grad`` is (T, N, C), of the dtype and device of the scores, with any strides; every entry is written.
 
     Returns:
         float64 (N,): nats; -inf where the target can't be reached.
-
-    Raises:
-        CTCError: for malformed arguments, wrong values only on request.
     """
-    given = _given(scores, targets, input_lengths, target_lengths, blank)
-    if validate:
-        _validate(scores, given, blank, from_logits)
-    if weights is None:
-        weights = torch.ones(given.sizes.size, dtype=_real(scores), device=scores.device)
-    return _run(scores, given, blank, from_logits, grad, None, weights.contiguous(), from_logits)
+    given = problem(scores, targets, input_lengths, target_lengths, blank, from_logits=from_logits, validate=validate)
+    sweep = Sweep(given, keep=grad is not None)
+    if grad is not None:
+        sweep.gradient(grad, weights)
+    return sweep.score
 
 
 def posteriors(
@@ -1509,17 +1554,14 @@ def posteriors(
     from_logits: bool = False,
     validate: bool = False,
 ) -> Posteriors:
-    """Occupancies by state and by class; arguments as for :func:`total`."""
-    given = _given(scores, targets, input_lengths, target_lengths, blank)
-    if validate:
-        _validate(scores, given, blank, from_logits)
+    """Occupancies by state and by class; arguments as for :func:`problem`."""
+    given = problem(scores, targets, input_lengths, target_lengths, blank, from_logits=from_logits, validate=validate)
     frames, size, _, pairs = given.sizes
-    states = torch.empty((frames, size, 2 * pairs - 1), dtype=_real(scores), device=scores.device)
+    states = torch.empty((frames, size, 2 * pairs - 1), dtype=given.real, device=scores.device)
     classes = torch.empty(scores.shape, dtype=scores.dtype, device=scores.device)
-    # Without its softmax the gradient is -γ by class; a weight of -1 turns it into γ.
-    weights = torch.full((size,), -1.0, dtype=_real(scores), device=scores.device)
-    score = _run(scores, given, blank, from_logits, classes, states, weights, False)
-    return Posteriors(states, classes, score)
+    sweep = Sweep(given, keep=True)
+    sweep.occupancies(states, classes)
+    return Posteriors(states, classes, sweep.score)
 
 
 def best_path(
@@ -1532,16 +1574,12 @@ def best_path(
     from_logits: bool = False,
     validate: bool = False,
 ) -> BestPaths:
-    """Each sample's most probable path; arguments as for :func:`total`.
+    """Each sample's most probable path; arguments as for :func:`problem`.
 
     Of equally good paths, read from the end, that of the lowest states. Maxima are compared in the scores' precision,
     float32 at least, so in float32 the path may be one that is not worse by more than rounding; its score is its own,
     added up in float64.
     """
-    given = _given(scores, targets, input_lengths, target_lengths, blank)
-    if validate:
-        _validate(scores, given, blank, from_logits)
-    with _on(scores):
-        made = _lay_out(given.targets, given.input_lengths, given.target_lengths, given.sizes, blank)
-        rows = _read_rows(scores, made, given.sizes, blank, from_logits)
-        return _find_best(scores, made, rows, given.sizes, blank)
+    return _find_best(
+        problem(scores, targets, input_lengths, target_lengths, blank, from_logits=from_logits, validate=validate)
+    )
