@@ -183,3 +183,21 @@ def textbook_gradient(scores: Array, target: Sequence[int], blank: int, *, from_
     if score == -math.inf:
         return Textbook(score, np.zeros(gamma.shape))
     return Textbook(score, (np.exp(log_probs) - gamma).astype(np.float64) if from_logits else -gamma)
+
+
+def best_by_reading(log_probs: Array, blank: int) -> dict[tuple[int, ...], float]:
+    """For everything that can be read from so many frames, the score of the best path that reads so."""
+    best: dict[tuple[int, ...], float] = {}
+    for path in product(range(log_probs.shape[1]), repeat=len(log_probs)):
+        score = math.fsum(log_probs[t, c] for t, c in enumerate(path))
+        reading = collapse(path, blank)
+        best[reading] = max(score, best.get(reading, -math.inf))
+    return best
+
+
+def best_walks(log_probs: Array, labels: Sequence[int], topology: Topology) -> tuple[float, list[tuple[int, ...]]]:
+    """The score of an automaton's best walks, and all of them."""
+    found = list(walks(topology, len(log_probs)))
+    values = [math.fsum(log_probs[t, labels[k]] for t, k in enumerate(walk)) for walk in found]
+    best = max(values, default=-math.inf)
+    return best, [walk for walk, value in zip(found, values, strict=True) if value == best > -math.inf]

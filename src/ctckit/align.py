@@ -137,7 +137,7 @@ def forced_align(
     *,
     from_logits: bool = False,
     optional: npt.ArrayLike | None = None,
-    star_cost: float = 0.0,
+    star_cost: float = 0.5,
     on_infeasible: Literal["raise", "mark"] = "raise",
 ) -> Alignments:
     """Finds the most probable path of each target: which frames are which token.
@@ -151,8 +151,10 @@ def forced_align(
         blank: the blank's class.
         from_logits: ``log_probs`` holds raw scores; they are normalised.
         optional: integers shaped as targets: runs of equal positive numbers, such as a word's tokens, may be left out
-            as a whole; 0 for tokens that must be there. Of neighbouring runs, all but one must leave a blank behind.
-        star_cost: nats that a star's frame costs more than the frame's most probable class.
+            as a whole; 0 for tokens that must be there. Where more than five
+            neighbouring runs are left out, each portion of five needs a blank.
+        star_cost: nats that a star's frame costs more than the frame's most probable class. At 0 a star is as good as
+            the tokens beside it; where it is dear, optional tokens are found in what it should have covered.
         on_infeasible: ``"raise"``, or ``"mark"``: samples without a path come back without one.
 
     Returns:
@@ -210,7 +212,7 @@ def _problem(
             raise CTCError("target_lengths is missing: expected (N,), since targets stand end to end")
         target_lengths = np.full(len(tokens), tokens.shape[1]) if batched else tokens.size
     stars = tokens == STAR if tokens.dtype.kind == "i" else np.zeros(tokens.shape, bool)
-    plain = np.where(stars, 0 if blank else 1, tokens) if stars.any() else tokens
+    plain = np.where(stars, 0 if blank else 1, tokens) if stars.any() else targets
     problem = ctc_problem(log_probs, plain, input_lengths, target_lengths, blank, from_logits=from_logits)
     return problem, _split(tokens, problem)
 
@@ -296,14 +298,13 @@ def _alignment(
 
 def _occupancy(problem: Problem, n: int, states: Int32Array, starts: Int32Array) -> Float64Array:
     """(T,) γ of the path's states, given the tokens that were not left out."""
-    lattice = problem.lattice(n)
     if not len(states):
         return np.zeros(0)
-    if (starts < 0).any():
-        kept = starts >= 0
-        lattice = ctc_lattice(lattice.labels[1::2][kept], int(lattice.labels[0]))
-        states = np.where(states % 2 == 1, 2 * kept.cumsum()[states // 2 - (states == 2 * len(kept))] - 1, 0)
-    along: Float64Array = native.occupancy_along(_alone(problem, n, lattice), states[None].astype(np.int32))[0]
+    labels, kept = problem.lattice(n).labels, starts >= 0
+    lattice = ctc_lattice(labels[1::2][kept], int(labels[0]))
+    kept_before = np.concatenate(([0], kept.cumsum()))
+    states = (2 * kept_before[states // 2] + states % 2).astype(np.int32)
+    along: Float64Array = native.occupancy_along(_alone(problem, n, lattice), states[None])[0]
     return along
 
 
@@ -319,7 +320,7 @@ def _raise_infeasible(problem: Problem, given: list[npt.NDArray[np.int64]], scor
         return
     n = int(wrong[0])
     where = f"sample {n}" if problem.batched else "the target"
-    others = f"; so do {len(wrong) - 1} other samples" if len(wrong) > 1 else ""
+    others = f"; {len(wrong) - 1} more {'have' if len(wrong) > 2 else 'has'} none" if len(wrong) > 1 else ""
     frames, needed = int(problem.prepared.frames[n]), frames_needed(given[n])
     name = "logits" if problem.from_logits else "log_probs"
     if np.isnan(score[n]):

@@ -20,6 +20,8 @@ import numpy.typing as npt
 from . import _native
 from .errors import CTCError
 
+AT_ONCE = 5  # neighbouring groups that are passed by without a blank: two words, and the stars around them
+
 IntArray = npt.NDArray[np.integer]
 
 
@@ -53,7 +55,8 @@ class Lattice:
     Attributes:
         labels: int32 (K,), the class that each state emits.
         arcs: uint8 (K,), bits of :class:`Arc`.
-        jumps: int32 (J, 2), arcs from a state to one further on than arcs' bits reach; none in CTC's own lattices.
+        jumps: int32 (J, 2), arcs from a state to one further on than bits reach, in order of the latter; none in CTC's
+            own lattices.
     """
 
     labels: npt.NDArray[np.int32]
@@ -96,9 +99,8 @@ def with_optional(lattice: Lattice, groups: IntArray) -> Lattice:
     """A CTC lattice in which some of the target's tokens may be left out, group by group.
 
     A group is a run of equal positive numbers, such as a word's tokens. A path may pass it by on a jump, from the token
-    before it or from the blank before it to what follows. Several groups next to each other are passed by one after the
-    other, over the blanks between them: so m of them take m - 1 frames of blank at least, unless they begin or end the
-    target.
+    before it or from the blank before it to the token after it, and up to ``AT_ONCE`` neighbouring groups likewise. Of
+    more, each portion leaves a blank behind. Those that begin or end the target are passed by all at once.
 
     Args:
         lattice: that of the whole target.
@@ -106,25 +108,31 @@ def with_optional(lattice: Lattice, groups: IntArray) -> Lattice:
 
     Example:
         >>> with_optional(ctc_lattice(np.array([1, 2, 3])), np.array([0, 7, 0])).jumps.tolist()
-        [[1, 5], [2, 5], [2, 4]]
+        [[1, 5], [2, 5]]
     """
     size = len(groups)
     bounds = [0, *(1 + np.flatnonzero(np.diff(groups))).tolist(), size] if size else [0]
     runs = [(first, end) for first, end in pairwise(bounds) if groups[first] > 0]
     arcs, jumps = lattice.arcs.copy(), []
-    for first, end in runs:
-        before, after = 2 * first - 1, 2 * end + 1  # the states of the tokens around it; blanks lie one nearer
-        if end < size:
-            if first > 0 and lattice.labels[before] != lattice.labels[after]:
-                jumps.append((before, after))
-            jumps.append((before + 1, after))
-        jumps.append((before + 1, after - 1))
+    for i, (first, _) in enumerate(runs):
+        before = 2 * first - 1  # states of the tokens around what is passed by; their blanks lie one nearer
+        for j, (begin, end) in enumerate(runs[i : i + AT_ONCE]):
+            if j and begin != runs[i + j - 1][1]:
+                break  # no neighbour
+            after = 2 * end + 1
+            portion = j + 1 == AT_ONCE and end < size and groups[end] > 0  # there may be more to pass by
+            for source in (before, before + 1)[first == 0 :]:
+                if end < size and lattice.labels[source] != lattice.labels[after]:
+                    jumps.append((source, after))
+                if portion:
+                    jumps.append((source, after - 1))
     for first, end in runs:
         if arcs[2 * first] & Arc.START:
-            arcs[2 * end : 2 * end + 2] |= Arc.START
+            arcs[2 * end : 2 * end + 2] |= np.uint8(Arc.START)
     for first, end in reversed(runs):
         if arcs[2 * end] & Arc.END:
-            arcs[max(2 * first - 1, 0) : 2 * first + 1] |= Arc.END
+            arcs[max(2 * first - 1, 0) : 2 * first + 1] |= np.uint8(Arc.END)
+    jumps.sort(key=lambda jump: jump[::-1])
     return Lattice(lattice.labels, arcs, np.array(jumps, np.int32).reshape(-1, 2))
 
 
