@@ -26,7 +26,8 @@ Convention = Literal["separator", "sentencepiece", "wordpiece", "plain"]
 _BLANKS = (
     ("", "<blank>", "[blank]", "<blk>", "[blk]", "<ctc>", "[ctc]", "<ctc_blank>", "φ", "∅"),
     ("<pad>", "[pad]"),
-    ("<eps>", "<epsilon>", "ε", "-", "_"),
+    ("<eps>", "<epsilon>"),
+    ("ε", "-", "_"),
 )
 _SEPARATORS = (" ", "|", "<space>", "[space]", "▁")
 _MARK, _INNER = "▁", "##"  # SentencePiece: a word begins here; WordPiece: no word begins here
@@ -234,8 +235,7 @@ class Vocabulary:
             text: a line for each segment; empty lines are none.
             optional_words: every word may be missing in the audio; its separator goes with it.
             star_between_words: between words, before the first and after the last there may be other things, for which
-                a star stands that may be left out. ``forced_align`` needs a ``star_cost`` above 0 then, or stars are as
-                good as the words themselves; 2 is a good choice.
+                a star stands that may be left out.
 
         Raises:
             CTCError: the text is no string.
