@@ -1,6 +1,6 @@
 """CTC on PyTorch tensors: a drop-in for ``torch.nn.CTCLoss``, fused with log_softmax on request; a monitor.
 
-May import torch, ctckit.loss and what lies below it.
+May import torch, ctckit.loss, ctckit.align and what lies below them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,18 @@ except ImportError as error:
 
     raise MissingExtraError("ctckit.torch", "torch", "torch") from error
 
+from .align import forced_align, merge_tokens
 from .distributed import global_mean
 from .loss import CTCLoss, ctc_loss
 from .monitor import CTCMonitor
 from .replacing import replace_torch_ctc
 
-__all__ = ["CTCLoss", "CTCMonitor", "ctc_loss", "global_mean", "replace_torch_ctc"]
+__all__ = [
+    "CTCLoss",
+    "CTCMonitor",
+    "ctc_loss",
+    "forced_align",
+    "global_mean",
+    "merge_tokens",
+    "replace_torch_ctc",
+]

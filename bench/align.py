@@ -1,0 +1,202 @@
+"""`python bench/align.py`: our forced alignment against peers', interleaved in one run: speed, memory, exactness.
+
+Peers: ctc-segmentation, and torchaudio where it is installed and loads. Each aligns one utterance, log-probabilities
+in float32 on one thread, from arrays to the first frame of each token. Inputs are peaky, as a trained recogniser's
+outputs: a frame for each token, blanks between, all with noise. Times are medians over rounds in which all run once,
+one after the other; a ratio is the median over rounds of the pair's ratio. Extra memory is the peak of a fresh process
+beyond its input. Starts and scores are held against the float64 sweep; a peer's starts may lie one frame off.
+
+Writes bench/results/align.csv. Refuses to go on where ours is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib.util
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from loss import CORES, cpu_name, peak_mib
+from rich.console import Console
+from rich.table import Table
+
+import ctckit
+
+Array = npt.NDArray[Any]
+Align = Callable[[Array, Array], Array]  # log_probs (T, C) and target (S,) to the tokens' first frames (S,)
+
+
+class Shape(NamedTuple):
+    T: int
+    C: int
+    S: int
+
+
+SHAPES = [Shape(1500, 32, 200), Shape(15000, 32, 2000), Shape(60000, 64, 8000)]
+RESULTS = Path(__file__).resolve().parent / "results" / "align.csv"
+
+
+def make_case(shape: Shape) -> tuple[Array, Array]:
+    rng = np.random.default_rng(0)
+    target = rng.integers(1, shape.C, shape.S)
+    labels = np.zeros(shape.T, int)
+    labels[np.sort(rng.choice(shape.T, shape.S, replace=False))] = target
+    logits = rng.standard_normal((shape.T, shape.C), np.float32)
+    logits[np.arange(shape.T), labels] += 10
+    logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return logits, target
+
+
+def ours(log_probs: Array, target: Array) -> Array:
+    return ctckit.forced_align(log_probs, target)[0].starts
+
+
+def segmentation(log_probs: Array, target: Array) -> Array:
+    import ctc_segmentation
+
+    config = ctc_segmentation.CtcSegmentationParameters(index_duration=1.0, blank=0)
+    config.char_list = [str(c) for c in range(log_probs.shape[1])]
+    table, _ = ctc_segmentation.prepare_token_list(config, [target])
+    timings, _, _ = ctc_segmentation.ctc_segmentation(config, log_probs, table)
+    return np.rint(timings[2 : 2 + len(target)]).astype(int)  # after its own mark and a blank
+
+
+def torchaudio(log_probs: Array, target: Array) -> Array:
+    import torch
+    from torchaudio.functional import forced_align
+
+    path, _ = forced_align(torch.from_numpy(log_probs)[None], torch.from_numpy(target)[None], blank=0)
+    labels = path[0].numpy()
+    return np.flatnonzero((labels != 0) & (np.diff(labels, prepend=0) != 0))
+
+
+def peers() -> dict[str, Align]:
+    found: dict[str, Align] = {}
+    if importlib.util.find_spec("ctc_segmentation"):
+        found["ctc-segmentation"] = segmentation
+    try:
+        import torchaudio.functional as _  # noqa: F401
+    except (ImportError, OSError):  # not there, or built for another torch
+        pass
+    else:
+        found["torchaudio"] = torchaudio
+    return found
+
+
+def seconds(align: Align, case: tuple[Array, Array]) -> float:
+    """The median of three runs, of a quick one for some 10 ms."""
+    times: list[float] = []
+    while len(times) < 1 or (sum(times) < 0.01 and len(times) < 25):
+        begin = time.perf_counter()
+        align(*case)
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def extra_mib(name: str, shape: int) -> float:
+    command = [sys.executable, __file__, "--memory-of", name, "--shape", str(shape)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
+def print_extra_mib(align: Align, shape: Shape) -> None:
+    align(*make_case(Shape(100, 8, 10)))  # libraries load what they load
+    case = make_case(shape)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is in use now (Linux)
+    before = peak_mib()
+    align(*case)
+    print(peak_mib() - before)
+
+
+def check(case: tuple[Array, Array]) -> tuple[Array, float]:
+    """Starts in float64; ends the run if ours in float32 are others, or the score is."""
+    log_probs, target = case
+    exact = ctckit.forced_align(log_probs.astype(np.float64), target)[0]
+    found = ctckit.forced_align(log_probs, target)[0]
+    error = abs(found.score - exact.score) / abs(exact.score)
+    if not (np.array_equal(found.starts, exact.starts) and error <= 1e-6):
+        sys.exit(f"T, C = {log_probs.shape}: starts or score (error {error:.1e}) are wrong, so not timed")
+    return exact.starts, error
+
+
+def threads_ratio(shape: Shape, rounds: int, size: int = 16) -> float:
+    """How much quicker two threads align a batch than one."""
+    log_probs, target = make_case(shape)
+    batch, targets = np.repeat(log_probs[:, None], size, axis=1), np.tile(target, (size, 1))
+    ratios = []
+    for _ in range(rounds + 1):
+        times = []
+        for threads in (1, 2):
+            ctckit.set_num_threads(threads)
+            times.append(seconds(lambda x, y: ctckit.forced_align(x, y).score, (batch, targets)))
+        ratios.append(times[0] / times[1])
+    ctckit.set_num_threads(1)
+    return statistics.median(ratios[1:])
+
+
+def measure(index: int, rounds: int, rivals: dict[str, Align]) -> list[dict[str, object]]:
+    shape = SHAPES[index]
+    case = make_case(shape)
+    starts, error = check(case)
+    everyone = {"ctckit": ours, **rivals}
+    times: dict[str, list[float]] = {name: [] for name in everyone}
+    for _ in range(rounds + 1):
+        for name, align in everyone.items():
+            times[name].append(seconds(align, case))
+    both = round(threads_ratio(shape, rounds), 2) if CORES > 1 else ""
+    rows: list[dict[str, object]] = []
+    for name, align in everyone.items():
+        off = np.abs(align(*case) - starts)
+        ratio = statistics.median(a / b for a, b in zip(times[name][1:], times["ctckit"][1:], strict=True))
+        rows.append(
+            {
+                **shape._asdict(),
+                "aligner": name,
+                "ms": f"{statistics.median(times[name][1:]) * 1e3:.3g}",
+                "times ctckit's": "" if name == "ctckit" else f"{ratio:.3g}",
+                "extra MiB": f"{extra_mib(name, index):.1f}",
+                "starts": f"{(off <= (0 if name == 'ctckit' else 1)).mean():.2%}",
+                "score error": f"{error:.0e}" if name == "ctckit" else "",
+                "two threads": both if name == "ctckit" else "",
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds of each shape (default 5)")
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    parser.add_argument("--shape", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    ctckit.set_num_threads(1)
+    rivals = peers()
+    if arguments.memory_of:
+        return print_extra_mib({"ctckit": ours, **rivals}[arguments.memory_of], SHAPES[arguments.shape])
+
+    rows = [row for index in range(len(SHAPES)) for row in measure(index, arguments.rounds, rivals)]
+    table = Table(title=f"forced alignment of one utterance, one thread; {cpu_name()}")
+    for name in rows[0]:
+        table.add_column(name, justify="left" if name == "aligner" else "right")
+    for row in rows:
+        table.add_row(*map(str, row.values()))
+    Console(width=130).print(table)
+    with RESULTS.open("w", newline="") as file:
+        file.write(f"# {cpu_name()}, {CORES} CPUs; peaky log-probabilities, float32, one thread\n")
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    if missing := {"ctc-segmentation", "torchaudio"} - set(rivals):
+        print(f"not installed, or can't be loaded: {', '.join(sorted(missing))}")
+    print("wrote bench/results/align.csv")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Forced alignment of tensors, with the signatures and results of torchaudio's functions of these names.
+
+May import torch, ctckit.align and what lies below it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..align import forced_align as forced_align_arrays
+from ..errors import CTCError
+
+
+def forced_align(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Tensor | None = None,
+    target_lengths: Tensor | None = None,
+    blank: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """The most probable label of each frame given the target; as ``torchaudio.functional.forced_align``, for any batch.
+
+    Args:
+        log_probs: (N, T, C) natural-log probabilities; any float dtype, strides and device.
+        targets: (N, S) tokens, padded.
+        input_lengths: (N,) frames of each sample; all T if not given.
+        target_lengths: (N,) tokens of each sample; all S if not given.
+        blank: the blank's class.
+
+    Returns:
+        Labels (N, T), in the dtype of targets, and each one's log-probability (N, T), in that of log_probs. Frames
+        beyond a sample's own are labelled blank, with log-probability 0. Both on the device of log_probs; the path is found on the
+        CPU, wherever that is.
+
+    Raises:
+        InfeasibleError: a sample has no path.
+        CTCError: for anything malformed; the message says where.
+
+    Example:
+        >>> log_probs = torch.tensor([[[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]]).log()
+        >>> forced_align(log_probs, torch.tensor([[1]]))[0]
+        tensor([[0, 1, 0]])
+    """
+    if not isinstance(log_probs, Tensor) or log_probs.ndim != 3:
+        raise CTCError(
+            f"log_probs has shape {tuple(getattr(log_probs, 'shape', ()))}: expected a tensor (N, T, C), batch first; "
+            "for one sample, log_probs[None]"
+        )
+    if not isinstance(targets, Tensor) or targets.ndim != 2:
+        raise CTCError(f"targets has shape {tuple(getattr(targets, 'shape', ()))}: expected a tensor (N, S), padded")
+    scores = log_probs.detach().transpose(0, 1)
+    found = forced_align_arrays(scores, targets, input_lengths, target_lengths, blank)
+    labels = torch.full(log_probs.shape[:2], blank, dtype=targets.dtype)
+    frame_scores = torch.zeros(log_probs.shape[:2], dtype=log_probs.dtype)
+    for n, alignment in enumerate(found):
+        used = len(alignment.labels)
+        labels[n, :used] = torch.from_numpy(alignment.labels)
+        frame_scores[n, :used] = torch.from_numpy(alignment.frame_scores)
+    return labels.to(log_probs.device), frame_scores.to(log_probs.device)
+
+
+@dataclass(frozen=True)
+class TokenSpan:
+    """A token's frames, as torchaudio's class of this name.
+
+    Attributes:
+        token: its class.
+        start: its first frame.
+        end: one past its last frame.
+        score: the mean of its frames' scores.
+    """
+
+    token: int
+    start: int
+    end: int
+    score: float
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+
+def merge_tokens(tokens: Tensor, scores: Tensor, blank: int = 0) -> list[TokenSpan]:
+    """The spans of equal labels that are not the blank; as ``torchaudio.functional.merge_tokens``.
+
+    Args:
+        tokens: (T,) labels by frame, as from :func:`forced_align`.
+        scores: (T,) of each frame.
+        blank: the blank's class.
+
+    Raises:
+        CTCError: the two don't have one dimension and the same size.
+
+    Example:
+        >>> merge_tokens(torch.tensor([0, 1, 1, 0, 2]), torch.tensor([0.0, -1.0, -2.0, 0.0, -0.5]))
+        [TokenSpan(token=1, start=1, end=3, score=-1.5), TokenSpan(token=2, start=4, end=5, score=-0.5)]
+    """
+    if tokens.ndim != 1 or tokens.shape != scores.shape:
+        raise CTCError(
+            f"tokens has shape {tuple(tokens.shape)} and scores {tuple(scores.shape)}: expected (T,), the same for "
+            "both; pass one sample of a batch at a time"
+        )
+    labels, runs = torch.unique_consecutive(tokens, return_counts=True)
+    parts = torch.split(scores, runs.tolist())
+    ends = runs.cumsum(0).tolist()
+    return [
+        TokenSpan(label, end - len(part), end, part.mean().item())
+        for label, end, part in zip(labels.tolist(), ends, parts, strict=True)
+        if label != blank
+    ]
