@@ -3,10 +3,11 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
-SCRIPT = """
+ACCOUNTS = """
 import json
 import numpy as np
 from ctckit.check import ctc_problem
@@ -21,7 +22,9 @@ def resident():
 
 def peak():  # not getrusage's: that begins with the size of the process that started this one
     return account("VmHWM:")
+"""
 
+LOSS = """
 frames, classes, tokens = 60000, 64, 8000
 rng = np.random.default_rng(0)
 logits = np.empty((frames, 1, classes), np.float32)
@@ -42,18 +45,53 @@ print(json.dumps({
 }))
 """
 
+ALIGNMENT = """
+import ctckit
+frames, classes, tokens = {shape}
+rng = np.random.default_rng(0)
+log_probs = np.empty((frames, classes), np.float32)
+rng.standard_normal(out=log_probs, dtype=np.float32)
+target = rng.integers(1, classes, tokens)
+ctckit.forced_align(log_probs[:100], target[:10])[0].spans()  # libraries load what they load
+before = resident()
+alignment = ctckit.forced_align(log_probs, target)[0]
+growth = peak() - before
+spans = alignment.spans()
+control = np.ones(200 << 20, np.uint8)
+print(json.dumps({{"growth": growth, "controlled": peak() - before, "spans": len(spans)}}))
+"""
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory is read from Linux's accounts")
-def test_an_hour_in_150_mib(capsys: pytest.CaptureFixture[str]) -> None:
-    """T = 60000, C = 64, S = 8000: loss and gradient; a table of float32 α alone would be 3.8 GB."""
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=600)
+MIB = 1 << 20
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory is read from Linux's accounts")
+
+
+def measured(script: str) -> Any:
+    """What a script, in a process of its own, says that it took."""
+    done = subprocess.run([sys.executable, "-c", ACCOUNTS + script], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    mib = 1 << 20
+    assert found["controlled"] >= 200 * MIB  # that this way of measuring would have noticed
+    return found
+
+
+@linux
+@pytest.mark.parametrize(("shape", "most"), [((60000, 64, 8000), 60), ((15000, 32, 2000), 8)], ids=str)
+def test_alignment(shape: tuple[int, int, int], most: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """T, C, S; two bits a move of the first alone would be 240 MB."""
+    found = measured(ALIGNMENT.format(shape=shape))
     with capsys.disabled():
-        print(f"\n  {found['growth'] / mib:.0f} MiB beyond input and gradient", end=" ")
-    assert found["growth"] <= 150 * mib
-    assert found["controlled"] >= 200 * mib  # that this way of measuring would have noticed
+        print(f"\n  {found['growth'] / MIB:.1f} MiB beyond input", end=" ")
+    assert found["growth"] <= most * MIB
+    assert found["spans"] == shape[2]
+
+
+@linux
+def test_an_hour_in_150_mib(capsys: pytest.CaptureFixture[str]) -> None:
+    """T = 60000, C = 64, S = 8000: loss and gradient; a table of float32 α alone would be 3.8 GB."""
+    found = measured(LOSS)
+    with capsys.disabled():
+        print(f"\n  {found['growth'] / MIB:.0f} MiB beyond input and gradient", end=" ")
+    assert found["growth"] <= 150 * MIB
     assert 0 < found["loss"] < float("inf")
     # Softmax and occupancy each sum to 1 in float32; 64 entries are rounded.
     assert found["largest row sum"] <= (8 + 2 * 8) * 2.0**-24

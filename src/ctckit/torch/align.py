@@ -32,8 +32,8 @@ def forced_align(
 
     Returns:
         Labels (N, T), in the dtype of targets, and each one's log-probability (N, T), in that of log_probs. Frames
-        beyond a sample's own are labelled blank, with log-probability 0. Both on the device of log_probs; the path is found on the
-        CPU, wherever that is.
+        beyond a sample's own are labelled blank, with log-probability 0. Both on the device of log_probs; the path is
+        found on the CPU, wherever that is.
 
     Raises:
         InfeasibleError: a sample has no path.
