@@ -78,7 +78,15 @@ def test_pictures_of_the_readme_are_there(page: Path) -> None:
 
 
 def test_the_guide_is_whole() -> None:
-    assert {page.stem for page in PAGES} == {"index", "lattice", "training", "explain", "diagnosis", "numbers"}
+    assert {page.stem for page in PAGES} == {
+        "index",
+        "lattice",
+        "training",
+        "alignment",
+        "explain",
+        "diagnosis",
+        "numbers",
+    }
     assert sum(len(skeleton(page.read_text(encoding="utf-8"))["pictures"]) for page in PAGES) > 8
 
 
