@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -151,3 +151,53 @@ def instruction_set(request: pytest.FixtureRequest) -> str:
     """Switches the public API to the kernels of each instruction set in turn."""
     native.use_instruction_set(request.param.name)
     return request.param.name
+
+
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """Runs what uses the GPU backend; fails if a tensor's value reaches Python, which on a GPU waits for the device."""
+    import torch
+
+    from ctckit.kernels import triton
+
+    def on_a_gpu(work: Callable[[], Any]) -> None:
+        work()  # compiles
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            work()
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+
+    names = ("item", "cpu", "tolist", "numpy", "nonzero", "__bool__", "__int__", "__float__", "__index__")
+    kept = {name: getattr(torch.Tensor, name) for name in names}
+
+    class Guard:
+        """Inside a launch the interpreter itself reads the tensors; outside of it nobody may."""
+
+        def __init__(self, kernel: Any) -> None:
+            self.kernel = kernel
+
+        def __getitem__(self, grid: Any) -> Any:
+            def launch(*args: Any, **kwargs: Any) -> Any:
+                with pytest.MonkeyPatch.context() as inside:
+                    for name, value in kept.items():
+                        inside.setattr(torch.Tensor, name, value)
+                    return self.kernel[grid](*args, **kwargs)
+
+            return launch
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a tensor's value was asked for")
+
+    def interpreted(work: Callable[[], Any]) -> None:
+        with monkeypatch.context() as patch:
+            for name in [name for name in vars(triton) if name.endswith("_kernel")]:
+                patch.setattr(triton, name, Guard(getattr(triton, name)))
+            for name in names:
+                patch.setattr(torch.Tensor, name, refuse)
+            with pytest.raises(AssertionError, match="asked for"):
+                bool(torch.ones(1) > 0)
+            work()
+
+    return on_a_gpu if has_gpu() else interpreted

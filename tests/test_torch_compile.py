@@ -254,7 +254,7 @@ def test_float16_is_scaled_before_it_is_rounded() -> None:
     x = scores(torch.float16) * 10  # many gradients below the smallest float16
     found = loss_and_gradient(compiled(step), x)[1]
     assert torch.equal(found, loss_and_gradient(step, x)[1])
-    unscaled = torch.ops.ctckit.ctc_loss_and_grad(x, TARGETS, FRAMES, LENGTHS, 0, "mean", False, True, False)[1]
+    unscaled = torch.ops.ctckit.ctc_loss_and_grad(x, TARGETS, FRAMES, LENGTHS, 0, "mean", False, True, False, False)[1]
     assert ((unscaled == 0) & (found != 0)).any()
 
 
@@ -291,7 +291,7 @@ def test_export(reduction: str, strict: bool) -> None:
 def test_opcheck(dtype: torch.dtype, layout: str, reduction: str) -> None:
     """torch's own examination: schema, autograd, fake kernel, traced with symbolic shapes."""
     x, *arguments, batch_first = LAYOUTS[layout](scores(dtype))
-    options = 0, reduction, False, True, batch_first
+    options = 0, reduction, False, True, batch_first, False
     torch.library.opcheck(torch.ops.ctckit.ctc_loss, (x, *arguments, *options))
     leaf = x.detach().clone().requires_grad_()
     torch.library.opcheck(torch.ops.ctckit.ctc_loss_and_grad, (leaf, *arguments, *options))
@@ -303,7 +303,7 @@ def test_loss_grad_and_score() -> None:
     """What the operator returns is what the NumPy call returns."""
     x = scores(torch.float64)
     loss, grad, score = torch.ops.ctckit.ctc_loss_and_grad(
-        x.transpose(0, 1), TARGETS, FRAMES, LENGTHS, 0, "mean", False, True, True
+        x.transpose(0, 1), TARGETS, FRAMES, LENGTHS, 0, "mean", False, True, True, False
     )
     expected = ctckit.ctc_loss_and_grad(x.numpy(), *BATCH.arguments, from_logits=True)
     each = ctckit.ctc_loss(x.numpy(), *BATCH.arguments, reduction="none", from_logits=True)
@@ -316,7 +316,7 @@ def test_loss_grad_and_score() -> None:
 def test_only_the_loss_is_differentiable() -> None:
     """The gradient beside it is no function that anyone could differentiate by accident."""
     x = scores().requires_grad_()
-    outputs = torch.ops.ctckit.ctc_loss_and_grad(x, TARGETS, FRAMES, LENGTHS, 0, "mean", False, True, False)
+    outputs = torch.ops.ctckit.ctc_loss_and_grad(x, TARGETS, FRAMES, LENGTHS, 0, "mean", False, True, False, False)
     assert [output.requires_grad for output in outputs] == [True, False, False]
 
 
@@ -325,7 +325,7 @@ def test_only_the_loss_is_differentiable() -> None:
 def test_fake_outputs_are_laid_out_as_the_real_ones(batch_first: bool, dtype: torch.dtype) -> None:
     """Of scores of other strides, for which opcheck doesn't compare them."""
     x = scores(dtype).permute(1, 2, 0).contiguous().permute((0, 2, 1) if batch_first else (2, 0, 1))
-    arguments = x, TARGETS, FRAMES, LENGTHS, 0, "none", False, True, batch_first
+    arguments = x, TARGETS, FRAMES, LENGTHS, 0, "none", False, True, batch_first, False
     real = torch.ops.ctckit.ctc_loss_and_grad(*arguments)
     with FakeTensorMode() as mode:
         tensors = [mode.from_tensor(each) for each in arguments[:4]]
@@ -389,4 +389,4 @@ def test_scores_elsewhere() -> None:
     """Asked of the check itself: meta tensors, the only others that are everywhere, run the fake kernel."""
     x = torch.zeros(6, 3, 5, device="meta")
     with pytest.raises(ctckit.CTCError, match=r"logits is on meta: expected the CPU inside of torch\.compile"):
-        ctckit.torch.operators._checked(x, TARGETS, FRAMES, LENGTHS, 0, "mean", False, True, False)
+        ctckit.torch.operators._checked(x, TARGETS, FRAMES, LENGTHS, 0, "mean", False, True, False, False)

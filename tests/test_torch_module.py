@@ -26,7 +26,7 @@ def test_signature_begins_as_torchs() -> None:
         for name, parameter in theirs.items():
             assert mine[name].default == parameter.default, name
         extra = list(mine)[len(theirs) :]
-        assert extra == ["from_logits", "batch_first"]
+        assert extra == ["from_logits", "batch_first", "validate"]
         assert all(mine[name].kind is inspect.Parameter.KEYWORD_ONLY for name in extra)
         assert all(mine[name].default is False for name in extra)
 
@@ -53,10 +53,10 @@ def test_keyword_arguments_as_in_torch() -> None:
 
 def test_repr_shows_every_argument() -> None:
     assert repr(CTCLoss()) == (
-        "CTCLoss(blank=0, reduction='mean', zero_infinity=False, from_logits=False, batch_first=False)"
+        "CTCLoss(blank=0, reduction='mean', zero_infinity=False, from_logits=False, batch_first=False, validate=False)"
     )
     assert repr(CTCLoss(3, "none", True, from_logits=True, batch_first=True)) == (
-        "CTCLoss(blank=3, reduction='none', zero_infinity=True, from_logits=True, batch_first=True)"
+        "CTCLoss(blank=3, reduction='none', zero_infinity=True, from_logits=True, batch_first=True, validate=False)"
     )
 
 

@@ -1,12 +1,15 @@
 """A call of the loss on tensors, checked: what the eager path and the compiled operators share.
 
-May import torch, ctckit.loss and what lies below it.
+Which backend takes it follows from where the scores are; :func:`backend_of` is the one place that says so. A call on a
+GPU is gpu.py's, with the same methods. May import torch, ctckit.loss and what lies below it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +22,33 @@ from ..kernels import native, portable
 from ..loss import reduced_loss, reduction_weights
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+HALF = (torch.float16, torch.bfloat16)
+_TRITON = (3, 4)  # the oldest that is known to do
 Lengths = Tensor | Sequence[int] | int
+
+
+def backend_of(scores: Tensor) -> Literal["native", "triton", "portable"]:
+    """Which backend takes scores, from where they are."""
+    if _is_transformed(scores):
+        return "portable"
+    if scores.is_cpu:
+        return "native"
+    return "triton" if scores.is_cuda and has_triton() else "portable"  # CUDA and ROCm
+
+
+def is_on_host(values: Tensor) -> bool:
+    """Whether reading values waits for no device."""
+    return values.is_cpu
+
+
+@cache
+def has_triton() -> bool:
+    """Whether there is a Triton for our kernels."""
+    try:
+        import triton
+    except ImportError:
+        return False
+    return tuple(int(part) for part in triton.__version__.split(".")[:2]) >= _TRITON
 
 
 class Options(NamedTuple):
@@ -30,10 +59,45 @@ class Options(NamedTuple):
     zero_infinity: bool
     from_logits: bool
     batch_first: bool
+    validate: bool = False
+
+
+class CheckedCall(Protocol):
+    """What a call can do, wherever its scores are. Log-scores are arrays on the CPU, tensors on a GPU."""
+
+    @property
+    def has_kernel(self) -> bool:
+        """Whether there is one of ours; if not, the portable loss must do."""
+
+    def evaluate(self) -> Tensor:
+        """The loss alone."""
+
+    def sweep(self, scores: Tensor) -> Any:
+        """Log-scores, as ``score``, and whatever the gradient needs."""
+
+    def loss(self, score: Any) -> Tensor:
+        """Log-scores (N,) as what the caller asked for, rounded once."""
+
+    def gradient(self, scores: Tensor, swept: Any, grad_output: Tensor | None) -> Tensor:
+        """The gradient times what comes from above; None stands for 1."""
+
+    def scaled(self, scores: Tensor, score: Tensor, grad_output: Tensor) -> Tensor:
+        """The same from log-scores alone, scaled before it is rounded."""
+
+    def portable_loss(self, scores: Tensor) -> Tensor:
+        """The loss by plain operations: on any device, and differentiable as often as one likes."""
+
+
+@dataclass
+class Swept:
+    """What forward leaves to backward on the CPU."""
+
+    score: npt.NDArray[np.float64]  # (N,)
+    gradient: Tensor | None  # already weighted; handed out once
 
 
 class Call(NamedTuple):
-    """A checked call, as forward and each backward need it."""
+    """A checked call on the CPU, or where there is no kernel, as forward and each backward need it."""
 
     problem: Problem
     weights: npt.NDArray[np.float64]
@@ -56,6 +120,38 @@ class Call(NamedTuple):
             view = view[:, None]
         return native.total(self.problem, weights=weights, grad=view, threads=torch.get_num_threads())
 
+    def evaluate(self) -> Tensor:
+        """The loss alone."""
+        return self.loss(native.total(self.problem, threads=torch.get_num_threads()))
+
+    def sweep(self, scores: Tensor) -> Swept:
+        """Log-scores together with the gradient, which costs little more and is what comes next."""
+        gradient = self.empty(scores)
+        return Swept(self.fill(gradient, self.weights), gradient)
+
+    def gradient(self, scores: Tensor, swept: Swept, grad_output: Tensor | None) -> Tensor:
+        """The gradient times what comes from above; None stands for 1."""
+        gradient, swept.gradient = swept.gradient, None
+        if gradient is None:
+            gradient = self.empty(scores)
+            self.fill(gradient, self.weights)
+        if grad_output is None or (grad_output.ndim == 0 and grad_output.item() == 1):
+            return gradient
+        factor = _factor(swept.score, grad_output)
+        if scores.dtype in HALF or not np.isfinite(factor).all():  # 0 times inf is none
+            self.fill(gradient, self.weights * factor)
+            return gradient
+        factors = torch.from_numpy(factor).to(scores.dtype)
+        if not self.problem.batched:
+            return gradient.mul_(factors)
+        return gradient.mul_(factors[:, None, None] if self.swapped else factors[:, None])
+
+    def scaled(self, scores: Tensor, score: Tensor, grad_output: Tensor) -> Tensor:
+        """The same anew, scaled before it is rounded: afterwards, what a loss scale is to save would be gone."""
+        gradient = self.empty(scores)
+        self.fill(gradient, self.weights * _factor(score.numpy(), grad_output))
+        return gradient
+
     def loss(self, score: npt.NDArray[np.float64]) -> Tensor:
         """Log-scores (N,) as what the caller asked for, rounded once."""
         loss = reduced_loss(self.problem, score, self.weights, self.reduction, self.zero_infinity)
@@ -64,22 +160,27 @@ class Call(NamedTuple):
 
     def portable_loss(self, scores: Tensor) -> Tensor:
         """The loss by plain operations: on any device, and differentiable as often as one likes."""
-        scores = scores.transpose(0, 1) if self.swapped else scores
-        scores = scores if self.problem.batched else scores.unsqueeze(1)
+        scores = frames_first(scores, self.swapped)
         scores = scores if scores.dtype == torch.float64 else scores.float()
         lattices = portable.layout(self.problem, scores.device)
         score = portable.total(scores, lattices, from_logits=self.problem.from_logits)
-        loss = 0.0 - score
-        if self.zero_infinity:
-            loss = torch.where(score == -torch.inf, 0, loss)
-        if self.reduction == "none":
-            return loss if self.problem.batched else loss[0]
-        return (loss * torch.from_numpy(self.weights).to(loss)).sum()
+        weights = torch.from_numpy(self.weights).to(score)
+        return reduced(score, weights, self.reduction, self.zero_infinity, self.problem.batched)
+
+
+def reduced(score: Tensor, weights: Tensor, reduction: Reduction, zero_infinity: bool, batched: bool) -> Tensor:
+    """Log-scores (N,) as a loss, in torch's operations."""
+    loss = 0.0 - score  # not -score: a certain target costs 0, not -0
+    if zero_infinity:
+        loss = torch.where(score == -torch.inf, 0, loss)
+    if reduction == "none":
+        return loss if batched else loss[0]
+    return (loss * weights).sum()
 
 
 def checked_call(
     log_probs: Tensor, targets: Lengths, input_lengths: Lengths, target_lengths: Lengths, options: Options
-) -> Call:
+) -> CheckedCall:
     """The arguments of :func:`ctckit.torch.ctc_loss`, checked.
 
     Raises:
@@ -87,10 +188,14 @@ def checked_call(
     """
     how = check_reduction(options.reduction)
     _check_tensor("logits" if options.from_logits else "log_probs", log_probs)
-    swapped = options.batch_first and log_probs.ndim == 3
-    has_kernel = log_probs.is_cpu and not _is_transformed(log_probs)
+    backend = backend_of(log_probs)
+    if backend == "triton":
+        from .gpu import gpu_call
+
+        return gpu_call(log_probs, targets, input_lengths, target_lengths, options, how)
+    swapped, has_kernel = options.batch_first and log_probs.ndim == 3, backend == "native"
     problem = ctc_problem(
-        _view(log_probs, swapped) if has_kernel else _unread(log_probs, swapped),
+        _view(log_probs, swapped) if has_kernel else unread(log_probs, swapped),
         integers("targets", targets),
         integers("input_lengths", input_lengths),
         integers("target_lengths", target_lengths),
@@ -117,7 +222,18 @@ def _is_transformed(scores: Tensor) -> bool:
     return bool(torch._C._functorch.is_functorch_wrapped_tensor(scores))
 
 
-def _unread(scores: Tensor, swapped: bool) -> npt.NDArray[Any]:
+def frames_first(scores: Tensor, swapped: bool) -> Tensor:
+    """Scores as (T, N, C)."""
+    scores = scores.transpose(0, 1) if swapped else scores
+    return scores if scores.ndim == 3 else scores.unsqueeze(1)
+
+
+def _factor(score: npt.NDArray[np.float64], grad_output: Tensor) -> npt.NDArray[np.float64]:
+    """What comes from above (N,). An infeasible sample's gradient is 0 whatever it is multiplied with, inf included."""
+    return np.where(score == -np.inf, 0, grad_output.detach().double().numpy())
+
+
+def unread(scores: Tensor, swapped: bool) -> npt.NDArray[Any]:
     """What checks need of scores that stay where they are: form and precision."""
     array = np.broadcast_to(np.zeros((), np.float64 if scores.dtype == torch.float64 else np.float32), scores.shape)
     return array.swapaxes(0, 1) if swapped else array
@@ -144,3 +260,23 @@ def integers(name: str, values: Lengths) -> npt.ArrayLike:
         )
     with torch._C._DisableFuncTorch():  # inside of a transform even plain tensors have no memory to look at
         return values.numpy(force=True)
+
+
+def readable(name: str, values: Lengths, validate: bool, stand_in: int, first: int = 0) -> npt.ArrayLike:
+    """Integers as an array; where they are not to be read, harmless ones of the same shape and dtype.
+
+    Args:
+        name: for messages.
+        values: lengths or targets.
+        validate: whether to wait for a device.
+        stand_in: the harmless value.
+        first: what the first one has more than that.
+    """
+    if not isinstance(values, Tensor) or is_on_host(values) or validate:
+        return integers(name, values)
+    if values.is_floating_point():
+        raise not_integers(name, str(values.dtype).removeprefix("torch."))
+    array: npt.NDArray[Any] = np.full(values.shape, stand_in, str(values.dtype).removeprefix("torch."))
+    if array.ndim == 1:
+        array[:1] += first
+    return array

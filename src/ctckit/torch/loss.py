@@ -1,21 +1,20 @@
 """The loss as a torch function and module. May import torch, ctckit.loss and what lies below it.
 
-The gradient is computed together with the loss, already scaled for the reduction, and handed out by the first
-``backward``: a second one (``retain_graph=True``) computes it anew. So the usual step allocates one gradient and
-copies nothing. Where there is no kernel (another device, second derivatives, torch.func) torch's own operations serve.
+On the CPU the gradient is computed together with the loss, already scaled for the reduction, and handed out by the
+first ``backward``: a second one (``retain_graph=True``) computes it anew. So the usual step allocates one gradient and
+copies nothing. On a GPU ``backward`` writes it. Where there is no kernel (another device, second derivatives,
+torch.func) torch's own operations serve.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..check import check_reduction
-from ..kernels import native
-from .call import Call, Lengths, Options, checked_call
+from .call import CheckedCall, Lengths, Options, checked_call
 from .operators import compiled_ctc_loss
 
 
@@ -30,8 +29,12 @@ def ctc_loss(
     *,
     from_logits: bool = False,
     batch_first: bool = False,
+    validate: bool = False,
 ) -> Tensor:
-    """``torch.nn.functional.ctc_loss``, faster and exact on CPU tensors; elsewhere by torch's own operations.
+    """``torch.nn.functional.ctc_loss``, faster and exact; which backend computes it follows from where the scores are.
+
+    On the CPU, C++ kernels; on a GPU (CUDA, ROCm) Triton's if triton 3.4 or later is installed; elsewhere torch's own
+    operations. On a GPU nothing waits for the device, unless ``validate=True``.
 
     Args:
         log_probs: (T, N, C), or (T, C) for one sample; float64, float32, bfloat16 or float16, any strides. -inf is a
@@ -46,6 +49,9 @@ def ctc_loss(
         from_logits: ``log_probs`` holds raw scores: log_softmax is part of the loss, and the gradient is theirs. The
             fast way: no log-probabilities are stored.
         batch_first: ``log_probs`` is (N, T, C).
+        validate: reads targets and lengths that are on a GPU, and raises if a value is wrong, at the price of waiting
+            for the GPU. Otherwise such a sample has loss NaN and gradient NaN; the others are not touched by it. What
+            is on the CPU is checked always.
 
     Returns:
         Nats, in the dtype of ``log_probs`` (float32 for half precision, where the gradient is rounded once).
@@ -64,7 +70,7 @@ def ctc_loss(
         >>> round(loss.item(), 4), logits.grad.shape
         (1.1179, torch.Size([4, 2, 3]))
     """
-    options = Options(blank, reduction, zero_infinity, from_logits, batch_first)
+    options = Options(blank, reduction, zero_infinity, from_logits, batch_first, validate)
     if torch.compiler.is_compiling():
         return compiled_ctc_loss(log_probs, targets, input_lengths, target_lengths, options)
     call = checked_call(log_probs, targets, input_lengths, target_lengths, options)
@@ -73,7 +79,7 @@ def ctc_loss(
     if log_probs.requires_grad and torch.is_grad_enabled():
         loss: Tensor = _CTCLoss.apply(log_probs, call)  # type: ignore[no-untyped-call]
         return loss
-    return call.loss(native.total(call.problem, threads=torch.get_num_threads()))
+    return call.evaluate()
 
 
 class CTCLoss(torch.nn.Module):
@@ -81,7 +87,7 @@ class CTCLoss(torch.nn.Module):
 
     Example:
         >>> CTCLoss(blank=0, from_logits=True)
-        CTCLoss(blank=0, reduction='mean', zero_infinity=False, from_logits=True, batch_first=False)
+        CTCLoss(blank=0, reduction='mean', zero_infinity=False, from_logits=True, batch_first=False, validate=False)
     """
 
     def __init__(
@@ -92,6 +98,7 @@ class CTCLoss(torch.nn.Module):
         *,
         from_logits: bool = False,
         batch_first: bool = False,
+        validate: bool = False,
     ) -> None:
         super().__init__()
         self.blank = blank
@@ -99,6 +106,7 @@ class CTCLoss(torch.nn.Module):
         self.zero_infinity = zero_infinity
         self.from_logits = from_logits
         self.batch_first = batch_first
+        self.validate = validate
 
     def forward(self, log_probs: Tensor, targets: Tensor, input_lengths: Lengths, target_lengths: Lengths) -> Tensor:
         """The loss; shapes as for :func:`ctc_loss`."""
@@ -112,49 +120,28 @@ class CTCLoss(torch.nn.Module):
             self.zero_infinity,
             from_logits=self.from_logits,
             batch_first=self.batch_first,
+            validate=self.validate,
         )
 
     def extra_repr(self) -> str:
         """The arguments, as ``print`` shows them."""
-        names = ("blank", "reduction", "zero_infinity", "from_logits", "batch_first")
+        names = ("blank", "reduction", "zero_infinity", "from_logits", "batch_first", "validate")
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
 class _CTCLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, scores: Tensor, call: Call) -> Tensor:
+    def forward(ctx: Any, scores: Tensor, call: CheckedCall) -> Tensor:
         ctx.save_for_backward(scores)  # so that torch notices if they are changed before a second backward
         ctx.call = call
-        ctx.gradient = call.empty(scores)
-        ctx.score = call.fill(ctx.gradient, call.weights)
-        return call.loss(ctx.score)
+        ctx.swept = call.sweep(scores)
+        return call.loss(ctx.swept.score)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
-        gradient, ctx.gradient = ctx.gradient, None
         (scores,) = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph=True: a gradient that can be differentiated itself
             loss = ctx.call.portable_loss(scores.double()).to(grad_output.dtype)
             (gradient,) = torch.autograd.grad(loss, scores, grad_output, create_graph=True)
             return gradient, None
-        return _scaled_gradient(ctx, scores, gradient, grad_output), None
-
-
-def _scaled_gradient(ctx: Any, scores: Tensor, gradient: Tensor | None, grad_output: Tensor) -> Tensor:
-    """The gradient times what comes from above."""
-    call: Call = ctx.call
-    if gradient is None:
-        gradient = call.empty(scores)
-        call.fill(gradient, call.weights)
-    if grad_output.ndim == 0 and grad_output.item() == 1:
-        return gradient
-    # An infeasible sample's gradient is 0 whatever it is multiplied with, infinity included.
-    factor = np.where(ctx.score == -np.inf, 0, grad_output.detach().double().numpy())
-    if scores.dtype in (torch.float16, torch.bfloat16) or not np.isfinite(factor).all():
-        # Scaled before it is rounded: afterwards, what a loss scale is to save would be gone. And 0 times inf is none.
-        call.fill(gradient, call.weights * factor)
-        return gradient
-    factors = torch.from_numpy(factor).to(scores.dtype)
-    if not call.problem.batched:
-        return gradient.mul_(factors)
-    return gradient.mul_(factors[:, None, None] if call.swapped else factors[:, None])
+        return ctx.call.gradient(scores, ctx.swept, grad_output), None

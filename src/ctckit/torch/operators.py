@@ -14,14 +14,12 @@ from torch import Tensor
 from torch.library import custom_op
 
 from ..errors import CTCError
-from ..kernels import native
-from .call import Call, Lengths, Options, checked_call
+from .call import HALF, CheckedCall, Lengths, Options, backend_of, checked_call
 
 _ARGUMENTS = (
     "Tensor scores, Tensor targets, Tensor input_lengths, Tensor target_lengths, "
-    "SymInt blank, str reduction, bool zero_infinity, bool from_logits, bool batch_first"
+    "SymInt blank, str reduction, bool zero_infinity, bool from_logits, bool batch_first, bool validate"
 )
-_HALF = (torch.float16, torch.bfloat16)
 
 
 def compiled_ctc_loss(
@@ -61,17 +59,15 @@ def _tensor(values: Lengths) -> Tensor:
 @custom_op("ctckit::ctc_loss", mutates_args=(), schema=f"({_ARGUMENTS}) -> Tensor")
 def _loss(scores: Tensor, *arguments: Any) -> Tensor:
     """The loss alone."""
-    call = _checked(scores, *arguments)
-    return call.loss(native.total(call.problem, threads=torch.get_num_threads()))
+    return _checked(scores, *arguments).evaluate()
 
 
 @custom_op("ctckit::ctc_loss_and_grad", mutates_args=(), schema=f"({_ARGUMENTS}) -> (Tensor, Tensor, Tensor)")
 def _loss_and_grad(scores: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     """The loss; its gradient, contiguous; and the log-scores (N,), float64, by which backward knows the infeasible."""
     call = _checked(scores, *arguments)
-    grad = call.empty(scores)
-    score = call.fill(grad, call.weights)
-    return call.loss(score), grad, torch.from_numpy(score)
+    swept = call.sweep(scores)
+    return call.loss(swept.score), call.gradient(scores, swept, None), torch.as_tensor(swept.score)
 
 
 @custom_op(
@@ -81,20 +77,19 @@ def _loss_and_grad(scores: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Ten
 )
 def _backward(grad_output: Tensor, grad: Tensor, score: Tensor, scores: Tensor, *arguments: Any) -> Tensor:
     """The gradient times what comes from above; in half precision it is scaled before it is rounded, as in loss.py."""
-    if grad.dtype not in _HALF or bool((grad_output == 1).all()):
-        return _scaled(grad, score, grad_output, batch_first=arguments[-1])
-    call = _checked(scores, *arguments)
-    gradient = call.empty(scores)
-    call.fill(gradient, call.weights * _factors(score, grad_output).numpy())
-    return gradient
+    if grad.dtype not in HALF or (grad.is_cpu and bool((grad_output == 1).all())):
+        return _scaled(grad, score, grad_output, Options(*arguments[3:]))
+    return _checked(scores, *arguments).scaled(scores, score, grad_output)
 
 
-def _checked(scores: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, *options: Any) -> Call:
+def _checked(
+    scores: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, *options: Any
+) -> CheckedCall:
     given = Options(*options)
-    if not scores.is_cpu:
+    if backend_of(scores) == "portable":
         raise CTCError(
             f"{'logits' if given.from_logits else 'log_probs'} is on {scores.device}: expected the CPU inside of "
-            "torch.compile; leave the loss out of it"
+            "torch.compile, or a GPU with Triton; leave the loss out of it"
         )
     return checked_call(scores, targets, input_lengths, target_lengths, given)
 
@@ -104,11 +99,11 @@ def _factors(score: Tensor, grad_output: Tensor) -> Tensor:
     return torch.where(score.isneginf(), 0, grad_output.double())
 
 
-def _scaled(grad: Tensor, score: Tensor, grad_output: Tensor, *, batch_first: bool) -> Tensor:
+def _scaled(grad: Tensor, score: Tensor, grad_output: Tensor, options: Options) -> Tensor:
     factors = _factors(score, grad_output).to(grad.dtype)
     if grad.ndim == 2:
         return grad * factors
-    return grad * (factors[:, None, None] if batch_first else factors[:, None])
+    return grad * (factors[:, None, None] if options.batch_first else factors[:, None])
 
 
 # Shapes and dtypes of what the operators return. Malformed arguments pass: the running operator words what is wrong.
@@ -116,15 +111,15 @@ def _scaled(grad: Tensor, score: Tensor, grad_output: Tensor, *, batch_first: bo
 
 @_loss.register_fake
 def _(scores: Tensor, *arguments: Any) -> Tensor:
-    _, _, _, _, reduction, _, _, batch_first = arguments
+    options = Options(*arguments[3:])
     real = torch.float64 if scores.dtype == torch.float64 else torch.float32
-    batched = reduction == "none" and scores.ndim == 3
-    return scores.new_empty((_size(scores, batch_first),) if batched else (), dtype=real)
+    batched = options.reduction == "none" and scores.ndim == 3
+    return scores.new_empty((_size(scores, options),) if batched else (), dtype=real)
 
 
 @_loss_and_grad.register_fake
 def _(scores: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-    size = _size(scores, batch_first=arguments[-1])
+    size = _size(scores, Options(*arguments[3:]))
     loss: Tensor = torch.ops.ctckit.ctc_loss(scores, *arguments)
     return loss, scores.new_empty(scores.shape), scores.new_empty((size,), dtype=torch.float64)
 
@@ -134,9 +129,9 @@ def _(grad_output: Tensor, grad: Tensor, score: Tensor, scores: Tensor, *argumen
     return grad.new_empty(grad.shape)
 
 
-def _size(scores: Tensor, batch_first: bool) -> int:
+def _size(scores: Tensor, options: Options) -> int:
     """N."""
-    return scores.shape[0 if batch_first else 1] if scores.ndim == 3 else 1
+    return scores.shape[0 if options.batch_first else 1] if scores.ndim == 3 else 1
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -144,7 +139,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tenso
     ctx.set_materialize_grads(False)  # or backward would be handed zeros of the gradient's size
     ctx.mark_non_differentiable(grad, score)
     ctx.save_for_backward(grad, score, *inputs[:4])
-    ctx.options = inputs[4:]
+    ctx.options = Options(*inputs[4:])
 
 
 def _differentiate(ctx: Any, grad_output: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
@@ -154,9 +149,9 @@ def _differentiate(ctx: Any, grad_output: Tensor | None, *_: None) -> tuple[Tens
     grad, score, *tensors = ctx.saved_tensors
     # A product is better told to the compiler, which can fuse it, and can drop the scores. The operator is for what a
     # product can't do: to scale before rounding, and to refuse a second derivative, which create_graph=True announces.
-    if grad.dtype in _HALF or torch.is_grad_enabled():
+    if grad.dtype in HALF or torch.is_grad_enabled():
         return _backward(grad_output, grad, score, *tensors, *ctx.options), *others
-    return _scaled(grad, score, grad_output, batch_first=ctx.options[-1]), *others
+    return _scaled(grad, score, grad_output, ctx.options), *others
 
 
 def _refuse(ctx: Any, grad_output: Tensor) -> None:

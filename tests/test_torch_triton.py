@@ -1,0 +1,257 @@
+"""The torch frontend on the GPU backend: what it returns is what the CPU returns, and nobody waits.
+
+Without a GPU, tensors on the CPU are taken for a GPU's by the two functions of call.py that say where things are; the
+kernels then run in Triton's interpreter. With one, the tensors are on it and nothing is replaced.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from cases import HAS_TRITON, Triton, draw, has_gpu
+from torch import Tensor
+
+import ctckit
+import ctckit.torch
+from ctckit.torch import call as frontend
+
+pytestmark = [
+    pytest.mark.skipif(not HAS_TRITON, reason="the GPU backend needs triton"),
+    # NumPy, which the interpreter computes with, warns of NaN and infinity where a GPU does not.
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+]
+
+BATCH = draw(1, 6, 3, 5, 2)
+TARGETS, FRAMES, LENGTHS = (torch.from_numpy(x) for x in BATCH.arguments[:3])
+DEVICE = Triton.device()
+DTYPES = {"float64": 1e-13, "float32": 2e-6, "bfloat16": 2.0**-7, "float16": 2.0**-10}  # the interpreter cuts bfloat16
+
+
+@pytest.fixture
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on the device counts as a GPU's, and its values are not to be read."""
+    if not has_gpu():
+        monkeypatch.setattr(frontend, "backend_of", lambda scores: "triton")
+        monkeypatch.setattr(frontend, "is_on_host", lambda values: False)
+
+
+def of(values: Any) -> Any:
+    """There, if it is a tensor."""
+    return values.to(DEVICE) if isinstance(values, Tensor) else values
+
+
+def step(scores: Tensor, *given: Any, factor: float | list[float] = 1.0, **options: Any) -> tuple[Tensor, Tensor]:
+    """A loss, and the gradient of its product with a factor from above."""
+    x = scores.clone().requires_grad_()
+    loss = ctckit.torch.ctc_loss(x, *given, **options)
+    loss.backward(torch.as_tensor(factor, dtype=loss.dtype, device=loss.device).expand(loss.shape))
+    assert x.grad is not None
+    return loss.detach().cpu(), x.grad.cpu()
+
+
+FLAT = torch.cat([row[:n] for row, n in zip(TARGETS, LENGTHS.tolist(), strict=True)])
+FORMS: dict[str, tuple[tuple[Any, Any, Any], dict[str, Any]]] = {
+    "mean": ((TARGETS, FRAMES, LENGTHS), {"from_logits": True}),
+    "sum, times 3": ((TARGETS, FRAMES, LENGTHS), {"reduction": "sum", "factor": 3.0}),
+    "each by a factor": ((TARGETS, FRAMES, LENGTHS), {"reduction": "none", "factor": [0.0, -2.0, 0.3]}),
+    "infeasible": (
+        (torch.tensor([[1, 1], [1, 2], [2, 2]]), torch.tensor([6, 6, 2]), torch.tensor([2, 2, 2])),
+        {"reduction": "none", "factor": [1.0, 2.0, float("inf")]},
+    ),
+    "infeasible, a mean of zeros": (
+        (torch.tensor([[1, 1], [1, 2], [2, 2]]), torch.tensor([6, 6, 2]), torch.tensor([2, 2, 2])),
+        {"zero_infinity": True},
+    ),
+    "end to end": ((FLAT.int(), FRAMES, LENGTHS), {"from_logits": True}),
+    "lengths on the CPU": ((TARGETS, FRAMES.tolist(), tuple(LENGTHS.tolist())), {"blank": 0}),
+    "batch first": ((TARGETS, FRAMES, LENGTHS), {"batch_first": True, "reduction": "none", "factor": [1.0, 2.0, 3.0]}),
+    "one sample": ((TARGETS[0], 6, 2), {"reduction": "none"}),
+    "one sample, batch first": ((TARGETS[:1], FRAMES[:1], LENGTHS[:1]), {"batch_first": True}),
+}
+
+
+def scores_for(form: str, dtype: str) -> Tensor:
+    scores = torch.from_numpy(BATCH.scores).to(getattr(torch, dtype))
+    if "one sample" in form:
+        return scores[:, 0]
+    return scores.transpose(0, 1).contiguous() if "batch first" in form else scores
+
+
+def assert_close(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor], dtype: str) -> None:
+    for ours, native, unit in zip(found, expected, (min(DTYPES[dtype], 2e-6), DTYPES[dtype]), strict=True):
+        assert (ours.dtype, ours.shape) == (native.dtype, native.shape)
+        torch.testing.assert_close(ours, native, rtol=2 * unit, atol=unit)
+
+
+@pytest.mark.parametrize(
+    ("form", "dtype"), [*((form, "float32") for form in FORMS), *(("each by a factor", dtype) for dtype in DTYPES)]
+)
+def test_the_cpus_numbers(form: str, dtype: str, request: pytest.FixtureRequest) -> None:
+    (targets, frames, lengths), options = FORMS[form]
+    scores = scores_for(form, dtype)
+    expected = step(scores, targets, frames, lengths, **options)
+    request.getfixturevalue("on_a_gpu")
+    found = step(of(scores), of(targets), of(frames), of(lengths), **options)
+    assert_close(found, expected, dtype)
+    if form == "infeasible":
+        assert found[0][2] == torch.inf
+        assert not found[1][:, 2].any()
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+def test_without_a_gradient_and_twice_with_one() -> None:
+    """The same loss; the same gradient again, in memory of its own, whatever became of targets and lengths."""
+    x, given = of(torch.from_numpy(BATCH.scores)).requires_grad_(), [of(v.clone()) for v in (TARGETS, FRAMES, LENGTHS)]
+    with torch.no_grad():
+        alone = ctckit.torch.ctc_loss(x, *given)
+    loss = ctckit.torch.ctc_loss(x, *given)
+    assert torch.equal(alone, loss)
+    first, again = (torch.autograd.grad(loss, x, retain_graph=True)[0] for _ in range(2))
+    for integers in given:
+        integers.fill_(1)
+    (last,) = torch.autograd.grad(loss, x)
+    assert torch.equal(first, again)
+    assert torch.equal(first, last)
+    assert first.data_ptr() != again.data_ptr()
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+def test_half_precision_is_scaled_before_it_is_rounded() -> None:
+    scores = of(torch.from_numpy(BATCH.scores * 10).half())
+    given = of(TARGETS), of(FRAMES), of(LENGTHS)
+    _, small = step(scores, *given, from_logits=True, factor=2.0**-10)
+    _, scaled = step(scores, *given, from_logits=True)
+    assert ((small == 0) & (scaled != 0)).any()
+    _, wide = step(scores.float(), *given, from_logits=True, factor=2.0**-10)
+    assert torch.equal(small, wide.half())
+
+
+def test_second_derivative(request: pytest.FixtureRequest) -> None:
+    """By plain operations, from the same lattices: too short ones, empty ones and all."""
+    scores = torch.from_numpy(draw(2, 4, 4, 4, 2).scores)
+    given = torch.tensor([[1, 2], [1, 1], [3, 3], [0, 0]]), torch.tensor([4, 2, 4, 3]), torch.tensor([2, 2, 2, 0])
+
+    def twice(scores: Tensor, *given: Tensor) -> tuple[Tensor, Tensor]:
+        x = scores.clone().requires_grad_()
+        loss = ctckit.torch.ctc_loss(x, *given, from_logits=True, zero_infinity=True)
+        (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
+        gradient.square().sum().backward()
+        assert x.grad is not None
+        return gradient.detach().cpu(), x.grad.cpu()
+
+    expected = twice(scores, *given)
+    request.getfixturevalue("on_a_gpu")
+    torch.testing.assert_close(twice(of(scores), *map(of, given)), expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+@pytest.mark.parametrize("wrong", ["targets", "input_lengths", "target_lengths"])
+def test_what_is_wrong_is_nan_or_said(wrong: str) -> None:
+    """A sample with a wrong number is NaN, its neighbours are not touched; asked to, the call says what is wrong."""
+    scores = of(torch.from_numpy(BATCH.scores).float())
+    given = {"targets": of(TARGETS), "input_lengths": of(FRAMES), "target_lengths": of(LENGTHS)}
+    clean = step(scores, *given.values(), reduction="none")
+    given[wrong] = given[wrong].clone()
+    given[wrong][1] = 17
+    given["target_lengths"] = given["target_lengths"].clamp(min=1)
+    sound = step(scores, of(TARGETS), of(FRAMES), of(LENGTHS.clamp(min=1)), reduction="none")
+    loss, gradient = step(scores, *given.values(), reduction="none")
+    assert torch.isnan(loss).tolist() == [False, True, False]
+    assert torch.isnan(gradient[:, 1]).all()
+    assert torch.equal(loss[[0, 2]], sound[0][[0, 2]])
+    assert torch.equal(gradient[:, [0, 2]], sound[1][:, [0, 2]])
+    assert torch.isfinite(clean[0]).all()
+    with pytest.raises(ctckit.CTCError, match=rf"{wrong}\[1"):
+        ctckit.torch.ctc_loss(scores, *given.values(), validate=True)
+
+
+@pytest.mark.parametrize("wrong", ["targets", "input_lengths", "target_lengths"])
+def test_what_the_cpu_has_is_checked_always(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can be read without waiting, whatever else is on the GPU."""
+    given: dict[str, Any] = {"targets": of(TARGETS), "input_lengths": of(FRAMES), "target_lengths": of(LENGTHS)}
+    given[wrong] = {"targets": TARGETS + 17, "input_lengths": [6, 17, 6], "target_lengths": [1, 17, 1]}[wrong]
+    if wrong == "targets":  # how many of them count is known only if their lengths are
+        given["target_lengths"] = LENGTHS.tolist()
+    if not has_gpu():
+        on_host = [values for values in given.values() if isinstance(values, Tensor) and wrong == "targets"][:1]
+        monkeypatch.setattr(frontend, "backend_of", lambda scores: "triton")
+        monkeypatch.setattr(frontend, "is_on_host", lambda values: any(values is each for each in on_host))
+    with pytest.raises(ctckit.CTCError, match=rf"{wrong}\["):
+        ctckit.torch.ctc_loss(of(torch.from_numpy(BATCH.scores)), *given.values())
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+def test_malformed_calls_say_what_the_cpu_says() -> None:
+    scores = of(torch.from_numpy(BATCH.scores))
+    good = {"targets": of(TARGETS), "input_lengths": of(FRAMES), "target_lengths": of(LENGTHS)}
+    for change, message in (
+        ({"targets": of(TARGETS[:2])}, r"targets has shape \(2, 2\): expected \(3, S\)"),
+        ({"input_lengths": of(FRAMES[:2])}, r"input_lengths has shape \(2,\): expected \(3,\)"),
+        ({"target_lengths": of(LENGTHS.float())}, "target_lengths has dtype float32: expected integers"),
+        ({"targets": of(TARGETS.bool())}, "targets has dtype bool: expected integers"),
+        ({"blank": 9}, r"blank = 9 is not a class: log_probs has C=5 classes"),
+        ({"reduction": "average"}, "reduction = 'average' is unknown"),
+    ):
+        with pytest.raises(ctckit.CTCError, match=message):
+            ctckit.torch.ctc_loss(scores, **(good | change))
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+@pytest.mark.parametrize("form", ["mean", "each by a factor", "batch first"])
+def test_a_step_asks_the_device_nothing(form: str, unread: Callable[[Callable[[], Any]], None]) -> None:
+    given, options = FORMS[form]
+    options = {name: value for name, value in options.items() if name != "factor"}
+    x, given = of(scores_for(form, "bfloat16")).requires_grad_(), tuple(map(of, given))
+    above = torch.full((3,) if "reduction" in options else (), 2.0, device=DEVICE)
+    unread(lambda: ctckit.torch.ctc_loss(x, *given, **options).backward(above))
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_compiled(dtype: str) -> None:
+    """The operators take the same way; in half precision the factor from above comes before the rounding."""
+    torch.compiler.reset()
+    given = of(TARGETS), of(FRAMES), of(LENGTHS)
+
+    def loss(x: Tensor) -> Tensor:
+        return ctckit.torch.ctc_loss(x * 1.5, *given, reduction="none", from_logits=True).square().sum()
+
+    both = []
+    for function in (loss, torch.compile(loss, fullgraph=True, backend="aot_eager")):
+        x = of(torch.from_numpy(BATCH.scores).to(getattr(torch, dtype))).requires_grad_()
+        value = function(x)
+        value.backward()
+        both.append((value.detach().cpu(), x.grad.cpu()))
+    assert_close(both[1], both[0], dtype)
+    torch.compiler.reset()
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+@pytest.mark.parametrize("shape", [(0, 2, 3), (0, 3)])
+def test_no_frames_at_all(shape: tuple[int, ...]) -> None:
+    x = torch.zeros(shape, device=DEVICE, requires_grad=True)
+    targets = torch.zeros((*shape[1:-1], 0), dtype=torch.long, device=DEVICE)
+    lengths = torch.zeros(2, dtype=torch.long, device=DEVICE) if len(shape) == 3 else 0
+    loss = ctckit.torch.ctc_loss(x, targets, lengths, lengths, reduction="sum")
+    assert loss.item() == 0
+    loss.backward()
+    assert x.grad is not None
+    assert x.grad.shape == shape
+
+
+def test_where_scores_are_says_which_backend() -> None:
+    assert frontend.backend_of(torch.zeros(1)) == "native"
+    assert frontend.backend_of(torch.zeros(1, device="meta")) == "portable"
+    assert frontend.has_triton()
+    if has_gpu():
+        assert frontend.backend_of(torch.zeros(1, device="cuda")) == "triton"
+
+
+def test_numbers_are_those_of_numpy(on_a_gpu: None) -> None:
+    """The public loss from end to end against the NumPy call."""
+    loss, gradient = step(of(torch.from_numpy(BATCH.scores)), *map(of, (TARGETS, FRAMES, LENGTHS)), from_logits=True)
+    expected = ctckit.ctc_loss_and_grad(BATCH.scores, *BATCH.arguments, from_logits=True)
+    np.testing.assert_allclose(loss.numpy(), expected.loss, rtol=1e-13)
+    np.testing.assert_allclose(gradient.numpy(), expected.grad, atol=1e-14)
