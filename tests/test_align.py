@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations
+from itertools import combinations, groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,11 @@ import pytest
 from cases import draw
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import Topology, best_by_reading, best_walks, enumerate_ctc, log_softmax
+from oracles import Topology, all_paths, best_by_reading, best_walks, enumerate_ctc, log_softmax
 
-import ctckit
+import ctckit.lattice
 from ctckit import STAR, Alignment, Arc, CTCError, InfeasibleError, Lattice, ctc_lattice, forced_align
-from ctckit.lattice import AT_ONCE, with_optional
+from ctckit.lattice import with_optional
 
 Array = np.ndarray[Any, Any]
 
@@ -157,15 +157,21 @@ def test_optional_tokens_walk_their_lattice(
             assert_whole(found, log_probs, list(target), 0)
 
 
-def choices(target: list[int], groups: list[int]) -> list[list[int]]:
-    """What is left of a target, for each set of groups that may be kept."""
-    marks, run = [], 0
-    for s, g in enumerate(groups):
-        run += s > 0 and g != groups[s - 1]
-        marks.append(run if g > 0 else -1)
-    own = sorted(set(marks) - {-1})
-    kept = [set(some) | {-1} for count in range(len(own) + 1) for some in combinations(own, count)]
-    return [[token for token, mark in zip(target, marks, strict=True) if mark in some] for some in kept]
+def runs_of(groups: list[int]) -> list[int]:
+    """Of each token the run of equal groups that it is in, from 0; -1 for one that must be there."""
+    runs, run = [], 0
+    for s, group in enumerate(groups):
+        run += s > 0 and group != groups[s - 1]
+        runs.append(run if group > 0 else -1)
+    return runs
+
+
+def choices(groups: list[int]) -> list[list[int]]:
+    """Which tokens may be left, for each set of runs that may be kept."""
+    runs = runs_of(groups)
+    own = sorted(set(runs) - {-1})
+    kept = [{-1, *some} for count in range(len(own) + 1) for some in combinations(own, count)]
+    return [[s for s, run in enumerate(runs) if run in some] for some in kept]
 
 
 @settings(max_examples=150)
@@ -178,34 +184,38 @@ def test_the_best_of_all_choices(data: st.DataObject) -> None:
     log_probs = scores_of(data.draw(st.integers(0, 99)), frames)
     wide = np.column_stack((log_probs, log_probs.max(axis=1) - cost))
     readings = best_by_reading(wide, 0)
-    meant = [tuple(3 if token == STAR else token for token in left) for left in choices(target, groups)]
+    meant = [tuple(3 if target[s] == STAR else target[s] for s in left) for left in choices(groups)]
     best = max(readings.get(reading, -math.inf) for reading in meant)
     (found,) = forced_align(log_probs, target, optional=groups, star_cost=cost, on_infeasible="mark")
     assert found.score == pytest.approx(best, rel=1e-13)
     if found.found:
         assert_whole(found, log_probs, target, 0)
-        kept = found.starts >= 0
-        assert [token for token, k in zip(target, kept, strict=True) if k] in choices(target, groups)
+        assert np.flatnonzero(found.starts >= 0).tolist() in choices(groups)
 
 
-def test_more_neighbours_than_are_passed_by_at_once_leave_a_blank() -> None:
-    """The first and the last token, and none of the optional ones between them, of which there are three portions."""
-    between = 3 * AT_ONCE
-    target = [1, *range(3, 3 + between), 2]
-    groups = [0, *range(1, 1 + between), 0]
-
-    def best(*path: int) -> float:
-        log_probs = np.full((len(path), between + 3), -50.0)
-        log_probs[range(len(path)), path] = 0
-        return forced_align(log_probs, target, optional=groups, on_infeasible="mark")[0].score
-
-    assert best(1, 0, 0, 2) == 0
-    assert best(1, 0, 2) < 0
-    assert best(1, 2) < 0
-    few = AT_ONCE
-    log_probs = np.full((2, between + 3), -50.0)
-    log_probs[range(2), [1, 2]] = 0
-    assert forced_align(log_probs, [1, *range(3, 3 + few), 2], optional=[0, *range(1, 1 + few), 0])[0].score == 0
+@settings(max_examples=100)
+@given(st.data())
+def test_neighbours_are_passed_by_in_portions(data: st.DataObject) -> None:
+    """Between two portions of what is left out lies a blank: the best of all paths that have these blanks."""
+    target = data.draw(st.lists(st.sampled_from([1, 2]), min_size=2, max_size=6))
+    groups = data.draw(st.lists(st.integers(0, 5), min_size=len(target), max_size=len(target)))
+    frames, portion = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 2))
+    log_probs = scores_of(data.draw(st.integers(0, 99)), frames)
+    runs = runs_of(groups)
+    best = -math.inf
+    for left in choices(groups):
+        # Between two tokens that are left, the blanks that must lie there.
+        gone = [len(set(runs[a + 1 : b])) for a, b in pairwise(left)]
+        needed = [max(math.ceil(count / portion) - 1, 0) for count in gone]
+        for path in all_paths(frames, 3, [target[s] for s in left], 0):
+            blanks = [len(list(run)) if label == 0 else -1 for label, run in groupby(path)]
+            inner = "".join("t" if n < 0 else "b" * n for n in blanks).strip("b").split("t")[1:-1]
+            if all(len(there) >= least for there, least in zip(inner, needed, strict=True)):
+                best = max(best, math.fsum(log_probs[range(frames), path]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ctckit.lattice, "AT_ONCE", portion)
+        (found,) = forced_align(log_probs, target, optional=groups, on_infeasible="mark")
+    assert found.score == pytest.approx(best, rel=1e-13)
 
 
 def test_confidence_of_a_choice_is_that_of_what_is_left(instruction_set: str) -> None:
