@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 from .errors import CTCError, MissingExtraError
 
 if TYPE_CHECKING:
+    from .annotate.utterance import Options
     from .explanation import Explanation
     from .explanation.canvas import Picture as Drawn
 
@@ -33,6 +34,10 @@ app = typer.Typer(
 )
 
 FRONTENDS = ("torch",)
+
+
+class UsageError(CTCError):
+    """A command that can't be meant: exit code 2."""
 
 
 class Picture(str, Enum):
@@ -165,6 +170,145 @@ def diagnose(
         raise typer.Exit(1)
 
 
+@app.command()
+def align(
+    emissions: Annotated[
+        Path | None, typer.Argument(help="Scores (T, C): .npy, .npz, .csv, .pt or .safetensors.")
+    ] = None,
+    transcript: Annotated[Path | None, typer.Argument(help="The text, a line for each segment.")] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="A corpus instead, as JSON lines: id, emissions, text (or transcript, a file), and if they differ "
+            "from the options labels, frame_shift, blank."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The file: .TextGrid, .srt, .vtt, .ass, .ctm, .txt (Audacity), .json, .csv or .tsv; for a manifest "
+            "the folder.",
+        ),
+    ] = None,
+    formats: Annotated[
+        str | None, typer.Option("--format", help="For a manifest: TextGrid,json and so on; json if not given.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="A text file, a line for each class, in their order.")] = None,
+    frame_shift: Annotated[float | None, typer.Option(help="Seconds from one frame to the next.")] = None,
+    blank: Annotated[int | None, typer.Option(help="The blank's class; told from the labels if not given.")] = None,
+    logits: Annotated[bool, typer.Option("--logits", help="The scores are logits.")] = False,
+    extend: Annotated[int, typer.Option(help="Frames of blanks that a token may grow over on each side.")] = 0,
+    optional_words: Annotated[
+        bool, typer.Option("--optional-words", help="Words of the text may be missing in the recording.")
+    ] = False,
+    star: Annotated[
+        bool, typer.Option("--star", help="There may be more in the recording than in the text, between its words.")
+    ] = False,
+    picture: Annotated[Path | None, typer.Option(help="A picture too: .png, .svg or .pdf.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="For the picture: the recording, as .wav.")] = None,
+    image: Annotated[Path | None, typer.Option(help="For the picture: the line that was read.")] = None,
+    lang: Annotated[str, typer.Option(help="The picture's language: en or zh.")] = "en",
+    threads: Annotated[int | None, typer.Option(help="For a manifest: so many rows at a time; 1 if not given.")] = None,
+) -> None:
+    """Finds the time of every word and token of a text: of one recording, or of a corpus.
+
+    A corpus may be stopped and started again. Exits with 1 if any of its rows is bad (see errors.jsonl), with 2 for a
+    command that can't be meant.
+    """
+    from .annotate.utterance import Options
+
+    options = Options(logits, extend, optional_words, star)
+    if manifest is not None:
+        alone = {"EMISSIONS": emissions, "--picture": picture, "--audio": audio, "--image": image}
+        for name, value in alone.items():
+            if value is not None:
+                raise UsageError(f"{name} is for one recording: it does not go with --manifest")
+        if out is None:
+            raise UsageError("--out is missing: expected the folder of the outputs")
+        try:
+            threads = 1 if threads is None else threads
+            return _align_corpus(manifest, out, formats or "json", options, (labels, frame_shift, blank), threads)
+        except (CTCError, MissingExtraError) as error:
+            raise UsageError(str(error)) from None
+    if emissions is None or transcript is None:
+        raise UsageError("align takes EMISSIONS and TRANSCRIPT, or --manifest")
+    if formats is not None or threads is not None:
+        raise UsageError("--format and --threads go with --manifest; the format of --out is told by its ending")
+    if labels is None or frame_shift is None:
+        raise UsageError(f"--{'labels' if labels is None else 'frame-shift'} is missing")
+    if out is None and picture is None:
+        raise UsageError("--out is missing: expected a file to write, or --picture")
+    if picture is None and (audio is not None or image is not None):
+        raise UsageError("--audio and --image are for --picture, which is missing")
+    _align_one(emissions, transcript, labels, frame_shift, blank, options, out, picture, (audio, image), lang)
+
+
+def _align_one(
+    emissions: Path,
+    transcript: Path,
+    labels: Path,
+    frame_shift: float,
+    blank: int | None,
+    options: Options,
+    out: Path | None,
+    picture: Path | None,
+    strips: tuple[Path | None, Path | None],
+    lang: str,
+) -> None:
+    """One recording: what can be wrong is found before anything is written."""
+    from .annotate import formats
+    from .annotate import utterance as one
+    from .files import write_whole
+
+    options.check()
+    one.check_frame_shift(frame_shift)
+    if out is not None:
+        formats.check_format(out)
+    vocabulary, scores = one.read_vocabulary(labels, blank), one.read_scores(emissions)
+    found = one.align(scores, one.read_text(transcript), vocabulary, frame_shift, options)
+    content = None if out is None else formats.encoded(found.lines, out, duration=found.duration)
+    for note in found.notes:
+        print(note, file=sys.stderr)
+    if picture is not None:
+        from .annotate.picture import draw
+        from .annotate.strips import read_strip
+
+        log_probs = one.log_softmax(scores) if options.from_logits else scores
+        strip = read_strip(*strips)
+        draw(found, log_probs, vocabulary.labels, vocabulary.blank, strip=strip, lang=lang).save(picture)
+    if out is not None and content is not None:
+        write_whole(out, content)
+    print(one.summary(found.lines))
+    for path in (out, picture):
+        if path is not None:
+            print(f"wrote {path}")
+
+
+def _align_corpus(
+    manifest: Path,
+    out: Path,
+    formats: str,
+    options: Options,
+    defaults: tuple[Path | None, float | None, int | None],
+    threads: int,
+) -> None:
+    from .annotate.corpus import ERRORS, Corpus, suffixes
+    from .annotate.manifest import Defaults
+    from .annotate.progress import Display
+
+    corpus = Corpus(manifest, out, suffixes(formats), options, Defaults(*defaults))
+    with Display(Console(stderr=True)) as display:
+        outcome = corpus.run(threads, display.update)
+    before = f", {outcome.before} were before" if outcome.before else ""
+    print(f"{outcome.now} rows aligned{before}, {outcome.bad} bad" + (f": see {out / ERRORS}" if outcome.bad else ""))
+    if outcome.lost:
+        print(f"{out} also has {outcome.lost} rows that {manifest} lacks")
+    if outcome.bad:
+        raise typer.Exit(1)
+
+
 def _explain_file(
     log_probs: Path | None, target: str | None, labels: Path | None, blank: int, logits: bool, lang: str
 ) -> Explanation:
@@ -224,6 +368,9 @@ def main() -> None:
             app()
         finally:
             sys.stdout.flush()
+    except UsageError as error:
+        print(f"ctckit: {error}", file=sys.stderr)
+        sys.exit(2)
     except (CTCError, MissingExtraError) as error:
         sys.exit(f"ctckit: {error}")
     except OSError as error:

@@ -1,0 +1,174 @@
+"""One recording and its text: aligned from what files hold, and told in a line. Imports transcript.py and files.py."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..align import forced_align
+from ..errors import CTCError, InfeasibleError
+from ..files import read_labels, read_log_probs
+from ..results import Timed
+from ..transcript import Vocabulary
+
+STAR_COST = 2.0  # nats a frame, where stars stand between words: words are better wherever they fit
+SHOWN = 3  # of the least sure words
+
+Scores = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to align.
+
+    Attributes:
+        from_logits: the scores are raw.
+        extend: frames of blanks that a token may grow over on each side.
+        optional_words: words may be missing in the recording.
+        star: there may be more in the recording than in the text, between words and around them.
+    """
+
+    from_logits: bool = False
+    extend: int = 0
+    optional_words: bool = False
+    star: bool = False
+
+    def check(self) -> None:
+        """Raises a CTCError for what can't be."""
+        if self.extend < 0:
+            raise CTCError(f"--extend {self.extend}: expected a number of frames, at least 0")
+
+
+class Aligned(NamedTuple):
+    """A text with its times.
+
+    Attributes:
+        lines: of the text, with their words and tokens.
+        duration: seconds, of all frames.
+        notes: on what of the text the labels can't spell.
+        path: int32 (T,), the class that the text has in each frame, or ``ctckit.STAR``.
+    """
+
+    lines: list[Timed]
+    duration: float
+    notes: tuple[str, ...]
+    path: npt.NDArray[np.int32]
+
+
+def read_scores(path: Path) -> Scores:
+    """Scores (T, C) of one recording; a batch axis of 1 is dropped."""
+    scores = read_log_probs(path)
+    if scores.ndim == 3 and scores.shape[1] == 1:
+        scores = scores[:, 0]
+    if scores.ndim != 2:
+        raise CTCError(f"{path} holds {scores.shape[1]} recordings, of shape {scores.shape}: expected one, (T, C)")
+    return scores
+
+
+def read_vocabulary(path: Path, blank: int | None) -> Vocabulary:
+    """The labels in a file, one a line."""
+    labels = read_labels(path)
+    try:
+        return Vocabulary(labels, blank)
+    except CTCError as error:
+        raise CTCError(f"{path}: {error}") from None
+
+
+def read_text(path: Path) -> str:
+    """A transcript: UTF-8 text, a line for each segment."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise CTCError(f"{path} can't be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise CTCError(f"{path} is no UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}") from None
+
+
+def check_frame_shift(seconds: float) -> float:
+    """Returns it if it is a time.
+
+    Raises:
+        CTCError: it isn't.
+    """
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise CTCError(f"frame shift {seconds}: expected seconds from one frame to the next, more than 0")
+    return seconds
+
+
+def align(scores: Scores, text: str, vocabulary: Vocabulary, frame_shift: float, options: Options) -> Aligned:
+    """Aligns a text with scores (T, C).
+
+    Raises:
+        CTCError: they don't fit together; the message says why.
+    """
+    classes = scores.shape[1]
+    if classes != len(vocabulary.labels):
+        raise CTCError(
+            f"the emissions have C={classes} classes and there are {len(vocabulary.labels)} labels: expected a label "
+            "for each class, the blank's among them"
+        )
+    highest = float(np.nanmax(scores, initial=-math.inf))
+    if not options.from_logits and 1e-2 < highest < math.inf:  # half precision may round up a little
+        raise CTCError(
+            f"the emissions hold {highest:.3g}, and log-probabilities are 0 at most: pass --logits for raw scores"
+        )
+    transcript = vocabulary.transcribe(text, optional_words=options.optional_words, star_between_words=options.star)
+    if not any(word.tokens for line in transcript.lines for word in line.words):
+        raise CTCError("the text has no words that the labels can spell: expected at least one")
+    try:
+        (alignment,) = forced_align(
+            scores,
+            transcript.tokens,
+            blank=vocabulary.blank,
+            from_logits=options.from_logits,
+            optional=transcript.optional if options.optional_words or options.star else None,
+            star_cost=STAR_COST if options.star else 0.0,
+        )
+    except InfeasibleError as error:
+        why = str(error).partition(": ")[2].partition("; to go on")[0]  # the mend is for those who call from Python
+        raise InfeasibleError(f"the text does not fit the emissions: {why}; are they of the same recording?") from None
+    lines = transcript.timed(alignment, frame_shift, extend=options.extend)
+    return Aligned(lines, len(scores) * frame_shift, transcript.notes, alignment.labels)
+
+
+def log_softmax(logits: Scores) -> Scores:
+    """Log-probabilities (T, C) of raw scores."""
+    wide = logits.astype(np.float64)
+    return wide - np.logaddexp.reduce(wide, axis=1, keepdims=True)
+
+
+def words_of(lines: list[Timed]) -> list[Timed]:
+    """All words, in their order."""
+    return [word for line in lines for word in line.parts]
+
+
+def confidence(lines: list[Timed]) -> float:
+    """The mean over words that have a time; NaN if none has."""
+    known = [word.confidence for word in words_of(lines) if not math.isnan(word.confidence)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def summary(lines: list[Timed]) -> str:
+    """How it went: how many words, how sure, and which of them the least.
+
+    Example:
+        >>> words = (Timed("a", 0, 1, -0.1, 0.9), Timed("cat", 1, 2, -1, 0.5), Timed("sat", *[math.nan] * 4))
+        >>> print(summary([Timed("a cat sat", 0, 2, -0.5, 0.7, words)]))
+        3 words, 1 of them without a time; mean confidence 0.700
+        least sure: cat 0.500 (1.00 s), a 0.900 (0.00 s)
+    """
+    words = words_of(lines)
+    timed = [word for word in words if not math.isnan(word.start)]
+    count = f"{len(words)} word{'s' if len(words) != 1 else ''}"
+    if len(timed) < len(words):
+        count += f", {len(words) - len(timed)} of them without a time"
+    if not timed:
+        return count
+    least = sorted(timed, key=lambda word: word.confidence)[:SHOWN]
+    shown = ", ".join(f"{word.text} {word.confidence:.3f} ({word.start:.2f} s)" for word in least)
+    return f"{count}; mean confidence {confidence(lines):.3f}\nleast sure: {shown}"

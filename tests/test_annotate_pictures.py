@@ -1,0 +1,221 @@
+"""Pictures of alignments: what they say, no text over another, any length; sounds and images that are read."""
+
+from __future__ import annotations
+
+import re
+import wave
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import ctckit
+from ctckit.annotate.picture import draw
+from ctckit.annotate.strips import Scan, Sound, read_strip
+from ctckit.annotate.utterance import Aligned, Options, align, read_scores
+from ctckit.explanation.canvas import RED, Picture
+from ctckit.transcript import Vocabulary
+
+matplotlib = pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+
+LABELS = ["φ", " ", *"abcdefghijklmnopqrstuvwxyz$"]
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+SHIFT = 0.02
+
+Scores = npt.NDArray[np.floating]
+
+
+def spoken(text: str, frames: int, seed: int = 0) -> Scores:
+    """Log-probabilities (T, C) that say a text, its letters spread over all frames."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(frames, len(LABELS)))
+    places = np.linspace(3, frames - 4, len(text)).astype(int)
+    states = np.zeros(frames, int)
+    states[places] = [LABELS.index(letter) for letter in text]
+    logits[np.arange(frames), states] += 8
+    return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+
+
+def aligned(text: str, frames: int, options: Options | None = None) -> tuple[Aligned, Scores]:
+    scores = spoken(text, frames)
+    return align(scores, text, Vocabulary(LABELS), SHIFT, options or Options()), scores
+
+
+def texts(picture: Picture) -> list[str]:
+    return re.findall(r"<text[^>]*>([^<]*)</text>", picture.svg())
+
+
+def check_texts(picture: Picture) -> None:
+    """None is cut off, none covers another."""
+    figure = picture.figure
+    figure.draw_without_rendering()
+    found = [text for text in figure.findobj(matplotlib.text.Text) if text.get_visible() and text.get_text().strip()]
+    for axes in figure.axes:  # ticks outside of the axis are never drawn
+        low, high = sorted(axes.get_xlim())
+        hidden = {tick.label1 for tick in axes.xaxis.get_major_ticks() if not low <= tick.get_loc() <= high}
+        found = [text for text in found if text not in hidden]
+    boxes = [(text.get_window_extent(), text.get_text()) for text in found]
+    for box, text in boxes:
+        assert box.x0 >= 0, text
+        assert box.y0 >= 0, text
+        assert box.x1 <= figure.bbox.x1, text
+        assert box.y1 <= figure.bbox.y1, text
+    for (one, text), (other, covered) in combinations(boxes, 2):
+        across = min(one.x1, other.x1) - max(one.x0, other.x0)
+        down = min(one.y1, other.y1) - max(one.y0, other.y0)
+        assert across < 1 or down < 4, (text, covered)  # a font's boxes are higher than its letters
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_what_it_says(lang: str, tmp_path: Path) -> None:
+    found, scores = aligned("costs $ five", 90)
+    picture = draw(found, scores, LABELS, lang=lang)
+    seen = texts(picture)
+    assert {"costs", "$", "five", "␣", "φ"} <= set(seen)
+    assert [text for text in seen if text in "costsfive"].count("s") == 3  # two spans, and a row of the map
+    assert "costs $ five" in picture.name
+    assert bool(re.search("[\u4e00-\u9fff]", "".join(seen))) == (lang == "zh")
+    assert seen == texts(draw(found, scores, LABELS, lang=lang))
+    check_texts(picture)
+    for suffix in ("svg", "pdf", "png") if lang == "en" else ("svg",):
+        picture.save(tmp_path / f"x.{suffix}")
+        assert (tmp_path / f"x.{suffix}").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("seconds", [0.6, 4, 30])
+def test_any_length_is_legible(seconds: float) -> None:
+    rng = np.random.default_rng(3)
+    known = ["the", "quick", "brown", "fox", "a", "extraordinary", "circumstances", "over", "dog"]
+    text = " ".join(rng.choice(known, max(1, round(2.5 * seconds))))
+    found, scores = aligned(text, round(seconds / SHIFT) + len(text))
+    sound = Sound(rng.normal(size=round(found.duration * 8000)).astype(np.float32), 8000)
+    picture = draw(found, scores, LABELS, strip=sound)
+    seen = texts(picture)
+    for word in known:
+        assert seen.count(word) >= text.split().count(word), word
+    check_texts(picture)
+
+
+def test_too_dense_for_a_picture() -> None:
+    word = ctckit.Timed("extraordinary", 0.0, 0.001, -1, 0.5)
+    line = ctckit.Timed("x", 0.0, 1.0, -1, 0.5, (word,) * 500)
+    with pytest.raises(ctckit.CTCError, match=r"500 words with 0 tokens in 1.0 seconds are too many for one picture"):
+        draw(Aligned([line], 1.0, (), np.zeros(0, np.int32)))
+
+
+def test_many_classes_become_curves() -> None:
+    text = "the quick brown fox jumps over a lazy dog"
+    found, scores = aligned(text, 200)
+    picture = draw(found, scores, LABELS)
+    assert {"token of the text", "best other class"} <= set(texts(picture))
+    check_texts(picture)
+
+
+def test_words_without_time_stars_and_doubt() -> None:
+    scores = spoken("the fox", 60)
+    found = align(scores, "the lazy 7 fox", Vocabulary(LABELS), SHIFT, Options(optional_words=True, star=True))
+    picture = draw(found, scores, LABELS)
+    assert any("of them without a time" in text for text in texts(picture))
+    doubtful = align(
+        np.log(np.full((40, len(LABELS)), 1 / len(LABELS))), "the fox", Vocabulary(LABELS), SHIFT, Options()
+    )
+    picture = draw(doubtful, None)
+    assert "red: confidence below 0.5" in texts(picture)
+    assert RED in picture.svg()
+    check_texts(picture)
+
+
+def test_nothing_but_an_image() -> None:
+    digits = tuple(ctckit.Timed(str(d), d / 4, d / 4 + 0.2, -0.1, 0.9) for d in range(4))
+    line = ctckit.Timed("0123", 0, 1, -0.1, 0.9, digits)
+    picture = draw(Aligned([line], 1.0, (), np.zeros(0, np.int32)), strip=Scan(np.ones((8, 40))))
+    assert {"0", "1", "2", "3", "image columns"} <= set(texts(picture))
+    check_texts(picture)
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="real data lies beside the repository")
+def test_spans_lie_on_the_handwriting() -> None:
+    """Each word of the line is where its ink is, and gaps between words have little."""
+    pytest.importorskip("PIL")
+    characters = " !\"#&'()*+,-./0123456789:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    scores = read_scores(DATA / "iam_line_logits.npy")
+    vocabulary = Vocabulary([*characters, "φ"], 79)
+    found = align(scores, "the fake friend of the family, like the", vocabulary, 1.0, Options(True, extend=2))
+    scan = read_strip(None, DATA / "iam_line.png")
+    assert isinstance(scan, Scan)
+    columns = scan.pixels.shape[1] / found.duration
+    ink = (1 - scan.pixels).mean(axis=0)
+    inside = np.zeros(len(ink), bool)
+    for word in found.lines[0].parts:
+        inside[round(word.start * columns) : round(word.end * columns)] = True
+    assert ink[inside].mean() > 2 * ink[~inside].mean()
+    picture = draw(found, None, strip=scan)
+    assert picture.svg().count("#e8710a") > 15
+    check_texts(picture)
+
+
+# --- strips -----------------------------------------------------------------------------------------------------------
+
+
+def write_wav(path: Path, samples: npt.NDArray[np.floating], size: int, channels: int, rate: int = 8000) -> None:
+    whole = np.round(samples * (2 ** (8 * size - 1) - 1)).astype("<i4")
+    if size == 1:
+        data = (whole + 128).astype(np.uint8).tobytes()
+    else:
+        data = whole.view(np.uint8).reshape(-1, 4)[:, :size].tobytes()
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(size)
+        file.setframerate(rate)
+        file.writeframes(data)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_sounds(size: int, channels: int, tmp_path: Path) -> None:
+    tone = np.sin(2 * np.pi * 1000 * np.arange(4000) / 8000 + 0.3)
+    write_wav(tmp_path / "x.wav", np.repeat(tone, channels), size, channels)
+    sound = read_strip(tmp_path / "x.wav", None)
+    assert isinstance(sound, Sound)
+    assert (len(sound.samples), sound.rate) == (4000, 8000)
+    np.testing.assert_allclose(
+        sound.samples / abs(sound.samples).max(), tone / tone.max(), atol=2.0 ** (2 - 8 * size) + 1e-6
+    )
+    loudness, (start, end, low, high) = sound.spectrogram(0.1, 0.4)
+    assert start <= 0.1
+    assert end >= 0.4
+    assert (low, high) == (0, 4)
+    loudest = loudness.mean(axis=1).argmax() / (len(loudness) - 1) * high
+    assert loudest == pytest.approx(1, abs=0.05)
+
+
+def test_images(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    image.new("L", (30, 10), 64).save(tmp_path / "grey.png")
+    image.new("RGBA", (30, 10), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    for name, shade in (("grey.png", 64 / 255), ("clear.png", 1.0)):
+        scan = read_strip(None, tmp_path / name)
+        assert isinstance(scan, Scan)
+        assert scan.pixels.shape == (10, 30)
+        assert scan.pixels == pytest.approx(shade)
+
+
+def test_bad_strips(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(b"RIFF")
+    (tmp_path / "x.png").write_bytes(b"no image")
+    write_wav(tmp_path / "empty.wav", np.zeros(0), 2, 1)
+    for audio, image, message in (
+        ("x.wav", None, "is no .wav file of integers"),
+        ("no.wav", None, "no.wav can't be read"),
+        ("empty.wav", None, "holds no samples"),
+        (None, "x.png", "is no image"),
+        (None, "no.png", "no.png can't be read"),
+        ("x.wav", "x.png", "expected one of them"),
+    ):
+        with pytest.raises(ctckit.CTCError, match=message):
+            read_strip(*(None if name is None else tmp_path / name for name in (audio, image)))
+    found, scores = aligned("cat", 50)
+    with pytest.raises(ctckit.CTCError, match=r"has 2.00 seconds and all frames together 1.00: .* is --frame-shift"):
+        draw(found, scores, LABELS, strip=Sound(np.zeros(16000, np.float32), 8000))
