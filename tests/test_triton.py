@@ -6,6 +6,7 @@ interpreter those tests are few, with a GPU they are all of them.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -26,6 +27,7 @@ HAS_GPU = has_gpu()
 
 from ctckit.kernels import triton as backend  # noqa: E402
 
+ROOT = Path(__file__).resolve().parents[1]
 DEVICE = "cuda" if HAS_GPU else "cpu"
 gpu_only = pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")
 
@@ -306,6 +308,30 @@ def test_kernels_compile_without_a_gpu(tmp_path: Path, score: str, real: str, ta
     (tmp_path / "compiled.py").write_text(code)
     done = subprocess.run([sys.executable, tmp_path / "compiled.py"], env=setting, capture_output=True, text=True)
     assert done.stdout.strip() == "all compiled", done.stderr[-3000:]
+
+
+def test_what_the_benchmark_asks_before_it_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of bench/gpu.py that needs no GPU: inputs, steps, errors, ratios."""
+    specification = importlib.util.spec_from_file_location("bench_gpu", ROOT / "bench" / "gpu.py")
+    bench = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(bench)
+    case = bench.Case(bench.Shape(T=6, C=5, N=2, S=2), DEVICE)
+    errors = bench.gradient_errors(case, {**bench.OURS, "torch": bench.torchs})
+    assert max(errors.values()) < 1e-5
+    assert errors["kernels"] > 0
+    bench.check_path(case)
+    monkeypatch.setitem(bench.OURS, "ours", lambda case: bench.kernels(case) * 1.001)
+    with pytest.raises(bench.Wrong, match="'ours' is off by"):
+        bench.gradient_errors(case, bench.OURS)
+    times = {"ours": [1.0, 2.0, 1.0], "torch": [4.0, 6.0, 9.0], "cudnn": [5.0, 4.0, 3.0]}
+    assert bench.ratios(times) == {"torch / ours": 4.0, "cudnn / ours": 3.0, "torch's best / ours": 3.0}
+
+
+@pytest.mark.skipif(HAS_GPU, reason="would run the benchmark")
+def test_the_benchmark_says_that_there_is_no_gpu() -> None:
+    done = subprocess.run([sys.executable, ROOT / "bench" / "gpu.py"], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "needs a GPU that torch can use, and there is none here: nothing was measured" in done.stderr
 
 
 @gpu_only
