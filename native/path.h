@@ -84,6 +84,7 @@ class BestPath {
     Real* next_;                // the same, of the frame after it; of lattices that are not plain
     Real* skip_;                // (length_,) the most that an odd cell takes from a skip: infinity, or minus infinity
     Real* checkpoint_;          // (blocks_, 2, length_) the row before each block
+    std::int32_t* jump_cells_;  // (jump_count, 2) from, to
     Real* made_;                // (block_, 2, cone_) the rows of one block, made again
     Real* table_;               // (slots, kTile) emissions of the labels
     Real* emission_;            // (kTile, kChunk) or, of any lattice, (kTile, 2 * length_), by cell
@@ -127,6 +128,7 @@ void BestPath<In>::lay_out(Arena& arena) {
     next_ = arena.take<Real>(lattice_.plain ? 0 : 2 * length_);
     skip_ = arena.take<Real>(length_);
     checkpoint_ = arena.take<Real>(blocks_ * 2 * length_);
+    jump_cells_ = arena.take<std::int32_t>(2 * lattice_.jump_count);
     made_ = arena.take<Real>(block_ * 2 * cone_);
     table_ = arena.take<Real>(round_up(slots, kSquare) * kTile);
     emission_ = arena.take<Real>(kTile * (lattice_.plain ? kChunk : 2 * length_));
@@ -169,6 +171,10 @@ template <class In>
 bool BestPath<In>::forward() {
     for (std::int64_t i = 0; i < length_; ++i)
         skip_[i] = lattice_.within.odd.skip[i] > 0 ? kInfinity<Real> : -kInfinity<Real>;
+    for (int j = 0; j < lattice_.jump_count; ++j) {
+        jump_cells_[2 * j] = std::int32_t(lattice_.cell(lattice_.jump_from(j)));
+        jump_cells_[2 * j + 1] = std::int32_t(lattice_.cell(lattice_.jump_to(j)));
+    }
     // The row before the first frame. Of a plain lattice a path may as well begin in state 0 there; of any other START
     // arcs choose from all of it.
     for (std::int64_t i = 0; i < 2 * length_; ++i) row_[i] = lattice_.plain && i > 0 ? -kInfinity<Real> : 0;
@@ -297,7 +303,7 @@ auto BestPath<In>::advance_any(int t0, int count, Real* kept) -> Real {
         const Real* emission = emission_ + f * 2 * length_;
         enter(t0 + f == 0 ? lattice_.at_start : lattice_.within, emission);
         for (int j = 0; j < lattice_.jump_count && t0 + f > 0; ++j) {
-            const std::int64_t from = lattice_.cell(lattice_.jump_from(j)), to = lattice_.cell(lattice_.jump_to(j));
+            const std::int32_t from = jump_cells_[2 * j], to = jump_cells_[2 * j + 1];
             next_[to] = greater(next_[to], row_[from] + emission[to]);
         }
         Real* made = next_;
@@ -312,17 +318,25 @@ auto BestPath<In>::advance_any(int t0, int count, Real* kept) -> Real {
 // The next row from the row in hand, along arcs as far as bits reach.
 template <class In>
 void BestPath<In>::enter(const Arcs<Real>& arcs, const Real* emission) {
+    const Real* CTCKIT_RESTRICT even = row_;
+    const Real* CTCKIT_RESTRICT odd = row_ + length_;
+    Real* CTCKIT_RESTRICT into_even = next_;
+    Real* CTCKIT_RESTRICT into_odd = next_ + length_;
+    const Caps<Real> e = arcs.even, o = arcs.odd;
+    const std::int64_t length = length_;
     const auto along = [](BitsOf<Real> cap, Real score) { return cap > 0 ? score : -kInfinity<Real>; };
-    const Real *even = row_, *odd = row_ + length_;
-    const auto cell = [&](std::int64_t i, Real even_below, Real odd_below) {
-        const Caps<Real>&e = arcs.even, &o = arcs.odd;
-        const Real into_even = greater(along(e.step[i], odd_below), along(e.skip[i], even_below));
-        const Real into_odd = greater(along(o.step[i], even[i]), along(o.skip[i], odd_below));
-        next_[i] = greater(along(e.stay[i], even[i]), into_even) + emission[i];
-        next_[length_ + i] = greater(along(o.stay[i], odd[i]), into_odd) + emission[length_ + i];
-    };
-    cell(0, -kInfinity<Real>, -kInfinity<Real>);
-    for (std::int64_t i = 1; i < length_; ++i) cell(i, even[i - 1], odd[i - 1]);
+    into_even[0] = along(e.stay[0], even[0]) + emission[0];
+    into_odd[0] = greater(along(o.stay[0], odd[0]), along(o.step[0], even[0])) + emission[length];
+#pragma omp simd
+    for (std::int64_t i = 1; i < length; ++i) {
+        const Real below = greater(along(e.step[i], odd[i - 1]), along(e.skip[i], even[i - 1]));
+        into_even[i] = greater(along(e.stay[i], even[i]), below) + emission[i];
+    }
+#pragma omp simd
+    for (std::int64_t i = 1; i < length; ++i) {
+        const Real below = greater(along(o.step[i], even[i]), along(o.skip[i], odd[i - 1]));
+        into_odd[i] = greater(along(o.stay[i], odd[i]), below) + emission[length + i];
+    }
 }
 
 // The END state with the best score, -1 if there is none that can be reached.

@@ -151,8 +151,8 @@ def forced_align(
         blank: the blank's class.
         from_logits: ``log_probs`` holds raw scores; they are normalised.
         optional: integers shaped as targets: runs of equal positive numbers, such as a word's tokens, may be left out
-            as a whole; 0 for tokens that must be there. Where more than five
-            neighbouring runs are left out, each portion of five needs a blank.
+            as a whole; 0 for tokens that must be there. Where more than five neighbouring runs are left out, each
+            portion of five needs a blank.
         star_cost: nats that a star's frame costs more than the frame's most probable class. At 0 a star is as good as
             the tokens beside it; where it is dear, optional tokens are found in what it should have covered.
         on_infeasible: ``"raise"``, or ``"mark"``: samples without a path come back without one.
@@ -185,10 +185,10 @@ def forced_align(
     frame_scores = np.empty(problem.scores.shape[1::-1])
     best = native.best_path(problem, frame_scores=frame_scores)
     if on_infeasible == "raise":
-        _raise_infeasible(problem, given, best.score)
+        _raise_infeasible(problem, given, groups, best.score)
     return Alignments(
         [
-            _alignment(problem, n, given[n], best.states[n], frame_scores[n], float(best.score[n]), groups)
+            _alignment(problem, n, given[n], best.states[n], frame_scores[n], float(best.score[n]))
             for n in range(len(given))
         ]
     )
@@ -279,7 +279,6 @@ def _alignment(
     states: Int32Array,
     frame_scores: Float64Array,
     score: float,
-    groups: list[npt.NDArray[np.int64]] | None,
 ) -> Alignment:
     used = int(problem.prepared.frames[n]) if np.isfinite(score) else 0
     states = states[:used]
@@ -313,7 +312,12 @@ def _alone(problem: Problem, n: int, lattice: Lattice) -> Problem:
     return with_lattices(problem._replace(scores=problem.scores[:used, n : n + 1]), [lattice], [used])
 
 
-def _raise_infeasible(problem: Problem, given: list[npt.NDArray[np.int64]], score: Float64Array) -> None:
+def _raise_infeasible(
+    problem: Problem,
+    given: list[npt.NDArray[np.int64]],
+    groups: list[npt.NDArray[np.int64]] | None,
+    score: Float64Array,
+) -> None:
     """Names the first sample that has no path, and why."""
     wrong = np.flatnonzero(~np.isfinite(score))
     if not len(wrong):
@@ -321,12 +325,13 @@ def _raise_infeasible(problem: Problem, given: list[npt.NDArray[np.int64]], scor
     n = int(wrong[0])
     where = f"sample {n}" if problem.batched else "the target"
     others = f"; {len(wrong) - 1} more {'have' if len(wrong) > 2 else 'has'} none" if len(wrong) > 1 else ""
-    frames, needed = int(problem.prepared.frames[n]), frames_needed(given[n])
+    required = given[n] if groups is None else given[n][groups[n] <= 0]
+    frames, needed = int(problem.prepared.frames[n]), frames_needed(required)
     name = "logits" if problem.from_logits else "log_probs"
     if np.isnan(score[n]):
         why = f"{name} has NaN or +inf in one of its {frames} frames"
-    elif frames < needed and not len(problem.lattice(n).jumps):
-        tokens = f"{len(given[n])} tokens and a blank between equal ones"
+    elif frames < needed:
+        tokens = f"{len(required)} tokens{' that must be there' if groups else ''} and a blank between equal ones"
         why = f"it has T={frames} frames: expected at least {needed}, for {tokens}"
     else:
         why = f"none of its paths of T={frames} frames has a probability above 0"
