@@ -139,7 +139,7 @@ def test_a_missing_package_is_named_with_the_mend(monkeypatch: pytest.MonkeyPatc
         ctckit.demo.run(out=tmp_path)
 
 
-SECTIONS = ("curves", "inside", "samples", "wrong", "time", "machine")
+SECTIONS = ("curves", "inside", "aligned", "samples", "wrong", "time", "machine")
 
 
 def check_page(path: Path) -> str:
@@ -149,7 +149,9 @@ def check_page(path: Path) -> str:
     assert [name for name in SECTIONS if f'<h2 id="{name}"' not in page] == []
     links = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"'\s>)]+)""", page)
     assert links
-    assert {link.split(",")[0] for link in links} == {"data:image/png;base64"}
+    inside = {link for link in links if link.startswith("#")}  # what an SVG says of its own parts
+    assert [link for link in inside if f'id="{link[1:]}"' not in page] == []
+    assert {link.split(",")[0] for link in set(links) - inside} == {"data:image/png;base64"}
     assert not re.search(r"https?:|<script|<link|@import", page)
     assert [file.name for file in path.parent.iterdir()] == ["index.html"]  # no temporary file is left
     return page
@@ -158,7 +160,7 @@ def check_page(path: Path) -> str:
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module `train`, with a fast run made shorter still."""
-    for package in ("torch", "sklearn", "rich", "jinja2"):
+    for package in ("torch", "sklearn", "rich", "jinja2", "matplotlib"):
         pytest.importorskip(package)
     from ctckit.demo import train
 
@@ -173,6 +175,12 @@ def test_a_run_from_end_to_end(training: Any, tmp_path: Path, capsys: pytest.Cap
     page = check_page(result.report)
     assert "too short to claim a goal" in page
     assert "12 of 12 training steps" in page
+    drawn = re.split(r'<h2 id="(?:aligned|samples)"', page)[1]
+    figures = re.findall(r"<h3>Written (\d+),.*?</h3>(.*?)</figure>", drawn, re.DOTALL)
+    assert 1 <= len(figures) == drawn.count("<svg")
+    for written, figure in figures:
+        digits = re.findall(r"<text[^>]*>(\d)</text>", figure)
+        assert all(digits.count(digit) >= written.count(digit) for digit in written)
 
     said = capsys.readouterr().out
     assert re.search(r"step +6 .*\n(.*\n)*step +12 ", said)

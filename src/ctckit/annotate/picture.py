@@ -57,6 +57,7 @@ def draw(
     blank: int = 0,
     *,
     strip: Sound | Scan | None = None,
+    width: float = WIDTH,
     lang: str = "en",
 ) -> Picture:
     """Draws an alignment.
@@ -67,6 +68,7 @@ def draw(
         labels: (C,) the classes' names.
         blank: the blank's class.
         strip: what was recorded, to be shown above.
+        width: points, of the axis.
         lang: ``"en"`` or ``"zh"``.
 
     Raises:
@@ -77,19 +79,19 @@ def draw(
     if isinstance(strip, Sound):
         strip.check_length(aligned.duration)
     unit = strip.pixels.shape[1] / aligned.duration if isinstance(strip, Scan) else 1.0
-    sheet = _Sheet(aligned, unit, log_probs, labels, blank, strip)
+    sheet = _Sheet(aligned, unit, log_probs, labels, blank, strip, width)
     rows = _wrapped(sheet)
     many = any(len(row.classes) > MOST_CLASSES for row in rows)
     rows = [row._replace(many=many) for row in rows]
     top = HEAD + (LEGEND if many or sheet.unsure else 0)
     height = top + sum(sheet.height(row) + ROW_GAP for row in rows)
-    figure = new_figure(LEFT + WIDTH + RIGHT, height)
+    figure = new_figure(LEFT + width + RIGHT, height)
     _heading(figure, height, sheet, many, say)
     for row in rows:
         _draw_row(figure, height, top, row, sheet, say)
         top += sheet.height(row) + ROW_GAP
     axis = say["columns" if isinstance(strip, Scan) else "seconds"]
-    _write(figure, height, LEFT + WIDTH / 2, height - 9, axis, ha="center", color=MUTED, size=9)
+    _write(figure, height, LEFT + width / 2, height - 9, axis, ha="center", color=MUTED, size=9)
     text = shortened(" ".join(line.text for line in aligned.lines), 60)
     return Picture(figure, say["name"].format(text=text))
 
@@ -132,6 +134,7 @@ class _Sheet:
     labels: Sequence[str]
     blank: int
     strip: Sound | Scan | None
+    width: float
 
     @property
     def length(self) -> float:
@@ -153,9 +156,14 @@ class _Sheet:
         kept = [piece for piece in pieces if not math.isnan(piece.start)]
         return [piece._replace(start=piece.start * self.unit, end=piece.end * self.unit) for piece in kept]
 
+    @cached_property
+    def named(self) -> list[Timed]:
+        """The words that are drawn: a single one is what its tokens say already."""
+        return self.words if len(self.words) > 1 or not self.tokens else []
+
     @property
     def unsure(self) -> bool:
-        return any(word.confidence < UNSURE for word in self.words)
+        return any(word.confidence < UNSURE for word in self.named)
 
     def frames(self, begin: float, end: float) -> slice:
         """The frames that lie between, whole or in part."""
@@ -213,11 +221,11 @@ def _wrapped(sheet: _Sheet) -> list[_Row]:
 def _rows(sheet: _Sheet, count: int) -> list[_Row]:
     """So many rows of about the same length."""
     limits = list(pairwise(_breaks(sheet.length, count, sheet.words, sheet.tokens)))
-    scale = WIDTH / max(end - begin for begin, end in limits)
+    scale = sheet.width / max(end - begin for begin, end in limits)
     rows = []
     for begin, end in limits:
-        of_tokens = _placed(sheet.tokens, begin, end, scale, TOKEN_SIZE)
-        of_words = _placed(sheet.words, begin, end, scale, WORD_SIZE)
+        of_tokens = _placed(sheet.tokens, begin, end, scale, sheet.width, TOKEN_SIZE)
+        of_words = _placed(sheet.named, begin, end, scale, sheet.width, WORD_SIZE)
         rows.append(_Row(begin, end, scale, of_tokens, of_words, sheet.classes(begin, end)))
     return rows
 
@@ -235,7 +243,7 @@ def _breaks(length: float, count: int, words: Sequence[Timed], tokens: Sequence[
     return places
 
 
-def _placed(pieces: Sequence[Timed], begin: float, end: float, scale: float, size: float) -> list[_Label]:
+def _placed(pieces: Sequence[Timed], begin: float, end: float, scale: float, most: float, size: float) -> list[_Label]:
     """The texts of the pieces whose middle is in a row, each in the first lane that has room."""
     lanes: list[float] = []  # where the last text of each ends
     labels = []
@@ -247,7 +255,7 @@ def _placed(pieces: Sequence[Timed], begin: float, end: float, scale: float, siz
             continue
         text = shortened(piece.text, 24).replace(" ", "␣" if piece.text.isspace() else " ")
         width = 0.66 * size * cells(text)
-        left = min(max((middle - begin) * scale - width / 2, -4.0), WIDTH + RIGHT - width)
+        left = min(max((middle - begin) * scale - width / 2, -4.0), most + RIGHT - width)
         lane = next((i for i, used in enumerate(lanes) if used + 0.15 * size <= left), len(lanes))
         lanes[lane : lane + 1] = [left + width]
         labels.append(_Label(left, width, lane, text))
@@ -261,7 +269,9 @@ def _heading(figure: Any, height: float, sheet: _Sheet, many: bool, say: Mapping
     """How sure it is, and what the colours mean."""
     words = words_of(sheet.aligned.lines)
     sure = confidence(sheet.aligned.lines)
-    title = say["title"].format(words=len(words), confidence=f"{sure:.3f}" if not math.isnan(sure) else "–")
+    title = say["title" if len(words) > 1 else "title.one"].format(
+        words=len(words), confidence=f"{sure:.3f}" if not math.isnan(sure) else "–"
+    )
     if len(sheet.words) < len(words):
         title += "; " + say["without"].format(count=len(words) - len(sheet.words))
     _write(figure, height, LEFT, 14, title, size=11)
@@ -282,12 +292,12 @@ def _legend(figure: Any, height: float, x: float, color: str, text: str) -> floa
 def _write(figure: Any, height: float, x: float, y: float, text: str, **how: Any) -> None:
     """Text at so many points from the left and from the top."""
     how = {"ha": "left", "va": "center", "color": INK, "fontfamily": families(), **how}
-    figure.text(x / (LEFT + WIDTH + RIGHT), 1 - y / height, _plain(text), **how)
+    figure.text(x / (figure.get_figwidth() * 72), 1 - y / height, _plain(text), **how)
 
 
 def _panel(figure: Any, height: float, top: float, row: _Row, tall: float) -> Any:
     """Axes over a row's part of the axis, without ticks."""
-    whole = LEFT + WIDTH + RIGHT
+    whole = figure.get_figwidth() * 72
     axes = figure.add_axes((LEFT / whole, 1 - (top + tall) / height, row.width / whole, tall / height))
     axes.set(xlim=(row.begin, row.end), yticks=[])
     axes.tick_params(bottom=False, labelbottom=False)
@@ -302,7 +312,7 @@ def _draw_row(figure: Any, height: float, top: float, row: _Row, sheet: _Sheet, 
         (sheet.strip_height(row.scale), lambda axes: _draw_strip(axes, row, sheet)),
         (sheet.chances_height(row), lambda axes: _draw_chances(axes, row, sheet)),
         (tokens, lambda axes: _draw_tier(axes, sheet.tokens, row, row.tokens, TOKEN_SIZE, say["tokens"])),
-        (words, lambda axes: _draw_tier(axes, sheet.words, row, row.words, WORD_SIZE, say["words"])),
+        (words, lambda axes: _draw_tier(axes, sheet.named, row, row.words, WORD_SIZE, say["words"])),
     ]
     for tall, fill in panels:
         if tall:

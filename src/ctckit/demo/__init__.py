@@ -61,7 +61,7 @@ def run(
         MissingExtraError: when the packages of the extra ``demo`` are not installed.
     """
     start = time.perf_counter()
-    for package in ("torch", "sklearn", "rich", "jinja2"):
+    for package in ("torch", "sklearn", "rich", "jinja2", "matplotlib"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError("The demo", "demo", package)
 

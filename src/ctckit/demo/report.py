@@ -1,4 +1,4 @@
-"""The report: one HTML page that shows what was learned, and how CTC saw it. Imports Jinja2.
+"""The report: one HTML page that shows what was learned, and how CTC saw it. Imports Jinja2 and matplotlib.
 
 Everything is in the page itself, so that it can be mailed, archived by CI and opened without a network.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections import Counter
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -15,10 +16,15 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from markupsafe import Markup
 
 import ctckit
+from ctckit.annotate.picture import draw
+from ctckit.annotate.strips import Scan
+from ctckit.annotate.utterance import Options, align
 from ctckit.files import write_whole
 from ctckit.kernels import native
+from ctckit.transcript import Vocabulary
 
 from . import GOAL_CER, DemoResult, figures
 from .data import Digits, Lines
@@ -27,6 +33,7 @@ from .reading import HeldOut
 from .train import Comparison, Record
 
 SAMPLES = 12  # lines shown of those read right or wrong as they come, and of those read wrong
+ALIGNED = 4  # lines shown with each digit's place
 CONFUSIONS = 8
 
 
@@ -57,6 +64,7 @@ def write_report(
         scans=[len(part.labels) for part in scans],
         curves=_curves(record),
         inside=[_inside(held_out, seen, n) for n in _telling(held_out, seen)],
+        aligned=[_aligned(held_out, seen, n) for n in _middling(held_out)[:ALIGNED]],
         samples=[_sample(held_out, seen, n) for n in range(min(SAMPLES, len(held_out)))],
         wrong=[_sample(held_out, seen, n) for n in wrong[:SAMPLES]],
         wrong_count=len(wrong),
@@ -100,10 +108,15 @@ def _telling(held_out: Lines, seen: HeldOut) -> list[int]:
         truth = held_out.truth(n)
         return any(a == b for a, b in pairwise(truth))
 
-    middling = [n for n in range(len(held_out)) if held_out.target_lengths[n] in (5, 6)]  # fit side by side
+    middling = _middling(held_out)
     right = [n for n in middling if seen.right[n]]
     wrong = [n for n in middling if not seen.right[n]]
     return [n for n in right if repeats(n)][:1] + wrong[:1]
+
+
+def _middling(held_out: Lines) -> list[int]:
+    """Lines that fit side by side."""
+    return [n for n in range(len(held_out)) if held_out.target_lengths[n] in (5, 6)]
 
 
 def _inside(held_out: Lines, seen: HeldOut, n: int) -> dict[str, Any]:
@@ -118,6 +131,21 @@ def _inside(held_out: Lines, seen: HeldOut, n: int) -> dict[str, Any]:
         "figure": figures.inside_a_line(image, log_probs, gamma.states, written, STRIDE),
         "probability": float(np.exp(gamma.score)),
     }
+
+
+def _aligned(held_out: Lines, seen: HeldOut, n: int) -> dict[str, Any]:
+    """One line with the place of each digit that was written on it."""
+    frames = int(seen.frames[n])
+    written = "".join(map(str, held_out.truth(n)))
+    digits = Vocabulary([figures.BLANK, *"0123456789"], 0)
+    found = align(seen.log_probs[:frames, n], written, digits, 1.0, Options(extend=1))
+    image = held_out.images[n, :, : held_out.widths[n]]
+    paper = np.ones((len(image), STRIDE * frames))  # the last frame may see a column more than there is
+    paper[:, : image.shape[1]] -= image
+    svg = draw(found, strip=Scan(paper), width=330).svg(themed=True)
+    # What a page with its own names and kinds of elements has no use for.
+    svg = re.sub(r'<metadata>.*?</metadata>|(?<=<g) id="[^"]*"|\sxmlns(:\w+)?="[^"]*"', "", svg, flags=re.DOTALL)
+    return {**_sample(held_out, seen, n), "figure": Markup(svg)}
 
 
 def _sample(held_out: Lines, seen: HeldOut, n: int) -> dict[str, Any]:
