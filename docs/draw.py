@@ -16,12 +16,16 @@ import numpy as np
 from PIL import Image
 
 import ctckit
+from ctckit.annotate.picture import draw
+from ctckit.annotate.strips import Sound
+from ctckit.annotate.utterance import Options, align, words_of
 from ctckit.catalogue import LANGUAGES
 from ctckit.explanation import Explanation, explain_word
 from ctckit.explanation.canvas import BLUE, GRID, ORANGE, Picture, families, new_figure, themed_axes
 from ctckit.explanation.pictures import example_paths
 from ctckit.explanation.seed_page import SHOWN_PATHS, examples
 from ctckit.files import write_whole
+from ctckit.transcript import Vocabulary
 
 DOCS = Path(__file__).resolve().parent
 ERRORS = DOCS.parent / "bench" / "results" / "error_by_frames.csv"
@@ -67,6 +71,7 @@ def guide(lang: str) -> Pictures:
         "occupancy": hello.occupancy(),
         "gradient": hello.gradient(),
         "alpha": hello.computation(),
+        "words-in-time": words_in_time(lang),
         "error-by-frames": error_by_frames(lang),
     }
 
@@ -82,6 +87,23 @@ def spoken(word: str, frames: int, lang: str) -> Explanation:
         np.maximum(column, 4.5 * np.exp(-12 * distance**2), out=column)
     logits[:, 0] = 2
     return ctckit.explain(logits, word, labels=labels, from_logits=True, lang=lang)
+
+
+def words_in_time(lang: str) -> Picture:
+    """A sentence with its sound, which is made up too: each letter has a chord of its own."""
+    rate, frame_shift = 8000, 0.02
+    output = spoken("the cat sat", 66, lang)
+    aligned = align(output.log_probs, "The cat sat.", Vocabulary(output.labels, 0), frame_shift, Options(extend=2))
+    times = np.arange(round(aligned.duration * rate)) / rate
+    sound = 0.003 * np.random.default_rng(0).normal(size=len(times))
+    for token in (token for word in words_of(aligned.lines) for token in word.parts):
+        inside = (times > token.start) & (times < token.end)
+        loudness = np.hanning(inside.sum())
+        for overtone in range(1, 5):
+            pitch = (150 + 45 * output.labels.index(token.text.lower())) * overtone
+            sound[inside] += loudness * np.sin(2 * np.pi * pitch * times[inside]) / overtone
+    strip = Sound(sound.astype(np.float32), rate)
+    return draw(aligned, output.log_probs, output.labels, strip=strip, width=660, lang=lang)
 
 
 def error_by_frames(lang: str) -> Picture:

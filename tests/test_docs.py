@@ -109,6 +109,13 @@ def test_commands_of_the_guide_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     Path("labels.txt").write_text("φ\nc\na\nt\n", encoding="utf-8")
     healthy = ctckit.explain(3 * np.eye(4)[[0, 1, 0, 2, 0, 3]], [1, 2, 3], from_logits=True).log_probs
     np.savez("batch.npz", log_probs=healthy[:, None], targets=[[1, 2, 3]], input_lengths=[6], target_lengths=[3])
+    Path("transcript.txt").write_text("cat", encoding="utf-8")
+    for name in ("talk-1", "talk-2"):
+        np.save(f"{name}.npy", np.log(np.full((6, 4), 0.25)))
+        Path(f"{name}.txt").write_text("cat", encoding="utf-8")
+    guide = (DOCS / "alignment.md").read_text(encoding="utf-8")
+    corpus = re.findall(r"^```json\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
+    Path("corpus.jsonl").write_text(corpus[0].replace("The cat sat.", "cat"), encoding="utf-8")
     blocks = [block for page in PAGES for block in prose_and_code(page.read_text(encoding="utf-8"))[1]]
     commands = [line for block in blocks if block.startswith("```sh") for line in block.splitlines()[1:-1]]
     assert len(commands) > 4
