@@ -9,11 +9,14 @@ import io
 import json
 import math
 import re
-from itertools import pairwise
+import tempfile
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import ctckit
 from ctckit.annotate import formats, write
@@ -284,6 +287,40 @@ def test_whole_or_not_at_all(suffix: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(ctckit.CTCError, match="can't be written"):
         write(LINES, tmp_path / "no" / f"x{suffix}")
+
+
+WILD = st.text(
+    st.one_of(st.sampled_from(" \t\n\r\\{}<>&,;\"'|#-=kN0\u2028"), st.characters(exclude_categories=("Cs",))),
+    min_size=1,
+)
+
+
+@given(texts=st.lists(WILD, min_size=1, max_size=4), gaps=st.lists(st.sampled_from([0, 1e-7, 0.01, 2]), min_size=8))
+def test_any_text_and_times(texts: list[str], gaps: list[float]) -> None:
+    """What is read back is what was written, but for white space."""
+    srt, webvtt, tgt = (pytest.importorskip(name, reason="another reader") for name in ("srt", "webvtt", "tgt"))
+
+    def plain(text: str) -> str:
+        return " ".join(formats._flat(text).split())
+
+    times = list(accumulate(gaps))
+    lines = [line(spelled(text, *times[2 * i : 2 * i + 2])) for i, text in enumerate(texts)]
+    expected = [plain(text) for text in texts if plain(text)]
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix in SUFFIXES:
+            write(lines, Path(folder) / f"x{suffix}")
+        read = {suffix: (Path(folder) / f"x{suffix}").read_bytes().decode() for suffix in SUFFIXES}
+        grid = tgt.io.read_textgrid(str(Path(folder) / "x.TextGrid"))
+    assert [plain(cue.content) for cue in srt.parse(read[".srt"], ignore_errors=False)] == expected
+    assert [plain(html.unescape(cue.raw_text)) for cue in webvtt.from_buffer(io.StringIO(read[".vtt"]))] == expected
+    assert len(karaoke(read[".ass"])) == len(lines)
+    long = [plain(one.text) for one in lines if round(one.end, 6) > round(one.start, 6)]
+    words = [plain(interval.text).replace("␣", "") for interval in grid.get_tier_by_name("words").intervals]
+    assert [word for word in words if word] == [text.replace("␣", "") for text in long if text.replace("␣", "")]
+    assert len(list(csv.DictReader(io.StringIO(read[".csv"], newline="")))) == sum(2 + len(text) for text in texts)
+    assert [one["text"] for one in json.loads(read[".json"])["lines"]] == texts
+    assert [row.count("\t") for row in read[".txt"].removesuffix("\n").split("\n")] == [2] * len(texts)
+    assert [len(row.split(" ")) for row in read[".ctm"].removesuffix("\n").split("\n")] == [6] * len(texts)
 
 
 @pytest.mark.parametrize("name", ["x.doc", "x", "x.textgrid.bak"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import wave
 from itertools import combinations
 from pathlib import Path
@@ -103,6 +104,13 @@ def test_too_dense_for_a_picture() -> None:
     line = ctckit.Timed("x", 0.0, 1.0, -1, 0.5, (word,) * 500)
     with pytest.raises(ctckit.CTCError, match=r"500 words with 0 tokens in 1.0 seconds are too many for one picture"):
         draw(Aligned([line], 1.0, (), np.zeros(0, np.int32)))
+    start = time.perf_counter()
+    letter = ctckit.Timed("a", 0.0, 0.001, -1, 0.5)
+    for short in (letter, letter._replace(parts=(letter,))):
+        line = ctckit.Timed("x", 0.0, 1.0, -1, 0.5, (short,) * 100_000)
+        with pytest.raises(ctckit.CTCError, match="100000 words"):
+            draw(Aligned([line], 1.0, (), np.zeros(0, np.int32)))
+    assert time.perf_counter() - start < 10
 
 
 def test_many_classes_become_curves() -> None:

@@ -33,6 +33,8 @@ from .utterance import Options, align, check_frame_shift, confidence, read_score
 LOG, ERRORS = "done.jsonl", "errors.jsonl"
 AHEAD = 2  # rows for each thread, in work or waiting: more would fill the memory with emissions
 
+VERSION = version("ctckit")  # another may align otherwise: what it has done is done again
+
 Entry = dict[str, Any]  # a line of the log
 
 
@@ -194,7 +196,7 @@ class Corpus:
         except OSError as error:
             raise CTCError(f"{row.emissions} can't be read: {error.strerror}") from None
         parts = [
-            version("ctckit"),
+            VERSION,
             self._told,
             row.given,
             [stat.st_size, stat.st_mtime_ns],

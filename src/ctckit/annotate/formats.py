@@ -266,17 +266,17 @@ def _audacity(annotation: Annotation) -> str:
 def _json(annotation: Annotation) -> str:
     def pieces(given: Sequence[Timed], *levels: str) -> list[dict[str, Any]]:
         return [
-            {**dict(zip(Timed._fields, (piece.text, *_numbers(piece)), strict=False))}
+            dict(zip(Timed._fields, (piece.text, *_numbers(piece)), strict=False))
             | ({levels[0]: pieces(piece.parts, *levels[1:])} if levels else {})
             for piece in given
         ]
 
-    content = {
-        "name": annotation.name,
-        "duration": round(annotation.duration, DIGITS),
-        "lines": pieces(annotation.lines, "words", "tokens"),
-    }
-    return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    def text(content: Any) -> str:
+        return json.dumps(content, ensure_ascii=False, allow_nan=False)
+
+    lines = ",\n".join(map(text, pieces(annotation.lines, "words", "tokens")))  # each on a line of its own
+    name, duration = text(annotation.name), text(round(annotation.duration, DIGITS))
+    return f'{{"name": {name}, "duration": {duration}, "lines": [\n{lines}\n]}}\n'
 
 
 def _csv(annotation: Annotation) -> str:
@@ -292,12 +292,17 @@ def _table(annotation: Annotation, separator: str) -> str:
     memory = io.StringIO()
     table = csv.writer(memory, delimiter=separator, lineterminator="\n")
     table.writerow(COLUMNS)
+
+    def row(level: str, place: tuple[int | None, ...], piece: Timed) -> None:
+        text = re.sub(r"\r\n?", "\n", piece.text)  # alone it ends a row, and Python's writer does not quote it
+        table.writerow((level, *place, text, *_numbers(piece)))
+
     for i, line in enumerate(annotation.lines):
-        table.writerow(("line", i, None, None, line.text, *_numbers(line)))
+        row("line", (i, None, None), line)
         for j, word in enumerate(line.parts):
-            table.writerow(("word", i, j, None, word.text, *_numbers(word)))
+            row("word", (i, j, None), word)
             for k, token in enumerate(word.parts):
-                table.writerow(("token", i, j, k, token.text, *_numbers(token)))
+                row("token", (i, j, k), token)
     return memory.getvalue()
 
 

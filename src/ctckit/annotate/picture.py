@@ -204,17 +204,22 @@ def _tier(labels: Sequence[_Label], size: float) -> float:
 
 def _wrapped(sheet: _Sheet) -> list[_Row]:
     """As few rows as can hold the texts of all spans beside each other, those of tokens in one line if that can be."""
-    words, tokens = sheet.words, sheet.tokens
-    for lanes, most in ((1, MOST_ROWS // 2), (2, MOST_ROWS)):
-        for count in range(1, most + 1):
+    for lanes in (1, 2):
+        # What can't be is not tried: texts of one letter would not fit, and a day's words would take long.
+        fewest = max(
+            math.ceil(len(pieces) * 0.66 * size / (most * sheet.width))
+            for pieces, size, most in ((sheet.tokens, TOKEN_SIZE, lanes), (sheet.named, WORD_SIZE, WORD_LANES))
+        )
+        for count in range(max(fewest, 1), MOST_ROWS * lanes // 2 + 1):
             rows = _rows(sheet, count)
             if all(label.lane < lanes for row in rows for label in row.tokens) and all(
                 label.lane < WORD_LANES for row in rows for label in row.words
             ):
                 return rows
+    what = f"{len(sheet.words)} words with {len(sheet.tokens)} tokens in {sheet.aligned.duration:.1f} seconds"
     raise CTCError(
-        f"{len(words)} words with {len(tokens)} tokens in {sheet.aligned.duration:.1f} seconds are too many for one "
-        f"picture, even in {MOST_ROWS} rows: draw a part, or look at it in Praat (.TextGrid) or Audacity (.txt)"
+        f"{what} are too many for one picture, even in {MOST_ROWS} rows: draw a part, or look at it in Praat "
+        "(.TextGrid) or Audacity (.txt)"
     )
 
 
