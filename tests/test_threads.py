@@ -124,6 +124,7 @@ def test_set_number_of_threads() -> None:
     assert all_results()
 
 
+@pytest.mark.interpreter(only=False)
 def test_more_threads_than_samples(kernels: Backend) -> None:
     problem = problem_of(BATCHES[0], "float32", from_logits=True)
     ctckit.set_num_threads(1)
