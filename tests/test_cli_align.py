@@ -162,7 +162,7 @@ class TestOneRecording:
             ([*ONE, "-o", "y.csv", "--threads", "2"], 2, "--format and --threads go with --manifest"),
             ([*ONE, "-o", "y.csv", "--image", "a.png"], 2, "--audio and --image are for --picture"),
             ([*ONE, "-o", "y.doc"], 1, "expected one of .TextGrid, .srt"),
-            ([*ONE, "-o", "no/y.csv"], 1, "can't be written"),
+            ([*ONE, "-o", "no/y.csv", "--picture", "x.svg"], 1, "can't be written: there is no folder no"),
             ([*ONE, "-o", "y.csv", "--extend", "-1"], 1, "--extend -1: expected a number of frames"),
             ([*ONE, "-o", "y.csv", "--blank", "99"], 1, "labels.txt: blank = 99"),
             ([*ONE[:-1], "-1", "-o", "y.csv"], 1, "expected seconds from one frame to the next"),

@@ -266,6 +266,8 @@ def _align_one(
     one.check_frame_shift(frame_shift)
     if out is not None:
         formats.check_format(out)
+        if not out.absolute().parent.is_dir():  # or the picture would be written and the file not
+            raise CTCError(f"{out}: can't be written: there is no folder {out.parent}")
     vocabulary, scores = one.read_vocabulary(labels, blank), one.read_scores(emissions)
     found = one.align(scores, one.read_text(transcript), vocabulary, frame_shift, options)
     content = None if out is None else formats.encoded(found.lines, out, duration=found.duration)
