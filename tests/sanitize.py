@@ -28,10 +28,12 @@ TESTS = [
     "test_properties.py",
     "test_threads.py",
     "test_messages.py",
+    "test_best_path.py",
+    "test_align.py",
 ]
 # What forks or times its threads is slowed or confused by the sanitizer's own threads and shadow memory; and the
-# reference is Python, which the sanitizer has nothing to say about.
-LEFT_OUT = "not reference and not fork and not gil and not default_number_of_threads"
+# other backends are Python, which the sanitizer has nothing to say about.
+LEFT_OUT = "not fork and not gil and not default_number_of_threads and not [reference and not [portable and not [triton"
 FUZZ_ROUNDS = 1500
 
 
@@ -125,6 +127,14 @@ def fuzz_batch(rng: Any) -> None:
         plain = ctckit.ctc_loss(scores, *batch.arguments, reduction, from_logits=from_logits)
         loss, grad = ctckit.ctc_loss_and_grad(scores, *batch.arguments, reduction, from_logits=from_logits)
         ctckit.posteriors(scores, *batch.arguments, from_logits=from_logits)
+        for alignment in ctckit.forced_align(
+            scores,
+            *batch.arguments,
+            from_logits=from_logits,
+            optional=rng.integers(0, 3, batch.targets.shape) if rng.random() < 0.5 else None,
+            on_infeasible="mark",
+        ):
+            assert alignment.confidence.shape == alignment.target.shape
     assert np.array_equal(plain, loss, equal_nan=True)
     assert grad.shape == scores.shape
 

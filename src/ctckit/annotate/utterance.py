@@ -16,7 +16,6 @@ from ..files import read_labels, read_log_probs
 from ..results import Timed
 from ..transcript import Vocabulary
 
-STAR_COST = 2.0  # nats a frame, where stars stand between words: words are better wherever they fit
 SHOWN = 3  # of the least sure words
 
 Scores = npt.NDArray[np.floating[Any]]
@@ -127,7 +126,6 @@ def align(scores: Scores, text: str, vocabulary: Vocabulary, frame_shift: float,
             blank=vocabulary.blank,
             from_logits=options.from_logits,
             optional=transcript.optional if options.optional_words or options.star else None,
-            star_cost=STAR_COST if options.star else 0.0,
         )
     except InfeasibleError as error:
         why = str(error).partition(": ")[2].partition("; to go on")[0]  # the mend is for those who call from Python
