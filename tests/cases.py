@@ -326,7 +326,7 @@ TRITON = (Backend("triton"),) if HAS_TRITON else ()
 EXACT = tuple(Backend(name) for name in ("reference", "portable")[: 2 if HAS_TORCH else 1])
 BACKENDS = (*EXACT, *NATIVE, *TRITON)
 KERNELS = (*NATIVE, *TRITON)
-PATHFINDERS = (Backend("reference"), *TRITON)  # those with a best_path
+PATHFINDERS = (Backend("reference"), *KERNELS)  # those with a best_path
 # Those that turn whatever they are given into float64 are told whole by one dtype; so are half precision's rules by
 # float32, which the interpreter is spared.
 IMPLEMENTATIONS = (

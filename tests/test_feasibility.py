@@ -144,7 +144,7 @@ def test_best_paths_of_what_has_none(pathfinder: Backend) -> None:
 NO_NUMBER = [np.nan, np.inf]
 
 
-@pytest.mark.interpreter(spread=[2000.0], from_logits=[True])
+@pytest.mark.interpreter(spread=[2000.0], from_logits=[True], bad=[np.nan])
 @pytest.mark.parametrize("bad", NO_NUMBER)
 @pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
 @pytest.mark.parametrize("spread", [2.0, 2000.0], ids=["tame", "steep"])

@@ -265,7 +265,8 @@ from ctckit.kernels import triton as backend
 
 REAL, SCORE = {real!r}, {score!r}
 POINTERS = dict(
-    p_scores=SCORE, p_grad=SCORE, p_targets="i64", p_begins="i64", p_input_lengths="i32", p_target_lengths="i64",
+    p_scores=SCORE, p_grad=SCORE, p_weights="fp64", p_targets="i64", p_begins="i64", p_input_lengths="i32",
+    p_target_lengths="i64",
     p_tokens="i32", p_arcs="u8", p_frames="i64", p_lengths="i64", p_status="i32", p_wide="i8", p_offset="fp64",
     p_e="i32", p_edge_e="i32", p_moves="u8", p_last="i32", p_path="i32",
     p_total="i32", p_score="fp64", p_sorted="i32", p_order="i64", p_run="i64", p_first="i64",
