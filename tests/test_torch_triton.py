@@ -118,6 +118,21 @@ def test_without_a_gradient_and_twice_with_one() -> None:
 
 
 @pytest.mark.usefixtures("on_a_gpu")
+def test_autograd_keeps_what_is_large_and_frees_it() -> None:
+    """A loss that somebody holds after backward holds no occupancies; a third backward says what torch always says."""
+    x = of(torch.from_numpy(BATCH.scores)).requires_grad_()
+    kept: list[tuple[int, ...]] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(tuple(x.shape)) or x, lambda x: x):
+        loss = ctckit.torch.ctc_loss(x, of(TARGETS), of(FRAMES), of(LENGTHS))
+    assert (3, 6, 2, 3) in kept
+    loss.backward(retain_graph=True)
+    loss.backward()
+    assert loss.grad_fn.swept.occupancy is None
+    with pytest.raises(RuntimeError, match="second time"):
+        loss.backward()
+
+
+@pytest.mark.usefixtures("on_a_gpu")
 def test_half_precision_is_scaled_before_it_is_rounded() -> None:
     scores = of(torch.from_numpy(BATCH.scores * 10).half())
     given = of(TARGETS), of(FRAMES), of(LENGTHS)

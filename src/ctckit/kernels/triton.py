@@ -1232,6 +1232,8 @@ class Sweep:
 
     Attributes:
         score: float64 (N,), in nats.
+        occupancy: (N, T, 2, pairs), not yet normalised; the mantissas of rows until both halves have met. Whoever keeps
+            a sweep for later may put it elsewhere meanwhile.
     """
 
     def __init__(self, problem: Problem, *, keep: bool) -> None:
@@ -1241,7 +1243,7 @@ class Sweep:
         self.problem, self.keep = problem, keep
         with _on(device):
             self._rows = _read_rows(problem)
-            self._gamma = torch.empty(kept, dtype=real, device=device)  # mantissas, until both halves have met
+            self.occupancy: Tensor | None = torch.empty(kept, dtype=real, device=device)
             exponents = torch.empty(kept, dtype=torch.int32, device=device)
             mantissas_of_edges = torch.empty(edges, dtype=real, device=device)
             exponents_of_edges = torch.empty(edges, dtype=torch.int32, device=device)
@@ -1264,7 +1266,7 @@ class Sweep:
             lattices.lengths,
             self._rows.top,
             self._rows.wide,
-            self._gamma,
+            self.occupancy,
             exponents,
             edges_m,
             edges_e,
@@ -1324,9 +1326,9 @@ class Sweep:
             _gradient_kernel[(triton.cdiv(sizes.frames, together) * sizes.size,)](
                 problem.scores,
                 grad,
-                states if states is not None else self._gamma,
+                states if states is not None else self.occupancy,
                 weights,
-                self._gamma,
+                self.occupancy,
                 lattices.frames,
                 lattices.lengths,
                 lattices.status,

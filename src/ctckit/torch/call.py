@@ -73,7 +73,7 @@ class CheckedCall(Protocol):
         """The loss alone."""
 
     def sweep(self, scores: Tensor) -> Any:
-        """Log-scores, as ``score``, and whatever the gradient needs."""
+        """Log-scores, as ``score``; ``occupancy``, which autograd keeps meanwhile; and what else the gradient needs."""
 
     def loss(self, score: Any) -> Tensor:
         """Log-scores (N,) as what the caller asked for, rounded once."""
@@ -94,6 +94,7 @@ class Swept:
 
     score: npt.NDArray[np.float64]  # (N,)
     gradient: Tensor | None  # already weighted; handed out once
+    occupancy: None = None  # a GPU's
 
 
 class Call(NamedTuple):

@@ -132,16 +132,21 @@ class CTCLoss(torch.nn.Module):
 class _CTCLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, call: CheckedCall) -> Tensor:
-        ctx.save_for_backward(scores)  # so that torch notices if they are changed before a second backward
         ctx.call = call
         ctx.swept = call.sweep(scores)
+        # So that torch notices if scores are changed before a second backward, and frees what is large after the last.
+        ctx.save_for_backward(scores, ctx.swept.occupancy)
+        ctx.swept.occupancy = None
         return call.loss(ctx.swept.score)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
-        (scores,) = ctx.saved_tensors
+        scores, occupancy = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph=True: a gradient that can be differentiated itself
             loss = ctx.call.portable_loss(scores.double()).to(grad_output.dtype)
             (gradient,) = torch.autograd.grad(loss, scores, grad_output, create_graph=True)
             return gradient, None
-        return ctx.call.gradient(scores, ctx.swept, grad_output), None
+        ctx.swept.occupancy = occupancy
+        gradient = ctx.call.gradient(scores, ctx.swept, grad_output)
+        ctx.swept.occupancy = None
+        return gradient, None
