@@ -12,8 +12,9 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.bench
 	$(BIN)/python bench/loss.py
+	$(BIN)/python bench/align.py
 	$(BIN)/python bench/monitor.py
 	$(BIN)/python bench/pictures.py
 
@@ -51,7 +52,7 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# One environment; a target of developers' tools holds all that the demo needs too.
-$(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml CMakeLists.txt constraints.txt $(NATIVE) | $(BIN)/python
+# One environment; the developers' tools hold all that the demo needs, and the benchmarks' peers come on top.
+$(VENV)/.demo $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: pyproject.toml CMakeLists.txt constraints.txt $(NATIVE) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$*]'
 	touch $@

@@ -1,4 +1,4 @@
-"""`python bench/align.py`: our forced alignment against peers', interleaved in one run: speed, memory, exactness.
+"""`make bench`: our forced alignment against peers', interleaved in one run: speed, memory, exactness.
 
 Peers: ctc-segmentation, and torchaudio where it is installed and loads. Each aligns one utterance, log-probabilities
 in float32 on one thread, from arrays to the first frame of each token. Inputs are peaky, as a trained recogniser's
@@ -6,7 +6,7 @@ outputs: a frame for each token, blanks between, all with noise. Times are media
 one after the other; a ratio is the median over rounds of the pair's ratio. Extra memory is the peak of a fresh process
 beyond its input. Starts and scores are held against the float64 sweep; a peer's starts may lie one frame off.
 
-Writes bench/results/align.csv. Refuses to go on where ours is wrong.
+Writes bench/results/align.csv and the tables of both READMEs. Refuses to go on where ours is wrong.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from loss import CORES, cpu_name, peak_mib
+from loss import BEST, CORES, ROOT, cpu_name, peak_mib, put_between_marks
 from rich.console import Console
 from rich.table import Table
 
@@ -41,7 +41,21 @@ class Shape(NamedTuple):
 
 
 SHAPES = [Shape(1500, 32, 200), Shape(15000, 32, 2000), Shape(60000, 64, 8000)]
-RESULTS = Path(__file__).resolve().parent / "results" / "align.csv"
+RESULTS = ROOT / "bench" / "results" / "align.csv"
+README_PEER = "ctc-segmentation"
+README = {
+    "README.md": (
+        "| T, C, S | ctc-segmentation ms | ctckit ms | times faster | starts found | ctckit | MiB | ctckit |",
+        "One utterance of peaky log-probabilities, float32, one thread, {isa} on {cpu}; medians. Starts found: the "
+        "share of tokens whose first frame is the exact best path's; of the peer, to within a frame. Memory: peak "
+        "beyond the input.",
+    ),
+    "README.zh.md": (
+        "| T, C, S | ctc-segmentation 毫秒 | ctckit 毫秒 | 快几倍 | 找到的起点 | ctckit | 内存 MiB | ctckit |",
+        "一条语音，尖峰的对数概率，float32，单线程，{cpu} 上的 {isa}；取中位数。"
+        "找到的起点：起始帧与精确最优路径相同的 token 所占的比例，对比方允许相差一帧。内存为输入之外的峰值。",
+    ),
+}
 
 
 def make_case(shape: Shape) -> tuple[Array, Array]:
@@ -160,7 +174,7 @@ def measure(index: int, rounds: int, rivals: dict[str, Align]) -> list[dict[str,
                 **shape._asdict(),
                 "aligner": name,
                 "ms": f"{statistics.median(times[name][1:]) * 1e3:.3g}",
-                "times ctckit's": "" if name == "ctckit" else f"{ratio:.3g}",
+                "times as long": "" if name == "ctckit" else f"{ratio:.3g}",
                 "extra MiB": f"{extra_mib(name, index):.1f}",
                 "starts": f"{(off <= (0 if name == 'ctckit' else 1)).mean():.2%}",
                 "score error": f"{error:.0e}" if name == "ctckit" else "",
@@ -168,6 +182,18 @@ def measure(index: int, rounds: int, rivals: dict[str, Align]) -> list[dict[str,
             }
         )
     return rows
+
+
+def write_readme_table(name: str, rows: list[dict[str, object]]) -> None:
+    heading, machine = README[name]
+    lines = [heading, "| --- |" + " ---: |" * 7]
+    for mine in (row for row in rows if row["aligner"] == "ctckit"):
+        shape = [mine[key] for key in "TCS"]
+        theirs = next(r for r in rows if r["aligner"] == README_PEER and [r[key] for key in "TCS"] == shape)
+        cells = [", ".join(map(str, shape)), theirs["ms"], mine["ms"], f"**{theirs['times as long']}**"]
+        cells += [row[key] for key in ("starts", "extra MiB") for row in (theirs, mine)]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    put_between_marks(ROOT / name, "align", [*lines, "", machine.format(isa=BEST, cpu=cpu_name())])
 
 
 def main() -> None:
@@ -193,9 +219,12 @@ def main() -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+    if README_PEER in rivals:
+        for name in README:
+            write_readme_table(name, rows)
     if missing := {"ctc-segmentation", "torchaudio"} - set(rivals):
         print(f"not installed, or can't be loaded: {', '.join(sorted(missing))}")
-    print("wrote bench/results/align.csv")
+    print("wrote bench/results/align.csv and the READMEs' tables")
 
 
 if __name__ == "__main__":

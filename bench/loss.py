@@ -349,10 +349,15 @@ def write_readme_table(path: Path, rows: list[dict[str, object]]) -> None:
         cells = [shape, *milliseconds, f"**{float(str(row['ratio'])):.3g}**", *errors, *memory]
         lines.append("| " + " | ".join(cells) + " |")
     machine = MACHINE[path.name].format(isa=BEST, cpu=cpu_name(), torch=torch.__version__.split("+")[0])
-    begin, end = "<!-- bench:begin -->", "<!-- bench:end -->"
+    put_between_marks(path, "bench", [*lines, "", machine])
+
+
+def put_between_marks(path: Path, name: str, lines: list[str]) -> None:
+    """Replaces what stands between a file's marks of that name."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     text = path.read_text(encoding="utf-8")
     before, after = text.split(begin)[0], text.split(end)[1]
-    path.write_text(f"{before}{begin}\n{chr(10).join(lines)}\n\n{machine}\n{end}{after}", encoding="utf-8")
+    path.write_text("\n".join([before + begin, *lines, end + after]), encoding="utf-8")
 
 
 def main() -> None:

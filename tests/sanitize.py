@@ -176,10 +176,12 @@ def fuzz_extension(rng: Any) -> None:
         _native.sweep(prepared=_native.Prepared(*lattices), **arrays)
         arrays = {name: arrays[name] for name in ("scores", "from_logits", "score", "isa", "threads")}
         paths = np.empty((size, frames), np.int32), np.empty((size, frames))
-        jumps = rng.integers(0, states, (int(rng.integers(0, 4)), 3)).astype(np.int32)
-        jumps = jumps[np.lexsort((jumps[:, 2], jumps[:, 0] % size))] if rng.random() < 0.8 else jumps
+        jumps = rng.integers(0, states, (int(rng.integers(0, 6)), 3)).astype(np.int32)
         jumps[:, 0] %= size
-        prepared = _native.Prepared(*lattices, jumps if wild else jumps[jumps[:, 1] < jumps[:, 2]])
+        if not wild:
+            jumps = jumps[(jumps[:, 1] < jumps[:, 2]) & (jumps[:, 2] < lattices[4][jumps[:, 0]])]
+            jumps = jumps[np.lexsort((jumps[:, 2], jumps[:, 0]))]
+        prepared = _native.Prepared(*lattices, jumps)
         _native.best_path(prepared=prepared, path=paths[0], path_scores=paths[1], **arrays)
     except ValueError:
         assert wild
