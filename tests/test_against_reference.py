@@ -54,7 +54,7 @@ def occupancies(shape: tuple[int, ...], dtype: str) -> Posteriors:
     return reference.posteriors(problem_of(case(shape, dtype), "float64", from_logits=False))
 
 
-@pytest.mark.interpreter(shape=[(2, 3, 4, 1, 3), (5, 2, 1, 0, 0), *FEW])
+@pytest.mark.interpreter(shape=[(5, 2, 1, 0, 0), *FEW])
 @pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
