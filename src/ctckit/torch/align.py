@@ -1,6 +1,6 @@
 """Forced alignment of tensors, with the signatures and results of torchaudio's functions of these names.
 
-May import torch, ctckit.align and what lies below it.
+May import torch, call.py, ctckit.align, and what lies below them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..align import forced_align as forced_align_arrays
 from ..errors import CTCError
+from .call import backend_of
 
 
 def forced_align(
@@ -32,8 +33,8 @@ def forced_align(
 
     Returns:
         Labels (N, T), in the dtype of targets, and each one's log-probability (N, T), in that of log_probs. Frames
-        beyond a sample's own are labelled blank, with log-probability 0. Both on the device of log_probs; the path is
-        found on the CPU, wherever that is.
+        beyond a sample's own are labelled blank, with log-probability 0. Both on the device of log_probs. On a GPU with
+        Triton the path is found there, and the call waits for it, to know of samples without one; else on the CPU.
 
     Raises:
         InfeasibleError: a sample has no path.
@@ -52,6 +53,10 @@ def forced_align(
     if not isinstance(targets, Tensor) or targets.ndim != 2:
         raise CTCError(f"targets has shape {tuple(getattr(targets, 'shape', ()))}: expected a tensor (N, S), padded")
     scores = log_probs.detach().transpose(0, 1)
+    if backend_of(scores) == "triton":
+        states = _states_on_gpu(scores, targets, input_lengths, target_lengths, blank)
+        if states is not None:
+            return _labelled(log_probs.detach(), targets, states, blank)
     found = forced_align_arrays(scores, targets, input_lengths, target_lengths, blank)
     labels = torch.full(log_probs.shape[:2], blank, dtype=targets.dtype)
     frame_scores = torch.zeros(log_probs.shape[:2], dtype=log_probs.dtype)
@@ -60,6 +65,29 @@ def forced_align(
         labels[n, :used] = torch.from_numpy(alignment.labels)
         frame_scores[n, :used] = torch.from_numpy(alignment.frame_scores)
     return labels.to(log_probs.device), frame_scores.to(log_probs.device)
+
+
+def _states_on_gpu(
+    scores: Tensor, targets: Tensor, input_lengths: Tensor | None, target_lengths: Tensor | None, blank: int
+) -> Tensor | None:
+    """The paths' states (N, T); None if a sample has no path, which the CPU has the words for."""
+    from ..kernels import triton
+
+    size = len(targets)
+    frames = [len(scores)] * size if input_lengths is None else input_lengths
+    lengths = [targets.shape[1]] * size if target_lengths is None else target_lengths
+    best = triton.best_path(scores, targets, frames, lengths, blank, validate=True)
+    return best.states if bool(best.score.isfinite().all()) else None
+
+
+def _labelled(log_probs: Tensor, targets: Tensor, states: Tensor, blank: int) -> tuple[Tensor, Tensor]:
+    """Labels and their scores (N, T), from states: token s is 2s + 1, blanks are even, and -1 is beyond the frames."""
+    tokens = targets.to(states.device, torch.int64)
+    tokens = torch.nn.functional.pad(tokens, (0, 1), value=blank)  # the last blank has no token after it
+    labels = tokens.gather(1, states.clamp(min=0).long() // 2).where(states % 2 == 1, blank)
+    labels = labels.where(states >= 0, blank)
+    frame_scores = log_probs.gather(2, labels[..., None])[..., 0]
+    return labels.to(targets.dtype), frame_scores.masked_fill(states < 0, 0)
 
 
 @dataclass(frozen=True)
