@@ -207,10 +207,16 @@ void sweep(Scores scores, bool from_logits, const Prepared& prepared, Filled<dou
 }
 
 void best_path(Scores scores, bool from_logits, const Prepared& prepared, Filled<double, nb::ndim<1>> score,
-               States path, std::optional<ByFrame> path_scores, const std::string& isa, int threads) {
+               States path, std::optional<ByFrame> path_scores,
+               std::optional<Filled<std::int32_t, nb::shape<-1, -1, 2>>> visits, const std::string& isa, int threads) {
     Batch batch = batch_of(scores, from_logits, prepared, score);
     batch.path = by_frame(std::optional<States>(path), batch);
     batch.path_scores = by_frame(path_scores, batch);
+    if (visits) {
+        require(std::int64_t(visits->shape(0)) == batch.size && std::int64_t(visits->shape(1)) == batch.states_max,
+                "visits must be (N, K, 2)");
+        batch.visits = visits->data();
+    }
     const Kernels& kernels = kernels_named(isa);
     nb::gil_scoped_release release;
     run_batch(batch, kernels.best_path, 1e-10, threads);
@@ -247,5 +253,6 @@ NB_MODULE(_native, m) {
           "Sums over all paths of a batch: writes score and, where given, grad, occupancy, and that of path's states.");
     m.def("best_path", &best_path, nb::arg("scores"), nb::arg("from_logits"), nb::arg("prepared"),
           nb::arg("score").noconvert(), nb::arg("path").noconvert(), nb::arg("path_scores").noconvert().none(),
-          nb::arg("isa"), nb::arg("threads"), "Finds each sample's best path: writes score, path, and path_scores.");
+          nb::arg("visits").noconvert().none(), nb::arg("isa"), nb::arg("threads"),
+          "Finds each sample's best path: writes score and path, and where given path_scores and visits.");
 }

@@ -35,6 +35,8 @@ struct Batch {
     std::int32_t* path;       // (N, T) the best path's states, out, -1 where there is none; or, for the next, states in
     double* occupancy_along;  // (N, T) out, the occupancies of those states; may be null
     double* path_scores;      // (N, T) out, the log-probability of each frame's label; may be null
+    std::int32_t* visits;  // (N, K, 2) out, the path's first frame in each state and one past its last, -1 if none; may
+                           // be null
 };
 
 enum Arc : std::uint8_t { kStay = 1, kStep = 2, kSkip = 4, kStart = 8, kEnd = 16 };
@@ -51,7 +53,7 @@ struct Task {
 struct Kernels {
     const char* name;
     Task sums;       // over all paths: score, gradient, occupancy
-    Task best_path;  // score, path, path_scores
+    Task best_path;  // score, path, path_scores, visits
 };
 
 // Every kernel table that was compiled in and that this CPU can run, best last. Null-terminated.

@@ -60,10 +60,12 @@ class BestPath {
     int best_end() const;
     int trace_block(int block, int state);
     int predecessor(int k, const Real* row, std::int64_t length, std::int64_t first) const;
+    void write_visits();
     void write_scores();
 
     Real* checkpoint(int block) const { return checkpoint_ + std::int64_t(block) * 2 * length_; }
     std::int32_t* path() const { return batch_.path + n_ * batch_.frames_max; }
+    std::int32_t* visits() const { return batch_.visits + n_ * batch_.states_max * 2; }
     // Cells in whole units, from a state's on, or up to it.
     static std::int64_t cells_from(int k) { return k / 2 / kUnit * kUnit; }
     static std::int64_t cells_to(int k) { return round_up(k / 2 + 1, kUnit); }
@@ -154,6 +156,7 @@ void BestPath<In>::run() {
     int state = alive && !poisoned_ ? best_end() : -1;
     if (state < 0) return;
     for (int block = blocks_ - 1; block >= 0; --block) state = trace_block(block, state);
+    if (batch_.visits) write_visits();
     write_scores();
 }
 
@@ -164,6 +167,8 @@ void BestPath<In>::begin_outputs() {
     for (std::int64_t t = 0; t < batch_.frames_max; ++t) path()[t] = -1;
     if (batch_.path_scores)
         for (std::int64_t t = 0; t < batch_.frames_max; ++t) batch_.path_scores[n_ * batch_.frames_max + t] = 0;
+    if (batch_.visits)
+        for (std::int64_t i = 0; i < 2 * batch_.states_max; ++i) visits()[i] = -1;
 }
 
 // False if no state can be reached any more.
@@ -402,6 +407,16 @@ int BestPath<In>::predecessor(int k, const Real* row, std::int64_t length, std::
     for (int j = lattice_.first_jump_to(k); j < lattice_.jump_count && lattice_.jump_to(j) == k; ++j)
         consider(lattice_.jump_from(j));
     return from;
+}
+
+// When the path is in each state.
+template <class In>
+void BestPath<In>::write_visits() {
+    for (int t = 0; t < frames_; ++t) {
+        std::int32_t* visit = visits() + std::int64_t(path()[t]) * 2;
+        if (t == 0 || path()[t] != path()[t - 1]) visit[0] = t;
+        visit[1] = t + 1;
+    }
 }
 
 // The log-probability of each frame's label, in float64, and their sum.

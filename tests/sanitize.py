@@ -175,14 +175,14 @@ def fuzz_extension(rng: Any) -> None:
     try:
         _native.sweep(prepared=_native.Prepared(*lattices), **arrays)
         arrays = {name: arrays[name] for name in ("scores", "from_logits", "score", "isa", "threads")}
-        paths = np.empty((size, frames), np.int32), np.empty((size, frames))
+        paths = np.empty((size, frames), np.int32), np.empty((size, frames)), np.empty((size, states, 2), np.int32)
         jumps = rng.integers(0, states, (int(rng.integers(0, 6)), 3)).astype(np.int32)
         jumps[:, 0] %= size
         if not wild:
             jumps = jumps[(jumps[:, 1] < jumps[:, 2]) & (jumps[:, 2] < lattices[4][jumps[:, 0]])]
             jumps = jumps[np.lexsort((jumps[:, 2], jumps[:, 0]))]
         prepared = _native.Prepared(*lattices, jumps)
-        _native.best_path(prepared=prepared, path=paths[0], path_scores=paths[1], **arrays)
+        _native.best_path(prepared=prepared, path=paths[0], path_scores=paths[1], visits=paths[2], **arrays)
     except ValueError:
         assert wild
     fuzz_prepare(rng)

@@ -18,12 +18,14 @@ def problem_of(batch: Batch, dtype: str, *, from_logits: bool = False) -> Proble
 
 
 def check(problem: Problem) -> None:
-    """States, scores and each frame's score are the reference's; nothing is forgotten."""
-    shape = problem.scores.shape[1::-1]
+    """States, visits, scores and each frame's score are the reference's; nothing is forgotten."""
+    shape, cells = problem.scores.shape[1::-1], (*problem.prepared.labels.shape, 2)
     frame_scores, expected_scores = np.full(shape, np.nan), np.full(shape, np.nan)
-    expected = reference.best_path(problem, frame_scores=expected_scores)
-    found = native.best_path(problem, frame_scores=frame_scores)
+    visits, expected_visits = np.full(cells, -7, np.int32), np.full(cells, -7, np.int32)
+    expected = reference.best_path(problem, frame_scores=expected_scores, visits=expected_visits)
+    found = native.best_path(problem, frame_scores=frame_scores, visits=visits)
     assert np.array_equal(found.states, expected.states)
+    assert np.array_equal(visits, expected_visits)
     tolerance = 1e-13 if problem.scores.dtype == np.float64 else 2e-6  # of logits, the float32 of a softmax's sum
     np.testing.assert_allclose(found.score, expected.score, rtol=tolerance, atol=tolerance * 10)
     np.testing.assert_allclose(frame_scores, expected_scores, rtol=tolerance, atol=tolerance)

@@ -60,6 +60,7 @@ def best_path(
     score: npt.NDArray[np.float64],
     path: npt.NDArray[np.int32],
     path_scores: npt.NDArray[np.float64] | None,
+    visits: npt.NDArray[np.int32] | None,
     isa: str,
     threads: int,
 ) -> None: ...

@@ -5,9 +5,10 @@ The best path through the lattice that the loss sums over. May import kernels/ a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Literal, overload
 
 import numpy as np
@@ -17,7 +18,7 @@ from .check import Lengths, Problem, as_array, ctc_problem, with_lattices
 from .errors import CTCError, InfeasibleError
 from .kernels import native, reference
 from .lattice import Lattice, ctc_lattice, frames_needed, with_optional
-from .results import TokenSpan
+from .results import BestPaths, TokenSpan
 
 STAR = -1  # in a target: a token that matches whatever class is the most probable
 
@@ -105,22 +106,20 @@ class Alignments(Sequence[Alignment]):
         score: float64 (N,), nats, as in :class:`Alignment`.
     """
 
-    def __init__(self, alignments: Sequence[Alignment]) -> None:
-        self._alignments = tuple(alignments)
-        self.score: Float64Array = np.array([alignment.score for alignment in alignments])
+    def __init__(self, score: Float64Array, made: Callable[[int], Alignment]) -> None:
+        self.score = score
+        self._made = cache(made)  # one by one, when they are asked for: in Python they cost more than in C++
 
     @overload
     def __getitem__(self, n: int) -> Alignment: ...
     @overload
     def __getitem__(self, n: slice) -> Sequence[Alignment]: ...
     def __getitem__(self, n: int | slice) -> Alignment | Sequence[Alignment]:
-        return self._alignments[n]
+        places = range(len(self.score))[n]
+        return self._made(places) if isinstance(places, int) else [self._made(place) for place in places]
 
     def __len__(self) -> int:
-        return len(self._alignments)
-
-    def __iter__(self) -> Iterator[Alignment]:
-        return iter(self._alignments)
+        return len(self.score)
 
     @property
     def found(self) -> npt.NDArray[np.bool_]:
@@ -183,15 +182,11 @@ def forced_align(
     if any((target == STAR).any() for target in given) or groups is not None:
         problem = _with_options(problem, given, groups, blank, star_cost)
     frame_scores = np.empty(problem.scores.shape[1::-1])
-    best = native.best_path(problem, frame_scores=frame_scores)
+    visits = np.empty((*problem.prepared.labels.shape, 2), np.int32)
+    best = native.best_path(problem, frame_scores=frame_scores, visits=visits)
     if on_infeasible == "raise":
         _raise_infeasible(problem, given, groups, best.score)
-    return Alignments(
-        [
-            _alignment(problem, n, given[n], best.states[n], frame_scores[n], float(best.score[n]))
-            for n in range(len(given))
-        ]
-    )
+    return Alignments(best.score, partial(_alignment, problem, given, best, frame_scores, visits))
 
 
 def _problem(
@@ -274,25 +269,22 @@ def _with_star(problem: Problem, cost: float) -> Problem:
 
 def _alignment(
     problem: Problem,
-    n: int,
-    target: npt.NDArray[np.int64],
-    states: Int32Array,
+    given: list[npt.NDArray[np.int64]],
+    best: BestPaths,
     frame_scores: Float64Array,
-    score: float,
+    visits: Int32Array,
+    n: int,
 ) -> Alignment:
-    used = int(problem.prepared.frames[n]) if np.isfinite(score) else 0
-    states = states[:used]
+    """Sample n's."""
+    target, score = given[n], float(best.score[n])
+    used = int(problem.prepared.frames[n]) if math.isfinite(score) else 0
+    states = best.states[n, :used]
     labels = problem.prepared.labels[n][states]
-    starts, ends = np.full((2, len(target)), -1, np.int32)
-    first = np.flatnonzero(np.diff(states, prepend=-1))  # of each run of frames in one state
-    end = np.append(first[1:], used)
-    token = states[first] % 2 == 1
-    s = states[first[token]] // 2
-    starts[s], ends[s] = first[token], end[token]
-    occupancy = partial(_occupancy, problem, n, states, starts)
     if (target == STAR).any():
         labels = np.where(labels == problem.scores.shape[2] - 1, STAR, labels).astype(np.int32)
-    return Alignment(target, states, labels, frame_scores[:used], score, starts, ends, occupancy)
+    starts, ends = visits[n, 1 : 2 * len(target) : 2].T  # of the odd states, which are the tokens
+    occupancy = partial(_occupancy, problem, n, states, starts)
+    return Alignment(target, states, labels, frame_scores[n, :used], score, starts, ends, occupancy)
 
 
 def _occupancy(problem: Problem, n: int, states: Int32Array, starts: Int32Array) -> Float64Array:

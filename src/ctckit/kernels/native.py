@@ -18,7 +18,6 @@ from ..check import Problem
 from ..errors import CTCError
 from ..results import BestPaths, Posteriors
 
-
 # From so many bytes on, a gradient's memory is recycled: malloc gives large blocks back to the system, and getting them
 # anew costs a page fault a page.
 RECYCLED = 2 << 20
@@ -110,19 +109,25 @@ def posteriors(problem: Problem, *, threads: int | None = None) -> Posteriors:
 
 
 def best_path(
-    problem: Problem, *, frame_scores: npt.NDArray[np.float64] | None = None, threads: int | None = None
+    problem: Problem,
+    *,
+    frame_scores: npt.NDArray[np.float64] | None = None,
+    visits: npt.NDArray[np.int32] | None = None,
+    threads: int | None = None,
 ) -> BestPaths:
     """Each sample's most probable path. Of equally good ones, read from its end, that of the lowest states.
 
     Args:
         problem: the batch.
         frame_scores: (N, T), where the log-probability of each frame's label is written; 0 where there is no path.
+        visits: (N, K, 2), where the path's first frame in each state is written, and one past its last; -1 if it is
+            never there.
         threads: a frontend's default number of threads.
     """
     scores = _aligned(problem.scores)
     path, score = np.empty(scores.shape[1::-1], np.int32), np.empty(scores.shape[1])
     _native.best_path(
-        scores, problem.from_logits, problem.prepared, score, path, frame_scores, _isa, num_threads(threads)
+        scores, problem.from_logits, problem.prepared, score, path, frame_scores, visits, _isa, num_threads(threads)
     )
     return BestPaths(path, score)
 

@@ -124,10 +124,17 @@ def total(
     return score
 
 
-def best_path(problem: Problem, *, frame_scores: Float64Array | None = None, threads: int | None = None) -> BestPaths:
+def best_path(
+    problem: Problem,
+    *,
+    frame_scores: Float64Array | None = None,
+    visits: npt.NDArray[np.int32] | None = None,
+    threads: int | None = None,
+) -> BestPaths:
     """Each sample's most probable path. Of equally good ones, read from its end, that of the lowest states.
 
-    Writes the log-probability of each frame's label into ``frame_scores`` (N, T) if given: 0 where there is no path.
+    Writes the log-probability of each frame's label into ``frame_scores`` (N, T) if given: 0 where there is no path;
+    and into ``visits`` (N, K, 2) the path's first frame in each state and one past its last: -1 if it is never there.
     """
     frames, size, _ = problem.scores.shape
     states = np.full((size, frames), -1, np.int32)
@@ -148,6 +155,11 @@ def best_path(problem: Problem, *, frame_scores: Float64Array | None = None, thr
             found = np.flatnonzero(states[n] >= 0)
             frame_scores[n] = 0
             frame_scores[n, found] = emissions[found, states[n, found]]
+    if visits is not None:
+        visits[...] = -1
+        for (n, t), k in np.ndenumerate(states):
+            if k >= 0:
+                visits[n, k] = t if visits[n, k, 0] < 0 else visits[n, k, 0], t + 1
     return BestPaths(states, score)
 
 
