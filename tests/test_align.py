@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from itertools import combinations, groupby, pairwise
 from typing import Any
 
@@ -310,6 +312,17 @@ def test_extended_spans_frame_by_frame(runs: list[tuple[int, int]], rest: int, e
     assert [span.score for span in found.spans(extend)] == pytest.approx([-0.01] * len(runs))
 
 
+@pytest.mark.parametrize("extend", [20, 2**31, 10**30])
+def test_spans_grow_no_further_than_the_frames(extend: int) -> None:
+    assert drawn(along("...aa.....b...", "ab"), extend) == drawn(along("...aa.....b...", "ab"), 14)
+
+
+@pytest.mark.parametrize("extend", [-1, 1.5, math.nan, "2"])
+def test_frames_to_extend_by(extend: Any) -> None:
+    with pytest.raises(CTCError, match="expected a number of frames, at least 0"):
+        along("..a..", "a").spans(extend)
+
+
 def test_a_span_of_nothing() -> None:
     (found,) = forced_align(np.zeros((3, 2)), [])
     assert found.spans(2) == []
@@ -392,6 +405,17 @@ def test_slices() -> None:
     found = forced_align(batch.scores, *batch.arguments[:3], from_logits=True)
     assert [a.score for a in found[1:]] == found.score[1:].tolist()
     assert found[-1] is found[2]
+
+
+def test_alignments_go_to_other_processes() -> None:
+    batch = draw(5, 20, 3, 5, 6)
+    found = forced_align(batch.scores, *batch.arguments[:3], from_logits=True)
+    assert found[0] != found[1]  # and no error, which comparing arrays would be
+    for made in (pickle.loads(pickle.dumps(found)), copy.deepcopy(found), [copy.deepcopy(a) for a in found]):
+        for one, other in zip(made, found, strict=True):
+            assert one.spans(1) == other.spans(1)
+            np.testing.assert_array_equal(one.confidence, other.confidence)
+            assert (one.score, one.states.tolist()) == (other.score, other.states.tolist())
 
 
 # --- dtypes and layouts -----------------------------------------------------------------------------------------------
@@ -539,6 +563,8 @@ def test_empty_targets_and_no_frames(instruction_set: str) -> None:
         ({"targets": [1, STAR], "star_cost": -1.0}, "star_cost = -1.0: expected nats a frame, at least 0"),
         ({"targets": [1, STAR], "star_cost": math.nan}, "star_cost = nan: expected nats a frame, at least 0"),
         ({"blank": 9}, "blank = 9 is not a class"),
+        ({"log_probs": None}, "log_probs has dtype object"),
+        ({"log_probs": 0.0}, "log_probs has shape (): expected (T, N, C)"),
     ],
 )
 def test_messages(arguments: dict[str, Any], message: str) -> None:

@@ -26,7 +26,7 @@ Int32Array = npt.NDArray[np.int32]
 Float64Array = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Alignment:
     """One sample's most probable path, and what it says of each token.
 
@@ -49,7 +49,11 @@ class Alignment:
     score: float
     starts: Int32Array
     ends: Int32Array
-    _occupancy: Callable[[], Float64Array] = field(repr=False, compare=False)
+    _occupancy: Callable[[], Float64Array] = field(repr=False)
+
+    def __getstate__(self) -> dict[str, object]:
+        """What copies and other processes get: confidences, in the place of the scores that it takes to find them."""
+        return {**vars(self), "confidence": self.confidence, "_occupancy": None}
 
     @property
     def found(self) -> bool:
@@ -78,8 +82,9 @@ class Alignment:
                 the blanks on both of its sides, by so many frames at most; neighbours meet in the middle of the blanks
                 between them, and the earlier takes the odd frame. 0: spans are the frames of the token itself.
         """
-        if extend < 0:
-            raise CTCError(f"extend = {extend}: expected a number of frames, at least 0")
+        if not isinstance(extend, (int, np.integer)) or extend < 0:
+            raise CTCError(f"extend = {extend!r}: expected a number of frames, at least 0")
+        extend = min(int(extend), len(self.states))  # more than that is all there is, and may be no int32
         kept = np.flatnonzero(self.starts >= 0)
         if not len(kept):
             return []
@@ -120,6 +125,9 @@ class Alignments(Sequence[Alignment]):
 
     def __len__(self) -> int:
         return len(self.score)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Alignments, (self.score, list(self).__getitem__)
 
     @property
     def found(self) -> npt.NDArray[np.bool_]:
@@ -201,7 +209,8 @@ def _problem(
     scores, tokens = as_array("logits" if from_logits else "log_probs", log_probs), as_array("targets", targets)
     batched = scores.ndim == 3
     if input_lengths is None:
-        input_lengths = np.full(scores.shape[1:-1], len(scores)) if batched else len(scores)
+        frames = len(scores) if scores.ndim else 0  # if that is wrong, the problem's check says so
+        input_lengths = np.full(scores.shape[1:-1], frames) if batched else frames
     if target_lengths is None:
         if batched and tokens.ndim != 2:
             raise CTCError("target_lengths is missing: expected (N,), since targets stand end to end")
