@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -299,3 +301,25 @@ class TestBatch:
         torch = pytest.importorskip("torch", reason=".pt files are torch's")
         torch.save({"targets": [[1, 2], [2]]}, tmp_path / "x.pt")
         refused(read_batch, tmp_path / "x.pt", "'targets' is not a rectangular list")
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_one_header_is_parsed_at_a_time(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = np.zeros((4, 3))
+    (np.save if suffix == "npy" else np.savez)(tmp_path / f"x.{suffix}", scores)
+    parsing: list[int] = []
+    most: list[int] = []
+    load = np.load
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        parsing.append(1)
+        most.append(len(parsing))
+        time.sleep(0.01)
+        parsing.pop()
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(np, "load", slow)
+    with ThreadPoolExecutor(4) as pool:
+        read = list(pool.map(read_log_probs, [tmp_path / f"x.{suffix}"] * 8))
+    assert all(np.array_equal(one, scores) for one in read)
+    assert max(most) == 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
+import threading
 import tokenize
 import zipfile
 import zlib
@@ -222,9 +223,15 @@ def _read_npz(path: Path) -> Arrays:
 _UNREADABLE = (ValueError, OSError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 
 
+# NumPy's headers are Python literals, and ast.literal_eval may fail in several threads at a time ("AST constructor
+# recursion depth mismatch", python/cpython#106905): of two thousand files one, now and then.
+_ONE_AT_A_TIME = threading.Lock()
+
+
 def _loaded(path: Path, load: Callable[[], Any]) -> Any:
     try:
-        return load()
+        with _ONE_AT_A_TIME:
+            return load()
     except (*_UNREADABLE, MemoryError) as error:
         if "allow_pickle" in str(error):
             raise _objects(path) from None
