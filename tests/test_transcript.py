@@ -106,6 +106,7 @@ def test_a_convention_may_be_given() -> None:
         ),
         ({"labels": ["-", "a"], "blank": 3}, "blank = 3 is not a class: there are 2 labels (0..1)"),
         ({"labels": ["-", "a"], "blank": "-"}, "blank = '-' has type str: expected an integer"),
+        ({"labels": {"a": 1, "-": 0}}, "labels is a mapping: expected names in their classes' order, sorted("),
         ({"labels": ["-", "a"], "convention": "bpe"}, "convention = 'bpe' is unknown: expected one of separator, "),
         (
             {"labels": ["-", "a"], "convention": "separator"},
@@ -210,7 +211,7 @@ def test_the_split_is_the_best_of_all(first: list[str], word: str, data: st.Data
         ("you & me", "YOU|*|ME"),
         ("50 %", "*|*"),
         ("я", "*"),
-        ("a | b", "A|*|B"),
+        ("a | b", "A|B"),
         ("<unk>", "*UNK*"),
         ("", ""),
         (" . ", ""),
@@ -253,6 +254,23 @@ def test_punctuation_alone_joins_its_neighbour() -> None:
 def test_lines_are_separated_as_words_are() -> None:
     assert spelled(Vocabulary(SPEECH), "\na b\r\n\nc\n") == [*"A|B|C"]
     assert spelled(Vocabulary(["φ", "a"]), "a a\na") == [*"aaa"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "text", "plain"),
+    [
+        (SPEECH, "|A|CAB|", "a cab"),
+        (SPEECH, "a | cab", "a cab"),
+        (SENTENCEPIECE, "▁hello▁world", "hello world"),
+        (["<blank>", "a", "b", "<space>"], "a<space>b", "a b"),
+    ],
+)
+def test_texts_prepared_for_a_network(labels: list[str], text: str, plain: str) -> None:
+    vocabulary = Vocabulary(labels)
+    transcript = vocabulary.transcribe(text)
+    assert names(vocabulary, transcript) == spelled(vocabulary, plain)
+    assert [word.lower() for word, _ in words(transcript)] == plain.split()
+    assert transcript.notes == ()
 
 
 def test_no_text() -> None:

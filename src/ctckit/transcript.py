@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
@@ -193,6 +193,10 @@ class Vocabulary:
     def __init__(
         self, labels: Sequence[str], blank: int | None = None, *, convention: Convention | None = None
     ) -> None:
+        if isinstance(labels, Mapping):
+            raise CTCError(
+                "labels is a mapping: expected names in their classes' order, sorted(labels, key=labels.get)"
+            )
         names = list(labels)
         _check_labels(names)
         if blank is not None and blank == len(names):
@@ -209,6 +213,10 @@ class Vocabulary:
             unicodedata.normalize("NFC", name): c for name, c in reversed(spelling) if not _SPECIAL.fullmatch(name)
         }
         self._longest = max(map(len, self._pieces), default=0)
+        # Some texts come as they were prepared for a network: A|CAT, or ▁a▁cat.
+        self._between = _MARK if self.convention == "sentencepiece" else " "
+        if self.separator is not None:
+            self._between = self.labels[self.separator]
         marks = {"sentencepiece": _MARK, "wordpiece": _INNER}.get(self.convention, "")
         self._alphabet = {letter for piece in self._pieces for letter in piece.removeprefix(marks)}
         self._spellings: dict[str, tuple[_Piece, ...]] = {}
@@ -220,12 +228,12 @@ class Vocabulary:
     def transcribe(self, text: str, *, optional_words: bool = False, star_between_words: bool = False) -> Transcript:
         """Spells a text in the vocabulary's tokens.
 
-        Words are what white space parts. Text is brought into Unicode's form NFC. A character that the vocabulary
-        lacks is spelled, if that can be, in the other case; as another apostrophe, quote or dash; in its compatible
-        form (NFKC: ``ﬁ`` as ``fi``); or without its accents. Otherwise punctuation (Unicode's P, apostrophes), marks
-        (M) and formatting characters (Cf) are silent: they stay in the word's text and have no token. All else,
-        letters, numbers (N), symbols (S) and punctuation that is read out (``# % & @ § ¶ ‰``), becomes
-        ``ctckit.STAR``, one for a run of them, with a note.
+        Words are what white space parts, or the vocabulary's own mark, as in ``A|CAT``. Text is brought into Unicode's
+        form NFC. A character that the vocabulary lacks is spelled, if that can be, in the other case; as another
+        apostrophe, quote or dash; in its compatible form (NFKC: ``ﬁ`` as ``fi``); or without its accents. Otherwise
+        punctuation (Unicode's P, apostrophes), marks (M) and formatting characters (Cf) are silent: they stay in the
+        word's text and have no token. All else, letters, numbers (N), symbols (S) and punctuation that is read out (``#
+        % & @ § ¶ ‰``), becomes ``ctckit.STAR``, one for a run of them, with a note.
 
         A word is split into the longest pieces, one after the other; where that leaves unknown characters, into those
         that leave the fewest, and of such splits into the fewest pieces. A word without a token is added to the text
@@ -244,7 +252,7 @@ class Vocabulary:
             raise CTCError(f"text has type {type(text).__name__}: expected a string")
         writer = _Writer(self.separator, optional_words, star_between_words)
         for number, line in enumerate(unicodedata.normalize("NFC", text).splitlines(), start=1):
-            chunks = line.split()
+            chunks = line.replace(self._between, " ").split()
             if chunks:
                 writer.line(number, [(chunk, self._spelled(chunk)) for chunk in chunks])
         return writer.transcript()
