@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import wave
+import xml.etree.ElementTree as ET
 from itertools import combinations
 from pathlib import Path
 
@@ -121,6 +122,12 @@ def test_many_classes_become_curves() -> None:
     check_texts(picture)
 
 
+def test_controls_are_not_drawn() -> None:
+    scores = spoken("the fox", 60)
+    found = align(scores, "the \x00fox\x1b \ufffe", Vocabulary(LABELS), SHIFT, Options())
+    ET.fromstring(draw(found, scores, LABELS).svg())
+
+
 def test_words_without_time_stars_and_doubt() -> None:
     scores = spoken("the fox", 60)
     found = align(scores, "the lazy 7 fox", Vocabulary(LABELS), SHIFT, Options(optional_words=True, star=True))
@@ -203,6 +210,12 @@ def test_images(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     image.new("L", (30, 10), 64).save(tmp_path / "grey.png")
     image.new("RGBA", (30, 10), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    image.fromarray(np.repeat([[0, 65535]], (10, 20), axis=1).repeat(10, axis=0).astype(np.uint16)).save(
+        tmp_path / "deep.png"
+    )
+    deep = read_strip(None, tmp_path / "deep.png")
+    assert isinstance(deep, Scan)
+    assert deep.pixels.mean() == pytest.approx(2 / 3)
     for name, shade in (("grey.png", 64 / 255), ("clear.png", 1.0)):
         scan = read_strip(None, tmp_path / name)
         assert isinstance(scan, Scan)
@@ -214,8 +227,13 @@ def test_bad_strips(tmp_path: Path) -> None:
     (tmp_path / "x.wav").write_bytes(b"RIFF")
     (tmp_path / "x.png").write_bytes(b"no image")
     write_wav(tmp_path / "empty.wav", np.zeros(0), 2, 1)
+    write_wav(tmp_path / "zero.wav", np.zeros(8), 2, 1)
+    whole = bytearray((tmp_path / "zero.wav").read_bytes())
+    whole[24:28] = bytes(4)
+    (tmp_path / "zero.wav").write_bytes(whole)
     for audio, image, message in (
-        ("x.wav", None, "is no .wav file of integers"),
+        ("x.wav", None, "is no .wav file of integers: it is cut off"),
+        ("zero.wav", None, "has 16 bits a sample and 0 samples a second"),
         ("no.wav", None, "no.wav can't be read"),
         ("empty.wav", None, "holds no samples"),
         (None, "x.png", "is no image"),

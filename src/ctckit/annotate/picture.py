@@ -7,6 +7,7 @@ strips.py and utterance.py.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -93,7 +94,7 @@ def draw(
     axis = say["columns" if isinstance(strip, Scan) else "seconds"]
     _write(figure, height, LEFT + width / 2, height - 9, axis, ha="center", color=MUTED, size=9)
     text = shortened(" ".join(line.text for line in aligned.lines), 60)
-    return Picture(figure, say["name"].format(text=text))
+    return Picture(figure, say["name"].format(text=_printable(text)))
 
 
 # --- what goes where --------------------------------------------------------------------------------------------------
@@ -412,7 +413,12 @@ def _draw_tier(axes: Any, pieces: Sequence[Timed], row: _Row, labels: Sequence[_
 
 def _plain(text: str) -> str:
     """Text that matplotlib takes as it is: a dollar sign would begin a formula."""
-    return text.replace("$", r"\$")
+    return _printable(text).replace("$", r"\$")
+
+
+def _printable(text: str) -> str:
+    """Text without what no font can draw and SVG may not hold."""
+    return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", " ", text)
 
 
 def _colored(pieces: Sequence[Timed]) -> Iterator[tuple[Timed, str]]:

@@ -85,8 +85,10 @@ def _read_sound(path: Path) -> Sound:
         raise CTCError(f"{path} can't be read: {error.strerror or error}") from None
     except (wave.Error, EOFError) as error:
         raise CTCError(
-            f"{path} is no .wav file of integers: {error or 'it is cut off'}; convert it to 16 bits"
+            f"{path} is no .wav file of integers: {str(error) or 'it is cut off'}; convert it to 16 bits"
         ) from None
+    if size > 4 or rate < 1:
+        raise CTCError(f"{path} has {8 * size} bits a sample and {rate} samples a second; convert it to 16 bits")
     whole = np.frombuffer(data[: len(data) // (channels * size) * channels * size], np.uint8).reshape(
         -1, channels, size
     )
@@ -108,6 +110,9 @@ def _read_scan(path: Path) -> Scan:
         raise MissingExtraError("A picture", "plot", "matplotlib") from None
     try:
         with Image.open(path) as image:
+            if image.mode[0] in "IF":  # more than 8 bits, which converting would cut off at 255
+                deep = np.asarray(image, np.float32)
+                return Scan(deep / max(float(deep.max()), 1e-30))
             paper = Image.new("RGBA", image.size, "white")
             paper.alpha_composite(image.convert("RGBA"))
             return Scan(np.asarray(paper.convert("L"), np.float32) / 255)
