@@ -134,6 +134,14 @@ class TestOneRecording:
         assert "pass --logits" in raw.stderr
         assert ctckit(*ONE, "--logits", "-o", "out.csv").returncode == 0
 
+    @pytest.mark.parametrize("axis", [0, 1])
+    def test_a_batch_of_one(self, axis: int, folder: Path, ctckit: Run) -> None:
+        assert ctckit(*ONE, "-o", "plain.csv").returncode == 0
+        np.save(folder / "x.npy", np.expand_dims(np.load(folder / "x.npy"), axis))
+        done = ctckit(*ONE, "-o", "batch.csv")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (folder / "batch.csv").read_bytes() == (folder / "plain.csv").read_bytes()
+
     def test_extend_optional_words_and_star(self, folder: Path, ctckit: Run) -> None:
         def words(*options: object) -> dict[str, dict[str, Any]]:
             done = ctckit(*ONE, *options, "-o", "out.json")
@@ -171,7 +179,15 @@ class TestOneRecording:
             (["align", "x.npy", "empty.txt", *ONE[3:], "-o", "y.csv"], 1, "the text has no words"),
             (["align", "x.npy", "long.txt", *ONE[3:], "-o", "y.csv"], 1, "are they of the same recording?"),
             (["align", "narrow.npy", *ONE[2:], "-o", "y.csv"], 1, "have C=3 classes and there are 28 labels"),
-            (["align", "two.npy", *ONE[2:], "-o", "y.csv"], 1, "two.npy holds 2 recordings"),
+            (["align", "turned.npy", *ONE[2:], "-o", "y.csv"], 1, "classes and there are 28 labels: transpose them"),
+            (["align", "two.npy", *ONE[2:], "-o", "y.csv"], 1, "several recordings, of shape (4, 2, 3): expected one"),
+            (["align", "nan.npy", *ONE[2:], "-o", "y.csv"], 1, "the emissions have NaN or +inf in frame 7 of "),
+            (["align", "probs.npy", *ONE[2:], "-o", "y.csv"], 1, "are probabilities, each frame's add up to 1"),
+            (["align", "probs.npy", *ONE[2:], "-o", "y.csv", "--logits"], 1, "expected their logarithms"),
+            ([*ONE, "-o", "x.txt"], 1, "x.txt is an input, and would be written over"),
+            ([*ONE, "-o", "../" * 9 + "proc/self/cwd/labels.txt"], 1, "labels.txt is an input"),
+            ([*ONE, "--picture", "a.png", "--image", "a.png"], 1, "a.png is an input"),
+            ([*ONE[:-1], "9" * 400, "-o", "y.csv"], 1, "expected seconds from one frame to the next"),
             (["align", "x.npy", "latin.txt", *ONE[3:], "-o", "y.csv"], 1, "latin.txt is no UTF-8 text"),
         ],
     )
@@ -182,6 +198,11 @@ class TestOneRecording:
         (folder / "long.txt").write_text("z" * 500)
         (folder / "latin.txt").write_bytes(b"caf\xe9")
         np.save(folder / "narrow.npy", np.zeros((4, 3)))
+        scores = np.load(folder / "x.npy")
+        np.save(folder / "turned.npy", scores.T)
+        np.save(folder / "probs.npy", np.exp(scores).astype(np.float16))
+        scores[7, 3] = np.nan
+        np.save(folder / "nan.npy", scores)
         np.save(folder / "two.npy", np.zeros((4, 2, 3)))
         before = sorted(folder.iterdir())
         done = ctckit(*arguments)
@@ -336,6 +357,7 @@ class TestCorpus:
             ({**one, "id": "c", "frameshift": 1}, "c", "'frameshift' is unknown: expected id,"),
             ({**one, "id": "d", "frame_shift": "1"}, "d", "'frame_shift' is '1': expected seconds"),
             ({**one, "id": "e", "frame_shift": 0}, "e", "frame shift 0: expected seconds"),
+            ({**one, "id": "e2", "frame_shift": 10**400}, "e2", "expected seconds from one frame to the next"),
             ({**one, "id": "f", "blank": True}, "f", "'blank' is True"),
             ({**one, "id": "g", "labels": "no.txt"}, "g", "no.txt can't be read"),
             ({**one, "id": "h", "text": 3}, "h", "'text' is 3: expected a string"),

@@ -264,6 +264,10 @@ def _align_one(
 
     options.check()
     one.check_frame_shift(frame_shift)
+    read = [os.path.realpath(path) for path in (emissions, transcript, labels, *strips) if path is not None]
+    for path in (out, picture):
+        if path is not None and os.path.realpath(path) in read:
+            raise CTCError(f"{path} is an input, and would be written over: choose another name")
     if out is not None:
         formats.check_format(out)
         if not out.absolute().parent.is_dir():  # or the picture would be written and the file not

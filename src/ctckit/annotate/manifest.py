@@ -136,7 +136,7 @@ def _checked_id(id: object) -> str:
 def _string(given: dict[str, Any], key: str) -> str:
     value = given.get(key)
     if not isinstance(value, str) or not value or "\0" in value:
-        raise CTCError(f"{key!r} is {value!r}: expected a string" if key in given else f"{key!r} is missing")
+        raise CTCError(f"{key!r} is {value!r}: expected a string, not empty" if key in given else f"{key!r} is missing")
     return value
 
 

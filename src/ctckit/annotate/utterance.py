@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,10 +63,10 @@ class Aligned(NamedTuple):
 def read_scores(path: Path) -> Scores:
     """Scores (T, C) of one recording; a batch axis of 1 is dropped."""
     scores = read_log_probs(path)
-    if scores.ndim == 3 and scores.shape[1] == 1:
-        scores = scores[:, 0]
+    if 1 in scores.shape[:-1]:  # networks give (1, T, C) or (T, 1, C)
+        scores = scores.reshape(-1, scores.shape[-1])
     if scores.ndim != 2:
-        raise CTCError(f"{path} holds {scores.shape[1]} recordings, of shape {scores.shape}: expected one, (T, C)")
+        raise CTCError(f"{path} holds several recordings, of shape {scores.shape}: expected one, (T, C)")
     return scores
 
 
@@ -94,7 +95,7 @@ def check_frame_shift(seconds: float) -> float:
     Raises:
         CTCError: it isn't.
     """
-    if not (math.isfinite(seconds) and seconds > 0):
+    if not 0 < seconds <= sys.float_info.max:
         raise CTCError(f"frame shift {seconds}: expected seconds from one frame to the next, more than 0")
     return seconds
 
@@ -105,17 +106,7 @@ def align(scores: Scores, text: str, vocabulary: Vocabulary, frame_shift: float,
     Raises:
         CTCError: they don't fit together; the message says why.
     """
-    classes = scores.shape[1]
-    if classes != len(vocabulary.labels):
-        raise CTCError(
-            f"the emissions have C={classes} classes and there are {len(vocabulary.labels)} labels: expected a label "
-            "for each class, the blank's among them"
-        )
-    highest = float(np.nanmax(scores, initial=-math.inf))
-    if not options.from_logits and 1e-2 < highest < math.inf:  # half precision may round up a little
-        raise CTCError(
-            f"the emissions hold {highest:.3g}, and log-probabilities are 0 at most: pass --logits for raw scores"
-        )
+    _check_scores(scores, len(vocabulary.labels), options.from_logits)
     transcript = vocabulary.transcribe(text, optional_words=options.optional_words, star_between_words=options.star)
     if not any(word.tokens for line in transcript.lines for word in line.words):
         raise CTCError("the text has no words that the labels can spell: expected at least one")
@@ -132,6 +123,24 @@ def align(scores: Scores, text: str, vocabulary: Vocabulary, frame_shift: float,
         raise InfeasibleError(f"the text does not fit the emissions: {why}; are they of the same recording?") from None
     lines = transcript.timed(alignment, frame_shift, extend=options.extend)
     return Aligned(lines, len(scores) * frame_shift, transcript.notes, alignment.labels)
+
+
+def _check_scores(scores: Scores, labels: int, from_logits: bool) -> None:
+    """That scores are what they are said to be; others would be aligned as well, but wrongly."""
+    frames, classes = scores.shape
+    if classes != labels:
+        mend = "transpose them" if frames == labels else "expected a label for each class, the blank's among them"
+        raise CTCError(f"the emissions have C={classes} classes and there are {labels} labels: {mend}")
+    lowest, highest = float(scores.min()), float(scores.max())
+    if not highest < math.inf:
+        wrong = int(np.argmax(~(scores.max(axis=1) < math.inf)))
+        raise CTCError(f"the emissions have NaN or +inf in frame {wrong} of {frames}: expected finite scores, or -inf")
+    if lowest >= 0 and highest <= 1.01 and np.allclose(scores.sum(axis=1, dtype=np.float64), 1, atol=0.02):
+        raise CTCError("the emissions are probabilities, each frame's add up to 1: expected their logarithms")
+    if not from_logits and highest > 1e-2:  # half precision may round up a little
+        raise CTCError(
+            f"the emissions hold {highest:.3g}, and log-probabilities are 0 at most: pass --logits for raw scores"
+        )
 
 
 def log_softmax(logits: Scores) -> Scores:
