@@ -343,7 +343,7 @@ def test_groups() -> None:
         return [f"[{name}]" if group else name for name, group in runs]
 
     assert grouped("ab c de") == ["AB|C|DE"]
-    assert grouped("ab c de", optional_words=True) == ["[AB|]", "[C]", "[|]", "[DE]"]
+    assert grouped("ab c de", optional_words=True) == ["[AB]", "[|]", "[C]", "[|]", "[DE]"]
     assert grouped("ab c", star_between_words=True) == ["[*]", "AB|", "[*]", "C", "[*]"]
     assert grouped("", star_between_words=True) == ["[*]"]
 
@@ -398,6 +398,22 @@ def test_words_too_many_and_too_few(seed: int, separator: str) -> None:
     found = {word.text: (word.start, word.end) for word in line.parts if word.start >= 0}
     truth = dict(zip(heard, spans, strict=True))
     assert found == {str(word): truth[word] for word in both}
+
+
+@pytest.mark.parametrize("stars", [False, True])
+@pytest.mark.parametrize("seed", range(10))
+def test_a_text_longer_than_the_recording(seed: int, stars: bool) -> None:
+    """Where the last words were not said, the last one that was has its time, and needs no separator after it."""
+    rng = np.random.default_rng(seed)
+    vocabulary = Vocabulary(["<blank>", *string.ascii_lowercase, "|"])
+    text = SOME.split()[:12]
+    for first, end in ((0, 9), (3, 12), (2, 8)):
+        log_probs, spans = spoken(text[first:end], vocabulary, rng)
+        transcript = vocabulary.transcribe(" ".join(text), optional_words=True, star_between_words=stars)
+        (alignment,) = forced_align(log_probs, transcript.tokens, optional=transcript.optional)
+        (line,) = transcript.timed(alignment, 1.0)
+        found = {word.text: (word.start, word.end) for word in line.parts if word.start >= 0}
+        assert found == dict(zip(text[first:end], spans, strict=True))
 
 
 # --- times ------------------------------------------------------------------------------------------------------------

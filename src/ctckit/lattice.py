@@ -20,7 +20,7 @@ import numpy.typing as npt
 from . import _native
 from .errors import CTCError
 
-AT_ONCE = 5  # neighbouring groups that are passed by without a blank: two words, and the stars around them
+AT_ONCE = 5  # neighbouring groups that are passed by without a blank: two words, with what stands between
 
 IntArray = npt.NDArray[np.integer]
 

@@ -232,8 +232,8 @@ class Vocabulary:
         form NFC. A character that the vocabulary lacks is spelled, if that can be, in the other case; as another
         apostrophe, quote or dash; in its compatible form (NFKC: ``ﬁ`` as ``fi``); or without its accents. Otherwise
         punctuation (Unicode's P, apostrophes), marks (M) and formatting characters (Cf) are silent: they stay in the
-        word's text and have no token. All else, letters, numbers (N), symbols (S) and punctuation that is read out (``#
-        % & @ § ¶ ‰``), becomes ``ctckit.STAR``, one for a run of them, with a note.
+        word's text and have no token. All else, letters, numbers (N), symbols (S) and punctuation that is read out
+        (``# % & @ § ¶ ‰``), becomes ``ctckit.STAR``, one for a run of them, with a note.
 
         A word is split into the longest pieces, one after the other; where that leaves unknown characters, into those
         that leave the fewest, and of such splits into the fewest pieces. A word without a token is added to the text
@@ -241,7 +241,7 @@ class Vocabulary:
 
         Args:
             text: a line for each segment; empty lines are none.
-            optional_words: every word may be missing in the audio; its separator goes with it.
+            optional_words: every word may be missing in the audio, and so may separators.
             star_between_words: between words, before the first and after the last there may be other things, for which
                 a star stands that may be left out.
 
@@ -352,7 +352,6 @@ class _Writer:
     lines: list[Line] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     group: int = 0  # the last one given
-    separators: list[int] = field(default_factory=list)  # their places
     begun: bool = False  # there has been a word
 
     def line(self, number: int, chunks: list[tuple[str, tuple[_Piece, ...]]]) -> None:
@@ -375,16 +374,13 @@ class _Writer:
     def transcript(self) -> Transcript:
         if self.stars:
             self._star()
-        if self.optional_words and self.separators:
-            # Each separator goes with the word before it. The last one may be left out for the last word's sake too.
-            self.groups[self.separators[-1]] = self._next()
         tokens, groups = np.array(self.tokens, np.int64), np.array(self.groups, np.int64)
         return Transcript(tokens, groups, tuple(self.lines), tuple(self.notes))
 
     def _word(self, number: int, text: str, pieces: tuple[_Piece, ...]) -> Word:
         if self.separator is not None and self.begun:
-            self.separators.append(len(self.tokens))
-            self._put(self.separator, self.group if self.optional_words else 0)
+            # On its own: it goes with either of its words, and if all that follow are missing, there may be none.
+            self._put(self.separator, self._next() if self.optional_words else 0)
         if self.stars:
             self._star()
         group = self._next() if self.optional_words else 0
