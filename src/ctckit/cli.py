@@ -278,10 +278,13 @@ def _align_one(
     for note in found.notes:
         print(note, file=sys.stderr)
     if picture is not None:
+        import numpy as np
+
         from .annotate.picture import draw
         from .annotate.strips import read_strip
+        from .kernels.reference import log_softmax
 
-        log_probs = one.log_softmax(scores) if options.from_logits else scores
+        log_probs = log_softmax(scores.astype(np.float64)) if options.from_logits else scores
         strip = read_strip(*strips)
         draw(found, log_probs, vocabulary.labels, vocabulary.blank, strip=strip, lang=lang).save(picture)
     if out is not None and content is not None:

@@ -143,12 +143,6 @@ def _check_scores(scores: Scores, labels: int, from_logits: bool) -> None:
         )
 
 
-def log_softmax(logits: Scores) -> Scores:
-    """Log-probabilities (T, C) of raw scores."""
-    wide = logits.astype(np.float64)
-    return wide - np.logaddexp.reduce(wide, axis=1, keepdims=True)
-
-
 def words_of(lines: list[Timed]) -> list[Timed]:
     """All words, in their order."""
     return [word for line in lines for word in line.parts]
