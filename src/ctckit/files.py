@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import tempfile
 import threading
 import tokenize
@@ -121,11 +122,16 @@ def read_labels(path: str | Path) -> list[str]:
     A line may be a single space. Line ends may be those of Unix or Windows.
 
     Raises:
-        CTCError: for a file that can't be read, an empty label, or one that two lines hold.
+        CTCError: for a file that can't be read, an empty label, one that two lines hold, or labels with more beside
+            them: a table of symbols and numbers, or a dictionary as JSON.
     """
     path = Path(path)
     text = _decoded(path)
     lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+    if all(re.fullmatch(r".*\s-?\d[\d.e+-]*", line) for line in lines) or re.match(r'\s*\{\s*"[^"\n]+"\s*:', text):
+        raise CTCError(
+            f"{path} has more than labels, on line 1 {lines[0][:40]!r}: expected a label a line, in their order"
+        )
     seen: dict[str, int] = {}
     for number, label in enumerate(lines, start=1):
         if not label:
