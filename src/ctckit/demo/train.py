@@ -22,7 +22,7 @@ from .model import LineReader, frames, read_lines
 from .reading import HeldOut
 
 BATCH = 32  # lines
-PEAK_RATE = 1e-2
+PEAK_RATE = 7e-3
 KEPT_BATCHES = 24  # batches whose logits are kept, evenly over the run, to time the losses on
 STEP_PARTS = ("data", "network, forward", "CTC loss", "network, backward", "optimizer")
 ROUNDS = 9  # of the comparison of losses, on each kept batch
