@@ -199,6 +199,7 @@ void sweep(Scores scores, bool from_logits, const Prepared& prepared, Filled<dou
         batch.occupancy = occupancy->data();
     }
     require(path.has_value() == occupancy_along.has_value(), "path and occupancy_along go together");
+    require(!path || (!grad && !occupancy), "occupancies along a path are sums near it, and come alone");
     batch.path = by_frame(path, batch);
     batch.occupancy_along = by_frame(occupancy_along, batch);
     const Kernels& kernels = kernels_named(isa);

@@ -33,7 +33,7 @@ struct Batch {
     void* occupancy;        // (T, N, K) out, contiguous, float64 for float64 input, else float32; may be null
 
     std::int32_t* path;       // (N, T) the best path's states, out, -1 where there is none; or, for the next, states in
-    double* occupancy_along;  // (N, T) out, the occupancies of those states; may be null
+    double* occupancy_along;  // (N, T) out, the occupancies of those states, by paths near them; may be null
     double* path_scores;      // (N, T) out, the log-probability of each frame's label; may be null
     std::int32_t* visits;  // (N, K, 2) out, the path's first frame in each state and one past its last, -1 if none; may
                            // be null

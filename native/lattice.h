@@ -251,4 +251,20 @@ bool build_windows(LatticeView<Real>& lattice, int frames) {
     return true;
 }
 
+enum Cut : std::uint8_t { kCutBelow = 1, kCutAbove = 2 };
+
+// Leaves of the windows what lies near a path: so many states below it and above. They still never fall, nor rise by
+// more than two states a frame, whatever the path does. Tells where something was cut off.
+template <class Real>
+void narrow_windows(LatticeView<Real>& lattice, const std::int32_t* path, int frames, int most, std::uint8_t* cut) {
+    int state = lattice.low[0];
+    for (int t = 0; t < frames; ++t) {
+        state = greater(state, lesser(path[t], state + 2));
+        state = greater(lattice.low[t], lesser(state, lattice.high[t]));
+        cut[t] = (state - most > lattice.low[t] ? kCutBelow : 0) | (state + most < lattice.high[t] ? kCutAbove : 0);
+        lattice.low[t] = greater(lattice.low[t], state - most);
+        lattice.high[t] = lesser(lattice.high[t], state + most);
+    }
+}
+
 }  // namespace

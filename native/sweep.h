@@ -27,6 +27,11 @@ constexpr std::int64_t kTableBytes = 1 << 20;
 // labels: it comes out of the softmax, and the gradient out of it, without picking numbers one by one.
 constexpr int kFewClasses = 256;
 
+// Occupancies along a path are summed over paths so many states away from it at most, unless more than this share of
+// them goes along the edge.
+constexpr int kNearPath = 1024;
+constexpr double kNegligible = 1e-6;
+
 // Frames between asking for a row and using it.
 constexpr int kAhead = 6;
 
@@ -45,6 +50,7 @@ class Sweep {
    private:
     void choose_block();
     void lay_out(Arena& arena);
+    void sweep();
     void empty_sample();
     void start();
     double forward();
@@ -135,6 +141,8 @@ class Sweep {
     Real* class_rows_;          // (kTile, classes) of the gradient, on their way from a table
     std::int32_t* each_class_;  // (classes,) 0, 1, 2 ...; both rounded up to whole squares
     Real *row_top_, *row_inverse_;  // (frames,) of each softmax
+    std::uint8_t* cut_;             // (frames,) where windows were narrowed, if they were
+    double near_edge_;              // the largest share of paths along such a cut
     double offset_;                 // log-score common to all paths: what normalising each frame took away
     double sums_product_;           // of the softmax sums, folded into offset_ before it overflows
     bool poisoned_;                 // NaN or +inf in a used frame
@@ -197,6 +205,7 @@ void Sweep<In>::lay_out(Arena& arena) {
     each_class_ = arena.take<std::int32_t>(lattice_.slot_is_class ? few : 0);
     row_top_ = arena.take<Real>(frames_);
     row_inverse_ = arena.take<Real>(frames_);
+    cut_ = arena.take<std::uint8_t>(batch_.occupancy_along ? frames_ : 0);
     input_.stage = Frames<In>::in_place(batch_.stride_c) ? nullptr : arena.take<Real>(std::int64_t(kTile) * classes_);
 }
 
@@ -211,11 +220,23 @@ void Sweep<In>::run() {
     }
     if (!build_windows(lattice_, frames_)) return fill_outputs(0, Real(0));
     build_caps(lattice_, caps_);
+    near_edge_ = 0;
+    if (batch_.occupancy_along)
+        narrow_windows(lattice_, batch_.path + n_ * batch_.frames_max, frames_, kNearPath, cut_);
+    sweep();
+    if (near_edge_ <= kNegligible) return;
+    build_windows(lattice_, frames_);  // paths go where it was cut off: all of them, then
+    for (int t = 0; t < frames_; ++t) cut_[t] = 0;
+    sweep();
+}
+
+template <class In>
+void Sweep<In>::sweep() {
     start();
     batch_.score[n_] = forward();
     if (poisoned_) batch_.score[n_] = NAN;
     if (poisoned_) return fill_outputs(0, Real(NAN));
-    if (batch_.score[n_] == -infinity) return fill_outputs(0, Real(0));
+    if (batch_.score[n_] == -HUGE_VAL) return fill_outputs(0, Real(0));
     if (backward_wanted_) backward();
     fill_outputs(frames_, Real(0));
 }
@@ -660,13 +681,20 @@ void Sweep<In>::write_occupancy(int t, int f, Real factor) {
         out[k] = k >= lattice_.low[t] && k <= lattice_.high[t] ? row[lattice_.cell(k)] * factor : 0;
 }
 
-// The occupancy of one state a frame, those that the caller named.
+// The occupancy of one state a frame, those that the caller named; and how much goes along the edge of what was summed.
 template <class In>
 void Sweep<In>::write_occupancy_along(int t, int f, Real factor) {
     const int k = batch_.path[n_ * batch_.frames_max + t];
     const bool visited = k >= lattice_.low[t] && k <= lattice_.high[t];
-    batch_.occupancy_along[n_ * batch_.frames_max + t] =
-        visited ? double(occupancy_[f * length_ + lattice_.cell(k)] * factor) : 0;
+    const Real* row = occupancy_ + f * length_;
+    batch_.occupancy_along[n_ * batch_.frames_max + t] = visited ? double(row[lattice_.cell(k)] * factor) : 0;
+    const auto weigh = [&](int block) {
+        Lanes<Real> sum = load_lanes(row + block * kLanes<Real>);
+        sum += load_lanes(row + lattice_.length + block * kLanes<Real>);
+        near_edge_ = greater(near_edge_, double(sum_of_lanes<Real>(sum) * factor));
+    };
+    if (cut_[t] & kCutBelow) weigh(lattice_.begin(t));
+    if (cut_[t] & kCutAbove) weigh(lattice_.end(t) - 1);
 }
 
 // Every output row from frame `from` on is one value; rows past the sample's own frames are always 0.

@@ -100,14 +100,14 @@ def test_zeros_and_what_is_no_number(instruction_set: str) -> None:
     check(problem)
 
 
-def peaky(frames: int, classes: int, length: int) -> tuple[Array, Array]:
+def peaky(frames: int, classes: int, length: int, *, height: float = 10, spread: float = 1) -> tuple[Array, Array]:
     """Outputs like a trained recogniser's: each token for a frame, blanks between them, all with some noise."""
     rng = np.random.default_rng(frames)
     target = rng.integers(1, classes, length)
     labels = np.zeros(frames, int)
     labels[np.sort(rng.choice(frames, length, replace=False))] = target
-    logits = rng.normal(size=(frames, classes))
-    logits[np.arange(frames), labels] += 10
+    logits = rng.normal(size=(frames, classes)) * spread
+    logits[np.arange(frames), labels] += height
     return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)), target
 
 
@@ -159,6 +159,17 @@ def test_occupancy_along_a_path(instruction_set: str, dtype: str) -> None:
     )
     outside = native.occupancy_along(problem, np.full(states.shape, 99, np.int32))
     assert not outside.any()
+
+
+@pytest.mark.parametrize(("height", "spread"), [(10, 1), (0, 2), (0, 0)], ids=["peaky", "unsure", "flat"])
+def test_occupancy_along_a_long_path(instruction_set: str, height: float, spread: float) -> None:
+    """Few of the states are visited where the others weigh nothing, and all where they don't."""
+    log_probs, target = peaky(3000, 8, 1300, height=height, spread=spread)
+    problem = ctc_problem(log_probs, target, 3000, 1300, 0, from_logits=False)
+    states = native.best_path(problem).states
+    exact = native.posteriors(problem).states[np.arange(3000), 0, states[0]]
+    np.testing.assert_allclose(native.occupancy_along(problem, states)[0], exact, rtol=1e-9, atol=1e-9)
+    assert exact.mean() > 0.9 if height else exact.mean() < 0.5
 
 
 def test_occupancy_along_where_there_is_no_path_or_no_number() -> None:

@@ -135,7 +135,12 @@ def best_path(
 def occupancy_along(
     problem: Problem, states: npt.NDArray[np.int32], *, threads: int | None = None
 ) -> npt.NDArray[np.float64]:
-    """(N, T) the occupancies of one state a frame (N, T); 0 beyond a sample's frames."""
+    """(N, T) the occupancies of one state a frame (N, T); 0 beyond a sample's frames.
+
+    The states must be a path's. Summed over are the paths that are never more than 1024 states away from it: in a long
+    recording all others together weigh nothing, and would take most of the time. If more than a millionth of those
+    paths, at any frame, goes along the edge of what is summed over, it is all paths.
+    """
     along = np.empty(states.shape)
     _sweep(problem, None, None, None, threads, np.ascontiguousarray(states), along)
     return along
