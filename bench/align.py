@@ -106,9 +106,9 @@ def peers() -> dict[str, Align]:
 
 
 def seconds(align: Align, case: tuple[Array, Array]) -> float:
-    """The median of three runs, of a quick one for some 10 ms."""
+    """The median of some 50 ms of runs, or a single longer one."""
     times: list[float] = []
-    while len(times) < 1 or (sum(times) < 0.01 and len(times) < 25):
+    while len(times) < 1 or sum(times) < 0.05:
         begin = time.perf_counter()
         align(*case)
         times.append(time.perf_counter() - begin)

@@ -84,7 +84,6 @@ class BestPath {
 
     Real* row_;                 // (2, length_) the row in hand, by cell
     Real* next_;                // the same, of the frame after it; of lattices that are not plain
-    Real* skip_;                // (length_,) the most that an odd cell takes from a skip: infinity, or minus infinity
     Real* checkpoint_;          // (blocks_, 2, length_) the row before each block
     std::int32_t* jump_cells_;  // (jump_count, 2) from, to
     Real* made_;                // (block_, 2, cone_) the rows of one block, made again
@@ -128,7 +127,6 @@ void BestPath<In>::lay_out(Arena& arena) {
     cone_ = lattice_.plain ? lesser(length_, round_up(block_ + 1, kUnit) + kUnit) : length_;
     row_ = arena.take<Real>(2 * length_);
     next_ = arena.take<Real>(lattice_.plain ? 0 : 2 * length_);
-    skip_ = arena.take<Real>(length_);
     checkpoint_ = arena.take<Real>(blocks_ * 2 * length_);
     jump_cells_ = arena.take<std::int32_t>(2 * lattice_.jump_count);
     made_ = arena.take<Real>(block_ * 2 * cone_);
@@ -174,8 +172,6 @@ void BestPath<In>::begin_outputs() {
 // False if no state can be reached any more.
 template <class In>
 bool BestPath<In>::forward() {
-    for (std::int64_t i = 0; i < length_; ++i)
-        skip_[i] = lattice_.within.odd.skip[i] > 0 ? kInfinity<Real> : -kInfinity<Real>;
     for (int j = 0; j < lattice_.jump_count; ++j) {
         jump_cells_[2 * j] = std::int32_t(lattice_.cell(lattice_.jump_from(j)));
         jump_cells_[2 * j + 1] = std::int32_t(lattice_.cell(lattice_.jump_to(j)));
@@ -266,12 +262,12 @@ void BestPath<In>::advance_group(std::int64_t i, int count, const Real* emission
     constexpr std::make_index_sequence<kLanes<Real>> all{};
     const Real* blank = table_ + lattice_.slot_of_cell[0] * kTile;
     Lanes<Real> even[kCount], odd[kCount];
-    Lanes<Real> skip[kCount];
+    decltype(Lanes<BitsOf<Real>>{} > 0) skip[kCount];
 #pragma GCC unroll 4
     for (int j = 0; j < kCount; ++j) {
         even[j] = load_lanes(row_ + i + j * lanes);
         odd[j] = load_lanes(row_ + length_ + i + j * lanes);
-        skip[j] = load_lanes(skip_ + i + j * lanes);
+        skip[j] = load_lanes(lattice_.within.odd.skip + i + j * lanes) > 0;
     }
     for (int f = 0; f < count; ++f) {
         const Lanes<Real> carried = carry_[f], stay_blank = Lanes<Real>{} + blank[f];
@@ -279,9 +275,10 @@ void BestPath<In>::advance_group(std::int64_t i, int count, const Real* emission
 #pragma GCC unroll 4
         for (int j = kCount - 1; j >= 0; --j) {
             const Lanes<Real> below = window<last>(j > 0 ? odd[j > 0 ? j - 1 : 0] : carried, odd[j], all);
-            const Lanes<Real> entered = greater(greater(odd[j], even[j]), lesser(below, skip[j]));
-            even[j] = greater(even[j], below) + stay_blank;
-            odd[j] = entered + load_lanes(emission + f * kChunk + j * lanes);
+            // An odd cell that may be skipped into is entered from just where the even one before it is.
+            const Lanes<Real> both = greater(even[j], below), entering = skip[j] ? both : even[j];
+            even[j] = both + stay_blank;
+            odd[j] = greater(odd[j], entering) + load_lanes(emission + f * kChunk + j * lanes);
         }
         if (!kept) continue;
 #pragma GCC unroll 4

@@ -187,7 +187,7 @@ def forced_align(
         raise CTCError(f"on_infeasible = {on_infeasible!r} is unknown: expected 'raise' or 'mark'")
     problem, given = _problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits)
     groups = None if optional is None else _groups(optional, given, problem)
-    if any((target == STAR).any() for target in given) or groups is not None:
+    if groups is not None or _have_stars(given):
         problem = _with_options(problem, given, groups, blank, star_cost)
     frame_scores = np.empty(problem.scores.shape[1::-1])
     visits = np.empty((*problem.prepared.labels.shape, 2), np.int32)
@@ -223,10 +223,14 @@ def _problem(
 
 def _split(values: npt.NDArray[np.integer], problem: Problem) -> list[npt.NDArray[np.int64]]:
     """What stands where targets do, for each sample: from rows, or from end to end."""
-    lengths = problem.prepared.lengths.tolist()
+    copies, lengths = values.astype(np.int64), problem.prepared.lengths.tolist()
     end_to_end = values.ndim == 1 and problem.batched
-    rows = np.split(values, np.cumsum(lengths)[:-1]) if end_to_end else list(np.atleast_2d(values))
-    return [row[:length].astype(np.int64) for row, length in zip(rows, lengths, strict=True)]
+    rows = np.split(copies, np.cumsum(lengths)[:-1]) if end_to_end else list(np.atleast_2d(copies))
+    return [row[:length] for row, length in zip(rows, lengths, strict=True)]
+
+
+def _have_stars(given: list[npt.NDArray[np.int64]]) -> bool:
+    return bool((np.concatenate(given) == STAR).any())
 
 
 def _groups(
@@ -258,7 +262,7 @@ def _with_options(
     for n, target in enumerate(given):
         lattice = ctc_lattice(np.where(target == STAR, classes, target), blank)
         lattices.append(lattice if groups is None else with_optional(lattice, groups[n]))
-    if any((target == STAR).any() for target in given):
+    if _have_stars(given):
         problem = _with_star(problem, star_cost)
     return with_lattices(problem, lattices)
 
