@@ -69,8 +69,9 @@ class Alignment:
     def confidence(self) -> Float64Array:
         """(S,) of each token the mean of its frames' occupancies γ: how sure, given the target, that they are its.
 
-        Optional tokens that were left out are no part of that target; they have NaN. Costs a sweep like the loss's,
-        when first asked for, of the scores as they are then.
+        Optional tokens that were left out are no part of that target; they have NaN. So has everything if scores lie so
+        far apart that sums over paths are 0. Costs a sweep like the loss's, when first asked for, of the scores as they
+        are then.
         """
         return self._mean_over_spans(self._occupancy())
 
@@ -309,7 +310,7 @@ def _occupancy(problem: Problem, n: int, states: Int32Array, starts: Int32Array)
     kept_before = np.concatenate(([0], kept.cumsum()))
     states = (2 * kept_before[states // 2] + states % 2).astype(np.int32)
     along: Float64Array = native.occupancy_along(_alone(problem, n, lattice), states[None])[0]
-    return along
+    return along if along.any() else np.full(along.shape, np.nan)  # no path has a sum above 0, though one has a score
 
 
 def _alone(problem: Problem, n: int, lattice: Lattice) -> Problem:

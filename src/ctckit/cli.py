@@ -34,6 +34,7 @@ app = typer.Typer(
 )
 
 FRONTENDS = ("torch",)
+NOTES = 10  # on what of a text the labels can't spell
 
 
 class UsageError(CTCError):
@@ -275,8 +276,10 @@ def _align_one(
     vocabulary, scores = one.read_vocabulary(labels, blank), one.read_scores(emissions)
     found = one.align(scores, one.read_text(transcript), vocabulary, frame_shift, options)
     content = None if out is None else formats.encoded(found.lines, out, duration=found.duration)
-    for note in found.notes:
+    for note in found.notes[:NOTES]:
         print(note, file=sys.stderr)
+    if len(found.notes) > NOTES:
+        print(f"and {len(found.notes) - NOTES} more like these", file=sys.stderr)
     if picture is not None:
         import numpy as np
 
@@ -308,8 +311,12 @@ def _align_corpus(
     from .annotate.progress import Display
 
     corpus = Corpus(manifest, out, suffixes(formats), options, Defaults(*defaults))
-    with Display(Console(stderr=True)) as display:
-        outcome = corpus.run(threads, display.update)
+    try:
+        with Display(Console(stderr=True)) as display:
+            outcome = corpus.run(threads, display.update)
+    except KeyboardInterrupt:
+        print(f"stopped; the same command goes on where this one ended, in {out}", file=sys.stderr)
+        raise typer.Exit(130) from None
     before = f", {outcome.before} were before" if outcome.before else ""
     print(f"{outcome.now} rows aligned{before}, {outcome.bad} bad" + (f": see {out / ERRORS}" if outcome.bad else ""))
     if outcome.lost:

@@ -161,7 +161,7 @@ class Corpus:
         defaults = self.defaults._asdict()
         if self.defaults.labels is not None:
             defaults["labels"] = self._digest(self.defaults.labels)
-        return {**asdict(self.options), **defaults, "format": [s[1:] for s in self.suffixes]}
+        return {**asdict(self.options), **defaults, "format": sorted(s[1:] for s in self.suffixes)}
 
     def _clean(self, names: set[str]) -> None:
         """Removes what a killed run has half written, and the errors, which are about to be found again."""

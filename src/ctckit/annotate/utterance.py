@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..align import forced_align
+from ..align import STAR, forced_align
 from ..errors import CTCError, InfeasibleError
 from ..files import read_labels, read_log_probs
 from ..results import Timed
@@ -108,8 +108,9 @@ def align(scores: Scores, text: str, vocabulary: Vocabulary, frame_shift: float,
     """
     _check_scores(scores, len(vocabulary.labels), options.from_logits)
     transcript = vocabulary.transcribe(text, optional_words=options.optional_words, star_between_words=options.star)
-    if not any(word.tokens for line in transcript.lines for word in line.words):
-        raise CTCError("the text has no words that the labels can spell: expected at least one")
+    words = [word for line in transcript.lines for word in line.words]
+    if all((transcript.tokens[word.first : word.first + len(word.tokens)] == STAR).all() for word in words):
+        raise CTCError("the text has no character that the labels can spell: are they of the same language?")
     try:
         (alignment,) = forced_align(
             scores,
