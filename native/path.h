@@ -1,5 +1,5 @@
-// One sample's best path: the recursion with the greatest in the place of sums, on plain logarithms. Forward, a row of
-// scores is kept before each block of frames. Back, block by block, rows are made again, and the path is read off them:
+// One sample's best path: the recursion with the greatest in the place of sums, on plain logarithms. Of a long row only
+// what can still become the best path is visited. Forward, a row is kept before each block of frames. Back, block by block, rows are made again, and the path is read off them:
 // no moves are stored, and of a plain lattice only the states are made again that the path can have come from.
 //
 // Scores are relative to the best label of their frame, and to the best state some frames before: so they stay small
@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "cells.h"
@@ -25,6 +26,11 @@ using ctckit::Batch;
 // Rows kept take up to so much memory; where that would need blocks of more frames than their square root, more.
 constexpr std::int64_t kPathRowsBytes = 4 << 20;
 constexpr std::int64_t kShortestBlock = 32;
+
+// From so many cells on, a bound on the score is worth finding, by paths so many nats below each row's best.
+constexpr std::int64_t kWorthPruning = 512;
+template <class Real>
+constexpr Real kNear = 500;
 
 // Cells are counted in units that are whole squares to transpose and whole registers.
 constexpr int kUnit = 16;
@@ -51,6 +57,11 @@ class BestPath {
     int block_length() const;
     void begin_outputs();
     bool forward();
+    double bound();
+    bool forward_plain(double bound, Real near, std::int64_t most, bool keep);
+    bool left_out(std::int64_t first, Real least);
+    bool forward_any();
+    bool is_poisoned();
     bool tabulate(int t0, int count, Real rebase);
     Real advance_tile(int count, std::int64_t first, std::int64_t end, const Real* outside, Real* kept);
     template <int kCount>
@@ -92,6 +103,7 @@ class BestPath {
     Real* exps_;                // (classes,) scratch of a softmax
     Lanes<Real> carry_[kTile];  // the register of odd cells below the one in hand, before each frame
     Lanes<Real> best_;          // of the row, lane by lane
+    double taken_;              // off the scores of the row in hand, since the first frame
     bool poisoned_;             // NaN or +inf in a used frame
 };
 
@@ -150,6 +162,7 @@ void BestPath<In>::run() {
     if (!build_windows(lattice_, frames_)) return;
     build_caps(lattice_, caps_);
     const bool alive = forward();
+    if (!alive && !poisoned_) poisoned_ = is_poisoned();
     if (poisoned_) batch_.score[n_] = NAN;
     int state = alive && !poisoned_ ? best_end() : -1;
     if (state < 0) return;
@@ -169,32 +182,95 @@ void BestPath<In>::begin_outputs() {
         for (std::int64_t i = 0; i < 2 * batch_.states_max; ++i) visits()[i] = -1;
 }
 
-// False if no state can be reached any more.
+// Forward over all frames. False if no path has a probability above 0.
 template <class In>
 bool BestPath<In>::forward() {
     for (int j = 0; j < lattice_.jump_count; ++j) {
         jump_cells_[2 * j] = std::int32_t(lattice_.cell(lattice_.jump_from(j)));
         jump_cells_[2 * j + 1] = std::int32_t(lattice_.cell(lattice_.jump_to(j)));
     }
-    // The row before the first frame. Of a plain lattice a path may as well begin in state 0 there; of any other START
-    // arcs choose from all of it.
-    for (std::int64_t i = 0; i < 2 * length_; ++i) row_[i] = lattice_.plain && i > 0 ? -kInfinity<Real> : 0;
+    if (!lattice_.plain) return forward_any();
+    return forward_plain(length_ < kWorthPruning ? -HUGE_VAL : bound(), kInfinity<Real>, INT64_MAX, true);
+}
+
+// A score that the best path reaches at least: that of the best one near each row's best state. Minus infinity if that
+// finds none, or is no less work than all of it.
+template <class In>
+double BestPath<In>::bound() {
+    if (!forward_plain(-HUGE_VAL, kNear<Real>, length_ * frames_ / kTile / 8, false)) return -HUGE_VAL;
+    const int end = best_end();
+    if (end < 0) return -HUGE_VAL;
+    const double score = double(row_[lattice_.cell(end)]) + taken_;
+    // What rounding does to that path and to another, each a sum of `frames_` numbers no larger than the score.
+    return score - 1 - 4.0 * frames_ * (1 - score) * std::numeric_limits<Real>::epsilon();
+}
+
+// A plain lattice's rows. Scores only fall: each frame's are relative to its best label. So what is below `bound`,
+// which the best path reaches, is on no best path, and is left out at both ends of a row; and so is what is more than
+// `near` below the row's best. False if no state is left, or if more than `most` cells have been visited in tiles.
+template <class In>
+bool BestPath<In>::forward_plain(double bound, Real near, std::int64_t most, bool keep) {
+    for (std::int64_t i = 0; i < 2 * length_; ++i) row_[i] = -kInfinity<Real>;
+    row_[0] = 0;  // before the first frame: a path may as well begin in state 0 there
+    taken_ = 0;
+    Real best = 0;
+    std::int64_t alive = 0, alive_end = kUnit;  // the cells that are not left out
+    for (int t0 = 0; t0 < frames_; t0 += kTile) {
+        const int count = lesser(kTile, frames_ - t0);
+        if (keep && t0 % block_ == 0) std::memcpy(checkpoint(t0 / block_), row_, 2 * length_ * sizeof(Real));
+        poisoned_ |= !tabulate(t0, count, best);
+        taken_ += best;
+        // All that lies on some path in any of these frames; in a tile, a path comes up by less than a unit.
+        alive = greater(alive, cells_from(lattice_.low[t0]));
+        alive_end = lesser(alive_end + kUnit, cells_to(lattice_.high[t0 + count - 1]));
+        const Real* outside = alive > 0 ? row_ + length_ + alive - kLanes<Real> : nullptr;
+        best = advance_tile(count, alive, alive_end, outside, nullptr);
+        if (!(best > -kInfinity<Real>)) return false;
+        const Real least = greater(Real(bound - taken_), best - near);
+        for (; alive + kUnit < alive_end && left_out(alive, least); alive += kUnit) {
+        }
+        for (; alive + kUnit < alive_end && left_out(alive_end - kUnit, least); alive_end -= kUnit) {
+        }
+        most -= alive_end - alive;
+        if (most < 0) return false;
+    }
+    return true;
+}
+
+// Whether a unit of cells has nothing as good as `least`; then it has nothing at all any more.
+template <class In>
+bool BestPath<In>::left_out(std::int64_t first, Real least) {
+    Real best = -kInfinity<Real>;
+    for (std::int64_t i = first; i < first + kUnit; ++i) best = greater(best, greater(row_[i], row_[length_ + i]));
+    if (!(best < least)) return false;
+    for (std::int64_t i = first; i < first + kUnit; ++i) row_[i] = row_[length_ + i] = -kInfinity<Real>;
+    return true;
+}
+
+template <class In>
+bool BestPath<In>::forward_any() {
+    for (std::int64_t i = 0; i < 2 * length_; ++i) row_[i] = 0;  // START arcs choose from all of it
     Real best = 0;
     for (int t0 = 0; t0 < frames_; t0 += kTile) {
         const int count = lesser(kTile, frames_ - t0);
         if (t0 % block_ == 0) std::memcpy(checkpoint(t0 / block_), row_, 2 * length_ * sizeof(Real));
         poisoned_ |= !tabulate(t0, count, best);
-        if (lattice_.plain) {
-            // All that lies on some path in any of these frames.
-            const std::int64_t first = cells_from(lattice_.low[t0]), end = cells_to(lattice_.high[t0 + count - 1]);
-            const Real* outside = first > 0 ? row_ + length_ + first - kLanes<Real> : nullptr;
-            best = advance_tile(count, first, end, outside, nullptr);
-        } else {
-            best = advance_any(t0, count, nullptr);
-        }
+        best = advance_any(t0, count, nullptr);
         if (!(best > -kInfinity<Real>)) return false;
     }
     return true;
+}
+
+// Whether a frame holds NaN or +inf, when a sweep has ended before it came there.
+template <class In>
+bool BestPath<In>::is_poisoned() {
+    for (int t0 = 0; t0 < frames_; t0 += kTile) {
+        const int count = lesser(kTile, frames_ - t0);
+        const Real* rows = input_.rows(t0, count);
+        for (int f = 0; f < count; ++f)
+            if (!readable(rows + f * input_.row_stride(), int(batch_.classes))) return true;
+    }
+    return false;
 }
 
 // Fills the table for a tile, relative to each frame's best label, and the first frame's to the rows before. False if a

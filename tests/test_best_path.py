@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from cases import DTYPES, Array, Batch, draw, encode
@@ -10,6 +12,7 @@ from ctckit import Arc, _native, ctc_lattice
 from ctckit.check import Problem, ctc_problem, with_lattices
 from ctckit.kernels import native, reference
 from ctckit.lattice import with_optional
+from ctckit.results import BestPaths
 
 
 def problem_of(batch: Batch, dtype: str, *, from_logits: bool = False) -> Problem:
@@ -123,6 +126,62 @@ def test_token_starts_in_float32_are_those_of_float64(frames: int, classes: int,
     starts = [np.flatnonzero(np.diff(best.states[0], prepend=0) > 0) for best in (found, truth)]
     assert np.array_equal(*starts)
     np.testing.assert_allclose(found.score, truth.score, rtol=1e-12)
+
+
+def long_outputs(kind: str) -> tuple[Array, Array]:
+    """T = 2400 frames and S = 700 tokens, of the kinds that make a bound on the score tight, loose or useless."""
+    log_probs, target = peaky(2400, 8, 700, height=0 if kind in ("unsure", "flat") else 10, spread=2)
+    rng = np.random.default_rng(8)
+    if kind == "flat":
+        log_probs[...] = -2
+    elif kind == "another text":
+        target = np.where(rng.random(700) < 0.3, rng.integers(1, 8, 700), target)
+    elif kind == "a part is missing":
+        target = np.concatenate((target[:200], target[350:], rng.integers(1, 8, 150)))
+    elif kind == "silence":
+        log_probs[700:1300] = [0, *[-60.0] * 7]
+        target = target[:500]
+    elif kind == "holes":
+        log_probs[rng.random(log_probs.shape) < 0.05] = -np.inf
+        log_probs[:, 0] = np.maximum(log_probs[:, 0], -80)
+    elif kind == "steep":
+        log_probs = log_probs * 300
+    return log_probs, target
+
+
+KINDS = ("peaky", "unsure", "flat", "another text", "a part is missing", "silence", "holes", "steep")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_left_out_is_on_no_best_path(instruction_set: str, kind: str) -> None:
+    """Rows of so many states are cut to those that may still reach what a first sweep has found."""
+    log_probs, target = long_outputs(kind)
+    problem = ctc_problem(log_probs, target, 2400, len(target), 0, from_logits=False)
+    truth = expected_of(kind)
+    found = native.best_path(problem)
+    assert np.array_equal(found.states, truth.states)
+    np.testing.assert_allclose(found.score, truth.score, rtol=1e-13)
+    narrow = ctc_problem(log_probs.astype(np.float32), target, 2400, len(target), 0, from_logits=False)
+    exact = narrow._replace(scores=narrow.scores.astype(np.float64))  # of the rounded scores
+    np.testing.assert_allclose(native.best_path(narrow).score, native.best_path(exact).score, rtol=2e-7)
+
+
+@cache
+def expected_of(kind: str) -> BestPaths:
+    log_probs, target = long_outputs(kind)
+    return reference.best_path(ctc_problem(log_probs, target, 2400, len(target), 0, from_logits=False))
+
+
+@pytest.mark.parametrize("frame", [3, 1000, 2399])
+def test_no_number_in_a_long_sample(frame: int) -> None:
+    """Also where the sweep ends before it comes there, since nothing reaches that far."""
+    for dead in (False, True):
+        log_probs, target = peaky(2400, 8, 700)
+        if dead:
+            log_probs[500] = -np.inf
+        log_probs[frame, 2] = np.nan
+        problem = ctc_problem(log_probs, target, 2400, 700, 0, from_logits=False)
+        assert np.isnan(native.best_path(problem).score[0])
 
 
 def test_labels_far_below_the_best_class(instruction_set: str) -> None:
