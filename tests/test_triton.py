@@ -288,6 +288,9 @@ for name, fixed in (
     ("_gradient_kernel", dict(SOFTMAX=False, STATES=True, **GRADIENT)),
 ):
     kernel = getattr(backend, name)
+    varying = {{x.name for x in kernel.params if not (x.is_constexpr or x.do_not_specialize or x.name[:2] == "p_")}}
+    rows = {{"stride_t", "stride_n", "stride_c", "grad_stride_t", "grad_stride_n", "grad_stride_c"}}
+    assert varying <= (rows if name in ("_rows_kernel", "_gradient_kernel") else set()), (name, varying)
     real = REAL.replace("float", "fp")
     types = {{x: "*" + POINTERS.get(x, real) if x.startswith("p_") else "i32" for x in kernel.arg_names}}
     types.update(dict.fromkeys(fixed, "constexpr"))

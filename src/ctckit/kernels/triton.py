@@ -52,6 +52,13 @@ LARGEST_BLOCK = 2048  # pairs of states that one program keeps in registers; bey
 TILE = 256  # of sums over pairs, and of rows that go through memory: the same for all, or a sum's order would change
 ROWS_TILE = 2048  # scores that one program reads at a time: several frames, or a part of one
 
+FUSED = True  # x·y + z rounds once: said at each launch, since Triton's default is changing, with a warning
+
+# Triton compiles anew for sizes of 1 and of multiples of 16, which takes seconds. Sizes differ from batch to batch, and
+# gain nothing by it; nor do strides, except where whole rows are read.
+SIZES = ["frames_max", "size", "classes", "blank", "o_blank", "pairs", "available"]
+SIZES_AND_STRIDES = [*SIZES, "stride_t", "stride_n", "stride_c", "stride_s"]
+
 
 # ---------------------------------------------------------------------------------------------------- scaled floats
 
@@ -159,7 +166,7 @@ def _token(p_targets, stride, s, mask):
     return tl.load(p_targets + s * stride, mask=mask, other=0).to(tl.int64)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES_AND_STRIDES)
 def _lattice_kernel(
     p_targets,
     p_begins,
@@ -231,7 +238,7 @@ def _lattice_kernel(
 # ------------------------------------------------------------------------------------------------------------- rows
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def _rows_kernel(
     p_scores,
     p_tokens,
@@ -610,7 +617,7 @@ def _sweep_in_tiles(
         tl.debug_barrier()
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES_AND_STRIDES)
 def _sweep_kernel(
     p_scores,
     p_tokens,
@@ -653,7 +660,7 @@ def _sweep_kernel(
         _sweep_in_registers(sample, place, sources, rows, edges, b_total, SECOND, KEEP, EVEN_SKIPS, BLOCK)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES_AND_STRIDES)
 def _total_kernel(
     p_arcs,
     p_frames,
@@ -712,7 +719,7 @@ def _total_kernel(
 # --------------------------------------------------------------------------------------------------------- gradient
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def _gradient_kernel(
     p_scores,
     p_grad,
@@ -990,7 +997,7 @@ def _best_in_tiles(
     return last
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES_AND_STRIDES)
 def _best_kernel(
     p_scores,
     p_tokens,
@@ -1027,7 +1034,7 @@ def _best_kernel(
     tl.store(p_last + n, last)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES_AND_STRIDES)
 def _trace_kernel(
     p_scores,
     p_tokens,
@@ -1176,6 +1183,7 @@ def _lay_out(targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, siz
         FLAT=flat,
         BLOCK=min(TILE, triton.next_power_of_2(pairs)),
         num_warps=4,
+        enable_fp_fusion=FUSED,
     )
     return made
 
@@ -1209,6 +1217,7 @@ def _read_rows(problem: Problem) -> _Rows:
         LABELS=min(block, TILE),
         REAL=problem.real_in_kernels,
         num_warps=4,
+        enable_fp_fusion=FUSED,
     )
     return rows
 
@@ -1278,6 +1287,7 @@ class Sweep:
             EVEN_SKIPS=EVEN_SKIPS,
             BLOCK=block,
             num_warps=warps,
+            enable_fp_fusion=FUSED,
         )
 
     def _meet(self, edges_m: Tensor, edges_e: Tensor) -> None:
@@ -1297,6 +1307,7 @@ class Sweep:
             EVEN_SKIPS=EVEN_SKIPS,
             BLOCK=TILE,
             num_warps=4,
+            enable_fp_fusion=FUSED,
         )
 
     def gradient(self, grad: Tensor, weights: Tensor | None = None) -> None:
@@ -1352,6 +1363,7 @@ class Sweep:
                 BLOCK=block,
                 LABELS=min(block, TILE),
                 num_warps=4,
+                enable_fp_fusion=FUSED,
             )
 
 
@@ -1385,6 +1397,7 @@ def _find_best(problem: Problem) -> BestPaths:
             EVEN_SKIPS=EVEN_SKIPS,
             BLOCK=block,
             num_warps=warps,
+            enable_fp_fusion=FUSED,
         )
         _trace_kernel[(size,)](
             problem.scores,
@@ -1399,6 +1412,7 @@ def _find_best(problem: Problem) -> BestPaths:
             *problem.place,
             BLOCK=TILE,
             num_warps=1,
+            enable_fp_fusion=FUSED,
         )
     return found
 
