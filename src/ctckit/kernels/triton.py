@@ -238,6 +238,12 @@ def _lattice_kernel(
 # ------------------------------------------------------------------------------------------------------------- rows
 
 
+@triton.jit
+def _columns(p_row, c0, c, stride_c):
+    """Where the columns c0 + c of rows are."""
+    return (p_row + (tl.zeros((), tl.int64) + c0) * stride_c)[:, None] + (c.to(tl.int64) * stride_c)[None, :]
+
+
 @triton.jit(do_not_specialize=SIZES)
 def _rows_kernel(
     p_scores,
@@ -277,16 +283,18 @@ def _rows_kernel(
     b_peak = tl.full((ROWS,), float("-inf"), REAL)
     b_sum = tl.zeros((ROWS,), REAL)
     b_bad = tl.zeros((ROWS,), tl.int32)
+    # The loop that reads all there is: columns are 32 bits, their addresses a base and a constant.
+    c = tl.arange(0, BLOCK)
     for c0 in range(0, classes, BLOCK):
-        c = c0 + tl.arange(0, BLOCK).to(tl.int64)
-        mask = used[:, None] & (c < classes)[None, :]
-        x = tl.load(p_row[:, None] + (c * stride_c)[None, :], mask=mask, other=float("-inf")).to(REAL)
-        b_bad = tl.maximum(b_bad, tl.max(tl.where(x < float("inf"), 0, 1), axis=1))
-        if LOGITS:
+        mask = used[:, None] & (c < classes - c0)[None, :]
+        x = tl.load(_columns(p_row, c0, c, stride_c), mask=mask, other=float("-inf")).to(REAL)
+        if LOGITS:  # what is NaN or +inf makes the sum NaN
             peak = tl.maximum(b_peak, tl.max(x, axis=1))
             base = tl.where(peak == float("-inf"), 0.0, peak)
             b_sum = b_sum * tl.exp(b_peak - base) + tl.sum(tl.exp(x - base[:, None]), axis=1)
             b_peak = peak
+        else:
+            b_bad = tl.maximum(b_bad, tl.max(tl.where(x < float("inf"), 0, 1), axis=1))
     b_length = tl.load(p_lengths + n)
     b_top = tl.load(p_row + o_blank, mask=used, other=0.0).to(REAL)
     b_least = tl.where(b_top == float("-inf"), float("inf"), b_top)
@@ -302,7 +310,7 @@ def _rows_kernel(
     b_offset = b_top.to(tl.float64)
     o_row = n * frames_max + t
     if LOGITS:
-        b_bad = tl.where(b_peak == float("-inf"), 1, b_bad)
+        b_bad = tl.where((b_peak == float("-inf")) | (b_sum != b_sum), 1, 0)
         b_sum = tl.where(b_bad != 0, 1.0, b_sum)
         b_offset = b_offset - b_peak.to(tl.float64) - tl.log(b_sum.to(tl.float64))
         tl.store(p_peak + o_row, b_peak, mask=used)
@@ -798,16 +806,16 @@ def _gradient_kernel(
         if SOFTMAX:
             b_peak = tl.load(p_peak + n * frames_max + t, mask=used, other=0.0)
             b_inverse = tl.load(p_inverse + n * frames_max + t, mask=used, other=0.0)
+        c = tl.arange(0, BLOCK)
         for c0 in range(0, classes, BLOCK):
-            c = c0 + tl.arange(0, BLOCK).to(tl.int64)
-            b_grad = tl.where((c == blank)[None, :], -b_blank[:, None], 0.0)
+            b_grad = tl.where((c == blank - c0)[None, :], -b_blank[:, None], 0.0)
             if SOFTMAX:
-                mask = used[:, None] & (c < classes)[None, :]
-                x = tl.load(p_in[:, None] + (c * stride_c)[None, :], mask=mask, other=float("-inf")).to(real)
+                mask = used[:, None] & (c < classes - c0)[None, :]
+                x = tl.load(_columns(p_in, c0, c, stride_c), mask=mask, other=float("-inf")).to(real)
                 b_grad += tl.exp(x - b_peak[:, None]) * b_inverse[:, None]
-            mask = exists[:, None] & (c < classes)[None, :]
+            mask = exists[:, None] & (c < classes - c0)[None, :]
             b_grad = tl.where(used[:, None], b_grad * b_weight, 0.0)
-            tl.store(p_grad + o_grad[:, None] + (c * grad_stride_c)[None, :], b_grad.to(out), mask=mask)
+            tl.store(_columns(p_grad + o_grad, c0, c, grad_stride_c), b_grad.to(out), mask=mask)
         tl.debug_barrier()
 
         # The labels once more. Equal tokens are runs of the sorted ones; each run is added up in the target's order.
