@@ -26,6 +26,7 @@ pytest.importorskip("triton", reason="the GPU backend needs triton")
 HAS_GPU = has_gpu()
 
 from ctckit.kernels import triton as backend  # noqa: E402
+from ctckit.torch import gpu  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 DEVICE = "cuda" if HAS_GPU else "cpu"
@@ -105,6 +106,24 @@ def test_best_paths_of_cut_or_whole_rows(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_more_classes_than_a_program_reads_at_once() -> None:
     check(draw(7, 3, 2, backend.ROWS_TILE + 50, 2, blank=backend.ROWS_TILE + 49, ragged=False))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("c", [0, 4])
+def test_what_is_no_score_is_found_in_any_part_of_a_row(bad: float, c: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "ROWS_TILE", 2)
+    batch = draw(25, 4, 2, 5, 1, ragged=False)
+    batch.scores[1, 0, c] = bad
+    score, gradient = score_and_gradient(batch)
+    assert np.isnan(score).tolist() == [True, False]
+    assert np.isnan(gradient[:, 0]).all()
+    assert np.isfinite(gradient[:, 1]).all()
+
+
+def test_lists_are_the_hosts_whatever_the_default_device() -> None:
+    with torch.device("meta"):
+        assert backend._integers("target_lengths", [1, 2]).is_cpu
+        assert gpu._integers([1, 2]).is_cpu
 
 
 def test_lattice_is_that_of_the_table() -> None:
@@ -316,6 +335,7 @@ def test_kernels_compile_without_a_gpu(tmp_path: Path, score: str, real: str, ta
 
 def test_what_the_benchmark_asks_before_it_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of bench/gpu.py that needs no GPU: inputs, steps, errors, ratios."""
+    torch.use_deterministic_algorithms(False)  # with which torch's own CUDA loss has no gradient
     specification = importlib.util.spec_from_file_location("bench_gpu", ROOT / "bench" / "gpu.py")
     bench = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(bench)

@@ -1430,7 +1430,8 @@ _LARGEST = 2**26  # of frames and classes: what zeros can stand
 
 
 def _integers(name: str, values: Lengths) -> Tensor:
-    tensor = values if isinstance(values, Tensor) else torch.as_tensor(values, dtype=torch.int64)
+    # Lists are the host's, whatever torch's default device: there they can be read, and to go back would be to wait.
+    tensor = values if isinstance(values, Tensor) else torch.as_tensor(values, dtype=torch.int64, device="cpu")
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
         raise CTCError(f"{name} has dtype {str(tensor.dtype).removeprefix('torch.')}: expected integers")
     return tensor

@@ -114,7 +114,7 @@ def _tokens(targets: Lengths) -> int:
 
 
 def _integers(values: Lengths) -> Tensor:
-    return values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values, np.int64))
+    return values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values, np.int64), device="cpu")
 
 
 def _layout(problem: triton.Problem) -> portable.Layout:
