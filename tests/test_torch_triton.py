@@ -20,7 +20,8 @@ from ctckit.torch import call as frontend
 pytestmark = [
     pytest.mark.skipif(not HAS_TRITON, reason="the GPU backend needs triton"),
     # NumPy, which the interpreter computes with, warns of NaN and infinity where a GPU does not.
-    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+    # On a GPU torch says once that its mode that finds out who waits does not find out everything.
+    pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore:Synchronization debug mode"),
 ]
 
 BATCH = draw(1, 6, 3, 5, 2)

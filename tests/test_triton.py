@@ -33,7 +33,8 @@ DEVICE = "cuda" if HAS_GPU else "cpu"
 gpu_only = pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")
 
 # NumPy, which the interpreter computes with, warns of NaN and infinity where a GPU does not.
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+# On a GPU torch says once that its mode that finds out who waits does not find out everything.
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore:Synchronization debug mode")
 
 
 @pytest.fixture(autouse=True)
