@@ -2,9 +2,10 @@
 
 Peers: ctc-segmentation, and torchaudio where it is installed and loads. Each aligns one utterance, log-probabilities
 in float32 on one thread, from arrays to the first frame of each token. Inputs are peaky, as a trained recogniser's
-outputs: a frame for each token, blanks between, all with noise; or unsure, nothing but noise. Times are medians over rounds in which all run once,
-one after the other; a ratio is the median over rounds of the pair's ratio. Extra memory is the peak of a fresh process
-beyond its input. Starts and scores are held against the float64 sweep; a peer's starts may lie one frame off.
+outputs: a frame for each token, blanks between, all with noise; or unsure, nothing but noise. Times are medians over
+rounds in which all run once, one after the other; a ratio is the median over rounds of the pair's ratio. Extra memory
+is the peak of a fresh process beyond its input. Starts and scores are held against the float64 sweep; a peer's starts
+may lie one frame off.
 
 Writes bench/results/align.csv and the tables of both READMEs. Refuses to go on where ours is wrong.
 """
@@ -55,7 +56,8 @@ README = {
     "README.zh.md": (
         "| T, C, S | ctc-segmentation 毫秒 | ctckit 毫秒 | 快几倍 | 找到的起点 | ctckit | 内存 MiB | ctckit |",
         "一条语音，尖峰的对数概率，float32，单线程，{cpu} 上的 {isa}；取中位数。"
-        "找到的起点：起始帧与精确最优路径相同的 token 所占的比例，对比方允许相差一帧。内存为输入之外的峰值。\\* 没有把握的输出：只有噪声。",
+        "找到的起点：起始帧与精确最优路径相同的 token 所占的比例，对比方允许相差一帧。"
+        "内存为输入之外的峰值。\\* 没有把握的输出：只有噪声。",
     ),
 }
 

@@ -1,6 +1,7 @@
 // One sample's best path: the recursion with the greatest in the place of sums, on plain logarithms. Of a long row only
-// what can still become the best path is visited. Forward, a row is kept before each block of frames. Back, block by block, rows are made again, and the path is read off them:
-// no moves are stored, and of a plain lattice only the states are made again that the path can have come from.
+// what can still become the best path is visited. Forward, a row is kept before each block of frames. Back, block by
+// block, rows are made again, and the path is read off them: no moves are stored, and of a plain lattice only the
+// states are made again that the path can have come from.
 //
 // Scores are relative to the best label of their frame, and to the best state some frames before: so they stay small
 // where the path is, and float32 keeps its precision however many frames there are.
