@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import importlib.util
+import os
 import statistics
 import subprocess
 import sys
@@ -121,7 +122,10 @@ def seconds(align: Align, case: tuple[Array, Array]) -> float:
 
 def extra_mib(name: str, shape: int) -> float:
     command = [sys.executable, __file__, "--memory-of", name, "--shape", str(shape)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    # glibc would keep what making the input freed, and hand it out again: memory used, and not seen.
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return float(done.stdout.splitlines()[-1])
 
 
 def print_extra_mib(align: Align, shape: Shape) -> None:
