@@ -15,6 +15,7 @@
 
 #include "cells.h"
 #include "frames.h"
+#include "jumps.h"
 #include "kernels.h"
 #include "lattice.h"
 #include "scaled.h"
@@ -28,10 +29,12 @@ using ctckit::Batch;
 constexpr std::int64_t kPathRowsBytes = 4 << 20;
 constexpr std::int64_t kShortestBlock = 32;
 
-// From so many cells on, a bound on the score is worth finding, by paths so many nats below each row's best.
+// From so many cells of a parity on, a bound on the score is worth finding, by paths so many nats below each row's
+// best, the second where the first are too many: more than this share of all.
 constexpr std::int64_t kWorthPruning = 512;
 template <class Real>
-constexpr Real kNear = 500;
+constexpr Real kNear[] = {500, 100};
+constexpr std::int64_t kTooMany = 8;
 
 // Cells are counted in units that are whole squares to transpose and whole registers.
 constexpr int kUnit = 16;
@@ -57,25 +60,27 @@ class BestPath {
     void lay_out(Arena& arena);
     int block_length() const;
     void begin_outputs();
-    bool forward();
     double bound();
-    bool forward_plain(double bound, Real near, std::int64_t most, bool keep);
+    bool forward(double bound, Real near);
+    std::int64_t reached(std::int64_t end, int count) const;
     bool left_out(std::int64_t first, Real least);
-    bool forward_any();
     bool is_poisoned();
     bool tabulate(int t0, int count, Real rebase);
-    Real advance_tile(int count, std::int64_t first, std::int64_t end, const Real* outside, Real* kept);
+    Real advance(int t0, int count, std::int64_t first, std::int64_t end, Real* kept);
+    Real advance_plain(int count, std::int64_t first, std::int64_t end, Real* kept);
     template <int kCount>
     void advance_group(std::int64_t i, int count, const Real* emission, Real* kept);
-    Real advance_any(int t0, int count, Real* kept);
-    void enter(const Arcs<Real>& arcs, const Real* emission);
+    Real advance_any(int t0, int count, std::int64_t first, std::int64_t end, Real* kept);
+    void enter(const Arcs<Real>& arcs, int f, std::int64_t first, std::int64_t end);
     int best_end() const;
+    void keep_row(int block, std::int64_t first, std::int64_t end);
+    void restore_row(int block, std::int64_t first, std::int64_t end);
     int trace_block(int block, int state);
-    int predecessor(int k, const Real* row, std::int64_t length, std::int64_t first) const;
+    int predecessor(int k, const Real* row, std::int64_t first) const;
     void write_visits();
     void write_scores();
 
-    Real* checkpoint(int block) const { return checkpoint_ + std::int64_t(block) * 2 * length_; }
+    Real* made(int row) const { return made_ + std::int64_t(row) * 2 * cone_; }
     std::int32_t* path() const { return batch_.path + n_ * batch_.frames_max; }
     std::int32_t* visits() const { return batch_.visits + n_ * batch_.states_max * 2; }
     // Cells in whole units, from a state's on, or up to it.
@@ -91,21 +96,22 @@ class BestPath {
 
     Frames<In> input_;
     LatticeView<Real> lattice_;
+    Jumps<Real> jumps_;
     std::int32_t* slot_of_class_;
     BitsOf<Real>* caps_;
 
-    Real* row_;                 // (2, length_) the row in hand, by cell
-    Real* next_;                // the same, of the frame after it; of lattices that are not plain
-    Real* checkpoint_;          // (blocks_, 2, length_) the row before each block
-    std::int32_t* jump_cells_;  // (jump_count, 2) from, to
-    Real* made_;                // (block_, 2, cone_) the rows of one block, made again
-    Real* table_;               // (slots, kTile) emissions of the labels
-    Real* emission_;            // (kTile, kChunk) or, of any lattice, (kTile, 2 * length_), by cell
-    Real* exps_;                // (classes,) scratch of a softmax
-    Lanes<Real> carry_[kTile];  // the register of odd cells below the one in hand, before each frame
-    Lanes<Real> best_;          // of the row, lane by lane
-    double taken_;              // off the scores of the row in hand, since the first frame
-    bool poisoned_;             // NaN or +inf in a used frame
+    Real* row_;                      // (2, length_) the row in hand, by cell
+    Real* kept_;                     // (blocks_, 2, length_) of the row before each block,
+    std::int64_t* kept_cells_;       // (blocks_, 2) the cells that are not left out, and where in it they are
+    Real* made_;                     // (block_ + 1, 2, cone_) the row before one block, and its own made again
+    Real* table_;                    // (slots, kTile) emissions of the labels
+    Real* emission_;                 // (kTile, kChunk), of a plain lattice's odd cells; of any other (kTile, 2, kChunk)
+    Real* exps_;                     // (classes,) scratch of a softmax
+    Lanes<Real> carry_[kTile];       // the register of odd cells below the one in hand, before each frame
+    Lanes<Real> carry_even_[kTile];  // the same of even cells; of lattices that are not plain
+    Lanes<Real> best_;               // of the row, lane by lane
+    double taken_;                   // off the scores of the row in hand, since the first frame
+    bool poisoned_;                  // NaN or +inf in a used frame
 };
 
 template <class In>
@@ -138,13 +144,13 @@ void BestPath<In>::lay_out(Arena& arena) {
     blocks_ = (frames_ + block_ - 1) / block_;
     // A frame moves a path down by one cell at most, so this many hold all that a block's last state can come from.
     cone_ = lattice_.plain ? lesser(length_, round_up(block_ + 1, kUnit) + kUnit) : length_;
+    jumps_.lay_out(lattice_, kUnit, kChunk, arena);
     row_ = arena.take<Real>(2 * length_);
-    next_ = arena.take<Real>(lattice_.plain ? 0 : 2 * length_);
-    checkpoint_ = arena.take<Real>(blocks_ * 2 * length_);
-    jump_cells_ = arena.take<std::int32_t>(2 * lattice_.jump_count);
-    made_ = arena.take<Real>(block_ * 2 * cone_);
+    kept_ = arena.take<Real>(blocks_ * 2 * length_);
+    kept_cells_ = arena.take<std::int64_t>(2 * blocks_);
+    made_ = arena.take<Real>((block_ + 1) * 2 * cone_);
     table_ = arena.take<Real>(round_up(slots, kSquare) * kTile);
-    emission_ = arena.take<Real>(kTile * (lattice_.plain ? kChunk : 2 * length_));
+    emission_ = arena.take<Real>(kTile * 2 * kChunk);
     exps_ = arena.take<Real>(batch_.from_logits ? batch_.classes : 0);
     input_.stage = Frames<In>::in_place(batch_.stride_c) ? nullptr : arena.take<Real>(kTile * batch_.classes);
 }
@@ -162,7 +168,8 @@ void BestPath<In>::run() {
     }
     if (!build_windows(lattice_, frames_)) return;
     build_caps(lattice_, caps_);
-    const bool alive = forward();
+    jumps_.build(lattice_);
+    const bool alive = forward(length_ < kWorthPruning ? -HUGE_VAL : bound(), kInfinity<Real>);
     if (!alive && !poisoned_) poisoned_ = is_poisoned();
     if (poisoned_) batch_.score[n_] = NAN;
     int state = alive && !poisoned_ ? best_end() : -1;
@@ -183,59 +190,63 @@ void BestPath<In>::begin_outputs() {
         for (std::int64_t i = 0; i < 2 * batch_.states_max; ++i) visits()[i] = -1;
 }
 
-// Forward over all frames. False if no path has a probability above 0.
-template <class In>
-bool BestPath<In>::forward() {
-    for (int j = 0; j < lattice_.jump_count; ++j) {
-        jump_cells_[2 * j] = std::int32_t(lattice_.cell(lattice_.jump_from(j)));
-        jump_cells_[2 * j + 1] = std::int32_t(lattice_.cell(lattice_.jump_to(j)));
-    }
-    if (!lattice_.plain) return forward_any();
-    return forward_plain(length_ < kWorthPruning ? -HUGE_VAL : bound(), kInfinity<Real>, INT64_MAX, true);
-}
-
 // A score that the best path reaches at least: that of the best one near each row's best state. Minus infinity if that
-// finds none, or is no less work than all of it.
+// is not found, or is not found with little work.
 template <class In>
 double BestPath<In>::bound() {
-    if (!forward_plain(-HUGE_VAL, kNear<Real>, length_ * frames_ / kTile / 8, false)) return -HUGE_VAL;
-    const int end = best_end();
-    if (end < 0) return -HUGE_VAL;
-    const double score = double(row_[lattice_.cell(end)]) + taken_;
-    // What rounding does to that path and to another, each a sum of `frames_` numbers no larger than the score.
-    return score - 1 - 4.0 * frames_ * (1 - score) * std::numeric_limits<Real>::epsilon();
+    for (const Real near : kNear<Real>) {
+        if (!forward(-HUGE_VAL, near)) continue;
+        const int end = best_end();
+        if (end < 0) continue;
+        const double score = double(row_[lattice_.cell(end)]) + taken_;
+        // What rounding does to that path and to another, each a sum of `frames_` numbers no larger than the score.
+        return score - 1 - 4.0 * frames_ * (1 - score) * std::numeric_limits<Real>::epsilon();
+    }
+    return -HUGE_VAL;
 }
 
-// A plain lattice's rows. Scores only fall: each frame's are relative to its best label. So what is below `bound`,
+// The rows of all frames. Scores only fall: each frame's are relative to its best label. So what is below `bound`,
 // which the best path reaches, is on no best path, and is left out at both ends of a row; and so is what is more than
-// `near` below the row's best. False if no state is left, or if more than `most` cells have been visited in tiles.
+// `near` below the row's best. False if no state is left; where something is `near`, rows are not kept, and it is also
+// false if that is too many cells.
 template <class In>
-bool BestPath<In>::forward_plain(double bound, Real near, std::int64_t most, bool keep) {
-    for (std::int64_t i = 0; i < 2 * length_; ++i) row_[i] = -kInfinity<Real>;
-    row_[0] = 0;  // before the first frame: a path may as well begin in state 0 there
+bool BestPath<In>::forward(double bound, Real near) {
+    const bool scouting = near < kInfinity<Real>;
+    std::int64_t spare = length_ * frames_ / kTile / kTooMany / kTooMany;  // cells that it may visit beyond that share
+    // A plain lattice's path may as well begin in state 0 before the first frame; START arcs choose from all cells.
+    std::int64_t alive = 0, alive_end = lattice_.plain ? kUnit : cells_to(lattice_.high[0]);  // what is not left out
+    for (std::int64_t i = 0; i < length_; ++i)
+        row_[i] = row_[length_ + i] = !lattice_.plain && i < alive_end ? 0 : -kInfinity<Real>;
+    row_[0] = 0;
     taken_ = 0;
     Real best = 0;
-    std::int64_t alive = 0, alive_end = kUnit;  // the cells that are not left out
     for (int t0 = 0; t0 < frames_; t0 += kTile) {
         const int count = lesser(kTile, frames_ - t0);
-        if (keep && t0 % block_ == 0) std::memcpy(checkpoint(t0 / block_), row_, 2 * length_ * sizeof(Real));
+        // What lies on some path before the first of these frames, up to what does so in the last.
+        alive = greater(alive, cells_from(lattice_.low[greater(t0 - 1, 0)]));
+        if (!scouting && t0 % block_ == 0) keep_row(t0 / block_, alive, alive_end);
+        alive_end = lesser(reached(alive_end, count), cells_to(lattice_.high[t0 + count - 1]));
         poisoned_ |= !tabulate(t0, count, best);
         taken_ += best;
-        // All that lies on some path in any of these frames; in a tile, a path comes up by less than a unit.
-        alive = greater(alive, cells_from(lattice_.low[t0]));
-        alive_end = lesser(alive_end + kUnit, cells_to(lattice_.high[t0 + count - 1]));
-        const Real* outside = alive > 0 ? row_ + length_ + alive - kLanes<Real> : nullptr;
-        best = advance_tile(count, alive, alive_end, outside, nullptr);
+        best = advance(t0, count, alive, alive_end, nullptr);
         if (!(best > -kInfinity<Real>)) return false;
         const Real least = greater(Real(bound - taken_), best - near);
         for (; alive + kUnit < alive_end && left_out(alive, least); alive += kUnit) {
         }
         for (; alive + kUnit < alive_end && left_out(alive_end - kUnit, least); alive_end -= kUnit) {
         }
-        most -= alive_end - alive;
-        if (most < 0) return false;
+        spare += length_ / kTooMany - (alive_end - alive);
+        if (scouting && spare < 0) return false;
     }
     return true;
+}
+
+// One past the cells that paths come to in some frames, in whole units, from those before `end`.
+template <class In>
+std::int64_t BestPath<In>::reached(std::int64_t end, int count) const {
+    if (jumps_.any())
+        for (int f = 0; f < count; ++f) end = greater(end, jumps_.reached(end));
+    return lesser(round_up(end + count, kUnit), length_);
 }
 
 // Whether a unit of cells has nothing as good as `least`; then it has nothing at all any more.
@@ -245,20 +256,6 @@ bool BestPath<In>::left_out(std::int64_t first, Real least) {
     for (std::int64_t i = first; i < first + kUnit; ++i) best = greater(best, greater(row_[i], row_[length_ + i]));
     if (!(best < least)) return false;
     for (std::int64_t i = first; i < first + kUnit; ++i) row_[i] = row_[length_ + i] = -kInfinity<Real>;
-    return true;
-}
-
-template <class In>
-bool BestPath<In>::forward_any() {
-    for (std::int64_t i = 0; i < 2 * length_; ++i) row_[i] = 0;  // START arcs choose from all of it
-    Real best = 0;
-    for (int t0 = 0; t0 < frames_; t0 += kTile) {
-        const int count = lesser(kTile, frames_ - t0);
-        if (t0 % block_ == 0) std::memcpy(checkpoint(t0 / block_), row_, 2 * length_ * sizeof(Real));
-        poisoned_ |= !tabulate(t0, count, best);
-        best = advance_any(t0, count, nullptr);
-        if (!(best > -kInfinity<Real>)) return false;
-    }
     return true;
 }
 
@@ -307,16 +304,19 @@ bool BestPath<In>::tabulate(int t0, int count, Real rebase) {
     return fine;
 }
 
-// Advances a plain lattice's cells first <= i < end, whole units, by `count` frames: each block of registers goes
-// through all of them before the next, and what that one needs from below is carried. `outside` is the register below
-// the first cell, before the first frame; later ones hold nothing that leads to a path. Rows go into `kept`, from
-// `first` on. Returns the best score of the last frame.
+// Advances the cells first <= i < end, whole units, by `count` frames. Nothing below them leads to a path. Rows go into
+// `kept`, from `first` on. Returns the best score of the last frame.
 template <class In>
-auto BestPath<In>::advance_tile(int count, std::int64_t first, std::int64_t end, const Real* outside, Real* kept)
-    -> Real {
+auto BestPath<In>::advance(int t0, int count, std::int64_t first, std::int64_t end, Real* kept) -> Real {
+    return lattice_.plain ? advance_plain(count, first, end, kept) : advance_any(t0, count, first, end, kept);
+}
+
+// Of a plain lattice, each block of registers goes through all frames before the next, and what that one needs from
+// below is carried.
+template <class In>
+auto BestPath<In>::advance_plain(int count, std::int64_t first, std::int64_t end, Real* kept) -> Real {
     constexpr int lanes = kLanes<Real>;
     for (int f = 0; f < kTile; ++f) carry_[f] = Lanes<Real>{} - kInfinity<Real>;
-    if (outside) carry_[0] = load_lanes(outside);
     best_ = Lanes<Real>{} - kInfinity<Real>;
     const std::int32_t* slots = lattice_.slot_of_cell + lattice_.length;
     for (std::int64_t chunk = first; chunk < end; chunk += kChunk) {
@@ -372,50 +372,59 @@ void BestPath<In>::advance_group(std::int64_t i, int count, const Real* emission
     }
 }
 
-// Advances the row of any lattice by `count` frames, one by one; rows go into `kept`. Returns the best score of the
-// last frame.
+// Of any lattice, all frames go through some cells before the next, which need of them what is carried and what jumps.
 template <class In>
-auto BestPath<In>::advance_any(int t0, int count, Real* kept) -> Real {
-    spread(table_, lattice_.slot_of_cell, emission_, 2 * length_, 0, int(2 * length_));
+auto BestPath<In>::advance_any(int t0, int count, std::int64_t first, std::int64_t end, Real* kept) -> Real {
+    for (int f = 0; f < kTile; ++f) carry_[f] = carry_even_[f] = Lanes<Real>{} - kInfinity<Real>;
+    if (jumps_.any()) jumps_.begin_tile(first);
     Real best = -kInfinity<Real>;
-    for (int f = 0; f < count; ++f) {
-        const Real* emission = emission_ + f * 2 * length_;
-        enter(t0 + f == 0 ? lattice_.at_start : lattice_.within, emission);
-        for (int j = 0; j < lattice_.jump_count && t0 + f > 0; ++j) {
-            const std::int32_t from = jump_cells_[2 * j], to = jump_cells_[2 * j + 1];
-            next_[to] = greater(next_[to], row_[from] + emission[to]);
+    std::int64_t stop = 0;
+    for (std::int64_t chunk = first; chunk < end; chunk = stop) {
+        const int place = int(chunk % kChunk);
+        stop = lesser(chunk - place + kChunk, end);
+        const std::int64_t size = stop - chunk;
+        for (std::int64_t parity = 0; parity < 2; ++parity)
+            spread(table_, lattice_.slot_of_cell + parity * length_ + chunk - place, emission_ + parity * kChunk,
+                   2 * kChunk, place, int(place + size));
+        for (int f = 0; f < count; ++f) {
+            const bool start = t0 + f == 0;
+            if (jumps_.any()) jumps_.depart(f, row_, chunk, stop);
+            enter(start ? lattice_.at_start : lattice_.within, f, chunk, stop);
+            if (jumps_.any() && !start) jumps_.land(f, row_, chunk, stop, emission_ + f * 2 * kChunk);
+            for (std::int64_t parity = 0; kept && parity < 2; ++parity)
+                std::memcpy(kept + (f * 2 + parity) * cone_ + chunk - first, row_ + parity * length_ + chunk,
+                            size * sizeof(Real));
         }
-        Real* made = next_;
-        next_ = row_;
-        row_ = made;
-        if (kept) std::memcpy(kept + f * 2 * cone_, row_, 2 * length_ * sizeof(Real));
+        for (std::int64_t i = chunk; i < stop; ++i) best = greater(best, greater(row_[i], row_[length_ + i]));
     }
-    for (std::int64_t i = 0; i < 2 * length_; ++i) best = greater(best, row_[i]);
     return best;
 }
 
-// The next row from the row in hand, along arcs as far as bits reach.
+// Advances the cells of a chunk by one frame of a tile, along arcs as far as bits reach.
 template <class In>
-void BestPath<In>::enter(const Arcs<Real>& arcs, const Real* emission) {
-    const Real* CTCKIT_RESTRICT even = row_;
-    const Real* CTCKIT_RESTRICT odd = row_ + length_;
-    Real* CTCKIT_RESTRICT into_even = next_;
-    Real* CTCKIT_RESTRICT into_odd = next_ + length_;
-    const Caps<Real> e = arcs.even, o = arcs.odd;
-    const std::int64_t length = length_;
-    const auto along = [](BitsOf<Real> cap, Real score) { return cap > 0 ? score : -kInfinity<Real>; };
-    into_even[0] = along(e.stay[0], even[0]) + emission[0];
-    into_odd[0] = greater(along(o.stay[0], odd[0]), along(o.step[0], even[0])) + emission[length];
-#pragma omp simd
-    for (std::int64_t i = 1; i < length; ++i) {
-        const Real below = greater(along(e.step[i], odd[i - 1]), along(e.skip[i], even[i - 1]));
-        into_even[i] = greater(along(e.stay[i], even[i]), below) + emission[i];
+void BestPath<In>::enter(const Arcs<Real>& arcs, int f, std::int64_t first, std::int64_t end) {
+    constexpr int lanes = kLanes<Real>, last = lanes - 1;
+    constexpr std::make_index_sequence<kLanes<Real>> all{};
+    const Real* emission = emission_ + f * 2 * kChunk + first % kChunk;
+    const auto along = [](const BitsOf<Real>* caps, const Lanes<Real>& scores) {
+        return load_lanes(caps) > 0 ? scores : Lanes<Real>{} - kInfinity<Real>;
+    };
+    Lanes<Real> lower_even = carry_even_[f], lower_odd = carry_[f];
+    for (std::int64_t i = first; i < end; i += lanes, emission += lanes) {
+        const Lanes<Real> even = load_lanes(row_ + i), odd = load_lanes(row_ + length_ + i);
+        const Lanes<Real> below_even = window<last>(lower_even, even, all),
+                          below_odd = window<last>(lower_odd, odd, all);
+        const auto into = [&](const Caps<Real>& caps, const Lanes<Real>& stay, const Lanes<Real>& step,
+                              const Lanes<Real>& skip) {
+            return greater(along(caps.stay + i, stay), greater(along(caps.step + i, step), along(caps.skip + i, skip)));
+        };
+        store_lanes<Real>(into(arcs.even, even, below_odd, below_even) + load_lanes(emission), row_ + i);
+        store_lanes<Real>(into(arcs.odd, odd, even, below_odd) + load_lanes(emission + kChunk), row_ + length_ + i);
+        lower_even = even;
+        lower_odd = odd;
     }
-#pragma omp simd
-    for (std::int64_t i = 1; i < length; ++i) {
-        const Real below = greater(along(o.step[i], even[i]), along(o.skip[i], odd[i - 1]));
-        into_odd[i] = greater(along(o.stay[i], odd[i]), below) + emission[length + i];
-    }
+    carry_even_[f] = lower_even;
+    carry_[f] = lower_odd;
 }
 
 // The END state with the best score, -1 if there is none that can be reached.
@@ -433,42 +442,57 @@ int BestPath<In>::best_end() const {
     return end;
 }
 
+template <class In>
+void BestPath<In>::keep_row(int block, std::int64_t first, std::int64_t end) {
+    kept_cells_[2 * block] = first;
+    kept_cells_[2 * block + 1] = end;
+    for (std::int64_t parity = 0; parity < 2; ++parity)
+        std::memcpy(kept_ + (block * 2 + parity) * length_ + first, row_ + parity * length_ + first,
+                    (end - first) * sizeof(Real));
+}
+
+// The cells first <= i < end of the row before a block. `first` is none that was left out.
+template <class In>
+void BestPath<In>::restore_row(int block, std::int64_t first, std::int64_t end) {
+    const std::int64_t stop = greater(first, lesser(end, kept_cells_[2 * block + 1]));
+    for (std::int64_t parity = 0; parity < 2; ++parity) {
+        Real* row = row_ + parity * length_;
+        std::memcpy(row + first, kept_ + (block * 2 + parity) * length_ + first, (stop - first) * sizeof(Real));
+        for (std::int64_t i = stop; i < end; ++i) row[i] = -kInfinity<Real>;
+        std::memcpy(made(0) + parity * cone_, row + first, (end - first) * sizeof(Real));
+    }
+}
+
 // Writes the path within a block of frames, given its last state there; returns the state before the block.
 template <class In>
 int BestPath<In>::trace_block(int block, int state) {
     const int start = block * block_, stop = lesser(frames_, start + block_);
-    const Real* before = checkpoint(block);
-    std::int64_t first = 0, end = length_;
-    if (lattice_.plain) {
-        first = cells_from(greater(lattice_.low[start], state - 2 * (stop - start)));
-        end = cells_to(state);
-    }
-    std::memcpy(row_ + first, before + first, (end - first) * sizeof(Real));
-    std::memcpy(row_ + length_ + first, before + length_ + first, (end - first) * sizeof(Real));
-    const Real* outside = first > 0 ? before + length_ + first - kLanes<Real> : nullptr;
+    const std::int64_t end = cells_to(state);
+    std::int64_t first = kept_cells_[2 * block];
+    if (lattice_.plain) first = greater(first, cells_from(greater(state - 2 * (stop - start), 0)));
+    restore_row(block, first, end);
     Real best = 0;
     for (int t0 = start; t0 < stop; t0 += kTile) {
         const int count = lesser(kTile, stop - t0);
-        Real* kept = made_ + (t0 - start) * 2 * cone_;
         tabulate(t0, count, best);
-        best = lattice_.plain ? advance_tile(count, first, end, outside, kept) : advance_any(t0, count, kept);
-        outside = nullptr;  // so far below that nothing comes from there any more
+        best = advance(t0, count, first, end, made(1 + t0 - start));
     }
     for (int t = stop - 1; t >= start; --t) {
         path()[t] = state;
-        const Real* row = t > start ? made_ + std::int64_t(t - 1 - start) * 2 * cone_ : before;
-        if (t > 0) state = t > start ? predecessor(state, row, cone_, first) : predecessor(state, row, length_, 0);
+        if (t > 0) state = predecessor(state, made(t - start), first);
     }
     return state;
 }
 
-// Where state k's score came from: of equals the lowest state. A row holds cells from `first` on, `length` of a parity.
+// Where state k's score came from: of equals the lowest state. A row holds cells from `first` on; those before it have
+// been left out.
 template <class In>
-int BestPath<In>::predecessor(int k, const Real* row, std::int64_t length, std::int64_t first) const {
+int BestPath<In>::predecessor(int k, const Real* row, std::int64_t first) const {
     int from = k;
     Real best = -kInfinity<Real>;
     const auto consider = [&](int source) {
-        const Real score = row[(source % 2) * length + source / 2 - first];
+        if (source / 2 < first) return;
+        const Real score = row[(source % 2) * cone_ + source / 2 - first];
         if (score > best || (score == best && source < from)) {
             best = score;
             from = source;

@@ -152,24 +152,42 @@ def long_outputs(kind: str) -> tuple[Array, Array]:
 KINDS = ("peaky", "unsure", "flat", "another text", "a part is missing", "silence", "holes", "steep")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_is_left_out_is_on_no_best_path(instruction_set: str, kind: str) -> None:
-    """Rows of so many states are cut to those that may still reach what a first sweep has found."""
+WORDS = np.repeat(np.arange(1, 141), 5)
+OPTIONAL = {
+    "all must be there": np.zeros(700, int),
+    "all words": WORDS,
+    "some words": np.where(WORDS % 4 == 1, WORDS, 0),
+    "most of it at once": np.where((WORDS > 10) & (WORDS < 120), 1, 0),
+}
+
+
+def left_out_problem(kind: str, optional: str) -> Problem:
     log_probs, target = long_outputs(kind)
     problem = ctc_problem(log_probs, target, 2400, len(target), 0, from_logits=False)
-    truth = expected_of(kind)
+    groups = OPTIONAL[optional][: len(target)]
+    return with_lattices(problem, [with_optional(problem.lattice(0), groups)]) if groups.any() else problem
+
+
+@pytest.mark.parametrize(
+    ("kind", "optional"),
+    [(kind, "all must be there") for kind in KINDS]
+    + [(kind, optional) for kind in ("peaky", "a part is missing") for optional in list(OPTIONAL)[1:]]
+    + [("flat", "some words"), ("silence", "most of it at once")],
+)
+def test_what_is_left_out_is_on_no_best_path(instruction_set: str, kind: str, optional: str) -> None:
+    """Rows of so many states are cut to those that may still reach what a first sweep has found."""
+    problem, truth = left_out_problem(kind, optional), expected_of(kind, optional)
     found = native.best_path(problem)
     assert np.array_equal(found.states, truth.states)
     np.testing.assert_allclose(found.score, truth.score, rtol=1e-13)
-    narrow = ctc_problem(log_probs.astype(np.float32), target, 2400, len(target), 0, from_logits=False)
-    exact = narrow._replace(scores=narrow.scores.astype(np.float64))  # of the rounded scores
+    narrow = problem._replace(scores=problem.scores.astype(np.float32))
+    exact = problem._replace(scores=narrow.scores.astype(np.float64))  # of the rounded scores
     np.testing.assert_allclose(native.best_path(narrow).score, native.best_path(exact).score, rtol=2e-7)
 
 
 @cache
-def expected_of(kind: str) -> BestPaths:
-    log_probs, target = long_outputs(kind)
-    return reference.best_path(ctc_problem(log_probs, target, 2400, len(target), 0, from_logits=False))
+def expected_of(kind: str, optional: str) -> BestPaths:
+    return reference.best_path(left_out_problem(kind, optional))
 
 
 @pytest.mark.parametrize("frame", [3, 1000, 2399])

@@ -1,0 +1,157 @@
+// Arcs that lead further on than bits reach, as the best path takes them. Where words are optional there are more of
+// them than states, but those to one state come from neighbours among all that jumps come from: so the best of these
+// is that of two stretches, whose lengths are powers of two and which overlap, and those are found for all at once.
+#pragma once
+
+#include <cstdint>
+
+#include "lattice.h"
+#include "tile.h"
+
+namespace {
+
+template <class Real>
+class Jumps {
+   public:
+    // Cells are told apart in units of `unit`, and chunks are of as many as `chunk`.
+    void lay_out(const LatticeView<Real>& lattice, std::int64_t unit, std::int64_t chunk, Arena& arena);
+    void build(const LatticeView<Real>& lattice);
+    bool any() const { return count_ > 0; }
+    // One past the cells that a frame's jumps lead to from those before `end`.
+    std::int64_t reached(std::int64_t end) const { return furthest_[(end - 1) / unit_]; }
+
+    // The following take cells first <= i < end in whole units, and frames of a tile. Nothing departs below the tile's.
+    void begin_tile(std::int64_t first);
+    void depart(int f, const Real* row, std::int64_t first, std::int64_t end);
+    void land(int f, Real* row, std::int64_t first, std::int64_t end, const Real* emission) const;
+
+   private:
+    struct Landing {
+        std::uint32_t cell, place;  // to, in a row and in a chunk
+        std::int32_t last;          // departure, of some in a row that lead there
+        std::uint32_t high, low;    // two stretches that hold just these: their places in stretches()
+    };
+
+    void mark_departures(const LatticeView<Real>& lattice);
+    void add_landing(const LatticeView<Real>& lattice, int state, int first, int last);
+    // (levels_, stride_) of a frame, the best of 2^level departures in a row, by the last of them, after `longest_`.
+    Real* stretches(int f) const { return best_ + f * levels_ * stride_; }
+
+    int count_, levels_, longest_;
+    std::int64_t unit_, units_, chunk_, stride_;
+    int landings_, departures_, begin_;
+    std::int32_t* departure_of_state_;  // (states,)
+    std::int32_t* departure_;           // (departures_,) cells, in order of states
+    Landing* landing_;                  // (landings_,) in order of states
+    std::int32_t* departure_from_;      // (units_ + 1,) the first in a unit or after it
+    std::int32_t* landing_from_;        // the same
+    std::int32_t* furthest_;            // (units_,)
+    Real* best_;                        // (kTile, levels_, stride_)
+};
+
+template <class Real>
+void Jumps<Real>::lay_out(const LatticeView<Real>& lattice, std::int64_t unit, std::int64_t chunk, Arena& arena) {
+    count_ = lattice.jump_count;
+    unit_ = unit;
+    chunk_ = chunk;
+    units_ = count_ > 0 ? lattice.length / unit : -1;
+    int most = 0;  // jumps to one state
+    for (int j = 0, first = 0; j < count_; ++j) {
+        if (lattice.jump_to(j) != lattice.jump_to(first)) first = j;
+        most = greater(most, j - first + 1);
+    }
+    for (levels_ = 0; most >> levels_ > 0;) ++levels_;
+    longest_ = (1 << levels_) / 2;
+    stride_ = longest_ + lesser(count_, lattice.states);
+    departure_of_state_ = arena.take<std::int32_t>(count_ > 0 ? lattice.states : 0);
+    departure_ = arena.take<std::int32_t>(lesser(count_, lattice.states));
+    landing_ = arena.take<Landing>(count_);
+    departure_from_ = arena.take<std::int32_t>(units_ + 1);
+    landing_from_ = arena.take<std::int32_t>(units_ + 1);
+    furthest_ = arena.take<std::int32_t>(units_ + 1);
+    best_ = arena.take<Real>(kTile * levels_ * stride_);
+}
+
+template <class Real>
+void Jumps<Real>::mark_departures(const LatticeView<Real>& lattice) {
+    for (int k = 0; k < lattice.states; ++k) departure_of_state_[k] = -1;
+    for (std::int64_t u = 0; u <= units_; ++u) furthest_[u] = 0;
+    for (int j = 0; j < count_; ++j) {
+        const int from = lattice.jump_from(j);
+        departure_of_state_[from] = 0;
+        std::int32_t& furthest = furthest_[from / 2 / unit_];
+        furthest = greater(furthest, std::int32_t(lattice.jump_to(j) / 2 + 1));
+    }
+    for (std::int64_t u = 1; u <= units_; ++u) furthest_[u] = greater(furthest_[u], furthest_[u - 1]);
+    departures_ = 0;
+    std::int64_t unit = 0;
+    for (int k = 0; k < lattice.states; ++k) {
+        for (; unit <= k / 2 / unit_; ++unit) departure_from_[unit] = departures_;
+        if (departure_of_state_[k] < 0) continue;
+        departure_of_state_[k] = departures_;
+        departure_[departures_++] = std::int32_t(lattice.cell(k));
+    }
+    for (; unit <= units_; ++unit) departure_from_[unit] = departures_;
+}
+
+template <class Real>
+void Jumps<Real>::build(const LatticeView<Real>& lattice) {
+    if (count_ == 0) return;
+    mark_departures(lattice);
+    landings_ = 0;
+    std::int64_t unit = 0;
+    int first = 0;  // departure, of those in a row
+    for (int j = 0; j < count_; ++j) {
+        const int to = lattice.jump_to(j), here = departure_of_state_[lattice.jump_from(j)];
+        for (; unit <= to / 2 / unit_; ++unit) landing_from_[unit] = landings_;
+        const bool goes_on = j > 0 && lattice.jump_to(j - 1) == to && landing_[landings_ - 1].last == here - 1;
+        if (goes_on) --landings_;
+        else first = here;
+        add_landing(lattice, to, first, here);
+    }
+    for (; unit <= units_; ++unit) landing_from_[unit] = landings_;
+}
+
+template <class Real>
+void Jumps<Real>::add_landing(const LatticeView<Real>& lattice, int state, int first, int last) {
+    int level = 0;
+    while (2 << level <= last - first + 1) ++level;
+    const std::int64_t best = longest_ + level * stride_, place = state % 2 * chunk_ + state / 2 % chunk_;
+    landing_[landings_++] = {std::uint32_t(lattice.cell(state)), std::uint32_t(place), last, std::uint32_t(best + last),
+                             std::uint32_t(best + first + (1 << level) - 1)};
+}
+
+template <class Real>
+void Jumps<Real>::begin_tile(std::int64_t first) {
+    begin_ = departure_from_[first / unit_];
+    for (int f = 0; f < kTile; ++f)
+        for (int l = 0; l < levels_; ++l)
+            for (int d = 0; d < longest_; ++d) stretches(f)[l * stride_ + begin_ + d] = -kInfinity<Real>;
+}
+
+template <class Real>
+void Jumps<Real>::depart(int f, const Real* row, std::int64_t first, std::int64_t end) {
+    const int begin = departure_from_[first / unit_], stop = departure_from_[end / unit_];
+    Real* level = stretches(f) + longest_;
+    for (int d = begin; d < stop; ++d) level[d] = row[departure_[d]];
+    for (int half = 1; half < longest_; half *= 2) {
+        const Real* CTCKIT_RESTRICT halves = level;
+        Real* CTCKIT_RESTRICT wholes = level += stride_;
+#pragma omp simd
+        for (int d = begin; d < stop; ++d) wholes[d] = greater(halves[d], halves[d - half]);
+    }
+}
+
+// After a row's own arcs. `emission` has a chunk's cells, even ones first.
+template <class Real>
+void Jumps<Real>::land(int f, Real* CTCKIT_RESTRICT row, std::int64_t first, std::int64_t end,
+                       const Real* CTCKIT_RESTRICT emission) const {
+    const Real* CTCKIT_RESTRICT best = stretches(f);
+    const Landing* stop = landing_ + landing_from_[end / unit_];
+    for (const Landing* to = landing_ + landing_from_[first / unit_]; to < stop; ++to) {
+        if (to->last < begin_) continue;
+        row[to->cell] = greater(row[to->cell], greater(best[to->high], best[to->low]) + emission[to->place]);
+    }
+}
+
+}  // namespace
