@@ -19,10 +19,10 @@ import pytest
 
 pytest.importorskip("typer", reason="the command line needs typer")
 
-from ctckit.annotate.corpus import Corpus, suffixes
+from ctckit.annotate.corpus import LOCK, Corpus, suffixes
 from ctckit.annotate.manifest import Defaults
 from ctckit.cli import main
-from ctckit.errors import MissingExtraError
+from ctckit.errors import CTCError, MissingExtraError
 
 LABELS = ["φ", " ", *"abcdefghijklmnopqrstuvwxyz"]
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog"]
@@ -171,6 +171,8 @@ class TestOneRecording:
             ([*ONE, "-o", "y.csv", "--image", "a.png"], 2, "--audio and --image are for --picture"),
             ([*ONE, "-o", "y.doc"], 1, "expected one of .TextGrid, .srt"),
             ([*ONE, "-o", "no/y.csv", "--picture", "x.svg"], 1, "can't be written: there is no folder no"),
+            ([*ONE, "-o", "y.csv", "--picture", "no/x.svg"], 1, "can't be written: there is no folder no"),
+            ([*ONE, "-o", "y.csv", "--lang", "fr"], 1, "lang = 'fr' is unknown"),
             ([*ONE, "-o", "y.csv", "--extend", "-1"], 1, "--extend -1: expected a number of frames"),
             ([*ONE, "-o", "y.csv", "--blank", "99"], 1, "labels.txt: blank = 99"),
             ([*ONE[:-1], "-1", "-o", "y.csv"], 1, "expected seconds from one frame to the next"),
@@ -249,11 +251,18 @@ CORPUS = ("align", "--manifest", "corpus.jsonl", "--labels", "labels.txt", "--fr
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != LOCK}
 
 
 def errors(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "errors.jsonl").read_text().splitlines()]
+
+    def test_a_word_does_not_move_the_cursor(self, folder: Path, ctckit: Run) -> None:
+        (folder / "x.txt").write_text("the\x1b[2J", encoding="utf-8")
+        done = ctckit(*ONE, "-o", "out.json")
+        assert done.returncode == 0
+        assert "the\ufffd[2J" in done.stdout
+        assert "\x1b" not in done.stdout + done.stderr
 
     def test_text_of_another_alphabet(self, folder: Path, ctckit: Run) -> None:
         """Some stars are fine, and told, though not by the thousand; nothing but stars is the wrong text."""
@@ -474,6 +483,22 @@ class TestGoingOn:
         (tmp_path / "1.npy").unlink()
         assert tuple(aligning(tmp_path).run()) == (0, 2, 1, 0)
         assert contents(tmp_path / "out")["row 1.json"] == before["row 1.json"]
+
+    def test_another_run_at_work_is_left_alone(self, tmp_path: Path) -> None:
+        corpus_of(tmp_path, 30)
+        refused = []
+
+        def second(*_: int) -> None:
+            if not refused:
+                with pytest.raises(CTCError, match="another run is at work in") as error:
+                    aligning(tmp_path).run()
+                refused.append(error)
+
+        assert tuple(aligning(tmp_path).run(2, second)) == (30, 0, 0, 0)
+        assert refused
+        aligning(tmp_path, "calm").run()
+        assert contents(tmp_path / "out") == contents(tmp_path / "calm")
+        assert tuple(aligning(tmp_path).run()) == (0, 30, 0, 0)
 
     def test_a_log_that_was_cut_off(self, tmp_path: Path) -> None:
         corpus_of(tmp_path, 5)

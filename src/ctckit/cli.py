@@ -261,6 +261,7 @@ def _align_one(
     """One recording: what can be wrong is found before anything is written."""
     from .annotate import formats
     from .annotate import utterance as one
+    from .catalogue import check_language
     from .files import write_whole
 
     options.check()
@@ -269,10 +270,11 @@ def _align_one(
     for path in (out, picture):
         if path is not None and os.path.realpath(path) in read:
             raise CTCError(f"{path} is an input, and would be written over: choose another name")
+        if path is not None and not path.absolute().parent.is_dir():  # or one of them would be written, not the other
+            raise CTCError(f"{path}: can't be written: there is no folder {path.parent}")
     if out is not None:
         formats.check_format(out)
-        if not out.absolute().parent.is_dir():  # or the picture would be written and the file not
-            raise CTCError(f"{out}: can't be written: there is no folder {out.parent}")
+    check_language(lang)
     vocabulary, scores = one.read_vocabulary(labels, blank), one.read_scores(emissions)
     found = one.align(scores, one.read_text(transcript), vocabulary, frame_shift, options)
     content = None if out is None else formats.encoded(found.lines, out, duration=found.duration)

@@ -3,9 +3,10 @@
 A folder of outputs has a log, ``done.jsonl``. Its first line holds the options, and each row that is done adds a line
 with a fingerprint of all that went into its files. The order is what makes a kill harmless: a row's files are written,
 each whole or not at all, and then its line. A line that was cut off is none, and its row is done again. Rows that fail
-have no files, unless an input of theirs is gone: then those of an earlier run are left.
+have no files, unless an input of theirs is gone: then those of an earlier run are left. While a run lasts, it holds a
+lock on the folder, which ends with its process however that ends.
 
-Imports the other modules of the package.
+Imports the other modules of the package, and filelock.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from importlib.metadata import version
@@ -30,7 +32,12 @@ from . import formats
 from .manifest import BadRow, Defaults, Row, read_manifest, separate
 from .utterance import Options, align, check_frame_shift, confidence, read_scores, read_text, read_vocabulary, words_of
 
-LOG, ERRORS = "done.jsonl", "errors.jsonl"
+try:
+    from filelock import FileLock, Timeout
+except ImportError as error:
+    raise MissingExtraError("A run over a corpus", "cli", error.name or "filelock") from None
+
+LOG, ERRORS, LOCK = "done.jsonl", "errors.jsonl", ".lock"
 AHEAD = 2  # rows for each thread, in work or waiting: more would fill the memory with emissions
 
 VERSION = version("ctckit")  # another may align otherwise: what it has done is done again
@@ -89,7 +96,19 @@ class Corpus:
         good = [row for row in rows if isinstance(row, Row)]
         names = {path.name for row in good for path in self._paths(row)}
         self._make_folder()
-        log = self._log(names)
+        self._check_folder(names)
+        with self._alone():
+            return self._run(rows, good, names, threads, on_row)
+
+    def _run(
+        self,
+        rows: list[Row | BadRow],
+        good: list[Row],
+        names: set[str],
+        threads: int,
+        on_row: Callable[[int, int, int], None],
+    ) -> Outcome:
+        log = self._log()
         self._clean(names)
         done = {row.id: log[row.id] for row in good if row.id in log and self._is_done(row, log[row.id])}
         known = {row.id for row in good}
@@ -132,16 +151,30 @@ class Corpus:
         except OSError as error:
             raise CTCError(f"--out {self.out} can't be made: {error.strerror}") from None
 
-    def _log(self, names: set[str]) -> dict[str, Entry]:
+    def _check_folder(self, names: set[str]) -> None:
+        if (self.out / LOG).exists():
+            return
+        there = sorted(name for name in names | {ERRORS} if (self.out / name).exists())
+        if there:
+            raise CTCError(
+                f"{self.out / there[0]} is there, and no alignment wrote it (there is no {LOG}): choose another "
+                "--out, or move it away"
+            )
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        try:
+            with FileLock(self.out / LOCK, timeout=0):
+                yield
+        except Timeout:
+            raise CTCError(
+                f"another run is at work in {self.out}: wait until it ends, or choose another --out"
+            ) from None
+
+    def _log(self) -> dict[str, Entry]:
         """What earlier runs have done here, by row."""
         path = self.out / LOG
         if not path.exists():
-            there = sorted(name for name in names | {ERRORS} if (self.out / name).exists())
-            if there:
-                raise CTCError(
-                    f"{self.out / there[0]} is there, and no alignment wrote it (there is no {LOG}): choose another "
-                    "--out, or move it away"
-                )
             return {}
         first, *lines = _json_lines(path) or [{}]
         old = first.get("options") or {}

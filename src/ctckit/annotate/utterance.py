@@ -18,6 +18,7 @@ from ..results import Timed
 from ..transcript import Vocabulary
 
 SHOWN = 3  # of the least sure words
+_UNSEEN = dict.fromkeys([*range(32), *range(127, 160)], "\ufffd")  # a word must not move the terminal's cursor
 
 Scores = npt.NDArray[np.floating[Any]]
 
@@ -172,5 +173,5 @@ def summary(lines: list[Timed]) -> str:
     if not timed:
         return count
     least = sorted(timed, key=lambda word: word.confidence)[:SHOWN]
-    shown = ", ".join(f"{word.text} {word.confidence:.3f} ({word.start:.2f} s)" for word in least)
+    shown = ", ".join(f"{word.text.translate(_UNSEEN)} {word.confidence:.3f} ({word.start:.2f} s)" for word in least)
     return f"{count}; mean confidence {confidence(lines):.3f}\nleast sure: {shown}"
