@@ -15,6 +15,7 @@ test: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(BIN)/python bench/loss.py
 	$(BIN)/python bench/align.py
+	$(BIN)/python bench/texts.py
 	$(BIN)/python bench/monitor.py
 	$(BIN)/python bench/pictures.py
 

@@ -81,7 +81,8 @@ std::vector<T> copied(const Array& array) {
 // Lattices of any topology.
 void prepare_lattices(Prepared* place, In<std::int64_t, nb::ndim<1>> frames, In<std::int64_t, nb::ndim<1>> lengths,
                       In<std::int32_t, nb::ndim<2>> labels, In<std::uint8_t, nb::ndim<2>> arcs,
-                      In<std::int32_t, nb::ndim<1>> states, std::optional<In<std::int32_t, nb::shape<-1, 3>>> jumps) {
+                      In<std::int32_t, nb::ndim<1>> states, std::optional<In<std::int32_t, nb::shape<-1, 3>>> jumps,
+                      std::optional<In<double, nb::ndim<2>>> tolls) {
     const std::size_t size = frames.shape(0), most = labels.shape(1);
     require(lengths.shape(0) == size && labels.shape(0) == size && arcs.shape(0) == size && arcs.shape(1) == most &&
                 states.shape(0) == size,
@@ -97,9 +98,15 @@ void prepare_lattices(Prepared* place, In<std::int64_t, nb::ndim<1>> frames, In<
         require(far[j + 1] >= 0 && far[j + 1] < far[j + 2] && far[j + 2] < states.data()[far[j]],
                 "jumps must lead from a state to one further on");
     }
+    std::vector<double> dues;
+    if (tolls) {
+        require(tolls->shape(0) == size && tolls->shape(1) == most, "tolls must be (N, K)");
+        dues = copied<double>(*tolls);
+        for (double toll : dues) require(toll >= 0, "tolls must be at least 0");
+    }
     new (place) Prepared{
         copied<std::int64_t>(frames), copied<std::int64_t>(lengths), std::int64_t(most), copied<std::int32_t>(labels),
-        copied<std::uint8_t>(arcs),   copied<std::int32_t>(states),  std::move(far)};
+        copied<std::uint8_t>(arcs),   copied<std::int32_t>(states),  std::move(far),     std::move(dues)};
 }
 
 // A read-only array in the memory of its owner.
@@ -112,6 +119,11 @@ auto view(Prepared& owner) {
 
 nb::ndarray<nb::numpy, const std::int32_t, nb::ndim<2>> jumps_of(Prepared& owner) {
     return {owner.jumps.data(), {owner.jumps.size() / 3, 3}, nb::find(owner)};
+}
+
+std::optional<nb::ndarray<nb::numpy, const double, nb::ndim<2>>> tolls_of(Prepared& owner) {
+    if (owner.tolls.empty()) return std::nullopt;
+    return view<&Prepared::tolls, 2>(owner);
 }
 
 void mean_weights_of(const Prepared& prepared, Filled<double, nb::ndim<1>> weights) {
@@ -158,6 +170,7 @@ Batch batch_of(const Scores& scores, bool from_logits, const Prepared& prepared,
     batch.states_max = most;
     batch.jumps = prepared.jumps.data();
     batch.jump_count = prepared.jumps.size() / 3;
+    batch.tolls = prepared.tolls.empty() ? nullptr : prepared.tolls.data();
     batch.score = score.data();
     return batch;
 }
@@ -178,7 +191,8 @@ void sweep(Scores scores, bool from_logits, const Prepared& prepared, Filled<dou
            std::optional<Out> grad, std::optional<In<double, nb::ndim<1>>> weights, std::optional<Contiguous> occupancy,
            std::optional<States> path, std::optional<ByFrame> occupancy_along, const std::string& isa, int threads) {
     const std::size_t size = scores.shape(1), most = prepared.states_max;
-    require(prepared.jumps.empty(), "sums over paths are for lattices without jumps");
+    require(prepared.jumps.empty() && prepared.tolls.empty(),
+            "sums over paths are for lattices without jumps or tolls");
     require(!weights || weights->shape(0) == size, "all arrays must have N entries");
     Batch batch = batch_of(scores, from_logits, prepared, score);
     batch.weights = weights ? weights->data() : nullptr;
@@ -231,13 +245,14 @@ NB_MODULE(_native, m) {
     m.def("instruction_sets", &instruction_sets, "Instruction sets of the kernels this CPU can run, the best last.");
     nb::class_<Prepared>(m, "Prepared", "All that a sweep needs besides scores, in memory of its own.")
         .def("__init__", &prepare_lattices, nb::arg("frames"), nb::arg("lengths"), nb::arg("labels"), nb::arg("arcs"),
-             nb::arg("states"), nb::arg("jumps").none() = nb::none())
+             nb::arg("states"), nb::arg("jumps").none() = nb::none(), nb::arg("tolls").none() = nb::none())
         .def_prop_ro("frames", &view<&Prepared::frames, 1>)
         .def_prop_ro("lengths", &view<&Prepared::lengths, 1>)
         .def_prop_ro("labels", &view<&Prepared::labels, 2>)
         .def_prop_ro("arcs", &view<&Prepared::arcs, 2>)
         .def_prop_ro("states", &view<&Prepared::states, 1>)
-        .def_prop_ro("jumps", &jumps_of);
+        .def_prop_ro("jumps", &jumps_of)
+        .def_prop_ro("tolls", &tolls_of);
     m.def("prepare", &prepare_call, nb::arg("frames"), nb::arg("targets"), nb::arg("lengths"), nb::arg("frames_max"),
           nb::arg("classes"), nb::arg("blank"), nb::arg("arcs_by_role"),
           "Checks integers and lays out lattices; returns Prepared, or what is wrong and where (see prepare.h).");

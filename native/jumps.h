@@ -23,7 +23,7 @@ class Jumps {
     // The following take cells first <= i < end in whole units, and frames of a tile. Nothing departs below the tile's.
     void begin_tile(std::int64_t first);
     void depart(int f, const Real* row, std::int64_t first, std::int64_t end);
-    void land(int f, Real* row, std::int64_t first, std::int64_t end, const Real* emission) const;
+    void land(int f, Real* row, std::int64_t first, std::int64_t end, const Real* emission, const Real* toll) const;
 
    private:
     struct Landing {
@@ -142,15 +142,16 @@ void Jumps<Real>::depart(int f, const Real* row, std::int64_t first, std::int64_
     }
 }
 
-// After a row's own arcs. `emission` has a chunk's cells, even ones first.
+// After a row's own arcs. `emission` has a chunk's cells, even ones first; `toll` all.
 template <class Real>
 void Jumps<Real>::land(int f, Real* CTCKIT_RESTRICT row, std::int64_t first, std::int64_t end,
-                       const Real* CTCKIT_RESTRICT emission) const {
+                       const Real* CTCKIT_RESTRICT emission, const Real* CTCKIT_RESTRICT toll) const {
     const Real* CTCKIT_RESTRICT best = stretches(f);
     const Landing* stop = landing_ + landing_from_[end / unit_];
     for (const Landing* to = landing_ + landing_from_[first / unit_]; to < stop; ++to) {
         if (to->last < begin_) continue;
-        row[to->cell] = greater(row[to->cell], greater(best[to->high], best[to->low]) + emission[to->place]);
+        const Real arriving = greater(best[to->high], best[to->low]) - toll[to->cell];
+        row[to->cell] = greater(row[to->cell], arriving + emission[to->place]);
     }
 }
 

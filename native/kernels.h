@@ -25,6 +25,7 @@ struct Batch {
     std::int64_t states_max;     // K
     const std::int32_t* jumps;   // (J, 3) sample, from, to, in order of sample and to; best paths only
     std::int64_t jump_count;     // J
+    const double* tolls;         // (N, K) or null; best paths only
 
     double* score;  // (N,) out: total log-score; -inf infeasible, NaN poisoned
     void* grad;     // (T, N, C) out in the input's dtype, class stride 1; may be null

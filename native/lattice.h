@@ -72,10 +72,12 @@ struct LatticeView {
     std::int64_t length;        // of the cells of one parity
     const std::int32_t* jumps;  // (jump_count, 3) sample, from, to; in order of the last
     int jump_count;
+    const double* tolls;  // (states,) or null: nats to enter a state from another or at the start
 
     // Shaped as CTC's own lattices are: all even states have one label; every state may be stayed in and stepped into,
     // no even one skipped into; paths begin in the first two and end in the last two. Then a path may as well begin in
     // state 0 before the first frame, and end in the last state after the last frame, by the same arcs as within.
+    // It has neither jumps nor tolls.
     bool plain;
     Arcs<Real> within, at_start, at_end;  // between frames; from a virtual frame -1; to a virtual frame T
 
@@ -116,6 +118,7 @@ LatticeView<Real> lattice_of(const ctckit::Batch& batch, std::int64_t n) {
     lattice.states = batch.states[n];
     lattice.label = batch.labels + n * batch.states_max;
     lattice.arcs = batch.arcs + n * batch.states_max;
+    lattice.tolls = batch.tolls ? batch.tolls + n * batch.states_max : nullptr;
     const std::int32_t* jump = batch.jumps;
     const std::int32_t* end = batch.jumps + 3 * batch.jump_count;
     while (jump < end && jump[0] < n) jump += 3;
@@ -148,7 +151,7 @@ void place(LatticeView<Real>& lattice, Arena& arena, std::int64_t frames, std::i
            std::int32_t*& slot_of_class, BitsOf<Real>*& caps) {
     const int states = lattice.states;
     lattice.length = cells_length<Real>(states);
-    lattice.plain = lattice.jump_count == 0 && is_plain(lattice.label, lattice.arcs, states);
+    lattice.plain = lattice.jump_count == 0 && !lattice.tolls && is_plain(lattice.label, lattice.arcs, states);
     caps = arena.take<BitsOf<Real>>(lattice.length * (lattice.plain ? 1 : 12));
     lattice.slot_label = arena.take<std::int32_t>(states);
     lattice.slot_of_cell = arena.take<std::int32_t>(2 * lattice.length);

@@ -80,6 +80,7 @@ class BestPath {
     void write_visits();
     void write_scores();
 
+    Real toll(int k) const { return lattice_.tolls ? Real(lattice_.tolls[k]) : 0; }
     Real* made(int row) const { return made_ + std::int64_t(row) * 2 * cone_; }
     std::int32_t* path() const { return batch_.path + n_ * batch_.frames_max; }
     std::int32_t* visits() const { return batch_.visits + n_ * batch_.states_max * 2; }
@@ -100,6 +101,7 @@ class BestPath {
     std::int32_t* slot_of_class_;
     BitsOf<Real>* caps_;
 
+    Real* toll_;                     // (2, length_) by cell; of lattices that are not plain
     Real* row_;                      // (2, length_) the row in hand, by cell
     Real* kept_;                     // (blocks_, 2, length_) of the row before each block,
     std::int64_t* kept_cells_;       // (blocks_, 2) the cells that are not left out, and where in it they are
@@ -145,6 +147,7 @@ void BestPath<In>::lay_out(Arena& arena) {
     // A frame moves a path down by one cell at most, so this many hold all that a block's last state can come from.
     cone_ = lattice_.plain ? lesser(length_, round_up(block_ + 1, kUnit) + kUnit) : length_;
     jumps_.lay_out(lattice_, kUnit, kChunk, arena);
+    toll_ = arena.take<Real>(lattice_.plain ? 0 : 2 * length_);
     row_ = arena.take<Real>(2 * length_);
     kept_ = arena.take<Real>(blocks_ * 2 * length_);
     kept_cells_ = arena.take<std::int64_t>(2 * blocks_);
@@ -169,6 +172,8 @@ void BestPath<In>::run() {
     if (!build_windows(lattice_, frames_)) return;
     build_caps(lattice_, caps_);
     jumps_.build(lattice_);
+    for (std::int64_t i = 0; i < 2 * length_ && !lattice_.plain; ++i) toll_[i] = 0;
+    for (int k = 0; k < lattice_.states && !lattice_.plain; ++k) toll_[lattice_.cell(k)] = toll(k);
     const bool alive = forward(length_ < kWorthPruning ? -HUGE_VAL : bound(), kInfinity<Real>);
     if (!alive && !poisoned_) poisoned_ = is_poisoned();
     if (poisoned_) batch_.score[n_] = NAN;
@@ -215,9 +220,9 @@ bool BestPath<In>::forward(double bound, Real near) {
     std::int64_t spare = length_ * frames_ / kTile / kTooMany / kTooMany;  // cells that it may visit beyond that share
     // A plain lattice's path may as well begin in state 0 before the first frame; START arcs choose from all cells.
     std::int64_t alive = 0, alive_end = lattice_.plain ? kUnit : cells_to(lattice_.high[0]);  // what is not left out
-    for (std::int64_t i = 0; i < length_; ++i)
-        row_[i] = row_[length_ + i] = !lattice_.plain && i < alive_end ? 0 : -kInfinity<Real>;
-    row_[0] = 0;
+    for (std::int64_t i = 0; i < 2 * length_; ++i)
+        row_[i] = !lattice_.plain && i % length_ < alive_end ? -toll_[i] : -kInfinity<Real>;
+    if (lattice_.plain) row_[0] = 0;
     taken_ = 0;
     Real best = 0;
     for (int t0 = 0; t0 < frames_; t0 += kTile) {
@@ -390,7 +395,7 @@ auto BestPath<In>::advance_any(int t0, int count, std::int64_t first, std::int64
             const bool start = t0 + f == 0;
             if (jumps_.any()) jumps_.depart(f, row_, chunk, stop);
             enter(start ? lattice_.at_start : lattice_.within, f, chunk, stop);
-            if (jumps_.any() && !start) jumps_.land(f, row_, chunk, stop, emission_ + f * 2 * kChunk);
+            if (jumps_.any() && !start) jumps_.land(f, row_, chunk, stop, emission_ + f * 2 * kChunk, toll_);
             for (std::int64_t parity = 0; kept && parity < 2; ++parity)
                 std::memcpy(kept + (f * 2 + parity) * cone_ + chunk - first, row_ + parity * length_ + chunk,
                             size * sizeof(Real));
@@ -414,12 +419,14 @@ void BestPath<In>::enter(const Arcs<Real>& arcs, int f, std::int64_t first, std:
         const Lanes<Real> even = load_lanes(row_ + i), odd = load_lanes(row_ + length_ + i);
         const Lanes<Real> below_even = window<last>(lower_even, even, all),
                           below_odd = window<last>(lower_odd, odd, all);
-        const auto into = [&](const Caps<Real>& caps, const Lanes<Real>& stay, const Lanes<Real>& step,
-                              const Lanes<Real>& skip) {
-            return greater(along(caps.stay + i, stay), greater(along(caps.step + i, step), along(caps.skip + i, skip)));
+        const auto into = [&](const Caps<Real>& caps, const Real* toll, const Lanes<Real>& stay,
+                              const Lanes<Real>& step, const Lanes<Real>& skip) {
+            const Lanes<Real> entering = greater(along(caps.step + i, step), along(caps.skip + i, skip));
+            return greater(along(caps.stay + i, stay), entering - load_lanes(toll + i));
         };
-        store_lanes<Real>(into(arcs.even, even, below_odd, below_even) + load_lanes(emission), row_ + i);
-        store_lanes<Real>(into(arcs.odd, odd, even, below_odd) + load_lanes(emission + kChunk), row_ + length_ + i);
+        store_lanes<Real>(into(arcs.even, toll_, even, below_odd, below_even) + load_lanes(emission), row_ + i);
+        store_lanes<Real>(into(arcs.odd, toll_ + length_, odd, even, below_odd) + load_lanes(emission + kChunk),
+                          row_ + length_ + i);
         lower_even = even;
         lower_odd = odd;
     }
@@ -492,7 +499,7 @@ int BestPath<In>::predecessor(int k, const Real* row, std::int64_t first) const 
     Real best = -kInfinity<Real>;
     const auto consider = [&](int source) {
         if (source / 2 < first) return;
-        const Real score = row[(source % 2) * cone_ + source / 2 - first];
+        const Real score = row[(source % 2) * cone_ + source / 2 - first] - (source == k ? 0 : toll(k));
         if (score > best || (score == best && source < from)) {
             best = score;
             from = source;
@@ -517,7 +524,7 @@ void BestPath<In>::write_visits() {
     }
 }
 
-// The log-probability of each frame's label, in float64, and their sum.
+// The log-probability of each frame's label, less what is paid to enter its state, in float64; and their sum.
 template <class In>
 void BestPath<In>::write_scores() {
     double sum = 0;
@@ -526,13 +533,15 @@ void BestPath<In>::write_scores() {
         const Real* rows = input_.rows(t0, count);
         for (int f = 0; f < count; ++f) {
             const Real* row = rows + f * input_.row_stride();
-            double score = row[lattice_.label[path()[t0 + f]]];
+            const int t = t0 + f, state = path()[t];
+            double score = row[lattice_.label[state]];
+            if (lattice_.tolls && (t == 0 || state != path()[t - 1])) score -= lattice_.tolls[state];
             if (batch_.from_logits) {
                 const Ahead<In> here = {input_.base + (t0 + f) * input_.stride_t, input_.stride_c, nullptr};
                 const Normaliser<Real> z = exponentials(row, int(batch_.classes), exps_, here);
                 score -= double(z.top) + std::log(double(z.sum));
             }
-            if (batch_.path_scores) batch_.path_scores[n_ * batch_.frames_max + t0 + f] = score;
+            if (batch_.path_scores) batch_.path_scores[n_ * batch_.frames_max + t] = score;
             sum += score;
         }
     }

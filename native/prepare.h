@@ -42,6 +42,7 @@ struct Prepared {
     std::vector<std::uint8_t> arcs;             // (N, K)
     std::vector<std::int32_t> states;           // (N,) of each sample
     std::vector<std::int32_t> jumps;  // (J, 3) sample, from, to: arcs that reach further than bits do, by sample
+    std::vector<double> tolls;        // (N, K) nats to enter a state from another or at the start; or none at all
 };
 
 // Lattices with a blank around each token and arcs by role, padded to the longest: states beyond a sample's own have

@@ -183,7 +183,8 @@ def fuzz_extension(rng: Any) -> None:
         if not wild:
             jumps = jumps[(jumps[:, 1] < jumps[:, 2]) & (jumps[:, 2] < lattices[4][jumps[:, 0]])]
             jumps = jumps[np.lexsort((jumps[:, 2], jumps[:, 0]))]
-        prepared = _native.Prepared(*lattices, jumps)
+        tolls = rng.integers(0, 9, (size, states)).astype(float) if rng.random() < 0.5 else None
+        prepared = _native.Prepared(*lattices, jumps, tolls)
         _native.best_path(prepared=prepared, path=paths[0], path_scores=paths[1], visits=paths[2], **arrays)
     except ValueError:
         assert wild

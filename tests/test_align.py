@@ -183,12 +183,21 @@ def test_the_best_of_all_choices(data: st.DataObject) -> None:
     target = data.draw(st.lists(st.sampled_from([1, 2, STAR]), min_size=1, max_size=5))
     groups = data.draw(st.lists(st.integers(0, 3), min_size=len(target), max_size=len(target)))
     frames, cost = data.draw(st.integers(1, 5)), data.draw(st.sampled_from([0.0, 0.5, 3.0]))
+    once = data.draw(st.sampled_from([0.0, 2.0, 8.0]))  # for a star in a run without other tokens
     log_probs = scores_of(data.draw(st.integers(0, 99)), frames)
     wide = np.column_stack((log_probs, log_probs.max(axis=1) - cost))
     readings = best_by_reading(wide, 0)
-    meant = [tuple(3 if target[s] == STAR else target[s] for s in left) for left in choices(groups)]
-    best = max(readings.get(reading, -math.inf) for reading in meant)
-    (found,) = forced_align(log_probs, target, optional=groups, star_cost=cost, on_infeasible="mark")
+    runs = runs_of(groups)
+    spelled = {-1} | {run for run, token in zip(runs, target, strict=True) if token != STAR}
+    best = -math.inf
+    for left in choices(groups):
+        reading = tuple(3 if target[s] == STAR else target[s] for s in left)
+        alone = sum(runs[s] not in spelled for s in left)
+        best = max(best, readings.get(reading, -math.inf) - once * alone)
+    (found,) = forced_align(
+        log_probs, target, optional=groups, star_cost=cost, optional_star_cost=once, on_infeasible="mark"
+    )
+    assert found.frame_scores.sum() == pytest.approx(found.score if found.found else 0, rel=1e-13)
     assert found.score == pytest.approx(best, rel=1e-13)
     if found.found:
         assert_whole(found, log_probs, target, 0)
@@ -561,6 +570,8 @@ def test_empty_targets_and_no_frames(instruction_set: str) -> None:
         ({"optional": [1]}, "optional has shape (1,): expected that of targets, a group for each token"),
         ({"optional": [[1, 1]]}, "optional has shape (1, 2): expected that of targets"),
         ({"targets": [1, STAR], "star_cost": -1.0}, "star_cost = -1.0: expected nats a frame, at least 0"),
+        ({"targets": [STAR], "optional": [1], "optional_star_cost": -1.0}, "optional_star_cost = -1.0: expected nats"),
+        ({"targets": [STAR], "optional": [1], "optional_star_cost": math.inf}, "optional_star_cost = inf: expected"),
         ({"targets": [1, STAR], "star_cost": math.nan}, "star_cost = nan: expected nats a frame, at least 0"),
         ({"blank": 9}, "blank = 9 is not a class"),
         ({"log_probs": None}, "log_probs has dtype object"),

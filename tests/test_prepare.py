@@ -205,12 +205,25 @@ def test_prepared_takes_only_jumps_that_lead_on(jumps: str) -> None:
         _native.Prepared(ONES, ONES, *cells, np.array([row.split() for row in jumps.split(", ")]).astype(np.int32))
 
 
-def test_sums_refuse_jumps() -> None:
+def test_sums_refuse_jumps_and_tolls() -> None:
     cells = np.zeros((1, 3), np.int32), np.zeros((1, 3), np.uint8), np.full(1, 3, np.int32)
     prepared = _native.Prepared(ONES[:1], ONES[:1], *cells, np.array([[0, 0, 2]], np.int32))
     scores = np.zeros((3, 1, 4), np.float32)
-    with pytest.raises(ValueError, match="without jumps"):
+    with pytest.raises(ValueError, match="without jumps or tolls"):
         _native.sweep(scores, True, prepared, np.zeros(1), None, None, None, None, None, "", 1)
+    prepared = _native.Prepared(ONES[:1], ONES[:1], *cells, None, np.zeros((1, 3)))
+    with pytest.raises(ValueError, match="without jumps or tolls"):
+        _native.sweep(scores, True, prepared, np.zeros(1), None, None, None, None, None, "", 1)
+
+
+@pytest.mark.parametrize("tolls", [np.zeros((2, 2)), np.zeros((1, 3)), np.full((2, 3), -1.0), np.full((2, 3), np.nan)])
+def test_prepared_takes_only_tolls_that_fit(tolls: np.ndarray) -> None:
+    cells = np.zeros((2, 3), np.int32), np.zeros((2, 3), np.uint8), np.full(2, 3, np.int32)
+    fine = np.arange(6.0).reshape(2, 3)
+    assert _native.Prepared(ONES, ONES, *cells).tolls is None
+    assert _native.Prepared(ONES, ONES, *cells, None, fine).tolls.tolist() == fine.tolist()  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match="tolls must"):
+        _native.Prepared(ONES, ONES, *cells, None, tolls)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.floats(-100, 0) | st.just(-np.inf)), min_size=1), st.booleans())

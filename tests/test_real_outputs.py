@@ -74,3 +74,31 @@ def test_occupancy_sums_to_one(instruction_set: str, example: tuple[str, str]) -
         assert np.abs(gamma.states.astype(float).sum(axis=2) - 1).max() <= 4 * unit
         assert np.abs(gamma.classes.astype(float).sum(axis=2) - 1).max() <= 4 * unit
         np.testing.assert_allclose(gamma.score, -28.0907217 if example is LINE else -5.4017572, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "not_there"),
+    [
+        ("the fake friend of the family, like the", []),
+        ("the friend of the family, like the", []),
+        ("the fake brother of the family, like the", ["brother"]),
+        ("the fake old friend of the family, like the", ["old"]),
+        ("of the blue family,", ["blue"]),
+    ],
+)
+def test_words_of_a_text_that_is_not_quite_right(text: str, not_there: list[str]) -> None:
+    """Misread words ("hae", "tC") are found all the same, and what is not in the image is left out."""
+    logits = load(*LINE).scores[:, 0]
+    vocabulary = ctckit.Vocabulary([*ALPHABET, "<blank>"], blank=BLANK)
+
+    def starts(text: str, **options: bool) -> dict[str, int]:
+        transcript = vocabulary.transcribe(text, **options)
+        optional = transcript.optional if options else None
+        found = ctckit.forced_align(logits, transcript.tokens, blank=BLANK, from_logits=True, optional=optional)[0]
+        return {word.text: int(found.starts[word.first]) for word in transcript.lines[0].words}
+
+    truth = starts("the fake friend of the family, like the")
+    found = starts(text, optional_words=True, star_between_words=True)
+    assert [word for word, start in found.items() if start < 0] == not_there
+    for word in set(found) - set(not_there) - {"the"}:  # which is there three times
+        assert found[word] == truth[word]

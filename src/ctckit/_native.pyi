@@ -14,6 +14,7 @@ class Prepared:
         arcs: npt.NDArray[np.uint8],
         states: npt.NDArray[np.int32],
         jumps: npt.NDArray[np.int32] | None = None,
+        tolls: npt.NDArray[np.float64] | None = None,
     ) -> None: ...
     @property
     def frames(self) -> npt.NDArray[np.int64]: ...
@@ -27,6 +28,8 @@ class Prepared:
     def states(self) -> npt.NDArray[np.int32]: ...
     @property
     def jumps(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def tolls(self) -> npt.NDArray[np.float64] | None: ...
 
 def prepare(
     frames: npt.NDArray[np.int64],

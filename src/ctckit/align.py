@@ -6,8 +6,8 @@ The best path through the lattice that the loss sums over. May import kernels/ a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from typing import Literal, overload
 
@@ -116,6 +116,9 @@ class Alignments(Sequence[Alignment]):
         self.score = score
         self._made = cache(made)  # one by one, when they are asked for: in Python they cost more than in C++
 
+    def __iter__(self) -> Iterator[Alignment]:  # by __getitem__, an IndexError anywhere would end it in silence
+        return map(self._made, range(len(self)))
+
     @overload
     def __getitem__(self, n: int) -> Alignment: ...
     @overload
@@ -146,6 +149,7 @@ def forced_align(
     from_logits: bool = False,
     optional: npt.ArrayLike | None = None,
     star_cost: float = 0.5,
+    optional_star_cost: float = 8,
     on_infeasible: Literal["raise", "mark"] = "raise",
 ) -> Alignments:
     """Finds the most probable path of each target: which frames are which token.
@@ -163,6 +167,9 @@ def forced_align(
             portion of five needs a blank.
         star_cost: nats that a star's frame costs more than the frame's most probable class. At 0 a star is as good as
             the tokens beside it; where it is dear, optional tokens are found in what it should have covered.
+        optional_star_cost: nats that a star costs besides, once, if it is one that may be left out with no other token.
+            Such stars stand for what the text lacks: where they are cheap, they take the place of words that are
+            misread; where they are dear, words that were not said are found in what they should have covered.
         on_infeasible: ``"raise"``, or ``"mark"``: samples without a path come back without one.
 
     Returns:
@@ -189,7 +196,7 @@ def forced_align(
     problem, given = _problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits)
     groups = None if optional is None else _groups(optional, given, problem)
     if groups is not None or _have_stars(given):
-        problem = _with_options(problem, given, groups, blank, star_cost)
+        problem = _with_options(problem, given, groups, blank, star_cost, optional_star_cost)
     frame_scores = np.empty(problem.scores.shape[1::-1])
     visits = np.empty((*problem.prepared.labels.shape, 2), np.int32)
     best = native.best_path(problem, frame_scores=frame_scores, visits=visits)
@@ -256,16 +263,35 @@ def _with_options(
     groups: list[npt.NDArray[np.int64]] | None,
     blank: int,
     star_cost: float,
+    optional_star_cost: float,
 ) -> Problem:
     """The same batch, with a class for stars, and lattices whose optional tokens may be left out."""
+    if not 0 <= optional_star_cost < math.inf:
+        raise CTCError(f"optional_star_cost = {optional_star_cost}: expected nats, at least 0")
     classes = problem.scores.shape[2]
     lattices: list[Lattice] = []
     for n, target in enumerate(given):
-        lattice = ctc_lattice(np.where(target == STAR, classes, target), blank)
-        lattices.append(lattice if groups is None else with_optional(lattice, groups[n]))
+        stars = target == STAR
+        lattice = ctc_lattice(np.where(stars, classes, target), blank)
+        if groups is not None:
+            lattice = with_optional(lattice, groups[n])
+            alone = stars & _of_stars_only(stars, groups[n])
+            if alone.any():
+                tolls = np.zeros(lattice.states)
+                tolls[1::2] = optional_star_cost * alone
+                lattice = replace(lattice, tolls=tolls)
+        lattices.append(lattice)
     if _have_stars(given):
         problem = _with_star(problem, star_cost)
     return with_lattices(problem, lattices)
+
+
+def _of_stars_only(stars: npt.NDArray[np.bool_], groups: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """The tokens that may be left out, and with no other token than stars."""
+    run = np.cumsum(np.diff(groups, prepend=groups[:1]) != 0)
+    others = np.bincount(run, ~stars, minlength=1)
+    found: npt.NDArray[np.bool_] = (groups > 0) & (others[run] == 0)
+    return found
 
 
 def _with_star(problem: Problem, cost: float) -> Problem:

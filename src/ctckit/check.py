@@ -46,8 +46,13 @@ class Problem(NamedTuple):
     def lattice(self, n: int) -> Lattice:
         """Sample n's lattice, without padding."""
         k = self.prepared.states[n]
-        jumps = self.prepared.jumps
-        return Lattice(self.prepared.labels[n, :k], self.prepared.arcs[n, :k], jumps[jumps[:, 0] == n, 1:])
+        jumps, tolls = self.prepared.jumps, self.prepared.tolls
+        return Lattice(
+            self.prepared.labels[n, :k],
+            self.prepared.arcs[n, :k],
+            jumps[jumps[:, 0] == n, 1:],
+            None if tolls is None else tolls[n, :k],
+        )
 
 
 def ctc_problem(
@@ -108,11 +113,14 @@ def with_lattices(problem: Problem, lattices: Sequence[Lattice], frames: Sequenc
     states = np.array([lattice.states for lattice in lattices], np.int32)
     labels = np.zeros((len(lattices), states.max()), np.int32)
     arcs = np.zeros(labels.shape, np.uint8)
+    tolls = np.zeros(labels.shape) if any(lattice.tolls is not None for lattice in lattices) else None
     for n, lattice in enumerate(lattices):
         labels[n, : states[n]], arcs[n, : states[n]] = lattice.labels, lattice.arcs
+        if tolls is not None and lattice.tolls is not None:
+            tolls[n, : states[n]] = lattice.tolls
     jumps = [np.insert(lattice.jumps, 0, n, axis=1) for n, lattice in enumerate(lattices)]
     used = problem.prepared.frames if frames is None else np.array(frames, np.int64)
-    prepared = _native.Prepared(used, states.astype(np.int64) // 2, labels, arcs, states, np.concatenate(jumps))
+    prepared = _native.Prepared(used, states.astype(np.int64) // 2, labels, arcs, states, np.concatenate(jumps), tolls)
     return problem._replace(prepared=prepared)
 
 

@@ -10,7 +10,7 @@ the φ between two *different* tokens (between equal ones the φ must be visited
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntFlag
 from itertools import pairwise
 
@@ -57,11 +57,14 @@ class Lattice:
         arcs: uint8 (K,), bits of :class:`Arc`.
         jumps: int32 (J, 2), arcs from a state to one further on than bits reach, in order of the latter; none in CTC's
             own lattices.
+        tolls: float64 (K,), nats that a path pays to enter a state from another, or at its start; none in CTC's own
+            lattices. Like jumps they are for best paths only.
     """
 
     labels: npt.NDArray[np.int32]
     arcs: npt.NDArray[np.uint8]
     jumps: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 2), np.int32))
+    tolls: npt.NDArray[np.float64] | None = None
 
     @property
     def states(self) -> int:
@@ -133,7 +136,7 @@ def with_optional(lattice: Lattice, groups: IntArray) -> Lattice:
         if arcs[2 * end] & Arc.END:
             arcs[max(2 * first - 1, 0) : 2 * first + 1] |= np.uint8(Arc.END)
     jumps.sort(key=lambda jump: jump[::-1])
-    return Lattice(lattice.labels, arcs, np.array(jumps, np.int32).reshape(-1, 2))
+    return replace(lattice, arcs=arcs, jumps=np.array(jumps, np.int32).reshape(-1, 2))
 
 
 def equal_neighbours(target: IntArray) -> list[int]:

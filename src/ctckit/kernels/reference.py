@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
@@ -48,18 +48,23 @@ COUNT = Semiring(np.add, np.multiply, 0, 1, object)  # Python's integers, of any
 
 
 def forward(lattice: Lattice, emissions: Rows, ring: Semiring) -> Rows:
-    """alpha[t, k]: all paths that are in state k at frame t, with their emissions (T, K) up to and including t."""
+    """alpha[t, k]: all paths that are in state k at frame t, with their emissions (T, K) up to and including t.
+
+    Less the tolls on the way, where states have some; then values are logarithms.
+    """
+    toll = np.full(lattice.states, ring.one, ring.dtype) if lattice.tolls is None else -lattice.tolls
     alpha: Rows = np.full(emissions.shape, ring.zero, ring.dtype)
     for t, emission in enumerate(emissions):
         row = alpha[t]
         if t == 0:
-            row[lattice.arcs & Arc.START != 0] = ring.one
+            row[lattice.arcs & Arc.START != 0] = toll[lattice.arcs & Arc.START != 0]
         else:
             for bit, back in MOVES:
                 source = alpha[t - 1, : lattice.states - back]
-                row[back:] = ring.plus(row[back:], np.where(lattice.arcs[back:] & bit, source, ring.zero))
+                reached = ring.times(source, toll[back:]) if back else source
+                row[back:] = ring.plus(row[back:], np.where(lattice.arcs[back:] & bit, reached, ring.zero))
             for source, k in lattice.jumps:
-                row[k] = ring.plus(row[k], alpha[t - 1, source])
+                row[k] = ring.plus(row[k], ring.times(alpha[t - 1, source], toll[k]))
         row[...] = ring.times(row, emission)
     return alpha
 
@@ -97,7 +102,7 @@ def count_paths(lattice: Lattice, frames: int) -> int:
         28
     """
     ones = np.full((frames, lattice.states), COUNT.one, object)
-    return int(over_ends(lattice, forward(lattice, ones, COUNT), COUNT))
+    return int(over_ends(lattice, forward(replace(lattice, tolls=None), ones, COUNT), COUNT))
 
 
 def total(
@@ -155,6 +160,9 @@ def best_path(
             found = np.flatnonzero(states[n] >= 0)
             frame_scores[n] = 0
             frame_scores[n, found] = emissions[found, states[n, found]]
+            if lattice.tolls is not None:
+                entering = found[np.diff(states[n, found], prepend=-1) != 0]
+                frame_scores[n, entering] -= lattice.tolls[states[n, entering]]
     if visits is not None:
         visits[...] = -1
         for (n, t), k in np.ndenumerate(states):
@@ -167,8 +175,10 @@ def _traced_back(lattice: Lattice, alpha: Rows) -> list[int]:
     """The path that alpha's maxima came along, one state a frame."""
     states: list[int] = []
     candidates = np.flatnonzero(lattice.arcs & Arc.END).tolist()
+    tolls = np.zeros(lattice.states) if lattice.tolls is None else lattice.tolls
     for row in alpha[::-1]:
-        states.append(max(candidates, key=lambda k: (row[k], -k)))
+        paid = {k: tolls[states[-1]] if states and k != states[-1] else 0 for k in candidates}
+        states.append(max(candidates, key=lambda k: (row[k] - paid[k], -k)))
         candidates = _predecessors(lattice, states[-1])
     return states[::-1]
 
