@@ -242,6 +242,11 @@ def test_confidence_of_a_choice_is_that_of_what_is_left(instruction_set: str) ->
     assert [span.place for span in found.spans()] == [0, 2]
 
 
+def test_nothing_to_leave_out() -> None:
+    (found,) = forced_align(scores_of(0, 3), [], optional=[])
+    assert found.states.tolist() == [0, 0, 0]
+
+
 def test_a_star_takes_whatever_is_there(instruction_set: str) -> None:
     log_probs = np.log(np.full((7, 4), 0.01) + 0.96 * np.eye(4)[[0, 1, 3, 2, 3, 1, 0]])
     (found,) = forced_align(log_probs, [1, STAR, 1])

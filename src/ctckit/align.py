@@ -245,7 +245,7 @@ def _groups(
     optional: npt.ArrayLike, given: list[npt.NDArray[np.int64]], problem: Problem
 ) -> list[npt.NDArray[np.int64]]:
     groups = as_array("optional", optional)
-    if groups.dtype.kind not in "iub":
+    if groups.size and groups.dtype.kind not in "iub":
         raise CTCError(f"optional has dtype {groups.dtype}: expected integers, the group of each token")
     fits = (groups.ndim == 1 and problem.batched and groups.size == sum(map(len, given))) or (
         np.atleast_2d(groups).shape[0] == len(given)
