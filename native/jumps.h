@@ -17,10 +17,12 @@ class Jumps {
     void lay_out(const LatticeView<Real>& lattice, std::int64_t unit, std::int64_t chunk, Arena& arena);
     void build(const LatticeView<Real>& lattice);
     bool any() const { return count_ > 0; }
-    // One past the cells that a frame's jumps lead to from those before `end`.
-    std::int64_t reached(std::int64_t end) const { return furthest_[(end - 1) / unit_]; }
+    // One past the cells that jumps lead to from those before `end`, or from their unit. Not after the last unit.
+    std::int64_t furthest(std::int64_t end) const { return furthest_[(end - 1) / unit_]; }
 
-    // The following take cells first <= i < end in whole units, and frames of a tile. Nothing departs below the tile's.
+    // The following take cells first <= i < end in whole units, and a frame of a tile. After begin_tile() they are
+    // called for each chunk from below, since all that lands comes from below; nothing departs from before the tile's
+    // first.
     void begin_tile(std::int64_t first);
     void depart(int f, const Real* row, std::int64_t first, std::int64_t end);
     void land(int f, Real* row, std::int64_t first, std::int64_t end, const Real* emission, const Real* toll) const;
@@ -45,7 +47,7 @@ class Jumps {
     Landing* landing_;                  // (landings_,) in order of states
     std::int32_t* departure_from_;      // (units_ + 1,) the first in a unit or after it
     std::int32_t* landing_from_;        // the same
-    std::int32_t* furthest_;            // (units_,)
+    std::int32_t* furthest_;            // by unit: one past the last cell that jumps lead to from it or a lower one
     Real* best_;                        // (kTile, levels_, stride_)
 };
 
@@ -54,8 +56,8 @@ void Jumps<Real>::lay_out(const LatticeView<Real>& lattice, std::int64_t unit, s
     count_ = lattice.jump_count;
     unit_ = unit;
     chunk_ = chunk;
-    units_ = count_ > 0 ? lattice.length / unit : -1;
-    int most = 0;  // jumps to one state
+    units_ = count_ > 0 ? lattice.length / unit : -1;  // arrays by unit have one more, for the end: without jumps none
+    int most = 0;                                      // jumps to one state
     for (int j = 0, first = 0; j < count_; ++j) {
         if (lattice.jump_to(j) != lattice.jump_to(first)) first = j;
         most = greater(most, j - first + 1);

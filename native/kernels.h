@@ -35,7 +35,7 @@ struct Batch {
 
     std::int32_t* path;       // (N, T) the best path's states, out, -1 where there is none; or, for the next, states in
     double* occupancy_along;  // (N, T) out, the occupancies of those states, by paths near them; may be null
-    double* path_scores;      // (N, T) out, the log-probability of each frame's label; may be null
+    double* path_scores;      // (N, T) out, each frame's label's log-probability less its state's toll; may be null
     std::int32_t* visits;  // (N, K, 2) out, the path's first frame in each state and one past its last, -1 if none; may
                            // be null
 };

@@ -249,9 +249,11 @@ bool BestPath<In>::forward(double bound, Real near) {
 // One past the cells that paths come to in some frames, in whole units, from those before `end`.
 template <class In>
 std::int64_t BestPath<In>::reached(std::int64_t end, int count) const {
-    if (jumps_.any())
-        for (int f = 0; f < count; ++f) end = greater(end, jumps_.reached(end));
-    return lesser(round_up(end + count, kUnit), length_);
+    for (int f = 0; f < count; ++f) {
+        const std::int64_t next = end + 1;
+        end = lesser(jumps_.any() ? greater(next, jumps_.furthest(end)) : next, length_);
+    }
+    return round_up(end, kUnit);
 }
 
 // Whether a unit of cells has nothing as good as `least`; then it has nothing at all any more.

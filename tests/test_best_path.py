@@ -196,6 +196,24 @@ def test_what_is_left_out_is_on_no_best_path(instruction_set: str, kind: str, op
     np.testing.assert_allclose(native.best_path(narrow).score, native.best_path(exact).score, rtol=2e-7)
 
 
+@pytest.mark.parametrize("tokens", [1, 2, 3])
+def test_what_is_left_out_is_not_where_a_jump_leads(instruction_set: str, tokens: int) -> None:
+    """A passage that was not said begins anywhere beside the end of what is visited, and nothing else fits."""
+    tail = 30
+    target = 1 + np.arange(1100) % 7
+    for first in range(9, 210):
+        groups = np.zeros(1100, int)
+        groups[first : 1100 - tail] = 1
+        labels = np.repeat(np.concatenate((target[:first], target[-tail:])), tokens)
+        if target[first - 1] == target[-tail]:
+            continue  # they would be one
+        log_probs = np.full((len(labels), 8), -40, np.float32)
+        log_probs[np.arange(len(labels)), labels] = -0.25
+        problem = ctc_problem(log_probs, target, len(labels), 1100, 0, from_logits=False)
+        problem = with_lattices(problem, [with_optional(problem.lattice(0), groups)])
+        assert native.best_path(problem).score[0] == -0.25 * len(labels)
+
+
 @cache
 def expected_of(kind: str, optional: str) -> BestPaths:
     return reference.best_path(left_out_problem(kind, optional))

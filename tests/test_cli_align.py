@@ -484,6 +484,12 @@ class TestGoingOn:
         assert tuple(aligning(tmp_path).run()) == (0, 2, 1, 0)
         assert contents(tmp_path / "out")["row 1.json"] == before["row 1.json"]
 
+    def test_a_folder_that_can_not_be_locked(self, tmp_path: Path) -> None:
+        corpus_of(tmp_path, 1)
+        (tmp_path / "out" / LOCK).mkdir(parents=True)
+        with pytest.raises(CTCError, match=r"out can't be worked in: \.lock: "):
+            aligning(tmp_path).run()
+
     def test_another_run_at_work_is_left_alone(self, tmp_path: Path) -> None:
         corpus_of(tmp_path, 30)
         refused = []

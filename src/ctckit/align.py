@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
+from numbers import Real
 from typing import Literal, overload
 
 import numpy as np
@@ -21,6 +22,7 @@ from .lattice import Lattice, ctc_lattice, frames_needed, with_optional
 from .results import BestPaths, TokenSpan
 
 STAR = -1  # in a target: a token that matches whatever class is the most probable
+_DEAREST = 1e30  # a star's cost, within float32
 
 Int32Array = npt.NDArray[np.int32]
 Float64Array = npt.NDArray[np.float64]
@@ -34,7 +36,8 @@ class Alignment:
         target: int64 (S,), the tokens.
         states: int32 (T,), the lattice state of each frame: token s is state 2s + 1, even states are blanks.
         labels: int32 (T,), the class of each frame: a token's, the blank's, or ``STAR``.
-        frame_scores: float64 (T,), nats, the log-probability of each frame's label.
+        frame_scores: float64 (T,), nats, the log-probability of each frame's label; a star's are its frame's greatest
+            less what the star costs, and so its token's score tells of the cost.
         score: nats, their sum; -inf if no path reaches the target, NaN if a used frame holds NaN or +inf.
         starts: int32 (S,), each token's first frame; -1 for an optional token that was left out.
         ends: int32 (S,), one past each token's last frame; -1 likewise.
@@ -193,6 +196,9 @@ def forced_align(
     """
     if on_infeasible not in ("raise", "mark"):
         raise CTCError(f"on_infeasible = {on_infeasible!r} is unknown: expected 'raise' or 'mark'")
+    for name, cost in (("star_cost", star_cost), ("optional_star_cost", optional_star_cost)):
+        if not (isinstance(cost, Real) and 0 <= cost <= _DEAREST):
+            raise CTCError(f"{name} = {cost!r}: expected nats, from 0 to {_DEAREST:g}")
     problem, given = _problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits)
     groups = None if optional is None else _groups(optional, given, problem)
     if groups is not None or _have_stars(given):
@@ -250,10 +256,12 @@ def _groups(
     fits = (groups.ndim == 1 and problem.batched and groups.size == sum(map(len, given))) or (
         np.atleast_2d(groups).shape[0] == len(given)
         and np.atleast_2d(groups).shape[-1] >= max(map(len, given))
-        and (groups.ndim == 2) == problem.batched
+        and groups.ndim == (2 if problem.batched else 1)
     )
     if not fits:
         raise CTCError(f"optional has shape {groups.shape}: expected that of targets, a group for each token")
+    if groups.size and groups.max() > np.iinfo(np.int64).max:
+        raise CTCError(f"optional has the number {groups.max()}: expected groups up to {np.iinfo(np.int64).max}")
     return _split(groups, problem)
 
 
@@ -266,8 +274,6 @@ def _with_options(
     optional_star_cost: float,
 ) -> Problem:
     """The same batch, with a class for stars, and lattices whose optional tokens may be left out."""
-    if not 0 <= optional_star_cost < math.inf:
-        raise CTCError(f"optional_star_cost = {optional_star_cost}: expected nats, at least 0")
     classes = problem.scores.shape[2]
     lattices: list[Lattice] = []
     for n, target in enumerate(given):
@@ -296,8 +302,6 @@ def _of_stars_only(stars: npt.NDArray[np.bool_], groups: npt.NDArray[np.int64]) 
 
 def _with_star(problem: Problem, cost: float) -> Problem:
     """The same batch on log-probabilities, with one class more: the most probable of each frame, at a cost."""
-    if not cost >= 0:
-        raise CTCError(f"star_cost = {cost}: expected nats a frame, at least 0")
     frames, size, classes = problem.scores.shape
     wide = np.zeros((frames, size, classes + 1), problem.real)
     for n, used in enumerate(problem.prepared.frames):

@@ -163,13 +163,19 @@ class Corpus:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
+        lock = FileLock(self.out / LOCK)
         try:
-            with FileLock(self.out / LOCK, timeout=0):
-                yield
+            lock.acquire(timeout=0)
         except Timeout:
             raise CTCError(
                 f"another run is at work in {self.out}: wait until it ends, or choose another --out"
             ) from None
+        except OSError as error:
+            raise CTCError(f"--out {self.out} can't be worked in: {LOCK}: {error.strerror}") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _log(self) -> dict[str, Entry]:
         """What earlier runs have done here, by row."""

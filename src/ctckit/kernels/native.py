@@ -119,7 +119,8 @@ def best_path(
 
     Args:
         problem: the batch.
-        frame_scores: (N, T), where the log-probability of each frame's label is written; 0 where there is no path.
+        frame_scores: (N, T), where the log-probability of each frame's label is written, less what is paid to enter
+            its state; 0 where there is no path.
         visits: (N, K, 2), where the path's first frame in each state is written, and one past its last; -1 if it is
             never there.
         threads: a frontend's default number of threads.

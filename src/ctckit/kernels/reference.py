@@ -138,8 +138,9 @@ def best_path(
 ) -> BestPaths:
     """Each sample's most probable path. Of equally good ones, read from its end, that of the lowest states.
 
-    Writes the log-probability of each frame's label into ``frame_scores`` (N, T) if given: 0 where there is no path;
-    and into ``visits`` (N, K, 2) the path's first frame in each state and one past its last: -1 if it is never there.
+    Writes the log-probability of each frame's label, less what is paid to enter its state, into ``frame_scores`` (N, T)
+    if given: 0 where there is no path; and into ``visits`` (N, K, 2) the path's first frame in each state and one past
+    its last: -1 if it is never there.
     """
     frames, size, _ = problem.scores.shape
     states = np.full((size, frames), -1, np.int32)
