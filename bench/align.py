@@ -13,22 +13,27 @@ Writes bench/results/align.csv and the tables of both READMEs. Refuses to go on 
 from __future__ import annotations
 
 import argparse
-import csv
 import importlib.util
-import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from loss import BEST, CORES, ROOT, cpu_name, peak_mib, put_between_marks
-from rich.console import Console
-from rich.table import Table
+from report import (
+    BEST,
+    CORES,
+    ROOT,
+    Row,
+    cpu_name,
+    extra_mib,
+    print_extra_mib,
+    put_between_marks,
+    show,
+    write_results,
+)
 
 import ctckit
 
@@ -44,7 +49,6 @@ class Shape(NamedTuple):
 
 
 SHAPES = [Shape(1500, 32, 200), Shape(15000, 32, 2000), Shape(60000, 64, 8000), Shape(60000, 64, 8000, peaky=False)]
-RESULTS = ROOT / "bench" / "results" / "align.csv"
 README_PEER = "ctc-segmentation"
 SHAPE = Shape._fields
 README = {
@@ -120,23 +124,6 @@ def seconds(align: Align, case: tuple[Array, Array]) -> float:
     return statistics.median(times)
 
 
-def extra_mib(name: str, shape: int) -> float:
-    command = [sys.executable, __file__, "--memory-of", name, "--shape", str(shape)]
-    # glibc would keep what making the input freed, and hand it out again: memory used, and not seen.
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    return float(done.stdout.splitlines()[-1])
-
-
-def print_extra_mib(align: Align, shape: Shape) -> None:
-    align(*make_case(Shape(100, 8, 10)))  # libraries load what they load
-    case = make_case(shape)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is in use now (Linux)
-    before = peak_mib()
-    align(*case)
-    print(peak_mib() - before)
-
-
 def check(case: tuple[Array, Array], peaky: bool) -> tuple[Array, float]:
     """Starts in float64; ends the run if ours in float32 have another score or, where one path stands out, others."""
     log_probs, target = case
@@ -163,7 +150,7 @@ def threads_ratio(shape: Shape, rounds: int, size: int = 16) -> float:
     return statistics.median(ratios[1:])
 
 
-def measure(index: int, rounds: int, rivals: dict[str, Align]) -> list[dict[str, object]]:
+def measure(index: int, rounds: int, rivals: dict[str, Align]) -> list[Row]:
     shape = SHAPES[index]
     case = make_case(shape)
     starts, error = check(case, shape.peaky)
@@ -173,7 +160,7 @@ def measure(index: int, rounds: int, rivals: dict[str, Align]) -> list[dict[str,
         for name, align in everyone.items():
             times[name].append(seconds(align, case))
     both = round(threads_ratio(shape, rounds), 2) if CORES > 1 else ""
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     for name, align in everyone.items():
         off = np.abs(align(*case) - starts)
         milliseconds = statistics.median(times[name][1:]) * 1e3
@@ -184,7 +171,7 @@ def measure(index: int, rounds: int, rivals: dict[str, Align]) -> list[dict[str,
                 "aligner": name,
                 "ms": f"{milliseconds:.3g}" if milliseconds < 1000 else f"{milliseconds:.0f}",
                 "times as long": "" if name == "ctckit" else f"{ratio:.3g}",
-                "extra MiB": f"{extra_mib(name, index):.1f}",
+                "extra MiB": f"{extra_mib(__file__, '--memory-of', name, '--shape', str(index)):.1f}",
                 "starts": f"{(off <= (0 if name == 'ctckit' else 1)).mean():.2%}",
                 "score error": f"{error:.0e}" if name == "ctckit" else "",
                 "two threads": both if name == "ctckit" else "",
@@ -193,7 +180,7 @@ def measure(index: int, rounds: int, rivals: dict[str, Align]) -> list[dict[str,
     return rows
 
 
-def write_readme_table(name: str, rows: list[dict[str, object]]) -> None:
+def write_readme_table(name: str, rows: list[Row]) -> None:
     heading, machine = README[name]
     lines = [heading, "| --- |" + " ---: |" * 7]
     for mine in (row for row in rows if row["aligner"] == "ctckit"):
@@ -215,26 +202,20 @@ def main() -> None:
     ctckit.set_num_threads(1)
     rivals = peers()
     if arguments.memory_of:
-        return print_extra_mib({"ctckit": ours, **rivals}[arguments.memory_of], SHAPES[arguments.shape])
+        align = {"ctckit": ours, **rivals}[arguments.memory_of]
+        align(*make_case(Shape(100, 8, 10)))
+        case = make_case(SHAPES[arguments.shape])
+        return print_extra_mib(lambda: align(*case))
 
     rows = [row for index in range(len(SHAPES)) for row in measure(index, arguments.rounds, rivals)]
-    table = Table(title=f"forced alignment of one utterance, one thread; {cpu_name()}")
-    for name in rows[0]:
-        table.add_column(name, justify="left" if name == "aligner" else "right")
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    Console(width=130).print(table)
-    with RESULTS.open("w", newline="") as file:
-        file.write(f"# {cpu_name()}, {CORES} CPUs; peaky log-probabilities, float32, one thread\n")
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    show(f"forced alignment of one utterance, one thread; {cpu_name()}", rows, left=("aligner",))
+    write_results("align", rows, "float32, one thread")
     if README_PEER in rivals:
         for name in README:
             write_readme_table(name, rows)
+        print(f"and the tables of {' and '.join(README)}")
     if missing := {"ctc-segmentation", "torchaudio"} - set(rivals):
         print(f"not installed, or can't be loaded: {', '.join(sorted(missing))}")
-    print("wrote bench/results/align.csv and the READMEs' tables")
 
 
 if __name__ == "__main__":

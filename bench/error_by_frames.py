@@ -7,11 +7,11 @@ a recogniser's do.
 
 from __future__ import annotations
 
-import csv
 import platform
 
 import torch
-from loss import CORES, ROOT, Shape, Step, cpu_name, error, fused, make_case, peer, run, truth
+from loss import Shape, Step, error, fused, make_case, peer, run, truth
+from report import write_results
 from rich.progress import track
 
 FRAMES = (50, 100, 200, 300, 500, 750, 1000, 1500, 2000, 2500, 3000)
@@ -37,13 +37,7 @@ def main() -> None:
         }
         for shape in track(shapes, "measuring", transient=True)
     ]
-    results = ROOT / "bench" / "results" / "error_by_frames.csv"
-    with results.open("w", newline="") as file:
-        file.write(f"# {cpu_name()}, {CORES} CPUs; torch {torch.__version__}; Python {platform.python_version()}\n")
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"wrote {results.relative_to(ROOT)}")
+    write_results("error_by_frames", rows, f"torch {torch.__version__}; Python {platform.python_version()}")
 
 
 if __name__ == "__main__":

@@ -12,11 +12,9 @@ to time anything that is not correct first.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +25,7 @@ from typing import NamedTuple
 import matplotlib
 import torch
 import torch.nn.functional as F
+from report import BEST, CORES, ROOT, cpu_name, extra_mib, print_extra_mib, put_between_marks, write_results
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -36,9 +35,6 @@ from ctckit.kernels import native
 
 matplotlib.use("agg")
 
-ROOT = Path(__file__).resolve().parent.parent
-BEST = native.instruction_sets()[-1]
-CORES = native.num_threads(None)
 Step = Callable[["Case"], torch.Tensor]
 
 
@@ -248,30 +244,7 @@ STEPS: dict[str, Step] = {"peer": peer, "fused": fused}
 
 def peak_memory(step: str, index: int) -> float:
     """MiB that one step takes beyond its input, gradient included, in a process of its own."""
-    command = [sys.executable, __file__, "--memory-of", step, "--shape", str(index)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def print_peak_memory(step: Step, shape: Shape) -> None:
-    run(step, make_case(Shape(8, 8, 2, 2)).leaf(torch.float32), 1)  # libraries load what they load
-    case = make_case(shape).leaf(torch.float32)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is in use now (Linux)
-    before = peak_mib()
-    run(step, case, 1)
-    print(peak_mib() - before)
-
-
-def peak_mib() -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
-
-
-def cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    return extra_mib(__file__, "--memory-of", step, "--shape", str(index))
 
 
 def show(rows: list[dict[str, object]], console: Console) -> None:
@@ -352,14 +325,6 @@ def write_readme_table(path: Path, rows: list[dict[str, object]]) -> None:
     put_between_marks(path, "bench", [*lines, "", machine])
 
 
-def put_between_marks(path: Path, name: str, lines: list[str]) -> None:
-    """Replaces what stands between a file's marks of that name."""
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    text = path.read_text(encoding="utf-8")
-    before, after = text.split(begin)[0], text.split(end)[1]
-    path.write_text("\n".join([before + begin, *lines, end + after]), encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="timed rounds of each shape (default 3)")
@@ -367,7 +332,10 @@ def main() -> None:
     parser.add_argument("--shape", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory_of:
-        return print_peak_memory(STEPS[arguments.memory_of], SHAPES[arguments.shape])
+        step = STEPS[arguments.memory_of]
+        run(step, make_case(Shape(8, 8, 2, 2)).leaf(torch.float32), 1)
+        case = make_case(SHAPES[arguments.shape]).leaf(torch.float32)
+        return print_extra_mib(lambda: run(step, case, 1))
 
     os.chdir(ROOT)
     rows: list[dict[str, object]] = []
@@ -384,17 +352,11 @@ def main() -> None:
             rows += measured
 
     show(rows, Console(width=150))
-    results = ROOT / "bench" / "results" / "loss.csv"
-    results.parent.mkdir(exist_ok=True)
-    with results.open("w", newline="") as file:
-        file.write(f"# {cpu_name()}, {CORES} CPUs; torch {torch.__version__}; Python {platform.python_version()}\n")
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_results("loss", rows, f"torch {torch.__version__}; Python {platform.python_version()}")
     chart(rows, ROOT / "docs" / "images" / "bench.png")
     for name in HEADINGS:
         write_readme_table(ROOT / name, rows)
-    print(f"wrote {results.relative_to(ROOT)}, docs/images/bench.png and the tables of {' and '.join(HEADINGS)}")
+    print(f"and docs/images/bench.png and the tables of {' and '.join(HEADINGS)}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ Writes bench/results/texts.csv and the tables of docs/alignment.md and its Chine
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import time
 from functools import partial
@@ -21,13 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 from align import Array, peers
-from loss import BEST, CORES, ROOT, cpu_name, put_between_marks
-from rich.console import Console
-from rich.table import Table
+from report import BEST, ROOT, Row, cpu_name, put_between_marks, show, write_results
 
 import ctckit
 
-RESULTS = ROOT / "bench" / "results" / "texts.csv"
 LABELS = ["<blank>", "|", *"abcdefghijklmnopqrstuvwxyz"]
 MINUTES = (1, 10, 30)
 WAYS = {  # optional words, stars between words
@@ -97,7 +93,7 @@ def segmented(recording: Recording) -> Array:
     return found[[word.first for word in transcript.lines[0].words]]
 
 
-def measure(minutes: int, rounds: int) -> list[dict[str, object]]:
+def measure(minutes: int, rounds: int) -> list[Row]:
     recording = record(minutes)
     everyone = {("ctckit", way): partial(ours, way) for way in WAYS}
     if "ctc-segmentation" in peers():
@@ -110,7 +106,7 @@ def measure(minutes: int, rounds: int) -> list[dict[str, object]]:
             found[name] = align(recording)
             times[name].append((time.perf_counter() - begin) * 1e3)
     said = recording.starts >= 0
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     for name, starts in found.items():
         near = np.abs(starts - recording.starts) <= 1
         rows.append(
@@ -126,7 +122,7 @@ def measure(minutes: int, rounds: int) -> list[dict[str, object]]:
     return rows
 
 
-def write_table(name: str, rows: list[dict[str, object]]) -> None:
+def write_table(name: str, rows: list[Row]) -> None:
     ways, heading, minutes, machine = DOCS[name]
     lines = [heading, "| --- | --- |" + " ---: |" * 3]
     for row in rows:
@@ -142,20 +138,11 @@ def main() -> None:
     arguments = parser.parse_args()
     ctckit.set_num_threads(1)
     rows = [row for minutes in MINUTES for row in measure(minutes, arguments.rounds)]
-    table = Table(title=f"texts that are not quite what was said, one thread; {cpu_name()}")
-    for name in rows[0]:
-        table.add_column(name, justify="left" if name in ("aligner", "text") else "right")
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    Console(width=130).print(table)
-    with RESULTS.open("w", newline="") as file:
-        file.write(f"# {cpu_name()}, {CORES} CPUs; made-up log-probabilities, float32, one thread\n")
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    show(f"texts that are not quite what was said, one thread; {cpu_name()}", rows, left=("aligner", "text"))
+    write_results("texts", rows, "made-up log-probabilities, float32, one thread")
     for name in DOCS:
         write_table(name, rows)
-    print("wrote bench/results/texts.csv and the tables of docs/alignment.md")
+    print(f"and the tables of {' and '.join(DOCS)}")
 
 
 if __name__ == "__main__":

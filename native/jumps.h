@@ -16,9 +16,8 @@ class Jumps {
     // Cells are told apart in units of `unit`, and chunks are of as many as `chunk`.
     void lay_out(const LatticeView<Real>& lattice, std::int64_t unit, std::int64_t chunk, Arena& arena);
     void build(const LatticeView<Real>& lattice);
-    bool any() const { return count_ > 0; }
-    // One past the cells that jumps lead to from those before `end`, or from their unit. Not after the last unit.
-    std::int64_t furthest(std::int64_t end) const { return furthest_[(end - 1) / unit_]; }
+    // One past the cells that jumps lead to from those before `end`, or from their unit; 0 if none does.
+    std::int64_t furthest(std::int64_t end) const { return count_ > 0 ? furthest_[(end - 1) / unit_] : 0; }
 
     // The following take cells first <= i < end in whole units, and a frame of a tile. After begin_tile() they are
     // called for each chunk from below, since all that lands comes from below; nothing departs from before the tile's
@@ -125,6 +124,7 @@ void Jumps<Real>::add_landing(const LatticeView<Real>& lattice, int state, int f
 
 template <class Real>
 void Jumps<Real>::begin_tile(std::int64_t first) {
+    if (count_ == 0) return;
     begin_ = departure_from_[first / unit_];
     for (int f = 0; f < kTile; ++f)
         for (int l = 0; l < levels_; ++l)
@@ -133,6 +133,7 @@ void Jumps<Real>::begin_tile(std::int64_t first) {
 
 template <class Real>
 void Jumps<Real>::depart(int f, const Real* row, std::int64_t first, std::int64_t end) {
+    if (count_ == 0) return;
     const int begin = departure_from_[first / unit_], stop = departure_from_[end / unit_];
     Real* level = stretches(f) + longest_;
     for (int d = begin; d < stop; ++d) level[d] = row[departure_[d]];
@@ -148,6 +149,7 @@ void Jumps<Real>::depart(int f, const Real* row, std::int64_t first, std::int64_
 template <class Real>
 void Jumps<Real>::land(int f, Real* CTCKIT_RESTRICT row, std::int64_t first, std::int64_t end,
                        const Real* CTCKIT_RESTRICT emission, const Real* CTCKIT_RESTRICT toll) const {
+    if (count_ == 0) return;
     const Real* CTCKIT_RESTRICT best = stretches(f);
     const Landing* stop = landing_ + landing_from_[end / unit_];
     for (const Landing* to = landing_ + landing_from_[first / unit_]; to < stop; ++to) {

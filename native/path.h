@@ -38,7 +38,7 @@ constexpr std::int64_t kTooMany = 8;
 
 // Cells are counted in units that are whole squares to transpose and whole registers.
 constexpr int kUnit = 16;
-// Cells of a plain lattice's odd states whose emissions are spread at a time, to stay in the first-level cache.
+// Cells of a parity whose emissions are spread at a time, to stay in the first-level cache.
 constexpr int kChunk = 256;
 // Registers that advance side by side, since each step waits for the one before.
 #if defined(__AVX512F__)
@@ -59,9 +59,11 @@ class BestPath {
    private:
     void lay_out(Arena& arena);
     int block_length() const;
+    void build_tolls();
     void begin_outputs();
     double bound();
     bool forward(double bound, Real near);
+    std::int64_t begin_row();
     std::int64_t reached(std::int64_t end, int count) const;
     bool left_out(std::int64_t first, Real least);
     bool is_poisoned();
@@ -103,8 +105,8 @@ class BestPath {
 
     Real* toll_;                     // (2, length_) by cell; of lattices that are not plain
     Real* row_;                      // (2, length_) the row in hand, by cell
-    Real* kept_;                     // (blocks_, 2, length_) of the row before each block,
-    std::int64_t* kept_cells_;       // (blocks_, 2) the cells that are not left out, and where in it they are
+    Real* kept_;                     // (blocks_, 2, length_) the row before each block, where it is not left out
+    std::int64_t* kept_cells_;       // (blocks_, 2) the first cell of it that is not, and the end
     Real* made_;                     // (block_ + 1, 2, cone_) the row before one block, and its own made again
     Real* table_;                    // (slots, kTile) emissions of the labels
     Real* emission_;                 // (kTile, kChunk), of a plain lattice's odd cells; of any other (kTile, 2, kChunk)
@@ -172,8 +174,7 @@ void BestPath<In>::run() {
     if (!build_windows(lattice_, frames_)) return;
     build_caps(lattice_, caps_);
     jumps_.build(lattice_);
-    for (std::int64_t i = 0; i < 2 * length_ && !lattice_.plain; ++i) toll_[i] = 0;
-    for (int k = 0; k < lattice_.states && !lattice_.plain; ++k) toll_[lattice_.cell(k)] = toll(k);
+    build_tolls();
     const bool alive = forward(length_ < kWorthPruning ? -HUGE_VAL : bound(), kInfinity<Real>);
     if (!alive && !poisoned_) poisoned_ = is_poisoned();
     if (poisoned_) batch_.score[n_] = NAN;
@@ -182,6 +183,13 @@ void BestPath<In>::run() {
     for (int block = blocks_ - 1; block >= 0; --block) state = trace_block(block, state);
     if (batch_.visits) write_visits();
     write_scores();
+}
+
+template <class In>
+void BestPath<In>::build_tolls() {
+    if (lattice_.plain) return;
+    for (std::int64_t i = 0; i < 2 * length_; ++i) toll_[i] = 0;
+    for (int k = 0; k < lattice_.states; ++k) toll_[lattice_.cell(k)] = toll(k);
 }
 
 template <class In>
@@ -218,11 +226,7 @@ template <class In>
 bool BestPath<In>::forward(double bound, Real near) {
     const bool scouting = near < kInfinity<Real>;
     std::int64_t spare = length_ * frames_ / kTile / kTooMany / kTooMany;  // cells that it may visit beyond that share
-    // A plain lattice's path may as well begin in state 0 before the first frame; START arcs choose from all cells.
-    std::int64_t alive = 0, alive_end = lattice_.plain ? kUnit : cells_to(lattice_.high[0]);  // what is not left out
-    for (std::int64_t i = 0; i < 2 * length_; ++i)
-        row_[i] = !lattice_.plain && i % length_ < alive_end ? -toll_[i] : -kInfinity<Real>;
-    if (lattice_.plain) row_[0] = 0;
+    std::int64_t alive = 0, alive_end = begin_row();                       // the cells that are not left out
     taken_ = 0;
     Real best = 0;
     for (int t0 = 0; t0 < frames_; t0 += kTile) {
@@ -246,13 +250,24 @@ bool BestPath<In>::forward(double bound, Real near) {
     return true;
 }
 
+// The row before the first frame; returns the end of the cells that are not left out. A plain lattice's path may as
+// well begin in state 0 there; of others, START arcs choose from all cells.
+template <class In>
+std::int64_t BestPath<In>::begin_row() {
+    const std::int64_t end = lattice_.plain ? kUnit : cells_to(lattice_.high[0]);
+    for (std::int64_t i = 0; i < 2 * length_; ++i) row_[i] = -kInfinity<Real>;
+    if (lattice_.plain) row_[0] = 0;
+    for (std::int64_t i = 0; i < end && !lattice_.plain; ++i) {
+        row_[i] = -toll_[i];
+        row_[length_ + i] = -toll_[length_ + i];
+    }
+    return end;
+}
+
 // One past the cells that paths come to in some frames, in whole units, from those before `end`.
 template <class In>
 std::int64_t BestPath<In>::reached(std::int64_t end, int count) const {
-    for (int f = 0; f < count; ++f) {
-        const std::int64_t next = end + 1;
-        end = lesser(jumps_.any() ? greater(next, jumps_.furthest(end)) : next, length_);
-    }
+    for (int f = 0; f < count; ++f) end = lesser(greater(end + 1, jumps_.furthest(end)), length_);
     return round_up(end, kUnit);
 }
 
@@ -383,7 +398,7 @@ void BestPath<In>::advance_group(std::int64_t i, int count, const Real* emission
 template <class In>
 auto BestPath<In>::advance_any(int t0, int count, std::int64_t first, std::int64_t end, Real* kept) -> Real {
     for (int f = 0; f < kTile; ++f) carry_[f] = carry_even_[f] = Lanes<Real>{} - kInfinity<Real>;
-    if (jumps_.any()) jumps_.begin_tile(first);
+    jumps_.begin_tile(first);
     Real best = -kInfinity<Real>;
     std::int64_t stop = 0;
     for (std::int64_t chunk = first; chunk < end; chunk = stop) {
@@ -395,9 +410,9 @@ auto BestPath<In>::advance_any(int t0, int count, std::int64_t first, std::int64
                    2 * kChunk, place, int(place + size));
         for (int f = 0; f < count; ++f) {
             const bool start = t0 + f == 0;
-            if (jumps_.any()) jumps_.depart(f, row_, chunk, stop);
+            jumps_.depart(f, row_, chunk, stop);
             enter(start ? lattice_.at_start : lattice_.within, f, chunk, stop);
-            if (jumps_.any() && !start) jumps_.land(f, row_, chunk, stop, emission_ + f * 2 * kChunk, toll_);
+            if (!start) jumps_.land(f, row_, chunk, stop, emission_ + f * 2 * kChunk, toll_);
             for (std::int64_t parity = 0; kept && parity < 2; ++parity)
                 std::memcpy(kept + (f * 2 + parity) * cone_ + chunk - first, row_ + parity * length_ + chunk,
                             size * sizeof(Real));

@@ -281,7 +281,7 @@ def _with_options(
         lattice = ctc_lattice(np.where(stars, classes, target), blank)
         if groups is not None:
             lattice = with_optional(lattice, groups[n])
-            alone = stars & _of_stars_only(stars, groups[n])
+            alone = _of_stars_only(stars, groups[n])
             if alone.any():
                 tolls = np.zeros(lattice.states)
                 tolls[1::2] = optional_star_cost * alone

@@ -93,23 +93,18 @@ class Corpus:
         self._check(threads)
         read = read_manifest(self.manifest, self.defaults)
         rows = list(separate(read, self._paths, [self.manifest]))
-        good = [row for row in rows if isinstance(row, Row)]
-        names = {path.name for row in good for path in self._paths(row)}
+        names = {path.name for row in rows if isinstance(row, Row) for path in self._paths(row)}
         self._make_folder()
         self._check_folder(names)
         with self._alone():
-            return self._run(rows, good, names, threads, on_row)
+            log = self._log()
+            self._clean(names)
+            return self._run(rows, log, threads, on_row)
 
     def _run(
-        self,
-        rows: list[Row | BadRow],
-        good: list[Row],
-        names: set[str],
-        threads: int,
-        on_row: Callable[[int, int, int], None],
+        self, rows: list[Row | BadRow], log: dict[str, Entry], threads: int, on_row: Callable[[int, int, int], None]
     ) -> Outcome:
-        log = self._log()
-        self._clean(names)
+        good = [row for row in rows if isinstance(row, Row)]
         done = {row.id: log[row.id] for row in good if row.id in log and self._is_done(row, log[row.id])}
         known = {row.id for row in good}
         lost = {id: entry for id, entry in log.items() if id not in known}
