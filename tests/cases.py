@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from oracles import ORACLE_EPS, Textbook, textbook_gradient
 
-from ctckit.check import Problem, ctc_problem
 from ctckit.kernels import native, reference
+from ctckit.problem import Problem, ctc_problem
 from ctckit.results import BestPaths, Posteriors
 
 Array = npt.NDArray[Any]

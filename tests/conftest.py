@@ -32,7 +32,7 @@ if INTERPRETED:  # read when triton is imported, by whomever
     os.environ["TRITON_INTERPRET"] = "1"
 
 # The package works without torch, and so do its tests; those of the torch frontend are then left out.
-collect_ignore_glob = [] if HAS_TORCH else ["test_torch_*.py", "test_golden.py"]
+collect_ignore_glob = [] if HAS_TORCH else ["*/test_torch_*.py", "*/test_golden.py"]
 
 
 def pytest_report_header() -> list[str]:

@@ -57,7 +57,7 @@ def main() -> None:
         "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",  # Python itself never frees all it holds
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
-    tests = [str(ROOT / "tests" / name) for name in TESTS]
+    tests = [str(path) for name in TESTS for path in (ROOT / "tests").rglob(name)]
     pytest = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "--capture=sys"]
     # Standard error is left alone, since that is where a sanitizer speaks before it ends the process.
     run([*pytest, "-k", LEFT_OUT, *tests], environment)
@@ -99,6 +99,8 @@ def fuzz_batch(rng: Any) -> None:
     """One batch: any sizes, dtype, strides and special values. Nothing may be said but a loss, or a CTCError."""
     import numpy as np
     from cases import FRAMEWORK_FREE, draw
+
+    sys.path.append(str(ROOT / "tests" / "kernels"))
     from test_layouts import LAYOUTS
 
     import ctckit

@@ -15,10 +15,11 @@ from typing import Literal, overload
 import numpy as np
 import numpy.typing as npt
 
-from .check import Lengths, Problem, as_array, ctc_problem, with_lattices
+from .check import Lengths, as_array
 from .errors import CTCError, InfeasibleError
 from .kernels import native, reference
 from .lattice import Lattice, ctc_lattice, frames_needed, with_optional
+from .problem import Problem, ctc_problem, with_lattices
 from .results import BestPaths, TokenSpan
 
 STAR = -1  # in a target: a token that matches whatever class is the most probable

@@ -1,7 +1,6 @@
-"""Validation, once, at the public call: whatever the caller passed becomes one `Problem`, or one clear `CTCError`.
+"""Validation, once, at the public call: one clear `CTCError` for whatever no CTC computation can take.
 
-Form is checked here, values by the extension, and messages worded here. May import lattice.py, errors.py, and of the
-extension the search for faults. Kernels trust what comes out of here.
+Form is checked here, values by the extension, and messages worded here. May import errors.py.
 """
 
 from __future__ import annotations
@@ -12,116 +11,13 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from . import _native
 from .errors import CTCError
-from .lattice import ARCS_BY_ROLE, Lattice
 
 Reduction = Literal["none", "mean", "sum"]
 Lengths = npt.ArrayLike
 
 _REDUCTIONS = ("none", "mean", "sum")
-_LARGEST = 2**26  # of frames, classes and tokens: days of speech, and what the kernels' numbers are good for
-
-
-class Problem(NamedTuple):
-    """A checked batch.
-
-    Attributes:
-        scores: (T, N, C) view of the caller's array: float16, float32, float64, or the bits of bfloat16 as uint16.
-        from_logits: whether scores are logits; otherwise they are taken as log-probabilities, as they are.
-        prepared: of each sample, the frames used, the target's length and its lattice; copies, not the caller's memory.
-        batched: False if the caller passed a single sample without the batch axis.
-    """
-
-    scores: npt.NDArray[Any]
-    from_logits: bool
-    prepared: _native.Prepared
-    batched: bool
-
-    @property
-    def real(self) -> type[np.float64] | type[np.float32]:
-        """The type that losses and occupancies of these scores have."""
-        return np.float64 if self.scores.dtype == np.float64 else np.float32
-
-    def lattice(self, n: int) -> Lattice:
-        """Sample n's lattice, without padding."""
-        k = self.prepared.states[n]
-        jumps, tolls = self.prepared.jumps, self.prepared.tolls
-        return Lattice(
-            self.prepared.labels[n, :k],
-            self.prepared.arcs[n, :k],
-            jumps[jumps[:, 0] == n, 1:],
-            None if tolls is None else tolls[n, :k],
-        )
-
-
-def ctc_problem(
-    scores: npt.ArrayLike,
-    targets: npt.ArrayLike,
-    input_lengths: Lengths,
-    target_lengths: Lengths,
-    blank: int,
-    *,
-    from_logits: bool,
-    bfloat16: bool = False,
-    shape: tuple[int, ...] | None = None,
-) -> Problem:
-    """Checks a CTC loss's arguments, all forms of them.
-
-    Args:
-        scores: (T, N, C), or (T, C) for one sample.
-        targets: (N, S) padded or the samples' targets end to end in one dimension; (S,) for one sample.
-        input_lengths: (N,) frames of each sample; a number for one sample.
-        target_lengths: (N,) tokens of each sample; a number for one sample.
-        blank: the blank's class.
-        from_logits: whether scores are logits.
-        bfloat16: scores holds bfloat16 bits in an array of 16-bit integers.
-        shape: what the caller knows as the scores' shape, for messages, if not this one.
-
-    Raises:
-        CTCError: whatever is wrong, before any work.
-    """
-    name = "logits" if from_logits else "log_probs"
-    checked, batched = _check_scores(name, scores, bfloat16, shape)
-    frames_max, size, classes = checked.shape
-    if max(frames_max, classes) > _LARGEST:
-        raise CTCError(
-            f"{name} has T={frames_max} frames and C={classes} classes: expected at most {_LARGEST} of either; "
-            "cut the sequence into parts"
-        )
-    check_blank(blank, name, classes)
-    given_frames = _check_lengths("input_lengths", input_lengths, size, batched)
-    given_lengths = _check_lengths("target_lengths", target_lengths, size, batched)
-    given_targets = _check_targets(targets, size, batched)
-    prepared = _native.prepare(
-        _as_int64(given_frames),
-        _as_int64(given_targets if batched else np.atleast_2d(given_targets)),
-        _as_int64(given_lengths),
-        frames_max,
-        classes,
-        blank,
-        ARCS_BY_ROLE,
-    )
-    if isinstance(prepared, tuple):
-        given = _Integers(given_frames, given_targets, given_lengths)
-        raise _worded(prepared, given, name, checked.shape, blank, batched)
-    return Problem(checked, from_logits, prepared, batched)
-
-
-def with_lattices(problem: Problem, lattices: Sequence[Lattice], frames: Sequence[int] | None = None) -> Problem:
-    """A checked batch with other lattices, whose labels are classes of its scores; and other frames, if given."""
-    states = np.array([lattice.states for lattice in lattices], np.int32)
-    labels = np.zeros((len(lattices), states.max()), np.int32)
-    arcs = np.zeros(labels.shape, np.uint8)
-    tolls = np.zeros(labels.shape) if any(lattice.tolls is not None for lattice in lattices) else None
-    for n, lattice in enumerate(lattices):
-        labels[n, : states[n]], arcs[n, : states[n]] = lattice.labels, lattice.arcs
-        if tolls is not None and lattice.tolls is not None:
-            tolls[n, : states[n]] = lattice.tolls
-    jumps = [np.insert(lattice.jumps, 0, n, axis=1) for n, lattice in enumerate(lattices)]
-    used = problem.prepared.frames if frames is None else np.array(frames, np.int64)
-    prepared = _native.Prepared(used, states.astype(np.int64) // 2, labels, arcs, states, np.concatenate(jumps), tolls)
-    return problem._replace(prepared=prepared)
+LARGEST = 2**26  # of frames, classes and tokens: days of speech, and what the kernels' numbers are good for
 
 
 def check_reduction(reduction: str) -> Reduction:
@@ -155,9 +51,10 @@ def check_blank(blank: int, name: str, classes: int) -> None:
         )
 
 
-def _check_scores(
+def check_scores(
     name: str, scores: npt.ArrayLike, bfloat16: bool, shape: tuple[int, ...] | None
 ) -> tuple[npt.NDArray[Any], bool]:
+    """Scores as (T, N, C) in the machine's byte order, and whether they had a batch axis."""
     array = as_array(name, scores)
     if array.dtype.kind == "V" and array.dtype.name == "bfloat16":  # the ml_dtypes extension type
         array, bfloat16 = array.view(np.uint16), True
@@ -207,12 +104,12 @@ def _integers(name: str, values: npt.ArrayLike) -> npt.NDArray[np.integer]:
     raise not_integers(name, array.dtype)
 
 
-def _as_int64(array: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+def as_int64(array: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
     """In one dimension at least. A number too large for int64 becomes negative, and so is found to be wrong too."""
     return np.ascontiguousarray(array, np.int64)
 
 
-def _check_lengths(name: str, lengths: Lengths, size: int, batched: bool) -> npt.NDArray[np.integer]:
+def check_lengths(name: str, lengths: Lengths, size: int, batched: bool) -> npt.NDArray[np.integer]:
     """One length a sample; for one sample a number will do."""
     array = _integers(name, lengths)
     if array.shape == (size,) or (array.ndim == 0 and not batched):
@@ -220,7 +117,7 @@ def _check_lengths(name: str, lengths: Lengths, size: int, batched: bool) -> npt
     raise CTCError(f"{name} has shape {array.shape}: expected ({size},), one length for each of the N={size} samples")
 
 
-def _check_targets(targets: npt.ArrayLike, size: int, batched: bool) -> npt.NDArray[np.integer]:
+def check_targets(targets: npt.ArrayLike, size: int, batched: bool) -> npt.NDArray[np.integer]:
     """A padded (N, S), or one dimension."""
     array = _integers("targets", targets)
     if array.ndim == 1 or (array.ndim == 2 and array.shape[0] == size):
@@ -230,7 +127,7 @@ def _check_targets(targets: npt.ArrayLike, size: int, batched: bool) -> npt.NDAr
     raise CTCError(f"targets has shape {array.shape}: expected (N, S) padded, or one dimension, end to end")
 
 
-class _Integers(NamedTuple):
+class Integers(NamedTuple):
     """A call's integers as the caller passed them, whatever their dtype: what messages show."""
 
     input_lengths: npt.NDArray[np.integer]
@@ -238,8 +135,8 @@ class _Integers(NamedTuple):
     target_lengths: npt.NDArray[np.integer]
 
 
-def _worded(
-    fault: tuple[str, int], given: _Integers, name: str, shape: tuple[int, ...], blank: int, batched: bool
+def worded(
+    fault: tuple[str, int], given: Integers, name: str, shape: tuple[int, ...], blank: int, batched: bool
 ) -> CTCError:
     """What the extension found wrong, in words."""
     what, index = fault
@@ -268,7 +165,7 @@ def _out_of_range(name: str, lengths: npt.NDArray[np.integer], n: int, most: int
     return CTCError(f"{where} = {lengths.item(n)} is out of range: expected 0..{most}, since {axis}; {mend}")
 
 
-def _bad_token(given: _Integers, index: int, name: str, classes: int, blank: int, batched: bool) -> CTCError:
+def _bad_token(given: Integers, index: int, name: str, classes: int, blank: int, batched: bool) -> CTCError:
     targets = given.targets
     value = targets.item(index)
     where = f"targets[{index}]"

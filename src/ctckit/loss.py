@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native
-from .check import Lengths, Problem, Reduction, check_reduction, ctc_problem
+from .check import Lengths, Reduction, check_reduction
 from .kernels import native, reference
+from .problem import Problem, ctc_problem
 from .results import FloatArray, LossAndGrad, Posteriors
 
 

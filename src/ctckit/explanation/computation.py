@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..catalogue import check_language
-from ..check import as_array, check_blank, ctc_problem
+from ..check import as_array, check_blank
 from ..errors import CTCError
 from ..files import write_whole
 from ..kernels import native, reference
 from ..kernels.reference import Float64Array
 from ..lattice import Lattice, frames_needed
+from ..problem import ctc_problem
 
 if TYPE_CHECKING:
     from pathlib import Path as FilePath

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _native
-from ..check import Problem
 from ..errors import CTCError
+from ..problem import Problem
 from ..results import BestPaths, Posteriors
 
 # From so many bytes on, a gradient's memory is recycled: malloc gives large blocks back to the system, and getting them

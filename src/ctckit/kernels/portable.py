@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..check import Problem
 from ..lattice import Arc
+from ..problem import Problem
 from .reference import MOVES
 
 FARTHEST = 2.0**28 * math.log(2)  # nats below a frame's best label: what is farther counts as probability 0

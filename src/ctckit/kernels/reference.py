@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..check import Problem
 from ..lattice import Arc, Lattice
+from ..problem import Problem
 from ..results import BestPaths, Posteriors
 
 Float64Array = npt.NDArray[np.float64]

@@ -28,9 +28,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..check import ctc_problem
 from ..errors import CTCError
 from ..lattice import ARCS_BY_ROLE, Arc
+from ..problem import ctc_problem
 
 Lengths = Tensor | Sequence[int]
 

@@ -16,10 +16,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..check import Problem, Reduction, check_reduction, ctc_problem, not_integers, wrong_dtype
+from ..check import Reduction, check_reduction, not_integers, wrong_dtype
 from ..errors import CTCError
 from ..kernels import native, portable
 from ..loss import reduced_loss, reduction_weights
+from ..problem import Problem, ctc_problem
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 HALF = (torch.float16, torch.bfloat16)

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..check import Reduction, ctc_problem
+from ..check import Reduction
 from ..kernels import portable, triton
+from ..problem import ctc_problem
 from .call import Lengths, Options, frames_first, readable, reduced, unread
 
 

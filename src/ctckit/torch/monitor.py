@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..check import Problem, ctc_problem
 from ..errors import CTCError
 from ..lattice import Arc
+from ..problem import Problem, ctc_problem
 from .call import Lengths, integers
 
 # How much of a batch is looked at: so many scores in so many rows (a row is a sample at a frame, C scores). With 256

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from oracles import repeats
 
 import ctckit
-from ctckit.check import ctc_problem
 from ctckit.kernels import native, reference
+from ctckit.problem import ctc_problem
 
 pytestmark = pytest.mark.usefixtures("each_instruction_set")
 

@@ -7,7 +7,7 @@ from cases import Batch as CaseBatch
 from oracles import Topology, enumerate_ctc, enumerate_walks, log_softmax, textbook
 
 from ctckit import Arc, _native, ctc_loss, ctc_loss_and_grad, posteriors
-from ctckit.check import ctc_problem
+from ctckit.problem import ctc_problem
 
 TARGETS = [(), (1,), (2,), (1, 1), (1, 2), (2, 1), (1, 1, 1), (1, 2, 1), (1, 1, 2), (2, 2, 1, 1), (1, 2, 1, 2, 1)]
 CLASSES = 3

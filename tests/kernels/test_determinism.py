@@ -7,8 +7,8 @@ import pytest
 from cases import DTYPES, Backend, Batch, draw, encode, problem_of
 
 import ctckit
-from ctckit.check import Problem
 from ctckit.kernels import native
+from ctckit.problem import Problem
 
 FORMS = pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
 

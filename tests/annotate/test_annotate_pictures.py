@@ -23,7 +23,7 @@ from ctckit.transcript import Vocabulary
 matplotlib = pytest.importorskip("matplotlib", reason="pictures need matplotlib")
 
 LABELS = ["φ", " ", *"abcdefghijklmnopqrstuvwxyz$"]
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 SHIFT = 0.02
 
 Scores = npt.NDArray[np.floating]

@@ -9,8 +9,8 @@ from oracles import enumerate_ctc, log_softmax, paths_in_closed_form, textbook
 
 import ctckit
 import ctckit.torch
-from ctckit.check import ctc_problem
 from ctckit.kernels import reference
+from ctckit.problem import ctc_problem
 
 B = np.array([[-2.2892, -0.1069], [-1.6550, -0.2121]])  # as the page prints it: not quite normalised
 

@@ -499,7 +499,7 @@ def test_bad_times() -> None:
         vocabulary.transcribe("a a").timed(alignment, 1.0)
 
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the recogniser's outputs are not part of the repository")

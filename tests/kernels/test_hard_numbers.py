@@ -8,8 +8,8 @@ from cases import DTYPES, Backend, Batch, check_batch, decode, draw, encode, pro
 from oracles import Textbook, collapse, repeats
 
 import ctckit
-from ctckit.check import ctc_problem
 from ctckit.kernels import reference
+from ctckit.problem import ctc_problem
 
 
 def quantised(batch: Batch, step: float = 1 / 16) -> Batch:

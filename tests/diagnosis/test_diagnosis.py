@@ -19,7 +19,7 @@ from ctckit.kernels.reference import log_softmax
 Array = np.ndarray[Any, Any]
 Arguments = dict[str, Any]
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 ALPHABET = " !\"#&'()*+,-./0123456789:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 

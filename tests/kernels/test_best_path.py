@@ -10,9 +10,9 @@ import pytest
 from cases import DTYPES, Array, Batch, draw, encode
 
 from ctckit import Arc, _native, ctc_lattice
-from ctckit.check import Problem, ctc_problem, with_lattices
 from ctckit.kernels import native, reference
 from ctckit.lattice import with_optional
+from ctckit.problem import Problem, ctc_problem, with_lattices
 from ctckit.results import BestPaths
 
 

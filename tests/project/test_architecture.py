@@ -11,7 +11,7 @@ import pytest
 import ctckit
 from ctckit.kernels import native
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FRAMEWORKS = ["torch", "jax", "tensorflow", "matplotlib", "rich", "typer", "sklearn", "jinja2", "scipy", "pandas"]
 
 

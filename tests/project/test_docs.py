@@ -19,7 +19,7 @@ import ctckit
 
 nbformat = pytest.importorskip("nbformat", reason="the guide and the notebooks are built with developers' tools")
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DOCS, EXAMPLES = ROOT / "docs", ROOT / "examples"
 PAGES = sorted(path for path in DOCS.glob("*.md") if not path.name.endswith(".zh.md") and path.name != "design.md")
 NOTEBOOKS = (EXAMPLES / "ctc_loss.ipynb", EXAMPLES / "ctc_loss.zh.ipynb")

@@ -8,10 +8,10 @@ from cases import Backend, Batch, check_batch, decode, encode, truth_of
 from oracles import ORACLE_EPS, collapse
 
 import ctckit
-from ctckit.check import ctc_problem
 from ctckit.kernels import reference
+from ctckit.problem import ctc_problem
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 ALPHABET = " !\"#&'()*+,-./0123456789:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 BLANK = len(ALPHABET)
 LINE = ("iam_line_logits.npy", "the fake friend of the family, like the")

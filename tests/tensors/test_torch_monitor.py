@@ -14,8 +14,8 @@ import torch
 from cases import Batch, draw
 
 import ctckit
-from ctckit.check import ctc_problem
 from ctckit.errors import MissingExtraError
+from ctckit.problem import ctc_problem
 from ctckit.torch import CTCLoss, CTCMonitor, ctc_loss
 from ctckit.torch.monitor import FEWEST_ROWS, MOST_ROWS, SCORES, Rows, count_infeasible
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from cases import Backend, from_bfloat16, to_bfloat16
 
-from ctckit.check import Problem, ctc_problem
+from ctckit.problem import Problem, ctc_problem
 
 HALVES = pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 EVERY = np.arange(2**16, dtype=np.uint16)

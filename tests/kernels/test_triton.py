@@ -28,7 +28,7 @@ HAS_GPU = has_gpu()
 from ctckit.kernels import triton as backend  # noqa: E402
 from ctckit.torch import gpu  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DEVICE = "cuda" if HAS_GPU else "cpu"
 gpu_only = pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")
 

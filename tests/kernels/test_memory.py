@@ -10,7 +10,7 @@ import pytest
 ACCOUNTS = """
 import json
 import numpy as np
-from ctckit.check import ctc_problem
+from ctckit.problem import ctc_problem
 from ctckit.kernels import native
 
 def account(name):
