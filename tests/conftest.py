@@ -22,7 +22,8 @@ if path := os.environ.get("CTCKIT_NATIVE"):
     sys.modules["ctckit._native"] = module
     spec.loader.exec_module(module)
 
-from cases import BACKENDS, HAS_TORCH, HAS_TRITON, IMPLEMENTATIONS, KERNELS, NATIVE, PATHFINDERS, Backend, has_gpu
+from support.backends import BACKENDS, IMPLEMENTATIONS, KERNELS, NATIVE, PATHFINDERS, Backend
+from support.installed import HAS_TORCH, HAS_TRITON, has_gpu
 
 import ctckit.loss
 from ctckit.kernels import native
