@@ -280,6 +280,7 @@ def errors(folder: Path) -> list[dict[str, Any]]:
 
 
 class TestCorpus:
+    @pytest.mark.long
     def test_two_thousand_rows(self, tmp_path: Path) -> None:
         rows = corpus_of(tmp_path, 2000)
         seen: list[tuple[int, int, int]] = []
