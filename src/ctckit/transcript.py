@@ -16,8 +16,9 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from .align import STAR, Alignment
+from .align import Alignment
 from .errors import CTCError
+from .lattice import STAR
 from .results import Timed
 
 Convention = Literal["separator", "sentencepiece", "wordpiece", "plain"]

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..align import STAR
 from ..catalogue import words as catalogue
 from ..errors import CTCError
 from ..explanation.canvas import (
@@ -35,6 +34,7 @@ from ..explanation.canvas import (
     themed_axes,
 )
 from ..explanation.terminal import cells
+from ..lattice import STAR
 from ..results import Timed
 from .strips import Scan, Sound
 from .utterance import Aligned, Scores, confidence, words_of

@@ -149,7 +149,7 @@ class Explanation:
         spent = self.gamma.sum(axis=0)
         return tuple(
             Token(k, float(costs[k]), float(spent[k]), int(self.gamma[:, k].argmax()) if spent[k] > 0 else None)
-            for k in range(self.lattice.states)
+            for k in range(self.lattice.num_states)
         )
 
     @property
