@@ -4,8 +4,9 @@ from functools import cache
 
 import numpy as np
 import pytest
-from cases import DTYPES, AnyTopology, Backend, Batch, check_batch, decode, draw, encode, problem_of
 from oracles import Textbook
+from support.backends import Backend, check_batch
+from support.batches import DTYPES, AnyTopology, Batch, decode, draw, encode, problem_of
 
 from ctckit import Arc, _native
 from ctckit.kernels import reference

@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from cases import DTYPES, Array, Batch, draw, encode
+from support.batches import DTYPES, Array, Batch, draw, encode
 
 from ctckit import Arc, _native, ctc_lattice
 from ctckit.kernels import native, reference

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from cases import AnyTopology, Backend, problem_of
-from cases import Batch as CaseBatch
 from oracles import Topology, enumerate_ctc, enumerate_walks, log_softmax, textbook
+from support.backends import Backend
+from support.batches import AnyTopology, problem_of
+from support.batches import Batch as CaseBatch
 
 from ctckit import Arc, _native, ctc_loss, ctc_loss_and_grad, posteriors
 from ctckit.problem import ctc_problem

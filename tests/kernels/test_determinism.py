@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cases import DTYPES, Backend, Batch, draw, encode, problem_of
+from support.backends import Backend
+from support.batches import DTYPES, Batch, draw, encode, problem_of
 
 import ctckit
 from ctckit.kernels import native

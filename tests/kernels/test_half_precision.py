@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from cases import Backend, from_bfloat16, to_bfloat16
+from support.backends import Backend
+from support.batches import from_bfloat16, to_bfloat16
 
 from ctckit.problem import Problem, ctc_problem
 

@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import Array, Backend, Batch, check_batch, draw, has_gpu, truth_of
+from support.backends import Backend, check_batch
+from support.batches import Array, Batch, draw, truth_of
+from support.installed import has_gpu
 
 from ctckit import CTCError, ctc_lattice
 
