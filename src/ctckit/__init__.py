@@ -14,7 +14,7 @@ from .explanation import Explanation, explain
 from .kernels.native import get_num_threads, set_num_threads
 from .lattice import Arc, Lattice, ctc_lattice, frames_needed
 from .loss import ctc_loss, ctc_loss_and_grad, posteriors
-from .results import LossAndGrad, Posteriors, Timed, TokenSpan
+from .results import LossAndGrad, Posteriors, Segment, TokenSpan
 from .transcript import Transcript, Vocabulary
 
 __version__ = _version("ctckit")
@@ -32,7 +32,7 @@ __all__ = [
     "Lattice",
     "LossAndGrad",
     "Posteriors",
-    "Timed",
+    "Segment",
     "TokenSpan",
     "Transcript",
     "Vocabulary",

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from .align import STAR, Alignment
 from .errors import CTCError
-from .results import Timed
+from .results import Segment
 
 Convention = Literal["separator", "sentencepiece", "wordpiece", "plain"]
 
@@ -78,7 +78,9 @@ class Transcript:
     lines: tuple[Line, ...]
     notes: tuple[str, ...]
 
-    def timed(self, alignment: Alignment, frame_shift: float, *, extend: int = 0, offset: float = 0.0) -> list[Timed]:
+    def segments(
+        self, alignment: Alignment, frame_shift: float, *, extend: int = 0, offset: float = 0.0
+    ) -> list[Segment]:
         """The lines with their times; their parts are words, and the words' parts are tokens.
 
         Args:
@@ -88,7 +90,7 @@ class Transcript:
             offset: seconds, the time of the first frame.
 
         Returns:
-            One :class:`Timed` for each line. What has no audio, such as optional words that were left out and
+            One :class:`Segment` for each line. What has no audio, such as optional words that were left out and
             everything where there is no path, has NaN for its times, score and confidence.
 
         Raises:
@@ -105,7 +107,7 @@ class Transcript:
             )
         times = np.full((len(self.tokens), 2), np.nan)
         for span in alignment.spans(extend):
-            times[span.place] = offset + span.start * frame_shift, offset + span.end * frame_shift
+            times[span.index] = offset + span.start * frame_shift, offset + span.end * frame_shift
         table = np.column_stack((times, alignment.token_scores, alignment.confidence))
         weights = alignment.ends - alignment.starts
         lines = []
@@ -116,9 +118,9 @@ class Transcript:
         return lines
 
 
-def _tokens(word: Word, table: npt.NDArray[np.float64]) -> list[Timed]:
+def _tokens(word: Word, table: npt.NDArray[np.float64]) -> list[Segment]:
     rows = table[word.first : word.first + len(word.tokens)].tolist()
-    return [Timed(text, *row) for text, row in zip(word.tokens, rows, strict=True)]
+    return [Segment(text, *row) for text, row in zip(word.tokens, rows, strict=True)]
 
 
 def _timed(
@@ -126,14 +128,14 @@ def _timed(
     tokens: Sequence[int],
     table: npt.NDArray[np.float64],
     weights: npt.NDArray[np.int32],
-    parts: Iterable[Timed],
-) -> Timed:
+    parts: Iterable[Segment],
+) -> Segment:
     """What consists of these tokens, from the rows (start, end, score, confidence) of those that have frames."""
     kept = [s for s in tokens if weights[s]]
     if not kept:
-        return Timed(text, math.nan, math.nan, math.nan, math.nan, tuple(parts))
+        return Segment(text, math.nan, math.nan, math.nan, math.nan, tuple(parts))
     score, confidence = np.average(table[kept, 2:], axis=0, weights=weights[kept]).tolist()
-    return Timed(text, float(table[kept[0], 0]), float(table[kept[-1], 1]), score, confidence, tuple(parts))
+    return Segment(text, float(table[kept[0], 0]), float(table[kept[-1], 1]), score, confidence, tuple(parts))
 
 
 class _Letter(NamedTuple):
