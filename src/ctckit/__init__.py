@@ -15,7 +15,7 @@ from .kernels.native import get_num_threads, set_num_threads
 from .lattice import Arc, Lattice, ctc_lattice, frames_needed
 from .loss import ctc_loss, ctc_loss_and_grad, posteriors
 from .results import LossAndGrad, Posteriors, Segment, TokenSpan
-from .transcript import Transcript, Vocabulary
+from .text import Transcript, Vocabulary
 
 __version__ = _version("ctckit")
 

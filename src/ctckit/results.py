@@ -64,7 +64,7 @@ class TokenSpan(NamedTuple):
         score: nats, the mean of its own frames' log-probabilities; frames that a span was extended over don't count.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # in the place of tuple.index, which a span has no use for
     token: int
     start: int
     end: int

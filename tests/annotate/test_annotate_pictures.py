@@ -18,7 +18,7 @@ from ctckit.annotate.picture import draw
 from ctckit.annotate.strips import Scan, Sound, read_strip
 from ctckit.annotate.utterance import Aligned, Options, align, read_scores
 from ctckit.explanation.canvas import RED, Picture
-from ctckit.transcript import Vocabulary
+from ctckit.text import Vocabulary
 
 matplotlib = pytest.importorskip("matplotlib", reason="pictures need matplotlib")
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctckit import STAR, Alignment, CTCError, Transcript, Vocabulary, forced_align
-from ctckit.transcript import Convention
+from ctckit.text import Convention
 
 SPEECH = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ETAOINHSRDLUMWCFGYPBVK'XJQZ"]
 HANDWRITING = [*" !\"#&'()*+,-./0123456789:;?", *string.ascii_uppercase, *string.ascii_lowercase]

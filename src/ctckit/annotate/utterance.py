@@ -15,7 +15,7 @@ from ..align import STAR, forced_align
 from ..errors import CTCError, InfeasibleError
 from ..files import read_labels, read_log_probs
 from ..results import Segment
-from ..transcript import Vocabulary
+from ..text import Vocabulary
 
 SHOWN = 3  # of the least sure words
 _UNSEEN = dict.fromkeys([*range(32), *range(127, 160)], "\ufffd")  # a word must not move the terminal's cursor
