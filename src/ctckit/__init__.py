@@ -14,8 +14,8 @@ from .explanation import Explanation, explain
 from .kernels.native import get_num_threads, set_num_threads
 from .lattice import STAR, Arc, Lattice, ctc_lattice, frames_needed
 from .loss import ctc_loss, ctc_loss_and_grad, posteriors
-from .results import LossAndGrad, Posteriors, Status, Timed, TokenSpan
-from .transcript import Transcript, Vocabulary
+from .results import LossAndGrad, Posteriors, Segment, Status, TokenSpan
+from .text import Transcript, Vocabulary
 
 __version__ = _version("ctckit")
 
@@ -32,8 +32,8 @@ __all__ = [
     "Lattice",
     "LossAndGrad",
     "Posteriors",
+    "Segment",
     "Status",
-    "Timed",
     "TokenSpan",
     "Transcript",
     "Vocabulary",

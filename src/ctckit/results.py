@@ -79,21 +79,21 @@ class TokenSpan(NamedTuple):
     """When a token of a target is said or written.
 
     Attributes:
-        place: which token of the target it is, from 0.
+        index: its index in the target, from 0.
         token: its class, or ``ctckit.STAR``.
         start: its first frame.
         end: one past its last frame.
         score: nats, the mean of its own frames' log-probabilities; frames that a span was extended over don't count.
     """
 
-    place: int
+    index: int  # type: ignore[assignment]  # in the place of tuple.index, which a span has no use for
     token: int
     start: int
     end: int
     score: float
 
 
-class Timed(NamedTuple):
+class Segment(NamedTuple):
     """A piece of text and its time: a line, a word of it, or a token of that.
 
     Attributes:
@@ -113,4 +113,4 @@ class Timed(NamedTuple):
     end: float
     score: float
     confidence: float
-    parts: tuple[Timed, ...] = ()
+    parts: tuple[Segment, ...] = ()
