@@ -286,12 +286,14 @@ class Triton:
     def running(problem: Problem) -> Iterator[None]:
         import torch
 
-        from ctckit.kernels import triton
+        from ctckit.kernels.triton import backend, best, sums
 
         with contextlib.ExitStack() as stack:
             if isinstance(problem, AnyTopology):
                 given = Triton._lattices(problem)
-                stack.enter_context(mock.patch.multiple(triton, EVEN_SKIPS=True, _lay_out=lambda *_: given))
+                stack.enter_context(mock.patch.object(backend, "_lay_out", return_value=given))
+                for module in (sums, best):
+                    stack.enter_context(mock.patch.object(module, "EVEN_SKIPS", True))
             # NumPy, which the interpreter computes with, warns of NaN and infinity where a GPU does not.
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore", RuntimeWarning)
@@ -303,7 +305,7 @@ class Triton:
     @staticmethod
     def _lattices(problem: Problem) -> Any:
         """Lattices as they are given, in pairs of states; all even states of a sample must emit the blank."""
-        from ctckit.kernels import triton
+        from ctckit.kernels.triton.lattice import INFEASIBLE, Lattices
 
         prepared = problem.prepared
         size, states = prepared.labels.shape
@@ -316,9 +318,9 @@ class Triton:
             arcs,
             np.where(hopeful, prepared.frames, 0).astype(np.int64),
             prepared.lengths.astype(np.int64),
-            np.where(hopeful, 0, triton.INFEASIBLE.value).astype(np.int32),
+            np.where(hopeful, 0, INFEASIBLE.value).astype(np.int32),
         )
-        return triton.Lattices(*(Triton.tensor(np.ascontiguousarray(part)) for part in parts))
+        return Lattices(*(Triton.tensor(np.ascontiguousarray(part)) for part in parts))
 
 
 NATIVE = tuple(Backend(name) for name in native.instruction_sets())

@@ -158,7 +158,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Non
     """Runs what uses the GPU backend; fails if a tensor's value reaches Python, which on a GPU waits for the device."""
     import torch
 
-    from ctckit.kernels import triton
+    from ctckit.kernels.triton import best, gradient, lattice, rows, sums
 
     def on_a_gpu(work: Callable[[], Any]) -> None:
         work()  # compiles
@@ -192,8 +192,9 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Non
 
     def interpreted(work: Callable[[], Any]) -> None:
         with monkeypatch.context() as patch:
-            for name in [name for name in vars(triton) if name.endswith("_kernel")]:
-                patch.setattr(triton, name, Guard(getattr(triton, name)))
+            for module in (lattice, rows, sums, gradient, best):
+                for name in [name for name in vars(module) if name.endswith("_kernel")]:
+                    patch.setattr(module, name, Guard(getattr(module, name)))
             for name in names:
                 patch.setattr(torch.Tensor, name, refuse)
             with pytest.raises(AssertionError, match="asked for"):
