@@ -21,7 +21,7 @@ if path := os.environ.get("CTCKIT_NATIVE"):
     sys.modules["ctckit._native"] = module
     spec.loader.exec_module(module)
 
-from support.backends import BACKENDS, IMPLEMENTATIONS, KERNELS, NATIVE, PATHFINDERS, Backend
+from support.backends import BACKENDS, IMPLEMENTATIONS, KERNELS, NATIVE, Backend
 from support.installed import HAS_TORCH, HAS_TRITON, has_gpu
 from support.poison import poisoned_memory
 
@@ -122,7 +122,7 @@ def kernels(request: pytest.FixtureRequest) -> Backend:
     return request.param
 
 
-@pytest.fixture(params=PATHFINDERS, ids=lambda backend: backend.name, scope="module")
+@pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name, scope="module")
 def pathfinder(request: pytest.FixtureRequest) -> Backend:
     """Each backend that finds the best path."""
     return request.param
@@ -140,7 +140,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Non
     """Runs what uses the GPU backend; fails if a tensor's value reaches Python, which on a GPU waits for the device."""
     import torch
 
-    from ctckit.kernels import triton
+    from ctckit.kernels.triton import best, gradient, lattice, rows, sums
 
     def on_a_gpu(work: Callable[[], Any]) -> None:
         work()  # compiles
@@ -174,8 +174,9 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Non
 
     def interpreted(work: Callable[[], Any]) -> None:
         with monkeypatch.context() as patch:
-            for name in [name for name in vars(triton) if name.endswith("_kernel")]:
-                patch.setattr(triton, name, Guard(getattr(triton, name)))
+            for module in (lattice, rows, sums, gradient, best):
+                for name in [name for name in vars(module) if name.endswith("_kernel")]:
+                    patch.setattr(module, name, Guard(getattr(module, name)))
             for name in names:
                 patch.setattr(torch.Tensor, name, refuse)
             with pytest.raises(AssertionError, match="asked for"):

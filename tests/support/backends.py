@@ -10,7 +10,8 @@ import numpy as np
 from oracles import ORACLE_EPS, Textbook
 
 from ctckit.kernels import native, reference
-from ctckit.problem import Problem
+from ctckit.kernels.backend import Gradients, Totals
+from ctckit.problem import ArrayProblem
 from ctckit.results import BestPaths, Posteriors
 from support.batches import DTYPES, Array, Batch, decode, problem_of
 from support.budgets import Budget, TritonBudget, assert_matches
@@ -39,13 +40,16 @@ class Backend:
         """Whether it computes in float64 whatever it is given."""
         return self.name in ("reference", "portable")
 
-    def total(self, problem: Problem, *, weights: Array | None = None, grad: Array | None = None) -> Array:
-        return self._module().total(problem, weights=weights, grad=grad)
+    def total(self, problem: ArrayProblem, *, weights: Array | None = None, grad: Array | None = None) -> Array:
+        return self.totals(problem, weights=weights, gradients=None if grad is None else Gradients(grad)).score
 
-    def posteriors(self, problem: Problem) -> Any:
+    def totals(self, problem: ArrayProblem, **options: Any) -> Totals:
+        return self._module().total(problem, **options)
+
+    def posteriors(self, problem: ArrayProblem) -> Any:
         return self._module().posteriors(problem)
 
-    def best_path(self, problem: Problem) -> BestPaths:
+    def best_path(self, problem: ArrayProblem) -> BestPaths:
         return self._module().best_path(problem)
 
     def budget(self, scores: Array, dtype: str, oracle: float, repeating: bool = False) -> Budget:
@@ -54,7 +58,7 @@ class Backend:
             return TritonBudget(scores, dtype, oracle, repeating)
         return Budget(scores, "float64" if self.exact else dtype, oracle, repeating)
 
-    def score_and_gradient(self, problem: Problem, weights: Array | None = None) -> tuple[Array, Array]:
+    def score_and_gradient(self, problem: ArrayProblem, weights: Array | None = None) -> tuple[Array, Array]:
         """Log-scores and gradient in float64, the latter written over NaN: whatever is forgotten shows."""
         if self.exact:
             grad = np.full(problem.scores.shape, np.nan)
@@ -77,35 +81,44 @@ class Backend:
 
 
 class Portable:
-    """The portable backend on arrays, in float64, which shows its rules; its gradient is torch's to find."""
+    """The portable backend on arrays, in float64, which shows its rules."""
 
     @staticmethod
-    def total(problem: Problem, *, weights: Array | None = None, grad: Array | None = None) -> Array:
+    def total(problem: ArrayProblem, *, weights: Array | None = None, gradients: Gradients | None = None) -> Totals:
         import torch
 
         from ctckit.kernels import portable
 
-        scores = torch.tensor(decode(problem.scores), requires_grad=True)
-        lattices = portable.layout(problem, scores.device)
-        score = portable.total(scores, lattices, from_logits=problem.from_logits)
-        if grad is not None:
-            factor = torch.ones(len(score)) if weights is None else torch.from_numpy(weights)
-            grad[...] = torch.autograd.grad((-score * factor).sum(), scores)[0].numpy()
-        return score.detach().numpy()
+        outputs = {} if gradients is None else vars(gradients)
+        wanted = {name: torch.from_numpy(out) for name, out in outputs.items() if out is not None}
+        found = portable.total(
+            Portable.problem(problem),
+            weights=None if weights is None else torch.from_numpy(weights),
+            gradients=Gradients(**wanted),
+        )
+        return Totals(found.score.numpy(), found.status.numpy())
 
     @staticmethod
-    def posteriors(problem: Problem) -> Posteriors:
+    def posteriors(problem: ArrayProblem) -> Posteriors:
+        from ctckit.kernels import portable
+
+        found = portable.posteriors(Portable.problem(problem))
+        return Posteriors(found.states.numpy(), found.classes.numpy(), found.score.numpy(), found.status.numpy())
+
+    @staticmethod
+    def best_path(problem: ArrayProblem) -> BestPaths:
+        from ctckit.kernels import portable
+
+        found = portable.best_path(Portable.problem(problem))
+        return BestPaths(found.states.numpy(), found.score.numpy(), found.status.numpy())
+
+    @staticmethod
+    def problem(problem: ArrayProblem) -> Any:
         import torch
 
         from ctckit.kernels import portable
 
-        scores = torch.tensor(decode(problem.scores))
-        states, score = portable.posteriors(scores, portable.layout(problem, scores.device))
-        classes = np.zeros(scores.shape)
-        for n, k in np.ndindex(problem.prepared.labels.shape):
-            if k < problem.prepared.states[n]:
-                classes[:, n, problem.prepared.labels[n, k]] += states[:, n, k].numpy()
-        return Posteriors(states.numpy(), classes, score.numpy())
+        return portable.on_tensors(problem, torch.tensor(decode(problem.scores)))
 
 
 NATIVE = tuple(Backend(name) for name in native.instruction_sets())
@@ -113,7 +126,6 @@ TRITON = (Backend("triton"),) if HAS_TRITON else ()
 EXACT = tuple(Backend(name) for name in ("reference", "portable")[: 2 if HAS_TORCH else 1])
 BACKENDS = (*EXACT, *NATIVE, *TRITON)
 KERNELS = (*NATIVE, *TRITON)
-PATHFINDERS = (Backend("reference"), *KERNELS)  # those with a best_path
 # Those that turn whatever they are given into float64 are told whole by one dtype; so are half precision's rules by
 # float32, which the interpreter is spared.
 IMPLEMENTATIONS = (

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from oracles import Textbook, textbook_gradient
 
-from ctckit.problem import Problem, ctc_problem
+from ctckit.problem import ArrayProblem, ctc_problem
 
 Array = npt.NDArray[Any]
 
@@ -98,13 +98,13 @@ def decode(scores: Array) -> Array:
     return (from_bfloat16(scores) if scores.dtype == np.uint16 else scores).astype(np.float64)
 
 
-def problem_of(batch: Batch, dtype: str, *, from_logits: bool) -> Problem:
+def problem_of(batch: Batch, dtype: str, *, from_logits: bool) -> ArrayProblem:
     targets, frames, lengths, blank = batch.arguments
     scores = encode(batch.scores, dtype)
     return ctc_problem(scores, targets, frames, lengths, blank, from_logits=from_logits, bfloat16=dtype == "bfloat16")
 
 
-class AnyTopology(Problem):
+class AnyTopology(ArrayProblem):
     """A problem whose lattices are not CTC's: whoever lays them out anew must take these instead."""
 
 

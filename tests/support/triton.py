@@ -11,7 +11,8 @@ from unittest import mock
 import numpy as np
 
 from ctckit.kernels import reference
-from ctckit.problem import Problem
+from ctckit.kernels.backend import Gradients, Totals
+from ctckit.problem import ArrayProblem
 from ctckit.results import BestPaths, Posteriors
 from support.batches import AnyTopology, Array
 from support.installed import has_gpu
@@ -21,12 +22,13 @@ class Triton:
     """The GPU backend on arrays: on a GPU where there is one, else in the interpreter. Its memory is NaN before use."""
 
     @staticmethod
-    def total(problem: Problem, *, weights: Array | None = None, grad: Array | None = None) -> Array:
+    def total(problem: ArrayProblem, *, weights: Array | None = None, gradients: Gradients | None = None) -> Totals:
         import torch
 
         from ctckit.kernels import triton
 
         given = None if weights is None else torch.from_numpy(weights).to(Triton.device())
+        grad = None if gradients is None else gradients.scores
         memory = None if grad is None else Triton.tensor(grad)
         with Triton.running(problem):
             score = triton.total(
@@ -34,10 +36,10 @@ class Triton:
             )
         if grad is not None and has_gpu():
             Triton.tensor(grad, "cpu").copy_(memory)
-        return score.cpu().numpy()
+        return Totals(score.cpu().numpy(), np.zeros(len(score), np.uint8))
 
     @staticmethod
-    def posteriors(problem: Problem) -> Posteriors:
+    def posteriors(problem: ArrayProblem) -> Posteriors:
         import torch
 
         from ctckit.kernels import triton
@@ -52,7 +54,7 @@ class Triton:
         return Posteriors(found.states.cpu().numpy(), classes.numpy(), found.score.cpu().numpy())
 
     @staticmethod
-    def best_path(problem: Problem) -> BestPaths:
+    def best_path(problem: ArrayProblem) -> BestPaths:
         from ctckit.kernels import triton
 
         with Triton.running(problem):
@@ -75,24 +77,26 @@ class Triton:
         return tensor.to(device or Triton.device())
 
     @staticmethod
-    def arguments(problem: Problem) -> tuple[Any, ...]:
+    def arguments(problem: ArrayProblem) -> tuple[Any, ...]:
         """What the kernels are called with: of the checked lattices, only their tokens."""
-        prepared = problem.prepared
+        prepared = problem.lattices
         targets = np.ascontiguousarray(prepared.labels[:, 1::2], np.int64)
-        integers = (Triton.tensor(np.array(x, np.int64)) for x in (targets, prepared.frames, prepared.lengths))
+        integers = (Triton.tensor(np.array(x, np.int64)) for x in (targets, prepared.frames, prepared.num_tokens))
         return Triton.tensor(problem.scores), *integers, int(prepared.labels[0, 0])
 
     @staticmethod
     @contextlib.contextmanager
-    def running(problem: Problem) -> Iterator[None]:
+    def running(problem: ArrayProblem) -> Iterator[None]:
         import torch
 
-        from ctckit.kernels import triton
+        from ctckit.kernels.triton import backend, best, sums
 
         with contextlib.ExitStack() as stack:
             if isinstance(problem, AnyTopology):
                 given = Triton._lattices(problem)
-                stack.enter_context(mock.patch.multiple(triton, EVEN_SKIPS=True, _lay_out=lambda *_: given))
+                stack.enter_context(mock.patch.object(backend, "_lay_out", return_value=given))
+                for module in (sums, best):
+                    stack.enter_context(mock.patch.object(module, "EVEN_SKIPS", True))
             # NumPy, which the interpreter computes with, warns of NaN and infinity where a GPU does not.
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore", RuntimeWarning)
@@ -102,11 +106,11 @@ class Triton:
             yield
 
     @staticmethod
-    def _lattices(problem: Problem) -> Any:
+    def _lattices(problem: ArrayProblem) -> Any:
         """Lattices as they are given, in pairs of states; all even states of a sample must emit the blank."""
-        from ctckit.kernels import triton
+        from ctckit.kernels.triton.lattice import INFEASIBLE, Lattices
 
-        prepared = problem.prepared
+        prepared = problem.lattices
         size, states = prepared.labels.shape
         arcs = np.zeros((size, 2 * (states // 2 + 1)), np.uint8)
         arcs[:, :states] = prepared.arcs
@@ -116,7 +120,7 @@ class Triton:
             prepared.labels[:, 1::2].astype(np.int32),
             arcs,
             np.where(hopeful, prepared.frames, 0).astype(np.int64),
-            prepared.lengths.astype(np.int64),
-            np.where(hopeful, 0, triton.INFEASIBLE.value).astype(np.int32),
+            prepared.num_tokens.astype(np.int64),
+            np.where(hopeful, 0, INFEASIBLE.value).astype(np.int32),
         )
-        return triton.Lattices(*(Triton.tensor(np.ascontiguousarray(part)) for part in parts))
+        return Lattices(*(Triton.tensor(np.ascontiguousarray(part)) for part in parts))
