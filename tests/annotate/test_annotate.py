@@ -24,8 +24,9 @@ from ctckit.errors import MissingExtraError
 from ctckit.results import Timed
 
 NAN = math.nan
-PACKAGES = {".TextGrid": "praatio", ".srt": "pysubs2", ".vtt": "pysubs2", ".ass": "pysubs2"}
-SUFFIXES = (*PACKAGES, ".ctm", ".json", ".csv", ".tsv", ".txt")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+SUFFIXES = formats.ENDINGS
+PACKAGES = {format.ending: format.package for format in formats.FORMATS.values() if format.package}
 
 
 def spelled(text: str, start: float, end: float, confidence: float = 0.9) -> Timed:
@@ -281,7 +282,7 @@ def test_whole_or_not_at_all(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"x{suffix.upper()}"
     write(LINES, path)
     before = path.read_bytes()
-    with pytest.raises(ctckit.CTCError, match=r"U\+D800, half of a character"):
+    with pytest.raises(ctckit.CTCError, match=r"U\+D800, half of a surrogate pair"):
         write([line(spelled("\ud800", 0, 1))], path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
@@ -321,6 +322,14 @@ def test_any_text_and_times(texts: list[str], gaps: list[float]) -> None:
     assert [one["text"] for one in json.loads(read[".json"])["lines"]] == texts
     assert [row.count("\t") for row in read[".txt"].removesuffix("\n").split("\n")] == [2] * len(texts)
     assert [len(row.split(" ")) for row in read[".ctm"].removesuffix("\n").split("\n")] == [6] * len(texts)
+
+
+@pytest.mark.parametrize("page", [None, "alignment.md", "alignment.zh.md"])
+def test_every_format_is_documented(page: str | None) -> None:
+    """The tables in the docstring and in the guide have the formats that there are."""
+    text = write.__doc__ if page is None else (DOCS / page).read_text(encoding="utf-8")
+    rows = re.findall(r"^ *(?:\| )?(`+\.\w.*?`)(?: \||  )", text or "", re.MULTILINE)
+    assert sorted(re.findall(r"\.\w+", " ".join(rows))) == sorted(SUFFIXES)
 
 
 @pytest.mark.parametrize("name", ["x.doc", "x", "x.textgrid.bak"])
