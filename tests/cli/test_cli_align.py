@@ -18,7 +18,7 @@ import pytest
 
 pytest.importorskip("typer", reason="the command line needs typer")
 
-from recordings import LABELS, SHIFT, aligning, contents, corpus_of, manifest, spoken
+from support.recordings import LABELS, SHIFT, aligning, contents, corpus_of, manifest, spoken
 
 from ctckit.annotate.formats import ENDINGS
 from ctckit.cli.main import main

@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("filelock", reason="a run over a corpus needs filelock")
 
-from recordings import LABELS, SHIFT, aligning, contents, corpus_of, errors, manifest, spoken
+from support.recordings import LABELS, SHIFT, aligning, contents, corpus_of, errors, manifest, spoken
 
 from ctckit.corpus import Corpus, Defaults, Threads, parse_formats
 from ctckit.corpus.job import Entry, Job

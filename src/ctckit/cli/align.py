@@ -17,7 +17,7 @@ from .command import LabelFile, Logits, UsageError
 if TYPE_CHECKING:
     from ..annotate.utterance import Aligned, Options, Scores
     from ..corpus import Defaults
-    from ..transcript import Vocabulary
+    from ..text import Vocabulary
 
 NOTES = 10  # printed of those on text that the labels can't spell
 

@@ -19,7 +19,7 @@ from ..annotate import formats
 from ..annotate.utterance import Options, align, confidence, read_scores, read_vocabulary, words_of
 from ..errors import CTCError, MissingExtraError
 from ..files import read_bytes, read_text, unreadable, write_whole
-from ..transcript import Vocabulary
+from ..text import Vocabulary
 from .manifest import FailedRow, Row
 
 VERSION = version("ctckit")  # part of a fingerprint: another version may align differently
