@@ -62,8 +62,8 @@ def align(
 ) -> None:
     """Finds the time of every word and token of a text: of one recording, or of a corpus.
 
-    A corpus may be stopped and started again. Exits with 1 if any row failed (see errors.jsonl), with 2 for an invalid
-    command line.
+    A corpus may be stopped and started again.
+    Exits with 1 if any row failed (see errors.jsonl), with 2 for an invalid command line.
     """
     from ..annotate.utterance import Options
 
