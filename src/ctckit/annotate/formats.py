@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 from ..errors import CTCError, MissingExtraError
 from ..files import write_whole
@@ -47,6 +48,7 @@ def write(lines: Sequence[Segment], path: str | Path, *, duration: float | None 
 
     ==================  =================================================================================
     ``.TextGrid``       Praat: tiers of lines, words and tokens. Of two that overlap, the earlier ends early.
+    ``.eaf``            ELAN: the same tiers; times in whole milliseconds.
     ``.srt`` ``.vtt``   subtitles: one per line.
     ``.ass``            subtitles with karaoke: by token where a word's tokens spell it, else by word.
     ``.ctm``            one word per line: recording, channel 1, start, duration, word, confidence.
@@ -119,18 +121,15 @@ def _flat(text: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", text)
 
 
-# --- Praat ------------------------------------------------------------------------------------------------------------
+# --- tiers: Praat and ELAN --------------------------------------------------------------------------------------------
 
 
 def _textgrid(annotation: Annotation) -> str:
     from praatio.textgrid import IntervalTier, Textgrid
 
-    lines = annotation.lines
-    words = [word for line in lines for word in line.parts]
-    tokens = [token for word in words for token in word.parts]
     end = round(annotation.duration, DIGITS) or 10.0**-DIGITS  # Praat accepts no grid of length 0
     grid = Textgrid(0, end)
-    for name, pieces in (("lines", lines), ("words", words), ("tokens", tokens)):
+    for name, pieces in _tiers(annotation).items():
         intervals = list(_intervals(pieces))
         grid.addTier(IntervalTier(name, intervals or [(0, end, "")], 0, end))
     with tempfile.TemporaryDirectory() as folder:  # praatio writes to a path only
@@ -139,12 +138,45 @@ def _textgrid(annotation: Annotation) -> str:
         return file.read_text(encoding="utf-8")
 
 
-def _intervals(pieces: Sequence[Segment]) -> Iterator[tuple[float, float, str]]:
+def _eaf(annotation: Annotation) -> str:
+    """An ELAN document (EAF 3.0) with three independent tiers of time-aligned annotations."""
+    root = ElementTree.Element(
+        "ANNOTATION_DOCUMENT",
+        {"AUTHOR": "ctckit", "DATE": "1970-01-01T00:00:00+00:00", "FORMAT": "3.0", "VERSION": "3.0"}  # a fixed date
+        | {"xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance"}
+        | {"xsi:noNamespaceSchemaLocation": "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"},
+    )
+    ElementTree.SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
+    order = ElementTree.SubElement(root, "TIME_ORDER")
+    times: list[tuple[int, ElementTree.Element, str]] = []  # each with the element that refers to it, and how
+    for name, pieces in _tiers(annotation).items():
+        tier = ElementTree.SubElement(root, "TIER", LINGUISTIC_TYPE_REF="default-lt", TIER_ID=name)
+        for start, end, text in _intervals(pieces, digits=3):
+            aligned = ElementTree.SubElement(ElementTree.SubElement(tier, "ANNOTATION"), "ALIGNABLE_ANNOTATION")
+            aligned.set("ANNOTATION_ID", f"a{len(times) // 2 + 1}")
+            times.append((round(1000 * start), aligned, "TIME_SLOT_REF1"))
+            times.append((round(1000 * end), aligned, "TIME_SLOT_REF2"))
+            # XML lacks these two characters.
+            ElementTree.SubElement(aligned, "ANNOTATION_VALUE").text = re.sub("[\ufffe\uffff]", "\ufffd", text)
+    for number, (time, aligned, reference) in enumerate(sorted(times, key=lambda time: time[0]), start=1):
+        ElementTree.SubElement(order, "TIME_SLOT", TIME_SLOT_ID=f"ts{number}", TIME_VALUE=str(time))
+        aligned.set(reference, f"ts{number}")
+    ElementTree.SubElement(root, "LINGUISTIC_TYPE", LINGUISTIC_TYPE_ID="default-lt", TIME_ALIGNABLE="true")
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _tiers(annotation: Annotation) -> dict[str, Sequence[Segment]]:
+    words = [word for line in annotation.lines for word in line.parts]
+    return {"lines": annotation.lines, "words": words, "tokens": [token for word in words for token in word.parts]}
+
+
+def _intervals(pieces: Sequence[Segment], digits: int = DIGITS) -> Iterator[tuple[float, float, str]]:
     """The intervals of a tier, none of them empty, and none overlapping the next."""
     ordered = sorted(_timed(pieces), key=lambda piece: piece.start)
     limits = [*(piece.start for piece in ordered[1:]), math.inf]
     for piece, limit in zip(ordered, limits, strict=False):  # there is one limit too many if there are no pieces
-        start, end = round(piece.start, DIGITS), round(min(piece.end, limit), DIGITS)
+        start, end = round(piece.start, digits), round(min(piece.end, limit), digits)
         if start < end:
             text = _flat(piece.text)
             yield start, end, "␣" if text.isspace() else text  # spaces alone would mean an empty interval
@@ -337,6 +369,7 @@ FORMATS = {
     format.ending.lower(): format
     for format in (
         Format(".TextGrid", _textgrid, "praatio"),
+        Format(".eaf", _eaf),
         Format(".srt", _srt, "pysubs2", 100),
         Format(".vtt", _vtt, "pysubs2", 100),
         Format(".ass", _ass, "pysubs2", 10),
