@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,6 +79,17 @@ def read_vocabulary(path: Path, blank: int | None) -> Vocabulary:
         return Vocabulary(labels, blank)
     except CTCError as error:
         raise CTCError(f"{path}: {error}") from None
+
+
+def check_frame_shift(seconds: float) -> float:
+    """Returns a frame shift that is positive and finite.
+
+    Raises:
+        CTCError: it is not.
+    """
+    if not 0 < seconds <= sys.float_info.max:
+        raise CTCError(f"frame_shift = {seconds}: expected seconds from one frame to the next, more than 0")
+    return seconds
 
 
 def align(scores: Scores, text: str, vocabulary: Vocabulary, frame_shift: float, options: Options) -> Aligned:

@@ -122,10 +122,9 @@ def _align_one(
     from ..annotate.formats import check_format, encoded
     from ..catalogue import check_language
     from ..files import read_text, write_whole
-    from ..text.transcript import check_frame_shift
 
     options.check()
-    check_frame_shift(frame_shift)
+    utterance.check_frame_shift(frame_shift)
     outputs = [path for path in (picture, out) if path is not None]
     _check_outputs(outputs, inputs)
     if out is not None:

@@ -1,4 +1,4 @@
-"""Manifests: one JSON line per recording. Imports files.py and text.
+"""Manifests: one JSON line per recording. Imports files.py and the annotate package.
 
 Each line is checked by itself: a line that is wrong becomes a failed row, and the others are not affected.
 """
@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..annotate.utterance import check_frame_shift
 from ..errors import CTCError
 from ..files import decoded, read_bytes
-from ..text.transcript import check_frame_shift
 
 KEYS = ("id", "emissions", "text", "transcript", "labels", "frame_shift", "blank")
 

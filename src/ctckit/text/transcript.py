@@ -6,7 +6,6 @@ May import align.py and what lies below it, and pieces.py.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -49,17 +48,6 @@ class Line(NamedTuple):
     words: tuple[Word, ...]
 
 
-def check_frame_shift(seconds: float) -> float:
-    """Returns a frame shift that is positive and finite.
-
-    Raises:
-        CTCError: it is not.
-    """
-    if not 0 < seconds <= sys.float_info.max:
-        raise CTCError(f"frame_shift = {seconds}: expected seconds from one frame to the next, more than 0")
-    return seconds
-
-
 @dataclass(frozen=True, eq=False)
 class Transcript:
     """A text as tokens, for :func:`ctckit.forced_align`.
@@ -94,7 +82,8 @@ class Transcript:
         Raises:
             CTCError: the alignment is of another target, `frame_shift` is not above 0, or a number is not finite.
         """
-        check_frame_shift(frame_shift)
+        if not (math.isfinite(frame_shift) and frame_shift > 0):
+            raise CTCError(f"frame_shift = {frame_shift}: expected seconds from one frame to the next, more than 0")
         if not math.isfinite(offset):
             raise CTCError(f"offset = {offset}: expected seconds, the time of the first frame")
         if not np.array_equal(alignment.target, self.tokens):
