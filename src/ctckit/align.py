@@ -9,18 +9,17 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
-from numbers import Real
 from typing import Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from .check import Lengths, as_array
 from .errors import CTCError, InfeasibleError
 from .kernels import native, reference
 from .lattice import Lattice, ctc_lattice, frames_needed, with_optional
 from .problem import Problem, ctc_problem, with_lattices
 from .results import BestPaths, TokenSpan
+from .validate import Fault, as_array, check_choice, check_cost, check_extend
 
 STAR = -1  # in a target: a token that matches whatever class is the most probable
 _DEAREST = 1e30  # a star's cost, within float32
@@ -87,9 +86,7 @@ class Alignment:
                 the blanks on both of its sides, by so many frames at most; neighbours meet in the middle of the blanks
                 between them, and the earlier takes the odd frame. 0: spans are the frames of the token itself.
         """
-        if not isinstance(extend, (int, np.integer)) or extend < 0:
-            raise CTCError(f"extend = {extend!r}: expected a number of frames, at least 0")
-        extend = min(int(extend), len(self.states))  # more than that is all there is, and may be no int32
+        extend = min(check_extend(extend), len(self.states))  # more than that is all there is, and may be no int32
         kept = np.flatnonzero(self.starts >= 0)
         if not len(kept):
             return []
@@ -146,8 +143,8 @@ class Alignments(Sequence[Alignment]):
 def forced_align(
     log_probs: npt.ArrayLike,
     targets: npt.ArrayLike,
-    input_lengths: Lengths | None = None,
-    target_lengths: Lengths | None = None,
+    input_lengths: npt.ArrayLike | None = None,
+    target_lengths: npt.ArrayLike | None = None,
     blank: int = 0,
     *,
     from_logits: bool = False,
@@ -195,11 +192,9 @@ def forced_align(
         1 1 2 -0.223
         2 3 4 -0.223
     """
-    if on_infeasible not in ("raise", "mark"):
-        raise CTCError(f"on_infeasible = {on_infeasible!r} is unknown: expected 'raise' or 'mark'")
-    for name, cost in (("star_cost", star_cost), ("optional_star_cost", optional_star_cost)):
-        if not (isinstance(cost, Real) and 0 <= cost <= _DEAREST):
-            raise CTCError(f"{name} = {cost!r}: expected nats, from 0 to {_DEAREST:g}")
+    check_choice("on_infeasible", on_infeasible, ("raise", "mark"))
+    check_cost("star_cost", star_cost, _DEAREST)
+    check_cost("optional_star_cost", optional_star_cost, _DEAREST)
     problem, given = _problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits)
     groups = None if optional is None else _groups(optional, given, problem)
     if groups is not None or _have_stars(given):
@@ -215,8 +210,8 @@ def forced_align(
 def _problem(
     log_probs: npt.ArrayLike,
     targets: npt.ArrayLike,
-    input_lengths: Lengths | None,
-    target_lengths: Lengths | None,
+    input_lengths: npt.ArrayLike | None,
+    target_lengths: npt.ArrayLike | None,
     blank: int,
     from_logits: bool,
 ) -> tuple[Problem, list[npt.NDArray[np.int64]]]:
@@ -228,7 +223,7 @@ def _problem(
         input_lengths = np.full(scores.shape[1:-1], frames) if batched else frames
     if target_lengths is None:
         if batched and tokens.ndim != 2:
-            raise CTCError("target_lengths is missing: expected (N,), since targets stand end to end")
+            raise CTCError(Fault("target-lengths-missing", "target_lengths"))
         target_lengths = np.full(len(tokens), tokens.shape[1]) if batched else tokens.size
     stars = tokens == STAR if tokens.dtype.kind == "i" else np.zeros(tokens.shape, bool)
     plain = np.where(stars, 0 if blank else 1, tokens) if stars.any() else targets
@@ -253,16 +248,16 @@ def _groups(
 ) -> list[npt.NDArray[np.int64]]:
     groups = as_array("optional", optional)
     if groups.size and groups.dtype.kind not in "iub":
-        raise CTCError(f"optional has dtype {groups.dtype}: expected integers, the group of each token")
+        raise CTCError(Fault("not-integers", "optional", (), str(groups.dtype), hint="array-to-integers"))
     fits = (groups.ndim == 1 and problem.batched and groups.size == sum(map(len, given))) or (
         np.atleast_2d(groups).shape[0] == len(given)
         and np.atleast_2d(groups).shape[-1] >= max(map(len, given))
         and groups.ndim == (2 if problem.batched else 1)
     )
     if not fits:
-        raise CTCError(f"optional has shape {groups.shape}: expected that of targets, a group for each token")
+        raise CTCError(Fault("optional-shape", "optional", (), groups.shape))
     if groups.size and groups.max() > np.iinfo(np.int64).max:
-        raise CTCError(f"optional has the number {groups.max()}: expected groups up to {np.iinfo(np.int64).max}")
+        raise CTCError(Fault("optional-too-large", "optional", (), int(groups.max()), np.iinfo(np.int64).max))
     return _split(groups, problem)
 
 
@@ -360,16 +355,24 @@ def _raise_infeasible(
     if not len(wrong):
         return
     n = int(wrong[0])
-    where = f"sample {n}" if problem.batched else "the target"
-    others = f"; {len(wrong) - 1} more {'have' if len(wrong) > 2 else 'has'} none" if len(wrong) > 1 else ""
     required = given[n] if groups is None else given[n][groups[n] <= 0]
     frames, needed = int(problem.prepared.frames[n]), frames_needed(required)
-    name = "logits" if problem.from_logits else "log_probs"
     if np.isnan(score[n]):
-        why = f"{name} has NaN or +inf in one of its {frames} frames"
+        reason = "not-finite"
     elif frames < needed:
-        tokens = f"{len(required)} tokens{' that must be there' if groups else ''} and a blank between equal ones"
-        why = f"it has T={frames} frames: expected at least {needed}, for {tokens}"
+        reason = "few-frames-optional" if groups else "few-frames"
     else:
-        why = f"none of its paths of T={frames} frames has a probability above 0"
-    raise InfeasibleError(f"{where} has no path: {why}{others}; to go on without, pass on_infeasible='mark'")
+        reason = "probability-0"
+    parts = {"whose": "no-path/sample" if problem.batched else "no-path/this", "reason": f"no-path/{reason}"}
+    if len(wrong) > 1:
+        parts["others"] = "no-path/others"
+    details = {
+        "scores": "logits" if problem.from_logits else "log_probs",
+        "frames": frames,
+        "needed": needed,
+        "tokens": len(required),
+        "more": len(wrong) - 1,
+        "others": "",
+    }
+    fault = Fault("no-path", "targets", expected=needed, hint="mark-infeasible", sample=n, details=details, parts=parts)
+    raise InfeasibleError(fault, sample=n if problem.batched else None, frames=frames, needed=needed)

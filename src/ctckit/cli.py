@@ -261,8 +261,8 @@ def _align_one(
     """One recording: what can be wrong is found before anything is written."""
     from .annotate import formats
     from .annotate import utterance as one
-    from .catalogue import check_language
     from .files import write_whole
+    from .validate import check_language
 
     options.check()
     one.check_frame_shift(frame_shift)

@@ -11,17 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native
-from .check import Lengths, Reduction, check_reduction
 from .kernels import native, reference
 from .problem import Problem, ctc_problem
 from .results import FloatArray, LossAndGrad, Posteriors
+from .validate import Reduction, check_reduction
 
 
 def ctc_loss(
     log_probs: npt.ArrayLike,
     targets: npt.ArrayLike,
-    input_lengths: Lengths,
-    target_lengths: Lengths,
+    input_lengths: npt.ArrayLike,
+    target_lengths: npt.ArrayLike,
     blank: int = 0,
     reduction: str = "mean",
     zero_infinity: bool = False,
@@ -68,8 +68,8 @@ def ctc_loss(
 def ctc_loss_and_grad(
     log_probs: npt.ArrayLike,
     targets: npt.ArrayLike,
-    input_lengths: Lengths,
-    target_lengths: Lengths,
+    input_lengths: npt.ArrayLike,
+    target_lengths: npt.ArrayLike,
     blank: int = 0,
     reduction: str = "mean",
     zero_infinity: bool = False,
@@ -99,8 +99,8 @@ def ctc_loss_and_grad(
 def posteriors(
     log_probs: npt.ArrayLike,
     targets: npt.ArrayLike,
-    input_lengths: Lengths,
-    target_lengths: Lengths,
+    input_lengths: npt.ArrayLike,
+    target_lengths: npt.ArrayLike,
     blank: int = 0,
     *,
     from_logits: bool = False,

@@ -1,6 +1,6 @@
 """A checked batch as the kernels take it: scores, and for each sample its frames and its lattice.
 
-May import check.py, lattice.py, errors.py, and of the extension the layout of lattices.
+May import validate/, lattice.py, and of the extension the layout of lattices.
 """
 
 from __future__ import annotations
@@ -12,19 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native
-from .check import (
-    LARGEST,
-    Integers,
-    Lengths,
-    as_int64,
-    check_blank,
-    check_lengths,
-    check_scores,
-    check_targets,
-    worded,
-)
-from .errors import CTCError
 from .lattice import ARCS_BY_ROLE, Lattice
+from .validate import Form, as_array, as_integers, check_form, check_values
 
 
 class Problem(NamedTuple):
@@ -62,13 +51,12 @@ class Problem(NamedTuple):
 def ctc_problem(
     scores: npt.ArrayLike,
     targets: npt.ArrayLike,
-    input_lengths: Lengths,
-    target_lengths: Lengths,
+    input_lengths: npt.ArrayLike,
+    target_lengths: npt.ArrayLike,
     blank: int,
     *,
     from_logits: bool,
-    bfloat16: bool = False,
-    shape: tuple[int, ...] | None = None,
+    form: Form | None = None,
 ) -> Problem:
     """Checks a CTC loss's arguments, all forms of them.
 
@@ -79,37 +67,36 @@ def ctc_problem(
         target_lengths: (N,) tokens of each sample; a number for one sample.
         blank: the blank's class.
         from_logits: whether scores are logits.
-        bfloat16: scores holds bfloat16 bits in an array of 16-bit integers.
-        shape: what the caller knows as the scores' shape, for messages, if not this one.
+        form: the call's, if the caller has checked it. Then all are arrays already, scores frames first, and bfloat16
+            may be the 16-bit integers of its bits.
 
     Raises:
         CTCError: whatever is wrong, before any work.
     """
-    name = "logits" if from_logits else "log_probs"
-    checked, batched = check_scores(name, scores, bfloat16, shape)
-    frames_max, size, classes = checked.shape
-    if max(frames_max, classes) > LARGEST:
-        raise CTCError(
-            f"{name} has T={frames_max} frames and C={classes} classes: expected at most {LARGEST} of either; "
-            "cut the sequence into parts"
-        )
-    check_blank(blank, name, classes)
-    given_frames = check_lengths("input_lengths", input_lengths, size, batched)
-    given_lengths = check_lengths("target_lengths", target_lengths, size, batched)
-    given_targets = check_targets(targets, size, batched)
+    if form is None:
+        scores = as_array("logits" if from_logits else "log_probs", scores)
+        targets = as_integers("targets", targets)
+        input_lengths = as_integers("input_lengths", input_lengths)
+        target_lengths = as_integers("target_lengths", target_lengths)
+        form = check_form(scores, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
+    array, tokens, frames, lengths = map(np.asarray, (scores, targets, input_lengths, target_lengths))
     prepared = _native.prepare(
-        as_int64(given_frames),
-        as_int64(given_targets if batched else np.atleast_2d(given_targets)),
-        as_int64(given_lengths),
-        frames_max,
-        classes,
+        np.ascontiguousarray(frames, np.int64),  # one dimension at least
+        np.ascontiguousarray(tokens if form.batched else np.atleast_2d(tokens), np.int64),
+        np.ascontiguousarray(lengths, np.int64),
+        form.num_frames,
+        form.classes,
         blank,
         ARCS_BY_ROLE,
     )
-    if isinstance(prepared, tuple):
-        given = Integers(given_frames, given_targets, given_lengths)
-        raise worded(prepared, given, name, checked.shape, blank, batched)
-    return Problem(checked, from_logits, prepared, batched)
+    if isinstance(prepared, tuple):  # a number too large for int64 has become negative, which is wrong as well
+        check_values(form, blank, tokens, frames, lengths, from_logits=from_logits)
+        raise RuntimeError(f"the extension finds fault with {prepared}, validate/ with nothing: please report this")
+    if form.dtype == "bfloat16" and array.dtype.kind == "V":
+        array = array.view(np.uint16)
+    elif not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return Problem(array if form.batched else array[:, None], from_logits, prepared, form.batched)
 
 
 def with_lattices(problem: Problem, lattices: Sequence[Lattice], frames: Sequence[int] | None = None) -> Problem:

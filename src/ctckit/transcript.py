@@ -19,6 +19,7 @@ import numpy.typing as npt
 from .align import STAR, Alignment
 from .errors import CTCError
 from .results import Timed
+from .validate import check_blank, check_frame_shift
 
 Convention = Literal["separator", "sentencepiece", "wordpiece", "plain"]
 
@@ -94,8 +95,7 @@ class Transcript:
         Raises:
             CTCError: the alignment is of another target, or a number of seconds is none.
         """
-        if not (math.isfinite(frame_shift) and frame_shift > 0):
-            raise CTCError(f"frame_shift = {frame_shift}: expected seconds from one frame to the next, more than 0")
+        check_frame_shift(frame_shift)
         if not math.isfinite(offset):
             raise CTCError(f"offset = {offset}: expected seconds, the time of the first frame")
         if not np.array_equal(alignment.target, self.tokens):
@@ -202,7 +202,7 @@ class Vocabulary:
         if blank is not None and blank == len(names):
             names.append("φ")
         self.labels = tuple(names)
-        self.blank = _blank(self.labels) if blank is None else _checked_blank(blank, self.labels)
+        self.blank = _blank(self.labels) if blank is None else check_blank(blank, len(names), of_labels=True)
         others = {name: c for c, name in enumerate(self.labels) if c != self.blank}
         self.convention: Convention = _convention(others) if convention is None else convention
         if self.convention not in get_args(Convention):
@@ -414,17 +414,6 @@ def _check_labels(labels: list[str]) -> None:
         seen[label] = c
     if not labels:
         raise CTCError("labels is empty: expected the name of each class")
-
-
-def _checked_blank(blank: int, labels: tuple[str, ...]) -> int:
-    if isinstance(blank, bool) or not isinstance(blank, (int, np.integer)):
-        raise CTCError(f"blank = {blank!r} has type {type(blank).__name__}: expected an integer")
-    if not 0 <= blank < len(labels):
-        raise CTCError(
-            f"blank = {blank} is not a class: there are {len(labels)} labels (0..{len(labels) - 1}); pass its place "
-            f"among them, or {len(labels)} if it comes after them"
-        )
-    return int(blank)
 
 
 def _blank(labels: tuple[str, ...]) -> int:

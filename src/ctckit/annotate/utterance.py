@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +15,8 @@ from ..errors import CTCError, InfeasibleError
 from ..files import read_labels, read_log_probs
 from ..results import Timed
 from ..transcript import Vocabulary
+from ..validate import check_extend
+from ..validate import check_frame_shift as check_frame_shift
 
 SHOWN = 3  # of the least sure words
 _UNSEEN = dict.fromkeys([*range(32), *range(127, 160)], "\ufffd")  # a word must not move the terminal's cursor
@@ -41,8 +42,7 @@ class Options:
 
     def check(self) -> None:
         """Raises a CTCError for what can't be."""
-        if self.extend < 0:
-            raise CTCError(f"--extend {self.extend}: expected a number of frames, at least 0")
+        check_extend(self.extend)
 
 
 class Aligned(NamedTuple):
@@ -90,17 +90,6 @@ def read_text(path: Path) -> str:
         raise CTCError(f"{path} is no UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}") from None
 
 
-def check_frame_shift(seconds: float) -> float:
-    """Returns it if it is a time.
-
-    Raises:
-        CTCError: it isn't.
-    """
-    if not 0 < seconds <= sys.float_info.max:
-        raise CTCError(f"frame shift {seconds}: expected seconds from one frame to the next, more than 0")
-    return seconds
-
-
 def align(scores: Scores, text: str, vocabulary: Vocabulary, frame_shift: float, options: Options) -> Aligned:
     """Aligns a text with scores (T, C).
 
@@ -121,8 +110,10 @@ def align(scores: Scores, text: str, vocabulary: Vocabulary, frame_shift: float,
             optional=transcript.optional if options.optional_words or options.star else None,
         )
     except InfeasibleError as error:
-        why = str(error).partition(": ")[2].partition("; to go on")[0]  # the mend is for those who call from Python
-        raise InfeasibleError(f"the text does not fit the emissions: {why}; are they of the same recording?") from None
+        if error.fault is None:
+            raise
+        fault = replace(error.fault, code="text-does-not-fit", argument="text", hint="same-recording")
+        raise InfeasibleError(fault, frames=error.frames, needed=error.needed) from None
     lines = transcript.timed(alignment, frame_shift, extend=options.extend)
     return Aligned(lines, len(scores) * frame_shift, transcript.notes, alignment.labels)
 

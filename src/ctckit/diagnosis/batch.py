@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..check import as_array
 from ..errors import CTCError
+from ..validate import as_array
 from .report import Finding
 
 Scores = npt.NDArray[Any]

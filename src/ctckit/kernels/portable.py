@@ -1,7 +1,7 @@
 """The loss in plain PyTorch operations: on any device that torch has, and differentiable as often as one likes.
 
 Slower than a kernel and, in float32, no more exact than logarithms are; so it serves where there is no kernel, and for
-second derivatives. All samples and states at once; a loop over frames only. May import torch, check.py and lattice.py.
+second derivatives. All samples and states at once; a loop over frames only. May import torch, validate/ and lattice.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The executable specification: every sweep as a loop over frames, in float64 and on plain logarithms.
 
-Short enough to read aloud; slow, and meant to be. May import check.py, lattice.py and results.py.
+Short enough to read aloud; slow, and meant to be. May import validate/, lattice.py and results.py.
 
 A sweep is the same recursion over any pair of "plus" and "times": probabilities give the total, their maximum the best
 path, and whole numbers count paths.

@@ -13,7 +13,7 @@ and state 2i+1, which emits token i; of the last pair only the first is real.
 Sums run in an order that depends on the sample alone, so that results do not depend on the batch around it, and are
 the same bits in every run. Names: p_ a pointer, o_ offsets, b_ what a program holds.
 
-Like native.py, on torch tensors: may import torch, triton, check.py, errors.py and lattice.py. Triton 3.4 or later.
+Like native.py, on torch tensors: may import torch, triton, validate/, errors.py and lattice.py. Triton 3.4 or later.
 """
 
 from __future__ import annotations
