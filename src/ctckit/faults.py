@@ -67,8 +67,10 @@ class Fault:
         return self.statement(lang) + (_SEMICOLON[lang] + advice if advice else "")
 
     def sentences(self, lang: str = "en") -> tuple[str, str]:
-        """The same as two sentences."""
-        return _sentence(self.statement(lang), lang), _sentence(self.advice(lang), lang)
+        """The same as two sentences, the second "" if there is no hint. The first may begin with an argument's name."""
+        advice = self.advice(lang)
+        fix = _stopped(advice[0].upper() + advice[1:], lang) if advice else ""
+        return self.statement(lang) + _STOP[lang], fix
 
     def _worded(self, key: str, lang: str) -> str:
         known = words("faults", lang)
@@ -77,11 +79,5 @@ class Fault:
         return fill(known[key], lang, data)
 
 
-def _sentence(text: str, lang: str) -> str:
-    """As a sentence of its own; a name of an argument keeps its first letter."""
-    first = text.partition(" ")[0]
-    if not text:
-        return ""
-    if lang == "en" and first.isalpha():
-        text = text[0].upper() + text[1:]
+def _stopped(text: str, lang: str) -> str:
     return text if text.endswith(("?", "？")) else text + _STOP[lang]

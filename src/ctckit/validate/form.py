@@ -302,7 +302,7 @@ def _layout_faults(
     rows = {
         name: array.shape[0] for name, array in given.items() if len(array.shape) == (2 if name == "targets" else 1)
     }
-    about = {"scores": scores_name, "shape": scores_shape, "samples": rows}
+    about = {"scores": scores_name, "shape": list(scores_shape), "samples": rows}
     faults = []
     for name, array in given.items():
         fault = _integer_fault(name, array)

@@ -138,9 +138,12 @@ def _tokens(form: Form, blank: int, targets: Integers, target_lengths: Integers,
     """One fault for each sample and kind, where the first of its tokens is."""
     rows = split_targets(form, targets, target_lengths)
     common = {"scores": scores_name, "blank": blank, "classes": form.classes}
+    lost = {*_outside(target_lengths.reshape(-1), form.num_tokens)}  # whose tokens are not known
+    if lost and not form.padded:
+        return
     start = 0
     for n, row in enumerate(rows):
-        if ((row < 0) | (row >= form.classes) | (row == blank)).any():
+        if n not in lost and ((row < 0) | (row >= form.classes) | (row == blank)).any():
             padding = _padding(row, blank, form.classes)
             inner = row[: len(row) - padding]
             counted = f"target_lengths[{n}]" if target_lengths.ndim else "target_lengths"
