@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..catalogue import check_language
-from ..check import as_array, check_blank
 from ..errors import CTCError
 from ..files import write_whole
 from ..kernels import native, reference
@@ -24,6 +22,7 @@ from ..kernels.reference import Float64Array
 from ..lattice import Lattice, frames_needed
 from ..problem import ctc_problem
 from ..text.pieces import Pieces
+from ..validate import as_array, check_blank, check_language
 
 if TYPE_CHECKING:
     from pathlib import Path as FilePath
@@ -299,7 +298,7 @@ def explain(
     """
     check_language(lang)
     scores = _one_sample(as_array("log_probs", log_probs))
-    check_blank(blank, "log_probs", scores.shape[1])
+    check_blank(blank, scores.shape[1])
     names = _class_names(labels, scores.shape[1], blank)
     tokens = _tokens(target, names, blank) if isinstance(target, str) else _classes(target)
     problem = ctc_problem(scores, tokens, len(scores), len(tokens), blank, from_logits=from_logits)
