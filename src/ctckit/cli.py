@@ -15,8 +15,8 @@ from .errors import CTCError, MissingExtraError
 
 if TYPE_CHECKING:
     from .annotate.utterance import Options
+    from .drawing.canvas import Picture as Drawn
     from .explanation import Explanation
-    from .explanation.canvas import Picture as Drawn
 
 try:
     import typer

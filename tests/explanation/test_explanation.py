@@ -60,9 +60,9 @@ def test_costs_less_entropy_are_the_loss() -> None:
     entropy = -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
     assert entropy > 0.1
     assert e.entropy == pytest.approx(entropy, rel=1e-9)
-    assert sum(token.cost for token in e.tokens) - entropy == pytest.approx(e.loss, rel=1e-9)
-    assert sum(token.frames for token in e.tokens) == pytest.approx(e.frames)
-    assert [token.peak for token in e.tokens] == [int(e.gamma[:, k].argmax()) for k in range(7)]
+    assert sum(state.cost for state in e.state_costs) - entropy == pytest.approx(e.loss, rel=1e-9)
+    assert sum(state.frames for state in e.state_costs) == pytest.approx(e.frames)
+    assert [state.peak for state in e.state_costs] == [int(e.gamma[:, k].argmax()) for k in range(7)]
 
 
 def test_gradients() -> None:

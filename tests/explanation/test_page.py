@@ -460,7 +460,7 @@ def test_words_are_complete() -> None:
     """Both languages have the same keys and placeholders, and each key is used."""
     english, chinese = words("page", "en"), words("page", "zh")
     assert list(english) == list(chinese)
-    sources = [SOURCES.parent / "page.py", *(SOURCES / name for name in SCRIPTS)]
+    sources = [SOURCES / "page.py", *(SOURCES / name for name in SCRIPTS)]
     used = "\n".join(source.read_text(encoding="utf-8") for source in sources)
     for key, text in english.items():
         placeholder = r"\{(\w+)\}"

@@ -11,17 +11,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..catalogue import words
-from .canvas import GRID, INK, MUTED, PATH_COLORS, Picture, families, new_figure, settle, shortened, themed_axes
-from .computation import Explanation, Path
+from ...catalogue import words
+from ...drawing.canvas import Picture, new_figure, settle, themed_axes
+from ...drawing.colors import GRID, INK, MUTED, PATH_COLORS
+from ...drawing.text import families, plain, shortened
+from ..numbers import Computation, Path
 
 MOST_LABELS = 42
 ROWS = 60  # of the classes, in the picture of the gradient
 
 
-def occupancy(explanation: Explanation, ax: Any = None) -> Any:
+def occupancy(computation: Computation, ax: Any = None) -> Any:
     """γ (K, T): states upside down, as in the tables. The axes if some were given, else a picture."""
-    e = explanation
+    e = computation
     say = words("explanation", e.lang)
 
     def draw(axes: Any) -> None:
@@ -33,9 +35,9 @@ def occupancy(explanation: Explanation, ax: Any = None) -> Any:
     return _drawn(draw, ax, name, _size(e.frames, e.lattice.states))
 
 
-def gradient(explanation: Explanation, ax: Any = None) -> Any:
+def gradient(computation: Computation, ax: Any = None) -> Any:
     """The gradient (C, T), of the classes that have any. The axes if some were given, else a picture."""
-    e = explanation
+    e = computation
     say = words("explanation", e.lang)
     strength = np.abs(e.grad).max(axis=0, initial=0)
     shown = np.sort(np.argsort(-strength, kind="stable")[:ROWS])
@@ -51,9 +53,9 @@ def gradient(explanation: Explanation, ax: Any = None) -> Any:
     return _drawn(draw, ax, name, _size(e.frames, len(shown)))
 
 
-def alignment(explanation: Explanation, ax: Any = None) -> Any:
+def alignment(computation: Computation, ax: Any = None) -> Any:
     """Each label's probability by frame, the best path's tokens above. The axes if some were given, else a picture."""
-    e = explanation
+    e = computation
     say = words("explanation", e.lang)
     best = e.best_path
 
@@ -76,7 +78,7 @@ def alignment(explanation: Explanation, ax: Any = None) -> Any:
     return _drawn(draw, ax, name, (max(640.0, min(1000.0, 12.0 * e.frames)), 230.0))
 
 
-def _spans(axes: Any, e: Explanation, path: Path, colors: dict[int, str]) -> None:
+def _spans(axes: Any, e: Computation, path: Path, colors: dict[int, str]) -> None:
     """The tokens of a path, each over its own frames, above the curves; names only where there is room."""
     states = np.array(path.states)
     starts = np.flatnonzero(np.diff(states, prepend=-1))
@@ -95,9 +97,9 @@ def _spans(axes: Any, e: Explanation, path: Path, colors: dict[int, str]) -> Non
             last = middle
 
 
-def alpha(explanation: Explanation) -> Picture:
+def alpha(computation: Computation) -> Picture:
     """α (K, T), for lattices that are too large for tables."""
-    e = explanation
+    e = computation
     say = words("explanation", e.lang)
 
     def draw(axes: Any) -> None:
@@ -113,9 +115,9 @@ def alpha(explanation: Explanation) -> Picture:
     return picture
 
 
-def inputs(explanation: Explanation) -> Picture:
+def inputs(computation: Computation) -> Picture:
     """The log-probabilities (C, T), where they are too many to read."""
-    e = explanation
+    e = computation
     say = words("explanation", e.lang)
 
     def draw(axes: Any) -> None:
@@ -129,9 +131,9 @@ def inputs(explanation: Explanation) -> Picture:
     return picture
 
 
-def paths(explanation: Explanation, shown: Sequence[Path]) -> Picture:
+def paths(computation: Computation, shown: Sequence[Path]) -> Picture:
     """A few paths as lines over the occupancy."""
-    e = explanation
+    e = computation
     say = words("explanation", e.lang)
 
     def draw(axes: Any) -> None:
@@ -140,7 +142,7 @@ def paths(explanation: Explanation, shown: Sequence[Path]) -> Picture:
             axes.plot(np.arange(1, e.frames + 1), path.states, color=color, linewidth=1.6)
         _names(axes, e.state_labels)
         _describe(axes, e, say["paths.title"][3:], say["states"])
-        texts = [shortened(e.spelled(path), 40).replace("$", r"\$") for path in shown]
+        texts = [plain(shortened(e.spelled(path), 40)) for path in shown]
         axes.legend(axes.lines, texts, frameon=False, loc="lower left", prop={"family": families(), "size": 8})
 
     name = say["paths.name"].format(target=_short(e.text(e.target)))
@@ -194,7 +196,7 @@ def _names(axes: Any, names: Sequence[str]) -> None:
     axes.set_yticklabels([_label(names[k]) for k in places])
 
 
-def _describe(axes: Any, e: Explanation, title: str, rows: str, image: Any = None) -> None:
+def _describe(axes: Any, e: Computation, title: str, rows: str, image: Any = None) -> None:
     """Title and axes; a colour bar, if there is an image."""
     say = words("explanation", e.lang)
     axes.set_title(title, fontsize=11, loc="left", color=INK, fontfamily=families())
@@ -209,7 +211,7 @@ def _describe(axes: Any, e: Explanation, title: str, rows: str, image: Any = Non
 
 def _label(name: str) -> str:
     """A label as an axis can show it: short, a space to be seen, and a dollar sign no formula."""
-    return shortened(name).replace("$", r"\$").replace(" ", "␣")
+    return plain(shortened(name).replace(" ", "␣"))
 
 
 def _short(text: str) -> str:

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from ..catalogue import LANGUAGES, check_language, words
-from ..kernels.reference import MOVES
-from ..lattice import Arc
-from .computation import Explanation, counted
+from ...catalogue import LANGUAGES, check_language, words
+from ...kernels.reference import MOVES
+from ...lattice import Arc
+from ..numbers import Computation, counted
 
 # Each needs those before it.
 SCRIPTS = ("words.js", "computation.js", "scene.js", "drawing.js", "heatmap.js", "widget.js", "page.js")
@@ -58,7 +58,7 @@ class Code:
 class Interactive:
     """An explanation to walk through and change, and its caption as plain text in each language."""
 
-    explanation: Explanation
+    computation: Computation
     caption: dict[str, str]
 
 
@@ -98,7 +98,7 @@ def page(title: dict[str, str], blocks: Sequence[Block], lang: str) -> str:
     return re.sub(r"@@(\w+)@@", lambda marker: parts[marker[1]], _package_file("page.html"))
 
 
-def explanation_page(explanation: Explanation) -> str:
+def explanation_page(computation: Computation) -> str:
     """One explanation as a page of its own.
 
     Example:
@@ -107,17 +107,17 @@ def explanation_page(explanation: Explanation) -> str:
         >>> "<title>1: loss 0.0196</title>" in explanation_page(explanation)
         True
     """
-    labels = [explanation.labels[c] for c in explanation.target]
+    labels = [computation.labels[c] for c in computation.target]
     target = (" " if max(map(len, labels), default=0) > 1 else "").join(labels)
     if len(target) > LONG_TITLE:
         target = target[: LONG_TITLE - 1] + "…"
-    loss = "∞" if math.isinf(explanation.loss) else f"{explanation.loss:.4f}"
+    loss = "∞" if math.isinf(computation.loss) else f"{computation.loss:.4f}"
 
     def said(key: str) -> dict[str, str]:
         return {lang: words("page", lang)[key].format(target=target, loss=loss) for lang in LANGUAGES}
 
     title = said("title" if target else "title_of_nothing")
-    return page(title, [Interactive(explanation, said("lead"))], explanation.lang)
+    return page(title, [Interactive(computation, said("lead"))], computation.lang)
 
 
 def _block(block: Block, number: int) -> str:
@@ -133,50 +133,50 @@ def _block(block: Block, number: int) -> str:
         return (
             f"<figure>{_in_each_language('div', drawn, 'drawing')}\n{_in_each_language('figcaption', caption)}</figure>"
         )
-    data = _json(_data(block.explanation))
+    data = _json(_data(block.computation))
     return (
         f'<section class="block">{_in_each_language("p", caption, "lead")}\n'
         f'<div class="widget"><script type="application/json">{data}</script></div></section>'
     )
 
 
-def _data(explanation: Explanation) -> dict[str, Any]:
+def _data(computation: Computation) -> dict[str, Any]:
     """What the script needs of an explanation. Infinities are strings that JavaScript's Number() reads."""
-    classes, rest = _columns(explanation)
+    classes, rest = _columns(computation)
     column_of = {c: i for i, c in enumerate(classes)}
-    scores = explanation.log_probs[:, classes]
-    columns: list[dict[str, Any]] = [{"label": explanation.labels[c], "class": c} for c in classes]
+    scores = computation.log_probs[:, classes]
+    columns: list[dict[str, Any]] = [{"label": computation.labels[c], "class": c} for c in classes]
     if rest:
-        left = np.logaddexp.reduce(explanation.log_probs[:, rest], axis=1)
+        left = np.logaddexp.reduce(computation.log_probs[:, rest], axis=1)
         scores = np.column_stack([scores, left])
         columns.append({"rest": len(rest)})
-    arcs = explanation.lattice.arcs
+    arcs = computation.lattice.arcs
     return {
         "columns": columns,
-        "blank": column_of[explanation.blank],
-        "states": [column_of[c] for c in explanation.lattice.labels.tolist()],
+        "blank": column_of[computation.blank],
+        "states": [column_of[c] for c in computation.lattice.labels.tolist()],
         "arcs": arcs.tolist(),
         "moves": [[int(bit), back] for bit, back in MOVES],
         "start": int(Arc.START),
         "end": int(Arc.END),
-        "frames": explanation.frames,
-        "framesNeeded": explanation.frames_needed,
-        "fromLogits": explanation.from_logits,
-        "score": _number(explanation.score),
-        "pathCount": counted(explanation.path_count),
-        "allPaths": len(explanation.paths) == explanation.path_count,
-        "paths": [list(path.states) for path in explanation.paths],
+        "frames": computation.frames,
+        "framesNeeded": computation.frames_needed,
+        "fromLogits": computation.from_logits,
+        "score": _number(computation.score),
+        "pathCount": counted(computation.path_count),
+        "allPaths": len(computation.paths) == computation.path_count,
+        "paths": [list(path.states) for path in computation.paths],
         "logProbs": [[_number(value) for value in row] for row in scores.tolist()],
     }
 
 
-def _columns(explanation: Explanation) -> tuple[list[int], list[int]]:
+def _columns(computation: Computation) -> tuple[list[int], list[int]]:
     """The classes that have a column of their own, and those that share the last one."""
-    everything = range(len(explanation.labels))
+    everything = range(len(computation.labels))
     if len(everything) <= ALL_CLASSES:
         return list(everything), []
-    own = {explanation.blank, *explanation.lattice.labels.tolist()}
-    height = explanation.log_probs.max(axis=0, initial=-np.inf)
+    own = {computation.blank, *computation.lattice.labels.tolist()}
+    height = computation.log_probs.max(axis=0, initial=-np.inf)
     others = [c for c in np.argsort(-height, kind="stable").tolist() if c not in own]
     shown = own.union(others[:LIKELIEST])
     return sorted(shown), [c for c in everything if c not in shown]
@@ -210,4 +210,4 @@ def _json(value: Any) -> str:
 
 
 def _package_file(name: str) -> str:
-    return (files("ctckit.explanation") / "page" / name).read_text(encoding="utf-8")
+    return (files(__package__) / name).read_text(encoding="utf-8")
