@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import draw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import Topology, all_paths, best_by_reading, best_walks, enumerate_ctc, log_softmax
+from support.batches import draw
 
 import ctckit.lattice
 from ctckit import STAR, Alignment, Arc, CTCError, InfeasibleError, Lattice, ctc_lattice, forced_align

@@ -94,7 +94,7 @@ def test_many_paths_give_the_best_and_the_count() -> None:
 def test_best_paths_of_a_long_and_flat_input_come_at_once() -> None:
     """All paths are equal: a search that looked at equals in breadth would never end."""
     lattice = ctckit.ctc_lattice(np.arange(1, 60))
-    paths = reference.best_paths(lattice, np.full((400, lattice.states), -1.5), 5)
+    paths = reference.best_paths(lattice, np.full((400, lattice.num_states), -1.5), 5)
     assert [path.score for path in paths] == [-600.0] * 5
     assert len({path.states for path in paths}) == 5
 

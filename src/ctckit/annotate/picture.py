@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..align import STAR
 from ..catalogue import words as catalogue
 from ..drawing.canvas import Picture, new_figure, themed_axes
 from ..drawing.colors import BLUE, GRID, INK, MUTED, ORANGE, PAPER, RED
 from ..drawing.text import cells, families, plain, printable, shortened
 from ..errors import CTCError
+from ..lattice import STAR
 from ..results import Segment
 from .strips import Scan, Sound
 from .utterance import Aligned, Scores, confidence, words_of

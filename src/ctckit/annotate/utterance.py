@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..align import STAR, forced_align
+from ..align import forced_align
 from ..errors import CTCError, InfeasibleError
 from ..files import read_labels, read_log_probs
+from ..lattice import STAR
 from ..results import Segment
 from ..text import Vocabulary
 

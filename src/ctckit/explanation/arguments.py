@@ -48,14 +48,14 @@ def classes_of(target: Sequence[int] | npt.NDArray[np.integer]) -> npt.NDArray[A
 
 
 def printable(name: str) -> str:
-    """A label as it can be shown in a line: what has no form of its own is replaced."""
+    """A label that can be shown in a line: control characters are replaced."""
     return "".join("�" if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in name)
 
 
-def class_names(labels: Sequence[str] | None, classes: int, blank: int) -> tuple[str, ...]:
-    """What each class is called: numbers, if nothing else is known."""
+def class_names(labels: Sequence[str] | None, classes: int, blank: int | None) -> tuple[str, ...]:
+    """The name of each class (C,): its number, if no labels are given."""
     names = [str(c) for c in range(classes)] if labels is None else list(labels)
-    if len(names) == classes - 1:
+    if blank is not None and len(names) == classes - 1:
         names.insert(blank, BLANK)
     if len(names) != classes:
         raise CTCError(
@@ -65,7 +65,8 @@ def class_names(labels: Sequence[str] | None, classes: int, blank: int) -> tuple
     for c, name in enumerate(names):
         if not isinstance(name, str):
             raise CTCError(f"labels[{c}] = {name!r} has type {type(name).__name__}: expected a string")
-    names[blank] = BLANK
+    if blank is not None:
+        names[blank] = BLANK
     return tuple(names)
 
 

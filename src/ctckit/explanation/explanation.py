@@ -18,10 +18,11 @@ from ..check import as_array, check_blank
 from ..errors import CTCError
 from ..files import write_whole
 from ..kernels import reference
-from ..lattice import frames_needed
-from ..problem import ctc_problem
+from ..lattice import Lattice, frames_needed
+from ..problem import ctc_problem, lattice_problem
 from .arguments import class_names, classes_of, one_sample, printable, spelled
-from .numbers import BLANK, Computation, counted
+from .numbers import BLANK, Computation
+from .wording import counted
 
 if TYPE_CHECKING:
     from pathlib import Path as FilePath
@@ -32,13 +33,13 @@ if TYPE_CHECKING:
 class Explanation(Computation):
     """One CTC computation, to print, draw or walk through. Made by :func:`ctckit.explain`.
 
-    Letters: T frames, C classes, K = 2S+1 states. Logarithms are natural; -inf is a probability of 0.
+    Letters: T frames, C classes, K states (2S+1 in CTC's lattice). Logarithms are natural; -inf is a probability of 0.
 
     Attributes:
         log_probs: float64 (T, C), as the loss sees them: normalised if logits were given.
         target: (S,) the tokens' classes.
         labels: (C,) the name of each class; the blank is φ.
-        blank: the blank's class.
+        blank: the blank's class, or None.
         from_logits: whether the scores were logits, and the gradient is theirs.
         lang: the language of pictures and texts.
         lattice: the states and the legal moves between them.
@@ -46,6 +47,7 @@ class Explanation(Computation):
         beta: (T, K) log-probability of all ways to go on from there to the end.
         gamma: (T, K) occupancy: how probable it is, given the target, to be there.
         grad: (T, C) gradient of the loss.
+        arc_costs: (K,) nats, what entering each state is expected to cost: entry costs, less the scores of long arcs.
         score: log-probability of the target; the loss is minus that.
         path_count: how many paths there are, exactly.
         paths: all of them, or the best, best first.
@@ -92,7 +94,7 @@ class Explanation(Computation):
         return inputs(self)
 
     def rules(self) -> tuple[Picture, ...]:
-        """The rules by which paths move, on this target's table: one picture each."""
+        """The rules by which CTC's paths move, on this target's table: one picture each; none for another lattice."""
         from .views.rules import rules
 
         return rules(self)
@@ -130,10 +132,11 @@ class Explanation(Computation):
 
 def explain(
     log_probs: npt.ArrayLike,
-    target: Sequence[int] | npt.NDArray[np.integer] | str,
+    target: Sequence[int] | npt.NDArray[np.integer] | str | None = None,
     *,
+    lattice: Lattice | None = None,
     labels: Sequence[str] | None = None,
-    blank: int = 0,
+    blank: int | None = 0,
     from_logits: bool = False,
     lang: str = "en",
 ) -> Explanation:
@@ -142,8 +145,10 @@ def explain(
     Args:
         log_probs: (T, C) natural-log probabilities of one sample; an array or a tensor.
         target: (S,) classes; or a string, if `labels` tell which classes its letters are.
-        labels: (C,) what each class is called, or (C-1,) without the blank, which is always shown as φ.
-        blank: the blank's class.
+        lattice: in the place of a target, a lattice of any topology: without blanks, selfless, with optional words,
+            with entry costs. Sums then go over its paths.
+        labels: (C,) the name of each class, or (C-1,) without the blank, which is always shown as φ.
+        blank: the blank's class; None, with a lattice, if no class is one.
         from_logits: `log_probs` holds raw scores.
         lang: "en" or "zh", of all pictures and texts.
 
@@ -157,13 +162,28 @@ def explain(
         >>> seed = explain([[-2.2892, -0.1069], [-1.6550, -0.2121]], [1])
         >>> round(seed.loss, 12), seed.alpha.round(5).tolist()
         (0.019619004552, [[-2.2892, -0.1069, -inf], [-3.9442, -0.21214, -1.7619]])
+        >>> from ctckit import ctc_lattice
+        >>> explain([[-2.2892, -0.1069], [-1.6550, -0.2121]], lattice=ctc_lattice([1]).without_blank()).path_count
+        1
     """
     check_language(lang)
     scores = one_sample(as_array("log_probs", log_probs))
-    check_blank(blank, "log_probs", scores.shape[1])
+    if blank is not None:
+        check_blank(blank, "log_probs", scores.shape[1])
     names = class_names(labels, scores.shape[1], blank)
-    tokens = spelled(target, names, blank) if isinstance(target, str) else classes_of(target)
-    problem = ctc_problem(scores, tokens, len(scores), len(tokens), blank, from_logits=from_logits)
+    if lattice is not None:
+        if target is not None:
+            raise CTCError("target and lattice are both given: expected one of them, a lattice holds its own target")
+        problem = lattice_problem(scores, lattice, len(scores), from_logits=from_logits)
+    elif target is None:
+        raise CTCError("target is missing: expected the tokens' classes (S,), or lattice=")
+    elif blank is None:
+        raise CTCError(
+            "blank = None: expected the blank's class, which CTC needs; only with lattice= there may be none"
+        )
+    else:
+        tokens = spelled(target, names, blank) if isinstance(target, str) else classes_of(target)
+        problem = ctc_problem(scores, tokens, len(scores), len(tokens), blank, from_logits=from_logits)
     sample = reference.sample(problem, 0)
     if len(impossible := np.flatnonzero(np.isnan(sample.log_probs).any(axis=1))):
         raise CTCError(
@@ -171,7 +191,7 @@ def explain(
             "is a mask applied to the wrong axis?"
         )
     shown = tuple(map(printable, names))
-    return Explanation.of(sample.log_probs, sample.lattice, shown, blank, from_logits=from_logits, lang=lang)
+    return Explanation.of(sample, shown, blank, from_logits=from_logits, lang=lang)
 
 
 def explain_word(word: str, frames: int | None = None, *, lang: str = "en") -> Explanation:

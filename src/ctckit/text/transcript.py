@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..align import STAR, Alignment
+from ..align import Alignment
 from ..errors import CTCError
+from ..lattice import STAR
 from ..results import Segment
 from .pieces import Piece
 

@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from ..align import STAR
 from ..errors import CTCError
+from ..lattice import STAR
 from .pieces import Piece, Pieces
 from .transcript import WORD_START, Transcript, Writer
 

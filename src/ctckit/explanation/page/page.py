@@ -1,9 +1,8 @@
-"""The page: explanations that can be touched, and the prose, figures and code around them, as one HTML file.
+"""The page: computations to walk through and change, and prose, figures and code around them, as one HTML file.
 
 Everything is in the file, so that it opens without a network, and its own policy lets no request out. The numbers on it
-are computed by its script (page/computation.js), which reads the arcs from the page's data.
-
-May import computation.py and what lies below it.
+are computed by its script (computation.js), which reads the lattice's arcs from the page's data. May import numbers.py,
+wording.py and what lies below them.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ import numpy as np
 from ...catalogue import LANGUAGES, check_language, words
 from ...kernels.reference import MOVES
 from ...lattice import Arc
-from ..numbers import Computation, counted
+from ..numbers import Computation
+from ..wording import counted
 
 # Each needs those before it.
 SCRIPTS = ("words.js", "computation.js", "scene.js", "drawing.js", "heatmap.js", "widget.js", "page.js")
@@ -56,7 +56,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Interactive:
-    """An explanation to walk through and change, and its caption as plain text in each language."""
+    """A computation to walk through and change, and its caption as plain text in each language."""
 
     computation: Computation
     caption: dict[str, str]
@@ -107,7 +107,7 @@ def explanation_page(computation: Computation) -> str:
         >>> "<title>1: loss 0.0196</title>" in explanation_page(explanation)
         True
     """
-    labels = [computation.labels[c] for c in computation.target]
+    labels = [computation.text([c]) for c in computation.target]
     target = (" " if max(map(len, labels), default=0) > 1 else "").join(labels)
     if len(target) > LONG_TITLE:
         target = target[: LONG_TITLE - 1] + "…"
@@ -116,8 +116,9 @@ def explanation_page(computation: Computation) -> str:
     def said(key: str) -> dict[str, str]:
         return {lang: words("page", lang)[key].format(target=target, loss=loss) for lang in LANGUAGES}
 
-    title = said("title" if target else "title_of_nothing")
-    return page(title, [Interactive(computation, said("lead"))], computation.lang)
+    nothing = "title_of_nothing" if computation.is_ctc else "title_of_lattice"
+    lead = said("lead" if computation.is_ctc else "lead_lattice")
+    return page(said("title" if target else nothing), [Interactive(computation, lead)], computation.lang)
 
 
 def _block(block: Block, number: int) -> str:
@@ -141,7 +142,7 @@ def _block(block: Block, number: int) -> str:
 
 
 def _data(computation: Computation) -> dict[str, Any]:
-    """What the script needs of an explanation. Infinities are strings that JavaScript's Number() reads."""
+    """What the script needs of a computation. Infinities are strings that JavaScript's Number() reads."""
     classes, rest = _columns(computation)
     column_of = {c: i for i, c in enumerate(classes)}
     scores = computation.log_probs[:, classes]
@@ -150,15 +151,21 @@ def _data(computation: Computation) -> dict[str, Any]:
         left = np.logaddexp.reduce(computation.log_probs[:, rest], axis=1)
         scores = np.column_stack([scores, left])
         columns.append({"rest": len(rest)})
-    arcs = computation.lattice.arcs
+    lattice = computation.lattice
     return {
         "columns": columns,
-        "blank": column_of[computation.blank],
-        "states": [column_of[c] for c in computation.lattice.labels.tolist()],
-        "arcs": arcs.tolist(),
-        "moves": [[int(bit), back] for bit, back in MOVES],
+        "states": [column_of[c] for c in lattice.labels.tolist()],
+        "tokens": lattice.tokens.tolist(),
+        "arcs": lattice.arcs.tolist(),
+        "moves": [[int(bit), back] for bit, back in ((Arc.STAY, 0), *MOVES)],
         "start": int(Arc.START),
         "end": int(Arc.END),
+        "entryCosts": [_number(cost) for cost in computation.entry_costs],
+        "longArcs": [
+            [source, to, _number(score)]
+            for (source, to), score in zip(lattice.long_arcs.tolist(), lattice.long_arc_scores.tolist(), strict=True)
+        ],
+        "isCTC": computation.is_ctc,
         "frames": computation.frames,
         "framesNeeded": computation.frames_needed,
         "fromLogits": computation.from_logits,
@@ -166,6 +173,7 @@ def _data(computation: Computation) -> dict[str, Any]:
         "pathCount": counted(computation.path_count),
         "allPaths": len(computation.paths) == computation.path_count,
         "paths": [list(path.states) for path in computation.paths],
+        "pathWeights": [_number(computation.weight_of(path)) for path in computation.paths],
         "logProbs": [[_number(value) for value in row] for row in scores.tolist()],
     }
 
@@ -175,7 +183,9 @@ def _columns(computation: Computation) -> tuple[list[int], list[int]]:
     everything = range(len(computation.labels))
     if len(everything) <= ALL_CLASSES:
         return list(everything), []
-    own = {computation.blank, *computation.lattice.labels.tolist()}
+    own = set(computation.lattice.labels.tolist())
+    if computation.blank is not None:
+        own.add(computation.blank)
     height = computation.log_probs.max(axis=0, initial=-np.inf)
     others = [c for c in np.argsort(-height, kind="stable").tolist() if c not in own]
     shown = own.union(others[:LIKELIEST])

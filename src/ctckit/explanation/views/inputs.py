@@ -7,6 +7,7 @@ from ...drawing.canvas import Picture, Sheet
 from ...drawing.colors import GREEN, INK, MUTED
 from ...drawing.text import number, shortened, subscript, widest
 from ..numbers import Computation
+from ..wording import costs_in_words, phrase
 from . import heatmaps
 from .table import LINE, MARGIN, MOST_FRAMES
 
@@ -29,11 +30,12 @@ def inputs(computation: Computation) -> Picture:
     target = shortened("[" + ", ".join(map(str, e.target)) + "]", 60)
     right = left + 44 + matrix_width + 60
     notes = [
-        say["inputs.note.rows"].format(classes=len(e.labels)),
-        say["inputs.note.blank"],
-        say["inputs.note.length"].format(needed=e.frames_needed, frames=e.frames),
+        say["inputs.note.rows" if e.blank is not None else "inputs.note.rows.without_blank"].format(classes=len(e.labels)),
+        *([say["inputs.note.blank"]] if e.is_ctc else costs_in_words(e)),
+        phrase(e, "inputs.note.length").format(needed=e.frames_needed, frames=e.frames),
     ]
-    target_width = max(8.2 * len(target), 8 * widest(say["inputs.lengths"].format(length=len(e.target))))
+    lengths = phrase(e, "inputs.lengths").format(length=len(e.target))
+    target_width = max(8.2 * len(target), 8 * widest(lengths))
     width = max(right + target_width, 7.2 * max(map(widest, notes))) + MARGIN
     sheet = Sheet(width, top + matrix_height + 34 + LINE * len(notes) + MARGIN)
 
@@ -61,18 +63,16 @@ def inputs(computation: Computation) -> Picture:
         begin + matrix_width / 2, top + matrix_height + 16, say["inputs.matrix"], color=MUTED, size=11, ha="center"
     )
 
-    sheet.text(
-        right + target_width / 2, top - 40, say["inputs.lengths"].format(length=len(e.target)), color=GREEN, ha="center"
-    )
+    sheet.text(right + target_width / 2, top - 40, lengths, color=GREEN, ha="center")
     span = min(target_width, 7.4 * len(target))
     sheet.brace(
         right + (target_width - span) / 2, right + (target_width + span) / 2, top - 26, upright=False, color=GREEN
     )
     sheet.text(right + target_width / 2, top, target, ha="center", size=13)
     sheet.text(right + target_width / 2, top + 22, say["inputs.target"], ha="center", color=MUTED, size=11)
-    if any(e.labels[c] != str(c) for c in e.target):
+    if any(c < 0 or e.labels[c] != str(c) for c in e.target):
         sheet.text(right + target_width / 2, top + 42, shortened(e.text(e.target), 30), ha="center", color=INK, size=13)
     for i, note in enumerate(notes):
         sheet.text(MARGIN, top + matrix_height + 44 + LINE * i, note, color=INK, size=11.5)
-    name = say["inputs.name"].format(frames=e.frames, classes=len(e.labels), target=e.text(e.target))
+    name = phrase(e, "inputs.name").format(frames=e.frames, classes=len(e.labels), target=e.spelling)
     return sheet.picture(name)

@@ -1,4 +1,4 @@
-"""A lattice as a table on a sheet, with arrows between its cells. Imports drawing/ and numbers.py."""
+"""A lattice as a table on a sheet, with arrows between its cells. Imports drawing/ and lattice.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...drawing.canvas import Sheet
 from ...drawing.colors import GRID, INK, MUTED, ORANGE, RED
 from ...drawing.text import shortened, subscript, widest
 from ...kernels import reference
-from ...lattice import Lattice
+from ...lattice import Arc, Lattice
 
 LINE = 17.0  # from one line of text to the next
 MARGIN = 16.0
@@ -19,34 +19,51 @@ MOST_FRAMES, MOST_STATES = 14, 15  # of a table; more becomes a heat map
 
 
 class Table:
-    """A lattice as a table on a sheet: a row a state, a column a frame, and a corner that paths start from."""
+    """A lattice as a table on a sheet: one row per state, one column per frame, and a corner that paths start from.
+
+    Args:
+        sheet: to draw on.
+        x: points, of the left edge.
+        y: points, of the upper edge.
+        names: (K,) of the states.
+        lattice: whose states they are; those that are no tokens are grey.
+        frames: T.
+        cell: points, the width of a cell.
+    """
 
     CELL, WIDE_CELL, ROW = 54.0, 70.0, 32.0
 
     def __init__(
-        self, sheet: Sheet, x: float, y: float, states: Sequence[str], frames: int, cell: float = CELL
+        self,
+        sheet: Sheet,
+        x: float,
+        y: float,
+        names: Sequence[str],
+        lattice: Lattice,
+        frames: int,
+        cell: float = CELL,
     ) -> None:
-        self.sheet, self.x, self.y, self.frames, self.cell = sheet, x, y, frames, cell
-        width, height = self.size(states, frames, cell)
+        self.sheet, self.x, self.y, self.cell = sheet, x, y, cell
+        width, height = self.size(names, frames, cell)
         self.names = width - cell * frames
         for edge in (x, *(x + self.names + cell * i for i in range(frames + 1))):
             sheet.line([edge] * 2, [y, y + height], color=GRID)
-        for i in range(len(states) + 2):
+        for i in range(len(names) + 2):
             sheet.line([x, x + width], [y + self.ROW * i] * 2, color=GRID)
         for t in range(frames):
             sheet.text(*self.place(-1, t), f"t{subscript(t + 1)}", ha="center", color=MUTED)
-        for k, label in enumerate(states):
-            blank = k % 2 == 0
-            sheet.text(*self.place(k, -1), shortened(label), ha="center", color=MUTED if blank else INK, size=13)
+        for k, label in enumerate(names):
+            color = MUTED if lattice.tokens[k] < 0 else INK
+            sheet.text(*self.place(k, -1), shortened(label), ha="center", color=color, size=13)
 
     @classmethod
-    def size(cls, states: Sequence[str], frames: int, cell: float = CELL) -> tuple[float, float]:
+    def size(cls, names: Sequence[str], frames: int, cell: float = CELL) -> tuple[float, float]:
         """Width and height of a table; its first column is as wide as the names need."""
-        names = max(cell, *(8.6 * widest(shortened(label)) + 16 for label in states))
-        return names + cell * frames, cls.ROW * (len(states) + 1)
+        widest_name = max(cell, *(8.6 * widest(shortened(name)) + 16 for name in names))
+        return widest_name + cell * frames, cls.ROW * (len(names) + 1)
 
     def place(self, k: int, t: int) -> tuple[float, float]:
-        """The middle of a cell; of the header or the names for -1."""
+        """The middle of the cell of state k at frame t; -1 is the row of frames, or the column of names."""
         across = self.names / 2 if t < 0 else self.names + self.cell * (t + 0.5)
         return self.x + across, self.y + self.ROW * (k + 1.5)
 
@@ -77,8 +94,9 @@ class Table:
             self.sheet.line([x - 6, x + 6], [y - 6 * sign, y + 6 * sign], color=RED, width=2.6)
 
 
-def steps(lattice: Lattice, k: int) -> Iterator[int]:
-    """How many states up one may go from state k."""
-    for bit, ahead in reference.MOVES:
-        if k + ahead < lattice.states and lattice.arcs[k + ahead] & bit:
-            yield ahead
+def moves_from(lattice: Lattice, k: int) -> Iterator[int]:
+    """The states that a path may be in one frame after state k."""
+    for bit, ahead in ((Arc.STAY, 0), *reference.MOVES):
+        if k + ahead < lattice.num_states and lattice.arcs[k + ahead] & bit:
+            yield k + ahead
+    yield from lattice.long_arcs[lattice.long_arcs[:, 0] == k, 1].tolist()

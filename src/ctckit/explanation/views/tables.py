@@ -19,9 +19,10 @@ from ...drawing.colors import BLUE, INK, MUTED, PATH_COLORS
 from ...drawing.text import number, shortened, widest
 from ...kernels import reference
 from ...lattice import Arc, Lattice
-from ..numbers import Computation, Path, counted
+from ..numbers import Computation, Path
+from ..wording import costs_in_words, counted, phrase
 from . import heatmaps
-from .table import LINE, MARGIN, MOST_FRAMES, MOST_STATES, Table, steps
+from .table import LINE, MARGIN, MOST_FRAMES, MOST_STATES, Table, moves_from
 
 MOST_COLORED = 6  # paths; if there are more, all arrows are grey
 
@@ -31,23 +32,23 @@ def example_paths(computation: Computation, paths: Sequence[Path] | None = None)
     e = computation
     say = words("explanation", e.lang)
     shown = _unlike(e.paths) if paths is None else list(paths)
-    if e.frames > MOST_FRAMES or e.lattice.states > MOST_STATES:
+    if e.frames > MOST_FRAMES or e.lattice.num_states > MOST_STATES:
         return heatmaps.paths(e, shown)
-    target = e.text(e.target)
-    heading = say["paths.heading"].format(
+    target = e.spelling
+    heading = phrase(e, "paths.heading").format(
         target=target, frames=e.frames, examples=", ".join(_listed(e, path) for path in shown)
     )
-    note = say["paths.note"].format(count=counted(e.path_count), target=target)
+    note = phrase(e, "paths.note").format(count=counted(e.path_count), target=target)
     if not shown:
-        heading = say["computation.none"].format(frames=e.frames, target=target, needed=e.frames_needed)
+        heading = phrase(e, "computation.none").format(frames=e.frames, target=target, needed=e.frames_needed)
         note = ""
     table_width, table_height = Table.size(e.state_labels, e.frames)
     legend = 10.5 * max((widest(_listed(e, path)) for path in shown), default=0)
     width = max(table_width + 24 + legend, 6.8 * widest(heading), 6.8 * widest(note)) + 2 * MARGIN
     sheet = Sheet(width, MARGIN + 56 + table_height + 36)
-    sheet.text(MARGIN, MARGIN + 8, say["paths.title"], size=14, fontweight="bold")
+    sheet.text(MARGIN, MARGIN + 8, phrase(e, "paths.title"), size=14, fontweight="bold")
     sheet.text(MARGIN, MARGIN + 32, heading, size=11, color=MUTED)
-    table = Table(sheet, MARGIN, MARGIN + 56, e.state_labels, e.frames)
+    table = Table(sheet, MARGIN, MARGIN + 56, e.state_labels, e.lattice, e.frames)
     table.start()
     for i, (path, color) in enumerate(zip(shown, PATH_COLORS, strict=False)):
         _follow(table, path, color, names=e.state_labels, shift=5.0 * (i - (len(shown) - 1) / 2))
@@ -76,10 +77,10 @@ def _unlike(paths: Sequence[Path]) -> list[Path]:
 
 
 def computation(computation: Computation) -> Picture:
-    """One table for each end state, the paths that end there in colour, α in the cells, and the loss below."""
+    """One table for each end state: α in the cells, the paths that end there in colour, and the loss below."""
     e = computation
     say = words("explanation", e.lang)
-    if e.frames > MOST_FRAMES or e.lattice.states > MOST_STATES:
+    if e.frames > MOST_FRAMES or e.lattice.num_states > MOST_STATES:
         return heatmaps.alpha(e)
     ends = [k for k in np.flatnonzero(e.lattice.arcs & Arc.END).tolist() if e.frames and e.alpha[-1, k] > -np.inf]
     values = [number(value, 5) for value in e.alpha[e.alpha > -np.inf].ravel()]
@@ -88,23 +89,25 @@ def computation(computation: Computation) -> Picture:
     listed = 9.5 * max(8, 2 + max((widest(_listed(e, path)) for path in e.paths), default=0))
     panel = table_width + listed
     loss = _loss_line(e, ends)
-    footer = [say["computation.note"], loss]
+    footer = [say["computation.note"], *costs_in_words(e), loss]
     per_row = 2 if panel < 520 else 1
     rows = -(-len(ends) // per_row)
     panel_height = 30 + table_height + 24
     width = max(per_row * panel, 6.9 * max(map(widest, footer))) + 2 * MARGIN
-    sheet = Sheet(width, MARGIN + rows * panel_height + 2 * LINE + MARGIN)
+    sheet = Sheet(width, MARGIN + rows * panel_height + LINE * len(footer) + MARGIN)
     colors = iter(PATH_COLORS * 99)
     for i, k in enumerate(ends):
         x, y = MARGIN + i % per_row * panel, MARGIN + i // per_row * panel_height
         sheet.text(
             x, y + 8, say["computation.ends"].format(state=k + 1, label=e.state_labels[k]), size=12, fontweight="bold"
         )
-        table = Table(sheet, x, y + 26, e.state_labels, e.frames, cell)
+        table = Table(sheet, x, y + 26, e.state_labels, e.lattice, e.frames, cell)
         _end_table(e, table, k, colors)
     for i, line in enumerate(footer):
-        sheet.text(MARGIN, MARGIN + rows * panel_height + 6 + LINE * i, line, size=11.5, color=INK if i else MUTED)
-    return sheet.picture(say["computation.name"].format(target=e.text(e.target), loss=number(e.loss, 10)))
+        sheet.text(
+            MARGIN, MARGIN + rows * panel_height + 6 + LINE * i, line, size=11.5, color=INK if line is loss else MUTED
+        )
+    return sheet.picture(phrase(e, "computation.name").format(target=e.spelling, loss=number(e.loss, 10)))
 
 
 def _end_table(e: Computation, table: Table, end: int, colors: Iterator[str]) -> None:
@@ -116,7 +119,7 @@ def _end_table(e: Computation, table: Table, end: int, colors: Iterator[str]) ->
         sheet.text(*table.place(k, t), number(e.alpha[t, k], 5), ha="center", size=9.5, zorder=6)
     paths = sorted((path for path in e.paths if path.states[-1] == end), key=lambda path: path.states)
     whole = len(e.paths) == e.path_count and e.path_count <= MOST_COLORED
-    shown = paths[: max(4, int((Table.ROW * (e.lattice.states + 1) - 60) / 20))]
+    shown = paths[: max(4, int((Table.ROW * (e.lattice.num_states + 1) - 60) / 20))]
     left, top = table.place(0, e.frames)[0] - table.cell / 2 + 12, table.place(0, 0)[1]
     for i, path in enumerate(shown):
         color = next(colors) if whole else INK
@@ -150,12 +153,11 @@ def _all_arrows(e: Computation, table: Table, reaches: npt.NDArray[np.bool_]) ->
         _cell_arrows(table, Path((k,), 0, 0), MUTED, 0)
     for t in range(1, e.frames):
         for k in np.flatnonzero(alive[t - 1]).tolist():
-            for ahead in steps(e.lattice, k):
-                if alive[t, k + ahead]:
-                    (x0, y0), (x1, y1) = table.place(k, t - 1), table.place(k + ahead, t)
-                    down = 9.0 if ahead else 0.0
-                    begin, stop = (x0 + (10 if ahead else 27), y0 + down), (x1 - (10 if ahead else 27), y1 - down)
-                    table.sheet.arrow(begin, stop, color=MUTED, width=0.8)
+            for to in moves_from(e.lattice, k):
+                if alive[t, to]:
+                    (x0, y0), (x1, y1) = table.place(k, t - 1), table.place(to, t)
+                    aside, down = (27, 0.0) if to == k else (10, 9.0)
+                    table.sheet.arrow((x0 + aside, y0 + down), (x1 - aside, y1 - down), color=MUTED, width=0.8)
 
 
 def _reaching(lattice: Lattice, frames: int, end: int) -> npt.NDArray[np.bool_]:
@@ -170,7 +172,7 @@ def _ending_in(lattice: Lattice, frames: int, end: int) -> int:
 
 
 def _ways(lattice: Lattice, frames: int, end: int) -> npt.NDArray[np.object_]:
-    return reference.backward(_only(lattice, end), np.ones((frames, lattice.states), object), reference.COUNT)
+    return reference.backward(_only(lattice, end), np.ones((frames, lattice.num_states), object), reference.COUNT)
 
 
 def _only(lattice: Lattice, end: int) -> Lattice:
@@ -185,7 +187,7 @@ def _loss_line(e: Computation, ends: Sequence[int]) -> str:
     if e.path_count and not ends:
         return say["computation.impossible"].format(frames=e.frames, count=counted(e.path_count))
     if not ends:
-        return say["computation.none"].format(frames=e.frames, target=e.text(e.target), needed=e.frames_needed)
+        return phrase(e, "computation.none").format(frames=e.frames, target=e.spelling, needed=e.frames_needed)
     terms = ", ".join(number(e.alpha[-1, k], 5) for k in ends)
     return say["computation.loss"].format(ends=terms, loss=number(e.loss, 10))
 

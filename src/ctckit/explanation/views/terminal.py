@@ -1,4 +1,4 @@
-"""The computation as text, step by step, in columns that line up in a terminal. Imports computation.py."""
+"""The computation as text, step by step, in columns that line up in a terminal."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 from ...catalogue import words
 from ...drawing.text import cells, number
-from ...kernels import reference
 from ...lattice import Arc
-from ..numbers import ALL_PATHS, Computation, counted
+from ..numbers import ALL_PATHS, Computation, StateCost
+from ..wording import costs_in_words, counted, phrase
 
 MOST_CELLS = 120  # of α, whose formulas are all written out
 MOST_NUMBERS = 240  # of a matrix of log-probabilities
@@ -38,11 +38,13 @@ def written_out(computation: Computation) -> str:
 
 def _head(e: Computation) -> Iterator[str]:
     say = words("explanation", e.lang)
-    yield say["text.title"].format(target=f"{e.text(e.target)} = {list(e.target)}")
-    sizes = {"frames": e.frames, "classes": len(e.labels), "tokens": len(e.target), "states": e.lattice.states}
-    yield say["text.size"].format(**sizes, needed=e.frames_needed, count=counted(e.path_count))
+    yield phrase(e, "text.title").format(target=f"{e.text(e.target)} = {list(e.target)}")
+    sizes = {"frames": e.frames, "classes": len(e.labels), "tokens": len(e.target), "states": e.lattice.num_states}
+    needed = "–" if e.frames_needed is None else e.frames_needed
+    yield say["text.size"].format(**sizes, needed=needed, count=counted(e.path_count))
+    yield from costs_in_words(e)
     if e.path_count == 0:
-        yield say["text.infeasible"].format(frames=e.frames, needed=e.frames_needed)
+        yield phrase(e, "text.infeasible").format(frames=e.frames, needed=e.frames_needed)
 
 
 def _matrix(e: Computation) -> Iterator[str]:
@@ -56,14 +58,14 @@ def _matrix(e: Computation) -> Iterator[str]:
 
 def _recursion(e: Computation) -> Iterator[str]:
     say = words("explanation", e.lang)
-    if e.frames * e.lattice.states > MOST_CELLS:
-        yield say["text.alpha.large"].format(frames=e.frames, states=e.lattice.states)
+    if e.frames * e.lattice.num_states > MOST_CELLS:
+        yield say["text.alpha.large"].format(frames=e.frames, states=e.lattice.num_states)
         return
     if e.frames == 0:
         return
     yield say["text.alpha"]
     for t in range(e.frames):
-        for k in range(e.lattice.states):
+        for k in range(e.lattice.num_states):
             if e.alpha[t, k] > -math.inf:
                 yield "  " + formula(e, t, k)
 
@@ -72,14 +74,20 @@ def formula(e: Computation, t: int, k: int) -> str:
     """How α at one cell came about, in letters and in numbers."""
     names = e.state_names
     own = f"log y{t + 1}({e.state_labels[k]})"
+    emission = number(e.log_probs[t, e.lattice.labels[k]], 5)
     result = number(e.alpha[t, k], 5)
     if t == 0:
-        return f"α1({names[k]}) = {own} = {result}"
-    sources = [k - back for bit, back in reference.MOVES if k >= back and e.lattice.arcs[k] & bit]
-    letters = ", ".join(f"α{t}({names[j]})" for j in sources)
-    numbers = ", ".join(number(e.alpha[t - 1, j], 5) for j in sources)
-    emission = number(e.log_probs[t, e.lattice.labels[k]], 5)
+        cost = _added(-e.entry_costs[k])
+        return f"α1({names[k]}) = {own}{cost} = " + (f"{emission}{cost} = " if cost else "") + result
+    moves = e.moves_into[k]
+    letters = ", ".join(f"α{t}({names[move.source]}){_added(move.score)}" for move in moves)
+    numbers = ", ".join(f"{number(e.alpha[t - 1, move.source], 5)}{_added(move.score)}" for move in moves)
     return f"α{t + 1}({names[k]}) = {own} + logsumexp({letters}) = {emission} + logsumexp({numbers}) = {result}"
+
+
+def _added(score: float) -> str:
+    """A term of a sum; none for 0."""
+    return f" {'−' if score < 0 else '+'} {number(abs(score), 5)}" if score else ""
 
 
 def _loss(e: Computation) -> Iterator[str]:
@@ -94,19 +102,22 @@ def _loss(e: Computation) -> Iterator[str]:
 
 
 def _tokens(e: Computation) -> Iterator[str]:
-    """What each token, and all blanks, add to the loss."""
+    """What each token, and all blanks together, add to the loss."""
     if not e.score > -math.inf or e.frames == 0:
         return
     say = words("explanation", e.lang)
     yield say["text.tokens"].format(entropy=number(e.entropy, 5))
     rows = [["", say["text.tokens.cost"], say["text.tokens.frames"], say["text.tokens.peak"]]]
-    states = e.state_costs
-    for token in states[1::2]:
-        peak = "" if token.peak is None else f"t{token.peak + 1}"
-        rows.append([e.state_names[token.state], number(token.cost, 5), f"{token.frames:.2f}", peak])
-    blanks = states[::2]
-    cost, spent = sum(token.cost for token in blanks), sum(token.frames for token in blanks)
-    rows.append(["φ", number(cost, 5), f"{spent:.2f}", ""])
+    between: dict[str, list[StateCost]] = {}  # by label, the states that are no tokens: the blanks
+    for state in e.state_costs:
+        if e.lattice.tokens[state.state] < 0:
+            between.setdefault(e.state_labels[state.state], []).append(state)
+            continue
+        peak = "" if state.peak is None else f"t{state.peak + 1}"
+        rows.append([e.state_names[state.state], number(state.cost, 5), f"{state.frames:.2f}", peak])
+    for label, states in between.items():
+        cost, spent = sum(state.cost for state in states), sum(state.frames for state in states)
+        rows.append([label, number(cost, 5), f"{spent:.2f}", ""])
     yield from _columns(rows)
 
 
