@@ -29,8 +29,9 @@ def inputs(computation: Computation) -> Picture:
     matrix_width, matrix_height = cell * len(e.labels), row * max(e.frames, 1)
     target = shortened("[" + ", ".join(map(str, e.target)) + "]", 60)
     right = left + 44 + matrix_width + 60
+    rows = "inputs.note.rows" if e.blank is not None else "inputs.note.rows.without_blank"
     notes = [
-        say["inputs.note.rows" if e.blank is not None else "inputs.note.rows.without_blank"].format(classes=len(e.labels)),
+        say[rows].format(classes=len(e.labels)),
         *([say["inputs.note.blank"]] if e.is_ctc else costs_in_words(e)),
         phrase(e, "inputs.note.length").format(needed=e.frames_needed, frames=e.frames),
     ]
