@@ -457,7 +457,7 @@ def test_language_switch(opened: Open) -> None:
 
 def test_opens_in_the_explanation_s_language(opened: Open) -> None:
     tab = opened(explanation_page(CAT.in_language("zh")))
-    assert tab.locator(".loss .name").inner_text() == "CTC 损失"
+    assert tab.locator(".loss .name").inner_text() == "损失"
     assert tab.get_by_role("button", name="中文").get_attribute("aria-pressed") == "true"
 
 

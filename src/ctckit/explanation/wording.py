@@ -16,6 +16,11 @@ def phrase(e: Computation, key: str) -> str:
     return words("explanation", e.lang)[key if e.is_ctc else f"{key}.lattice"]
 
 
+def frames_needed(e: Computation) -> str:
+    """How many frames the shortest path has; a dash if there is no path at all."""
+    return "–" if e.frames_needed is None else str(e.frames_needed)
+
+
 def costs_in_words(e: Computation) -> list[str]:
     """A sentence on entry costs and one on long arcs; none where the lattice has none.
 

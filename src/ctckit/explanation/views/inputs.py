@@ -7,7 +7,7 @@ from ...drawing.canvas import Picture, Sheet
 from ...drawing.colors import GREEN, INK, MUTED
 from ...drawing.text import number, shortened, subscript, widest
 from ..numbers import Computation
-from ..wording import costs_in_words, phrase
+from ..wording import costs_in_words, frames_needed, phrase
 from . import heatmaps
 from .table import LINE, MARGIN, MOST_FRAMES
 
@@ -33,7 +33,7 @@ def inputs(computation: Computation) -> Picture:
     notes = [
         say[rows].format(classes=len(e.labels)),
         *([say["inputs.note.blank"]] if e.is_ctc else costs_in_words(e)),
-        phrase(e, "inputs.note.length").format(needed=e.frames_needed, frames=e.frames),
+        phrase(e, "inputs.note.length").format(needed=frames_needed(e), frames=e.frames),
     ]
     lengths = phrase(e, "inputs.lengths").format(length=len(e.target))
     target_width = max(8.2 * len(target), 8 * widest(lengths))

@@ -9,13 +9,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ...catalogue import words
 from ...drawing.canvas import Picture, Sheet
-from ...drawing.colors import BLUE, INK, MUTED, PATH_COLORS
+from ...drawing.colors import BLUE, INK, MUTED, PAPER, PATH_COLORS
 from ...drawing.text import number, shortened, widest
 from ...kernels import reference
 from ...lattice import Arc, Lattice
@@ -115,10 +116,13 @@ def _end_table(e: Computation, table: Table, end: int, colors: Iterator[str]) ->
     sheet = table.sheet
     table.start()
     reaches = _reaching(e.lattice, e.frames, end)
-    for t, k in np.argwhere(reaches & (e.alpha > -np.inf)).tolist():
-        sheet.text(*table.place(k, t), number(e.alpha[t, k], 5), ha="center", size=9.5, zorder=6)
     paths = sorted((path for path in e.paths if path.states[-1] == end), key=lambda path: path.states)
     whole = len(e.paths) == e.path_count and e.path_count <= MOST_COLORED
+    backing: dict[str, Any] = (
+        {} if whole else {"bbox": {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5}}
+    )  # over the arrows
+    for t, k in np.argwhere(reaches & (e.alpha > -np.inf)).tolist():
+        sheet.text(*table.place(k, t), number(e.alpha[t, k], 5), ha="center", size=9.5, zorder=6, **backing)
     shown = paths[: max(4, int((Table.ROW * (e.lattice.num_states + 1) - 60) / 20))]
     left, top = table.place(0, e.frames)[0] - table.cell / 2 + 12, table.place(0, 0)[1]
     for i, path in enumerate(shown):

@@ -11,7 +11,7 @@ from ...catalogue import words
 from ...drawing.text import cells, number
 from ...lattice import Arc
 from ..numbers import ALL_PATHS, Computation, StateCost
-from ..wording import costs_in_words, counted, phrase
+from ..wording import costs_in_words, counted, frames_needed, phrase
 
 MOST_CELLS = 120  # of α, whose formulas are all written out
 MOST_NUMBERS = 240  # of a matrix of log-probabilities
@@ -40,8 +40,7 @@ def _head(e: Computation) -> Iterator[str]:
     say = words("explanation", e.lang)
     yield phrase(e, "text.title").format(target=f"{e.text(e.target)} = {list(e.target)}")
     sizes = {"frames": e.frames, "classes": len(e.labels), "tokens": len(e.target), "states": e.lattice.num_states}
-    needed = "–" if e.frames_needed is None else e.frames_needed
-    yield say["text.size"].format(**sizes, needed=needed, count=counted(e.path_count))
+    yield say["text.size"].format(**sizes, needed=frames_needed(e), count=counted(e.path_count))
     yield from costs_in_words(e)
     if e.path_count == 0:
         yield phrase(e, "text.infeasible").format(frames=e.frames, needed=e.frames_needed)
