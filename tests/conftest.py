@@ -140,7 +140,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Non
     """Runs what uses the GPU backend; fails if a tensor's value reaches Python, which on a GPU waits for the device."""
     import torch
 
-    from ctckit.kernels.triton import best, gradient, lattice, rows, sums
+    from ctckit.kernels.triton import best, gradient, lattice, pairs, rows, sums
 
     def on_a_gpu(work: Callable[[], Any]) -> None:
         work()  # compiles
@@ -174,7 +174,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Non
 
     def interpreted(work: Callable[[], Any]) -> None:
         with monkeypatch.context() as patch:
-            for module in (lattice, rows, sums, gradient, best):
+            for module in (lattice, pairs, rows, sums, gradient, best):
                 for name in [name for name in vars(module) if name.endswith("_kernel")]:
                     patch.setattr(module, name, Guard(getattr(module, name)))
             for name in names:
