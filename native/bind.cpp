@@ -82,7 +82,8 @@ std::vector<T> copied(const Array& array) {
 void prepare_lattices(Prepared* place, In<std::int64_t, nb::ndim<1>> frames, In<std::int64_t, nb::ndim<1>> lengths,
                       In<std::int32_t, nb::ndim<2>> labels, In<std::uint8_t, nb::ndim<2>> arcs,
                       In<std::int32_t, nb::ndim<1>> states, std::optional<In<std::int32_t, nb::shape<-1, 3>>> jumps,
-                      std::optional<In<double, nb::ndim<2>>> tolls) {
+                      std::optional<In<double, nb::ndim<2>>> tolls, In<std::int32_t, nb::ndim<2>> tokens,
+                      In<double, nb::ndim<1>> long_arc_scores) {
     const std::size_t size = frames.shape(0), most = labels.shape(1);
     require(lengths.shape(0) == size && labels.shape(0) == size && arcs.shape(0) == size && arcs.shape(1) == most &&
                 states.shape(0) == size,
@@ -102,11 +103,11 @@ void prepare_lattices(Prepared* place, In<std::int64_t, nb::ndim<1>> frames, In<
     if (tolls) {
         require(tolls->shape(0) == size && tolls->shape(1) == most, "tolls must be (N, K)");
         dues = copied<double>(*tolls);
-        for (double toll : dues) require(toll >= 0, "tolls must be at least 0");
+        
     }
     new (place) Prepared{
         copied<std::int64_t>(frames), copied<std::int64_t>(lengths), std::int64_t(most), copied<std::int32_t>(labels),
-        copied<std::uint8_t>(arcs),   copied<std::int32_t>(states),  std::move(far),     std::move(dues)};
+        copied<std::uint8_t>(arcs),   copied<std::int32_t>(states),  std::move(far),     std::move(dues),     copied<std::int32_t>(tokens), copied<double>(long_arc_scores)};
 }
 
 // A read-only array in the memory of its owner.
@@ -124,6 +125,10 @@ nb::ndarray<nb::numpy, const std::int32_t, nb::ndim<2>> jumps_of(Prepared& owner
 std::optional<nb::ndarray<nb::numpy, const double, nb::ndim<2>>> tolls_of(Prepared& owner) {
     if (owner.tolls.empty()) return std::nullopt;
     return view<&Prepared::tolls, 2>(owner);
+}
+
+nb::ndarray<nb::numpy, const double, nb::ndim<1>> scores_of(Prepared& owner) {
+    return {owner.long_arc_scores.data(), {owner.long_arc_scores.size()}, nb::find(owner)};
 }
 
 void mean_weights_of(const Prepared& prepared, Filled<double, nb::ndim<1>> weights) {
@@ -243,17 +248,20 @@ NB_MODULE(_native, m) {
     m.doc() = "C++ kernels of ctckit; used through ctckit.kernels.native.";
     nb::set_leak_warnings(false);  // a loss that is alive when Python ends holds a Prepared: that is no leak
     m.def("instruction_sets", &instruction_sets, "Instruction sets of the kernels this CPU can run, the best last.");
-    nb::class_<Prepared>(m, "Prepared", "All that a sweep needs besides scores, in memory of its own.")
-        .def("__init__", &prepare_lattices, nb::arg("frames"), nb::arg("lengths"), nb::arg("labels"), nb::arg("arcs"),
-             nb::arg("states"), nb::arg("jumps").none() = nb::none(), nb::arg("tolls").none() = nb::none())
+    nb::class_<Prepared>(m, "LatticeBatch", "All that a sweep needs besides scores, in memory of its own.")
+        .def("__init__", &prepare_lattices, nb::arg("frames"), nb::arg("num_tokens"), nb::arg("labels"), nb::arg("arcs"),
+             nb::arg("num_states"), nb::arg("long_arcs").none(), nb::arg("entry_costs").none(), nb::arg("tokens"),
+             nb::arg("long_arc_scores"))
         .def_prop_ro("frames", &view<&Prepared::frames, 1>)
-        .def_prop_ro("lengths", &view<&Prepared::lengths, 1>)
+        .def_prop_ro("num_tokens", &view<&Prepared::lengths, 1>)
         .def_prop_ro("labels", &view<&Prepared::labels, 2>)
         .def_prop_ro("arcs", &view<&Prepared::arcs, 2>)
-        .def_prop_ro("states", &view<&Prepared::states, 1>)
-        .def_prop_ro("jumps", &jumps_of)
-        .def_prop_ro("tolls", &tolls_of);
-    m.def("prepare", &prepare_call, nb::arg("frames"), nb::arg("targets"), nb::arg("lengths"), nb::arg("frames_max"),
+        .def_prop_ro("num_states", &view<&Prepared::states, 1>)
+        .def_prop_ro("long_arcs", &jumps_of)
+        .def_prop_ro("tokens", &view<&Prepared::tokens, 2>)
+        .def_prop_ro("long_arc_scores", &scores_of)
+        .def_prop_ro("entry_costs", &tolls_of);
+    m.def("lay_out", &prepare_call, nb::arg("frames"), nb::arg("targets"), nb::arg("lengths"), nb::arg("frames_max"),
           nb::arg("classes"), nb::arg("blank"), nb::arg("arcs_by_role"),
           "Checks integers and lays out lattices; returns Prepared, or what is wrong and where (see prepare.h).");
     m.def("mean_weights", &mean_weights_of, nb::arg("prepared"), nb::arg("weights").noconvert(),

@@ -65,10 +65,12 @@ Prepared prepare(const Integers& given, std::int64_t blank, const ArcsByRole& ro
     made.labels.assign(given.size * made.states_max, std::int32_t(blank));
     made.arcs.assign(given.size * made.states_max, 0);
     made.states.resize(given.size);
+    made.tokens.assign(given.size * made.states_max, -1);
     for_each_target(given, [&](std::int64_t n, const std::int64_t* tokens, std::int64_t length) {
         made.states[n] = std::int32_t(2 * length + 1);
         const std::int64_t row = n * made.states_max;
         lay_out(tokens, length, roles, &made.labels[row], &made.arcs[row]);
+        for (std::int64_t s = 0; s < length; ++s) made.tokens[row + 2 * s + 1] = std::int32_t(s);
     });
     return made;
 }

@@ -43,6 +43,8 @@ struct Prepared {
     std::vector<std::int32_t> states;           // (N,) of each sample
     std::vector<std::int32_t> jumps;  // (J, 3) sample, from, to: arcs that reach further than bits do, by sample
     std::vector<double> tolls;        // (N, K) nats to enter a state from another or at the start; or none at all
+    std::vector<std::int32_t> tokens;
+    std::vector<double> long_arc_scores;
 };
 
 // Lattices with a blank around each token and arcs by role, padded to the longest: states beyond a sample's own have

@@ -5,33 +5,39 @@ import numpy.typing as npt
 
 def instruction_sets() -> list[str]: ...
 
-class Prepared:
+class LatticeBatch:
     def __init__(
         self,
         frames: npt.NDArray[np.int64],
-        lengths: npt.NDArray[np.int64],
+        num_tokens: npt.NDArray[np.int64],
         labels: npt.NDArray[np.int32],
         arcs: npt.NDArray[np.uint8],
-        states: npt.NDArray[np.int32],
-        jumps: npt.NDArray[np.int32] | None = None,
-        tolls: npt.NDArray[np.float64] | None = None,
+        num_states: npt.NDArray[np.int32],
+        long_arcs: npt.NDArray[np.int32] | None,
+        entry_costs: npt.NDArray[np.float64] | None,
+        tokens: npt.NDArray[np.int32],
+        long_arc_scores: npt.NDArray[np.float64],
     ) -> None: ...
     @property
     def frames(self) -> npt.NDArray[np.int64]: ...
     @property
-    def lengths(self) -> npt.NDArray[np.int64]: ...
+    def num_tokens(self) -> npt.NDArray[np.int64]: ...
     @property
     def labels(self) -> npt.NDArray[np.int32]: ...
     @property
     def arcs(self) -> npt.NDArray[np.uint8]: ...
     @property
-    def states(self) -> npt.NDArray[np.int32]: ...
+    def tokens(self) -> npt.NDArray[np.int32]: ...
     @property
-    def jumps(self) -> npt.NDArray[np.int32]: ...
+    def num_states(self) -> npt.NDArray[np.int32]: ...
     @property
-    def tolls(self) -> npt.NDArray[np.float64] | None: ...
+    def long_arcs(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def long_arc_scores(self) -> npt.NDArray[np.float64]: ...
+    @property
+    def entry_costs(self) -> npt.NDArray[np.float64] | None: ...
 
-def prepare(
+def lay_out(
     frames: npt.NDArray[np.int64],
     targets: npt.NDArray[np.int64],
     lengths: npt.NDArray[np.int64],
@@ -39,14 +45,14 @@ def prepare(
     classes: int,
     blank: int,
     arcs_by_role: npt.NDArray[np.uint8],
-) -> Prepared | tuple[str, int]: ...
-def mean_weights(prepared: Prepared, weights: npt.NDArray[np.float64]) -> None: ...
+) -> LatticeBatch | tuple[str, int]: ...
+def mean_weights(prepared: LatticeBatch, weights: npt.NDArray[np.float64]) -> None: ...
 def weighted_loss(score: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], zero_infinity: bool) -> float: ...
 def recycled(bytes: int) -> npt.NDArray[np.uint8]: ...
 def sweep(
     scores: npt.NDArray[Any],
     from_logits: bool,
-    prepared: Prepared,
+    prepared: LatticeBatch,
     score: npt.NDArray[np.float64],
     grad: npt.NDArray[Any] | None,
     weights: npt.NDArray[np.float64] | None,
@@ -59,7 +65,7 @@ def sweep(
 def best_path(
     scores: npt.NDArray[Any],
     from_logits: bool,
-    prepared: Prepared,
+    prepared: LatticeBatch,
     score: npt.NDArray[np.float64],
     path: npt.NDArray[np.int32],
     path_scores: npt.NDArray[np.float64] | None,

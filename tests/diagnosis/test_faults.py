@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_messages import BAD, GOOD, SINGLE
+from support.messages import BAD, GOOD, SINGLE
 
 import ctckit
 from ctckit.catalogue import words
 from ctckit.faults import Fault
-from ctckit.transcript import Vocabulary
+from ctckit.text import Vocabulary
 
 CODES = {key.split("/")[0] for key in words("faults", "en")} - {"hint", "where"}
 
@@ -98,7 +98,7 @@ def other_calls() -> list[tuple[Callable[..., Any], dict[str, Any], str]]:
     def over_targets(targets: Any) -> Any:
         return torch.func.vmap(mapped)(targets)
 
-    timed = Vocabulary(["_", "a", "b"]).transcribe("ab").timed
+    timed = Vocabulary(["_", "a", "b"]).transcribe("ab").segments
     return [
         (ctckit.ctc_loss, GOOD | {"reduction": "all"}, "unknown-choice"),
         (aligned, {"on_infeasible": "skip"}, "unknown-choice"),

@@ -1,6 +1,6 @@
 """The C++ backend: scaled floats, one sample a thread. Same signatures as reference.py; sources in native/.
 
-May import validate/ and results.py.
+May import backend.py, problem.py and results.py.
 """
 
 from __future__ import annotations
@@ -15,9 +15,13 @@ import numpy.typing as npt
 
 from .. import _native
 from ..errors import CTCError
-from ..problem import Problem
+from ..problem import ArrayProblem
 from ..results import BestPaths, Posteriors
 from ..validate import check_integer
+from . import reference
+from .backend import Gradients, Totals
+
+Array = npt.NDArray[Any]
 
 # From so many bytes on, a gradient's memory is recycled: malloc gives large blocks back to the system, and getting them
 # anew costs a page fault a page.
@@ -80,62 +84,61 @@ def gradient(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 
 def total(
-    problem: Problem,
+    problem: ArrayProblem,
     *,
-    weights: npt.NDArray[np.float64] | None = None,
-    grad: npt.NDArray[Any] | None = None,
+    weights: Array | None = None,
+    gradients: Gradients[Array] | None = None,
     threads: int | None = None,
-) -> npt.NDArray[np.float64]:
-    """Log-scores of all samples; writes the gradient of Σ weights·(-score) into ``grad`` if given.
+) -> Totals[Array]:
+    """Log-scores of all samples; writes the gradients of Σ weights·(-score) that are wanted.
 
-    Args:
-        problem: the batch.
-        weights: (N,) factors of the samples' gradients, 1 by default.
-        grad: (T, N, C) like ``problem.scores``, classes contiguous; every entry is written.
-        threads: a frontend's default number of threads.
+    ``gradients.scores`` must have contiguous classes.
     """
-    return _sweep(problem, weights, grad, None, threads)
+    wanted = Gradients[Array]() if gradients is None else gradients
+    score = _sweep(problem, weights, wanted.scores, None, threads)
+    return Totals(score, _status(problem, score))
 
 
-def posteriors(problem: Problem, *, threads: int | None = None) -> Posteriors:
+def posteriors(problem: ArrayProblem, *, threads: int | None = None) -> Posteriors[Array]:
     """Occupancies by state and by class; scores must be log-probabilities."""
     frames, size, _ = problem.scores.shape
-    states = np.empty((frames, size, problem.prepared.labels.shape[1]), problem.real)
+    states = np.empty((frames, size, problem.lattices.labels.shape[1]), problem.real)
     # The gradient of log-probabilities is -γ by class; a weight of -1 turns it into γ.
     classes = gradient(problem.scores.shape, problem.scores.dtype)
     score = _sweep(problem, -np.ones(size), classes, states, threads)
-    return Posteriors(states, classes, score)
+    return Posteriors(states, classes, score, _status(problem, score))
 
 
 def best_path(
-    problem: Problem,
+    problem: ArrayProblem,
     *,
     frame_scores: npt.NDArray[np.float64] | None = None,
     visits: npt.NDArray[np.int32] | None = None,
     threads: int | None = None,
-) -> BestPaths:
+) -> BestPaths[Array]:
     """Each sample's most probable path. Of equally good ones, read from its end, that of the lowest states.
 
     Args:
         problem: the batch.
-        frame_scores: (N, T), where the log-probability of each frame's label is written, less what is paid to enter
-            its state; 0 where there is no path.
-        visits: (N, K, 2), where the path's first frame in each state is written, and one past its last; -1 if it is
-            never there.
+        frame_scores: float64 (N, T), where what each frame adds to the path's score is written: its label's
+            log-probability with class and state scores, less the cost of entering its state, plus the score of the long
+            arc taken there; 0 where there is no path.
+        visits: int32 (N, K, 2), where the path's first frame in each state is written, and one past its last; -1 if it
+            is never there.
         threads: a frontend's default number of threads.
     """
     scores = _aligned(problem.scores)
     path, score = np.empty(scores.shape[1::-1], np.int32), np.empty(scores.shape[1])
     _native.best_path(
-        scores, problem.from_logits, problem.prepared, score, path, frame_scores, visits, _isa, num_threads(threads)
+        scores, problem.from_logits, problem.lattices, score, path, frame_scores, visits, _isa, num_threads(threads)
     )
-    return BestPaths(path, score)
+    return BestPaths(path, score, _status(problem, score))
 
 
 def occupancy_along(
-    problem: Problem, states: npt.NDArray[np.int32], *, threads: int | None = None
+    problem: ArrayProblem, states: npt.NDArray[np.int32], *, threads: int | None = None
 ) -> npt.NDArray[np.float64]:
-    """(N, T) the occupancies of one state a frame (N, T); 0 beyond a sample's frames.
+    """(N, T) the occupancies of one state per frame (N, T); 0 beyond a sample's frames.
 
     The states must be a path's. Summed over are the paths that are never more than 1024 states away from it: in a long
     recording all others together weigh nothing, and would take most of the time. If more than a millionth of those
@@ -147,10 +150,10 @@ def occupancy_along(
 
 
 def _sweep(
-    problem: Problem,
-    weights: npt.NDArray[np.float64] | None,
-    grad: npt.NDArray[Any] | None,
-    occupancy: npt.NDArray[Any] | None,
+    problem: ArrayProblem,
+    weights: Array | None,
+    grad: Array | None,
+    occupancy: Array | None,
     threads: int | None,
     path: npt.NDArray[np.int32] | None = None,
     occupancy_along: npt.NDArray[np.float64] | None = None,
@@ -160,7 +163,7 @@ def _sweep(
     _native.sweep(
         scores,
         problem.from_logits,
-        problem.prepared,
+        problem.lattices,
         score,
         grad,
         weights,
@@ -173,6 +176,13 @@ def _sweep(
     return score
 
 
-def _aligned(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _status(problem: ArrayProblem, score: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+    status = np.zeros(len(score), np.uint8)
+    for n in np.flatnonzero(~np.isfinite(score)).tolist():
+        status[n] = reference.status_of(problem.lattice(n), reference.log_probs_of(problem, n), score[n])
+    return status
+
+
+def _aligned(scores: Array) -> Array:
     """The scores themselves, unless they are a field of packed records: at addresses that no number may have."""
     return scores if scores.flags.aligned else scores.copy()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..lattice import Arc
-from ..problem import Problem, ctc_problem
+from ..problem import ArrayProblem, ctc_problem
 from ..validate import check_form, check_integer
 from .call import Lengths, integers
 
@@ -173,7 +173,7 @@ class CTCMonitor:
         unread = np.broadcast_to(np.float32(0), tuple(view.shape if form.batched else scores.shape))
         problem = ctc_problem(unread, *integer_arguments, self.blank, from_logits=True, form=form)
         rows = Rows(tuple(view.shape), step // self.every)
-        stats = self.last = self._outputs(view, problem.prepared.frames, rows)
+        stats = self.last = self._outputs(view, problem.lattices.frames, rows)
         stats["infeasible"] = float(count_infeasible(problem))
         if loss is not None:
             stats["loss"] = float(loss.detach() if isinstance(loss, Tensor) else loss)
@@ -224,12 +224,10 @@ class CTCMonitor:
             self.writer.add_scalar(self.prefix + name, value, step)
 
 
-def count_infeasible(problem: Problem) -> int:
+def count_infeasible(problem: ArrayProblem) -> int:
     """How many samples need more frames than they have: one a token, and one before each token without a skip."""
-    prepared = problem.prepared
-    if (2 * prepared.lengths <= prepared.frames).all():  # room for a blank after each token, so nothing to count
+    batch = problem.lattices
+    if (2 * batch.num_tokens <= batch.frames).all():  # room for a blank after each token, so nothing to count
         return 0
-    later = prepared.arcs[:, 3::2]  # the second token's state, the third's, …
-    there = np.arange(later.shape[1]) < prepared.lengths[:, None] - 1
-    needed = prepared.lengths + ((later & Arc.SKIP == 0) & there).sum(axis=1)
-    return int((needed > prepared.frames).sum())
+    needed = batch.num_tokens + ((batch.arcs & Arc.SKIP == 0) & (batch.tokens > 0)).sum(axis=1)
+    return int((needed > batch.frames).sum())
