@@ -18,7 +18,7 @@ from .kernels import native, reference
 from .lattice import STAR, Lattice, ctc_lattice
 from .problem import ArrayProblem, ctc_problem, lattice_batch, lattice_problem, with_added_scores
 from .results import Array, BestPaths, Status, TokenSpan
-from .validate import Fault, Lengths, as_array, check_choice, check_cost, check_extend
+from .validate import Fault, as_array, check_choice, check_cost, check_extend
 
 _DEAREST = 1e30  # a star's cost, within float32
 
@@ -147,8 +147,8 @@ class Alignments(Sequence[Alignment]):
 def forced_align(
     log_probs: npt.ArrayLike,
     targets: npt.ArrayLike | None = None,
-    input_lengths: Lengths | None = None,
-    target_lengths: Lengths | None = None,
+    input_lengths: npt.ArrayLike | None = None,
+    target_lengths: npt.ArrayLike | None = None,
     blank: int = 0,
     *,
     lattices: Lattice | Sequence[Lattice] | None = None,
@@ -244,8 +244,8 @@ def align(problem: ArrayProblem, star: int | None, on_infeasible: str, threads: 
 def _problem_of_targets(
     log_probs: npt.ArrayLike,
     targets: npt.ArrayLike,
-    input_lengths: Lengths | None,
-    target_lengths: Lengths | None,
+    input_lengths: npt.ArrayLike | None,
+    target_lengths: npt.ArrayLike | None,
     blank: int,
     from_logits: bool,
     optional: npt.ArrayLike | None,
@@ -389,16 +389,18 @@ def _raise_infeasible(problem: ArrayProblem, best: BestPaths[Array]) -> None:
         return
     n = int(wrong[0])
     frames, needed = int(problem.lattices.frames[n]), problem.lattice(n).fewest_frames()
-    if best.status[n] == Status.NOT_FINITE:
-        reason = "not-finite"
-    elif best.status[n] == Status.IMPOSSIBLE:
-        reason = "probability-0"
-    else:
-        reason = "few-frames" if needed is not None and frames < needed else "other-frames"
+    reason = {Status.NOT_FINITE: "not-finite", Status.IMPOSSIBLE: "probability-0"}.get(
+        Status(int(best.status[n])), "few-frames" if needed is not None and frames < needed else "no-such-length"
+    )
     parts = {"whose": "no-path/sample" if problem.batched else "no-path/this", "reason": f"no-path/{reason}"}
     if len(wrong) > 1:
         parts["others"] = "no-path/others"
-    name = "logits" if problem.from_logits else "log_probs"
-    details = {"scores": name, "frames": frames, "needed": needed, "more": len(wrong) - 1, "others": ""}
+    details = {
+        "scores": "logits" if problem.from_logits else "log_probs",
+        "frames": frames,
+        "needed": needed,
+        "more": len(wrong) - 1,
+        "others": "",
+    }
     fault = Fault("no-path", "targets", expected=needed, hint="mark-infeasible", sample=n, details=details, parts=parts)
     raise InfeasibleError(fault, sample=n if problem.batched else None, frames=frames, needed=needed)

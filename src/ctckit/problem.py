@@ -15,7 +15,7 @@ import numpy.typing as npt
 from . import _native
 from .errors import CTCError
 from .lattice import ARCS_BY_ROLE, Lattice
-from .validate import Form, Lengths, as_array, as_integers, check_form, check_lattice_form, check_values
+from .validate import Fault, Form, as_array, as_integers, check_form, check_lattice_form, check_values
 
 Array = npt.NDArray[Any]
 A = TypeVar("A")  # an array of NumPy's, or a tensor
@@ -122,8 +122,8 @@ class ArrayProblem(Problem[Array]):
 def ctc_problem(
     scores: npt.ArrayLike,
     targets: npt.ArrayLike,
-    input_lengths: Lengths,
-    target_lengths: Lengths,
+    input_lengths: npt.ArrayLike,
+    target_lengths: npt.ArrayLike,
     blank: int,
     *,
     from_logits: bool,
@@ -166,19 +166,10 @@ def ctc_problem(
     return ArrayProblem(_readable(array, form), from_logits, laid_out, form.batched)
 
 
-def _readable(scores: Array, form: Form) -> Array:
-    """Scores as (T, N, C), in a dtype that the extension knows: native bytes, bfloat16 as its bits."""
-    if form.dtype == "bfloat16" and scores.dtype.kind == "V":
-        scores = scores.view(np.uint16)
-    elif not scores.dtype.isnative:
-        scores = scores.astype(scores.dtype.newbyteorder("="))
-    return scores if form.batched else scores[:, None]
-
-
 def lattice_problem(
     scores: npt.ArrayLike,
     lattices: Lattice | Sequence[Lattice],
-    input_lengths: Lengths | None,
+    input_lengths: npt.ArrayLike | None,
     *,
     from_logits: bool,
     class_scores: npt.ArrayLike | None = None,
@@ -200,37 +191,57 @@ def lattice_problem(
         CTCError: whatever is wrong, before any work.
     """
     array = as_array("logits" if from_logits else "log_probs", scores)
-    given = None if input_lengths is None else as_integers("input_lengths", input_lengths)
-    form = check_lattice_form(array, given, from_logits=from_logits)
-    frames = np.full(form.size, form.num_frames) if given is None else given
+    frames = as_integers("input_lengths", _all_frames(array) if input_lengths is None else input_lengths)
+    form = check_lattice_form(array, frames, from_logits=from_logits)
+    problem = checked_lattice_problem(array, form, lattices, frames, from_logits=from_logits, star=star)
+    return with_added_scores(problem, class_scores, state_scores)
+
+
+def checked_lattice_problem(
+    array: Array,
+    form: Form,
+    lattices: Lattice | Sequence[Lattice],
+    frames: npt.NDArray[np.integer[Any]],
+    *,
+    from_logits: bool,
+    star: bool = False,
+) -> ArrayProblem:
+    """The same where the form of scores and lengths has been checked; scores are frames first."""
     check_values(form, 0, None, frames, None, from_logits=from_logits)
-    frames = np.ascontiguousarray(frames, np.int64)
-    batch = lattice_batch(
-        _one_per_sample(lattices, form.size, form.classes, star), frames, form.classes if star else None
-    )
-    checked = ArrayProblem(_readable(array, form), from_logits, batch, form.batched)
-    problem = with_added_scores(checked, class_scores, state_scores)
+    given = _one_per_sample(lattices, form.size, form.classes, star)
+    batch = lattice_batch(given, frames.reshape(-1).astype(np.int64), form.classes if star else None)
+    problem = ArrayProblem(_readable(array, form), from_logits, batch, form.batched)
     _check_gain(problem)
     return problem
+
+
+def _all_frames(scores: Array) -> Array:
+    return np.full(scores.shape[1:-1], scores.shape[0]) if scores.ndim else np.zeros(0, int)
+
+
+def _readable(array: Array, form: Form) -> Array:
+    """Scores as the kernels read them: (T, N, C), the machine's byte order, bfloat16 as integers of its bits."""
+    if form.dtype == "bfloat16" and array.dtype.kind == "V":
+        array = array.view(np.uint16)
+    elif not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array if form.batched else array[:, None]
 
 
 def _one_per_sample(lattices: Lattice | Sequence[Lattice], size: int, classes: int, star: bool) -> Sequence[Lattice]:
     given = [lattices] * size if isinstance(lattices, Lattice) else list(lattices)
     for n, lattice in enumerate(given):
         if not isinstance(lattice, Lattice):
-            raise CTCError(
-                f"lattices[{n}] is a {type(lattice).__name__}: expected ctckit.Lattice, see ctckit.ctc_lattice"
-            )
+            raise CTCError(Fault("not-a-lattice", "lattices", (n,), type(lattice).__name__, hint="build-lattice"))
     if len(given) != size:
-        raise CTCError(f"lattices has {len(given)} entries: expected {size}, one for each of the N={size} samples")
-    for n, lattice in enumerate({id(lattice): lattice for lattice in given}.values()):
+        raise CTCError(Fault("lattices-count", "lattices", (), len(given), size, "one-lattice-per-sample"))
+    for n, lattice in {id(lattice): (n, lattice) for n, lattice in enumerate(given)}.values():
         wrong = (lattice.labels >= classes) | ((lattice.labels < 0) & (not star))
         if wrong.any():
             k = int(np.flatnonzero(wrong)[0])
-            raise CTCError(
-                f"lattices[{n}].labels[{k}] = {lattice.labels[k]} is not a class: expected 0..{classes - 1}"
-                + ("; a star needs a column of the scores here" if lattice.labels[k] < 0 else "")
-            )
+            label, details = int(lattice.labels[k]), {"last": classes - 1, "state": k}
+            hint = "star-column" if label < 0 else "same-vocabulary"
+            raise CTCError(Fault("label-out-of-range", "lattices", (n,), label, range(classes), hint, n, "", details))
     return given
 
 
@@ -242,39 +253,35 @@ def with_added_scores(
         return problem
     added = replace(problem)
     if class_scores is not None:
-        added.class_scores = _added("class_scores", np.asarray(class_scores), problem.scores.shape[2:])
+        added.class_scores = _added("class_scores", class_scores, problem.scores.shape[2:])
     if state_scores is not None:
-        given = np.asarray(state_scores)
+        given = as_array("state_scores", state_scores)
         given = given[None] if given.ndim == 1 and not problem.batched else given
         added.state_scores = _added("state_scores", given, problem.lattices.labels.shape)
     _check_gain(added)
     return added
 
 
-def _added(name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+def _added(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    array = as_array(name, values)
     if array.dtype.kind not in "iuf" or array.shape != shape:
-        raise CTCError(f"{name} has shape {array.shape} and dtype {array.dtype}: expected nats of shape {shape}")
-    if not (array < np.inf).all():
-        raise CTCError(f"{name} holds NaN or +inf: expected nats, finite or -inf")
+        raise CTCError(Fault("added-scores-form", name, (), array.shape, shape, details={"dtype": str(array.dtype)}))
+    wrong = np.argwhere(~(array < np.inf))
+    if len(wrong):
+        index = tuple(wrong[0].tolist())
+        raise CTCError(Fault("added-scores-value", name, index, float(array[index]), hint="finite-or-minus-infinity"))
     return array.astype(np.float64)
 
 
 def _check_gain(problem: ArrayProblem) -> None:
-    """Sees that what may add to a path's score, frame by frame, stays within what kernels can count.
-
-    Raises:
-        CTCError: costs below 0 or scores above 0 so large that a path's score may exceed the limit.
-    """
+    """Sees that what may add to a path's score, frame by frame, stays within what kernels can count."""
     batch = problem.lattices
     costs = 0.0 if batch.entry_costs is None else float(-batch.entry_costs.min(initial=0))
     far = float(batch.long_arc_scores.max(initial=0))
     state = 0.0 if problem.state_scores is None else float(problem.state_scores.max(initial=0))
     gain = (costs + far + state) * len(problem.scores)
     if gain > MOST_GAIN:
-        raise CTCError(
-            f"entry costs below 0, and scores of long arcs and of states above 0, may add {gain:.3g} nats to a path: "
-            f"expected at most {MOST_GAIN:g}; make them smaller"
-        )
+        raise CTCError(Fault("gain-too-large", "lattices", (), f"{gain:.3g}", f"{MOST_GAIN:g}", "smaller-gain"))
 
 
 def lattice_batch(

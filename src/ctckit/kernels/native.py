@@ -1,6 +1,6 @@
 """The C++ backend: scaled floats, one sample a thread. Same signatures as reference.py; sources in native/.
 
-May import backend.py, problem.py and results.py.
+May import backend.py, problem.py, validate/ and results.py.
 """
 
 from __future__ import annotations

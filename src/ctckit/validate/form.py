@@ -16,8 +16,6 @@ import numpy.typing as npt
 from ..errors import CTCError
 from ..faults import Fault
 
-Lengths = npt.ArrayLike  # (N,), or a number for one sample
-
 FLOATS = ("float64", "float32", "bfloat16", "float16")  # the dtypes of scores
 LARGEST = 2**26  # most frames and classes: days of speech, and as many as the kernels' numbers are good for
 
