@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-NATIVE := $(wildcard native/*)
+NATIVE := $(wildcard native/* native/*/*)
 
 .PHONY: demo test bench docs notebooks test-gpu bench-gpu lint format sanitize clean
 
@@ -37,12 +37,12 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/clang-format --dry-run --Werror native/*.h native/*.cpp
+	$(BIN)/clang-format --dry-run --Werror native/*.h native/*.cpp native/*/*.h
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	$(BIN)/clang-format -i native/*.h native/*.cpp
+	$(BIN)/clang-format -i native/*.h native/*.cpp native/*/*.h
 
 sanitize: $(VENV)/.dev
 	$(BIN)/python tests/sanitize.py

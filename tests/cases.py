@@ -211,7 +211,7 @@ class Portable:
         states, score = portable.posteriors(scores, portable.layout(problem, scores.device))
         classes = np.zeros(scores.shape)
         for n, k in np.ndindex(problem.prepared.labels.shape):
-            if k < problem.prepared.states[n]:
+            if k < problem.prepared.num_states[n]:
                 classes[:, n, problem.prepared.labels[n, k]] += states[:, n, k].numpy()
         return Posteriors(states.numpy(), classes, score.numpy())
 
@@ -278,7 +278,7 @@ class Triton:
         """What the kernels are called with: of the checked lattices, only their tokens."""
         prepared = problem.prepared
         targets = np.ascontiguousarray(prepared.labels[:, 1::2], np.int64)
-        integers = (Triton.tensor(np.array(x, np.int64)) for x in (targets, prepared.frames, prepared.lengths))
+        integers = (Triton.tensor(np.array(x, np.int64)) for x in (targets, prepared.frames, prepared.num_tokens))
         return Triton.tensor(problem.scores), *integers, int(prepared.labels[0, 0])
 
     @staticmethod
@@ -315,7 +315,7 @@ class Triton:
             prepared.labels[:, 1::2].astype(np.int32),
             arcs,
             np.where(hopeful, prepared.frames, 0).astype(np.int64),
-            prepared.lengths.astype(np.int64),
+            prepared.num_tokens.astype(np.int64),
             np.where(hopeful, 0, triton.INFEASIBLE.value).astype(np.int32),
         )
         return triton.Lattices(*(Triton.tensor(np.ascontiguousarray(part)) for part in parts))

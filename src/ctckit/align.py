@@ -238,7 +238,7 @@ def _problem(
 
 def _split(values: npt.NDArray[np.integer], problem: Problem) -> list[npt.NDArray[np.int64]]:
     """What stands where targets do, for each sample: from rows, or from end to end."""
-    copies, lengths = values.astype(np.int64), problem.prepared.lengths.tolist()
+    copies, lengths = values.astype(np.int64), problem.prepared.num_tokens.tolist()
     end_to_end = values.ndim == 1 and problem.batched
     rows = np.split(copies, np.cumsum(lengths)[:-1]) if end_to_end else list(np.atleast_2d(copies))
     return [row[:length] for row, length in zip(rows, lengths, strict=True)]

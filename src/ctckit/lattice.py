@@ -17,8 +17,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from . import _native
 from .errors import CTCError
+from .native import lay_out
 
 AT_ONCE = 5  # neighbouring groups that are passed by without a blank: two words, with what stands between
 
@@ -35,7 +35,7 @@ class Arc(IntFlag):
     END = 16
 
 
-# What leads to a state before the first falls away when the table is laid out. Order as in native/prepare.h.
+# What leads to a state before the first falls away when the table is laid out. Order as in native/layout.h.
 ARCS_BY_ROLE = np.array(
     [
         Arc.STAY | Arc.STEP,  # a blank
@@ -91,7 +91,7 @@ def ctc_lattice(target: IntArray, blank: int = 0) -> Lattice:
     """
     tokens = np.array(target, np.int64)
     no_frames, lengths = np.zeros(1, np.int64), np.array([len(tokens)], np.int64)
-    made = _native.prepare(no_frames, tokens, lengths, 0, np.iinfo(np.int32).max, blank, ARCS_BY_ROLE)
+    made = lay_out(no_frames, tokens, lengths, 0, np.iinfo(np.int32).max, blank, ARCS_BY_ROLE)
     if isinstance(made, tuple):
         s = made[1]
         raise CTCError(f"target[{s}] = {tokens[s]} is not a token: expected classes other than the blank, {blank}")

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _native
 from .check import Lengths, Reduction, check_reduction
 from .kernels import native, reference
+from .native import mean_weights, weighted_loss
 from .problem import Problem, ctc_problem
 from .results import FloatArray, LossAndGrad, Posteriors
 
@@ -133,7 +133,7 @@ def reduction_weights(problem: Problem, reduction: Reduction) -> npt.NDArray[np.
     if reduction != "mean":
         return np.ones(size)
     weights = np.empty(size)
-    _native.mean_weights(problem.prepared, weights)
+    mean_weights(problem.prepared, weights)
     return weights
 
 
@@ -150,7 +150,7 @@ def reduced_loss(
         if zero_infinity:
             loss[loss == np.inf] = 0
         return loss
-    return _native.weighted_loss(score, weights, zero_infinity)
+    return weighted_loss(score, weights, zero_infinity)
 
 
 def _rounded(problem: Problem, loss: npt.NDArray[np.float64] | float) -> FloatArray:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from . import _native
 from .check import (
     LARGEST,
     Integers,
@@ -25,6 +24,7 @@ from .check import (
 )
 from .errors import CTCError
 from .lattice import ARCS_BY_ROLE, Lattice
+from .native import LatticeBatch, lay_out
 
 
 class Problem(NamedTuple):
@@ -39,7 +39,7 @@ class Problem(NamedTuple):
 
     scores: npt.NDArray[Any]
     from_logits: bool
-    prepared: _native.Prepared
+    prepared: LatticeBatch
     batched: bool
 
     @property
@@ -49,8 +49,8 @@ class Problem(NamedTuple):
 
     def lattice(self, n: int) -> Lattice:
         """Sample n's lattice, without padding."""
-        k = self.prepared.states[n]
-        jumps, tolls = self.prepared.jumps, self.prepared.tolls
+        k = self.prepared.num_states[n]
+        jumps, tolls = self.prepared.long_arcs, self.prepared.entry_costs
         return Lattice(
             self.prepared.labels[n, :k],
             self.prepared.arcs[n, :k],
@@ -97,7 +97,7 @@ def ctc_problem(
     given_frames = check_lengths("input_lengths", input_lengths, size, batched)
     given_lengths = check_lengths("target_lengths", target_lengths, size, batched)
     given_targets = check_targets(targets, size, batched)
-    prepared = _native.prepare(
+    prepared = lay_out(
         as_int64(given_frames),
         as_int64(given_targets if batched else np.atleast_2d(given_targets)),
         as_int64(given_lengths),
@@ -124,5 +124,5 @@ def with_lattices(problem: Problem, lattices: Sequence[Lattice], frames: Sequenc
             tolls[n, : states[n]] = lattice.tolls
     jumps = [np.insert(lattice.jumps, 0, n, axis=1) for n, lattice in enumerate(lattices)]
     used = problem.prepared.frames if frames is None else np.array(frames, np.int64)
-    prepared = _native.Prepared(used, states.astype(np.int64) // 2, labels, arcs, states, np.concatenate(jumps), tolls)
+    prepared = LatticeBatch(used, states.astype(np.int64) // 2, labels, arcs, states, np.concatenate(jumps), tolls)
     return problem._replace(prepared=prepared)

@@ -7,8 +7,9 @@ import pytest
 from cases import DTYPES, AnyTopology, Backend, Batch, check_batch, decode, draw, encode, problem_of
 from oracles import Textbook
 
-from ctckit import Arc, _native
+from ctckit import Arc
 from ctckit.kernels import reference
+from ctckit.native import LatticeBatch
 from ctckit.results import Posteriors
 
 # (T, N, C, S, blank): T around the tile of 8 frames, K = 2S+1 around lanes of 4, 8 and 16, C from the blank alone to
@@ -139,7 +140,7 @@ def any_topology(seed: int, dtype: str, *, in_pairs: bool) -> AnyTopology:
     labels = rng.integers(0, 5, states).astype(np.int32)
     if in_pairs:
         labels[::2] = labels[0]
-    prepared = _native.Prepared(
+    prepared = LatticeBatch(
         np.array([frames]), np.array([states // 2]), labels[None], arcs[None], np.array([states], np.int32)
     )
     return AnyTopology(rng.normal(size=(frames, 1, 5)).astype(dtype), False, prepared, True)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from cases import DTYPES, Array, Batch, draw, encode
 
-from ctckit import Arc, _native, ctc_lattice
+from ctckit import Arc, ctc_lattice
 from ctckit.kernels import native, reference
 from ctckit.lattice import with_optional
+from ctckit.native import LatticeBatch
 from ctckit.problem import Problem, ctc_problem, with_lattices
 from ctckit.results import BestPaths
 
@@ -62,7 +63,7 @@ def any_lattices(seed: int, dtype: str) -> Problem:
     jumps = np.insert(ends[ends[:, 0] < ends[:, 1]], 0, 0, axis=1)
     jumps[:, 0] = rng.integers(0, size, len(jumps))
     jumps = jumps[np.lexsort((jumps[:, 2], jumps[:, 0]))].astype(np.int32)
-    prepared = _native.Prepared(
+    prepared = LatticeBatch(
         rng.integers(0, frames + 1, size),
         np.full(size, states // 2),
         rng.integers(0, 5, (size, states)).astype(np.int32),
@@ -257,7 +258,7 @@ def test_occupancy_along_a_path(instruction_set: str, dtype: str) -> None:
     batch = draw(4, 50, 4, 7, 12)
     problem = problem_of(batch, dtype)
     states = np.clip(native.best_path(problem).states + np.int32(1), 0, None)  # not the best one, and beyond the last
-    states = np.minimum(states, problem.prepared.states[:, None] - 1)
+    states = np.minimum(states, problem.prepared.num_states[:, None] - 1)
     expected = reference.occupancy_along(problem, states)
     assert expected.max() > 0.1
     np.testing.assert_allclose(

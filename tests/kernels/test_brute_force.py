@@ -6,7 +6,8 @@ from cases import AnyTopology, Backend, problem_of
 from cases import Batch as CaseBatch
 from oracles import Topology, enumerate_ctc, enumerate_walks, log_softmax, textbook
 
-from ctckit import Arc, _native, ctc_loss, ctc_loss_and_grad, posteriors
+from ctckit import Arc, ctc_loss, ctc_loss_and_grad, posteriors
+from ctckit.native import LatticeBatch
 from ctckit.problem import ctc_problem
 
 TARGETS = [(), (1,), (2,), (1, 1), (1, 2), (2, 1), (1, 1, 1), (1, 2, 1), (1, 1, 2), (2, 2, 1, 1), (1, 2, 1, 2, 1)]
@@ -147,12 +148,12 @@ def test_kernels_read_arcs_and_know_no_rule(backend: Backend, seed: int) -> None
     problem = AnyTopology(
         scores=log_probs[:, None],
         from_logits=False,
-        prepared=_native.Prepared(
+        prepared=LatticeBatch(
             frames=np.array([frames]),
-            lengths=np.array([states // 2]),
+            num_tokens=np.array([states // 2]),
             labels=labels[None],
             arcs=arcs[None],
-            states=np.array([states], np.int32),
+            num_states=np.array([states], np.int32),
         ),
         batched=True,
     )

@@ -39,10 +39,10 @@ class Layout(NamedTuple):
 def layout(problem: Problem, device: torch.device) -> Layout:
     """A checked batch's lattices."""
     prepared = problem.prepared
-    own = np.arange(prepared.labels.shape[1]) < prepared.states[:, None]
+    own = np.arange(prepared.labels.shape[1]) < prepared.num_states[:, None]
     labels = np.where(own, prepared.labels, 0).astype(np.int64)
     arcs = np.where(own, prepared.arcs, 0).astype(np.uint8)
-    arrays = (labels, arcs, prepared.frames.astype(np.int64), prepared.states.astype(np.int64))
+    arrays = (labels, arcs, prepared.frames.astype(np.int64), prepared.num_states.astype(np.int64))
     return Layout(*(torch.from_numpy(array).to(device) for array in arrays))
 
 

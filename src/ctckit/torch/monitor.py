@@ -230,9 +230,9 @@ class CTCMonitor:
 def count_infeasible(problem: Problem) -> int:
     """How many samples need more frames than they have: one a token, and one before each token without a skip."""
     prepared = problem.prepared
-    if (2 * prepared.lengths <= prepared.frames).all():  # room for a blank after each token, so nothing to count
+    if (2 * prepared.num_tokens <= prepared.frames).all():  # room for a blank after each token, so nothing to count
         return 0
     later = prepared.arcs[:, 3::2]  # the second token's state, the third's, …
-    there = np.arange(later.shape[1]) < prepared.lengths[:, None] - 1
-    needed = prepared.lengths + ((later & Arc.SKIP == 0) & there).sum(axis=1)
+    there = np.arange(later.shape[1]) < prepared.num_tokens[:, None] - 1
+    needed = prepared.num_tokens + ((later & Arc.SKIP == 0) & there).sum(axis=1)
     return int((needed > prepared.frames).sum())

@@ -1,18 +1,18 @@
-// The cells of a lattice, some at once: rows of scaled floats in lanes, and the two row steps of the recursion. Knows
-// nothing of CTC; where arcs lead is told by caps.
+// The cells of a lattice, a register of them at a time: rows of scaled floats, and the two row steps of the recursion.
+// Knows nothing of CTC: masks say which arcs exist.
 //
-// States at even places of the lattice (0, 2, ...) are kept apart from those at odd ones, since the two have different
-// neighbours: even cell i is state 2i, odd cell i is state 2i+1. A block holds both for as many i as a register has
-// lanes. Written with the compiler's vector types, not as loops for it to vectorise: then a row's neighbours are
-// shuffled from whole blocks, where loads across two blocks just written would have to wait until both are in the
-// cache.
+// Even states (0, 2, ...) are kept apart from odd ones, since the two have different neighbours: even cell i is state
+// 2i, odd cell i is state 2i+1. A block holds both for as many i as a register has lanes. This is written with the
+// compiler's vector types, not as loops for it to vectorise: neighbours are then shuffled from whole blocks, where
+// loads across two blocks that were just written would have to wait until both are in the cache.
 #pragma once
 
 #include <cstdint>
 #include <utility>
 
-#include "lanes.h"
-#include "scaled.h"
+#include "lattice/arc_masks.h"
+#include "simd/lanes.h"
+#include "simd/scaled.h"
 
 namespace {
 
@@ -41,7 +41,7 @@ inline Block<Real> settled(Block<Real> block) {
     return block;
 }
 
-// The cells one place before those of `here`, and one place after; `next_to` is the block on that side.
+// The cells one index before those of `here`, and one index after; `next_to` is the block on that side.
 template <class Real>
 inline Cells<Real> before(const Cells<Real>& next_to, const Cells<Real>& here) {
     constexpr int last = kLanes<Real> - 1;
@@ -54,42 +54,29 @@ inline Cells<Real> after(const Cells<Real>& here, const Cells<Real>& next_to) {
     return {window<1>(here.mantissa, next_to.mantissa, all), window<1>(here.exponent, next_to.exponent, all)};
 }
 
-// Arc bits turned into caps on exponents, by cell: min(e, cap) leaves e alone where the arc exists and makes it zero
-// where not.
-template <class Real>
-struct Caps {
-    const BitsOf<Real>* stay;
-    const BitsOf<Real>* step;
-    const BitsOf<Real>* skip;
-};
-template <class Real>
-struct Arcs {
-    Caps<Real> even, odd;
-};
-
 // What arcs leave of cells.
 template <class Real>
-inline Cells<Real> capped(const Cells<Real>& cells, const BitsOf<Real>* caps, int block) {
-    return {cells.mantissa, lesser(cells.exponent, load_lanes(caps + block * kLanes<Real>))};
+inline Cells<Real> masked(const Cells<Real>& cells, const BitsOf<Real>* mask, int block) {
+    return {cells.mantissa, lesser(cells.exponent, load_lanes(mask + block * kLanes<Real>))};
 }
 
 // `with` where the arc exists, `without` where not.
 template <class Real>
-inline Cells<Real> chosen(const BitsOf<Real>* caps, int block, const Cells<Real>& with, const Cells<Real>& without) {
-    const auto arc = load_lanes(caps + block * kLanes<Real>) > 0;
+inline Cells<Real> chosen(const BitsOf<Real>* masks, int block, const Cells<Real>& with, const Cells<Real>& without) {
+    const auto arc = load_lanes(masks + block * kLanes<Real>) > 0;
     return {arc ? with.mantissa : without.mantissa, arc ? with.exponent : without.exponent};
 }
 
-// The emissions of one frame, by cell: value * 2^exponent. Exponents are read in wide frames only, and of a plain
-// lattice's even cells the first serves all.
+// The emissions of one frame, by cell: value * 2^exponent. Exponents are read in wide frames only. In a plain lattice
+// all even cells share the first emission.
 template <class Real>
-struct Emission {
+struct CellEmissions {
     const Real* value;
     const BitsOf<Real>* exponent;
 };
 template <class Real>
-struct Emissions {
-    Emission<Real> even, odd;
+struct RowEmissions {
+    CellEmissions<Real> even, odd;
 };
 
 // Sums, whose mantissas are not normalised: of two in [1, 4), of three in [1, 6). They may be added once more.
@@ -112,7 +99,7 @@ struct Emitter {
     Lanes<Real> value;
     Lanes<BitsOf<Real>> exponent;
 
-    Emitter(const Emission<Real>& y, int block) {
+    Emitter(const CellEmissions<Real>& y, int block) {
         const std::int64_t i = block * kLanes<Real>;
         value = kShared ? Lanes<Real>{} + y.value[0] : load_lanes(y.value + i);
         if (kWide) exponent = kShared ? Lanes<BitsOf<Real>>{} + y.exponent[0] : load_lanes(y.exponent + i);
@@ -130,8 +117,8 @@ struct Emitter {
 // < end. In a plain lattice every state may be stayed in and stepped into, and no even one skipped into. `outside` is
 // the block before `begin` at t-1.
 template <class Real, bool kPlain, bool kWide>
-void advance(const Block<Real>* last, const Block<Real>& outside, const Arcs<Real>& arcs, const Emissions<Real>& y,
-             Block<Real>* out, int begin, int end) {
+void advance(const Block<Real>* last, const Block<Real>& outside, const ArcMasks<Real>& masks,
+             const RowEmissions<Real>& y, Block<Real>* out, int begin, int end) {
     const Emitter<Real, true, kWide> shared(y.even, 0);
     Block<Real> lower = outside;
     for (int b = begin; b < end; ++b) {
@@ -140,36 +127,37 @@ void advance(const Block<Real>* last, const Block<Real>& outside, const Arcs<Rea
         Block<Real> made;
         if (kPlain) {
             // An odd cell that may be skipped into is entered from just where the even one before it is.
-            const Cells<Real> both = sum(here.even, odd), entering = chosen(arcs.odd.skip, b, both, here.even);
+            const Cells<Real> both = sum(here.even, odd), entering = chosen(masks.odd.skip, b, both, here.even);
             made.even = shared(both);
             made.odd = Emitter<Real, false, kWide>(y.odd, b)(sum(here.odd, entering));
         } else {
             const Cells<Real> even = before(lower.even, here.even);
-            made.even = Emitter<Real, false, kWide>(y.even, b)(sum(
-                capped(here.even, arcs.even.stay, b), capped(odd, arcs.even.step, b), capped(even, arcs.even.skip, b)));
+            made.even = Emitter<Real, false, kWide>(
+                y.even, b)(sum(masked(here.even, masks.even.stay, b), masked(odd, masks.even.step, b),
+                               masked(even, masks.even.skip, b)));
             made.odd = Emitter<Real, false, kWide>(
-                y.odd, b)(sum(capped(here.odd, arcs.odd.stay, b), capped(here.even, arcs.odd.step, b),
-                              capped(odd, arcs.odd.skip, b)));
+                y.odd, b)(sum(masked(here.odd, masks.odd.stay, b), masked(here.even, masks.odd.step, b),
+                              masked(odd, masks.odd.skip, b)));
         }
         out[b] = made;
         lower = here;
     }
 }
 
-// What is entered in one block by arcs from cells one place below: from odd ones by a step to an even cell and a skip
+// What is entered in one block by arcs from cells one index below: from odd ones by a step to an even cell and a skip
 // to an odd one, from even ones by a skip.
 template <class Real, bool kPlain>
 struct Entered {
     Cells<Real> both;  // in a plain lattice: what an even cell leads to, itself and the odd one
     Cells<Real> from_odd, from_even;
 
-    Entered(const Block<Real>& block, const Arcs<Real>& arcs, int b) {
+    Entered(const Block<Real>& block, const ArcMasks<Real>& masks, int b) {
         if (kPlain) {
             both = sum(block.even, block.odd);
-            from_odd = chosen(arcs.odd.skip, b, both, block.even);
+            from_odd = chosen(masks.odd.skip, b, both, block.even);
         } else {
-            from_odd = sum(capped(block.even, arcs.even.step, b), capped(block.odd, arcs.odd.skip, b));
-            from_even = capped(block.even, arcs.even.skip, b);
+            from_odd = sum(masked(block.even, masks.even.step, b), masked(block.odd, masks.odd.skip, b));
+            from_even = masked(block.even, masks.even.skip, b);
         }
     }
 };
@@ -178,23 +166,23 @@ struct Entered {
 // alpha_t(k) beta_t(k) / 2^total by cell, and beta_t y_t. Returns the sum of the even cells' occupancies. `outside` is
 // the block at `end` at t+1.
 template <class Real, bool kPlain, bool kWide>
-Real retreat(const Block<Real>* next, const Block<Real>& outside, const Arcs<Real>& arcs, const Emissions<Real>& y,
-             const Block<Real>* alpha, BitsOf<Real> total, Block<Real>* out, Real* even_occupancy, Real* odd_occupancy,
-             int begin, int end) {
+Real retreat(const Block<Real>* next, const Block<Real>& outside, const ArcMasks<Real>& masks,
+             const RowEmissions<Real>& y, const Block<Real>* alpha, BitsOf<Real> total, Block<Real>* out,
+             Real* even_occupancy, Real* odd_occupancy, int begin, int end) {
     const Emitter<Real, true, kWide> shared(y.even, 0);
     Lanes<Real> even_sum = {};
-    Entered<Real, kPlain> upper(outside, arcs, end);
+    Entered<Real, kPlain> upper(outside, masks, end);
     for (int b = end - 1; b >= begin; --b) {
         const Block<Real> here = next[b];
-        const Entered<Real, kPlain> lower(here, arcs, b);
+        const Entered<Real, kPlain> lower(here, masks, b);
         Cells<Real> even, odd;
         if (kPlain) {
             even = lower.both;
             odd = sum(here.odd, after(lower.from_odd, upper.from_odd));
         } else {
-            even = sum(capped(here.even, arcs.even.stay, b), capped(here.odd, arcs.odd.step, b),
+            even = sum(masked(here.even, masks.even.stay, b), masked(here.odd, masks.odd.step, b),
                        after(lower.from_even, upper.from_even));
-            odd = sum(capped(here.odd, arcs.odd.stay, b), after(lower.from_odd, upper.from_odd));
+            odd = sum(masked(here.odd, masks.odd.stay, b), after(lower.from_odd, upper.from_odd));
         }
         const Block<Real> a = alpha[b];
         const Lanes<Real> gamma = plain(a.even.mantissa * even.mantissa, a.even.exponent + (even.exponent - total));

@@ -1,5 +1,5 @@
-// What happens to a call's integers before a sweep: they are checked, copied, and targets become lattices. In NumPy
-// these small loops would cost more than the sweep of a small batch.
+// A call's integers before the kernels: they are checked and copied, and targets become lattices. In NumPy these small
+// loops would cost more than the sums over a small batch.
 #pragma once
 
 #include <cstdint>
@@ -22,11 +22,11 @@ struct Fault {
     std::int64_t index;  // of the sample; the sum itself; of the token in memory
 };
 
-// The first thing wrong: a length out of range, lengths that don't add up to the tokens there are, a token that is no
-// class or the blank. Nothing beyond a sample's length is read.
+// The first fault: a length out of range, lengths that do not add up to the number of tokens, a token that is the blank
+// or not a class. Nothing beyond a sample's length is read.
 Fault find_fault(const Integers& given, std::int64_t frames_max, std::int64_t classes, std::int64_t blank);
 
-// The arcs of a state by its part in the lattice; what they mean stands in lattice.py.
+// The arcs of a state by its role in the lattice; what they mean is said in lattice.py.
 struct ArcsByRole {
     std::uint8_t blank;
     std::uint8_t token;
@@ -34,19 +34,19 @@ struct ArcsByRole {
     std::uint8_t first, last;  // of the first two states and the last two, besides
 };
 
-// All that a sweep needs besides scores.
-struct Prepared {
-    std::vector<std::int64_t> frames, lengths;  // (N,)
-    std::int64_t states_max;                    // K
-    std::vector<std::int32_t> labels;           // (N, K)
-    std::vector<std::uint8_t> arcs;             // (N, K)
-    std::vector<std::int32_t> states;           // (N,) of each sample
-    std::vector<std::int32_t> jumps;  // (J, 3) sample, from, to: arcs that reach further than bits do, by sample
-    std::vector<double> tolls;        // (N, K) nats to enter a state from another or at the start; or none at all
+// The lattices of a batch, and how many frames each sample uses: all that the kernels need besides scores.
+struct LatticeBatch {
+    std::vector<std::int64_t> frames, num_tokens;  // (N,)
+    std::int64_t max_states;                       // K
+    std::vector<std::int32_t> labels;              // (N, K)
+    std::vector<std::uint8_t> arcs;                // (N, K)
+    std::vector<std::int32_t> num_states;          // (N,)
+    std::vector<std::int32_t> long_arcs;           // (J, 3) sample, from, to; sorted by sample, then by to
+    std::vector<double> entry_costs;               // (N, K) nats; or empty
 };
 
 // Lattices with a blank around each token and arcs by role, padded to the longest: states beyond a sample's own have
 // the blank's label and no arcs. The integers must be without fault.
-Prepared prepare(const Integers& given, std::int64_t blank, const ArcsByRole& roles);
+LatticeBatch lay_out(const Integers& given, std::int64_t blank, const ArcsByRole& roles);
 
 }  // namespace ctckit
