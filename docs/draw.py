@@ -25,7 +25,7 @@ from ctckit.explanation.canvas import BLUE, GRID, ORANGE, Picture, families, new
 from ctckit.explanation.pictures import example_paths
 from ctckit.explanation.seed_page import SHOWN_PATHS, examples
 from ctckit.files import write_whole
-from ctckit.transcript import Vocabulary
+from ctckit.text import Vocabulary
 
 DOCS = Path(__file__).resolve().parent
 ERRORS = DOCS.parent / "bench" / "results" / "error_by_frames.csv"

@@ -6,6 +6,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <cmath>
 #include <new>
 #include <optional>
 #include <stdexcept>
@@ -82,7 +83,8 @@ std::vector<T> copied(const Array& array) {
 void make_batch(LatticeBatch* self, In<std::int64_t, nb::ndim<1>> frames, In<std::int64_t, nb::ndim<1>> num_tokens,
                 In<std::int32_t, nb::ndim<2>> labels, In<std::uint8_t, nb::ndim<2>> arcs,
                 In<std::int32_t, nb::ndim<1>> num_states, std::optional<In<std::int32_t, nb::shape<-1, 3>>> long_arcs,
-                std::optional<In<double, nb::ndim<2>>> entry_costs) {
+                std::optional<In<double, nb::ndim<2>>> entry_costs, std::optional<In<std::int32_t, nb::ndim<2>>> tokens,
+                std::optional<In<double, nb::ndim<1>>> long_arc_scores) {
     const std::size_t size = frames.shape(0), most = labels.shape(1);
     require(num_tokens.shape(0) == size && labels.shape(0) == size && arcs.shape(0) == size && arcs.shape(1) == most &&
                 num_states.shape(0) == size,
@@ -102,7 +104,18 @@ void make_batch(LatticeBatch* self, In<std::int64_t, nb::ndim<1>> frames, In<std
     if (entry_costs) {
         require(entry_costs->shape(0) == size && entry_costs->shape(1) == most, "entry_costs must be (N, K)");
         costs = copied<double>(*entry_costs);
-        for (double cost : costs) require(cost >= 0, "entry_costs must be at least 0");
+        for (double cost : costs) require(cost > -HUGE_VAL, "entry_costs must be finite or +inf");
+    }
+    std::vector<double> scores(far.size() / 3);
+    if (long_arc_scores) {
+        require(long_arc_scores->shape(0) == scores.size(), "long_arc_scores must have J entries");
+        scores = copied<double>(*long_arc_scores);
+        for (double score : scores) require(score < HUGE_VAL, "long_arc_scores must be finite or -inf");
+    }
+    std::vector<std::int32_t> token_of(size * most, -1);
+    if (tokens) {
+        require(tokens->shape(0) == size && tokens->shape(1) == most, "tokens must be (N, K)");
+        token_of = copied<std::int32_t>(*tokens);
     }
     new (self) LatticeBatch{copied<std::int64_t>(frames),
                             copied<std::int64_t>(num_tokens),
@@ -111,7 +124,9 @@ void make_batch(LatticeBatch* self, In<std::int64_t, nb::ndim<1>> frames, In<std
                             copied<std::uint8_t>(arcs),
                             copied<std::int32_t>(num_states),
                             std::move(far),
-                            std::move(costs)};
+                            std::move(costs),
+                            std::move(scores),
+                            std::move(token_of)};
 }
 
 // A read-only array in the memory of its owner.
@@ -124,6 +139,15 @@ auto view(LatticeBatch& owner) {
 
 nb::ndarray<nb::numpy, const std::int32_t, nb::ndim<2>> long_arcs_of(LatticeBatch& owner) {
     return {owner.long_arcs.data(), {owner.long_arcs.size() / 3, 3}, nb::find(owner)};
+}
+
+nb::ndarray<nb::numpy, const double, nb::ndim<1>> long_arc_scores_of(LatticeBatch& owner) {
+    return {owner.long_arc_scores.data(), {owner.long_arc_scores.size()}, nb::find(owner)};
+}
+
+auto tokens_of(LatticeBatch& owner) {
+    if (owner.tokens.empty()) number_tokens(owner);
+    return view<&LatticeBatch::tokens, 2>(owner);
 }
 
 std::optional<nb::ndarray<nb::numpy, const double, nb::ndim<2>>> entry_costs_of(LatticeBatch& owner) {
@@ -147,7 +171,14 @@ nb::ndarray<nb::numpy, std::uint8_t, nb::ndim<1>> recycled(std::size_t bytes) {
     return {block->data, {bytes}, owner};
 }
 
-ctckit_scores scores_of(const Scores& scores, bool from_logits) {
+using BySample = Filled<double, nb::ndim<1>>;
+using ByRow = Filled<double, nb::ndim<2>>;
+using Statuses = Filled<std::uint8_t, nb::ndim<1>>;
+using States = Filled<std::int32_t, nb::ndim<2>>;
+template <class T>
+using Maybe = std::optional<T>;
+
+ctckit_scores scores_of(const Scores& scores, bool from_logits, const Maybe<In<double, nb::ndim<1>>>& class_scores) {
     require(scores.shape(2) > 0, "classes must not be empty");
     require(scores.shape(0) <= kLargest && scores.shape(2) <= kLargest,
             "frames and classes must be counted by int, with room to spare");
@@ -161,11 +192,35 @@ ctckit_scores scores_of(const Scores& scores, bool from_logits) {
     made.stride_n = scores.stride(1);
     made.stride_c = scores.stride(2);
     made.from_logits = from_logits;
+    if (class_scores) {
+        require(class_scores->shape(0) == scores.shape(2), "class_scores must have C entries");
+        made.class_scores = class_scores->data();
+    }
     return made;
 }
 
+// The data of an array of that shape, or null.
+template <class Array>
+auto* rows_of(const Maybe<Array>& array, std::int64_t rows, std::int64_t columns, const char* what) {
+    require(!array || (std::int64_t(array->shape(0)) == rows && std::int64_t(array->shape(1)) == columns), what);
+    return array ? array->data() : nullptr;
+}
+
+// The data of an array with an entry for each sample.
+template <class Array>
+auto* by_sample(const Array& array, const ctckit_scores& scores) {
+    require(std::int64_t(array.shape(0)) == scores.num_samples, "all arrays must have N entries");
+    return array.data();
+}
+
+template <class Array>
+auto* by_frame(const Maybe<Array>& array, const ctckit_scores& scores) {
+    return rows_of(array, scores.num_samples, scores.num_frames, "arrays by sample and frame must be (N, T)");
+}
+
 // The lattices, checked against the scores.
-ctckit_lattices lattices_of(const LatticeBatch& batch, const ctckit_scores& scores) {
+ctckit_lattices lattices_of(const LatticeBatch& batch, const ctckit_scores& scores,
+                            const Maybe<In<double, nb::ndim<2>>>& state_scores) {
     require(batch.max_states <= std::int64_t(2 * kLargest + 1), "states must be counted by int, with room to spare");
     require(std::int64_t(batch.frames.size()) == scores.num_samples, "all arrays must have N entries");
     for (std::int64_t frames : batch.frames)
@@ -176,38 +231,25 @@ ctckit_lattices lattices_of(const LatticeBatch& batch, const ctckit_scores& scor
     made.max_states = batch.max_states;
     made.labels = batch.labels.data();
     made.arcs = batch.arcs.data();
-    made.long_arcs = batch.long_arcs.data();
-    made.num_long_arcs = batch.long_arcs.size() / 3;
+    made.tokens = batch.tokens.empty() ? nullptr : batch.tokens.data();
     made.entry_costs = batch.entry_costs.empty() ? nullptr : batch.entry_costs.data();
+    made.state_scores = rows_of(state_scores, scores.num_samples, batch.max_states, "state_scores must be (N, K)");
+    made.long_arcs = batch.long_arcs.data();
+    made.long_arc_scores = batch.long_arc_scores.data();
+    made.num_long_arcs = batch.long_arcs.size() / 3;
     return made;
 }
 
-// Arrays by sample, by sample and frame.
-template <class Array>
-auto* by_sample(const Array& array, const ctckit_scores& scores) {
-    require(std::int64_t(array.shape(0)) == scores.num_samples, "all arrays must have N entries");
-    return array.data();
-}
-template <class Array>
-auto* by_frame(const std::optional<Array>& array, const ctckit_scores& scores) {
-    require(!array || (std::int64_t(array->shape(0)) == scores.num_samples &&
-                       std::int64_t(array->shape(1)) == scores.num_frames),
-            "arrays by sample and frame must be (N, T)");
-    return array ? array->data() : nullptr;
-}
-
-using States = Filled<std::int32_t, nb::ndim<2>>;
-using ByFrame = Filled<double, nb::ndim<2>>;
-
-void sums(Scores scores, bool from_logits, const LatticeBatch& lattices, Filled<double, nb::ndim<1>> score,
-          std::optional<Out> grad, std::optional<In<double, nb::ndim<1>>> weights, std::optional<Contiguous> occupancy,
-          std::optional<States> along, std::optional<ByFrame> occupancy_along, const std::string& isa, int threads) {
-    require(lattices.long_arcs.empty() && lattices.entry_costs.empty(),
-            "sums over paths are for lattices without long arcs or entry costs");
-    const ctckit_scores given = scores_of(scores, from_logits);
-    const ctckit_lattices laid_out = lattices_of(lattices, given);
+void sums(Scores scores, bool from_logits, const LatticeBatch& lattices, BySample score, Statuses status,
+          Maybe<Out> grad, Maybe<In<double, nb::ndim<1>>> weights, Maybe<Contiguous> occupancy, Maybe<States> along,
+          Maybe<ByRow> occupancy_along, Maybe<In<double, nb::ndim<1>>> class_scores,
+          Maybe<In<double, nb::ndim<2>>> state_scores, Maybe<ByRow> class_scores_grad, Maybe<ByRow> state_scores_grad,
+          Maybe<ByRow> entry_costs_grad, Maybe<BySample> long_arc_scores_grad, const std::string& isa, int threads) {
+    const ctckit_scores given = scores_of(scores, from_logits, class_scores);
+    const ctckit_lattices laid_out = lattices_of(lattices, given, state_scores);
     ctckit_sums_out out{};
     out.score = by_sample(score, given);
+    out.status = by_sample(status, given);
     if (weights) out.weights = by_sample(*weights, given);
     if (grad) {
         require(grad->dtype() == scores.dtype() && grad->shape(0) == scores.shape(0) &&
@@ -225,8 +267,21 @@ void sums(Scores scores, bool from_logits, const LatticeBatch& lattices, Filled<
                 "occupancy must be a contiguous (T, N, K)");
         out.occupancy = occupancy->data();
     }
+    out.class_scores_grad =
+        rows_of(class_scores_grad, given.num_samples, given.num_classes, "class_scores_grad must be (N, C)");
+    out.state_scores_grad =
+        rows_of(state_scores_grad, given.num_samples, lattices.max_states, "state_scores_grad must be (N, K)");
+    out.entry_costs_grad =
+        rows_of(entry_costs_grad, given.num_samples, lattices.max_states, "entry_costs_grad must be (N, K)");
+    if (long_arc_scores_grad) {
+        require(std::int64_t(long_arc_scores_grad->shape(0)) == laid_out.num_long_arcs,
+                "long_arc_scores_grad must have J entries");
+        out.long_arc_scores_grad = long_arc_scores_grad->data();
+    }
     require(along.has_value() == occupancy_along.has_value(), "along and occupancy_along go together");
-    require(!along || (!grad && !occupancy), "occupancies along a path are sums near it, and come alone");
+    require(!along || (!grad && !occupancy && !class_scores_grad && !state_scores_grad && !entry_costs_grad &&
+                       !long_arc_scores_grad),
+            "occupancies along a path are sums near it, and come alone");
     out.along = by_frame(along, given);
     out.occupancy_along = by_frame(occupancy_along, given);
     int result = 0;
@@ -237,21 +292,18 @@ void sums(Scores scores, bool from_logits, const LatticeBatch& lattices, Filled<
     check_result(result);
 }
 
-void best_path(Scores scores, bool from_logits, const LatticeBatch& lattices, Filled<double, nb::ndim<1>> score,
-               States states, std::optional<ByFrame> frame_scores,
-               std::optional<Filled<std::int32_t, nb::shape<-1, -1, 2>>> visits, const std::string& isa, int threads) {
-    const ctckit_scores given = scores_of(scores, from_logits);
-    const ctckit_lattices laid_out = lattices_of(lattices, given);
+void best_path(Scores scores, bool from_logits, const LatticeBatch& lattices, BySample score, Statuses status,
+               States states, Maybe<ByRow> frame_scores, Maybe<Filled<std::int32_t, nb::shape<-1, -1, 2>>> visits,
+               Maybe<In<double, nb::ndim<1>>> class_scores, Maybe<In<double, nb::ndim<2>>> state_scores,
+               const std::string& isa, int threads) {
+    const ctckit_scores given = scores_of(scores, from_logits, class_scores);
+    const ctckit_lattices laid_out = lattices_of(lattices, given, state_scores);
     ctckit_path_out out{};
     out.score = by_sample(score, given);
-    out.states = by_frame(std::optional<States>(states), given);
+    out.status = by_sample(status, given);
+    out.states = by_frame(Maybe<States>(states), given);
     out.frame_scores = by_frame(frame_scores, given);
-    if (visits) {
-        require(std::int64_t(visits->shape(0)) == given.num_samples &&
-                    std::int64_t(visits->shape(1)) == lattices.max_states,
-                "visits must be (N, K, 2)");
-        out.visits = visits->data();
-    }
+    out.visits = rows_of(visits, given.num_samples, lattices.max_states, "visits must be (N, K, 2)");
     int result = 0;
     {
         nb::gil_scoped_release release;
@@ -269,24 +321,31 @@ NB_MODULE(_ext, m) {
     nb::class_<LatticeBatch>(m, "LatticeBatch")
         .def("__init__", &make_batch, nb::arg("frames"), nb::arg("num_tokens"), nb::arg("labels"), nb::arg("arcs"),
              nb::arg("num_states"), nb::arg("long_arcs").none() = nb::none(),
-             nb::arg("entry_costs").none() = nb::none())
+             nb::arg("entry_costs").none() = nb::none(), nb::arg("tokens").none() = nb::none(),
+             nb::arg("long_arc_scores").none() = nb::none())
         .def_prop_ro("frames", &view<&LatticeBatch::frames, 1>)
         .def_prop_ro("num_tokens", &view<&LatticeBatch::num_tokens, 1>)
         .def_prop_ro("labels", &view<&LatticeBatch::labels, 2>)
         .def_prop_ro("arcs", &view<&LatticeBatch::arcs, 2>)
         .def_prop_ro("num_states", &view<&LatticeBatch::num_states, 1>)
         .def_prop_ro("long_arcs", &long_arcs_of)
-        .def_prop_ro("entry_costs", &entry_costs_of);
+        .def_prop_ro("entry_costs", &entry_costs_of)
+        .def_prop_ro("tokens", &tokens_of)
+        .def_prop_ro("long_arc_scores", &long_arc_scores_of);
     m.def("lay_out", &lay_out_call, nb::arg("frames"), nb::arg("targets"), nb::arg("lengths"), nb::arg("frames_max"),
           nb::arg("classes"), nb::arg("blank"), nb::arg("arcs_by_role"));
     m.def("mean_weights", &mean_weights_of, nb::arg("lattices"), nb::arg("weights").noconvert());
     m.def("weighted_loss", &weighted_loss_of, nb::arg("score"), nb::arg("weights"), nb::arg("zero_infinity"));
     m.def("recycled", &recycled, nb::arg("bytes"));
     m.def("sums", &sums, nb::arg("scores"), nb::arg("from_logits"), nb::arg("lattices"), nb::arg("score").noconvert(),
-          nb::arg("grad").noconvert().none(), nb::arg("weights").none(), nb::arg("occupancy").noconvert().none(),
-          nb::arg("along").noconvert().none(), nb::arg("occupancy_along").noconvert().none(), nb::arg("isa"),
-          nb::arg("threads"));
+          nb::arg("status").noconvert(), nb::arg("grad").noconvert().none(), nb::arg("weights").none(),
+          nb::arg("occupancy").noconvert().none(), nb::arg("along").noconvert().none(),
+          nb::arg("occupancy_along").noconvert().none(), nb::arg("class_scores").none(), nb::arg("state_scores").none(),
+          nb::arg("class_scores_grad").noconvert().none(), nb::arg("state_scores_grad").noconvert().none(),
+          nb::arg("entry_costs_grad").noconvert().none(), nb::arg("long_arc_scores_grad").noconvert().none(),
+          nb::arg("isa"), nb::arg("threads"));
     m.def("best_path", &best_path, nb::arg("scores"), nb::arg("from_logits"), nb::arg("lattices"),
-          nb::arg("score").noconvert(), nb::arg("states").noconvert(), nb::arg("frame_scores").noconvert().none(),
-          nb::arg("visits").noconvert().none(), nb::arg("isa"), nb::arg("threads"));
+          nb::arg("score").noconvert(), nb::arg("status").noconvert(), nb::arg("states").noconvert(),
+          nb::arg("frame_scores").noconvert().none(), nb::arg("visits").noconvert().none(),
+          nb::arg("class_scores").none(), nb::arg("state_scores").none(), nb::arg("isa"), nb::arg("threads"));
 }

@@ -73,4 +73,11 @@ LatticeBatch lay_out(const Integers& given, std::int64_t blank, const ArcsByRole
     return made;
 }
 
+void number_tokens(LatticeBatch& batch) {
+    batch.tokens.assign(batch.labels.size(), -1);
+    for (std::size_t n = 0; n < batch.num_tokens.size(); ++n)
+        for (std::int64_t s = 0; s < batch.num_tokens[n]; ++s)
+            batch.tokens[n * batch.max_states + 2 * s + 1] = std::int32_t(s);
+}
+
 }  // namespace ctckit

@@ -43,10 +43,16 @@ struct LatticeBatch {
     std::vector<std::int32_t> num_states;          // (N,)
     std::vector<std::int32_t> long_arcs;           // (J, 3) sample, from, to; sorted by sample, then by to
     std::vector<double> entry_costs;               // (N, K) nats; or empty
+    std::vector<double> long_arc_scores;           // (J,) nats
+    std::vector<std::int32_t> tokens;              // (N, K) the token that each state is, -1 for none; empty: of CTC's
+                                                   // layout, and not asked for yet
 };
 
 // Lattices with a blank around each token and arcs by role, padded to the longest: states beyond a sample's own have
 // the blank's label and no arcs. The integers must be without fault.
 LatticeBatch lay_out(const Integers& given, std::int64_t blank, const ArcsByRole& roles);
+
+// Fills in the tokens of CTC's layout.
+void number_tokens(LatticeBatch& batch);
 
 }  // namespace ctckit

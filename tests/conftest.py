@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -22,9 +21,10 @@ if path := os.environ.get("CTCKIT_NATIVE"):
     sys.modules["ctckit.native._ext"] = module
     spec.loader.exec_module(module)
 
-from cases import BACKENDS, HAS_TORCH, HAS_TRITON, IMPLEMENTATIONS, KERNELS, NATIVE, PATHFINDERS, Backend, has_gpu
+from support.backends import BACKENDS, IMPLEMENTATIONS, KERNELS, NATIVE, Backend
+from support.installed import HAS_TORCH, HAS_TRITON, has_gpu
+from support.poison import poisoned_memory
 
-import ctckit.loss
 from ctckit.kernels import native
 
 INTERPRETED = HAS_TRITON and not has_gpu()
@@ -70,28 +70,10 @@ settings.register_profile("ctckit", deadline=None, derandomize=True, max_example
 settings.load_profile("ctckit")
 
 
-class PoisonedNumPy:
-    """NumPy, except that fresh memory is full of NaN, so that an output which nobody wrote can't look like one."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
-
-    def empty(self, shape: Any, dtype: Any = float) -> Any:
-        dtype = np.dtype(dtype)
-        bfloat16_nan = 0x7FC1
-        return np.full(shape, bfloat16_nan if dtype == np.uint16 else np.nan if dtype.kind == "f" else -1, dtype)
-
-    def ndarray(self, shape: Any, dtype: Any, recycled: Any) -> Any:
-        recycled.fill(0xFF)  # NaN in any float
-        return np.ndarray(shape, dtype, recycled)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def poisoned_outputs() -> Iterator[None]:
-    """Every output array of the NumPy API is NaN before the kernels see it."""
-    with pytest.MonkeyPatch.context() as patch:
-        for user in (native, ctckit.loss):
-            patch.setattr(user, "np", PoisonedNumPy())
+    """Every output is NaN before the kernels see it."""
+    with poisoned_memory():
         yield
 
 
@@ -140,7 +122,7 @@ def kernels(request: pytest.FixtureRequest) -> Backend:
     return request.param
 
 
-@pytest.fixture(params=PATHFINDERS, ids=lambda backend: backend.name, scope="module")
+@pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name, scope="module")
 def pathfinder(request: pytest.FixtureRequest) -> Backend:
     """Each backend that finds the best path."""
     return request.param
@@ -158,7 +140,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Non
     """Runs what uses the GPU backend; fails if a tensor's value reaches Python, which on a GPU waits for the device."""
     import torch
 
-    from ctckit.kernels import triton
+    from ctckit.kernels.triton import best, gradient, lattice, rows, sums
 
     def on_a_gpu(work: Callable[[], Any]) -> None:
         work()  # compiles
@@ -192,8 +174,9 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Non
 
     def interpreted(work: Callable[[], Any]) -> None:
         with monkeypatch.context() as patch:
-            for name in [name for name in vars(triton) if name.endswith("_kernel")]:
-                patch.setattr(triton, name, Guard(getattr(triton, name)))
+            for module in (lattice, rows, sums, gradient, best):
+                for name in [name for name in vars(module) if name.endswith("_kernel")]:
+                    patch.setattr(module, name, Guard(getattr(module, name)))
             for name in names:
                 patch.setattr(torch.Tensor, name, refuse)
             with pytest.raises(AssertionError, match="asked for"):

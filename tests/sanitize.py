@@ -98,10 +98,8 @@ def fuzz(rounds: int) -> None:
 def fuzz_batch(rng: Any) -> None:
     """One batch: any sizes, dtype, strides and special values, through the public functions."""
     import numpy as np
-    from cases import FRAMEWORK_FREE, draw
-
-    sys.path.append(str(ROOT / "tests" / "kernels"))
-    from test_layouts import LAYOUTS
+    from support.batches import FRAMEWORK_FREE, draw
+    from support.layouts import LAYOUTS
 
     import ctckit
     from ctckit.kernels import native

@@ -30,10 +30,11 @@ class LongArcs {
         std::uint32_t cell, in_chunk;  // the index of the state entered, in a row and in a chunk
         std::int32_t last;             // the last of the consecutive departures that lead there
         std::uint32_t high, low;       // two stretches that together hold just these: indices into stretches()
+        Real score;                    // of all these arcs
     };
 
     void mark_departures(const LatticeView<Real>& lattice);
-    void add_landing(const LatticeView<Real>& lattice, int state, int first, int last);
+    void add_landing(const LatticeView<Real>& lattice, int arc, int first, int last);
     // (levels_, stride_) of a frame: the best of 2^level consecutive departures, by the last of them, after `longest_`.
     Real* stretches(int f) const { return best_ + f * levels_ * stride_; }
 
@@ -105,21 +106,27 @@ void LongArcs<Real>::build(const LatticeView<Real>& lattice) {
     for (int j = 0; j < count_; ++j) {
         const int to = lattice.long_arc_to(j), here = departure_of_state_[lattice.long_arc_from(j)];
         for (; unit <= to / 2 / unit_; ++unit) landing_from_[unit] = landings_;
-        const bool goes_on = j > 0 && lattice.long_arc_to(j - 1) == to && landing_[landings_ - 1].last == here - 1;
+        const bool goes_on = j > 0 && lattice.long_arc_to(j - 1) == to && landing_[landings_ - 1].last == here - 1 &&
+                             lattice.long_arc_scores[j - 1] == lattice.long_arc_scores[j];
         if (goes_on) --landings_;
         else first = here;
-        add_landing(lattice, to, first, here);
+        add_landing(lattice, j, first, here);
     }
     for (; unit <= units_; ++unit) landing_from_[unit] = landings_;
 }
 
 template <class Real>
-void LongArcs<Real>::add_landing(const LatticeView<Real>& lattice, int state, int first, int last) {
+void LongArcs<Real>::add_landing(const LatticeView<Real>& lattice, int arc, int first, int last) {
+    const int state = lattice.long_arc_to(arc);
     int level = 0;
     while (2 << level <= last - first + 1) ++level;
     const std::int64_t best = longest_ + level * stride_, in_chunk = state % 2 * chunk_ + state / 2 % chunk_;
-    landing_[landings_++] = {std::uint32_t(lattice.cell(state)), std::uint32_t(in_chunk), last,
-                             std::uint32_t(best + last), std::uint32_t(best + first + (1 << level) - 1)};
+    landing_[landings_++] = {std::uint32_t(lattice.cell(state)),
+                             std::uint32_t(in_chunk),
+                             last,
+                             std::uint32_t(best + last),
+                             std::uint32_t(best + first + (1 << level) - 1),
+                             Real(lattice.long_arc_scores[arc])};
 }
 
 template <class Real>
@@ -154,7 +161,7 @@ void LongArcs<Real>::land(int f, Real* CTCKIT_RESTRICT row, std::int64_t first, 
     const Landing* stop = landing_ + landing_from_[end / unit_];
     for (const Landing* to = landing_ + landing_from_[first / unit_]; to < stop; ++to) {
         if (to->last < begin_) continue;
-        const Real arriving = greater(best[to->high], best[to->low]) - cost[to->cell];
+        const Real arriving = greater(best[to->high], best[to->low]) - cost[to->cell] + to->score;
         row[to->cell] = greater(row[to->cell], arriving + emission[to->in_chunk]);
     }
 }

@@ -14,6 +14,7 @@
 
 #include "kernels.h"
 #include "lattice/lattice.h"
+#include "lattice/reachable.h"
 #include "path/path_rows.h"
 #include "path/path_scores.h"
 #include "simd/scaled.h"
@@ -45,8 +46,19 @@ class BestPath {
     void run();
 
    private:
+    // Rows advance in two ways only: as plain lattices do, or as any do.
+    static LatticeView<Real> path_lattice(const ctckit_lattices& lattices, std::int64_t n) {
+        LatticeView<Real> lattice(lattices, n);
+        if (lattice.state_scores || !lattice.plain()) lattice.shape = Shape::kAny;
+        return lattice;
+    }
     void lay_out(Arena& arena);
     int block_length() const;
+    void find();
+    void end(ctckit_status status, double score) {
+        out_.status[n_] = std::uint8_t(status);
+        out_.score[n_] = score;
+    }
     void begin_outputs();
     double bound();
     bool forward(double bound, Real near);
@@ -56,6 +68,7 @@ class BestPath {
     int trace_block(int block, int state);
     int predecessor(int k, const Real* row, std::int64_t first) const;
     void write_visits();
+    double arc_score(int t) const;
     void write_scores();
 
     Real* made(int row) const { return made_ + std::int64_t(row) * 2 * cone_; }
@@ -76,6 +89,7 @@ class BestPath {
     Real* kept_;                // (blocks_, 2, length) the row before each block, where it is not left out
     std::int64_t* kept_cells_;  // (blocks_, 2) the first cell of it that is not left out, and the end
     Real* made_;                // (block_ + 1, 2, cone_) the row before one block, and its own, computed again
+    std::uint8_t* reached_;     // (2, num_states) scratch
     double taken_;              // off the scores of the row in hand, since the first frame
     bool poisoned_;             // NaN or +inf in a used frame
 };
@@ -88,7 +102,7 @@ BestPath<In>::BestPath(const ctckit::PathCall& call, std::int64_t n, void* memor
       max_frames_(call.scores.num_frames),
       max_states_(call.lattices.max_states),
       num_frames_(int(call.lattices.num_frames[n])),
-      lattice_(call.lattices, n),
+      lattice_(path_lattice(call.lattices, n)),
       scores_(call.scores, n, lattice_, num_frames_),
       rows_(lattice_) {
     Arena arena(memory);
@@ -100,7 +114,7 @@ BestPath<In>::BestPath(const ctckit::PathCall& call, std::int64_t n, void* memor
 template <class In>
 int BestPath<In>::block_length() const {
     const std::int64_t root = std::int64_t(std::sqrt(double(num_frames_))) + 1;
-    if (!lattice_.plain) return int(round_up(root, kTile));
+    if (!lattice_.plain()) return int(round_up(root, kTile));
     const std::int64_t row = 2 * rows_.length() * std::int64_t(sizeof(Real));
     const std::int64_t bounded = num_frames_ / (kPathRowsBytes / row + 1) + 1;
     return int(round_up(greater(kShortestBlock, lesser(bounded, 2 * root)), kTile));
@@ -111,34 +125,39 @@ void BestPath<In>::lay_out(Arena& arena) {
     block_ = block_length();
     blocks_ = (num_frames_ + block_ - 1) / block_;
     // A frame moves a path down by one cell at most, so this many hold all that a block's last state can come from.
-    cone_ = lattice_.plain ? lesser(rows_.length(), round_up(block_ + 1, kUnit) + kUnit) : rows_.length();
+    cone_ = lattice_.plain() ? lesser(rows_.length(), round_up(block_ + 1, kUnit) + kUnit) : rows_.length();
     rows_.lay_out(arena);
     kept_ = arena.take<Real>(blocks_ * 2 * rows_.length());
     kept_cells_ = arena.take<std::int64_t>(2 * blocks_);
     made_ = arena.take<Real>((block_ + 1) * 2 * cone_);
     scores_.lay_out(arena);
+    reached_ = arena.take<std::uint8_t>(2 * lattice_.num_states);
 }
 
 template <class In>
 void BestPath<In>::run() {
     begin_outputs();
-    double& score = out_.score[n_];
-    if (num_frames_ == 0) {
-        if (lattice_.accepts_nothing()) score = 0;
-        return;
-    }
-    if (!lattice_.build_slots(num_classes_)) {
-        score = NAN;
-        return;
-    }
-    if (!lattice_.build_windows(num_frames_)) return;
+    if (num_frames_ == 0) return lattice_.accepts_nothing() ? end(CTCKIT_FINE, 0) : end(CTCKIT_INFEASIBLE, -HUGE_VAL);
+    if (!lattice_.build_slots(num_classes_)) return end(CTCKIT_INVALID, NAN);
+    if (!lattice_.build_windows(num_frames_)) return end(CTCKIT_INFEASIBLE, -HUGE_VAL);
     lattice_.build_masks();
     rows_.build();
-    const bool alive = forward(rows_.length() < kWorthPruning ? -HUGE_VAL : bound(), kInfinity<Real>);
+    find();
+}
+
+template <class In>
+void BestPath<In>::find() {
+    // With gains, what is below a bound may still rise above it.
+    const bool prune = rows_.length() >= kWorthPruning && !lattice_.can_gain();
+    const bool alive = forward(prune ? bound() : -HUGE_VAL, kInfinity<Real>);
     if (!alive && !poisoned_) poisoned_ = scores_.any_poisoned();
-    if (poisoned_) score = NAN;
     int state = alive && !poisoned_ ? best_end() : -1;
-    if (state < 0) return;
+    if (state < 0) {
+        // The windows of a plain lattice are exact: it has a path, or we would not be here.
+        const bool path = lattice_.plain() || has_path(lattice_, num_frames_, reached_);
+        if (!path) return end(CTCKIT_INFEASIBLE, -HUGE_VAL);
+        return poisoned_ ? end(CTCKIT_NOT_FINITE, NAN) : end(CTCKIT_IMPOSSIBLE, -HUGE_VAL);
+    }
     for (int block = blocks_ - 1; block >= 0; --block) state = trace_block(block, state);
     if (out_.visits) write_visits();
     write_scores();
@@ -146,7 +165,6 @@ void BestPath<In>::run() {
 
 template <class In>
 void BestPath<In>::begin_outputs() {
-    out_.score[n_] = -HUGE_VAL;
     poisoned_ = false;
     for (std::int64_t t = 0; t < max_frames_; ++t) states()[t] = -1;
     for (std::int64_t t = 0; out_.frame_scores && t < max_frames_; ++t) frame_scores()[t] = 0;
@@ -243,7 +261,7 @@ int BestPath<In>::trace_block(int block, int state) {
     const int start = block * block_, stop = lesser(num_frames_, start + block_);
     const std::int64_t end = Rows::cells_to(state);
     std::int64_t first = kept_cells_[2 * block];
-    if (lattice_.plain) first = greater(first, Rows::cells_from(greater(state - 2 * (stop - start), 0)));
+    if (lattice_.plain()) first = greater(first, Rows::cells_from(greater(state - 2 * (stop - start), 0)));
     restore_row(block, first, end);
     Real best = 0;
     for (int t0 = start; t0 < stop; t0 += kTile) {
@@ -264,9 +282,9 @@ template <class In>
 int BestPath<In>::predecessor(int k, const Real* row, std::int64_t first) const {
     int from = k;
     Real best = -kInfinity<Real>;
-    const auto consider = [&](int source) {
+    const auto consider = [&](int source, Real arc = 0) {
         if (source / 2 < first) return;
-        const Real score = row[(source % 2) * cone_ + source / 2 - first] - (source == k ? 0 : rows_.cost(k));
+        const Real score = row[(source % 2) * cone_ + source / 2 - first] - (source == k ? 0 : rows_.cost(k)) + arc;
         if (score > best || (score == best && source < from)) {
             best = score;
             from = source;
@@ -277,7 +295,7 @@ int BestPath<In>::predecessor(int k, const Real* row, std::int64_t first) const 
     if ((arcs & CTCKIT_STEP) && k >= 1) consider(k - 1);
     if ((arcs & CTCKIT_SKIP) && k >= 2) consider(k - 2);
     for (int j = lattice_.first_long_arc_to(k); j < lattice_.num_long_arcs && lattice_.long_arc_to(j) == k; ++j)
-        consider(lattice_.long_arc_from(j));
+        consider(lattice_.long_arc_from(j), Real(lattice_.long_arc_scores[j]));
     return from;
 }
 
@@ -291,18 +309,30 @@ void BestPath<In>::write_visits() {
     }
 }
 
-// The log-probability of each frame's label, less the cost of entering its state, in float64; and their sum.
+// What the arc that the path takes into frame t adds to its score.
+template <class In>
+double BestPath<In>::arc_score(int t) const {
+    const int k = states()[t], from = t > 0 ? states()[t - 1] : -1;
+    if (k == from) return 0;
+    const int bit = t == 0 ? CTCKIT_START : k - from == 1 ? CTCKIT_STEP : k - from == 2 ? CTCKIT_SKIP : 0;
+    double best = lattice_.arcs[k] & bit ? 0 : -HUGE_VAL;
+    for (int j = lattice_.first_long_arc_to(k); j < lattice_.num_long_arcs && lattice_.long_arc_to(j) == k; ++j)
+        if (lattice_.long_arc_from(j) == from) best = greater(best, lattice_.long_arc_scores[j]);
+    return lattice_.entry_costs ? best - lattice_.entry_costs[k] : best;
+}
+
+// What each frame adds to the path's score, in float64; and their sum.
 template <class In>
 void BestPath<In>::write_scores() {
     double sum = 0;
     const auto class_at = [&](int t) { return lattice_.labels[states()[t]]; };
     scores_.for_each_score(class_at, [&](int t, double score) {
-        const int state = states()[t];
-        if (lattice_.entry_costs && (t == 0 || state != states()[t - 1])) score -= lattice_.entry_costs[state];
+        score += arc_score(t);
+        if (lattice_.state_scores) score += lattice_.state_scores[states()[t]];
         if (out_.frame_scores) frame_scores()[t] = score;
         sum += score;
     });
-    out_.score[n_] = sum;
+    end(CTCKIT_FINE, sum);
 }
 
 }  // namespace

@@ -38,7 +38,11 @@ class PathRows {
     std::int64_t length() const { return length_; }
     Real* cells(int parity) const { return row_ + parity * length_; }
     Real score(int k) const { return cells(k % 2)[k / 2]; }
-    Real cost(int k) const { return lattice_.entry_costs ? Real(lattice_.entry_costs[k]) : 0; }
+    // Entry costs that no path can pay are infinite.
+    Real cost(int k) const {
+        if (!lattice_.entry_costs) return 0;
+        return payable(lattice_.entry_costs[k]) ? Real(lattice_.entry_costs[k]) : kInfinity<Real>;
+    }
 
     std::int64_t begin();
     std::int64_t reached(std::int64_t end, int count) const;
@@ -48,8 +52,8 @@ class PathRows {
     // unless it is null. Returns the best score of the last frame.
     Real advance(const Real* table, int t0, int count, std::int64_t first, std::int64_t end, Real* kept,
                  std::int64_t kept_length) {
-        return lattice_.plain ? advance_plain(table, count, first, end, kept, kept_length)
-                              : advance_any(table, t0, count, first, end, kept, kept_length);
+        return lattice_.plain() ? advance_plain(table, count, first, end, kept, kept_length)
+                                : advance_any(table, t0, count, first, end, kept, kept_length);
     }
 
     // Cells in whole units, from a state's on, or up to it.
@@ -64,6 +68,7 @@ class PathRows {
                        std::int64_t kept_length);
     Real advance_any(const Real* table, int t0, int count, std::int64_t first, std::int64_t end, Real* kept,
                      std::int64_t kept_length);
+    void add_state_scores(int count, std::int64_t first, std::int64_t end);
     void start(std::int64_t first, std::int64_t end);
     void enter(int f, std::int64_t first, std::int64_t end);
 
@@ -73,6 +78,7 @@ class PathRows {
 
     Real* row_;                      // (2, length_) by cell
     Real* cost_;                     // (2, length_) entry costs by cell; of lattices that are not plain
+    Real* state_score_;              // (2, length_) by cell, where there are any
     Real* emission_;                 // (kTile, kChunk), of a plain lattice's odd cells; of any other (kTile, 2, kChunk)
     Lanes<Real> carry_[kTile];       // the register of odd cells below the one in hand, before each frame
     Lanes<Real> carry_even_[kTile];  // the same of even cells; of lattices that are not plain
@@ -82,7 +88,8 @@ class PathRows {
 template <class Real>
 void PathRows<Real>::lay_out(Arena& arena) {
     long_arcs_.lay_out(lattice_, kUnit, kChunk, arena);
-    cost_ = arena.take<Real>(lattice_.plain ? 0 : 2 * length_);
+    cost_ = arena.take<Real>(lattice_.plain() ? 0 : 2 * length_);
+    state_score_ = arena.take<Real>(lattice_.state_scores ? 2 * length_ : 0);
     row_ = arena.take<Real>(2 * length_);
     emission_ = arena.take<Real>(kTile * 2 * kChunk);
 }
@@ -90,9 +97,13 @@ void PathRows<Real>::lay_out(Arena& arena) {
 template <class Real>
 void PathRows<Real>::build() {
     long_arcs_.build(lattice_);
-    if (lattice_.plain) return;
+    if (lattice_.plain()) return;
     for (std::int64_t i = 0; i < 2 * length_; ++i) cost_[i] = 0;
     for (int k = 0; k < lattice_.num_states; ++k) cost_[k % 2 * length_ + k / 2] = cost(k);
+    if (!lattice_.state_scores) return;
+    for (std::int64_t i = 0; i < 2 * length_; ++i) state_score_[i] = 0;
+    for (int k = 0; k < lattice_.num_states; ++k)
+        state_score_[k % 2 * length_ + k / 2] = Real(lattice_.state_scores[k]);
 }
 
 // The row before the first frame; returns the end of the cells that can be alive after it. A plain lattice's path may
@@ -100,8 +111,8 @@ void PathRows<Real>::build() {
 template <class Real>
 std::int64_t PathRows<Real>::begin() {
     for (std::int64_t i = 0; i < 2 * length_; ++i) row_[i] = -kInfinity<Real>;
-    if (lattice_.plain) row_[0] = 0;
-    return lattice_.plain ? kUnit : cells_to(lattice_.windows.high[0]);
+    if (lattice_.plain()) row_[0] = 0;
+    return lattice_.plain() ? kUnit : cells_to(lattice_.windows.high[0]);
 }
 
 // One past the cells that paths reach in `count` frames, in whole units, from those before `end`.
@@ -198,6 +209,7 @@ Real PathRows<Real>::advance_any(const Real* table, int t0, int count, std::int6
         for (std::int64_t parity = 0; parity < 2; ++parity)
             spread(table, lattice_.slots.slot_of_cell + parity * lattice_.length + chunk - offset,
                    emission_ + parity * kChunk, 2 * kChunk, offset, int(offset + size));
+        if (lattice_.state_scores) add_state_scores(count, chunk, stop);
         for (int f = 0; f < count; ++f) {
             if (t0 + f == 0) {
                 start(chunk, stop);
@@ -213,6 +225,16 @@ Real PathRows<Real>::advance_any(const Real* table, int t0, int count, std::int6
         for (std::int64_t i = chunk; i < stop; ++i) best = greater(best, greater(row_[i], row_[length_ + i]));
     }
     return best;
+}
+
+template <class Real>
+void PathRows<Real>::add_state_scores(int count, std::int64_t first, std::int64_t end) {
+    for (int f = 0; f < count; ++f)
+        for (std::int64_t parity = 0; parity < 2; ++parity) {
+            Real* emission = emission_ + (f * 2 + parity) * kChunk + first % kChunk;
+            const Real* score = state_score_ + parity * length_ + first;
+            for (std::int64_t i = 0; i < end - first; ++i) emission[i] += score[i];
+        }
 }
 
 // The first frame of a chunk: paths begin in START states.

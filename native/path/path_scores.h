@@ -23,6 +23,7 @@ class PathScores {
           num_frames_(num_frames),
           num_classes_(int(scores.num_classes)),
           from_logits_(scores.from_logits != 0),
+          class_scores_(scores.class_scores),
           input_(frames_of<In>(scores, n)) {
         lattice.slots.by_class = num_classes_ <= 2 * (std::int64_t(lattice.num_states) + 1);
         max_slots_ = lattice.slots.by_class ? num_classes_ : lesser(lattice.num_states, num_classes_);
@@ -38,7 +39,7 @@ class PathScores {
     const Real* table() const { return table_; }
     bool tabulate(int t0, int count, Real rebase);
     bool any_poisoned();
-    // Calls visit(t, score of class labels(t)) for each frame, with log-probabilities in float64.
+    // Calls visit(t, score of class class_at(t)) for each frame, with log-probabilities in float64.
     template <class ClassAt, class Visit>
     void for_each_score(ClassAt class_at, Visit visit);
 
@@ -46,6 +47,7 @@ class PathScores {
     const LabelSlots& slots_;
     const int num_frames_, num_classes_;
     const bool from_logits_;
+    const double* class_scores_;  // (num_classes,) or null
     int max_slots_;
     Frames<In> input_;
     Real* table_;
@@ -66,6 +68,10 @@ bool PathScores<In>::tabulate(int t0, int count, Real rebase) {
         for (int i = 0; i < slots_.num_labels; ++i)
             for (int f = 0; f < kTile; ++f)
                 table_[i * kTile + f] = rows[lesser(f, count - 1) * stride + slots_.labels[i]];
+    }
+    for (int i = 0; class_scores_ && i < slots_.num_labels; ++i) {
+        Real* row = table_ + slots_.slot_of_label(i) * kTile;
+        for (int f = 0; f < kTile; ++f) row[f] = Real(double(row[f]) + class_scores_[slots_.labels[i]]);
     }
     Pack<Real> top, scores;
     load_pack(table_ + slots_.slot_of_label(0) * kTile, top);
@@ -104,7 +110,9 @@ void PathScores<In>::for_each_score(ClassAt class_at, Visit visit) {
         const Real* rows = input_.rows(t0, count);
         for (int f = 0; f < count; ++f) {
             const Real* row = rows + f * input_.row_stride();
-            double score = row[class_at(t0 + f)];
+            const std::int32_t label = class_at(t0 + f);
+            double score = row[label];
+            if (class_scores_) score += class_scores_[label];
             if (from_logits_) {
                 const Ahead<In> here = {input_.base + (t0 + f) * input_.stride_t, input_.stride_c, nullptr};
                 const Normaliser<Real> z = exponentials(row, num_classes_, exps_, here);

@@ -113,10 +113,17 @@ struct Emitter {
     }
 };
 
-// alpha_t(k) = (alpha_{t-1}(k) + alpha_{t-1}(k-1) + alpha_{t-1}(k-2)) y_t(k) along the arcs, for the blocks begin <= b
-// < end. In a plain lattice every state may be stayed in and stepped into, and no even one skipped into. `outside` is
-// the block before `begin` at t-1.
-template <class Real, bool kPlain, bool kWide>
+// What is left of cells when the entry costs of the cells that they enter are paid.
+template <class Real>
+inline Cells<Real> paid(const Cells<Real>& cells, const Masks<Real>& masks, int block) {
+    const std::int64_t i = block * kLanes<Real>;
+    const auto e = cells.exponent + load_lanes(masks.factor_exponent + i);
+    return {cells.mantissa * load_lanes(masks.factor + i), greater(e, Lanes<BitsOf<Real>>{} + kZero)};
+}
+
+// alpha_t(k) = (alpha_{t-1}(k) + (alpha_{t-1}(k-1) + alpha_{t-1}(k-2)) exp(-cost(k))) y_t(k) along the arcs, for the
+// blocks begin <= b < end. `outside` is the block before `begin` at t-1.
+template <class Real, Shape kShape, bool kWide>
 void advance(const Block<Real>* last, const Block<Real>& outside, const ArcMasks<Real>& masks,
              const RowEmissions<Real>& y, Block<Real>* out, int begin, int end) {
     const Emitter<Real, true, kWide> shared(y.even, 0);
@@ -125,76 +132,112 @@ void advance(const Block<Real>* last, const Block<Real>& outside, const ArcMasks
         const Block<Real> here = last[b];
         const Cells<Real> odd = before(lower.odd, here.odd);
         Block<Real> made;
-        if (kPlain) {
+        if (kShape == Shape::kPlain || kShape == Shape::kShared) {
             // An odd cell that may be skipped into is entered from just where the even one before it is.
             const Cells<Real> both = sum(here.even, odd), entering = chosen(masks.odd.skip, b, both, here.even);
+            const Cells<Real> staying = kShape == Shape::kPlain ? here.odd : masked(here.odd, masks.odd.stay, b);
             made.even = shared(both);
-            made.odd = Emitter<Real, false, kWide>(y.odd, b)(sum(here.odd, entering));
+            made.odd = Emitter<Real, false, kWide>(y.odd, b)(sum(staying, entering));
+        } else if (kShape == Shape::kSharedCosts) {
+            const Cells<Real> entering = chosen(masks.odd.skip, b, sum(here.even, odd), here.even);
+            const Cells<Real> staying = masked(here.odd, masks.odd.stay, b);
+            made.even = shared(sum(here.even, paid(odd, masks.even, b)));
+            made.odd = Emitter<Real, false, kWide>(y.odd, b)(sum(staying, paid(entering, masks.odd, b)));
         } else {
-            const Cells<Real> even = before(lower.even, here.even);
+            Cells<Real> into_even = masked(odd, masks.even.step, b), into_odd = masked(here.even, masks.odd.step, b);
+            if (kShape == Shape::kAny) {
+                into_even = sum(into_even, masked(before(lower.even, here.even), masks.even.skip, b));
+                into_odd = sum(into_odd, masked(odd, masks.odd.skip, b));
+            }
             made.even = Emitter<Real, false, kWide>(
-                y.even, b)(sum(masked(here.even, masks.even.stay, b), masked(odd, masks.even.step, b),
-                               masked(even, masks.even.skip, b)));
+                y.even, b)(sum(masked(here.even, masks.even.stay, b), paid(into_even, masks.even, b)));
             made.odd = Emitter<Real, false, kWide>(
-                y.odd, b)(sum(masked(here.odd, masks.odd.stay, b), masked(here.even, masks.odd.step, b),
-                              masked(odd, masks.odd.skip, b)));
+                y.odd, b)(sum(masked(here.odd, masks.odd.stay, b), paid(into_odd, masks.odd, b)));
         }
         out[b] = made;
         lower = here;
     }
 }
 
-// What is entered in one block by arcs from cells one index below: from odd ones by a step to an even cell and a skip
-// to an odd one, from even ones by a skip.
-template <class Real, bool kPlain>
+// What is reached in one block of v = beta_{t+1} y_{t+1}: by an even cell's own arcs within the block, by an odd cell
+// one index below (a step to an even cell, a skip to an odd one), and by an even cell one index below (a skip).
+template <class Real, Shape kShape>
 struct Entered {
-    Cells<Real> both;  // in a plain lattice: what an even cell leads to, itself and the odd one
+    Cells<Real> from_same;  // but for the stay of shapes that mask it
     Cells<Real> from_odd, from_even;
 
     Entered(const Block<Real>& block, const ArcMasks<Real>& masks, int b) {
-        if (kPlain) {
-            both = sum(block.even, block.odd);
-            from_odd = chosen(masks.odd.skip, b, both, block.even);
+        if (kShape == Shape::kPlain || kShape == Shape::kShared) {
+            from_same = sum(block.even, block.odd);
+            from_odd = chosen(masks.odd.skip, b, from_same, block.even);
+            return;
+        }
+        const Cells<Real> even = paid(block.even, masks.even, b), odd = paid(block.odd, masks.odd, b);
+        if (kShape == Shape::kSharedCosts) {
+            from_same = sum(block.even, odd);
+            from_odd = chosen(masks.odd.skip, b, sum(even, odd), even);
         } else {
-            from_odd = sum(masked(block.even, masks.even.step, b), masked(block.odd, masks.odd.skip, b));
-            from_even = masked(block.even, masks.even.skip, b);
+            from_same = masked(odd, masks.odd.step, b);
+            from_odd = masked(even, masks.even.step, b);
+            if (kShape != Shape::kAny) return;
+            from_odd = sum(from_odd, masked(odd, masks.odd.skip, b));
+            from_even = masked(even, masks.even.skip, b);
         }
     }
 };
 
-// beta_t(k) = v(k) + v(k+1) + v(k+2) along the arcs, where v = beta_{t+1} y_{t+1} is `next`; writes the occupancies
-// alpha_t(k) beta_t(k) / 2^total by cell, and beta_t y_t. Returns the sum of the even cells' occupancies. `outside` is
-// the block at `end` at t+1.
-template <class Real, bool kPlain, bool kWide>
+// beta_t(k) = v(k) + v(k+1) exp(-cost(k+1)) + v(k+2) exp(-cost(k+2)) along the arcs, where v = beta_{t+1} y_{t+1} is
+// `next`; writes the occupancies alpha_t(k) beta_t(k) / 2^total by cell, and beta_t y_t. Returns the sum of the even
+// cells' occupancies. `outside` is the block at `end` at t+1.
+template <class Real, Shape kShape, bool kWide>
 Real retreat(const Block<Real>* next, const Block<Real>& outside, const ArcMasks<Real>& masks,
              const RowEmissions<Real>& y, const Block<Real>* alpha, BitsOf<Real> total, Block<Real>* out,
              Real* even_occupancy, Real* odd_occupancy, int begin, int end) {
+    constexpr bool shares_even = kShape <= Shape::kSharedCosts;
     const Emitter<Real, true, kWide> shared(y.even, 0);
     Lanes<Real> even_sum = {};
-    Entered<Real, kPlain> upper(outside, masks, end);
+    Entered<Real, kShape> upper(outside, masks, end);
     for (int b = end - 1; b >= begin; --b) {
         const Block<Real> here = next[b];
-        const Entered<Real, kPlain> lower(here, masks, b);
-        Cells<Real> even, odd;
-        if (kPlain) {
-            even = lower.both;
-            odd = sum(here.odd, after(lower.from_odd, upper.from_odd));
-        } else {
-            even = sum(masked(here.even, masks.even.stay, b), masked(here.odd, masks.odd.step, b),
-                       after(lower.from_even, upper.from_even));
-            odd = sum(masked(here.odd, masks.odd.stay, b), after(lower.from_odd, upper.from_odd));
-        }
+        const Entered<Real, kShape> lower(here, masks, b);
+        const Cells<Real> staying = kShape == Shape::kPlain ? here.odd : masked(here.odd, masks.odd.stay, b);
+        const Cells<Real> odd = sum(staying, after(lower.from_odd, upper.from_odd));
+        Cells<Real> even = lower.from_same;
+        if (kShape == Shape::kNoSkips) even = sum(masked(here.even, masks.even.stay, b), even);
+        if (kShape == Shape::kAny)
+            even = sum(masked(here.even, masks.even.stay, b), even, after(lower.from_even, upper.from_even));
         const Block<Real> a = alpha[b];
         const Lanes<Real> gamma = plain(a.even.mantissa * even.mantissa, a.even.exponent + (even.exponent - total));
         even_sum += gamma;
         store_lanes<Real>(gamma, even_occupancy + b * kLanes<Real>);
         store_lanes<Real>(plain(a.odd.mantissa * odd.mantissa, a.odd.exponent + (odd.exponent - total)),
                           odd_occupancy + b * kLanes<Real>);
-        out[b].even = kPlain ? shared(even) : Emitter<Real, false, kWide>(y.even, b)(even);
+        out[b].even = shares_even ? shared(even) : Emitter<Real, false, kWide>(y.even, b)(even);
         out[b].odd = Emitter<Real, false, kWide>(y.odd, b)(odd);
         upper = lower;
     }
     return sum_of_lanes<Real>(even_sum);
+}
+
+// The share of paths that enter each cell between frames t and t+1, by arcs that bits give: what is entered from
+// `alpha`, times `next`, v of frame t+1. `masks` are those of any shape; `outside` is the block before `begin` at t.
+template <class Real>
+void count_entries(const Block<Real>* alpha, const Block<Real>& outside, const ArcMasks<Real>& masks,
+                   const Block<Real>* next, BitsOf<Real> total, Real* into_even, Real* into_odd, int begin, int end) {
+    Block<Real> lower = outside;
+    for (int b = begin; b < end; ++b) {
+        const Block<Real> here = alpha[b], v = next[b];
+        const Cells<Real> odd = before(lower.odd, here.odd), even = before(lower.even, here.even);
+        const auto count = [&](const Masks<Real>& mask, const Cells<Real>& step, const Cells<Real>& skip,
+                               const Cells<Real>& ahead, Real* out) {
+            const Cells<Real> entering = paid(sum(masked(step, mask.step, b), masked(skip, mask.skip, b)), mask, b);
+            store_lanes<Real>(plain(entering.mantissa * ahead.mantissa, entering.exponent + (ahead.exponent - total)),
+                              out + b * kLanes<Real>);
+        };
+        count(masks.even, odd, even, v.even, into_even);
+        count(masks.odd, here.even, odd, v.odd, into_odd);
+        lower = here;
+    }
 }
 
 }  // namespace

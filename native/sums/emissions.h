@@ -44,10 +44,11 @@ class Emissions {
           num_frames_(num_frames),
           num_classes_(int(scores.num_classes)),
           from_logits_(scores.from_logits != 0),
+          class_scores_(scores.class_scores),
           weight_(out.weights ? Real(out.weights[n]) : Real(1)),
           input_(frames_of<In>(scores, n)),
           grad_(gradient_of<In>(out, n)) {
-        lattice.slots.by_class = from_logits_ && num_classes_ <= kFewClasses &&
+        lattice.slots.by_class = from_logits_ && !class_scores_ && num_classes_ <= kFewClasses &&
                                  num_classes_ <= 3 * (std::int64_t(lattice.num_states) + 1) / 2;
     }
     void lay_out(Arena& arena, int block_length);
@@ -77,6 +78,7 @@ class Emissions {
     double offset() const { return offset_ - std::log(sums_product_); }
 
    private:
+    void gather_labels(int t0, int count, Real* values) const;
     void tabulate_labels(int t0, int count, bool first_time);
     void tabulate_classes(int t0, int count, bool first_time);
     void tabulate_wide(const Table<Real>& table, const Real* top);
@@ -87,6 +89,7 @@ class Emissions {
     const LabelSlots& slots_;
     const int num_frames_, num_classes_;
     const bool from_logits_;
+    const double* class_scores_;  // (num_classes,) or null
     const Real weight_;
     Frames<In> input_;
     const Gradient<In> grad_;
@@ -183,17 +186,26 @@ void Emissions<In>::tabulate(int t0, int count, bool first_time) {
     slots_.by_class ? tabulate_classes(t0, count, first_time) : tabulate_labels(t0, count, first_time);
 }
 
-// Gathers the labels' scores of a tile and turns them into emissions, each frame relative to its best label.
+// The labels' scores of a tile; a short one repeats its last frame.
 template <class In>
-void Emissions<In>::tabulate_labels(int t0, int count, bool first_time) {
-    const In* frame[kTile];  // a short tile repeats its last frame
+void Emissions<In>::gather_labels(int t0, int count, Real* values) const {
+    const In* frame[kTile];
     for (int f = 0; f < kTile; ++f) frame[f] = input_.base + (t0 + lesser(f, count - 1)) * input_.stride_t;
-    Table<Real> made = table(t0);
-    Real* values = made.values;
     for (int s = 0; s < slots_.num_slots; ++s) {
         const std::int64_t c = slots_.labels[s] * input_.stride_c;
         for (int f = 0; f < kTile; ++f) values[s * kTile + f] = load(frame[f][c]);
     }
+}
+
+// Turns the labels' scores of a tile into emissions, each frame relative to its best label.
+template <class In>
+void Emissions<In>::tabulate_labels(int t0, int count, bool first_time) {
+    Table<Real> made = table(t0);
+    Real* values = made.values;
+    gather_labels(t0, count, values);
+    for (int s = 0; class_scores_ && s < slots_.num_slots; ++s)
+        for (int f = 0; f < kTile; ++f)
+            values[s * kTile + f] = Real(double(values[s * kTile + f]) + class_scores_[slots_.labels[s]]);
     Pack<Real> best, least, scores;
     load_pack(values, best);
     load_pack(values, least);
@@ -278,10 +290,17 @@ void Emissions<In>::tabulate_wide(const Table<Real>& table, const Real* top) {
         }
 }
 
-// A wide table of classes is made again.
+// A wide table of classes is made again, and so is one of labels whose emissions hold class scores: the softmax does
+// not.
 template <class In>
 auto Emissions<In>::plain_values(int t0, int count) -> const Real* {
     const Table<Real> made = table(t0);
+    if (class_scores_ && from_logits_) {
+        gather_labels(t0, count, made.values);
+        for (int i = 0; i < slots_.num_slots * kTile; ++i)
+            made.values[i] = exp_nonpositive(made.values[i] - row_top_[t0 + lesser(i % kTile, count - 1)]);
+        return made.values;
+    }
     if (!made.wide) return made.values;
     if (slots_.by_class) {
         turn_rows(input_.rows(t0, count), input_.row_stride(), count, num_classes_, made.values);
@@ -296,7 +315,8 @@ auto Emissions<In>::plain_values(int t0, int count) -> const Real* {
 template <class In>
 auto Emissions<In>::softmax_factor(int t) const -> Real {
     if (!from_logits_) return 0;
-    return row_inverse_[t] * weight_ * exp_nonpositive(label_top_[t] - row_top_[t]);
+    const Real gap = class_scores_ ? 0 : label_top_[t] - row_top_[t];
+    return row_inverse_[t] * weight_ * exp_nonpositive(gap);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// From occupancies by cell to what was asked for: the gradient by class, occupancies by state, and those along a path.
+// From occupancies by cell to what was asked for: the gradients, occupancies by state, and those along a path.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include "simd/scaled.h"
 #include "simd/tile.h"
 #include "sums/emissions.h"
+#include "sums/expected_counts.h"
 #include "sums/recursion.h"
 
 namespace {
@@ -37,21 +38,27 @@ class Outputs {
           lattice_(lattice),
           slots_(lattice.slots),
           emissions_(emissions),
-          recursion_(recursion) {}
+          recursion_(recursion),
+          counts_(call.out, n, lattice, recursion, num_frames, num_classes_, max_states_) {}
     void lay_out(Arena& arena);
     void start();
-    // Narrows the windows to what lies near the path that was asked for, or stops doing so.
+    // Narrows the windows to what lies near the path that was asked for; or does not.
     void narrow(Windows& windows);
     void widen();
+    // To be called right after the recursion has retreated to frame t.
+    void count_arcs(int t) { counts_.count_arcs(t); }
     // Whether more than a negligible share of the paths goes along the edge of narrowed windows.
     bool too_narrow() const { return near_edge_ > kNegligible; }
     // Asks for the lines of a gradient row that collect() will write.
     void ask_for_gradient(int t) const;
     void collect(int t0, int count);
-    // Every output from frame `from` on is one value; frames past the sample's own are always 0.
-    void fill_from(int from, Real value);
+    // All outputs have one value; frames past the sample's own are always 0.
+    void fill(Real value);
+    // What is left to write after all tiles.
+    void finish();
 
    private:
+    void fill_from(int from, Real value);
     void turn_tile(int parity, int t0, int count);
     void write_gradient(int t0, int count, const Real* occupancy_factor);
     void write_labels(int t0, int count);
@@ -71,6 +78,7 @@ class Outputs {
     const LabelSlots& slots_;
     Emissions<In>& emissions_;
     const Recursion<Real>& recursion_;
+    ExpectedCounts<Real> counts_;
 
     Real* columns_;             // (row_length, kTile) a tile's occupancies, one column a cell
     Real* sums_;                // (num_slots, kTile) occupancies; 0 for a class that is no label
@@ -91,11 +99,13 @@ void Outputs<In>::lay_out(Arena& arena) {
     class_rows_ = arena.take<Real>(slots_.by_class ? kTile * few : 0);
     each_class_ = arena.take<std::int32_t>(slots_.by_class ? few : 0);
     cut_ = arena.take<std::uint8_t>(out_.occupancy_along ? num_frames_ : 0);
+    counts_.lay_out(arena);
 }
 
 template <class In>
 void Outputs<In>::start() {
     near_edge_ = 0;
+    counts_.start();
     if (!slots_.by_class) return;
     for (int c = 0; c < round_up(num_classes_, kSquare); ++c) each_class_[c] = lesser(c, num_classes_ - 1);
     for (int i = 0; i < num_classes_ * kTile; ++i) sums_[i] = 0;
@@ -146,7 +156,7 @@ void Outputs<In>::turn_tile(int parity, int t0, int count) {
 // its own sum, which is the total up to rounding: that takes the rounding of the total out of the gradient.
 template <class In>
 void Outputs<In>::collect(int t0, int count) {
-    if (!lattice_.plain) turn_tile(0, t0, count);
+    if (!lattice_.shares_even()) turn_tile(0, t0, count);
     turn_tile(1, t0, count);
 
     Pack<Real> sum = {}, sums;
@@ -157,7 +167,7 @@ void Outputs<In>::collect(int t0, int count) {
         load_pack(sums_ + slot * kTile, sums);
         sum += sums;
     }
-    if (lattice_.plain) {
+    if (lattice_.shares_even()) {
         Real* blank = sums_ + slots_.slot_of_label(0) * kTile;
         Pack<Real> even;
         load_pack(recursion_.even_sums(), even);
@@ -168,6 +178,7 @@ void Outputs<In>::collect(int t0, int count) {
     Real factor[kTile];
     for (int f = 0; f < kTile; ++f) factor[f] = f < count ? 1 / sum[f] : 0;
     if (grad_) write_gradient(t0, count, factor);
+    counts_.add_tile(t0, count, sums_, factor);
     if (out_.occupancy)
         for (int f = 0; f < count; ++f) write_occupancy(t0 + f, f, factor[f]);
     if (out_.occupancy_along)
@@ -247,12 +258,24 @@ template <class In>
 void Outputs<In>::fill_from(int from, Real value) {
     for (std::int64_t t = from; t < max_frames_; ++t) {
         const Real row = t < num_frames_ ? value : Real(0);
-        if (grad_) fill(grad_.row(int(t)), num_classes_, row);
+        if (grad_) ::fill(grad_.row(int(t)), num_classes_, row);
         if (out_.occupancy)
-            fill(static_cast<Real*>(out_.occupancy) + (t * call_.scores.num_samples + n_) * max_states_,
-                 int(max_states_), row);
+            ::fill(static_cast<Real*>(out_.occupancy) + (t * call_.scores.num_samples + n_) * max_states_,
+                   int(max_states_), row);
         if (out_.occupancy_along) out_.occupancy_along[n_ * max_frames_ + t] = row;
     }
+}
+
+template <class In>
+void Outputs<In>::fill(Real value) {
+    fill_from(0, value);
+    counts_.fill(value);
+}
+
+template <class In>
+void Outputs<In>::finish() {
+    fill_from(num_frames_, 0);
+    counts_.write(weight_);
 }
 
 }  // namespace

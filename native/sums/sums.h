@@ -7,6 +7,7 @@
 
 #include "kernels.h"
 #include "lattice/lattice.h"
+#include "lattice/reachable.h"
 #include "sums/emissions.h"
 #include "sums/outputs.h"
 #include "sums/recursion.h"
@@ -21,9 +22,10 @@ class Sums {
     Sums(const ctckit::SumsCall& call, std::int64_t n, void* memory)
         : num_frames_(int(call.lattices.num_frames[n])),
           num_classes_(call.scores.num_classes),
-          narrow_(call.out.occupancy_along != nullptr),
-          backward_wanted_(call.out.grad || call.out.occupancy || call.out.occupancy_along),
+          along_(call.out.occupancy_along != nullptr),
+          backward_wanted_(call.out.grad || call.out.occupancy || along_ || ExpectedCounts<Real>::wanted(call.out)),
           score_(call.out.score[n]),
+          status_(call.out.status[n]),
           lattice_(call.lattices, n),
           emissions_(call.scores, call.out, n, lattice_, num_frames_),
           recursion_(lattice_, num_frames_, backward_wanted_),
@@ -33,6 +35,7 @@ class Sums {
         recursion_.lay_out(arena);
         emissions_.lay_out(arena, recursion_.block_length());
         outputs_.lay_out(arena);
+        reached_ = arena.take<std::uint8_t>(2 * lattice_.num_states);
         bytes_ = arena.bytes();
     }
     Sums(const Sums&) = delete;  // its parts refer to each other
@@ -40,20 +43,16 @@ class Sums {
     std::size_t bytes() const { return bytes_; }
 
     void run() {
-        score_ = -HUGE_VAL;
-        if (num_frames_ == 0) {
-            if (lattice_.accepts_nothing()) score_ = 0;
-            return outputs_.fill_from(0, 0);
-        }
-        if (!lattice_.build_slots(num_classes_)) {
-            score_ = NAN;
-            return outputs_.fill_from(0, Real(NAN));
-        }
-        if (!lattice_.build_windows(num_frames_)) return outputs_.fill_from(0, 0);
+        if (num_frames_ == 0)
+            return lattice_.accepts_nothing() ? end(CTCKIT_FINE, 0) : end(CTCKIT_INFEASIBLE, -HUGE_VAL);
+        if (!lattice_.build_slots(num_classes_)) return end(CTCKIT_INVALID, NAN);
+        if (!lattice_.build_windows(num_frames_)) return end(CTCKIT_INFEASIBLE, -HUGE_VAL);
         lattice_.build_masks();
-        if (narrow_) outputs_.narrow(lattice_.windows);
+        const bool narrow = along_ && lattice_.num_long_arcs == 0;
+        if (narrow) outputs_.narrow(lattice_.windows);
+        else if (along_) outputs_.widen();
         sum_up();
-        if (!narrow_ || !outputs_.too_narrow()) return;
+        if (!narrow || !outputs_.too_narrow()) return;
         lattice_.build_windows(num_frames_);  // many paths go where something was cut off: sum over all of them
         outputs_.widen();
         sum_up();
@@ -65,13 +64,23 @@ class Sums {
         recursion_.start();
         outputs_.start();
         score_ = forward();
-        if (emissions_.poisoned()) {
-            score_ = NAN;
-            return outputs_.fill_from(0, Real(NAN));
+        const bool poisoned = emissions_.poisoned();
+        if (poisoned || score_ == -HUGE_VAL) {
+            // The windows of a plain lattice are exact: it has a path, or we would not be here.
+            const bool path = lattice_.plain() || has_path(lattice_, num_frames_, reached_);
+            if (!path) return end(CTCKIT_INFEASIBLE, -HUGE_VAL);
+            return poisoned ? end(CTCKIT_NOT_FINITE, NAN) : end(CTCKIT_IMPOSSIBLE, -HUGE_VAL);
         }
-        if (score_ == -HUGE_VAL) return outputs_.fill_from(0, 0);
+        status_ = CTCKIT_FINE;
         if (backward_wanted_) backward();
-        outputs_.fill_from(num_frames_, 0);
+        outputs_.finish();
+    }
+
+    // Without sums over paths: NaN everywhere, or 0.
+    void end(ctckit_status status, double score) {
+        status_ = std::uint8_t(status);
+        score_ = score;
+        outputs_.fill(score != score ? Real(NAN) : Real(0));
     }
 
     double forward() {
@@ -119,18 +128,21 @@ class Sums {
         for (int t = t0 + count - 1; t >= t0; --t) {
             outputs_.ask_for_gradient(t - kTile);
             recursion_.retreat_frame(t, table);
+            outputs_.count_arcs(t);
         }
         outputs_.collect(t0, count);
     }
 
     const int num_frames_;
     const std::int64_t num_classes_;
-    const bool narrow_, backward_wanted_;
+    const bool along_, backward_wanted_;
     double& score_;
+    std::uint8_t& status_;
     LatticeView<Real> lattice_;
     Emissions<In> emissions_;
     Recursion<Real> recursion_;
     Outputs<In> outputs_;
+    std::uint8_t* reached_;  // (2, num_states) scratch
     std::size_t bytes_;
 };
 

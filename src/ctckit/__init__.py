@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from importlib.metadata import version as _version
 
-from .align import STAR, Alignment, Alignments, forced_align
+from .align import Alignment, Alignments, forced_align
 from .diagnosis import Diagnosis, Finding, diagnose
 from .errors import CTCError, InfeasibleError
 from .explanation import Explanation, explain
 from .kernels.native import get_num_threads, set_num_threads
-from .lattice import Arc, Lattice, ctc_lattice, frames_needed
+from .lattice import STAR, Arc, Lattice, ctc_lattice, frames_needed
 from .loss import ctc_loss, ctc_loss_and_grad, posteriors
-from .results import LossAndGrad, Posteriors, Timed, TokenSpan
-from .transcript import Transcript, Vocabulary
+from .results import LossAndGrad, Posteriors, Segment, Status, TokenSpan
+from .text import Transcript, Vocabulary
 
 __version__ = _version("ctckit")
 
@@ -32,7 +32,8 @@ __all__ = [
     "Lattice",
     "LossAndGrad",
     "Posteriors",
-    "Timed",
+    "Segment",
+    "Status",
     "TokenSpan",
     "Transcript",
     "Vocabulary",

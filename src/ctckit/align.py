@@ -5,7 +5,6 @@ The best path through the lattice that the loss sums over. May import kernels/ a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
@@ -18,14 +17,14 @@ import numpy.typing as npt
 from .check import Lengths, as_array
 from .errors import CTCError, InfeasibleError
 from .kernels import native, reference
-from .lattice import Lattice, ctc_lattice, frames_needed, with_optional
-from .problem import Problem, ctc_problem, with_lattices
-from .results import BestPaths, TokenSpan
+from .lattice import STAR, Lattice, ctc_lattice
+from .problem import ArrayProblem, ctc_problem, lattice_batch, lattice_problem, with_added_scores
+from .results import Array, BestPaths, Status, TokenSpan
 
-STAR = -1  # in a target: a token that matches whatever class is the most probable
 _DEAREST = 1e30  # a star's cost, within float32
 
 Int32Array = npt.NDArray[np.int32]
+Int64Array = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
 
 
@@ -35,11 +34,12 @@ class Alignment:
 
     Attributes:
         target: int64 (S,), the tokens.
-        states: int32 (T,), the lattice state of each frame: token s is state 2s + 1, even states are blanks.
+        states: int32 (T,), the lattice state of each frame.
         labels: int32 (T,), the class of each frame: a token's, the blank's, or ``STAR``.
         frame_scores: float64 (T,), nats, the log-probability of each frame's label; a star's are its frame's greatest
             less what the star costs, and so its token's score tells of the cost.
         score: nats, their sum; -inf if no path reaches the target, NaN if a used frame holds NaN or +inf.
+        status: whether there is a path, and why not.
         starts: int32 (S,), each token's first frame; -1 for an optional token that was left out.
         ends: int32 (S,), one past each token's last frame; -1 likewise.
 
@@ -51,6 +51,7 @@ class Alignment:
     labels: Int32Array
     frame_scores: Float64Array
     score: float
+    status: Status
     starts: Int32Array
     ends: Int32Array
     _occupancy: Callable[[], Float64Array] = field(repr=False)
@@ -62,7 +63,7 @@ class Alignment:
     @property
     def found(self) -> bool:
         """Whether there is a path."""
-        return bool(np.isfinite(self.score))
+        return self.status == Status.OK
 
     @cached_property
     def token_scores(self) -> Float64Array:
@@ -73,9 +74,9 @@ class Alignment:
     def confidence(self) -> Float64Array:
         """(S,) of each token the mean of its frames' occupancies γ: how sure, given the target, that they are its.
 
-        Optional tokens that were left out are no part of that target; they have NaN. So has everything if scores lie so
-        far apart that sums over paths are 0. Costs a sweep like the loss's, when first asked for, of the scores as they
-        are then.
+        Tokens that were left out are not part of that target: the sums are over the paths through the tokens that were
+        found, and a token that was left out has NaN. So has everything if scores lie so far apart that sums over paths
+        are 0. Costs a sweep like the loss's, when first asked for, of the scores as they are then.
         """
         return self._mean_over_spans(self._occupancy())
 
@@ -114,10 +115,12 @@ class Alignments(Sequence[Alignment]):
 
     Attributes:
         score: float64 (N,), nats, as in :class:`Alignment`.
+        status: uint8 (N,), a :class:`ctckit.Status` for each sample.
     """
 
-    def __init__(self, score: Float64Array, made: Callable[[int], Alignment]) -> None:
+    def __init__(self, score: Float64Array, status: npt.NDArray[np.uint8], made: Callable[[int], Alignment]) -> None:
         self.score = score
+        self.status = status
         self._made = cache(made)  # one by one, when they are asked for: in Python they cost more than in C++
 
     def __iter__(self) -> Iterator[Alignment]:  # by __getitem__, an IndexError anywhere would end it in silence
@@ -128,29 +131,33 @@ class Alignments(Sequence[Alignment]):
     @overload
     def __getitem__(self, n: slice) -> Sequence[Alignment]: ...
     def __getitem__(self, n: int | slice) -> Alignment | Sequence[Alignment]:
-        places = range(len(self.score))[n]
-        return self._made(places) if isinstance(places, int) else [self._made(place) for place in places]
+        index = range(len(self.score))[n]
+        return self._made(index) if isinstance(index, int) else [self._made(i) for i in index]
 
     def __len__(self) -> int:
         return len(self.score)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Alignments, (self.score, list(self).__getitem__)
+        return Alignments, (self.score, self.status, list(self).__getitem__)
 
     @property
     def found(self) -> npt.NDArray[np.bool_]:
         """(N,) whether a sample has a path."""
-        return np.isfinite(self.score)
+        found: npt.NDArray[np.bool_] = self.status == Status.OK
+        return found
 
 
 def forced_align(
     log_probs: npt.ArrayLike,
-    targets: npt.ArrayLike,
+    targets: npt.ArrayLike | None = None,
     input_lengths: Lengths | None = None,
     target_lengths: Lengths | None = None,
     blank: int = 0,
     *,
+    lattices: Lattice | Sequence[Lattice] | None = None,
     from_logits: bool = False,
+    class_scores: npt.ArrayLike | None = None,
+    state_scores: npt.ArrayLike | None = None,
     optional: npt.ArrayLike | None = None,
     star_cost: float = 0.5,
     optional_star_cost: float = 8,
@@ -165,7 +172,11 @@ def forced_align(
         input_lengths: (N,) frames of each sample; all T if not given.
         target_lengths: (N,) tokens of each sample; all S if not given.
         blank: the blank's class.
+        lattices: in the place of ``targets`` and ``target_lengths``: one for each sample, or one for all. Their labels
+            may be ``ctckit.STAR``.
         from_logits: ``log_probs`` holds raw scores; they are normalised.
+        class_scores: (C,) nats added to each class's log-probability. A star is not changed by them.
+        state_scores: (N, K) nats added to what a state emits at every frame, K of the largest lattice.
         optional: integers shaped as targets: runs of equal positive numbers, such as a word's tokens, may be left out
             as a whole; 0 for tokens that must be there. Where more than five neighbouring runs are left out, each
             portion of five needs a blank.
@@ -200,27 +211,52 @@ def forced_align(
     for name, cost in (("star_cost", star_cost), ("optional_star_cost", optional_star_cost)):
         if not (isinstance(cost, Real) and 0 <= cost <= _DEAREST):
             raise CTCError(f"{name} = {cost!r}: expected nats, from 0 to {_DEAREST:g}")
-    problem, given = _problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits)
-    groups = None if optional is None else _groups(optional, given, problem)
-    if groups is not None or _have_stars(given):
-        problem = _with_options(problem, given, groups, blank, star_cost, optional_star_cost)
+    if lattices is not None and (targets is not None or target_lengths is not None or optional is not None):
+        raise CTCError("lattices stands in the place of targets, target_lengths and optional: pass one or the other")
+    if lattices is not None:
+        problem = lattice_problem(
+            log_probs,
+            lattices,
+            input_lengths,
+            from_logits=from_logits,
+            class_scores=class_scores,
+            state_scores=state_scores,
+            star=True,
+        )
+    elif targets is None:
+        raise CTCError("targets is missing: expected the tokens of each sample, or lattices in their place")
+    else:
+        problem = _problem_of_targets(
+            log_probs, targets, input_lengths, target_lengths, blank, from_logits, optional, optional_star_cost
+        )
+        problem = with_added_scores(problem, class_scores, state_scores)
+    if (problem.lattices.labels == problem.scores.shape[2]).any():
+        problem = _with_star(problem, float(star_cost))
+        return align(problem, problem.scores.shape[2] - 1, on_infeasible)
+    return align(problem, None, on_infeasible)
+
+
+def align(problem: ArrayProblem, star: int | None, on_infeasible: str, threads: int | None = None) -> Alignments:
+    """The best paths of a checked batch, one of whose classes may stand for stars."""
     frame_scores = np.empty(problem.scores.shape[1::-1])
-    visits = np.empty((*problem.prepared.labels.shape, 2), np.int32)
-    best = native.best_path(problem, frame_scores=frame_scores, visits=visits)
+    visits = np.empty((*problem.lattices.labels.shape, 2), np.int32)
+    best = native.best_path(problem, frame_scores=frame_scores, visits=visits, threads=threads)
     if on_infeasible == "raise":
-        _raise_infeasible(problem, given, groups, best.score)
-    return Alignments(best.score, partial(_alignment, problem, given, best, frame_scores, visits))
+        _raise_infeasible(problem, best)
+    return Alignments(best.score, best.status, partial(_alignment, problem, star, best, frame_scores, visits))
 
 
-def _problem(
+def _problem_of_targets(
     log_probs: npt.ArrayLike,
     targets: npt.ArrayLike,
     input_lengths: Lengths | None,
     target_lengths: Lengths | None,
     blank: int,
     from_logits: bool,
-) -> tuple[Problem, list[npt.NDArray[np.int64]]]:
-    """A checked batch, in which any token stands for stars, and each sample's target, with its stars."""
+    optional: npt.ArrayLike | None,
+    optional_star_cost: float,
+) -> ArrayProblem:
+    """A checked batch, in which stars are the class C, which the scores don't have yet."""
     scores, tokens = as_array("logits" if from_logits else "log_probs", log_probs), as_array("targets", targets)
     batched = scores.ndim == 3
     if input_lengths is None:
@@ -233,24 +269,28 @@ def _problem(
     stars = tokens == STAR if tokens.dtype.kind == "i" else np.zeros(tokens.shape, bool)
     plain = np.where(stars, 0 if blank else 1, tokens) if stars.any() else targets
     problem = ctc_problem(log_probs, plain, input_lengths, target_lengths, blank, from_logits=from_logits)
-    return problem, _split(tokens, problem)
+    if optional is None and not stars.any():
+        return problem
+    samples = _split(tokens, problem)
+    lattices = [ctc_lattice(target, blank) for target in samples]
+    if optional is not None:
+        for n, group in enumerate(_groups(optional, samples, problem)):
+            lattices[n] = lattices[n].with_optional(group)
+            alone = _of_stars_only(samples[n] == STAR, group)
+            if alone.any():
+                lattices[n] = lattices[n].with_costs(np.append(optional_star_cost * alone, 0)[lattices[n].tokens])
+    return replace(problem, lattices=lattice_batch(lattices, problem.lattices.frames, scores.shape[-1]))
 
 
-def _split(values: npt.NDArray[np.integer], problem: Problem) -> list[npt.NDArray[np.int64]]:
+def _split(values: npt.NDArray[np.integer], problem: ArrayProblem) -> list[Int64Array]:
     """What stands where targets do, for each sample: from rows, or from end to end."""
-    copies, lengths = values.astype(np.int64), problem.prepared.num_tokens.tolist()
+    copies, lengths = values.astype(np.int64), problem.lattices.num_tokens.tolist()
     end_to_end = values.ndim == 1 and problem.batched
     rows = np.split(copies, np.cumsum(lengths)[:-1]) if end_to_end else list(np.atleast_2d(copies))
     return [row[:length] for row, length in zip(rows, lengths, strict=True)]
 
 
-def _have_stars(given: list[npt.NDArray[np.int64]]) -> bool:
-    return bool((np.concatenate(given) == STAR).any())
-
-
-def _groups(
-    optional: npt.ArrayLike, given: list[npt.NDArray[np.int64]], problem: Problem
-) -> list[npt.NDArray[np.int64]]:
+def _groups(optional: npt.ArrayLike, given: list[Int64Array], problem: ArrayProblem) -> list[Int64Array]:
     groups = as_array("optional", optional)
     if groups.size and groups.dtype.kind not in "iub":
         raise CTCError(f"optional has dtype {groups.dtype}: expected integers, the group of each token")
@@ -266,34 +306,7 @@ def _groups(
     return _split(groups, problem)
 
 
-def _with_options(
-    problem: Problem,
-    given: list[npt.NDArray[np.int64]],
-    groups: list[npt.NDArray[np.int64]] | None,
-    blank: int,
-    star_cost: float,
-    optional_star_cost: float,
-) -> Problem:
-    """The same batch, with a class for stars, and lattices whose optional tokens may be left out."""
-    classes = problem.scores.shape[2]
-    lattices: list[Lattice] = []
-    for n, target in enumerate(given):
-        stars = target == STAR
-        lattice = ctc_lattice(np.where(stars, classes, target), blank)
-        if groups is not None:
-            lattice = with_optional(lattice, groups[n])
-            alone = _of_stars_only(stars, groups[n])
-            if alone.any():
-                tolls = np.zeros(lattice.states)
-                tolls[1::2] = optional_star_cost * alone
-                lattice = replace(lattice, tolls=tolls)
-        lattices.append(lattice)
-    if _have_stars(given):
-        problem = _with_star(problem, star_cost)
-    return with_lattices(problem, lattices)
-
-
-def _of_stars_only(stars: npt.NDArray[np.bool_], groups: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+def _of_stars_only(stars: npt.NDArray[np.bool_], groups: Int64Array) -> npt.NDArray[np.bool_]:
     """The tokens that may be left out, and with no other token than stars."""
     run = np.cumsum(np.diff(groups, prepend=groups[:1]) != 0)
     others = np.bincount(run, ~stars, minlength=1)
@@ -301,75 +314,95 @@ def _of_stars_only(stars: npt.NDArray[np.bool_], groups: npt.NDArray[np.int64]) 
     return found
 
 
-def _with_star(problem: Problem, cost: float) -> Problem:
+def _with_star(problem: ArrayProblem, cost: float) -> ArrayProblem:
     """The same batch on log-probabilities, with one class more: the most probable of each frame, at a cost."""
     frames, size, classes = problem.scores.shape
     wide = np.zeros((frames, size, classes + 1), problem.real)
-    for n, used in enumerate(problem.prepared.frames):
-        log_probs = reference.sample(problem, n).log_probs
+    for n, used in enumerate(problem.lattices.frames):
+        log_probs = reference.log_probs_of(problem, n)
         wide[:used, n, :classes] = log_probs
         wide[:used, n, classes] = log_probs.max(axis=1) - cost
-    return problem._replace(scores=wide, from_logits=False)
+    added = None if problem.class_scores is None else np.append(problem.class_scores, 0)
+    return replace(problem, scores=wide, from_logits=False, class_scores=added)
 
 
 def _alignment(
-    problem: Problem,
-    given: list[npt.NDArray[np.int64]],
-    best: BestPaths,
+    problem: ArrayProblem,
+    star: int | None,
+    best: BestPaths[Array],
     frame_scores: Float64Array,
     visits: Int32Array,
     n: int,
 ) -> Alignment:
     """Sample n's."""
-    target, score = given[n], float(best.score[n])
-    used = int(problem.prepared.frames[n]) if math.isfinite(score) else 0
+    batch, status = problem.lattices, Status(int(best.status[n]))
+    used = int(batch.frames[n]) if status == Status.OK else 0
     states = best.states[n, :used]
-    labels = problem.prepared.labels[n][states]
-    if (target == STAR).any():
-        labels = np.where(labels == problem.scores.shape[2] - 1, STAR, labels).astype(np.int32)
-    starts, ends = visits[n, 1 : 2 * len(target) : 2].T  # of the odd states, which are the tokens
-    occupancy = partial(_occupancy, problem, n, states, starts)
-    return Alignment(target, states, labels, frame_scores[n, :used], score, starts, ends, occupancy)
+    labels_of_states = batch.labels[n]
+    if star is not None:
+        labels_of_states = np.where(labels_of_states == star, STAR, labels_of_states).astype(np.int32)
+    is_token = np.flatnonzero(batch.tokens[n] >= 0)
+    tokens, size = batch.tokens[n, is_token], int(batch.num_tokens[n])
+    target, starts, ends = np.full(size, STAR, np.int64), np.full(size, -1, np.int32), np.full(size, -1, np.int32)
+    target[tokens] = labels_of_states[is_token]
+    first, end = visits[n, is_token].T
+    visited = np.flatnonzero(end >= 0)
+    starts[tokens[visited]] = first[visited]
+    np.minimum.at(starts, tokens[visited], first[visited])  # of a token that has several states
+    np.maximum.at(ends, tokens[visited], end[visited])
+    occupancy = partial(_occupancy, problem, n, states)
+    return Alignment(
+        target,
+        states,
+        labels_of_states[states],
+        frame_scores[n, :used],
+        float(best.score[n]),
+        status,
+        starts,
+        ends,
+        occupancy,
+    )
 
 
-def _occupancy(problem: Problem, n: int, states: Int32Array, starts: Int32Array) -> Float64Array:
-    """(T,) γ of the path's states, given the tokens that were not left out."""
+def _occupancy(problem: ArrayProblem, n: int, states: Int32Array) -> Float64Array:
+    """(T,) γ of the path's states, over the paths through the tokens that it visits."""
     if not len(states):
         return np.zeros(0)
-    labels, kept = problem.lattice(n).labels, starts >= 0
-    lattice = ctc_lattice(labels[1::2][kept], int(labels[0]))
-    kept_before = np.concatenate(([0], kept.cumsum()))
-    states = (2 * kept_before[states // 2] + states % 2).astype(np.int32)
-    along: Float64Array = native.occupancy_along(_alone(problem, n, lattice), states[None])[0]
+    lattice, scores = problem.lattice(n), problem.state_scores
+    visited = np.append(np.zeros(lattice.num_tokens, bool), True)  # the last entry is that of states that are no tokens
+    visited[lattice.tokens[states]] = True
+    if not visited.all():
+        kept = lattice.on_paths(visited[lattice.tokens])
+        lattice, states = lattice.restricted(kept), (np.cumsum(kept) - 1)[states].astype(np.int32)
+    else:
+        kept = np.ones(lattice.num_states, bool)
+    used = int(problem.lattices.frames[n])
+    alone = replace(
+        problem,
+        scores=problem.scores[:used, n : n + 1],
+        lattices=lattice_batch([lattice], np.array([used])),
+        state_scores=None if scores is None else scores[n : n + 1, : len(kept)][:, kept],
+    )
+    along: Float64Array = native.occupancy_along(alone, states[None])[0]
     return along if along.any() else np.full(along.shape, np.nan)  # no path has a sum above 0, though one has a score
 
 
-def _alone(problem: Problem, n: int, lattice: Lattice) -> Problem:
-    used = int(problem.prepared.frames[n])
-    return with_lattices(problem._replace(scores=problem.scores[:used, n : n + 1]), [lattice], [used])
-
-
-def _raise_infeasible(
-    problem: Problem,
-    given: list[npt.NDArray[np.int64]],
-    groups: list[npt.NDArray[np.int64]] | None,
-    score: Float64Array,
-) -> None:
+def _raise_infeasible(problem: ArrayProblem, best: BestPaths[Array]) -> None:
     """Names the first sample that has no path, and why."""
-    wrong = np.flatnonzero(~np.isfinite(score))
+    wrong = np.flatnonzero(best.status)
     if not len(wrong):
         return
     n = int(wrong[0])
     where = f"sample {n}" if problem.batched else "the target"
     others = f"; {len(wrong) - 1} more {'have' if len(wrong) > 2 else 'has'} none" if len(wrong) > 1 else ""
-    required = given[n] if groups is None else given[n][groups[n] <= 0]
-    frames, needed = int(problem.prepared.frames[n]), frames_needed(required)
+    frames, needed = int(problem.lattices.frames[n]), problem.lattice(n).fewest_frames()
     name = "logits" if problem.from_logits else "log_probs"
-    if np.isnan(score[n]):
+    if best.status[n] == Status.NOT_FINITE:
         why = f"{name} has NaN or +inf in one of its {frames} frames"
-    elif frames < needed:
-        tokens = f"{len(required)} tokens{' that must be there' if groups else ''} and a blank between equal ones"
-        why = f"it has T={frames} frames: expected at least {needed}, for {tokens}"
-    else:
+    elif best.status[n] == Status.IMPOSSIBLE:
         why = f"none of its paths of T={frames} frames has a probability above 0"
+    elif needed is not None and frames < needed:
+        why = f"it has T={frames} frames: expected at least {needed}, those of its shortest path"
+    else:
+        why = f"its lattice has no path of T={frames} frames"
     raise InfeasibleError(f"{where} has no path: {why}{others}; to go on without, pass on_infeasible='mark'")

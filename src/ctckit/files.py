@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
-import tempfile
+import secrets
 import threading
 import tokenize
 import zipfile
@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -145,27 +145,40 @@ def read_labels(path: str | Path) -> list[str]:
 
 
 def write_whole(path: str | Path, data: bytes) -> None:
-    """Writes a file whole or not at all.
+    """Writes a file whole or not at all: to a temporary file beside it, which then takes its name.
+
+    The file gets the permissions that ``open`` would give a new file. Safe to call from several threads.
 
     Raises:
-        CTCError: it can't be written there.
+        CTCError: the file can't be written there.
     """
     path = Path(path)
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+        file, temporary = _open_temporary(path)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         why = getattr(error, "strerror", None) or error
         raise CTCError(f"{path}: can't be written: {why}; choose a folder that exists and is yours") from None
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with file:
             file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
+        os.replace(temporary, path)
     except OSError as error:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise CTCError(f"{path}: can't be written: {error.strerror}") from None
+
+
+def _open_temporary(path: Path) -> tuple[BinaryIO, Path]:
+    """A new file beside ``path``, open for writing. Its name is that of ``path``, 8 random characters, and ``.tmp``.
+
+    ``tempfile.mkstemp`` would make it private to the user. To undo that one must know the umask, and the only way to
+    read the umask is to change it, for all threads of the process. Here the system applies it.
+    """
+    while True:
+        temporary = path.with_name(f"{path.name}{secrets.token_hex(4)}.tmp")
+        try:
+            return temporary.open("xb"), temporary
+        except FileExistsError:
+            continue
 
 
 Reader = Callable[[Path], Arrays]

@@ -1,18 +1,20 @@
-"""The CTC lattice as data: which states a target has, and which moves between them are legal.
+"""The lattice as data: the states of a target, and which moves between them are legal.
 
 This is the only place that knows the CTC rule: a table of arcs by role, which the extension lays out over targets and
-whose bits the kernels read. May import errors.py, and of the extension that layout.
+whose bits the kernels read. Every other topology is a method of :class:`Lattice` that returns a new one. May import
+errors.py, and of the extension that layout.
 
-A target y1 … yS becomes the K = 2S+1 states φ y1 φ y2 … yS φ. A path visits one state a frame. It begins in one of the
-first two states, ends in one of the last two, and from one frame to the next stays, steps to the next state, or skips
-the φ between two *different* tokens (between equal ones the φ must be visited, or collapsing would merge them).
+A target y1 … yS becomes the K = 2S+1 states φ y1 φ y2 … yS φ. A path visits one state per frame. It begins in one of
+the first two states, ends in one of the last two, and from one frame to the next stays, steps to the next state, or
+skips the φ between two *different* tokens (between equal ones the φ must be visited, or collapsing would merge them).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, fields, replace
 from enum import IntFlag
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +22,12 @@ import numpy.typing as npt
 from .errors import CTCError
 from .native import lay_out
 
-AT_ONCE = 5  # neighbouring groups that are passed by without a blank: two words, with what stands between
+STAR = -1  # in a target: a token that matches whatever class is the most probable
+AT_ONCE = 5  # neighbouring groups that one arc may leave out: two words, with what stands between
 
 IntArray = npt.NDArray[np.integer]
+Int32Array = npt.NDArray[np.int32]
+Float64Array = npt.NDArray[np.float64]
 
 
 class Arc(IntFlag):
@@ -35,7 +40,7 @@ class Arc(IntFlag):
     END = 16
 
 
-# What leads to a state before the first falls away when the table is laid out. Order as in native/layout.h.
+# What leads to a state before the first is removed when the table is laid out. Order as in native/layout.h.
 ARCS_BY_ROLE = np.array(
     [
         Arc.STAY | Arc.STEP,  # a blank
@@ -47,96 +52,404 @@ ARCS_BY_ROLE = np.array(
     np.uint8,
 )
 
+_BITS = ((Arc.STEP, 1), (Arc.SKIP, 2))  # arcs between different states, and how far back they come from
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False, init=False)
 class Lattice:
-    """One target's states.
+    """One target's graph (k2: graph or topology): K states that emit one class each, and the arcs between them.
 
-    Attributes:
-        labels: int32 (K,), the class that each state emits.
+    A path visits one state per frame. Its score is the sum of the log-probabilities of its labels, minus the entry
+    costs it pays, plus the scores of the long arcs it takes. Sums over paths count every path of the graph, as k2 does:
+    a label sequence that two paths spell is counted twice. So a builder must give each label sequence one path. CTC's
+    lattice does; :meth:`with_optional` says when it does.
+
+    Args:
+        labels: int32 (K,), the class that each state emits; ``ctckit.STAR`` in lattices for :func:`forced_align`.
         arcs: uint8 (K,), bits of :class:`Arc`.
-        jumps: int32 (J, 2), arcs from a state to one further on than bits reach, in order of the latter; none in CTC's
-            own lattices.
-        tolls: float64 (K,), nats that a path pays to enter a state from another, or at its start; none in CTC's own
-            lattices. Like jumps they are for best paths only.
+        tokens: int32 (K,), which token of the target each state is, from 0; -1 for a state that is none, such as a
+            blank. All -1 if not given.
+        entry_costs: float64 (K,), nats that a path pays when it enters a state from another one or begins in it, but
+            not while it stays. May be negative; +inf forbids. None: no costs.
+        long_arcs: int32 (J, 2), arcs (from, to) to a state further on, which bits need not reach. They are kept in
+            order of ``to``, then ``from``. Two arcs between the same states are two ways, and so is one beside a bit.
+        long_arc_scores: float64 (J,), nats added when such an arc is taken; 0 if not given. -inf forbids.
+
+    Raises:
+        CTCError: shapes that don't fit, a bit that is none, an arc that leads backwards, NaN.
+
+    A state that is no token, and in which a path may begin and end, may also take no frame at all: so the empty target
+    has a path of 0 frames.
+
+    Example:
+        >>> lattice = Lattice([1, 2], [Arc.STAY | Arc.START, Arc.STAY | Arc.STEP | Arc.END], tokens=[0, 1])
+        >>> lattice.num_states, lattice.num_tokens
+        (2, 2)
     """
 
-    labels: npt.NDArray[np.int32]
+    labels: Int32Array
     arcs: npt.NDArray[np.uint8]
-    jumps: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 2), np.int32))
-    tolls: npt.NDArray[np.float64] | None = None
+    tokens: Int32Array
+    entry_costs: Float64Array | None
+    long_arcs: Int32Array
+    long_arc_scores: Float64Array
+
+    def __init__(
+        self,
+        labels: npt.ArrayLike,
+        arcs: npt.ArrayLike,
+        tokens: npt.ArrayLike | None = None,
+        entry_costs: npt.ArrayLike | None = None,
+        long_arcs: npt.ArrayLike = (),
+        long_arc_scores: npt.ArrayLike | None = None,
+    ) -> None:
+        states = _numbers("labels", labels, np.int32, (-1,))
+        size = len(states)
+        if not size:
+            raise CTCError("labels is empty: expected at least one state")
+        bits = _numbers("arcs", arcs, np.int64, (size,))
+        of_target = np.full(size, -1, np.int32) if tokens is None else _numbers("tokens", tokens, np.int32, (size,))
+        _refuse("labels", states < STAR, states, "a class, or ctckit.STAR")
+        _refuse("arcs", (bits < 0) | (bits > 31), bits, "bits of ctckit.Arc, 0..31")
+        _refuse("tokens", (of_target < -1) | (of_target >= size), of_target, f"-1, or a token's index below K={size}")
+        bits[0] &= ~(Arc.STEP | Arc.SKIP)  # there is no state before the first
+        bits[1:2] &= ~Arc.SKIP
+        costs = None if entry_costs is None else _numbers("entry_costs", entry_costs, np.float64, (size,))
+        if costs is not None:
+            _refuse("entry_costs", ~(costs > -np.inf), costs, "nats, finite or +inf")
+        far = _numbers("long_arcs", long_arcs, np.int32, (-1, 2))
+        backwards = (far[:, 0] < 0) | (far[:, 0] >= far[:, 1]) | (far[:, 1] >= size)
+        _refuse("long_arcs", backwards, far, f"(from, to) with 0 <= from < to < K={size}")
+        scores = np.zeros(len(far)) if long_arc_scores is None else long_arc_scores
+        scores = _numbers("long_arc_scores", scores, np.float64, (len(far),))
+        _refuse("long_arc_scores", ~(scores < np.inf), scores, "nats, finite or -inf")
+        order = np.lexsort((far[:, 0], far[:, 1]))
+        values = (states, bits.astype(np.uint8), of_target, costs, far[order], scores[order])
+        for attribute, value in zip(fields(self), values, strict=True):
+            if value is not None:
+                value.flags.writeable = False
+            object.__setattr__(self, attribute.name, value)
 
     @property
-    def states(self) -> int:
+    def num_states(self) -> int:
         """K."""
         return len(self.labels)
 
+    @property
+    def num_tokens(self) -> int:
+        """S: one more than the largest index in ``tokens``."""
+        return int(self.tokens.max()) + 1
 
-def ctc_lattice(target: IntArray, blank: int = 0) -> Lattice:
-    """The CTC lattice of one target.
+    @property
+    def target(self) -> npt.NDArray[np.int64]:
+        """(S,) the class of each token: the label of its first state."""
+        target = np.full(self.num_tokens, STAR, np.int64)
+        is_token = np.flatnonzero(self.tokens >= 0)[::-1]
+        target[self.tokens[is_token]] = self.labels[is_token]
+        return target
+
+    def with_optional(self, groups: npt.ArrayLike) -> Lattice:
+        """Tokens may be left out: all paths of the tokens that are kept, for every choice of groups to leave out.
+
+        Args:
+            groups: integer (S,), the group of each token: a run of equal positive numbers, such as a word's tokens, is
+                left out as a whole; 0 for a token that must be there.
+
+        A long arc passes groups by, from the token before them and from the blank after that one to the token after
+        them. Two tokens that become neighbours and are equal need that blank. Up to five groups side by side are passed
+        by at once; of more, each portion of five leaves a blank behind.
+
+        If no more than five groups stand side by side, each choice of groups gives a label sequence one path. If more
+        do, a pause between two portions can be spread over their blanks in several ways, and sums count each.
+
+        Raises:
+            CTCError: not one group per token; a token with several states.
+
+        Source:
+            Words that an arc passes by: Gao et al., "Bypass Temporal Classification" (Interspeech 2023).
+
+        Example:
+            >>> ctc_lattice([1, 2, 3]).with_optional([0, 7, 0]).long_arcs.tolist()
+            [[1, 5], [2, 5]]
+        """
+        state, size = self._state_of_token(), self.num_tokens
+        group = _numbers("groups", groups, np.int64, (size,)).tolist()
+        bounds = [0, *(s for s in range(1, size) if group[s] != group[s - 1]), size] if size else [0]
+        runs = [(first, end) for first, end in pairwise(bounds) if group[first] > 0]
+        far = [arc for i in range(len(runs)) for arc in self._passing_by(runs[i : i + AT_ONCE], group, state)]
+        arcs = self.arcs.copy()
+        left_out = 0
+        for first, end in runs:  # at the beginning: paths begin in the token after, or come from the first blank
+            if first != left_out or end == size:
+                break
+            left_out = end
+            arcs[state[end]] |= Arc.START
+            far += [(blank, state[end]) for blank in range(state[0])]
+        left_out = size
+        for first, end in reversed(runs):  # at the end: paths end in the token before, or in the blank after that
+            if end != left_out:
+                break
+            left_out = first
+            arcs[state[first - 1] if first else 0 : state[first]] |= Arc.END
+        return replace(self, arcs=arcs).with_long_arcs(far)
+
+    def _passing_by(self, runs: list[tuple[int, int]], group: list[int], state: list[int]) -> list[tuple[int, int]]:
+        """The arcs that leave out the first of these groups, alone and with its neighbours."""
+        (first, _), size = runs[0], len(group)
+        if first == 0:
+            return []
+        before, arcs = state[first - 1], []
+        for j, (begin, end) in enumerate(runs):
+            if (j and begin != runs[j - 1][1]) or end == size:
+                break
+            after = state[end]
+            if self.labels[before] != self.labels[after]:
+                arcs.append((before, after))
+            if self.tokens[before + 1] < 0:
+                arcs.append((before + 1, after))
+            if j + 1 == AT_ONCE and group[end] > 0 and self.tokens[after - 1] < 0:
+                arcs.append((before, after - 1))
+        return arcs
+
+    def without_blank(self) -> Lattice:
+        """Only the tokens: y1 … yS, each for one frame or more.
+
+        Raises:
+            CTCError: two equal tokens are neighbours: without a blank nothing tells them apart.
+
+        Source:
+            The "no blank" topology: Collobert et al., "Wav2Letter" (2016), without its transition scores.
+
+        Example:
+            >>> ctc_lattice([1, 2, 3]).without_blank().labels.tolist()
+            [1, 2, 3]
+        """
+        missing = self._missing_detours()
+        if missing:
+            before, after = missing[0]
+            raise CTCError(
+                f"target[{self.tokens[before]}] and target[{self.tokens[after]}] are both {self.labels[after]}: "
+                "without a blank between them nothing tells two equal neighbours apart; merge them into one token"
+            )
+        if not self.num_tokens:
+            raise CTCError("the target is empty: expected a token, since without blanks no state is left")
+        return self.restricted(self.tokens >= 0)
+
+    def selfless(self) -> Lattice:
+        """A token takes exactly one frame: φ* y1 φ* y2 … φ*, with a blank between equal neighbours as in CTC.
+
+        Source:
+            "Selfless-CTC": Laptev et al., "CTC Variations Through New WFST Topologies" (Interspeech 2022).
+
+        Example:
+            >>> [bool(arc & Arc.STAY) for arc in ctc_lattice([1]).selfless().arcs]
+            [True, False, True]
+        """
+        return replace(self, arcs=np.where(self.tokens >= 0, self.arcs & ~np.uint8(Arc.STAY), self.arcs))
+
+    def minimal(self) -> Lattice:
+        """A token takes exactly one frame, and equal neighbours need no blank: φ* y1 φ* y2 … φ*, whatever y is.
+
+        Source:
+            "Minimal-CTC": Laptev et al., "CTC Variations Through New WFST Topologies" (Interspeech 2022).
+
+        Example:
+            >>> bool(ctc_lattice([1, 1]).minimal().arcs[3] & Arc.SKIP)
+            True
+        """
+        arcs, far = self.selfless().arcs.copy(), []
+        for before, after in self._missing_detours():
+            if after == before + 2:
+                arcs[after] |= Arc.SKIP
+            else:
+                far.append((before, after))
+        return replace(self, arcs=arcs).with_long_arcs(far)
+
+    def with_gaps(self, labels: npt.ArrayLike) -> Lattice:
+        """The states that are no tokens emit other classes than the blank: one per gap between tokens, say.
+
+        With ``minimal()`` this is the graph of Star Temporal Classification: gap s emits a column of the scores that
+        holds log(p_blank + w · p_star), where p_star is the probability of all classes but the blank and token s.
+
+        Args:
+            labels: integer, a class for each state that is not a token, in order: (S + 1,) for CTC's lattice.
+
+        Source:
+            Pratap et al., "Star Temporal Classification" (NeurIPS 2022).
+
+        Example:
+            >>> ctc_lattice([1, 2]).minimal().with_gaps([5, 6, 7]).labels.tolist()
+            [5, 1, 6, 2, 7]
+        """
+        gaps = self.tokens < 0
+        values = self.labels.copy()
+        values[gaps] = _numbers("labels", labels, np.int32, (int(gaps.sum()),))
+        return replace(self, labels=values)
+
+    def with_costs(self, costs: npt.ArrayLike) -> Lattice:
+        """Entry costs in the place of those that were: path score minus costs[k] each time a path enters state k.
+
+        Args:
+            costs: nats (K,), or one number for all states that are tokens.
+
+        Example:
+            >>> ctc_lattice([1]).with_costs(0.5).entry_costs.tolist()
+            [0.0, 0.5, 0.0]
+        """
+        given = _numbers("costs", costs, np.float64, (self.num_states,)[: np.ndim(costs)])
+        return replace(self, entry_costs=np.where(self.tokens >= 0, given, 0) if given.ndim == 0 else given)
+
+    def with_long_arcs(self, arcs: npt.ArrayLike, scores: npt.ArrayLike | None = None) -> Lattice:
+        """More long arcs: a path may go from state i to state j > i, and its score changes by the arc's.
+
+        Args:
+            arcs: integer (J, 2), (from, to).
+            scores: nats (J,), added; 0 if not given.
+
+        Example:
+            >>> ctc_lattice([1, 2, 3]).with_long_arcs([(1, 5)], [-2.5]).long_arc_scores.tolist()
+            [-2.5]
+        """
+        more = _numbers("arcs", arcs, np.int64, (-1, 2))
+        added = np.zeros(len(more)) if scores is None else _numbers("scores", scores, np.float64, (len(more),))
+        return replace(
+            self,
+            long_arcs=np.concatenate((self.long_arcs, more)),
+            long_arc_scores=np.concatenate((self.long_arc_scores, added)),
+        )
+
+    def restricted(self, keep: npt.ArrayLike) -> Lattice:
+        """Only the paths through some of the states: a lattice of the kept ones that lie on a path from START to END.
+
+        Args:
+            keep: bool (K,).
+
+        Returns:
+            The states' numbers change; ``tokens`` says which is which. Arcs that bits can say become bits.
+
+        Raises:
+            CTCError: no state is left.
+
+        Example:
+            >>> ctc_lattice([1, 2, 3]).with_optional([0, 7, 0]).restricted([1, 1, 1, 0, 1, 1, 1]).labels.tolist()
+            [0, 1, 0, 3, 0]
+        """
+        alive = self.on_paths(_numbers("keep", keep, np.bool_, (self.num_states,)))
+        index = np.cumsum(alive) - 1
+        arcs = self.arcs & np.uint8(Arc.STAY | Arc.START | Arc.END)
+        source, to, scores = self._moves()
+        kept = alive[source] & alive[to]
+        source, to, scores = index[source[kept]], index[to[kept]], scores[kept]
+        arcs = arcs[alive]
+        if not len(arcs):
+            raise CTCError("keep leaves no state on a path from a START to an END: keep those of one path at least")
+        bits = np.select([to - source == 1, to - source == 2], [int(Arc.STEP), int(Arc.SKIP)], 0)
+        _, first = np.unique(np.stack((source, to)), axis=1, return_index=True)
+        as_bits = np.zeros(len(to), bool)
+        as_bits[first] = (bits[first] > 0) & (scores[first] == 0)
+        np.bitwise_or.at(arcs, to[as_bits], bits[as_bits].astype(np.uint8))
+        return Lattice(
+            self.labels[alive],
+            arcs,
+            self.tokens[alive],
+            None if self.entry_costs is None else self.entry_costs[alive],
+            np.stack((source, to), axis=1)[~as_bits],
+            scores[~as_bits],
+        )
+
+    def fewest_frames(self) -> int | None:
+        """The frames of the shortest path; None if no path leads from a START to an END.
+
+        Example:
+            >>> ctc_lattice([1, 1, 2]).fewest_frames()
+            4
+        """
+        if ((self.arcs & (Arc.START | Arc.END) == Arc.START | Arc.END) & (self.tokens < 0)).any():
+            return 0
+        source, to, _ = self._moves()
+        frames = np.where(self.arcs & Arc.START, 1.0, np.inf)
+        for j in np.argsort(to, kind="stable").tolist():  # arcs lead forward, so what a state needs is known by then
+            frames[to[j]] = min(frames[to[j]], frames[source[j]] + 1)
+        fewest = float(frames[self.arcs & Arc.END != 0].min(initial=np.inf))
+        return int(fewest) if fewest < np.inf else None
+
+    def on_paths(self, keep: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """(K,) which of the states kept lie on some path from a START to an END through kept states."""
+        source, to, _ = self._moves()
+        alive: npt.NDArray[np.bool_] = keep.copy()
+        while True:
+            through = alive[source] & alive[to]
+            entered, left = self.arcs & Arc.START != 0, self.arcs & Arc.END != 0
+            entered[to[through]] = True
+            left[source[through]] = True
+            dead: npt.NDArray[np.bool_] = alive & ~(entered & left)
+            if not dead.any():
+                return alive
+            alive[dead] = False
+
+    def _moves(self) -> tuple[Int32Array, Int32Array, Float64Array]:
+        """All arcs between different states: from, to, and scores."""
+        far = self.long_arcs
+        sources, ends = [far[:, 0]], [far[:, 1]]
+        for bit, back in _BITS:
+            entered = np.flatnonzero(self.arcs & bit)
+            sources.append((entered - back).astype(np.int32))
+            ends.append(entered.astype(np.int32))
+        source, to = np.concatenate(sources), np.concatenate(ends)
+        scores = np.concatenate((self.long_arc_scores, np.zeros(len(to) - len(far))))
+        return source, to, scores
+
+    def _missing_detours(self) -> list[tuple[int, int]]:
+        """(before, after) of tokens that a path can only go between by way of the blank after the first."""
+        source, to, _ = self._moves()
+        direct = set(zip(source.tolist(), to.tolist(), strict=True))
+        by_blank = (self.tokens[source] < 0) & (source > 0) & (self.tokens[source - 1] >= 0) & (self.tokens[to] >= 0)
+        pairs = zip((source[by_blank] - 1).tolist(), to[by_blank].tolist(), strict=True)
+        return sorted(pair for pair in pairs if pair not in direct)
+
+    def _state_of_token(self) -> list[int]:
+        """(S,) the state of each token, where each has one."""
+        state = np.flatnonzero(self.tokens >= 0)
+        if not np.array_equal(self.tokens[state], np.arange(len(state))):
+            raise CTCError(
+                "tokens: expected one state for each token of the target, in order; build costs and gaps last"
+            )
+        return [int(k) for k in state]
+
+
+def ctc_lattice(target: npt.ArrayLike, blank: int = 0) -> Lattice:
+    """The CTC lattice of one target: K = 2S+1 states φ y1 φ … yS φ, with a blank needed between equal neighbours only.
 
     Args:
-        target: integer (S,), without blanks.
+        target: integer (S,), without blanks. ``ctckit.STAR`` stands for any class, in lattices for
+            :func:`ctckit.forced_align`.
         blank: the blank's class.
 
     Raises:
         CTCError: for a blank or a negative number in the target.
 
+    Source:
+        Graves et al., "Connectionist Temporal Classification" (ICML 2006).
+
     Example:
-        >>> lattice = ctc_lattice(np.array([1, 1, 2]))
+        >>> lattice = ctc_lattice([1, 1, 2])
         >>> lattice.labels.tolist()
         [0, 1, 0, 1, 0, 2, 0]
         >>> [bool(arc & Arc.SKIP) for arc in lattice.arcs]
         [False, False, False, False, False, True, False]
     """
-    tokens = np.array(target, np.int64)
+    given = _numbers("target", target, np.int64, (-1,))
+    most = np.iinfo(np.int32).max
+    tokens = np.where(given == STAR, most - 1, given)  # a class that nobody has
     no_frames, lengths = np.zeros(1, np.int64), np.array([len(tokens)], np.int64)
-    made = lay_out(no_frames, tokens, lengths, 0, np.iinfo(np.int32).max, blank, ARCS_BY_ROLE)
-    if isinstance(made, tuple):
-        s = made[1]
+    laid_out = lay_out(no_frames, tokens, lengths, 0, most, blank, ARCS_BY_ROLE)
+    if isinstance(laid_out, tuple):
+        s = laid_out[1]
         raise CTCError(f"target[{s}] = {tokens[s]} is not a token: expected classes other than the blank, {blank}")
-    return Lattice(made.labels[0], made.arcs[0])
-
-
-def with_optional(lattice: Lattice, groups: IntArray) -> Lattice:
-    """A CTC lattice in which some of the target's tokens may be left out, group by group.
-
-    A group is a run of equal positive numbers, such as a word's tokens. A path may pass it by on a jump, from the token
-    before it or from the blank before it to the token after it, and up to ``AT_ONCE`` neighbouring groups likewise. Of
-    more, each portion leaves a blank behind. Those that begin or end the target are passed by all at once.
-
-    Args:
-        lattice: that of the whole target.
-        groups: integer (S,), the group of each token; 0 for a token that must be there.
-
-    Example:
-        >>> with_optional(ctc_lattice(np.array([1, 2, 3])), np.array([0, 7, 0])).jumps.tolist()
-        [[1, 5], [2, 5]]
-    """
-    size = len(groups)
-    bounds = [0, *(1 + np.flatnonzero(np.diff(groups))).tolist(), size] if size else [0]
-    runs = [(first, end) for first, end in pairwise(bounds) if groups[first] > 0]
-    arcs, jumps = lattice.arcs.copy(), []
-    for i, (first, _) in enumerate(runs):
-        before = 2 * first - 1  # states of the tokens around what is passed by; their blanks lie one nearer
-        for j, (begin, end) in enumerate(runs[i : i + AT_ONCE]):
-            if j and begin != runs[i + j - 1][1]:
-                break  # no neighbour
-            after = 2 * end + 1
-            portion = j + 1 == AT_ONCE and end < size and groups[end] > 0  # there may be more to pass by
-            for source in (before, before + 1)[first == 0 :]:
-                if end < size and lattice.labels[source] != lattice.labels[after]:
-                    jumps.append((source, after))
-                if portion:
-                    jumps.append((source, after - 1))
-    for first, end in runs:
-        if arcs[2 * first] & Arc.START:
-            arcs[2 * end : 2 * end + 2] |= np.uint8(Arc.START)
-    for first, end in reversed(runs):
-        if arcs[2 * end] & Arc.END:
-            arcs[max(2 * first - 1, 0) : 2 * first + 1] |= np.uint8(Arc.END)
-    jumps.sort(key=lambda jump: jump[::-1])
-    return replace(lattice, arcs=arcs, jumps=np.array(jumps, np.int32).reshape(-1, 2))
+    labels, state = laid_out.labels[0], np.arange(2 * len(tokens) + 1)
+    return Lattice(
+        np.where(labels == most - 1, STAR, labels), laid_out.arcs[0], np.where(state % 2 == 1, state // 2, -1)
+    )
 
 
 def equal_neighbours(target: IntArray) -> list[int]:
@@ -158,3 +471,28 @@ def frames_needed(target: IntArray) -> int:
         4
     """
     return len(target) + len(equal_neighbours(target))
+
+
+def _numbers(name: str, values: npt.ArrayLike, dtype: type, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """A copy of numbers as an array of a shape, in which -1 stands for any length."""
+    given = np.asarray(values)
+    if given.size == 0:
+        given = np.zeros([max(size, 0) for size in shape])
+    kinds = "iub" if np.dtype(dtype).kind in "iu" else "iubf"
+    if given.dtype.kind not in kinds and given.size:
+        expected = "integers" if kinds == "iub" else "numbers"
+        raise CTCError(f"{name} has dtype {given.dtype}: expected {expected}")
+    if given.ndim != len(shape) or any(size not in (-1, found) for size, found in zip(shape, given.shape, strict=True)):
+        expected = ", ".join("any" if size < 0 else str(size) for size in shape)
+        raise CTCError(f"{name} has shape {given.shape}: expected ({expected}{',' if len(shape) == 1 else ''})")
+    limits = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else None
+    if limits is not None and given.size:
+        _refuse(name, (given < limits.min) | (given > limits.max), given, f"numbers that {np.dtype(dtype)} can hold")
+    return given.astype(dtype)
+
+
+def _refuse(name: str, wrong: npt.NDArray[np.bool_], values: npt.NDArray[Any], expected: str) -> None:
+    """Raises the error for the first wrong entry, if there is one."""
+    if wrong.any():
+        i = int(np.flatnonzero(wrong)[0])
+        raise CTCError(f"{name}[{i}] = {values[i].tolist()} is out of range: expected {expected}")

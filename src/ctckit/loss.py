@@ -5,6 +5,7 @@ May import kernels/ and what lies below, and of the extension its reductions; no
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ import numpy.typing as npt
 
 from .check import Lengths, Reduction, check_reduction
 from .kernels import native, reference
+from .kernels.backend import Gradients
 from .native import mean_weights, weighted_loss
-from .problem import Problem, ctc_problem
-from .results import FloatArray, LossAndGrad, Posteriors
+from .problem import ArrayProblem, ctc_problem
+from .results import Array, FloatArray, LossAndGrad, Posteriors
 
 
 def ctc_loss(
@@ -62,7 +64,7 @@ def ctc_loss(
     how = check_reduction(reduction)
     problem = ctc_problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
     weights = reduction_weights(problem, how)
-    return _rounded(problem, reduced_loss(problem, native.total(problem), weights, how, zero_infinity))
+    return _rounded(problem, reduced_loss(problem, native.total(problem).score, weights, how, zero_infinity))
 
 
 def ctc_loss_and_grad(
@@ -91,7 +93,8 @@ def ctc_loss_and_grad(
     problem = ctc_problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
     grad = native.gradient(problem.scores.shape, problem.scores.dtype)
     weights = reduction_weights(problem, how)
-    loss = reduced_loss(problem, native.total(problem, weights=weights, grad=grad), weights, how, zero_infinity)
+    score = native.total(problem, weights=weights, gradients=Gradients(grad)).score
+    loss = reduced_loss(problem, score, weights, how, zero_infinity)
     grad = _like(grad, log_probs)
     return LossAndGrad(_rounded(problem, loss), grad if problem.batched else grad[:, 0])
 
@@ -104,7 +107,7 @@ def posteriors(
     blank: int = 0,
     *,
     from_logits: bool = False,
-) -> Posteriors:
+) -> Posteriors[Array]:
     """Occupancies γ: the probability, given the target, of being in each lattice state at each frame.
 
     Arguments as for :func:`ctc_loss`.
@@ -123,22 +126,22 @@ def posteriors(
     gamma = native.posteriors(_normalised(problem) if from_logits else problem)
     classes = gamma.classes if from_logits else _like(gamma.classes, log_probs)
     if problem.batched:
-        return Posteriors(gamma.states, classes, gamma.score)
-    return Posteriors(gamma.states[:, 0], classes[:, 0], gamma.score[0])
+        return Posteriors(gamma.states, classes, gamma.score, gamma.status)
+    return Posteriors(gamma.states[:, 0], classes[:, 0], gamma.score[0], gamma.status[0])
 
 
-def reduction_weights(problem: Problem, reduction: Reduction) -> npt.NDArray[np.float64]:
+def reduction_weights(problem: ArrayProblem, reduction: Reduction) -> npt.NDArray[np.float64]:
     """What a reduction multiplies each sample's loss with before it adds them up (N,)."""
     size = problem.scores.shape[1]
     if reduction != "mean":
         return np.ones(size)
     weights = np.empty(size)
-    mean_weights(problem.prepared, weights)
+    mean_weights(problem.lattices, weights)
     return weights
 
 
 def reduced_loss(
-    problem: Problem,
+    problem: ArrayProblem,
     score: npt.NDArray[np.float64],
     weights: npt.NDArray[np.float64],
     reduction: Reduction,
@@ -153,17 +156,17 @@ def reduced_loss(
     return weighted_loss(score, weights, zero_infinity)
 
 
-def _rounded(problem: Problem, loss: npt.NDArray[np.float64] | float) -> FloatArray:
+def _rounded(problem: ArrayProblem, loss: npt.NDArray[np.float64] | float) -> FloatArray:
     rounded: FloatArray = problem.real(loss)
     return rounded
 
 
-def _normalised(problem: Problem) -> Problem:
+def _normalised(problem: ArrayProblem) -> ArrayProblem:
     """The same problem on log-probabilities, in float32 at least; frames beyond a sample's own stay unread."""
     log_probs = np.zeros(problem.scores.shape, problem.real)
-    for n, frames in enumerate(problem.prepared.frames):
-        log_probs[:frames, n] = reference.sample(problem, n).log_probs
-    return problem._replace(scores=log_probs, from_logits=False)
+    for n, frames in enumerate(problem.lattices.frames):
+        log_probs[:frames, n] = reference.log_probs_of(problem, n)
+    return replace(problem, scores=log_probs, from_logits=False)
 
 
 def _like(array: npt.NDArray[Any], scores: npt.ArrayLike) -> npt.NDArray[Any]:

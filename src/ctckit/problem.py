@@ -1,4 +1,4 @@
-"""A checked batch as the kernels take it: scores, and for each sample its frames and its lattice.
+"""A checked batch as every backend takes it: scores, and for each sample its frames and its lattice.
 
 May import check.py, lattice.py, errors.py, and of the extension the layout of lattices.
 """
@@ -6,11 +6,13 @@ May import check.py, lattice.py, errors.py, and of the extension the layout of l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from . import native
 from .check import (
     LARGEST,
     Integers,
@@ -24,23 +26,88 @@ from .check import (
 )
 from .errors import CTCError
 from .lattice import ARCS_BY_ROLE, Lattice
-from .native import LatticeBatch, lay_out
+
+Array = npt.NDArray[Any]
+A = TypeVar("A")  # an array of NumPy's, or a tensor
+A_co = TypeVar("A_co", covariant=True)
+
+MOST_GAIN = 1e8  # nats that costs below 0 and scores above 0 may add along a path: what kernels' exponents can hold
 
 
-class Problem(NamedTuple):
-    """A checked batch.
+class LatticeBatch(Protocol[A_co]):
+    """The lattices of a batch, padded to the largest; states beyond a sample's own have no arcs.
 
     Attributes:
-        scores: (T, N, C) view of the caller's array: float16, float32, float64, or the bits of bfloat16 as uint16.
-        from_logits: whether scores are logits; otherwise they are taken as log-probabilities, as they are.
-        prepared: of each sample, the frames used, the target's length and its lattice; copies, not the caller's memory.
-        batched: False if the caller passed a single sample without the batch axis.
+        frames: int64 (N,), how many of each sample are used.
+        num_tokens: int64 (N,), tokens of each target.
+        num_states: int32 (N,), states of each lattice.
+        labels, arcs, tokens: (N, K), as in :class:`ctckit.Lattice`.
+        entry_costs: float64 (N, K), or None.
+        long_arcs: int32 (J, 3), (sample, from, to), in order of sample, to, from.
+        long_arc_scores: float64 (J,).
     """
 
-    scores: npt.NDArray[Any]
+    @property
+    def frames(self) -> A_co: ...  # noqa: D102
+    @property
+    def num_tokens(self) -> A_co: ...  # noqa: D102
+    @property
+    def num_states(self) -> A_co: ...  # noqa: D102
+    @property
+    def labels(self) -> A_co: ...  # noqa: D102
+    @property
+    def arcs(self) -> A_co: ...  # noqa: D102
+    @property
+    def tokens(self) -> A_co: ...  # noqa: D102
+    @property
+    def entry_costs(self) -> A_co | None: ...  # noqa: D102
+    @property
+    def long_arcs(self) -> A_co: ...  # noqa: D102
+    @property
+    def long_arc_scores(self) -> A_co: ...  # noqa: D102
+
+
+@dataclass(frozen=True, eq=False)
+class Lattices(Generic[A]):
+    """A :class:`LatticeBatch` of tensors; that of NumPy arrays is the extension's."""
+
+    frames: A
+    num_tokens: A
+    num_states: A
+    labels: A
+    arcs: A
+    tokens: A
+    entry_costs: A | None
+    long_arcs: A
+    long_arc_scores: A
+
+
+@dataclass(eq=False)
+class Problem(Generic[A]):
+    """A checked batch, on NumPy arrays or on tensors.
+
+    Attributes:
+        scores: (T, N, C) view of the caller's: any float dtype; in an array, uint16 stands for the bits of bfloat16.
+        from_logits: whether scores are logits; otherwise they are taken as log-probabilities, as they are.
+        lattices: of each sample, the frames used and its lattice; copies, not the caller's memory.
+        batched: False if the caller passed a single sample without the batch axis.
+        class_scores: float64 (C,), nats added to each class's log-probability, after the log_softmax; or None.
+        state_scores: float64 (N, K), nats added to what a state emits, at every frame; or None.
+    """
+
+    scores: A
     from_logits: bool
-    prepared: LatticeBatch
-    batched: bool
+    lattices: LatticeBatch[A]
+    batched: bool = True
+    class_scores: A | None = None
+    state_scores: A | None = None
+
+
+@dataclass(eq=False)
+class ArrayProblem(Problem[Array]):
+    """A batch on NumPy arrays, whose lattices the extension holds."""
+
+    lattices: native.LatticeBatch
 
     @property
     def real(self) -> type[np.float64] | type[np.float32]:
@@ -49,13 +116,16 @@ class Problem(NamedTuple):
 
     def lattice(self, n: int) -> Lattice:
         """Sample n's lattice, without padding."""
-        k = self.prepared.num_states[n]
-        jumps, tolls = self.prepared.long_arcs, self.prepared.entry_costs
+        batch = self.lattices
+        k = batch.num_states[n]
+        far = batch.long_arcs[:, 0] == n
         return Lattice(
-            self.prepared.labels[n, :k],
-            self.prepared.arcs[n, :k],
-            jumps[jumps[:, 0] == n, 1:],
-            None if tolls is None else tolls[n, :k],
+            batch.labels[n, :k],
+            batch.arcs[n, :k],
+            batch.tokens[n, :k],
+            None if batch.entry_costs is None else batch.entry_costs[n, :k],
+            batch.long_arcs[far, 1:],
+            batch.long_arc_scores[far],
         )
 
 
@@ -69,7 +139,7 @@ def ctc_problem(
     from_logits: bool,
     bfloat16: bool = False,
     shape: tuple[int, ...] | None = None,
-) -> Problem:
+) -> ArrayProblem:
     """Checks a CTC loss's arguments, all forms of them.
 
     Args:
@@ -88,16 +158,12 @@ def ctc_problem(
     name = "logits" if from_logits else "log_probs"
     checked, batched = check_scores(name, scores, bfloat16, shape)
     frames_max, size, classes = checked.shape
-    if max(frames_max, classes) > LARGEST:
-        raise CTCError(
-            f"{name} has T={frames_max} frames and C={classes} classes: expected at most {LARGEST} of either; "
-            "cut the sequence into parts"
-        )
+    _check_size(name, frames_max, classes)
     check_blank(blank, name, classes)
     given_frames = check_lengths("input_lengths", input_lengths, size, batched)
     given_lengths = check_lengths("target_lengths", target_lengths, size, batched)
     given_targets = check_targets(targets, size, batched)
-    prepared = lay_out(
+    laid_out = native.lay_out(
         as_int64(given_frames),
         as_int64(given_targets if batched else np.atleast_2d(given_targets)),
         as_int64(given_lengths),
@@ -106,23 +172,155 @@ def ctc_problem(
         blank,
         ARCS_BY_ROLE,
     )
-    if isinstance(prepared, tuple):
+    if isinstance(laid_out, tuple):
         given = Integers(given_frames, given_targets, given_lengths)
-        raise worded(prepared, given, name, checked.shape, blank, batched)
-    return Problem(checked, from_logits, prepared, batched)
+        raise worded(laid_out, given, name, checked.shape, blank, batched)
+    return ArrayProblem(checked, from_logits, laid_out, batched)
 
 
-def with_lattices(problem: Problem, lattices: Sequence[Lattice], frames: Sequence[int] | None = None) -> Problem:
-    """A checked batch with other lattices, whose labels are classes of its scores; and other frames, if given."""
-    states = np.array([lattice.states for lattice in lattices], np.int32)
-    labels = np.zeros((len(lattices), states.max()), np.int32)
-    arcs = np.zeros(labels.shape, np.uint8)
-    tolls = np.zeros(labels.shape) if any(lattice.tolls is not None for lattice in lattices) else None
+def _check_size(name: str, frames_max: int, classes: int) -> None:
+    if max(frames_max, classes) > LARGEST:
+        raise CTCError(
+            f"{name} has T={frames_max} frames and C={classes} classes: expected at most {LARGEST} of either; "
+            "cut the sequence into parts"
+        )
+
+
+def lattice_problem(
+    scores: npt.ArrayLike,
+    lattices: Lattice | Sequence[Lattice],
+    input_lengths: Lengths | None,
+    *,
+    from_logits: bool,
+    class_scores: npt.ArrayLike | None = None,
+    state_scores: npt.ArrayLike | None = None,
+    star: bool = False,
+) -> ArrayProblem:
+    """Checks the arguments of a call with lattices in the place of targets.
+
+    Args:
+        scores: (T, N, C), or (T, C) for one sample.
+        lattices: one for each sample, or one for all.
+        input_lengths: (N,) frames of each sample; a number for one sample; None for all T.
+        from_logits: whether scores are logits.
+        class_scores: (C,).
+        state_scores: (N, K), K of the largest lattice; (K,) for one sample.
+        star: whether labels may be ``STAR``, which then is the class C.
+
+    Raises:
+        CTCError: whatever is wrong, before any work.
+    """
+    name = "logits" if from_logits else "log_probs"
+    checked, batched = check_scores(name, scores, False, None)
+    frames_max, size, classes = checked.shape
+    _check_size(name, frames_max, classes)
+    if input_lengths is None:
+        input_lengths = np.full(size, frames_max)
+    frames = as_int64(check_lengths("input_lengths", input_lengths, size, batched))
+    for n, used in enumerate(frames.tolist()):
+        if not 0 <= used <= frames_max:
+            raise CTCError(
+                f"input_lengths[{n}] = {used} is out of range: expected 0..{frames_max}, {name} has T frames"
+            )
+    batch = lattice_batch(_one_per_sample(lattices, size, classes, star), frames, classes if star else None)
+    problem = with_added_scores(ArrayProblem(checked, from_logits, batch, batched), class_scores, state_scores)
+    _check_gain(problem)
+    return problem
+
+
+def _one_per_sample(lattices: Lattice | Sequence[Lattice], size: int, classes: int, star: bool) -> Sequence[Lattice]:
+    given = [lattices] * size if isinstance(lattices, Lattice) else list(lattices)
+    for n, lattice in enumerate(given):
+        if not isinstance(lattice, Lattice):
+            raise CTCError(
+                f"lattices[{n}] is a {type(lattice).__name__}: expected ctckit.Lattice, see ctckit.ctc_lattice"
+            )
+    if len(given) != size:
+        raise CTCError(f"lattices has {len(given)} entries: expected {size}, one for each of the N={size} samples")
+    for n, lattice in enumerate({id(lattice): lattice for lattice in given}.values()):
+        wrong = (lattice.labels >= classes) | ((lattice.labels < 0) & (not star))
+        if wrong.any():
+            k = int(np.flatnonzero(wrong)[0])
+            raise CTCError(
+                f"lattices[{n}].labels[{k}] = {lattice.labels[k]} is not a class: expected 0..{classes - 1}"
+                + ("; a star needs a column of the scores here" if lattice.labels[k] < 0 else "")
+            )
+    return given
+
+
+def with_added_scores(
+    problem: ArrayProblem, class_scores: npt.ArrayLike | None, state_scores: npt.ArrayLike | None
+) -> ArrayProblem:
+    """The same batch with scores of classes (C,) and of states (N, K), or (K,) for one sample, which are checked."""
+    if class_scores is None and state_scores is None:
+        return problem
+    added = replace(problem)
+    if class_scores is not None:
+        added.class_scores = _added("class_scores", np.asarray(class_scores), problem.scores.shape[2:])
+    if state_scores is not None:
+        given = np.asarray(state_scores)
+        given = given[None] if given.ndim == 1 and not problem.batched else given
+        added.state_scores = _added("state_scores", given, problem.lattices.labels.shape)
+    _check_gain(added)
+    return added
+
+
+def _added(name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    if array.dtype.kind not in "iuf" or array.shape != shape:
+        raise CTCError(f"{name} has shape {array.shape} and dtype {array.dtype}: expected nats of shape {shape}")
+    if not (array < np.inf).all():
+        raise CTCError(f"{name} holds NaN or +inf: expected nats, finite or -inf")
+    return array.astype(np.float64)
+
+
+def _check_gain(problem: ArrayProblem) -> None:
+    """Sees that what may add to a path's score, frame by frame, stays within what kernels can count.
+
+    Raises:
+        CTCError: costs below 0 or scores above 0 so large that a path's score may exceed the limit.
+    """
+    batch = problem.lattices
+    costs = 0.0 if batch.entry_costs is None else float(-batch.entry_costs.min(initial=0))
+    far = float(batch.long_arc_scores.max(initial=0))
+    state = 0.0 if problem.state_scores is None else float(problem.state_scores.max(initial=0))
+    gain = (costs + far + state) * len(problem.scores)
+    if gain > MOST_GAIN:
+        raise CTCError(
+            f"entry costs below 0, and scores of long arcs and of states above 0, may add {gain:.3g} nats to a path: "
+            f"expected at most {MOST_GAIN:g}; make them smaller"
+        )
+
+
+def lattice_batch(
+    lattices: Sequence[Lattice], frames: npt.NDArray[np.int64], star: int | None = None
+) -> native.LatticeBatch:
+    """Lattices of any shape in one batch, padded to the largest; labels that are ``STAR`` become class ``star``."""
+    size, most = len(lattices), max(lattice.num_states for lattice in lattices)
+    num_states = np.array([lattice.num_states for lattice in lattices], np.int32)
+    labels, tokens = np.zeros((size, most), np.int32), np.full((size, most), -1, np.int32)
+    arcs = np.zeros((size, most), np.uint8)
+    costs = np.zeros((size, most)) if any(lattice.entry_costs is not None for lattice in lattices) else None
     for n, lattice in enumerate(lattices):
-        labels[n, : states[n]], arcs[n, : states[n]] = lattice.labels, lattice.arcs
-        if tolls is not None and lattice.tolls is not None:
-            tolls[n, : states[n]] = lattice.tolls
-    jumps = [np.insert(lattice.jumps, 0, n, axis=1) for n, lattice in enumerate(lattices)]
-    used = problem.prepared.frames if frames is None else np.array(frames, np.int64)
-    prepared = LatticeBatch(used, states.astype(np.int64) // 2, labels, arcs, states, np.concatenate(jumps), tolls)
-    return problem._replace(prepared=prepared)
+        k = lattice.num_states
+        labels[n, :k], arcs[n, :k], tokens[n, :k] = lattice.labels, lattice.arcs, lattice.tokens
+        if costs is not None and lattice.entry_costs is not None:
+            costs[n, :k] = lattice.entry_costs
+    if star is not None:
+        labels[labels < 0] = star
+    far = [np.insert(lattice.long_arcs, 0, n, axis=1) for n, lattice in enumerate(lattices)]
+    return native.LatticeBatch(
+        np.ascontiguousarray(frames, np.int64),
+        np.array([lattice.num_tokens for lattice in lattices], np.int64),
+        labels,
+        arcs,
+        num_states,
+        np.concatenate(far).astype(np.int32),
+        costs,
+        tokens,
+        np.concatenate([lattice.long_arc_scores for lattice in lattices]),
+    )
+
+
+def with_lattices(problem: ArrayProblem, lattices: Sequence[Lattice]) -> ArrayProblem:
+    """A checked batch with other lattices, whose labels are classes of its scores."""
+    return replace(problem, lattices=lattice_batch(lattices, problem.lattices.frames))

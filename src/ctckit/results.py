@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from enum import IntEnum
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.floating[Any]]
+A = TypeVar("A")  # an array of NumPy's, or a tensor
+
+
+class Status(IntEnum):
+    """What became of a sample.
+
+    ``OK``: a path has a probability above 0. ``INFEASIBLE``: no path has the sample's number of frames, whatever they
+    hold. ``IMPOSSIBLE``: all of its paths have probability 0. ``NOT_FINITE``: a used frame holds NaN or +inf.
+    ``INVALID``: a token or a length is wrong, on a GPU, where nothing is read before the work.
+    """
+
+    OK = 0
+    INFEASIBLE = 1
+    IMPOSSIBLE = 2
+    NOT_FINITE = 3
+    INVALID = 4
 
 
 class LossAndGrad(NamedTuple):
@@ -24,22 +42,24 @@ class LossAndGrad(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Posteriors:
+class Posteriors(Generic[A]):
     """Occupancies γ: how probable it is, given the target, that a path is in a state at a frame.
 
     Attributes:
         states: (T, N, K), by lattice state; each used frame of a feasible sample sums to 1, all else is 0.
         classes: (T, N, C), the same by class.
         score: float64 (N,), the total log-score in nats: minus the loss; -inf where the target can't be reached.
+        status: uint8 (N,), a :class:`Status` for each sample.
     """
 
-    states: FloatArray
-    classes: FloatArray
-    score: npt.NDArray[np.float64]
+    states: A
+    classes: A
+    score: A
+    status: A
 
 
 @dataclass(frozen=True)
-class BestPaths:
+class BestPaths(Generic[A]):
     """The most probable path of each sample.
 
     Attributes:
@@ -47,31 +67,33 @@ class BestPaths:
             path of a probability above 0.
         score: float64 (N,), the path's log-score in nats; -inf without a path; NaN where a used frame holds NaN or
             +inf, and then there is no path either.
+        status: uint8 (N,), a :class:`Status` for each sample.
     """
 
-    states: npt.NDArray[np.int32]
-    score: npt.NDArray[np.float64]
+    states: A
+    score: A
+    status: A
 
 
 class TokenSpan(NamedTuple):
     """When a token of a target is said or written.
 
     Attributes:
-        place: which token of the target it is, from 0.
+        index: its index in the target, from 0.
         token: its class, or ``ctckit.STAR``.
         start: its first frame.
         end: one past its last frame.
         score: nats, the mean of its own frames' log-probabilities; frames that a span was extended over don't count.
     """
 
-    place: int
+    index: int  # type: ignore[assignment]  # in the place of tuple.index, which a span has no use for
     token: int
     start: int
     end: int
     score: float
 
 
-class Timed(NamedTuple):
+class Segment(NamedTuple):
     """A piece of text and its time: a line, a word of it, or a token of that.
 
     Attributes:
@@ -91,4 +113,4 @@ class Timed(NamedTuple):
     end: float
     score: float
     confidence: float
-    parts: tuple[Timed, ...] = ()
+    parts: tuple[Segment, ...] = ()

@@ -21,34 +21,34 @@ from hypothesis import strategies as st
 import ctckit
 from ctckit.annotate import formats, write
 from ctckit.errors import MissingExtraError
-from ctckit.results import Timed
+from ctckit.results import Segment
 
 NAN = math.nan
 PACKAGES = {".TextGrid": "praatio", ".srt": "pysubs2", ".vtt": "pysubs2", ".ass": "pysubs2"}
 SUFFIXES = (*PACKAGES, ".ctm", ".json", ".csv", ".tsv", ".txt")
 
 
-def spelled(text: str, start: float, end: float, confidence: float = 0.9) -> Timed:
+def spelled(text: str, start: float, end: float, confidence: float = 0.9) -> Segment:
     """A word of one token a letter, each as long as the others."""
     step = (end - start) / len(text)
-    letters = [Timed(c, start + i * step, start + (i + 1) * step, -0.1, confidence) for i, c in enumerate(text)]
-    return Timed(text, start, end, -0.2, confidence, tuple(letters))
+    letters = [Segment(c, start + i * step, start + (i + 1) * step, -0.1, confidence) for i, c in enumerate(text)]
+    return Segment(text, start, end, -0.2, confidence, tuple(letters))
 
 
-def line(*words: Timed, text: str | None = None) -> Timed:
+def line(*words: Segment, text: str | None = None) -> Segment:
     timed = [word for word in words if not math.isnan(word.start)]
     start, end = (timed[0].start, timed[-1].end) if timed else (NAN, NAN)
-    return Timed(" ".join(word.text for word in words) if text is None else text, start, end, -0.2, 0.9, words)
+    return Segment(" ".join(word.text for word in words) if text is None else text, start, end, -0.2, 0.9, words)
 
 
-MISSING = Timed("left out", NAN, NAN, NAN, NAN)
-HARD = Timed('"a,b"\t{c\\N}\n<i>&', 3.25, 3.5, -1.5, 0.25, (Timed(" ", 3.25, 3.5, -1.5, 0.25),))
+MISSING = Segment("left out", NAN, NAN, NAN, NAN)
+HARD = Segment('"a,b"\t{c\\N}\n<i>&', 3.25, 3.5, -1.5, 0.25, (Segment(" ", 3.25, 3.5, -1.5, 0.25),))
 LINES = [
     line(spelled("Hello", 0.1, 0.6), MISSING, spelled("world", 0.8, 1.2345678)),
     line(spelled("你好", 2.0, 2.5), spelled("ümläut", 2.5, 3.0), HARD),
     line(MISSING),
-    Timed("no words", 4.0, 4.5, -0.5, 0.5),
-    Timed("", NAN, NAN, NAN, NAN),
+    Segment("no words", 4.0, 4.5, -0.5, 0.5),
+    Segment("", NAN, NAN, NAN, NAN),
 ]
 SPOKEN = [word for one in LINES for word in one.parts if not math.isnan(word.start)]
 
@@ -62,7 +62,7 @@ def needs(suffix: str) -> None:
         pytest.importorskip(PACKAGES[suffix], reason="an extra writes these")
 
 
-def written(suffix: str, lines: list[Timed], folder: Path, duration: float | None = None) -> str:
+def written(suffix: str, lines: list[Segment], folder: Path, duration: float | None = None) -> str:
     needs(suffix)
     path = folder / f"take 1{suffix}"
     write(lines, path, duration=duration)
@@ -75,7 +75,7 @@ class TestTextGrid:
     def read(self, tmp_path: Path) -> Any:
         tgt = pytest.importorskip("tgt", reason="another reader of TextGrids")
 
-        def reading(lines: list[Timed], duration: float | None = None) -> dict[str, list[tuple[float, float, str]]]:
+        def reading(lines: list[Segment], duration: float | None = None) -> dict[str, list[tuple[float, float, str]]]:
             written(".TextGrid", lines, tmp_path, duration)
             grid = tgt.io.read_textgrid(str(tmp_path / "take 1.TextGrid"), include_empty_intervals=True)
             tiers = {
@@ -109,7 +109,7 @@ class TestTextGrid:
         assert tiers["words"] == [(0, 0.5, "a"), (0.5, 1.8, "b"), (1.8, 2.0, "d"), (2.0, 2.4, "")]
 
     @pytest.mark.parametrize("lines", [[], [line(MISSING)]], ids=["no lines", "no times"])
-    def test_nothing_at_all(self, read: Any, lines: list[Timed]) -> None:
+    def test_nothing_at_all(self, read: Any, lines: list[Segment]) -> None:
         assert read(lines, 2.0) == {name: [(0.0, 2.0, "")] for name in ("lines", "words", "tokens")}
         assert read(lines)["words"][0][2] == ""
 
@@ -141,7 +141,7 @@ class TestSubtitles:
 
     @pytest.mark.parametrize("suffix", [".srt", ".vtt", ".ass"])
     def test_a_cue_has_a_length(self, suffix: str, tmp_path: Path) -> None:
-        text = written(suffix, [line(Timed("x", 1.0, 1.0, -1, 0.5))], tmp_path)
+        text = written(suffix, [line(Segment("x", 1.0, 1.0, -1, 0.5))], tmp_path)
         first, last = re.findall(r"\d+:\d\d:\d\d[.,]\d+", text)
         assert first < last
 
@@ -202,12 +202,12 @@ class TestKaraoke:
             assert syllables[-1][1] <= end + 1e-9
 
     def test_punctuation_stays_with_its_word(self, tmp_path: Path) -> None:
-        word = Timed("«Hi!»", 0, 1, -1, 0.5, spelled("Hi", 0, 1).parts)
+        word = Segment("«Hi!»", 0, 1, -1, 0.5, spelled("Hi", 0, 1).parts)
         ((_, _, syllables),) = karaoke(written(".ass", [line(word, spelled("x", 1, 2))], tmp_path))
         assert [text for _, _, text in syllables] == ["«H", "i!» ", "x"]
 
     def test_a_backslash_is_no_tag(self, tmp_path: Path) -> None:
-        text = written(".ass", [line(Timed(r"C:\new", 0, 1, -1, 0.5))], tmp_path)
+        text = written(".ass", [line(Segment(r"C:\new", 0, 1, -1, 0.5))], tmp_path)
         assert "\\n" not in text.partition("[Events]")[2]
 
 
@@ -233,7 +233,7 @@ class TestTables:
         assert tuple(rows[0]) == formats.COLUMNS
         again = []
         for row in rows:
-            numbers = [float(row[name]) if row[name] else NAN for name in Timed._fields[1:5]]
+            numbers = [float(row[name]) if row[name] else NAN for name in Segment._fields[1:5]]
             again.append((row["level"], row["line"], row["word"], row["token"], row["text"], *numbers))
         expected = []
         for i, one in enumerate(LINES):
@@ -246,17 +246,17 @@ class TestTables:
             assert found[5:] == pytest.approx(piece[1:5], abs=1e-6, nan_ok=True)
 
     def test_json(self, tmp_path: Path) -> None:
-        def pieces(read: list[dict[str, Any]], *levels: str) -> list[Timed]:
+        def pieces(read: list[dict[str, Any]], *levels: str) -> list[Segment]:
             return [
-                Timed(
+                Segment(
                     piece["text"],
-                    *(NAN if piece[name] is None else piece[name] for name in Timed._fields[1:5]),
+                    *(NAN if piece[name] is None else piece[name] for name in Segment._fields[1:5]),
                     tuple(pieces(piece[levels[0]], *levels[1:])) if levels else (),
                 )
                 for piece in read
             ]
 
-        def same(one: Timed, other: Timed) -> None:
+        def same(one: Segment, other: Segment) -> None:
             assert one.text == other.text
             assert one[1:5] == pytest.approx(other[1:5], abs=1e-6, nan_ok=True)
             for a, b in zip(one.parts, other.parts, strict=True):
@@ -270,7 +270,7 @@ class TestTables:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("lines", [[], [line()], [line(MISSING)]], ids=["no lines", "no words", "no times"])
-def test_nothing_to_write(suffix: str, lines: list[Timed], tmp_path: Path) -> None:
+def test_nothing_to_write(suffix: str, lines: list[Segment], tmp_path: Path) -> None:
     text = written(suffix, lines, tmp_path)
     assert not re.search(r"nan|NaN|None", text)
 

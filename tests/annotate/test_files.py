@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +16,7 @@ import pytest
 
 import ctckit
 from ctckit.errors import MissingExtraError
-from ctckit.files import StoredBatch, read_batch, read_labels, read_log_probs
+from ctckit.files import StoredBatch, read_batch, read_labels, read_log_probs, write_whole
 
 SCORES = np.log(np.array([[0.5, 0.25, 0.25], [0.125, 0.125, 0.75]], np.float32))
 BATCH: dict[str, Any] = {
@@ -338,3 +341,36 @@ def test_labels_with_more_beside_them(text: str, tmp_path: Path) -> None:
 def test_labels_like_tables(labels: list[str], tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("\n".join(labels), encoding="utf-8")
     assert read_labels(tmp_path / "labels.txt") == labels
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a umask is POSIX's")
+def test_files_get_the_permissions_of_new_files_whatever_other_threads_write(tmp_path: Path) -> None:
+    """If writing a file changed the process's umask, even for a moment, another thread's file would come out 0666."""
+    code = (
+        "import os, sys, time\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from pathlib import Path\n"
+        "from ctckit.files import write_whole\n"
+        "os.umask(0o077)\n"
+        "umask = os.umask\n"
+        "os.umask = lambda mask: (umask(mask), time.sleep(1e-4))[0]  # let other threads run in between\n"
+        "sys.setswitchinterval(1e-6)\n"
+        "with ThreadPoolExecutor(8) as pool:\n"
+        "    list(pool.map(lambda i: write_whole(Path(sys.argv[1]) / str(i), b'x'), range(400)))\n"
+        "assert umask(0) == 0o077\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=120)
+    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    assert len(modes) == 400  # no temporary files are left
+    assert set(modes.values()) == {0o600}
+
+
+def test_write_whole_names_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for name in ("no/x", "a\0b", "folder"):
+        with pytest.raises(ctckit.CTCError, match="can't be written"):
+            write_whole(tmp_path / name, b"x")
+    assert [file.name for file in tmp_path.iterdir()] == ["folder"]
+    for data in (b"1", b"2"):
+        write_whole(tmp_path / "folder" / "x", data)
+    assert [(file.name, file.read_bytes()) for file in (tmp_path / "folder").iterdir()] == [("x", b"2")]

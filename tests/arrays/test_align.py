@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import draw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import Topology, all_paths, best_by_reading, best_walks, enumerate_ctc, log_softmax
+from support.batches import draw
 
 import ctckit.lattice
 from ctckit import STAR, Alignment, Arc, CTCError, InfeasibleError, Lattice, ctc_lattice, forced_align
@@ -54,11 +54,11 @@ def assert_whole(alignment: Alignment, log_probs: Array, target: list[int], blan
     assert alignment.ends.tolist() == [f[-1] + 1 if len(f) else -1 for f in frames]
     means = [alignment.frame_scores[f].mean() if len(f) else math.nan for f in frames]
     np.testing.assert_allclose(alignment.token_scores, means, **EXACT)
-    assert [span.place for span in alignment.spans()] == [s for s in range(size) if len(frames[s])]
+    assert [span.index for span in alignment.spans()] == [s for s in range(size) if len(frames[s])]
     for span in alignment.spans():
-        assert (span.token, span.start, span.end) == (target[span.place], frames[span.place][0], span.end)
-        assert span.end - span.start == len(frames[span.place])
-        assert span.score == pytest.approx(means[span.place])
+        assert (span.token, span.start, span.end) == (target[span.index], frames[span.index][0], span.end)
+        assert span.end - span.start == len(frames[span.index])
+        assert span.score == pytest.approx(means[span.index])
 
 
 # --- against enumeration ----------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def test_confidence_of_a_choice_is_that_of_what_is_left(instruction_set: str) ->
     means = [truth[slice(*spans[s]), state].mean() for s, state in ((0, 1), (2, 3))]
     np.testing.assert_allclose(found.confidence, [means[0], np.nan, means[1]], rtol=1e-12)
     np.testing.assert_allclose(found.token_scores[1], np.nan)
-    assert [span.place for span in found.spans()] == [0, 2]
+    assert [span.index for span in found.spans()] == [0, 2]
 
 
 def test_nothing_to_leave_out() -> None:
@@ -283,7 +283,7 @@ def drawn(alignment: Alignment, extend: int) -> str:
     """The spans as text."""
     frames = ["."] * len(alignment.states)
     for span in alignment.spans(extend):
-        frames[span.start : span.end] = [str(span.place)] * (span.end - span.start)
+        frames[span.start : span.end] = [str(span.index)] * (span.end - span.start)
     return "".join(frames)
 
 

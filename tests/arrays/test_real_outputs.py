@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import Backend, Batch, check_batch, decode, encode, truth_of
 from oracles import ORACLE_EPS, collapse
+from support.backends import Backend, check_batch
+from support.batches import Batch, decode, encode, truth_of
 
 import ctckit
 from ctckit.kernels import reference

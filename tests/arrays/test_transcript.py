@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctckit import STAR, Alignment, CTCError, Transcript, Vocabulary, forced_align
-from ctckit.transcript import Convention
+from ctckit.text import Convention
 
 SPEECH = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ETAOINHSRDLUMWCFGYPBVK'XJQZ"]
 HANDWRITING = [*" !\"#&'()*+,-./0123456789:;?", *string.ascii_uppercase, *string.ascii_lowercase]
@@ -394,7 +394,7 @@ def test_words_too_many_and_too_few(seed: int, separator: str) -> None:
     text = " ".join(word for word in order if word not in only_spoken)
     transcript = vocabulary.transcribe(text, optional_words=True, star_between_words=True)
     (alignment,) = forced_align(log_probs, transcript.tokens, optional=transcript.optional)
-    (line,) = transcript.timed(alignment, 1.0)
+    (line,) = transcript.segments(alignment, 1.0)
     found = {word.text: (word.start, word.end) for word in line.parts if word.start >= 0}
     truth = dict(zip(heard, spans, strict=True))
     assert {word: found.get(word) for word in map(str, both)} == {str(word): truth[word] for word in both}
@@ -412,7 +412,7 @@ def test_a_text_longer_than_the_recording(seed: int, stars: bool) -> None:
         log_probs, spans = spoken(text[first:end], vocabulary, rng)
         transcript = vocabulary.transcribe(" ".join(text), optional_words=True, star_between_words=stars)
         (alignment,) = forced_align(log_probs, transcript.tokens, optional=transcript.optional)
-        (line,) = transcript.timed(alignment, 1.0)
+        (line,) = transcript.segments(alignment, 1.0)
         found = {word.text: (word.start, word.end) for word in line.parts if word.start >= 0}
         assert found == dict(zip(text[first:end], spans, strict=True))
 
@@ -434,7 +434,7 @@ def test_times_scores_and_confidences() -> None:
     vocabulary = Vocabulary(["<pad>", "|", "A", "B", "C"])
     transcript = vocabulary.transcribe("ab!\n« c")
     alignment = along(vocabulary, ".AA..B|..CCC.", transcript)
-    first, second = transcript.timed(alignment, 0.5, offset=10.0)
+    first, second = transcript.segments(alignment, 0.5, offset=10.0)
     assert (first.text, first.start, first.end) == ("ab!", 10.5, 13.0)
     assert (second.text, second.start, second.end) == ("« c", 14.5, 16.0)
     (word,) = first.parts
@@ -449,7 +449,7 @@ def test_times_scores_and_confidences() -> None:
     weighted = (2 * alignment.confidence[0] + alignment.confidence[1]) / 3
     assert word.confidence == pytest.approx(weighted)
     assert 0.9 < word.confidence < 1
-    wider = transcript.timed(alignment, 0.5, extend=1)[0]
+    wider = transcript.segments(alignment, 0.5, extend=1)[0]
     assert (wider.start, wider.end, wider.score) == (0.0, 3.0, first.score)
     assert [(token.start, token.end) for token in wider.parts[0].parts] == [(0.0, 2.0), (2.0, 3.0)]
 
@@ -458,7 +458,7 @@ def test_what_was_left_out_has_no_time() -> None:
     vocabulary = Vocabulary(["<pad>", "|", "A", "B", "C"])
     transcript = vocabulary.transcribe("a b c\nb", optional_words=True)
     alignment = along(vocabulary, ".A.|.C..", transcript)
-    first, second = transcript.timed(alignment, 1.0)
+    first, second = transcript.segments(alignment, 1.0)
     assert (first.start, first.end) == (1, 6)
     a, b, c = first.parts
     assert (a.start, c.end) == (1, 6)
@@ -466,18 +466,18 @@ def test_what_was_left_out_has_no_time() -> None:
         assert np.isnan(lost[1:5]).all()
     assert np.isfinite([first.score, first.confidence, a.score, c.confidence]).all()
     infeasible = along(vocabulary, ".", vocabulary.transcribe("abc"), on_infeasible="mark")
-    (line,) = vocabulary.transcribe("abc").timed(infeasible, 1.0)
+    (line,) = vocabulary.transcribe("abc").segments(infeasible, 1.0)
     assert np.isnan([timed[1:5] for timed in (line, *line.parts, *line.parts[0].parts)]).all()
 
 
 def test_words_without_tokens_have_no_time() -> None:
     vocabulary = Vocabulary(["<pad>", "|", "A"])
     transcript = vocabulary.transcribe("a\n...")
-    line = transcript.timed(along(vocabulary, "A", transcript), 1.0)[1]
+    line = transcript.segments(along(vocabulary, "A", transcript), 1.0)[1]
     assert (line.text, len(line.parts), line.parts[0].text, line.parts[0].parts) == ("...", 1, "...", ())
     assert np.isnan([line[1:5], line.parts[0][1:5]]).all()
     empty = vocabulary.transcribe("")
-    assert empty.timed(forced_align(np.zeros((2, 3)), empty.tokens)[0], 1.0) == []
+    assert empty.segments(forced_align(np.zeros((2, 3)), empty.tokens)[0], 1.0) == []
 
 
 def test_bad_times() -> None:
@@ -491,12 +491,12 @@ def test_bad_times() -> None:
         ({"frame_shift": 1.0, "extend": -1}, "extend = -1: expected a number of frames"),
     ):
         with pytest.raises(CTCError) as raised:
-            transcript.timed(alignment, **options)
+            transcript.segments(alignment, **options)
         assert message in str(raised.value)
     with pytest.raises(
         CTCError, match="of another target: it has 1 tokens, the transcript 3, and they must be the same"
     ):
-        vocabulary.transcribe("a a").timed(alignment, 1.0)
+        vocabulary.transcribe("a a").segments(alignment, 1.0)
 
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -509,7 +509,7 @@ def test_handwriting() -> None:
     vocabulary = Vocabulary(HANDWRITING, blank=79)
     transcript = vocabulary.transcribe("the fake friend of the family, like the")
     (alignment,) = forced_align(logits, transcript.tokens, blank=79, from_logits=True)
-    (line,) = transcript.timed(alignment, 1 / len(logits))
+    (line,) = transcript.segments(alignment, 1 / len(logits))
     assert [word.text for word in line.parts] == ["the", "fake", "friend", "of", "the", "family,", "like", "the"]
     times = [(word.start, word.end) for word in line.parts]
     assert times == sorted(times)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import draw_targets
 from oracles import collapse
+from support.batches import draw_targets
 
 import ctckit
 from ctckit.diagnosis import Diagnosis, Finding, diagnose

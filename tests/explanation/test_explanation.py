@@ -140,7 +140,7 @@ def test_what_is_passed() -> None:
         ((B, [1]), {"blank": 5}, "blank = 5 is not a class"),
         ((B, [1]), {"labels": ["a", "b", "c"]}, "labels has 3 entries: expected 2"),
         ((B, [1]), {"labels": ["a", 7]}, r"labels\[1\] = 7 has type int: expected a string"),
-        ((B, "x"), {"labels": ["φ", "a"]}, r"target\[0\] = 'x' is no label: expected one of 'a'"),
+        ((B, "x"), {"labels": ["φ", "a"]}, r"target\[0\] = 'x' is not a label: expected one of 'a'"),
         ((B, [1]), {"lang": "fr"}, "lang = 'fr' is unknown: expected one of 'en', 'zh'"),
     ],
 )

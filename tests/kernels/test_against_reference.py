@@ -4,12 +4,13 @@ from functools import cache
 
 import numpy as np
 import pytest
-from cases import DTYPES, AnyTopology, Backend, Batch, check_batch, decode, draw, encode, problem_of
 from oracles import Textbook
+from support.backends import Backend, check_batch
+from support.batches import DTYPES, AnyTopology, Batch, decode, draw, encode, problem_of
 
-from ctckit import Arc
+from ctckit import Arc, Lattice
 from ctckit.kernels import reference
-from ctckit.native import LatticeBatch
+from ctckit.problem import lattice_batch
 from ctckit.results import Posteriors
 
 # (T, N, C, S, blank): T around the tile of 8 frames, K = 2S+1 around lanes of 4, 8 and 16, C from the blank alone to
@@ -140,10 +141,8 @@ def any_topology(seed: int, dtype: str, *, in_pairs: bool) -> AnyTopology:
     labels = rng.integers(0, 5, states).astype(np.int32)
     if in_pairs:
         labels[::2] = labels[0]
-    prepared = LatticeBatch(
-        np.array([frames]), np.array([states // 2]), labels[None], arcs[None], np.array([states], np.int32)
-    )
-    return AnyTopology(rng.normal(size=(frames, 1, 5)).astype(dtype), False, prepared, True)
+    batch = lattice_batch([Lattice(labels, arcs)], np.array([frames]))
+    return AnyTopology(rng.normal(size=(frames, 1, 5)).astype(dtype), False, batch)
 
 
 @pytest.mark.interpreter(seed=range(3))

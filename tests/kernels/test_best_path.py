@@ -7,24 +7,22 @@ from functools import cache
 
 import numpy as np
 import pytest
-from cases import DTYPES, Array, Batch, draw, encode
+from support.batches import DTYPES, Array, Batch, draw, encode
 
-from ctckit import Arc, ctc_lattice
+from ctckit import Arc, Lattice, ctc_lattice
 from ctckit.kernels import native, reference
-from ctckit.lattice import with_optional
-from ctckit.native import LatticeBatch
-from ctckit.problem import Problem, ctc_problem, with_lattices
+from ctckit.problem import ArrayProblem, ctc_problem, lattice_batch, with_lattices
 from ctckit.results import BestPaths
 
 
-def problem_of(batch: Batch, dtype: str, *, from_logits: bool = False) -> Problem:
+def problem_of(batch: Batch, dtype: str, *, from_logits: bool = False) -> ArrayProblem:
     scores = encode(batch.scores, dtype)
     return ctc_problem(scores, *batch.arguments, from_logits=from_logits, bfloat16=dtype == "bfloat16")
 
 
-def check(problem: Problem) -> None:
+def check(problem: ArrayProblem) -> None:
     """States, visits, scores and each frame's score are the reference's; nothing is forgotten."""
-    shape, cells = problem.scores.shape[1::-1], (*problem.prepared.labels.shape, 2)
+    shape, cells = problem.scores.shape[1::-1], (*problem.lattices.labels.shape, 2)
     frame_scores, expected_scores = np.full(shape, np.nan), np.full(shape, np.nan)
     visits, expected_visits = np.full(cells, -7, np.int32), np.full(cells, -7, np.int32)
     expected = reference.best_path(problem, frame_scores=expected_scores, visits=expected_visits)
@@ -50,8 +48,8 @@ def test_like_the_reference(
         check(problem_of(draw(sum(shape), *shape, blank=blank), dtype, from_logits=from_logits))
 
 
-def any_lattices(seed: int, dtype: str) -> Problem:
-    """Random arcs and labels, and now and then some jumps or tolls."""
+def any_lattices(seed: int, dtype: str) -> ArrayProblem:
+    """Random arcs and labels, and now and then some long arcs or entry costs."""
     rng = np.random.default_rng(seed)
     states, frames, size = int(rng.integers(1, 80)), int(rng.integers(1, 120)), int(rng.integers(1, 4))
     arcs = rng.choice(np.arange(8, dtype=np.uint8), (size, states), p=[0.02, 0.1, 0.1, 0.25, 0.05, 0.08, 0.1, 0.3])
@@ -60,23 +58,20 @@ def any_lattices(seed: int, dtype: str) -> Problem:
     arcs[:, -1] |= np.uint8(Arc.END)
     arcs[rng.random(arcs.shape) < 0.1] |= np.uint8(Arc.START | Arc.END)
     ends = np.sort(rng.integers(0, states, (size * int(rng.integers(0, 5)), 2)), axis=1)
-    jumps = np.insert(ends[ends[:, 0] < ends[:, 1]], 0, 0, axis=1)
-    jumps[:, 0] = rng.integers(0, size, len(jumps))
-    jumps = jumps[np.lexsort((jumps[:, 2], jumps[:, 0]))].astype(np.int32)
-    prepared = LatticeBatch(
-        rng.integers(0, frames + 1, size),
-        np.full(size, states // 2),
-        rng.integers(0, 5, (size, states)).astype(np.int32),
-        arcs,
-        np.full(size, states, np.int32),
-        jumps,
-        rng.integers(0, 9, (size, states)) / 4 if seed % 3 == 0 else None,
-    )
+    far = ends[ends[:, 0] < ends[:, 1]]
+    sample = rng.integers(0, size, len(far))
+    used = rng.integers(0, frames + 1, size)
+    labels = rng.integers(0, 5, (size, states))
+    costs = rng.integers(0, 9, (size, states)) / 4
+    lattices = [
+        Lattice(labels[n], arcs[n], None, costs[n] if seed % 3 == 0 else None, far[sample == n]) for n in range(size)
+    ]
+    batch = lattice_batch(lattices, used)
     scores = rng.normal(size=(frames, size, 5))
     if seed % 3:
-        return Problem(scores.astype(dtype), bool(seed % 2), prepared, True)
-    # A toll may be paid sooner or later for the same labels: nothing is rounded, so that these are equals.
-    return Problem((np.rint(scores * 64) / 64).astype(dtype), False, prepared, True)
+        return ArrayProblem(scores.astype(dtype), bool(seed % 2), batch)
+    # A cost may be paid sooner or later for the same labels: nothing is rounded, so that these are equals.
+    return ArrayProblem((np.rint(scores * 64) / 64).astype(dtype), False, batch)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -90,7 +85,7 @@ def test_ties_are_resolved_as_in_the_reference(instruction_set: str, flat: objec
         scores = flat((frames, 1, 4))  # type: ignore[operator]
         problem = ctc_problem(scores, [[1, 1, 2]], [frames], [3], 0, from_logits=False)
         check(problem)
-        check(with_lattices(problem, [with_optional(problem.lattice(0), np.array([0, 1, 1]))]))
+        check(with_lattices(problem, [problem.lattice(0).with_optional([0, 1, 1])]))
 
 
 def test_zeros_and_what_is_no_number(instruction_set: str) -> None:
@@ -168,15 +163,15 @@ OPTIONAL = {
 }
 
 
-def left_out_problem(kind: str, optional: str) -> Problem:
+def left_out_problem(kind: str, optional: str) -> ArrayProblem:
     log_probs, target = long_outputs(kind)
     problem = ctc_problem(log_probs, target, 2400, len(target), 0, from_logits=False)
     groups = OPTIONAL[optional][: len(target)]
     if not groups.any():
         return problem
-    lattice = with_optional(problem.lattice(0), groups)
+    lattice = problem.lattice(0).with_optional(groups)
     if optional == "some words":
-        lattice = replace(lattice, tolls=np.append(np.repeat(np.where(groups > 0, 1.5, 0), 2), 0))
+        lattice = lattice.with_costs(np.append(np.repeat(np.where(groups > 0, 1.5, 0), 2), 0))
     return with_lattices(problem, [lattice])
 
 
@@ -192,8 +187,8 @@ def test_what_is_left_out_is_on_no_best_path(instruction_set: str, kind: str, op
     found = native.best_path(problem)
     assert np.array_equal(found.states, truth.states)
     np.testing.assert_allclose(found.score, truth.score, rtol=1e-13)
-    narrow = problem._replace(scores=problem.scores.astype(np.float32))
-    exact = problem._replace(scores=narrow.scores.astype(np.float64))  # of the rounded scores
+    narrow = replace(problem, scores=problem.scores.astype(np.float32))
+    exact = replace(problem, scores=narrow.scores.astype(np.float64))  # of the rounded scores
     np.testing.assert_allclose(native.best_path(narrow).score, native.best_path(exact).score, rtol=2e-7)
 
 
@@ -211,7 +206,7 @@ def test_what_is_left_out_is_not_where_a_jump_leads(instruction_set: str, tokens
         log_probs = np.full((len(labels), 8), -40, np.float32)
         log_probs[np.arange(len(labels)), labels] = -0.25
         problem = ctc_problem(log_probs, target, len(labels), 1100, 0, from_logits=False)
-        problem = with_lattices(problem, [with_optional(problem.lattice(0), groups)])
+        problem = with_lattices(problem, [problem.lattice(0).with_optional(groups)])
         assert native.best_path(problem).score[0] == -0.25 * len(labels)
 
 
@@ -258,7 +253,7 @@ def test_occupancy_along_a_path(instruction_set: str, dtype: str) -> None:
     batch = draw(4, 50, 4, 7, 12)
     problem = problem_of(batch, dtype)
     states = np.clip(native.best_path(problem).states + np.int32(1), 0, None)  # not the best one, and beyond the last
-    states = np.minimum(states, problem.prepared.num_states[:, None] - 1)
+    states = np.minimum(states, problem.lattices.num_states[:, None] - 1)
     expected = reference.occupancy_along(problem, states)
     assert expected.max() > 0.1
     np.testing.assert_allclose(
@@ -292,6 +287,6 @@ def test_occupancy_along_where_there_is_no_path_or_no_number() -> None:
 
 def test_lattices_of_the_builder_are_not_changed_by_optional_tokens_left_alone() -> None:
     lattice = ctc_lattice(np.array([1, 2, 2, 3]))
-    same = with_optional(lattice, np.zeros(4, int))
+    same = lattice.with_optional(np.zeros(4, int))
     assert np.array_equal(same.arcs, lattice.arcs)
-    assert same.jumps.shape == (0, 2)
+    assert same.long_arcs.shape == (0, 2)

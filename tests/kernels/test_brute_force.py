@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from cases import AnyTopology, Backend, problem_of
-from cases import Batch as CaseBatch
 from oracles import Topology, enumerate_ctc, enumerate_walks, log_softmax, textbook
+from support.backends import Backend
+from support.batches import AnyTopology, problem_of
+from support.batches import Batch as CaseBatch
 
-from ctckit import Arc, ctc_loss, ctc_loss_and_grad, posteriors
-from ctckit.native import LatticeBatch
-from ctckit.problem import ctc_problem
+from ctckit import Arc, Lattice, ctc_loss, ctc_loss_and_grad, posteriors
+from ctckit.problem import ctc_problem, lattice_batch
 
 TARGETS = [(), (1,), (2,), (1, 1), (1, 2), (2, 1), (1, 1, 1), (1, 2, 1), (1, 1, 2), (2, 2, 1, 1), (1, 2, 1, 2, 1)]
 CLASSES = 3
@@ -148,14 +148,7 @@ def test_kernels_read_arcs_and_know_no_rule(backend: Backend, seed: int) -> None
     problem = AnyTopology(
         scores=log_probs[:, None],
         from_logits=False,
-        prepared=LatticeBatch(
-            frames=np.array([frames]),
-            num_tokens=np.array([states // 2]),
-            labels=labels[None],
-            arcs=arcs[None],
-            num_states=np.array([states], np.int32),
-        ),
-        batched=True,
+        lattices=lattice_batch([Lattice(labels, arcs)], np.array([frames])),
     )
     score, occupancy = enumerate_walks(log_probs, labels.tolist(), topology)
     gamma = backend.posteriors(problem)

@@ -4,16 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cases import DTYPES, Backend, Batch, draw, encode, problem_of
+from support.backends import Backend
+from support.batches import DTYPES, Batch, draw, encode, problem_of
 
 import ctckit
 from ctckit.kernels import native
-from ctckit.problem import Problem
+from ctckit.problem import ArrayProblem
 
 FORMS = pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
 
 
-def bits(backend: Backend, problem: Problem, weights: np.ndarray | None = None) -> tuple[bytes, bytes]:
+def bits(backend: Backend, problem: ArrayProblem, weights: np.ndarray | None = None) -> tuple[bytes, bytes]:
     score, gradient = backend.score_and_gradient(problem, weights)
     return score.tobytes(), gradient.tobytes()
 

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cases import FRAMEWORK_FREE, Backend, Batch, draw, problem_of
 from oracles import repeats
+from support.backends import Backend
+from support.batches import FRAMEWORK_FREE, Batch, draw, problem_of
 
 import ctckit
 

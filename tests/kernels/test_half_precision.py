@@ -2,15 +2,16 @@
 
 import numpy as np
 import pytest
-from cases import Backend, from_bfloat16, to_bfloat16
+from support.backends import Backend
+from support.batches import from_bfloat16, to_bfloat16
 
-from ctckit.problem import Problem, ctc_problem
+from ctckit.problem import ArrayProblem, ctc_problem
 
 HALVES = pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 EVERY = np.arange(2**16, dtype=np.uint16)
 
 
-def problem_of_bits(bits: np.ndarray, dtype: str) -> Problem:
+def problem_of_bits(bits: np.ndarray, dtype: str) -> ArrayProblem:
     """A sample for each number: one frame, one class, the empty target, so its score is that number."""
     scores = bits.reshape(1, -1, 1)
     size = bits.size

@@ -4,8 +4,9 @@ from functools import cache
 
 import numpy as np
 import pytest
-from cases import DTYPES, Backend, Batch, check_batch, decode, draw, encode, problem_of, truth_of
 from oracles import Textbook, collapse, repeats
+from support.backends import Backend, check_batch
+from support.batches import DTYPES, Batch, decode, draw, encode, problem_of, truth_of
 
 import ctckit
 from ctckit.kernels import reference

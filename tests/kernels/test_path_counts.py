@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from cases import Backend, Batch, problem_of
 from oracles import all_paths, paths_in_closed_form, repeats
+from support.backends import Backend
+from support.batches import Batch, problem_of
 
 from ctckit import ctc_lattice, frames_needed
 from ctckit.kernels import reference

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from cases import Batch, Budget, draw
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from oracles import repeats
+from support.batches import Batch, draw
+from support.budgets import Budget
 
 import ctckit
 from ctckit.kernels import native, reference

@@ -11,7 +11,8 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 import pytest
-from cases import Backend, Batch, draw, problem_of
+from support.backends import Backend
+from support.batches import Batch, draw, problem_of
 
 import ctckit
 

@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import Array, Backend, Batch, check_batch, draw, has_gpu, truth_of
+from support.backends import Backend, check_batch
+from support.batches import Array, Batch, draw, truth_of
+from support.installed import has_gpu
 
 from ctckit import CTCError, ctc_lattice
 
@@ -26,6 +28,8 @@ pytest.importorskip("triton", reason="the GPU backend needs triton")
 HAS_GPU = has_gpu()
 
 from ctckit.kernels import triton as backend  # noqa: E402
+from ctckit.kernels.triton import backend as on_tensors  # noqa: E402
+from ctckit.kernels.triton import tuning  # noqa: E402
 from ctckit.torch import gpu  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,9 +55,9 @@ def poisoned_memory() -> Iterator[None]:
 @pytest.fixture(params=[2048, 2], ids=["registers", "tiles"])
 def narrow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows in registers, and rows of several tiles by way of memory."""
-    monkeypatch.setattr(backend, "LARGEST_BLOCK", request.param)
+    monkeypatch.setattr(tuning, "LARGEST_BLOCK", request.param)
     if request.param == 2:
-        monkeypatch.setattr(backend, "TILE", 2)
+        monkeypatch.setattr(tuning, "TILE", 2)
 
 
 def tensor(scores: Array) -> Any:
@@ -87,7 +91,7 @@ def test_rows_in_memory(narrow: None) -> None:
 def test_cut_or_whole_rows_are_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = draw(23, 7, 1, 4, 4)
     score, gradient = score_and_gradient(batch)
-    monkeypatch.setattr(backend, "LARGEST_BLOCK", 2)
+    monkeypatch.setattr(tuning, "LARGEST_BLOCK", 2)
     cut, cut_gradient = score_and_gradient(batch)
     assert np.array_equal(cut, score)
     assert np.array_equal(cut_gradient, gradient)
@@ -97,8 +101,8 @@ def test_best_paths_of_cut_or_whole_rows(monkeypatch: pytest.MonkeyPatch) -> Non
     batch = draw(24, 11, 2, 4, 5)
     given = tensor(batch.scores), *arguments(batch)
     whole = backend.best_path(*given, from_logits=True)
-    monkeypatch.setattr(backend, "LARGEST_BLOCK", 2)
-    monkeypatch.setattr(backend, "TILE", 2)
+    monkeypatch.setattr(tuning, "LARGEST_BLOCK", 2)
+    monkeypatch.setattr(tuning, "TILE", 2)
     cut = backend.best_path(*given, from_logits=True)
     assert torch.equal(cut.states, whole.states)
     torch.testing.assert_close(cut.score, whole.score, rtol=1e-15, atol=0)  # added up in another order
@@ -106,13 +110,13 @@ def test_best_paths_of_cut_or_whole_rows(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_more_classes_than_a_program_reads_at_once() -> None:
-    check(draw(7, 3, 2, backend.ROWS_TILE + 50, 2, blank=backend.ROWS_TILE + 49, ragged=False))
+    check(draw(7, 3, 2, tuning.ROWS_TILE + 50, 2, blank=tuning.ROWS_TILE + 49, ragged=False))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("c", [0, 4])
 def test_what_is_no_score_is_found_in_any_part_of_a_row(bad: float, c: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "ROWS_TILE", 2)
+    monkeypatch.setattr(tuning, "ROWS_TILE", 2)
     batch = draw(25, 4, 2, 5, 1, ragged=False)
     batch.scores[1, 0, c] = bad
     score, gradient = score_and_gradient(batch)
@@ -123,15 +127,17 @@ def test_what_is_no_score_is_found_in_any_part_of_a_row(bad: float, c: int, monk
 
 def test_lists_are_the_hosts_whatever_the_default_device() -> None:
     with torch.device("meta"):
-        assert backend._integers("target_lengths", [1, 2]).is_cpu
+        assert on_tensors._integers("target_lengths", [1, 2]).is_cpu
         assert gpu._integers([1, 2]).is_cpu
 
 
 def test_lattice_is_that_of_the_table() -> None:
     targets = np.array([[1, 1, 2, 0], [3, 2, 2, 2], [0, 0, 0, 0]])
     lengths = torch.tensor([3, 4, 0])
-    sizes = backend._Sizes(9, 3, 5, 5)
-    made = backend._lay_out(torch.from_numpy(targets).to(DEVICE), lengths.to(DEVICE) + 5, lengths.to(DEVICE), sizes, 4)
+    sizes = tuning.Sizes(9, 3, 5, 5)
+    made = on_tensors._lay_out(
+        torch.from_numpy(targets).to(DEVICE), lengths.to(DEVICE) + 5, lengths.to(DEVICE), sizes, 4
+    )
     arcs = made.arcs.cpu().numpy()
     for n, length in enumerate(lengths.tolist()):
         lattice = ctc_lattice(targets[n, :length], 4)
@@ -281,8 +287,9 @@ COMPILED = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from ctckit.kernels import triton as backend
+from ctckit.kernels.triton import best, gradient, lattice, rows, sums
 
+MODULES = lattice, rows, sums, gradient, best
 REAL, SCORE = {real!r}, {score!r}
 POINTERS = dict(
     p_scores=SCORE, p_grad=SCORE, p_weights="fp64", p_targets="i64", p_begins="i64", p_input_lengths="i32",
@@ -307,7 +314,7 @@ for name, fixed in (
     ("_gradient_kernel", dict(SOFTMAX=True, STATES=False, **GRADIENT)),
     ("_gradient_kernel", dict(SOFTMAX=False, STATES=True, **GRADIENT)),
 ):
-    kernel = getattr(backend, name)
+    kernel = next(vars(module)[name] for module in MODULES if name in vars(module))
     varying = {{x.name for x in kernel.params if not (x.is_constexpr or x.do_not_specialize or x.name[:2] == "p_")}}
     rows = {{"stride_t", "stride_n", "stride_c", "grad_stride_t", "grad_stride_n", "grad_stride_c"}}
     assert varying <= (rows if name in ("_rows_kernel", "_gradient_kernel") else set()), (name, varying)
@@ -332,6 +339,18 @@ def test_kernels_compile_without_a_gpu(tmp_path: Path, score: str, real: str, ta
     (tmp_path / "compiled.py").write_text(code)
     done = subprocess.run([sys.executable, tmp_path / "compiled.py"], env=setting, capture_output=True, text=True)
     assert done.stdout.strip() == "all compiled", done.stderr[-3000:]
+
+
+def test_kernels_need_no_torch() -> None:
+    """They are for any framework that Triton has; only backend.py allocates, by torch."""
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from ctckit.kernels.triton import batch, best, cells, gradient, lattice, rows, scaled, sums, tuning\n"
+        "print('imported')"
+    )
+    setting = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    done = subprocess.run([sys.executable, "-c", code], env=setting, capture_output=True, text=True)
+    assert done.stdout.strip() == "imported", done.stderr[-3000:]
 
 
 def test_what_the_benchmark_asks_before_it_times(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from cases import draw
+from support.batches import draw
 
 import ctckit
 from ctckit import CTCError, InfeasibleError

@@ -6,7 +6,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
-from cases import draw
+from support.batches import draw
 from torch import Tensor
 
 import ctckit

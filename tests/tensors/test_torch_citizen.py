@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from cases import draw
+from support.batches import draw
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from cases import draw
-from test_messages import BAD, GOOD, REDUCTIONS
-from test_torch_messages import as_tensors, on_tensors
+from support.batches import draw
+from support.messages import BAD, GOOD, REDUCTIONS
+from support.torch_messages import as_tensors, on_tensors
 from torch import Tensor
 from torch._inductor import config as inductor
 from torch._subclasses.fake_tensor import FakeTensorMode

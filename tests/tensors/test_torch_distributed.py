@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from cases import draw
+from support.batches import draw
 from torch import Tensor
 
 import ctckit

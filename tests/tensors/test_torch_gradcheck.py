@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cases import draw
+from support.batches import draw
 from torch.autograd import gradcheck, gradgradcheck
 
 import ctckit.torch

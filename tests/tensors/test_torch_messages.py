@@ -2,44 +2,13 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from test_messages import BAD, GOOD, REDUCTIONS, check
+from support.messages import BAD, GOOD, REDUCTIONS, check
+from support.torch_messages import as_tensors, is_tensor_case, on_tensors
 
 import ctckit
 import ctckit.torch
-
-
-def as_tensors(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arrays of numbers as tensors; all else as it is."""
-
-    def of(array: np.ndarray) -> torch.Tensor:
-        if array.ndim and array.strides[0] == 0:  # one row, said to be many: copied it might not fit into memory
-            return torch.from_numpy(array[:1].copy()).expand(array.shape)
-        return torch.from_numpy(np.ascontiguousarray(array))
-
-    return {
-        name: of(value) if isinstance(value, np.ndarray) and value.dtype.kind in "biufc" else value
-        for name, value in arguments.items()
-    }
-
-
-def is_tensor_case(name: str) -> bool:
-    change = BAD[name][0]
-    return "log_probs" not in change or (
-        isinstance(change["log_probs"], np.ndarray) and change["log_probs"].dtype.kind != "U"
-    )
-
-
-def on_tensors(case: str) -> tuple[dict[str, Any], list[str]]:
-    """A case of BAD on tensors: its arguments, and what its message must say."""
-    change, parts = BAD[case]
-    if case == "integer scores":
-        parts = [*parts[:-1], "float()"]  # a tensor has no astype
-    if case == "float targets":
-        parts = ["targets has dtype", *parts[1:]]  # torch writes torch.float64
-    return as_tensors(GOOD | change), parts
 
 
 @pytest.mark.parametrize("case", [name for name in BAD if is_tensor_case(name)])

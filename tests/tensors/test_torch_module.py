@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 import torch
-from cases import draw
+from support.batches import draw
 
 import ctckit
 import ctckit.torch

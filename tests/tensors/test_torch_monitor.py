@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cases import Batch, draw
+from support.batches import Batch, draw
 
 import ctckit
 from ctckit.errors import MissingExtraError

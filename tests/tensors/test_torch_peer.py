@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cases import Batch, Budget, draw
+from support.batches import Batch, draw
+from support.budgets import Budget
 from torch import Tensor
 from torch.nn import functional as F
 

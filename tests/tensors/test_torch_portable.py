@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from cases import draw
+from support.batches import draw
 
 import ctckit.torch
 from ctckit.kernels import portable

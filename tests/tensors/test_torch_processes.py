@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from cases import draw
+from support.batches import draw
 
 import ctckit
 import ctckit.torch

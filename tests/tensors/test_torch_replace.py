@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from cases import draw
+from support.batches import draw
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC

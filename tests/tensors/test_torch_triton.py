@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cases import HAS_TRITON, Triton, draw, has_gpu
+from support.batches import draw
+from support.installed import HAS_TRITON, has_gpu
+from support.triton import Triton
 from torch import Tensor
 
 import ctckit

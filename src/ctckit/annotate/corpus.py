@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 from ..errors import CTCError, MissingExtraError
 from ..files import write_whole
-from ..transcript import Vocabulary
+from ..text import Vocabulary
 from . import formats
 from .manifest import BadRow, Defaults, Row, read_manifest, separate
 from .utterance import Options, align, check_frame_shift, confidence, read_scores, read_text, read_vocabulary, words_of

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from ..errors import CTCError, MissingExtraError
 from ..files import write_whole
-from ..results import Timed
+from ..results import Segment
 
 DIGITS = 6  # after the point, of seconds: microseconds, where a format does not have fewer
 COLUMNS = ("level", "line", "word", "token", "text", "start", "end", "score", "confidence")
@@ -34,12 +34,12 @@ class Annotation(NamedTuple):
         name: of the recording, for the formats that repeat it.
     """
 
-    lines: Sequence[Timed]
+    lines: Sequence[Segment]
     duration: float
     name: str
 
 
-def write(lines: Sequence[Timed], path: str | Path, *, duration: float | None = None) -> None:
+def write(lines: Sequence[Segment], path: str | Path, *, duration: float | None = None) -> None:
     r"""Writes timed text, whole or not at all, in the format that the name ends in.
 
     Pieces without a time are left out, but for JSON and tables, where their numbers are null or empty.
@@ -55,7 +55,7 @@ def write(lines: Sequence[Timed], path: str | Path, *, duration: float | None = 
     ==================  =================================================================================
 
     Args:
-        lines: as a transcript's ``timed`` gives them.
+        lines: as a transcript's ``segments`` gives them.
         path: the file; what stands before its ending names the recording.
         duration: seconds, of the whole recording; that of the lines if not given.
 
@@ -64,10 +64,10 @@ def write(lines: Sequence[Timed], path: str | Path, *, duration: float | None = 
         MissingExtraError: when the package that writes this format is not installed.
 
     Example:
-        >>> word = Timed("cat", 0.5, 1.0, -0.1, 0.9)
+        >>> word = Segment("cat", 0.5, 1.0, -0.1, 0.9)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = Path(folder) / "x.ctm"
-        ...     write([Timed("cat", 0.5, 1.0, -0.1, 0.9, (word,))], file)
+        ...     write([Segment("cat", 0.5, 1.0, -0.1, 0.9, (word,))], file)
         ...     file.read_text()
         'x 1 0.500 0.500 cat 0.900\n'
     """
@@ -75,7 +75,7 @@ def write(lines: Sequence[Timed], path: str | Path, *, duration: float | None = 
     write_whole(path, encoded(lines, path, duration=duration))
 
 
-def encoded(lines: Sequence[Timed], path: Path, *, duration: float | None = None) -> bytes:
+def encoded(lines: Sequence[Segment], path: Path, *, duration: float | None = None) -> bytes:
     """What :func:`write` would write to this path."""
     written = check_format(path)
     ends = [piece.end for piece in _timed(lines)]
@@ -108,7 +108,7 @@ def check_format(path: Path) -> Format:
     return found
 
 
-def _timed(pieces: Sequence[Timed]) -> list[Timed]:
+def _timed(pieces: Sequence[Segment]) -> list[Segment]:
     return [piece for piece in pieces if not math.isnan(piece.start)]
 
 
@@ -137,7 +137,7 @@ def _textgrid(annotation: Annotation) -> str:
         return file.read_text(encoding="utf-8")
 
 
-def _intervals(pieces: Sequence[Timed]) -> Iterator[tuple[float, float, str]]:
+def _intervals(pieces: Sequence[Segment]) -> Iterator[tuple[float, float, str]]:
     """Intervals of a tier, which have a length and do not overlap."""
     ordered = sorted(_timed(pieces), key=lambda piece: piece.start)
     limits = [*(piece.start for piece in ordered[1:]), math.inf]
@@ -188,7 +188,7 @@ def _ass(annotation: Annotation) -> str:
     return str(subtitles.to_string("ass", header_notice="Written by ctckit"))
 
 
-def _karaoke(line: Timed) -> Iterator[str]:
+def _karaoke(line: Segment) -> Iterator[str]:
     """A line's syllables, each with its length in hundredths of a second, and its pauses."""
     now = round(100 * line.start)
     for piece, text in _syllables(line):
@@ -203,7 +203,7 @@ def _karaoke(line: Timed) -> Iterator[str]:
         now = end
 
 
-def _syllables(line: Timed) -> Iterator[tuple[Timed, str]]:
+def _syllables(line: Segment) -> Iterator[tuple[Segment, str]]:
     """The tokens of words that are spelled by them, and the other words; each with its text."""
     for word, text in _spoken(line):
         tokens = "".join(_flat(token.text) for token in word.parts)
@@ -217,7 +217,7 @@ def _syllables(line: Timed) -> Iterator[tuple[Timed, str]]:
             yield token, (before if i == 0 else "") + _flat(token.text) + (after if last else "")
 
 
-def _spoken(line: Timed) -> Iterator[tuple[Timed, str]]:
+def _spoken(line: Segment) -> Iterator[tuple[Segment, str]]:
     """A line's words that have a time, each with its text and what stands between it and the next."""
     text = _flat(line.text)
     if not line.parts:
@@ -242,7 +242,7 @@ def _spoken(line: Timed) -> Iterator[tuple[Timed, str]]:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def _words(annotation: Annotation) -> list[Timed]:
+def _words(annotation: Annotation) -> list[Segment]:
     return _timed([word for line in annotation.lines for word in line.parts])
 
 
@@ -264,9 +264,9 @@ def _audacity(annotation: Annotation) -> str:
 
 
 def _json(annotation: Annotation) -> str:
-    def pieces(given: Sequence[Timed], *levels: str) -> list[dict[str, Any]]:
+    def pieces(given: Sequence[Segment], *levels: str) -> list[dict[str, Any]]:
         return [
-            dict(zip(Timed._fields, (piece.text, *_numbers(piece)), strict=False))
+            dict(zip(Segment._fields, (piece.text, *_numbers(piece)), strict=False))
             | ({levels[0]: pieces(piece.parts, *levels[1:])} if levels else {})
             for piece in given
         ]
@@ -293,7 +293,7 @@ def _table(annotation: Annotation, separator: str) -> str:
     table = csv.writer(memory, delimiter=separator, lineterminator="\n")
     table.writerow(COLUMNS)
 
-    def row(level: str, place: tuple[int | None, ...], piece: Timed) -> None:
+    def row(level: str, place: tuple[int | None, ...], piece: Segment) -> None:
         text = re.sub(r"\r\n?", "\n", piece.text)  # alone it ends a row, and Python's writer does not quote it
         table.writerow((level, *place, text, *_numbers(piece)))
 
@@ -306,7 +306,7 @@ def _table(annotation: Annotation, separator: str) -> str:
     return memory.getvalue()
 
 
-def _numbers(piece: Timed) -> list[float | None]:
+def _numbers(piece: Segment) -> list[float | None]:
     """Start, end, score and confidence; None for those that there are not."""
     values = (piece.start, piece.end, piece.score, piece.confidence)
     return [round(value, DIGITS) if math.isfinite(value) else None for value in values]

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..align import STAR
 from ..catalogue import words as catalogue
 from ..errors import CTCError
 from ..explanation.canvas import (
@@ -35,7 +34,8 @@ from ..explanation.canvas import (
     themed_axes,
 )
 from ..explanation.terminal import cells
-from ..results import Timed
+from ..lattice import STAR
+from ..results import Segment
 from .strips import Scan, Sound
 from .utterance import Aligned, Scores, confidence, words_of
 
@@ -146,19 +146,19 @@ class _Sheet:
         return self.length / len(self.aligned.path)
 
     @cached_property
-    def words(self) -> list[Timed]:
+    def words(self) -> list[Segment]:
         return self._timed(words_of(self.aligned.lines))
 
     @cached_property
-    def tokens(self) -> list[Timed]:
+    def tokens(self) -> list[Segment]:
         return self._timed([token for word in words_of(self.aligned.lines) for token in word.parts])
 
-    def _timed(self, pieces: Sequence[Timed]) -> list[Timed]:
+    def _timed(self, pieces: Sequence[Segment]) -> list[Segment]:
         kept = [piece for piece in pieces if not math.isnan(piece.start)]
         return [piece._replace(start=piece.start * self.unit, end=piece.end * self.unit) for piece in kept]
 
     @cached_property
-    def named(self) -> list[Timed]:
+    def named(self) -> list[Segment]:
         """The words that are drawn: a single one is what its tokens say already."""
         return self.words if len(self.words) > 1 or not self.tokens else []
 
@@ -236,7 +236,7 @@ def _rows(sheet: _Sheet, count: int) -> list[_Row]:
     return rows
 
 
-def _breaks(length: float, count: int, words: Sequence[Timed], tokens: Sequence[Timed]) -> list[float]:
+def _breaks(length: float, count: int, words: Sequence[Segment], tokens: Sequence[Segment]) -> list[float]:
     """Where rows begin and end: between words if such a place is near, else between tokens."""
     step = length / count
     places = [length * i / count for i in range(count + 1)]
@@ -249,7 +249,9 @@ def _breaks(length: float, count: int, words: Sequence[Timed], tokens: Sequence[
     return places
 
 
-def _placed(pieces: Sequence[Timed], begin: float, end: float, scale: float, most: float, size: float) -> list[_Label]:
+def _placed(
+    pieces: Sequence[Segment], begin: float, end: float, scale: float, most: float, size: float
+) -> list[_Label]:
     """The texts of the pieces whose middle is in a row, each in the first lane that has room."""
     lanes: list[float] = []  # where the last text of each ends
     labels = []
@@ -393,7 +395,9 @@ def _draw_curves(axes: Any, probs: Floats, times: Floats, path: npt.NDArray[np.i
     axes.spines["left"].set(visible=True, color=GRID)
 
 
-def _draw_tier(axes: Any, pieces: Sequence[Timed], row: _Row, labels: Sequence[_Label], size: float, name: str) -> None:
+def _draw_tier(
+    axes: Any, pieces: Sequence[Segment], row: _Row, labels: Sequence[_Label], size: float, name: str
+) -> None:
     """Spans as bars, with their texts below; words that are not sure in red."""
     tall = _tier(labels, size)
     axes.set(ylim=(tall, 0))
@@ -421,7 +425,7 @@ def _printable(text: str) -> str:
     return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", " ", text)
 
 
-def _colored(pieces: Sequence[Timed]) -> Iterator[tuple[Timed, str]]:
+def _colored(pieces: Sequence[Segment]) -> Iterator[tuple[Segment, str]]:
     """Neighbours in two colours, by turns."""
     for i, piece in enumerate(pieces):
         yield piece, (BLUE, ORANGE)[i % 2]

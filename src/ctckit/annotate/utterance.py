@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..align import STAR, forced_align
+from ..align import forced_align
 from ..errors import CTCError, InfeasibleError
 from ..files import read_labels, read_log_probs
-from ..results import Timed
-from ..transcript import Vocabulary
+from ..lattice import STAR
+from ..results import Segment
+from ..text import Vocabulary
 
 SHOWN = 3  # of the least sure words
 _UNSEEN = dict.fromkeys([*range(32), *range(127, 160)], "\ufffd")  # a word must not move the terminal's cursor
@@ -55,7 +56,7 @@ class Aligned(NamedTuple):
         path: int32 (T,), the class that the text has in each frame, or ``ctckit.STAR``.
     """
 
-    lines: list[Timed]
+    lines: list[Segment]
     duration: float
     notes: tuple[str, ...]
     path: npt.NDArray[np.int32]
@@ -123,7 +124,7 @@ def align(scores: Scores, text: str, vocabulary: Vocabulary, frame_shift: float,
     except InfeasibleError as error:
         why = str(error).partition(": ")[2].partition("; to go on")[0]  # the mend is for those who call from Python
         raise InfeasibleError(f"the text does not fit the emissions: {why}; are they of the same recording?") from None
-    lines = transcript.timed(alignment, frame_shift, extend=options.extend)
+    lines = transcript.segments(alignment, frame_shift, extend=options.extend)
     return Aligned(lines, len(scores) * frame_shift, transcript.notes, alignment.labels)
 
 
@@ -145,23 +146,23 @@ def _check_scores(scores: Scores, labels: int, from_logits: bool) -> None:
         )
 
 
-def words_of(lines: list[Timed]) -> list[Timed]:
+def words_of(lines: list[Segment]) -> list[Segment]:
     """All words, in their order."""
     return [word for line in lines for word in line.parts]
 
 
-def confidence(lines: list[Timed]) -> float:
+def confidence(lines: list[Segment]) -> float:
     """The mean over words that have a time; NaN if none has."""
     known = [word.confidence for word in words_of(lines) if not math.isnan(word.confidence)]
     return sum(known) / len(known) if known else math.nan
 
 
-def summary(lines: list[Timed]) -> str:
+def summary(lines: list[Segment]) -> str:
     """How it went: how many words, how sure, and which of them the least.
 
     Example:
-        >>> words = (Timed("a", 0, 1, -0.1, 0.9), Timed("cat", 1, 2, -1, 0.5), Timed("sat", *[math.nan] * 4))
-        >>> print(summary([Timed("a cat sat", 0, 2, -0.5, 0.7, words)]))
+        >>> words = (Segment("a", 0, 1, -0.1, 0.9), Segment("cat", 1, 2, -1, 0.5), Segment("sat", *[math.nan] * 4))
+        >>> print(summary([Segment("a cat sat", 0, 2, -0.5, 0.7, words)]))
         3 words, 1 of them without a time; mean confidence 0.700
         least sure: cat 0.500 (1.00 s), a 0.900 (0.00 s)
     """

@@ -10,12 +10,12 @@ import base64
 import struct
 import zlib
 from collections.abc import Sequence
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from ..text.reading import greedy
 from .data import Floats
 
 WIDTH = 420  # of every picture, in its own units; the page scales it
@@ -117,12 +117,7 @@ def _probabilities(probs: Floats, frame: float, top: float) -> list[str]:
 
 def _peaks(log_probs: Floats) -> list[int]:
     """For each digit that best-path reading finds, the frame that is surest of it."""
-    best = log_probs.argmax(axis=-1)
-    peaks = []
-    for label, group in groupby(range(len(best)), key=lambda t: int(best[t])):
-        if label != 0:
-            peaks.append(max(group, key=lambda t: float(log_probs[t, label])))
-    return peaks
+    return [max(range(run.start, run.end), key=lambda t: float(log_probs[t, run.token])) for run in greedy(log_probs)]
 
 
 def _heat_map(occupancy: npt.NDArray[np.floating]) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..text.reading import edits
 from .data import SIZE, Ints, Lines
-from .reading import HeldOut, align, best_path
+from .reading import HeldOut, digits
 
 CLASSES = 11  # the blank and ten digits
 STRIDE = 2  # image columns to a frame
@@ -56,8 +57,8 @@ def read_lines(model: LineReader, lines: Lines) -> HeldOut:
         log_probs = model(torch.from_numpy(lines.images)).log_softmax(-1).numpy()
     model.train()
     used = frames(lines.widths)
-    edits = [align(lines.truth(n), best_path(log_probs[: used[n], n])) for n in range(len(lines))]
-    return HeldOut(log_probs, used, edits)
+    compared = [edits(lines.truth(n), digits(log_probs[: used[n], n])) for n in range(len(lines))]
+    return HeldOut(log_probs, used, compared)
 
 
 def _convolution(layer: nn.Conv2d) -> list[nn.Module]:

@@ -24,7 +24,7 @@ from ctckit.annotate.strips import Scan
 from ctckit.annotate.utterance import Options, align
 from ctckit.files import write_whole
 from ctckit.kernels import native
-from ctckit.transcript import Vocabulary
+from ctckit.text import Vocabulary
 
 from . import GOAL_CER, DemoResult, figures
 from .data import Digits, Lines

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from ..kernels.reference import log_softmax
 from ..lattice import frames_needed
 from ..loss import ctc_loss
+from ..text.reading import Run, collapse, edit_distance
 from .batch import Batch, Ints
 
 Floats = npt.NDArray[np.float64]
@@ -75,15 +75,14 @@ class Sample:
         return np.asarray(self.log_probs.argmax(axis=1))
 
     @cached_property
-    def runs(self) -> list[tuple[int, int]]:
-        """The tokens of the best path, and for how many frames in a row each is the likeliest class."""
-        grouped = [(int(label), len(list(frames))) for label, frames in groupby(self.greedy)]
-        return [(label, width) for label, width in grouped if label != self.blank]
+    def runs(self) -> list[Run]:
+        """The tokens of the best path, each with the frames in a row whose likeliest class it is."""
+        return collapse(self.greedy, self.blank)
 
     @property
     def reading(self) -> list[int]:
         """What the best path spells."""
-        return [label for label, _ in self.runs]
+        return [run.token for run in self.runs]
 
     @cached_property
     def best(self) -> float:
@@ -93,7 +92,7 @@ class Sample:
     @cached_property
     def errors(self) -> int:
         """How many tokens are wrong, missing or too many in the reading (Levenshtein distance to the target)."""
-        return distance(self.reading, self.target.tolist())
+        return edit_distance(self.target.tolist(), self.reading)
 
     @property
     def token_mass(self) -> float:
@@ -148,7 +147,7 @@ class Evidence:
         known["confidence"] = float(probabilities.max(axis=1).mean())
         weighted = np.multiply(probabilities, frames, where=probabilities > 0, out=np.zeros_like(frames))
         known["entropy"] = float(-weighted.sum(axis=1).mean())
-        widths = [width for sample in self.samples for _, width in sample.runs]
+        widths = [run.end - run.start for sample in self.samples for run in sample.runs]
         known["spike_width"] = float(np.mean(widths)) if widths else None
         tokens = sum(sample.tokens for sample in self.samples)
         if tokens:
@@ -234,19 +233,3 @@ def is_finite(batch: Batch, n: int) -> bool:
 def is_spelled(target: Ints, batch: Batch) -> bool:
     """Whether a target holds tokens only: no blanks, no numbers that are no classes."""
     return bool(((target >= 0) & (target < batch.classes) & (target != batch.blank)).all())
-
-
-def distance(read: list[int], written: list[int]) -> int:
-    """Levenshtein distance: the fewest tokens to replace, insert or delete.
-
-    Example:
-        >>> distance([4, 7], [4, 0, 7])
-        1
-    """
-    columns = np.arange(len(written) + 1)
-    row = columns
-    across = np.array(written, np.int64)
-    for i, token in enumerate(read, start=1):
-        row = np.concatenate([[i], np.minimum(row[1:] + 1, row[:-1] + (across != token))])
-        row = np.minimum.accumulate(row - columns) + columns  # insertions, any number in a row
-    return int(row[-1])

@@ -23,6 +23,7 @@ from ..kernels import native, reference
 from ..kernels.reference import Float64Array
 from ..lattice import Lattice, frames_needed
 from ..problem import ctc_problem
+from ..text.pieces import Pieces
 
 if TYPE_CHECKING:
     from pathlib import Path as FilePath
@@ -149,7 +150,7 @@ class Explanation:
         spent = self.gamma.sum(axis=0)
         return tuple(
             Token(k, float(costs[k]), float(spent[k]), int(self.gamma[:, k].argmax()) if spent[k] > 0 else None)
-            for k in range(self.lattice.states)
+            for k in range(self.lattice.num_states)
         )
 
     @property
@@ -420,17 +421,12 @@ def _class_names(labels: Sequence[str] | None, classes: int, blank: int) -> tupl
 
 
 def _tokens(text: str, names: tuple[str, ...], blank: int) -> list[int]:
-    """A string as classes: at each place the longest label that fits."""
-    classes = {name: c for c, name in enumerate(names) if c != blank and name}
-    longest = max(map(len, classes), default=0)
+    """A string as classes."""
+    classes = {name: c for c, name in enumerate(names) if c != blank}
     tokens = []
-    at = 0
-    while at < len(text):
-        fitting = (text[at : at + size] for size in range(longest, 0, -1))
-        name = next((piece for piece in fitting if piece in classes), None)
-        if name is None:
+    for piece in Pieces(classes).split(text):
+        if piece.token is None:
             known = ", ".join(map(repr, list(classes)[:20])) + (", …" if len(classes) > 20 else "")
-            raise CTCError(f"target[{at}] = {text[at]!r} is no label: expected one of {known}")
-        tokens.append(classes[name])
-        at += len(name)
+            raise CTCError(f"target[{piece.start}] = {text[piece.start]!r} is not a label: expected one of {known}")
+        tokens.append(piece.token)
     return tokens

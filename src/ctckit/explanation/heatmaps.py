@@ -30,7 +30,7 @@ def occupancy(explanation: Explanation, ax: Any = None) -> Any:
         _describe(axes, e, say["occupancy.title"], say["states"], image)
 
     name = say["occupancy.name"].format(target=_short(e.text(e.target)), frames=e.frames)
-    return _drawn(draw, ax, name, _size(e.frames, e.lattice.states))
+    return _drawn(draw, ax, name, _size(e.frames, e.lattice.num_states))
 
 
 def gradient(explanation: Explanation, ax: Any = None) -> Any:
@@ -109,7 +109,7 @@ def alpha(explanation: Explanation) -> Picture:
         _describe(axes, e, say["computation.heat"], say["states"], image)
 
     name = say["computation.name"].format(target=_short(e.text(e.target)), loss=f"{e.loss:.7g}")
-    picture: Picture = _drawn(draw, None, name, _size(e.frames, e.lattice.states))
+    picture: Picture = _drawn(draw, None, name, _size(e.frames, e.lattice.num_states))
     return picture
 
 
@@ -144,7 +144,7 @@ def paths(explanation: Explanation, shown: Sequence[Path]) -> Picture:
         axes.legend(axes.lines, texts, frameon=False, loc="lower left", prop={"family": families(), "size": 8})
 
     name = say["paths.name"].format(target=_short(e.text(e.target)))
-    picture: Picture = _drawn(draw, None, name, _size(e.frames, e.lattice.states))
+    picture: Picture = _drawn(draw, None, name, _size(e.frames, e.lattice.num_states))
     return picture
 
 

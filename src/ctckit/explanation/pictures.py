@@ -190,10 +190,10 @@ def _no_skip(e: Explanation) -> Picture:
     first = 1
     for t, (begin, ahead) in enumerate(((first, 4), (first + 1, 2))):
         end = begin + ahead
-        if end < lattice.states:
+        if end < lattice.num_states:
             table.cross((begin, t), (end, t + 1))
     for k in (first, first + 3):
-        for ahead in _steps(lattice, k) if k < lattice.states else ():
+        for ahead in _steps(lattice, k) if k < lattice.num_states else ():
             t = 2
             table.move((k, t), (k + ahead, t + 1))
     return _named(e, sheet, 1, "skip")
@@ -210,7 +210,7 @@ def _moves(e: Explanation) -> Picture:
     for k in np.flatnonzero(lattice.arcs & Arc.END).tolist():
         sheet.dot(*table.place(k, frames - 1), color=BLUE)
     for t, k in ((0, 1), (2, 2)):
-        if k < lattice.states:
+        if k < lattice.num_states:
             for ahead in _steps(lattice, k):
                 table.move((k, t), (k + ahead, t + 1))
     return _named(e, sheet, 2, "moves")
@@ -245,8 +245,8 @@ def _equal_neighbours(e: Explanation) -> Picture:
 
 def _steps(lattice: Lattice, k: int) -> Iterator[int]:
     """How many states up one may go from state k."""
-    for bit, ahead in reference.MOVES:
-        if k + ahead < lattice.states and lattice.arcs[k + ahead] & bit:
+    for bit, ahead in ((Arc.STAY, 0), *reference.MOVES):
+        if k + ahead < lattice.num_states and lattice.arcs[k + ahead] & bit:
             yield ahead
 
 
@@ -255,7 +255,7 @@ def example_paths(explanation: Explanation, paths: Sequence[Path] | None = None)
     e = explanation
     say = words("explanation", e.lang)
     shown = _unlike(e.paths) if paths is None else list(paths)
-    if e.frames > MOST_FRAMES or e.lattice.states > MOST_STATES:
+    if e.frames > MOST_FRAMES or e.lattice.num_states > MOST_STATES:
         return heatmaps.paths(e, shown)
     target = e.text(e.target)
     heading = say["paths.heading"].format(
@@ -303,7 +303,7 @@ def computation(explanation: Explanation) -> Picture:
     """One table for each end state, the paths that end there in colour, α in the cells, and the loss below."""
     e = explanation
     say = words("explanation", e.lang)
-    if e.frames > MOST_FRAMES or e.lattice.states > MOST_STATES:
+    if e.frames > MOST_FRAMES or e.lattice.num_states > MOST_STATES:
         return heatmaps.alpha(e)
     ends = [k for k in np.flatnonzero(e.lattice.arcs & Arc.END).tolist() if e.frames and e.alpha[-1, k] > -np.inf]
     values = [number(value, 5) for value in e.alpha[e.alpha > -np.inf].ravel()]
@@ -340,7 +340,7 @@ def _end_table(e: Explanation, table: Table, end: int, colors: Iterator[str]) ->
         sheet.text(*table.place(k, t), number(e.alpha[t, k], 5), ha="center", size=9.5, zorder=6)
     paths = sorted((path for path in e.paths if path.states[-1] == end), key=lambda path: path.states)
     whole = len(e.paths) == e.path_count and e.path_count <= MOST_COLORED
-    shown = paths[: max(4, int((Table.ROW * (e.lattice.states + 1) - 60) / 20))]
+    shown = paths[: max(4, int((Table.ROW * (e.lattice.num_states + 1) - 60) / 20))]
     left, top = table.place(0, e.frames)[0] - table.cell / 2 + 12, table.place(0, 0)[1]
     for i, path in enumerate(shown):
         color = next(colors) if whole else INK
@@ -394,7 +394,7 @@ def _ending_in(lattice: Lattice, frames: int, end: int) -> int:
 
 
 def _ways(lattice: Lattice, frames: int, end: int) -> npt.NDArray[np.object_]:
-    return reference.backward(_only(lattice, end), np.ones((frames, lattice.states), object), reference.COUNT)
+    return reference.backward(_only(lattice, end), np.ones((frames, lattice.num_states), object), reference.COUNT)
 
 
 def _only(lattice: Lattice, end: int) -> Lattice:

@@ -39,7 +39,7 @@ def written_out(explanation: Explanation) -> str:
 def _head(e: Explanation) -> Iterator[str]:
     say = words("explanation", e.lang)
     yield say["text.title"].format(target=f"{e.text(e.target)} = {list(e.target)}")
-    sizes = {"frames": e.frames, "classes": len(e.labels), "tokens": len(e.target), "states": e.lattice.states}
+    sizes = {"frames": e.frames, "classes": len(e.labels), "tokens": len(e.target), "states": e.lattice.num_states}
     yield say["text.size"].format(**sizes, needed=e.frames_needed, count=counted(e.path_count))
     if e.path_count == 0:
         yield say["text.infeasible"].format(frames=e.frames, needed=e.frames_needed)
@@ -56,14 +56,14 @@ def _matrix(e: Explanation) -> Iterator[str]:
 
 def _recursion(e: Explanation) -> Iterator[str]:
     say = words("explanation", e.lang)
-    if e.frames * e.lattice.states > MOST_CELLS:
-        yield say["text.alpha.large"].format(frames=e.frames, states=e.lattice.states)
+    if e.frames * e.lattice.num_states > MOST_CELLS:
+        yield say["text.alpha.large"].format(frames=e.frames, states=e.lattice.num_states)
         return
     if e.frames == 0:
         return
     yield say["text.alpha"]
     for t in range(e.frames):
-        for k in range(e.lattice.states):
+        for k in range(e.lattice.num_states):
             if e.alpha[t, k] > -math.inf:
                 yield "  " + formula(e, t, k)
 

@@ -1,6 +1,6 @@
-"""The C++ backend: scaled floats, one sample a thread. Same signatures as reference.py; sources in native/.
+"""The C++ backend: scaled floats, one sample a thread. Sources in native/.
 
-May import problem.py, results.py, errors.py and the extension (ctckit.native).
+May import backend.py, problem.py, results.py, errors.py and the extension (ctckit.native).
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ import numpy.typing as npt
 
 from .. import native as extension
 from ..errors import CTCError
-from ..problem import Problem
+from ..problem import ArrayProblem
 from ..results import BestPaths, Posteriors
+from .backend import Gradients, Totals
+
+Array = npt.NDArray[Any]
 
 # A gradient of at least this many bytes gets recycled memory: malloc returns large blocks to the system, and getting
 # them again costs a page fault for each page.
@@ -37,6 +40,7 @@ def _available(name: str, origin: str) -> str:
 # The environment variable forces a set, for bug reports and tests; it is read once. By default the best is used.
 _isa: str = _available(os.environ.get("CTCKIT_ISA") or instruction_sets()[-1], "CTCKIT_ISA")
 _threads: int | None = None
+_NONE: Gradients[Array] = Gradients()
 
 
 def instruction_set() -> str:
@@ -87,98 +91,123 @@ def gradient(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 
 def total(
-    problem: Problem,
+    problem: ArrayProblem,
     *,
-    weights: npt.NDArray[np.float64] | None = None,
-    grad: npt.NDArray[Any] | None = None,
+    weights: Array | None = None,
+    gradients: Gradients[Array] | None = None,
     threads: int | None = None,
-) -> npt.NDArray[np.float64]:
-    """Log-scores of all samples; writes the gradient of Σ weights·(-score) into ``grad`` if given.
+) -> Totals[Array]:
+    """Log-scores of all samples; writes the gradients of Σ weights·(-score) that are wanted.
 
     Args:
         problem: the batch.
-        weights: (N,) factors of the samples' gradients, 1 by default.
-        grad: (T, N, C) like ``problem.scores``, classes contiguous; every entry is written.
+        weights: float64 (N,) factors of the samples' gradients, 1 by default.
+        gradients: where to write them; in ``gradients.scores``, classes are contiguous.
         threads: a frontend's default number of threads.
     """
-    return _sums(problem, weights, grad, None, threads)
+    return _sums(problem, threads, weights=weights, gradients=gradients)
 
 
-def posteriors(problem: Problem, *, threads: int | None = None) -> Posteriors:
+def posteriors(problem: ArrayProblem, *, threads: int | None = None) -> Posteriors[Array]:
     """Occupancies by state and by class; scores must be log-probabilities."""
     frames, size, _ = problem.scores.shape
-    states = np.empty((frames, size, problem.prepared.labels.shape[1]), problem.real)
+    states = np.empty((frames, size, problem.lattices.labels.shape[1]), problem.real)
     # The gradient of log-probabilities is -γ by class; a weight of -1 turns it into γ.
     classes = gradient(problem.scores.shape, problem.scores.dtype)
-    score = _sums(problem, -np.ones(size), classes, states, threads)
-    return Posteriors(states, classes, score)
+    sums = _sums(problem, threads, weights=-np.ones(size), gradients=Gradients(classes), occupancy=states)
+    return Posteriors(states, classes, sums.score, sums.status)
 
 
 def best_path(
-    problem: Problem,
+    problem: ArrayProblem,
     *,
     frame_scores: npt.NDArray[np.float64] | None = None,
     visits: npt.NDArray[np.int32] | None = None,
     threads: int | None = None,
-) -> BestPaths:
+) -> BestPaths[Array]:
     """Each sample's most probable path. Of equally good ones, read from its end, that of the lowest states.
 
     Args:
         problem: the batch.
-        frame_scores: (N, T) out: the log-probability of each frame's label, less the entry cost paid there; 0 where
-            there is no path.
-        visits: (N, K, 2) out: the path's first frame in each state and one past its last; -1 if it is never there.
+        frame_scores: float64 (N, T) out: what each frame adds to the path's score: its label's log-probability with
+            class and state scores, less the cost of entering its state, plus the score of the long arc taken there; 0
+            where there is no path.
+        visits: int32 (N, K, 2) out: the path's first frame in each state and one past its last; -1 if it is never
+            there.
         threads: a frontend's default number of threads.
     """
     scores = _aligned(problem.scores)
-    path, score = np.empty(scores.shape[1::-1], np.int32), np.empty(scores.shape[1])
+    size = scores.shape[1]
+    states, score, status = np.empty(scores.shape[1::-1], np.int32), np.empty(size), np.empty(size, np.uint8)
     extension.best_path(
-        scores, problem.from_logits, problem.prepared, score, path, frame_scores, visits, _isa, num_threads(threads)
+        scores,
+        problem.from_logits,
+        problem.lattices,
+        score,
+        status,
+        states,
+        frame_scores,
+        visits,
+        problem.class_scores,
+        problem.state_scores,
+        _isa,
+        num_threads(threads),
     )
-    return BestPaths(path, score)
+    return BestPaths(states, score, status)
 
 
 def occupancy_along(
-    problem: Problem, states: npt.NDArray[np.int32], *, threads: int | None = None
+    problem: ArrayProblem, states: npt.NDArray[np.int32], *, threads: int | None = None
 ) -> npt.NDArray[np.float64]:
-    """(N, T) the occupancies of one state a frame (N, T); 0 beyond a sample's frames.
+    """(N, T) the occupancies of one state per frame (N, T); 0 beyond a sample's frames.
 
     The states must be a path's. The sums are over paths that stay within 1024 states from it: in a long recording all
     others together have a negligible probability, and would take most of the time. If at any frame more than a
-    millionth of these paths goes along the edge of that band, the sums are over all paths.
+    millionth of these paths goes along the edge of that band, and always for lattices with long arcs, the sums are over
+    all paths.
     """
     along = np.empty(states.shape)
-    _sums(problem, None, None, None, threads, np.ascontiguousarray(states), along)
+    _sums(problem, threads, along=np.ascontiguousarray(states), occupancy_along=along)
     return along
 
 
 def _sums(
-    problem: Problem,
-    weights: npt.NDArray[np.float64] | None,
-    grad: npt.NDArray[Any] | None,
-    occupancy: npt.NDArray[Any] | None,
+    problem: ArrayProblem,
     threads: int | None,
+    *,
+    weights: Array | None = None,
+    gradients: Gradients[Array] | None = None,
+    occupancy: Array | None = None,
     along: npt.NDArray[np.int32] | None = None,
     occupancy_along: npt.NDArray[np.float64] | None = None,
-) -> npt.NDArray[np.float64]:
+) -> Totals[Array]:
     scores = _aligned(problem.scores)
-    score = np.empty(scores.shape[1])
+    size = scores.shape[1]
+    score, status = np.empty(size), np.empty(size, np.uint8)
+    wanted = _NONE if gradients is None else gradients
     extension.sums(
         scores,
         problem.from_logits,
-        problem.prepared,
+        problem.lattices,
         score,
-        grad,
+        status,
+        wanted.scores,
         weights,
         occupancy,
         along,
         occupancy_along,
+        problem.class_scores,
+        problem.state_scores,
+        wanted.class_scores,
+        wanted.state_scores,
+        wanted.entry_costs,
+        wanted.long_arc_scores,
         _isa,
         num_threads(threads),
     )
-    return score
+    return Totals(score, status)
 
 
-def _aligned(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _aligned(scores: Array) -> Array:
     """The scores themselves; a copy if they are a field of packed records, whose addresses are not aligned."""
     return scores if scores.flags.aligned else scores.copy()

@@ -1,12 +1,15 @@
-"""The loss in plain PyTorch operations: on any device that torch has, and differentiable as often as one likes.
+"""The sweeps in plain PyTorch operations: on any device that torch has, and differentiable as often as one likes.
 
 Slower than a kernel and, in float32, no more exact than logarithms are; so it serves where there is no kernel, and for
-second derivatives. All samples and states at once; a loop over frames only. May import torch, check.py and lattice.py.
+second derivatives. All samples and states at once; a loop over frames only. May import torch, backend.py, problem.py,
+lattice.py and results.py.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,100 +17,279 @@ import torch
 from torch import Tensor
 
 from ..lattice import Arc
-from ..problem import Problem
+from ..problem import Array, ArrayProblem, LatticeBatch, Lattices, Problem
+from ..results import BestPaths, Posteriors, Status
+from .backend import Gradients, Totals
 from .reference import MOVES
 
 FARTHEST = 2.0**28 * math.log(2)  # nats below a frame's best label: what is farther counts as probability 0
 
-
-class Layout(NamedTuple):
-    """The lattices of a batch on the scores' device; K is the largest number of states.
-
-    Attributes:
-        labels: int64 (N, K), the class that each state emits.
-        arcs: uint8 (N, K), bits of :class:`ctckit.Arc`; 0 beyond a sample's own states.
-        frames: int64 (N,), how many are used.
-        states: int64 (N,), K of each sample.
-    """
-
-    labels: Tensor
-    arcs: Tensor
-    frames: Tensor
-    states: Tensor
+TensorProblem = Problem[Tensor]
+Sum = Callable[[Tensor], Tensor]  # over the last axis
 
 
-def layout(problem: Problem, device: torch.device) -> Layout:
-    """A checked batch's lattices."""
-    prepared = problem.prepared
-    own = np.arange(prepared.labels.shape[1]) < prepared.num_states[:, None]
-    labels = np.where(own, prepared.labels, 0).astype(np.int64)
-    arcs = np.where(own, prepared.arcs, 0).astype(np.uint8)
-    arrays = (labels, arcs, prepared.frames.astype(np.int64), prepared.num_states.astype(np.int64))
-    return Layout(*(torch.from_numpy(array).to(device) for array in arrays))
+def on_tensors(problem: ArrayProblem, scores: Tensor) -> TensorProblem:
+    """A checked batch whose scores are a tensor (T, N, C): its lattices on that tensor's device."""
+    batch, device = problem.lattices, scores.device
+
+    def moved(array: Array) -> Tensor:
+        return torch.from_numpy(np.array(array)).to(device)
+
+    def moved_if_there(array: Array | None) -> Tensor | None:
+        return None if array is None else moved(array)
+
+    lattices = Lattices(
+        moved(batch.frames),
+        moved(batch.num_tokens),
+        moved(batch.num_states),
+        moved(batch.labels),
+        moved(batch.arcs),
+        moved(batch.tokens),
+        moved_if_there(batch.entry_costs),
+        moved(batch.long_arcs),
+        moved(batch.long_arc_scores),
+    )
+    added = moved_if_there(problem.class_scores), moved_if_there(problem.state_scores)
+    return Problem(scores, problem.from_logits, lattices, problem.batched, *added)
 
 
-def total(scores: Tensor, lattices: Layout, *, from_logits: bool) -> Tensor:
-    """Log-scores (N,) of scores (T, N, C), with a graph to differentiate, in the scores' dtype.
+def log_scores(problem: TensorProblem) -> Tensor:
+    """Log-scores (N,) in the scores' dtype, with a graph to differentiate by all that the problem holds.
 
     The rules are those of all backends: -inf for a target without a path, whatever its frames hold, with gradient 0;
     NaN for a sample with NaN or +inf in a used frame; frames beyond a sample's own are not read.
     """
-    score = _total(*_emissions(scores, lattices, from_logits=from_logits), lattices)
-    return score if len(scores) else score + scores.sum()  # of nothing: a graph even so
+    return _score(problem, _emissions(problem), _logsumexp)
 
 
-def posteriors(log_probs: Tensor, lattices: Layout) -> tuple[Tensor, Tensor]:
-    """Occupancies γ by state (T, N, K), and log-scores (N,): γ is the score's derivative by a state's emission."""
-    emissions, used = _emissions(log_probs.detach(), lattices, from_logits=False)
-    emissions = emissions.requires_grad_()
+def total(
+    problem: TensorProblem,
+    *,
+    weights: Tensor | None = None,
+    gradients: Gradients[Tensor] | None = None,
+    threads: int | None = None,
+) -> Totals[Tensor]:
+    """Log-scores of all samples; writes the gradients of Σ weights·(-score) that are wanted."""
+    given, batch = _to_differentiate(problem), problem.lattices
     with torch.enable_grad():
-        score = _total(emissions, used, lattices)
-        (gamma,) = torch.autograd.grad(score.sum(), emissions)
-    return gamma, score.detach()
+        score = log_scores(given)
+        if gradients is not None:
+            loss = -(score if weights is None else score * weights.to(score)).sum()
+            _write(gradients, given, loss)
+    detached = score.detach().double()
+    return Totals(detached, _status(problem, detached, _feasible(batch, len(problem.scores))))
 
 
-def _emissions(scores: Tensor, lattices: Layout, *, from_logits: bool) -> tuple[Tensor, Tensor]:
-    """What each state emits at each frame (T, N, K), and which frames are used (T, N): none of hopeless samples."""
-    used = torch.arange(len(scores), device=scores.device)[:, None] < lattices.frames
-    flat = torch.zeros((), dtype=torch.float32, device=scores.device)
-    hopeful = _swept(flat.expand(len(scores), *lattices.labels.shape), used, lattices) > -torch.inf
-    used = used & hopeful
+def posteriors(problem: TensorProblem, *, threads: int | None = None) -> Posteriors[Tensor]:
+    """Occupancies by state and by class: γ is the score's derivative by a state's emission."""
+    emitted = _emissions(replace(problem, scores=problem.scores.detach()))
+    leaf = emitted.values.detach().requires_grad_()
+    with torch.enable_grad():
+        score = _score(problem, emitted._replace(values=leaf), _logsumexp)
+        (gamma,) = torch.autograd.grad(score.sum(), leaf)
+    labels = problem.lattices.labels.long().expand(gamma.shape)
+    classes = torch.zeros_like(problem.scores).scatter_add(2, labels, gamma)
+    detached = score.detach().double()
+    return Posteriors(gamma, classes, detached, _status(problem, detached, emitted.feasible))
+
+
+def best_path(problem: TensorProblem, *, threads: int | None = None) -> BestPaths[Tensor]:
+    """Each sample's most probable path. Of equally good ones, read from its end, that of the lowest states."""
+    problem = replace(problem, scores=problem.scores.detach())
+    emitted, batch = _emissions(problem), problem.lattices
+    rows: list[Tensor] = []
+    score = _score(problem, emitted, _amax, rows).double()
+    status = _status(problem, score, emitted.feasible)
+    found, frames = status == Status.OK, batch.frames
+    states = torch.full((len(batch.labels), len(rows)), -1, dtype=torch.int32, device=score.device)
+    ends = (batch.arcs & Arc.END) != 0
+    state = torch.zeros_like(frames)
+    for t in reversed(range(len(rows))):
+        if t + 1 < len(rows):
+            state = torch.where(frames > t + 1, _before(batch, rows[t], state), state)
+        last = _lowest_best(torch.where(ends, rows[t], -torch.inf))
+        state = torch.where(frames == t + 1, last, state)
+        states[:, t] = torch.where(found & (frames > t), state, -1).int()
+    return BestPaths(states, score, status)
+
+
+class _Emitted(NamedTuple):
+    values: Tensor  # (T, N, K) what each state emits at each frame
+    used: Tensor  # (T, N) which frames are used: none of samples without a path
+    feasible: Tensor  # (N,)
+
+
+def _emissions(problem: TensorProblem) -> _Emitted:
+    scores, batch = problem.scores, problem.lattices
+    feasible = _feasible(batch, len(scores))
+    used = (torch.arange(len(scores), device=scores.device)[:, None] < batch.frames) & feasible
     read = torch.where(used[..., None], scores, 0)  # the rest can spoil neither a sum nor a derivative
     whole = torch.where((read < torch.inf).all(dim=2).all(dim=0), 1, torch.nan).to(scores.dtype)
     read = read * whole[:, None]  # one NaN or +inf is NaN for all of its sample, derivatives included
-    log_probs = read.log_softmax(-1) if from_logits else read
-    emissions = log_probs.gather(2, lattices.labels.expand(len(scores), -1, -1))
-    lost = emissions.detach() < emissions.detach().amax(dim=2, keepdim=True) - FARTHEST
-    return torch.where(lost, -torch.inf, emissions), used
+    log_probs = read.log_softmax(-1) if problem.from_logits else read
+    if problem.class_scores is not None:
+        log_probs = log_probs + problem.class_scores.to(log_probs.dtype)
+    values = log_probs.gather(2, batch.labels.long().expand(len(scores), -1, -1))
+    own = torch.where(_own(batch), values.detach(), -torch.inf)
+    lost = own < own.amax(dim=2, keepdim=True) - FARTHEST
+    values = torch.where(lost, -torch.inf, values)
+    if problem.state_scores is not None:
+        values = values + problem.state_scores.to(values.dtype)
+    return _Emitted(values, used, feasible)
 
 
-def _total(emissions: Tensor, used: Tensor, lattices: Layout) -> Tensor:
-    """The sweep, and -inf for those who had frames to use and no hope."""
-    score = _swept(emissions, used, lattices)
-    hopeless = (lattices.frames > 0) & ~used.any(dim=0) if len(used) else lattices.frames > 0
-    return torch.where(hopeless, -torch.inf, score)
+def _own(batch: LatticeBatch[Tensor]) -> Tensor:
+    """(N, K) which states are a sample's own, not padding."""
+    return torch.arange(batch.labels.shape[1], device=batch.labels.device) < batch.num_states[:, None]
 
 
-def _swept(emissions: Tensor, used: Tensor, lattices: Layout) -> Tensor:
-    """The recursion over frames: log-scores (N,) of emissions (T, N, K), of frames that are used (T, N)."""
-    start = torch.where(lattices.arcs & Arc.START != 0, 0.0, -torch.inf).to(emissions.dtype)
+def _score(problem: TensorProblem, emitted: _Emitted, plus: Sum, rows: list[Tensor] | None = None) -> Tensor:
+    """The recursion over frames: log-scores (N,); keeps its rows (N, K) if a list for them is given."""
+    batch, values = problem.lattices, emitted.values
+    start = torch.where((batch.arcs & Arc.START) != 0, 0.0, -torch.inf).to(values.dtype)
+    if batch.entry_costs is not None:
+        start = start - batch.entry_costs.to(values.dtype)
     alpha = start
-    for t, emission in enumerate(emissions):
-        row = _entered(alpha, lattices) if t else start
-        alpha = torch.where(used[t][:, None], row + emission, alpha)
-    score = _logsumexp(torch.where(lattices.arcs & Arc.END != 0, alpha, -torch.inf))
-    # No frames: the only path is the empty one, and only the empty target accepts it.
-    of_nothing = torch.where(lattices.states == 1, 0.0, -torch.inf).to(score.dtype)
-    return torch.where(lattices.frames == 0, of_nothing, score)
+    for t, emission in enumerate(values):
+        row = plus(torch.stack(_ways(batch, alpha, plus), dim=-1)) if t else start
+        alpha = torch.where(emitted.used[t][:, None], row + emission, alpha)
+        if rows is not None:
+            rows.append(alpha)
+    score = plus(torch.where((batch.arcs & Arc.END) != 0, alpha, -torch.inf))
+    # Without frames the only path is the empty one, which a state that is no token may begin and end.
+    score = torch.where(batch.frames == 0, 0.0, score)
+    return torch.where(emitted.feasible, score, -torch.inf)
 
 
-def _entered(row: Tensor, lattices: Layout) -> Tensor:
-    """All ways into each state (N, K) from the frame before."""
-    ways = []
-    for bit, back in MOVES:
-        before = torch.nn.functional.pad(row, (back, 0), value=-torch.inf)[:, : row.shape[1]]
-        ways.append(torch.where(lattices.arcs & bit != 0, before, -torch.inf))
-    return _logsumexp(torch.stack(ways, dim=-1))
+def _ways(batch: LatticeBatch[Tensor], row: Tensor, plus: Sum) -> list[Tensor]:
+    """All ways into each state (N, K) from the frame before: staying, the bits, and long arcs together."""
+    stay = torch.where((batch.arcs & Arc.STAY) != 0, row, -torch.inf)
+    into = [torch.where((batch.arcs & bit) != 0, _shifted(row, back), -torch.inf) for bit, back in MOVES]
+    if len(batch.long_arcs):
+        into.append(_along_long_arcs(batch, row, plus))
+    if batch.entry_costs is not None:
+        into = [way - batch.entry_costs.to(row.dtype) for way in into]
+    return [stay, *into]
+
+
+def _shifted(row: Tensor, back: int) -> Tensor:
+    return torch.nn.functional.pad(row, (back, 0), value=-torch.inf)[:, : row.shape[1]]
+
+
+def _along_long_arcs(batch: LatticeBatch[Tensor], row: Tensor, plus: Sum) -> Tensor:
+    """(N, K) what long arcs lead to each state. Arcs to one state stand side by side, so they go by rank."""
+    n, source, to = batch.long_arcs.long().T
+    arriving = row[n, source] + batch.long_arc_scores.to(row.dtype)
+    rank = _rank(n * row.shape[1] + to)
+    ways = torch.full((*row.shape, int(rank.max()) + 1), -torch.inf, dtype=row.dtype, device=row.device)
+    return plus(ways.index_put((n, to, rank), arriving))
+
+
+def _rank(keys: Tensor) -> Tensor:
+    """The position of each entry among its equals, which are neighbours."""
+    index = torch.arange(len(keys), device=keys.device)
+    begins = torch.where(torch.diff(keys, prepend=keys[:1] - 1) != 0, index, 0)
+    return index - begins.cummax(0).values
+
+
+def _feasible(batch: LatticeBatch[Tensor], num_frames: int) -> Tensor:
+    """(N,) whether a lattice has a path of its sample's number of frames, whatever they hold."""
+    arcs = batch.arcs
+    row = alive = (arcs & Arc.START) != 0
+    n, source, to = batch.long_arcs.long().T
+    for t in range(1, num_frames):
+        row = alive & ((arcs & Arc.STAY) != 0)
+        for bit, back in MOVES:
+            below = torch.nn.functional.pad(alive, (back, 0))[:, : alive.shape[1]]
+            row = row | (below & ((arcs & bit) != 0))
+        row = row.index_put((n, to), alive[n, source], accumulate=True) if len(n) else row
+        alive = torch.where((batch.frames > t)[:, None], row, alive)
+    both = Arc.START | Arc.END
+    empty = (((arcs & both) == both) & (batch.tokens < 0)).any(dim=1)
+    return torch.where(batch.frames == 0, empty, (alive & ((arcs & Arc.END) != 0)).any(dim=1))
+
+
+def _status(problem: TensorProblem, score: Tensor, feasible: Tensor) -> Tensor:
+    status = torch.where(score.isnan(), int(Status.NOT_FINITE), int(Status.OK))
+    status = torch.where(score == -torch.inf, int(Status.IMPOSSIBLE), status)
+    return torch.where(feasible, status, int(Status.INFEASIBLE)).to(torch.uint8)
+
+
+def _to_differentiate(problem: TensorProblem) -> TensorProblem:
+    """The same problem on leaves of a new graph."""
+
+    def leaf(tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else tensor.detach().requires_grad_()
+
+    batch, size, classes = problem.lattices, *problem.scores.shape[1:]
+    scores = problem.scores.detach()
+    scores = (scores if scores.dtype == torch.float64 else scores.float()).requires_grad_()
+    zeros = scores.new_zeros(batch.labels.shape)
+    by_class = scores.new_zeros((size, classes)) if problem.class_scores is None else problem.class_scores
+    by_state = zeros if problem.state_scores is None else problem.state_scores
+    costs = zeros if batch.entry_costs is None else batch.entry_costs
+    return replace(
+        problem,
+        scores=scores,
+        class_scores=leaf(by_class.expand(size, classes).clone()),
+        state_scores=leaf(by_state),
+        lattices=replace_lattices(batch, leaf(costs), leaf(batch.long_arc_scores)),
+    )
+
+
+def replace_lattices(
+    batch: LatticeBatch[Tensor], entry_costs: Tensor | None, long_arc_scores: Tensor | None
+) -> Lattices[Tensor]:
+    """The same lattices with other costs and scores, which may carry a graph."""
+    names = (name for name in Lattices.__dataclass_fields__ if name not in ("entry_costs", "long_arc_scores"))
+    same = {name: getattr(batch, name) for name in names}
+    scores = batch.long_arc_scores if long_arc_scores is None else long_arc_scores
+    return Lattices(**same, entry_costs=entry_costs, long_arc_scores=scores)
+
+
+def _write(gradients: Gradients[Tensor], given: TensorProblem, loss: Tensor) -> None:
+    leaves: dict[str, Tensor | None] = {
+        "scores": given.scores,
+        "class_scores": given.class_scores,
+        "state_scores": given.state_scores,
+        "entry_costs": given.lattices.entry_costs,
+        "long_arc_scores": given.lattices.long_arc_scores,
+    }
+    wanted = {name: out for name, out in vars(gradients).items() if out is not None}
+    sources = [leaf for name in wanted if (leaf := leaves[name]) is not None]
+    found = torch.autograd.grad(loss, sources, allow_unused=True)
+    for out, value in zip(wanted.values(), found, strict=True):
+        out.copy_(torch.zeros_like(out) if value is None else value)
+
+
+def _before(batch: LatticeBatch[Tensor], row: Tensor, state: Tensor) -> Tensor:
+    """(N,) the state that the best path was in one frame before it came to this one, given that frame's row (N, K)."""
+    size, index = row.shape[1], torch.arange(len(row), device=row.device)
+    arcs = batch.arcs[index, state]
+    cost = 0.0 if batch.entry_costs is None else batch.entry_costs[index, state].to(row.dtype)
+    candidates = torch.full_like(row, -torch.inf)
+    for bit, back in ((Arc.STAY, 0), *MOVES):
+        source = (state - back).clamp(min=0)
+        way = row[index, source] - (cost if back else 0.0)
+        way = torch.where(((arcs & bit) != 0) & (state >= back), way, -torch.inf)
+        candidates = candidates.scatter_reduce(1, source[:, None], way[:, None], "amax")
+    if len(batch.long_arcs):
+        n, source, to = batch.long_arcs.long().T
+        way = row[n, source] + batch.long_arc_scores.to(row.dtype) - (cost if isinstance(cost, float) else cost[n])
+        way = torch.where(to == state[n], way, -torch.inf)
+        flat = candidates.flatten().scatter_reduce(0, n * size + source, way, "amax")
+        candidates = flat.view(row.shape)
+    return _lowest_best(candidates)
+
+
+def _lowest_best(row: Tensor) -> Tensor:
+    """(N,) the first of the greatest entries of each row (N, K)."""
+    best = row == row.amax(dim=1, keepdim=True)
+    return torch.where(best, torch.arange(row.shape[1], device=row.device), row.shape[1]).amin(dim=1)
+
+
+def _amax(values: Tensor) -> Tensor:
+    return values.amax(dim=-1)
 
 
 def _logsumexp(values: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The executable specification: every sweep as a loop over frames, in float64 and on plain logarithms.
 
-Short enough to read aloud; slow, and meant to be. May import check.py, lattice.py and results.py.
+Short enough to read aloud; slow, and meant to be. May import backend.py, problem.py, lattice.py and results.py.
 
 A sweep is the same recursion over any pair of "plus" and "times": probabilities give the total, their maximum the best
 path, and whole numbers count paths.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
@@ -18,17 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..lattice import Arc, Lattice
-from ..problem import Problem
-from ..results import BestPaths, Posteriors
+from ..problem import ArrayProblem
+from ..results import BestPaths, Posteriors, Status
+from .backend import Gradients, Totals
 
+Array = npt.NDArray[Any]
 Float64Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[Any]  # (T, K), of whatever a semiring's values are
 
-MOVES = (
-    (Arc.STAY, 0),
-    (Arc.STEP, 1),
-    (Arc.SKIP, 2),
-)  # the arcs within a path, and how many states they come from below
+MOVES = ((Arc.STEP, 1), (Arc.SKIP, 2))  # the bits of arcs between different states, and how far back they come from
 
 
 @dataclass(frozen=True)
@@ -47,46 +45,71 @@ MAX = Semiring(np.maximum, np.add, -np.inf, 0.0, float)
 COUNT = Semiring(np.add, np.multiply, 0, 1, object)  # Python's integers, of any size
 
 
-def forward(lattice: Lattice, emissions: Rows, ring: Semiring) -> Rows:
-    """alpha[t, k]: all paths that are in state k at frame t, with their emissions (T, K) up to and including t.
+class Weights(NamedTuple):
+    """What a path's value is multiplied with, besides emissions."""
 
-    Less the tolls on the way, where states have some; then values are logarithms.
-    """
-    toll = np.full(lattice.states, ring.one, ring.dtype) if lattice.tolls is None else -lattice.tolls
+    entry: Rows  # (K,) when it enters a state from another one, or begins in it
+    far: Rows  # (J,) when it takes a long arc
+
+
+def weights_of(lattice: Lattice, ring: Semiring) -> Weights:
+    """Entry costs and scores of long arcs; one, where paths are counted."""
+    entry: Rows
+    if ring is COUNT or lattice.entry_costs is None:
+        entry = np.full(lattice.num_states, ring.one, ring.dtype)
+    else:
+        entry = -lattice.entry_costs
+    far = np.full(len(lattice.long_arcs), ring.one, ring.dtype) if ring is COUNT else lattice.long_arc_scores
+    return Weights(entry, far)
+
+
+def forward(lattice: Lattice, emissions: Rows, ring: Semiring) -> Rows:
+    """alpha[t, k]: all paths that are in state k at frame t, with their emissions (T, K) up to and including t."""
+    weights = weights_of(lattice, ring)
     alpha: Rows = np.full(emissions.shape, ring.zero, ring.dtype)
     for t, emission in enumerate(emissions):
-        row = alpha[t]
         if t == 0:
-            row[lattice.arcs & Arc.START != 0] = toll[lattice.arcs & Arc.START != 0]
+            row = np.where(lattice.arcs & Arc.START, weights.entry, ring.zero)
         else:
-            for bit, back in MOVES:
-                source = alpha[t - 1, : lattice.states - back]
-                reached = ring.times(source, toll[back:]) if back else source
-                row[back:] = ring.plus(row[back:], np.where(lattice.arcs[back:] & bit, reached, ring.zero))
-            for source, k in lattice.jumps:
-                row[k] = ring.plus(row[k], ring.times(alpha[t - 1, source], toll[k]))
-        row[...] = ring.times(row, emission)
+            staying = np.where(lattice.arcs & Arc.STAY, alpha[t - 1], ring.zero)
+            row = ring.plus(staying, entered(lattice, alpha[t - 1], weights, ring))
+        alpha[t] = ring.times(row, emission)
     return alpha
+
+
+def entered(lattice: Lattice, row: Rows, weights: Weights, ring: Semiring) -> Rows:
+    """(K,) what enters each state from others, given a row of alpha one frame before."""
+    into: Rows = np.full(len(row), ring.zero, ring.dtype)
+    for bit, back in MOVES:
+        arriving = np.where(lattice.arcs[back:] & bit, row[: len(row) - back], ring.zero)
+        into[back:] = ring.plus(into[back:], arriving)
+    for (source, k), score in zip(lattice.long_arcs, weights.far, strict=True):
+        into[k] = ring.plus(into[k], ring.times(row[source], score))
+    return np.asarray(ring.times(into, weights.entry))
 
 
 def backward(lattice: Lattice, emissions: Rows, ring: Semiring) -> Rows:
     """beta[t, k]: all ways to go on from state k at frame t to an end, with their emissions (T, K) after t."""
+    weights = weights_of(lattice, ring)
     beta: Rows = np.full(emissions.shape, ring.zero, ring.dtype)
     beta[-1:, lattice.arcs & Arc.END != 0] = ring.one
     for t in reversed(range(len(emissions) - 1)):
         ahead = ring.times(emissions[t + 1], beta[t + 1])
+        entering = ring.times(ahead, weights.entry)
+        beta[t] = np.where(lattice.arcs & Arc.STAY, ahead, ring.zero)
         for bit, back in MOVES:
-            row = beta[t, : lattice.states - back]
-            row[...] = ring.plus(row, np.where(lattice.arcs[back:] & bit, ahead[back:], ring.zero))
-        for source, k in lattice.jumps:
-            beta[t, source] = ring.plus(beta[t, source], ahead[k])
+            row = beta[t, : lattice.num_states - back]
+            row[...] = ring.plus(row, np.where(lattice.arcs[back:] & bit, entering[back:], ring.zero))
+        for (source, k), score in zip(lattice.long_arcs, weights.far, strict=True):
+            beta[t, source] = ring.plus(beta[t, source], ring.times(entering[k], score))
     return beta
 
 
 def over_ends(lattice: Lattice, alpha: Rows, ring: Semiring) -> Any:
-    """All paths' value. With no frames the only path is the empty one, and only the empty target (K = 1) accepts it."""
+    """All paths' value. Of no frames there is only the empty path: where a state that is no token may begin and end."""
     if len(alpha) == 0:
-        return ring.one if lattice.states == 1 else ring.zero
+        both = Arc.START | Arc.END
+        return ring.one if ((lattice.arcs & both == both) & (lattice.tokens < 0)).any() else ring.zero
     ends = alpha[-1][lattice.arcs & Arc.END != 0]
     return ring.plus.reduce(np.append(np.array([ring.zero], ring.dtype), ends))
 
@@ -101,87 +124,107 @@ def count_paths(lattice: Lattice, frames: int) -> int:
         >>> count_paths(ctc_lattice(np.array([1, 2, 2])), 6)  # "see"
         28
     """
-    ones = np.full((frames, lattice.states), COUNT.one, object)
-    return int(over_ends(lattice, forward(replace(lattice, tolls=None), ones, COUNT), COUNT))
+    ones = np.full((frames, lattice.num_states), COUNT.one, object)
+    return int(over_ends(lattice, forward(lattice, ones, COUNT), COUNT))
 
 
 def total(
-    problem: Problem,
+    problem: ArrayProblem,
     *,
-    weights: Float64Array | None = None,
-    grad: npt.NDArray[Any] | None = None,
+    weights: Array | None = None,
+    gradients: Gradients[Array] | None = None,
     threads: int | None = None,
-) -> Float64Array:
-    """Log-scores of all samples; writes the gradient of Σ weights·(-score) into ``grad`` if given."""
-    score = np.empty(problem.scores.shape[1])
-    if grad is not None:
-        grad[...] = 0
-    for n in range(len(score)):
-        log_probs, lattice = sample(problem, n)
-        gamma, score[n] = _occupancy(lattice, log_probs)
-        if grad is None or score[n] == -np.inf:
-            continue
-        row = -by_class(gamma, lattice, log_probs.shape[1])
-        if problem.from_logits:
-            row += np.exp(log_probs)
-        row[...] = np.nan if np.isnan(score[n]) else row * (1 if weights is None else weights[n])
-        grad[: len(log_probs), n] = row
-    return score
+) -> Totals[Array]:
+    """Log-scores of all samples; writes the gradients of Σ weights·(-score) that are wanted."""
+    size = problem.scores.shape[1]
+    score, status = np.empty(size), np.empty(size, np.uint8)
+    wanted = Gradients[Array]() if gradients is None else gradients
+    for array in vars(wanted).values():
+        if array is not None:
+            array[...] = 0
+    for n in range(size):
+        swept = sweep(sample(problem, n))
+        score[n], status[n] = swept.score, swept.status
+        _write_gradients(problem, n, swept, 1.0 if weights is None else float(weights[n]), wanted)
+    return Totals(score, status)
+
+
+def _write_gradients(problem: ArrayProblem, n: int, swept: Sweep, weight: float, wanted: Gradients[Array]) -> None:
+    """Sample n's, over zeros."""
+    if swept.status in (Status.INFEASIBLE, Status.IMPOSSIBLE):
+        return
+    log_probs, lattice, _ = swept.sample
+    k, own = lattice.num_states, problem.lattices.long_arcs[:, 0] == n
+    by_class_ = by_class(swept.gamma, lattice, log_probs.shape[1])
+    if wanted.scores is not None:
+        row = np.exp(log_probs) - by_class_ if problem.from_logits else -by_class_
+        wanted.scores[: len(log_probs), n] = row * weight
+    if wanted.class_scores is not None:
+        wanted.class_scores[n] = -by_class_.sum(axis=0) * weight
+    if wanted.state_scores is not None:
+        wanted.state_scores[n, :k] = -swept.gamma.sum(axis=0) * weight
+    if wanted.entry_costs is not None:
+        wanted.entry_costs[n, :k] = swept.entries() * weight
+    if wanted.long_arc_scores is not None:
+        wanted.long_arc_scores[own] = -swept.taken() * weight
 
 
 def best_path(
-    problem: Problem,
+    problem: ArrayProblem,
     *,
     frame_scores: Float64Array | None = None,
     visits: npt.NDArray[np.int32] | None = None,
     threads: int | None = None,
-) -> BestPaths:
+) -> BestPaths[Array]:
     """Each sample's most probable path. Of equally good ones, read from its end, that of the lowest states.
 
-    Writes the log-probability of each frame's label, less what is paid to enter its state, into ``frame_scores`` (N, T)
-    if given: 0 where there is no path; and into ``visits`` (N, K, 2) the path's first frame in each state and one past
-    its last: -1 if it is never there.
+    Args:
+        problem: the batch.
+        frame_scores: float64 (N, T), where what each frame adds to the path's score is written: its label's
+            log-probability with class and state scores, less the cost of entering its state, plus the score of the long
+            arc taken there; 0 where there is no path.
+        visits: int32 (N, K, 2), where the path's first frame in each state is written, and one past its last; -1 if it
+            is never there.
+        threads: of no use here.
     """
     frames, size, _ = problem.scores.shape
     states = np.full((size, frames), -1, np.int32)
-    score = np.empty(size)
+    score, status = np.empty(size), np.empty(size, np.uint8)
+    if frame_scores is not None:
+        frame_scores[...] = 0
     for n in range(size):
-        log_probs, lattice = sample(problem, n)
-        emissions = log_probs[:, lattice.labels]
-        if not (log_probs < np.inf).all():
-            score[n] = np.nan if count_paths(lattice, len(log_probs)) else -np.inf
-            if frame_scores is not None:
-                frame_scores[n] = 0
-            continue
+        log_probs, lattice, emissions = sample(problem, n)
         alpha = forward(lattice, emissions, MAX)
         score[n] = over_ends(lattice, alpha, MAX)
-        if score[n] > -np.inf:
-            states[n, : len(alpha)] = _traced_back(lattice, alpha)
+        status[n] = status_of(lattice, log_probs, score[n])
+        if status[n]:
+            score[n] = np.nan if status[n] == Status.NOT_FINITE else -np.inf
+            continue
+        states[n, : len(alpha)], steps = _traced_back(lattice, alpha)
         if frame_scores is not None:
-            found = np.flatnonzero(states[n] >= 0)
-            frame_scores[n] = 0
-            frame_scores[n, found] = emissions[found, states[n, found]]
-            if lattice.tolls is not None:
-                entering = found[np.diff(states[n, found], prepend=-1) != 0]
-                frame_scores[n, entering] -= lattice.tolls[states[n, entering]]
+            used = np.arange(len(alpha))
+            frame_scores[n, used] = emissions[used, states[n, used]] + steps
     if visits is not None:
         visits[...] = -1
         for (n, t), k in np.ndenumerate(states):
             if k >= 0:
                 visits[n, k] = t if visits[n, k, 0] < 0 else visits[n, k, 0], t + 1
-    return BestPaths(states, score)
+    return BestPaths(states, score, status)
 
 
-def _traced_back(lattice: Lattice, alpha: Rows) -> list[int]:
-    """The path that alpha's maxima came along, one state a frame."""
+def _traced_back(lattice: Lattice, alpha: Rows) -> tuple[list[int], list[float]]:
+    """The path that alpha's maxima came along, one state a frame, and what each frame's arc adds to its score."""
+    entry = weights_of(lattice, MAX).entry
     states: list[int] = []
-    candidates = np.flatnonzero(lattice.arcs & Arc.END).tolist()
-    tolls = np.zeros(lattice.states) if lattice.tolls is None else lattice.tolls
+    steps: list[float] = []
+    candidates = [(int(k), 0.0) for k in np.flatnonzero(lattice.arcs & Arc.END)]
     for row in alpha[::-1]:
-        paid = {k: tolls[states[-1]] if states and k != states[-1] else 0 for k in candidates}
-        states.append(max(candidates, key=lambda k: (row[k] - paid[k], -k)))
-        candidates = _predecessors(lattice, states[-1])
-    return states[::-1]
+        state, step = max(candidates, key=lambda way: (row[way[0]] + way[1], -way[0]))
+        states.append(state)
+        steps.append(step)
+        candidates = _predecessors(lattice, state)
+    # A step belongs to the frame that it leads to; the first frame's is that of the beginning.
+    return states[::-1], [float(entry[states[-1]]), *steps[:0:-1]] if states else []
 
 
 class Path(NamedTuple):
@@ -203,37 +246,37 @@ class _Way(NamedTuple):
 
 
 def best_paths(lattice: Lattice, emissions: Rows, count: int) -> list[Path]:
-    """The most probable paths, at most so many, best first; paths of probability 0 last.
+    """The most probable paths, at most ``count``, best first; paths of probability 0 last.
 
-    A search from the first frame on that always goes on where the best path may yet come of it. How good a path can
-    become is known exactly, from the other end, so nothing is looked at in vain.
+    A search from the first frame on that always extends the path whose best completion is the most probable. How good
+    a path can become is known exactly, from the other end, so no path is extended in vain.
     """
     frames = len(emissions)
     if frames == 0:
-        return [Path(0.0, ())][:count] if lattice.states == 1 else []
+        return [Path(0.0, ())][:count] if over_ends(lattice, emissions, LOG) == LOG.one else []
     beta = backward(lattice, emissions, MAX)
-    alive = (
-        backward(lattice, np.zeros(emissions.shape), MAX) > -np.inf
-    )  # probability 0 is no reason to leave a path out
+    # Probability 0 is no reason to leave a path out, so what is alive is found without scores.
+    alive = backward(lattice, np.full(emissions.shape, COUNT.one, object), COUNT) > 0
+    entry = weights_of(lattice, MAX).entry
     largest = np.abs(np.where(np.isfinite(emissions), emissions, 0)).max(axis=1).sum()
     step = 1e-10 * max(1.0, float(largest))  # rounding is a part of the largest sum on the way, not of the result
     heap: list[_Way] = []
     serial = itertools.count()
 
-    def go_on(t: int, states: Iterable[int], before: _Way | None) -> None:
-        for k in states:
+    def extend(t: int, moves: Iterable[tuple[int, float]], before: _Way | None) -> None:
+        for k, weight in moves:
             if alive[t, k]:
-                score = float(emissions[t, k]) + (before.score if before else 0.0)
+                score = float(emissions[t, k]) + weight + (before.score if before else 0.0)
                 bound = score + float(beta[t, k])
                 order = round(-bound / step) if bound > -np.inf else np.inf
                 heappush(heap, _Way(order, frames - 1 - t, next(serial), k, score, before))
 
-    go_on(0, np.flatnonzero(lattice.arcs & Arc.START).tolist(), None)
+    extend(0, [(int(k), float(entry[k])) for k in np.flatnonzero(lattice.arcs & Arc.START)], None)
     paths: list[Path] = []
     while heap and len(paths) < count:
         way = heappop(heap)
         if way.frames_left:
-            go_on(frames - way.frames_left, _successors(lattice, way.state), way)
+            extend(frames - way.frames_left, _successors(lattice, way.state), way)
         else:
             paths.append(_path(way))
     return sorted(paths, key=lambda path: -path.score)  # a stable sort: equals stay as they were found
@@ -248,25 +291,28 @@ def _path(way: _Way) -> Path:
     return Path(float(way.score), tuple(reversed(states)))
 
 
-def posteriors(problem: Problem, *, threads: int | None = None) -> Posteriors:
+def posteriors(problem: ArrayProblem, *, threads: int | None = None) -> Posteriors[Array]:
     """Occupancies by state and by class."""
     frames, size, _ = problem.scores.shape
-    states = np.zeros((frames, size, problem.prepared.labels.shape[1]))
+    states = np.zeros((frames, size, problem.lattices.labels.shape[1]))
     classes = np.zeros(problem.scores.shape)
-    score = np.empty(size)
+    score, status = np.empty(size), np.empty(size, np.uint8)
     for n in range(size):
-        log_probs, lattice = sample(problem, n)
-        gamma, score[n] = _occupancy(lattice, log_probs)
-        states[: len(log_probs), n, : lattice.states] = gamma
-        classes[: len(log_probs), n] = by_class(gamma, lattice, log_probs.shape[1])
-    return Posteriors(states, classes, score)
+        swept = sweep(sample(problem, n))
+        log_probs, lattice, _ = swept.sample
+        score[n], status[n] = swept.score, swept.status
+        states[: len(log_probs), n, : lattice.num_states] = swept.gamma
+        classes[: len(log_probs), n] = by_class(swept.gamma, lattice, log_probs.shape[1])
+    return Posteriors(states, classes, score, status)
 
 
-def occupancy_along(problem: Problem, states: npt.NDArray[np.int32], *, threads: int | None = None) -> Float64Array:
-    """(N, T) the occupancies of one state a frame (N, T); 0 beyond a sample's frames."""
+def occupancy_along(
+    problem: ArrayProblem, states: npt.NDArray[np.int32], *, threads: int | None = None
+) -> Float64Array:
+    """(N, T) the occupancies of one state per frame (N, T); 0 beyond a sample's frames."""
     gamma = posteriors(problem).states
     along = np.zeros(states.shape)
-    for n, used in enumerate(problem.prepared.frames):
+    for n, used in enumerate(problem.lattices.frames):
         along[n, :used] = gamma[np.arange(used), n, states[n, :used]]
     return along
 
@@ -280,19 +326,31 @@ def by_class(gamma: Float64Array, lattice: Lattice, classes: int) -> Float64Arra
 
 
 class Sample(NamedTuple):
-    """One sample of a batch: its used frames (T, C) in float64, and its lattice."""
+    """One sample of a batch: its used frames (T, C) in float64, its lattice, and what each state emits (T, K)."""
 
     log_probs: Float64Array
     lattice: Lattice
+    emissions: Float64Array
 
 
-def sample(problem: Problem, n: int) -> Sample:
+def sample(problem: ArrayProblem, n: int) -> Sample:
     """Sample n, its scores normalised if they are logits."""
-    used = problem.scores[: problem.prepared.frames[n], n]
+    log_probs, lattice = log_probs_of(problem, n), problem.lattice(n)
+    emissions = log_probs[:, lattice.labels]
+    if problem.class_scores is not None:
+        emissions = emissions + problem.class_scores[lattice.labels]
+    if problem.state_scores is not None:
+        emissions = emissions + problem.state_scores[n, : lattice.num_states]
+    return Sample(log_probs, lattice, emissions)
+
+
+def log_probs_of(problem: ArrayProblem, n: int) -> Float64Array:
+    """Sample n's used frames (T, C), normalised if they are logits."""
+    used = problem.scores[: problem.lattices.frames[n], n]
     if used.dtype.kind == "u":  # bfloat16: the upper half of a float32
         used = (used.astype(np.uint32) << 16).view(np.float32)
     scores = used.astype(np.float64)
-    return Sample(log_softmax(scores) if problem.from_logits else scores, problem.lattice(n))
+    return log_softmax(scores) if problem.from_logits else scores
 
 
 def log_softmax(logits: Float64Array) -> Float64Array:
@@ -302,26 +360,79 @@ def log_softmax(logits: Float64Array) -> Float64Array:
         return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
-def _occupancy(lattice: Lattice, log_probs: Float64Array) -> tuple[Float64Array, float]:
-    """γ (T, K) and the total log-score: all 0 if the target can't be reached, all NaN if a frame holds NaN or +inf."""
-    gamma = np.zeros((len(log_probs), lattice.states))
+def status_of(lattice: Lattice, log_probs: Float64Array, score: float) -> Status:
+    """What became of a sample, given its frames and what its paths sum up to, or the best one's score."""
     if count_paths(lattice, len(log_probs)) == 0:
-        return gamma, -np.inf
+        return Status.INFEASIBLE
     if not (log_probs < np.inf).all():
-        return gamma + np.nan, np.nan
-    emissions = log_probs[:, lattice.labels]
-    alpha = forward(lattice, emissions, LOG)
+        return Status.NOT_FINITE
+    return Status.OK if score > -np.inf else Status.IMPOSSIBLE
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One sample's sums over paths: γ (T, K) is 0 without a path, and NaN if a frame is not finite."""
+
+    sample: Sample
+    alpha: Rows
+    beta: Rows
+    gamma: Float64Array
+    score: float
+    status: Status
+
+    def entries(self) -> Float64Array:
+        """(K,) how often a path is expected to enter each state, from another one or at its beginning."""
+        _, lattice, emissions = self.sample
+        expected: Float64Array = self.gamma[:1].sum(axis=0)
+        for t in range(1, len(self.gamma)):
+            into = entered(lattice, self.alpha[t - 1], weights_of(lattice, LOG), LOG)
+            expected = expected + np.exp(into + emissions[t] + self.beta[t] - self.score)
+        return expected
+
+    def taken(self) -> Float64Array:
+        """(J,) how often a path is expected to take each long arc."""
+        _, lattice, emissions = self.sample
+        weights = weights_of(lattice, LOG)
+        source, to = lattice.long_arcs.T
+        arriving = (emissions + self.beta)[1:, to] + weights.entry[to] + weights.far
+        return np.asarray(np.exp(self.alpha[:-1][:, source] + arriving - self.score).sum(axis=0))
+
+
+def sweep(sample: Sample) -> Sweep:
+    """Sums over the paths of one sample."""
+    log_probs, lattice, emissions = sample
+    with np.errstate(invalid="ignore"):  # NaN in, NaN out
+        alpha, beta = forward(lattice, emissions, LOG), backward(lattice, emissions, LOG)
     score = float(over_ends(lattice, alpha, LOG))
-    if score > -np.inf:
-        gamma = np.exp(alpha + backward(lattice, emissions, LOG) - score)
-    return gamma, score
+    status = status_of(lattice, log_probs, score)
+    gamma = np.zeros(emissions.shape)
+    if status == Status.OK:
+        gamma = np.exp(alpha + beta - score)
+    elif status == Status.NOT_FINITE:
+        gamma, score = gamma + np.nan, np.nan
+    else:
+        score = -np.inf
+    return Sweep(sample, alpha, beta, gamma, score, status)
 
 
-def _successors(lattice: Lattice, k: int) -> list[int]:
-    steps = [k + ahead for bit, ahead in MOVES if k + ahead < lattice.states and lattice.arcs[k + ahead] & bit]
-    return steps + [int(to) for source, to in lattice.jumps if source == k]
+def _successors(lattice: Lattice, k: int) -> list[tuple[int, float]]:
+    """Where state k leads to, and what an arc adds to a path's score."""
+    weights = weights_of(lattice, MAX)
+    ways = [(k, 0.0)] if lattice.arcs[k] & Arc.STAY else []
+    ways += [
+        (k + ahead, float(weights.entry[k + ahead]))
+        for bit, ahead in MOVES
+        if k + ahead < lattice.num_states and lattice.arcs[k + ahead] & bit
+    ]
+    far = np.flatnonzero(lattice.long_arcs[:, 0] == k)
+    return ways + [(int(to), float(weights.entry[to] + weights.far[j])) for j in far for to in lattice.long_arcs[j, 1:]]
 
 
-def _predecessors(lattice: Lattice, k: int) -> list[int]:
-    steps = [k - back for bit, back in MOVES if lattice.arcs[k] & bit]
-    return steps + [int(source) for source, to in lattice.jumps if to == k]
+def _predecessors(lattice: Lattice, k: int) -> list[tuple[int, float]]:
+    """Where state k may be entered from, and what an arc adds to a path's score."""
+    weights = weights_of(lattice, MAX)
+    entry = float(weights.entry[k])
+    ways = [(k, 0.0)] if lattice.arcs[k] & Arc.STAY else []
+    ways += [(k - back, entry) for bit, back in MOVES if lattice.arcs[k] & bit]
+    far = np.flatnonzero(lattice.long_arcs[:, 1] == k)
+    return ways + [(int(source), entry + float(weights.far[j])) for j in far for source in lattice.long_arcs[j, :1]]

@@ -27,6 +27,8 @@ class LatticeBatch:
         num_states: npt.NDArray[np.int32],
         long_arcs: npt.NDArray[np.int32] | None = None,
         entry_costs: npt.NDArray[np.float64] | None = None,
+        tokens: npt.NDArray[np.int32] | None = None,
+        long_arc_scores: npt.NDArray[np.float64] | None = None,
     ) -> None:
         """Lattices of any topology.
 
@@ -37,7 +39,9 @@ class LatticeBatch:
             arcs: (N, K) bits of :class:`ctckit.Arc`.
             num_states: (N,) states of each lattice, at least 1.
             long_arcs: (J, 3) sample, from, to with from < to; sorted by sample, then by to.
-            entry_costs: (N, K) nats, at least 0.
+            entry_costs: (N, K) nats that a path pays when it enters a state from another or begins in it; +inf forbids.
+            tokens: (N, K) the token of the target that each state is; -1, by default, for none.
+            long_arc_scores: (J,) nats added when an arc is taken, 0 by default; -inf forbids.
         """
 
     @property
@@ -67,6 +71,14 @@ class LatticeBatch:
     @property
     def entry_costs(self) -> npt.NDArray[np.float64] | None:
         """(N, K) nats, or None."""
+
+    @property
+    def tokens(self) -> npt.NDArray[np.int32]:
+        """(N, K) the token of the target that each state is, -1 for none."""
+
+    @property
+    def long_arc_scores(self) -> npt.NDArray[np.float64]:
+        """(J,) nats."""
 
 def lay_out(
     frames: npt.NDArray[np.int64],
@@ -108,26 +120,40 @@ def sums(
     from_logits: bool,
     lattices: LatticeBatch,
     score: npt.NDArray[np.float64],
+    status: npt.NDArray[np.uint8],
     grad: npt.NDArray[Any] | None,
     weights: npt.NDArray[np.float64] | None,
     occupancy: npt.NDArray[Any] | None,
     along: npt.NDArray[np.int32] | None,
     occupancy_along: npt.NDArray[np.float64] | None,
+    class_scores: npt.NDArray[np.float64] | None,
+    state_scores: npt.NDArray[np.float64] | None,
+    class_scores_grad: npt.NDArray[np.float64] | None,
+    state_scores_grad: npt.NDArray[np.float64] | None,
+    entry_costs_grad: npt.NDArray[np.float64] | None,
+    long_arc_scores_grad: npt.NDArray[np.float64] | None,
     isa: str,
     threads: int,
 ) -> None:
-    """Sums over all paths of a batch.
+    """Sums over all paths of a batch. Gradients are those of Σ weights · (-score).
 
     Args:
         scores: (T, N, C) float16, float32, float64, or the bits of bfloat16 as uint16.
         from_logits: whether to normalise the scores.
         lattices: one for each sample.
         score: (N,) out: the log of the sum over all paths.
-        grad: (T, N, C) out: the gradient of Σ weights · (-score), in the scores' dtype, classes contiguous.
+        status: (N,) out: a :class:`ctckit.Status` for each sample.
+        grad: (T, N, C) out: the gradient to the scores, in their dtype, classes contiguous.
         weights: (N,) factors of the samples' gradients, 1 by default.
         occupancy: (T, N, K) out: the occupancy of each state.
-        along: (N, T) a path's states; goes with ``occupancy_along``, without ``grad`` and ``occupancy``.
+        along: (N, T) a path's states; goes with ``occupancy_along``, without any other output.
         occupancy_along: (N, T) out: the occupancies of those states, summed over the paths near them.
+        class_scores: (C,) nats added to each class's log-probability, after the log_softmax.
+        state_scores: (N, K) nats added to what a state emits, at every frame.
+        class_scores_grad: (N, C) out, by sample.
+        state_scores_grad: (N, K) out.
+        entry_costs_grad: (N, K) out.
+        long_arc_scores_grad: (J,) out.
         isa: one of :func:`instruction_sets`.
         threads: how many to use at most.
     """
@@ -137,9 +163,12 @@ def best_path(
     from_logits: bool,
     lattices: LatticeBatch,
     score: npt.NDArray[np.float64],
+    status: npt.NDArray[np.uint8],
     states: npt.NDArray[np.int32],
     frame_scores: npt.NDArray[np.float64] | None,
     visits: npt.NDArray[np.int32] | None,
+    class_scores: npt.NDArray[np.float64] | None,
+    state_scores: npt.NDArray[np.float64] | None,
     isa: str,
     threads: int,
 ) -> None:
@@ -150,9 +179,12 @@ def best_path(
         from_logits: whether to normalise the scores.
         lattices: one for each sample.
         score: (N,) out: the best path's log-score.
+        status: (N,) out: a :class:`ctckit.Status` for each sample.
         states: (N, T) out: its state at each frame, -1 where there is none.
-        frame_scores: (N, T) out: the log-probability of each frame's label, less the entry cost paid there.
+        frame_scores: (N, T) out: what each frame adds to its score.
         visits: (N, K, 2) out: its first frame in each state and one past its last; -1 if it is never there.
+        class_scores: (C,) nats added to each class's log-probability, after the log_softmax.
+        state_scores: (N, K) nats added to what a state emits, at every frame.
         isa: one of :func:`instruction_sets`.
         threads: how many to use at most.
     """

@@ -19,8 +19,9 @@ from torch import Tensor
 from ..check import Reduction, check_reduction, not_integers, wrong_dtype
 from ..errors import CTCError
 from ..kernels import native, portable
+from ..kernels.backend import Gradients
 from ..loss import reduced_loss, reduction_weights
-from ..problem import Problem, ctc_problem
+from ..problem import ArrayProblem, ctc_problem
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 HALF = (torch.float16, torch.bfloat16)
@@ -101,7 +102,7 @@ class Swept:
 class Call(NamedTuple):
     """A checked call on the CPU, or where there is no kernel, as forward and each backward need it."""
 
-    problem: Problem
+    problem: ArrayProblem
     weights: npt.NDArray[np.float64]
     reduction: Reduction
     zero_infinity: bool
@@ -120,11 +121,12 @@ class Call(NamedTuple):
         view = _view(gradient, self.swapped)
         if not self.problem.batched:
             view = view[:, None]
-        return native.total(self.problem, weights=weights, grad=view, threads=torch.get_num_threads())
+        gradients = Gradients(view)
+        return native.total(self.problem, weights=weights, gradients=gradients, threads=torch.get_num_threads()).score
 
     def evaluate(self) -> Tensor:
         """The loss alone."""
-        return self.loss(native.total(self.problem, threads=torch.get_num_threads()))
+        return self.loss(native.total(self.problem, threads=torch.get_num_threads()).score)
 
     def sweep(self, scores: Tensor) -> Swept:
         """Log-scores together with the gradient, which costs little more and is what comes next."""
@@ -164,8 +166,7 @@ class Call(NamedTuple):
         """The loss by plain operations: on any device, and differentiable as often as one likes."""
         scores = frames_first(scores, self.swapped)
         scores = scores if scores.dtype == torch.float64 else scores.float()
-        lattices = portable.layout(self.problem, scores.device)
-        score = portable.total(scores, lattices, from_logits=self.problem.from_logits)
+        score = portable.log_scores(portable.on_tensors(self.problem, scores))
         weights = torch.from_numpy(self.weights).to(score)
         return reduced(score, weights, self.reduction, self.zero_infinity, self.problem.batched)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..check import Reduction
 from ..kernels import portable, triton
-from ..problem import ctc_problem
+from ..problem import Lattices, Problem, ctc_problem
 from .call import Lengths, Options, frames_first, readable, reduced, unread
 
 
@@ -67,7 +67,7 @@ class GPUCall(NamedTuple):
         """The loss by plain operations, differentiable as often as one likes. Nobody waits for this one either."""
         scores = frames_first(scores, self.swapped)
         lattices = self.problem.lattices
-        score = portable.total(scores, _layout(self.problem), from_logits=self.problem.from_logits)
+        score = portable.log_scores(Problem(scores, self.problem.from_logits, _layout(self.problem)))
         score = torch.where(lattices.status == triton.WRONG.value, torch.nan, score)
         return reduced(score, self.weights.to(score), self.reduction, self.zero_infinity, self.batched)
 
@@ -118,7 +118,7 @@ def _integers(values: Lengths) -> Tensor:
     return values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values, np.int64), device="cpu")
 
 
-def _layout(problem: triton.Problem) -> portable.Layout:
+def _layout(problem: triton.Problem) -> Lattices[Tensor]:
     """The portable backend's layout from the kernels' lattices: states of pairs in one row."""
     lattices = problem.lattices
     tokens = lattices.tokens.clamp(max=problem.sizes.classes - 1)
@@ -127,4 +127,10 @@ def _layout(problem: triton.Problem) -> portable.Layout:
     arcs = lattices.arcs.transpose(1, 2).flatten(1)[:, :-1]
     # Of a target without a path no state is left, or one too long for the frames would look like the empty one.
     states = torch.where(lattices.status == triton.INFEASIBLE.value, 0, 2 * lattices.lengths + 1)
-    return portable.Layout(labels, arcs, lattices.frames, states)
+    arcs = arcs.masked_fill(states[:, None] == 0, 0)
+    tokens = torch.full_like(labels, -1, dtype=torch.int32)
+    tokens[:, 1::2] = torch.arange(problem.sizes.pairs - 1, device=tokens.device)
+    nothing = torch.empty((0, 3), dtype=torch.int32, device=tokens.device)
+    return Lattices(
+        lattices.frames, lattices.lengths, states, labels, arcs, tokens, None, nothing, nothing[:, 0].double()
+    )

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import CTCError
 from ..lattice import Arc
-from ..problem import Problem, ctc_problem
+from ..problem import ArrayProblem, ctc_problem
 from .call import Lengths, integers
 
 # How much of a batch is looked at: so many scores in so many rows (a row is a sample at a frame, C scores). With 256
@@ -176,7 +176,7 @@ class CTCMonitor:
             from_logits=True,
         )
         rows = Rows(tuple(view.shape), step // self.every)
-        stats = self.last = self._outputs(view, problem.prepared.frames, rows)
+        stats = self.last = self._outputs(view, problem.lattices.frames, rows)
         stats["infeasible"] = float(count_infeasible(problem))
         if loss is not None:
             stats["loss"] = float(loss.detach() if isinstance(loss, Tensor) else loss)
@@ -227,12 +227,10 @@ class CTCMonitor:
             self.writer.add_scalar(self.prefix + name, value, step)
 
 
-def count_infeasible(problem: Problem) -> int:
+def count_infeasible(problem: ArrayProblem) -> int:
     """How many samples need more frames than they have: one a token, and one before each token without a skip."""
-    prepared = problem.prepared
-    if (2 * prepared.num_tokens <= prepared.frames).all():  # room for a blank after each token, so nothing to count
+    batch = problem.lattices
+    if (2 * batch.num_tokens <= batch.frames).all():  # room for a blank after each token, so nothing to count
         return 0
-    later = prepared.arcs[:, 3::2]  # the second token's state, the third's, …
-    there = np.arange(later.shape[1]) < prepared.num_tokens[:, None] - 1
-    needed = prepared.num_tokens + ((later & Arc.SKIP == 0) & there).sum(axis=1)
-    return int((needed > prepared.frames).sum())
+    needed = batch.num_tokens + ((batch.arcs & Arc.SKIP == 0) & (batch.tokens > 0)).sum(axis=1)
+    return int((needed > batch.frames).sum())

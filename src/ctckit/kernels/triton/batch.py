@@ -1,0 +1,58 @@
+"""What the kernels of one call read: the scores, the lattices, and what was found out about each frame.
+
+Arrays are on the device; the annotations say torch's, but nothing here calls torch. May import triton, lattice.py and
+tuning.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .lattice import Lattices
+from .tuning import Sizes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """A batch on the device.
+
+    Attributes:
+        scores: (T, N, C), any strides.
+        from_logits: whether scores are logits.
+        blank: the blank's class.
+        sizes: T, N, C, pairs.
+        lattices: laid out.
+        real: the Triton type that sums are computed in, float32 or float64.
+    """
+
+    scores: Tensor
+    from_logits: bool
+    blank: int
+    sizes: Sizes
+    lattices: Lattices
+    real: Any
+
+    @property
+    def score_layout(self) -> tuple[int, ...]:
+        """Strides of the scores, T, the blank's offset and the number of pairs: arguments of most kernels."""
+        return (*self.scores.stride(), self.sizes.frames, self.blank * self.scores.stride(2), self.sizes.pairs)
+
+
+class Rows(NamedTuple):
+    """Of each frame (N, T).
+
+    Attributes:
+        top: the best score of the target's labels; emissions are relative to it.
+        wide: int8, whether labels lie so far apart that their differences need float64.
+        offset: float64, the factor common to all paths, in nats; NaN if the frame holds NaN or +inf.
+        peak: the best score of all classes; of logits only.
+        inverse: one over the softmax's sum; of logits only.
+    """
+
+    top: Tensor
+    wide: Tensor
+    offset: Tensor
+    peak: Tensor
+    inverse: Tensor

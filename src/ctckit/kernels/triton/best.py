@@ -1,0 +1,319 @@
+"""Best paths: a sweep of maxima over plain logarithms, and the way back along the moves that won.
+
+The row's best entry is subtracted at every fourth frame, so that float32 keeps its precision. May import triton,
+tuning.py, lattice.py, batch.py and cells.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import triton
+import triton.language as tl
+
+from . import tuning
+from .batch import Batch, Rows
+from .cells import OPEN, arc_mask, arc_masks, carry_row, first_row
+from .lattice import END, EVEN_SKIPS, INFEASIBLE, WRONG
+from .tuning import SIZES_AND_STRIDES
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@triton.jit
+def _open(value, mask):
+    """What comes along an arc, as a logarithm: -inf where there is no arc."""
+    return tl.where(mask == OPEN, value, float("-inf"))
+
+
+@triton.jit
+def _better(best, move, other, back):
+    """The better of two ways into a state; of equals the first, so ways from further below must come first."""
+    takes = other > best
+    return tl.where(takes, other, best), tl.where(takes, back, move)
+
+
+@triton.jit
+def _best_entering(even, odd, even_below, odd_below, arcs, EVEN_SKIPS: tl.constexpr):
+    """The best ways into pairs, and from how many states below they come."""
+    into_even, even_move = _open(odd_below, arcs[1]), tl.full(even.shape, 1, tl.int32)
+    if EVEN_SKIPS:
+        into_even, even_move = _better(_open(even_below, arcs[2]), tl.full(even.shape, 2, tl.int32), into_even, 1)
+    into_even, even_move = _better(into_even, even_move, _open(even, arcs[0]), 0)
+    into_odd, odd_move = _open(odd_below, arcs[5]), tl.full(odd.shape, 2, tl.int32)
+    into_odd, odd_move = _better(into_odd, odd_move, _open(even, arcs[4]), 1)
+    into_odd, odd_move = _better(into_odd, odd_move, _open(odd, arcs[3]), 0)
+    return into_even, into_odd, even_move | (odd_move << 2)
+
+
+@triton.jit
+def _base(peak):
+    """What is subtracted from a row so that its best entry becomes 0."""
+    return tl.where(peak == float("-inf"), 0.0, peak)
+
+
+@triton.jit
+def _begun(j, into, first):
+    """What enters at step j: at the first step, the beginnings of paths."""
+    return tl.where(j == 0, tl.where(first == 0, 0.0, float("-inf")).to(into.dtype), into)
+
+
+@triton.jit
+def _last(even, odd, p_arc, pairs, i, length):
+    """The best score of pairs that paths may end in, and its state: of equals the lowest."""
+    ends_even = _open(even, arc_mask(p_arc, i, i <= length, END))
+    ends_odd = _open(odd, arc_mask(p_arc + pairs, i, i < length, END))
+    best = tl.max(tl.maximum(ends_even, ends_odd), axis=0)
+    states = tl.minimum(tl.where(ends_even == best, 2 * i, OPEN), tl.where(ends_odd == best, 2 * i + 1, OPEN))
+    return best, tl.where(best > float("-inf"), tl.min(states, axis=0).to(tl.int32), -1)
+
+
+@triton.jit
+def _best_step(
+    j,
+    FIRST: tl.constexpr,
+    row,
+    frame,
+    sample,
+    rows,
+    constants,
+    MEET: tl.constexpr,
+    KEEP: tl.constexpr,
+    EVEN_SKIPS: tl.constexpr,
+):
+    """One frame of a row in registers; before the first of four, the row's best entry is made 0."""
+    _, length, _, stop, pairs, i = sample
+    arcs, firsts = constants
+    even, odd = row
+    if FIRST:
+        base = _base(tl.max(tl.maximum(even, odd), axis=0))
+        even, odd = even - base, odd - base
+    if j < stop:
+        odd_below = tl.where(i > 0, tl.gather(odd, tl.maximum(i - 1, 0), 0), float("-inf"))
+        even_below = odd_below
+        if EVEN_SKIPS:
+            even_below = tl.where(i > 0, tl.gather(even, tl.maximum(i - 1, 0), 0), float("-inf"))
+        into_even, into_odd, moves = _best_entering(even, odd, even_below, odd_below, arcs, EVEN_SKIPS)
+        even = _begun(j, into_even, firsts[0]) + (frame[0] - frame[2])
+        odd = _begun(j, into_odd, firsts[1]) + (frame[1] - frame[2])
+        tl.store(rows + j * pairs + i, moves.to(tl.uint8), mask=i <= length)
+    return even, odd
+
+
+@triton.jit
+def _best_in_registers(
+    sample, layout, sources, p_moves, REAL: tl.constexpr, EVEN_SKIPS: tl.constexpr, BLOCK: tl.constexpr
+):
+    """A sample's sweep, its row in registers."""
+    frames, length, forward, pairs = sample
+    p_arc, p_token, p_score, o_blank, stride_c = layout
+    p_top, p_wide, stride_t = sources
+    i = tl.arange(0, BLOCK)
+    arcs = arc_masks(p_arc, pairs, i, length, forward)
+    firsts = first_row(p_arc, pairs, i, length, forward)
+    b_token = tl.load(p_token + i, mask=i < length, other=0).to(tl.int64)
+    pointers = (p_score + o_blank, p_score + b_token * stride_c, p_top, p_wide, stride_t)
+    carried = (frames, length, forward, frames, pairs, i)
+    row = tl.full((BLOCK,), float("-inf"), REAL), tl.full((BLOCK,), float("-inf"), REAL)
+    even, odd = carry_row(0, row, carried, pointers, p_moves, (arcs, firsts), _best_step, False, True, EVEN_SKIPS)
+    _, last = _last(even, odd, p_arc, pairs, i, length)
+    return last
+
+
+@triton.jit
+def _load_best(p_row, pairs, i, length, alive):
+    """Pairs i of a stored row of logarithms."""
+    reach = tl.where(alive, length, -1)
+    even = tl.load(p_row + i, mask=(i >= 0) & (i <= reach), other=float("-inf"))
+    return even, tl.load(p_row + pairs + i, mask=(i >= 0) & (i < reach), other=float("-inf"))
+
+
+@triton.jit
+def _best_in_tiles(
+    n, sample, layout, sources, p_moves, p_edge, REAL: tl.constexpr, EVEN_SKIPS: tl.constexpr, BLOCK: tl.constexpr
+):
+    """The same for any number of states, tile by tile: the last two rows are in memory."""
+    frames, length, forward, pairs = sample
+    p_arc, p_token, p_score, o_blank, stride_c = layout
+    p_top, _, stride_t = sources
+    p_row = p_edge + n * 4 * pairs
+    peak = tl.full((), float("-inf"), REAL)
+    for j in range(0, frames):
+        b_top = tl.load(p_top + j)
+        b_blank = tl.load(p_score + j * stride_t + o_blank).to(REAL)
+        base = tl.where((j & 3) == 0, _base(peak), 0.0)
+        peak = tl.full((), float("-inf"), REAL)
+        p_before, p_after = p_row + ((j & 1) ^ 1) * 2 * pairs, p_row + (j & 1) * 2 * pairs
+        for i0 in range(0, length + 1, BLOCK):
+            i = i0 + tl.arange(0, BLOCK).to(tl.int64)
+            arcs = arc_masks(p_arc, pairs, i, length, forward)
+            firsts = first_row(p_arc, pairs, i, length, forward)
+            even, odd = _load_best(p_before, pairs, i, length, j > 0)
+            even_below, odd_below = _load_best(p_before, pairs, i - 1, length, j > 0)
+            into_even, into_odd, moves = _best_entering(
+                even - base, odd - base, even_below - base, odd_below - base, arcs, EVEN_SKIPS
+            )
+            b_token = tl.load(p_token + i, mask=i < length, other=0).to(tl.int64)
+            b_label = tl.load(p_score + j * stride_t + b_token * stride_c, mask=i < length, other=0.0).to(REAL)
+            even = _begun(j, into_even, firsts[0]) + (b_blank - b_top)
+            odd = _begun(j, into_odd, firsts[1]) + (b_label - b_top)
+            tl.store(p_moves + j * pairs + i, moves.to(tl.uint8), mask=i <= length)
+            tl.store(p_after + i, even, mask=i <= length)
+            tl.store(p_after + pairs + i, odd, mask=i < length)
+            peak = tl.maximum(peak, tl.max(tl.maximum(even, odd), axis=0))
+        tl.debug_barrier()
+    best, last = tl.full((), float("-inf"), REAL), tl.full((), -1, tl.int32)
+    for i0 in range(0, tl.where(frames > 0, length + 1, 0), BLOCK):
+        i = i0 + tl.arange(0, BLOCK).to(tl.int64)
+        even, odd = _load_best(p_row + ((frames - 1) & 1) * 2 * pairs, pairs, i, length, True)
+        value, state = _last(even, odd, p_arc, pairs, i, length)
+        best, last = _better(best, last, value, state)
+    return last
+
+
+@triton.jit(do_not_specialize=SIZES_AND_STRIDES)
+def _best_kernel(
+    p_scores,
+    p_tokens,
+    p_arcs,
+    p_frames,
+    p_lengths,
+    p_top,
+    p_wide,
+    p_moves,
+    p_edge,
+    p_last,
+    stride_t,
+    stride_n,
+    stride_c,
+    frames_max,
+    o_blank,
+    pairs,
+    TILED: tl.constexpr,
+    REAL: tl.constexpr,
+    EVEN_SKIPS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """One sample's best path as a sweep with maxima: the moves that won (a byte per pair), and where the path ends."""
+    n = tl.program_id(0).to(tl.int64)
+    frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
+    sample = (frames, length, n < 0, pairs)  # cells are those of the forward direction
+    layout = (p_arcs + n * 2 * pairs, p_tokens + n * (pairs - 1), p_scores + n * stride_n, o_blank, stride_c)
+    sources = (p_top + n * frames_max, p_wide + n * frames_max, stride_t)
+    p_moves += n * frames_max * pairs
+    if TILED:
+        last = _best_in_tiles(n, sample, layout, sources, p_moves, p_edge, REAL, EVEN_SKIPS, BLOCK)
+    else:
+        last = _best_in_registers(sample, layout, sources, p_moves, REAL, EVEN_SKIPS, BLOCK)
+    tl.store(p_last + n, last)
+
+
+@triton.jit(do_not_specialize=SIZES_AND_STRIDES)
+def _trace_kernel(
+    p_scores,
+    p_tokens,
+    p_frames,
+    p_status,
+    p_top,
+    p_offset,
+    p_moves,
+    p_last,
+    p_path,
+    p_score,
+    stride_t,
+    stride_n,
+    stride_c,
+    frames_max,
+    o_blank,
+    pairs,
+    BLOCK: tl.constexpr,
+):
+    """Follows one sample's moves back from its last state, and sums the path's score in float64."""
+    n = tl.program_id(0).to(tl.int64)
+    frames, status, last = tl.load(p_frames + n), tl.load(p_status + n), tl.load(p_last + n)
+    p_top, p_offset, p_path = p_top + n * frames_max, p_offset + n * frames_max, p_path + n * frames_max
+    offset = tl.zeros((), tl.float64)  # NaN if a frame holds NaN or +inf
+    for t0 in range(0, frames, BLOCK):
+        t = t0 + tl.arange(0, BLOCK).to(tl.int64)
+        offset += tl.sum(tl.load(p_offset + t, mask=t < frames, other=0.0), axis=0)
+    used = tl.where((last >= 0) & (offset == offset), frames, 0)
+    state = last
+    for j in range(0, used):
+        t = used - 1 - j
+        tl.store(p_path + t, state)
+        pair = (state >> 1).to(tl.int64)
+        moves = tl.load(p_moves + (n * frames_max + t) * pairs + pair).to(tl.int32)
+        state -= tl.where((state & 1) == 1, moves >> 2, moves & 3)
+    tl.debug_barrier()
+    score = tl.zeros((), tl.float64)
+    for t0 in range(0, frames_max, BLOCK):
+        t = t0 + tl.arange(0, BLOCK).to(tl.int64)
+        on_path = t < used
+        b_state = tl.load(p_path + t, mask=on_path, other=0).to(tl.int64)
+        is_token = on_path & ((b_state & 1) == 1)
+        b_token = tl.load(p_tokens + n * (pairs - 1) + (b_state >> 1), mask=is_token, other=0).to(tl.int64)
+        o_label = tl.where(is_token, b_token * stride_c, o_blank)
+        x = tl.load(p_scores + n * stride_n + t * stride_t + o_label, mask=on_path, other=0.0).to(tl.float64)
+        x -= tl.load(p_top + t, mask=on_path, other=0.0).to(tl.float64)
+        score += tl.sum(x + tl.load(p_offset + t, mask=on_path, other=0.0), axis=0)
+        tl.store(p_path + t, -1, mask=(t < frames_max) & (on_path == 0))
+    score = tl.where(last < 0, float("-inf"), score)
+    score = tl.where(offset != offset, float("nan"), score)
+    score = tl.where(frames == 0, 0.0, score)
+    score = tl.where(status == INFEASIBLE, float("-inf"), score)
+    score = tl.where(status == WRONG, float("nan"), score)
+    tl.store(p_score + n, score)
+
+
+def find_best(
+    batch: Batch, rows: Rows, moves: Tensor, edges: Tensor, last: Tensor, states: Tensor, score: Tensor
+) -> None:
+    """Launches the sweep, and then the way back.
+
+    Args:
+        batch: scores and lattices.
+        rows: what is known of each frame.
+        moves: uint8 (N, T, pairs), memory for the moves that won.
+        edges: (N, 2, 2, pairs), memory for two rows, if rows are longer than registers hold.
+        last: int32 (N,), memory for the states that paths end in.
+        states: int32 (N, T), written: the paths.
+        score: float64 (N,), written: their scores.
+    """
+    lattices = batch.lattices
+    block = tuning.row_block(batch.sizes.pairs)
+    _best_kernel[(batch.sizes.size,)](
+        batch.scores,
+        lattices.tokens,
+        lattices.arcs,
+        lattices.frames,
+        lattices.lengths,
+        rows.top,
+        rows.wide,
+        moves,
+        edges,
+        last,
+        *batch.score_layout,
+        TILED=block.tiled,
+        REAL=batch.real,
+        EVEN_SKIPS=EVEN_SKIPS,
+        BLOCK=block.block,
+        num_warps=block.num_warps,
+        enable_fp_fusion=tuning.FUSED,
+    )
+    _trace_kernel[(batch.sizes.size,)](
+        batch.scores,
+        lattices.tokens,
+        lattices.frames,
+        lattices.status,
+        rows.top,
+        rows.offset,
+        moves,
+        last,
+        states,
+        score,
+        *batch.score_layout,
+        BLOCK=tuning.TILE,
+        num_warps=1,
+        enable_fp_fusion=tuning.FUSED,
+    )

@@ -1,0 +1,159 @@
+"""Lays the CTC lattice out on the device: the table of arcs in ctckit/lattice.py over each target.
+
+So the host never reads a token or a length. What is wrong with a sample becomes its status. May import triton,
+tuning.py and ctckit/lattice.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import triton
+import triton.language as tl
+
+from ...lattice import ARCS_BY_ROLE, Arc
+from . import tuning
+from .tuning import SIZES_AND_STRIDES, Sizes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STAY, STEP, SKIP = tl.constexpr(int(Arc.STAY)), tl.constexpr(int(Arc.STEP)), tl.constexpr(int(Arc.SKIP))
+START, END = tl.constexpr(int(Arc.START)), tl.constexpr(int(Arc.END))
+BLANK_ROLE, TOKEN_ROLE, REPEAT_ROLE, START_ROLE, END_ROLE = (tl.constexpr(role) for role in ARCS_BY_ROLE.tolist())
+EVEN_SKIPS = bool(ARCS_BY_ROLE[0] & Arc.SKIP)  # whether blanks may be skipped into
+
+SOUND, INFEASIBLE, WRONG = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)  # a sample's status
+
+
+class Lattices(NamedTuple):
+    """A batch's lattices, on the device.
+
+    Attributes:
+        tokens: int32 (N, S); C, which is not a class, past a target.
+        arcs: uint8 (N, 2, S + 1), bits of :class:`ctckit.Arc`: of the even states, then of the odd ones.
+        frames: int64 (N,), the frames used: none of a sample that is not sound.
+        lengths: int64 (N,), tokens; none of a sample that is wrong.
+        status: int32 (N,), SOUND, INFEASIBLE or WRONG.
+    """
+
+    tokens: Tensor
+    arcs: Tensor
+    frames: Tensor
+    lengths: Tensor
+    status: Tensor
+
+
+@triton.jit
+def _token(p_targets, stride, s, mask):
+    return tl.load(p_targets + s * stride, mask=mask, other=0).to(tl.int64)
+
+
+@triton.jit(do_not_specialize=SIZES_AND_STRIDES)
+def _lattice_kernel(
+    p_targets,
+    p_begins,
+    p_input_lengths,
+    p_target_lengths,
+    p_tokens,
+    p_arcs,
+    p_frames,
+    p_lengths,
+    p_status,
+    stride_n,
+    stride_s,
+    frames_max,
+    classes,
+    blank,
+    available,
+    pairs,
+    FLAT: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Lays the table of arcs out over one sample's target, and finds the sample's status.
+
+    Arcs are (N, 2, pairs): of the even states, then of the odd ones. Tokens past a target are `classes`.
+    """
+    n = tl.program_id(0).to(tl.int64)
+    b_frames = tl.load(p_input_lengths + n).to(tl.int64)
+    b_length = tl.load(p_target_lengths + n).to(tl.int64)
+    # With targets end to end, each begins where the one before it ends; nothing outside the tokens may be read.
+    if FLAT:
+        b_begin = tl.load(p_begins + n)
+        room = available - b_begin
+        p_target = p_targets + b_begin * stride_s
+        sound = (b_begin >= 0) & (b_length <= room)
+    else:
+        p_target = p_targets + n * stride_n
+        sound = b_length <= available
+    sound = sound & (b_frames >= 0) & (b_frames <= frames_max) & (b_length >= 0)
+    too_long = b_length > pairs - 1  # then it is also longer than the frames
+    b_length = tl.where(sound & (too_long == 0), b_length, 0)
+    b_wrong = tl.where(sound, 0, 1)
+    b_detours = tl.zeros((), tl.int64)  # even states that no path can skip
+    for s0 in range(0, pairs, BLOCK):
+        s = s0 + tl.arange(0, BLOCK).to(tl.int64)
+        is_token = s < b_length
+        b_token = _token(p_target, stride_s, s, is_token)
+        b_previous = _token(p_target, stride_s, s - 1, is_token & (s > 0))
+        bad = is_token & ((b_token < 0) | (b_token >= classes) | (b_token == blank))
+        b_wrong = tl.maximum(b_wrong, tl.max(bad.to(tl.int32), axis=0))
+        b_even = tl.where(s <= b_length, BLANK_ROLE, 0)
+        b_even = tl.where(s == 0, (b_even & ~(STEP | SKIP)) | START_ROLE, b_even)
+        b_even = tl.where(s == b_length, b_even | END_ROLE, b_even)
+        b_odd = tl.where(b_token == b_previous, REPEAT_ROLE, TOKEN_ROLE)
+        b_odd = tl.where(s == 0, (TOKEN_ROLE & ~SKIP) | START_ROLE, b_odd)
+        b_odd = tl.where(s == b_length - 1, b_odd | END_ROLE, b_odd)
+        b_odd = tl.where(is_token, b_odd, 0)
+        b_detours += tl.sum((is_token & (s > 0) & ((b_odd & SKIP) == 0)).to(tl.int64), axis=0)
+        p_out = p_arcs + n * 2 * pairs + s
+        tl.store(p_out, b_even.to(tl.uint8), mask=s < pairs)
+        tl.store(p_out + pairs, b_odd.to(tl.uint8), mask=s < pairs)
+        b_token = tl.where(is_token & (bad == 0), b_token, classes)
+        tl.store(p_tokens + n * (pairs - 1) + s, b_token.to(tl.int32), mask=s < pairs - 1)
+    b_status = tl.where(too_long | (b_frames < b_length + b_detours), INFEASIBLE, SOUND)
+    b_status = tl.where(b_wrong != 0, WRONG, b_status)
+    tl.store(p_status + n, b_status)
+    tl.store(p_frames + n, tl.where(b_status == SOUND, b_frames, 0))
+    tl.store(p_lengths + n, tl.where(b_status == WRONG, 0, b_length))
+
+
+def lay_out(
+    targets: Tensor,
+    begins: Tensor,
+    input_lengths: Tensor,
+    target_lengths: Tensor,
+    lattices: Lattices,
+    sizes: Sizes,
+    blank: int,
+) -> None:
+    """Launches the layout of all lattices.
+
+    Args:
+        targets: (N, S) padded, or one dimension, all samples end to end.
+        begins: int64 (N,), where each target begins; read only if they are end to end.
+        input_lengths: (N,) integers, contiguous.
+        target_lengths: (N,) integers, contiguous.
+        lattices: written.
+        sizes: those of the batch.
+        blank: the blank's class.
+    """
+    flat = targets.ndim == 1
+    _lattice_kernel[(sizes.size,)](
+        targets,
+        begins,
+        input_lengths,
+        target_lengths,
+        *lattices,
+        0 if flat else targets.stride(0),
+        targets.stride(-1),
+        sizes.frames,
+        sizes.classes,
+        blank,
+        targets.shape[-1],
+        sizes.pairs,
+        FLAT=flat,
+        BLOCK=min(tuning.TILE, triton.next_power_of_2(sizes.pairs)),
+        num_warps=4,
+        enable_fp_fusion=tuning.FUSED,
+    )

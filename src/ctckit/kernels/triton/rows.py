@@ -1,0 +1,121 @@
+"""Reads every frame once before the sweep: what its emissions are relative to, and the softmax's statistics.
+
+May import triton, tuning.py, scaled.py, lattice.py and batch.py.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from . import tuning
+from .batch import Batch, Rows
+from .scaled import NARROW
+from .tuning import SIZES
+
+
+@triton.jit
+def columns(p_row, c0, c, stride_c):
+    """Pointers to the columns c0 + c of rows."""
+    return (p_row + (tl.zeros((), tl.int64) + c0) * stride_c)[:, None] + (c.to(tl.int64) * stride_c)[None, :]
+
+
+@triton.jit(do_not_specialize=SIZES)
+def _rows_kernel(
+    p_scores,
+    p_tokens,
+    p_frames,
+    p_lengths,
+    p_top,
+    p_wide,
+    p_offset,
+    p_peak,
+    p_inverse,
+    stride_t,
+    stride_n,
+    stride_c,
+    frames_max,
+    classes,
+    o_blank,
+    pairs,
+    LOGITS: tl.constexpr,
+    ROWS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    LABELS: tl.constexpr,
+    REAL: tl.constexpr,
+):
+    """Of each frame: its best label, whether labels are far apart, the softmax's statistics, the factor of all paths.
+
+    That factor is NaN for a frame with NaN or +inf, and so the sample's score becomes NaN.
+    """
+    tiles = tl.cdiv(frames_max, ROWS)
+    n = (tl.program_id(0) // tiles).to(tl.int64)
+    t = (tl.program_id(0) % tiles).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    b_frames = tl.load(p_frames + n)
+    if (tl.program_id(0) % tiles) * ROWS >= b_frames:
+        return
+    used = t < b_frames
+    p_row = p_scores + n * stride_n + t * stride_t
+    b_peak = tl.full((ROWS,), float("-inf"), REAL)
+    b_sum = tl.zeros((ROWS,), REAL)
+    b_bad = tl.zeros((ROWS,), tl.int32)
+    # This loop reads all scores: columns are 32 bits, their addresses a base plus constants.
+    c = tl.arange(0, BLOCK)
+    for c0 in range(0, classes, BLOCK):
+        mask = used[:, None] & (c < classes - c0)[None, :]
+        x = tl.load(columns(p_row, c0, c, stride_c), mask=mask, other=float("-inf")).to(REAL)
+        if LOGITS:  # NaN or +inf makes the sum NaN
+            peak = tl.maximum(b_peak, tl.max(x, axis=1))
+            base = tl.where(peak == float("-inf"), 0.0, peak)
+            b_sum = b_sum * tl.exp(b_peak - base) + tl.sum(tl.exp(x - base[:, None]), axis=1)
+            b_peak = peak
+        else:
+            b_bad = tl.maximum(b_bad, tl.max(tl.where(x < float("inf"), 0, 1), axis=1))
+    b_length = tl.load(p_lengths + n)
+    b_top = tl.load(p_row + o_blank, mask=used, other=0.0).to(REAL)
+    b_least = tl.where(b_top == float("-inf"), float("inf"), b_top)
+    for s0 in range(0, b_length, LABELS):
+        s = s0 + tl.arange(0, LABELS).to(tl.int64)
+        is_token = s < b_length
+        b_token = tl.load(p_tokens + n * (pairs - 1) + s, mask=is_token, other=0).to(tl.int64)
+        mask = used[:, None] & is_token[None, :]
+        x = tl.load(p_row[:, None] + (b_token * stride_c)[None, :], mask=mask, other=float("-inf")).to(REAL)
+        b_top = tl.maximum(b_top, tl.max(x, axis=1))
+        b_least = tl.minimum(b_least, tl.min(tl.where(x == float("-inf"), float("inf"), x), axis=1))
+    b_top = tl.where(b_top == float("-inf"), 0.0, b_top)
+    b_offset = b_top.to(tl.float64)
+    o_row = n * frames_max + t
+    if LOGITS:
+        b_bad = tl.where((b_peak == float("-inf")) | (b_sum != b_sum), 1, 0)
+        b_sum = tl.where(b_bad != 0, 1.0, b_sum)
+        b_offset = b_offset - b_peak.to(tl.float64) - tl.log(b_sum.to(tl.float64))
+        tl.store(p_peak + o_row, b_peak, mask=used)
+        tl.store(p_inverse + o_row, 1.0 / b_sum, mask=used)
+    tl.store(p_top + o_row, b_top, mask=used)
+    tl.store(p_wide + o_row, (b_least < b_top - NARROW).to(tl.int8), mask=used)
+    tl.store(p_offset + o_row, tl.where(b_bad != 0, float("nan"), b_offset), mask=used)
+
+
+def read_rows(batch: Batch, rows: Rows) -> None:
+    """Launches the first read of the scores; writes ``rows``."""
+    sizes = batch.sizes
+    block, together = tuning.score_block(sizes.classes)
+    _rows_kernel[(triton.cdiv(sizes.frames, together) * sizes.size,)](
+        batch.scores,
+        batch.lattices.tokens,
+        batch.lattices.frames,
+        batch.lattices.lengths,
+        *rows,
+        *batch.scores.stride(),
+        sizes.frames,
+        sizes.classes,
+        batch.blank * batch.scores.stride(2),
+        sizes.pairs,
+        LOGITS=batch.from_logits,
+        ROWS=together,
+        BLOCK=block,
+        LABELS=min(block, tuning.TILE),
+        REAL=batch.real,
+        num_warps=4,
+        enable_fp_fusion=tuning.FUSED,
+    )

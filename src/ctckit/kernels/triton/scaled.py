@@ -1,0 +1,107 @@
+"""Scaled floats, as in native/scaled.h: a number is a mantissa in [1, 2) and an integer exponent.
+
+So the sweeps need no logarithm, and nothing underflows. A true zero is any number whose exponent is below DEAD. May
+import triton.
+"""
+
+import triton
+import triton.language as tl
+
+ZERO, DEAD = tl.constexpr(-(1 << 29)), tl.constexpr(-(1 << 28))
+LN2 = tl.constexpr(0.6931471805599453)
+NARROW = tl.constexpr(80.0)  # labels further apart than this have their differences computed in float64
+
+
+@triton.jit
+def shifted(x, d):
+    """x·2^d for x >= 1 and d <= 0, by adding to x's exponent bits; stops where the result is too small to matter."""
+    if x.dtype == tl.float64:
+        bits = x.to(tl.int64, bitcast=True) + (tl.maximum(d, -1022).to(tl.int64) << 52)
+        return bits.to(tl.float64, bitcast=True)
+    else:
+        bits = x.to(tl.int32, bitcast=True) + (tl.maximum(d, -126) << 23)
+        return bits.to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def plain(x, d):
+    """x·2^d for x >= 1 as a plain float, exactly 0 where it would underflow."""
+    if x.dtype == tl.float64:
+        return tl.where(d > -1022, shifted(x, d), 0.0)
+    else:
+        return tl.where(d > -126, shifted(x, d), 0.0)
+
+
+@triton.jit
+def normalised(x, e):
+    """x·2^e, for x > 0, as a mantissa in [1, 2) and an exponent."""
+    if x.dtype == tl.float64:
+        bits = x.to(tl.int64, bitcast=True)
+        mantissa = ((bits & 0xFFFFFFFFFFFFF) | 0x3FF0000000000000).to(tl.float64, bitcast=True)
+        return mantissa, e + (bits >> 52).to(tl.int32) - 1023
+    else:
+        bits = x.to(tl.int32, bitcast=True)
+        mantissa = ((bits & 0x7FFFFF) | 0x3F800000).to(tl.float32, bitcast=True)
+        return mantissa, e + (bits >> 23) - 127
+
+
+@triton.jit
+def sum_of_two(am, ae, bm, be):
+    """The sum of two numbers; its mantissa is not normalised."""
+    top = tl.maximum(ae, be)
+    return shifted(am, ae - top) + shifted(bm, be - top), top
+
+
+@triton.jit
+def sum_of_three(am, ae, bm, be, cm, ce):
+    """The sum of three numbers; its mantissa is not normalised."""
+    top = tl.maximum(tl.maximum(ae, be), ce)
+    return shifted(am, ae - top) + shifted(bm, be - top) + shifted(cm, ce - top), top
+
+
+@triton.jit
+def product(am, ae, bm, be):
+    """The product of two numbers, normalised; zeros that have drifted down are reset to ZERO."""
+    return normalised(am * bm, tl.maximum(ae + be, ZERO))
+
+
+@triton.jit
+def exponential(d):
+    """e^d for d <= 0, by a Taylor series around the nearest power of two."""
+    alive = d > DEAD * LN2
+    d = tl.where(alive, d, 0.0)
+    n = tl.floor(d * 1.4426950408889634 + 0.5)
+    if d.dtype == tl.float64:
+        r = (d - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10
+        p = r * (1.0 / 6227020800.0) + 1.0 / 479001600.0
+        p = p * r + 1.0 / 39916800.0
+        p = p * r + 1.0 / 3628800.0
+        p = p * r + 1.0 / 362880.0
+        p = p * r + 1.0 / 40320.0
+        p = p * r + 1.0 / 5040.0
+        p = p * r + 1.0 / 720.0
+    else:
+        r = (d - n * 0.693359375) - n * -2.12194440e-4
+        p = r * (1.0 / 5040.0) + 1.0 / 720.0
+    p = p * r + 1.0 / 120.0
+    p = p * r + 1.0 / 24.0
+    p = p * r + 1.0 / 6.0
+    p = p * r + 0.5
+    p = p * r + 1.0
+    p = p * r + 1.0
+    mantissa, exponent = normalised(p, n.to(tl.int32))
+    return mantissa, tl.where(alive, exponent, ZERO)
+
+
+@triton.jit
+def emission(x, top, wide):
+    """e^(x - top). In a wide frame the difference is taken in float64: its rounding would be the result's error."""
+    if x.dtype == tl.float64:
+        mantissa, exponent = exponential(x - top)
+    else:
+        if wide != 0:
+            exact, exponent = exponential(x.to(tl.float64) - top.to(tl.float64))
+            mantissa = exact.to(tl.float32)
+        else:
+            mantissa, exponent = exponential(x - top)
+    return mantissa, exponent

@@ -1,0 +1,59 @@
+"""How work is cut into programs: sizes of blocks and tiles, warps, and what Triton compiles anew for.
+
+These numbers may change speed, not results. May import triton; no torch, here or in any module of kernels.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import triton
+
+LARGEST_BLOCK = 2048  # pairs of states that one program keeps in registers; longer rows go through memory
+TILE = 256  # pairs per step of sums over states, and of rows in memory; fixed, since it sets a sum's order
+ROWS_TILE = 2048  # scores that one program reads at a time: several frames, or a part of one
+
+# Multiply and add with one rounding. Passed at each launch, since Triton's default is about to change and warns.
+FUSED = True
+
+# Arguments that Triton must not compile anew for (it does for 1 and for multiples of 16, which takes seconds). Sizes
+# differ from batch to batch, and nothing is gained; nor by strides, except where whole rows are read.
+SIZES = ["frames_max", "size", "classes", "blank", "o_blank", "pairs", "available"]
+SIZES_AND_STRIDES = [*SIZES, "stride_t", "stride_n", "stride_c", "stride_s"]
+
+
+class Sizes(NamedTuple):
+    """T, N, C, and the pairs of states of the longest lattice."""
+
+    frames: int
+    size: int
+    classes: int
+    pairs: int
+
+
+class RowBlock(NamedTuple):
+    """How a program holds a row of states.
+
+    Attributes:
+        block: pairs at a time.
+        tiled: whether that is only a tile of the row, which then goes through memory.
+        num_warps: warps per program.
+    """
+
+    block: int
+    tiled: bool
+    num_warps: int
+
+
+def row_block(pairs: int) -> RowBlock:
+    """The block for rows of this many pairs."""
+    block = triton.next_power_of_2(pairs)
+    if block > LARGEST_BLOCK:
+        return RowBlock(min(block, TILE), True, 8)
+    return RowBlock(block, False, min(max(block // 64, 1), 16))
+
+
+def score_block(classes: int) -> tuple[int, int]:
+    """How many classes, and how many frames, a program reads at a time."""
+    block = min(ROWS_TILE, triton.next_power_of_2(classes))
+    return block, ROWS_TILE // block

@@ -1,0 +1,1 @@
+"""What several test files share. Imports the package and the oracles, never a test file."""

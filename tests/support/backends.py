@@ -1,0 +1,158 @@
+"""The implementations of the sweeps that tests run, behind one interface on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from oracles import ORACLE_EPS, Textbook
+
+from ctckit.kernels import native, reference
+from ctckit.kernels.backend import Gradients, Totals
+from ctckit.problem import ArrayProblem
+from ctckit.results import BestPaths, Posteriors
+from support.batches import DTYPES, Array, Batch, decode, problem_of
+from support.budgets import Budget, TritonBudget, assert_matches
+from support.installed import HAS_TORCH, HAS_TRITON, has_gpu
+from support.triton import Triton
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One implementation of the sweeps: reference, torch's operations, Triton's, the kernels of an instruction set."""
+
+    name: str
+
+    @property
+    def is_triton(self) -> bool:
+        return self.name == "triton"
+
+    def some(self, cases: Sequence[Item], few: Sequence[Item]) -> Sequence[Item]:
+        """All cases, but the few where they would take minutes: in Triton's interpreter, at 5 ms a frame."""
+        return few if self.is_triton and not has_gpu() else cases
+
+    @property
+    def exact(self) -> bool:
+        """Whether it computes in float64 whatever it is given."""
+        return self.name in ("reference", "portable")
+
+    def total(self, problem: ArrayProblem, *, weights: Array | None = None, grad: Array | None = None) -> Array:
+        return self.totals(problem, weights=weights, gradients=None if grad is None else Gradients(grad)).score
+
+    def totals(self, problem: ArrayProblem, **options: Any) -> Totals:
+        return self._module().total(problem, **options)
+
+    def posteriors(self, problem: ArrayProblem) -> Any:
+        return self._module().posteriors(problem)
+
+    def best_path(self, problem: ArrayProblem) -> BestPaths:
+        return self._module().best_path(problem)
+
+    def budget(self, scores: Array, dtype: str, oracle: float, repeating: bool = False) -> Budget:
+        """What this backend's results may be off, on scores of a dtype."""
+        if self.is_triton:
+            return TritonBudget(scores, dtype, oracle, repeating)
+        return Budget(scores, "float64" if self.exact else dtype, oracle, repeating)
+
+    def score_and_gradient(self, problem: ArrayProblem, weights: Array | None = None) -> tuple[Array, Array]:
+        """Log-scores and gradient in float64, the latter written over NaN: whatever is forgotten shows."""
+        if self.exact:
+            grad = np.full(problem.scores.shape, np.nan)
+        elif problem.scores.dtype == np.uint16:
+            grad = np.full(problem.scores.shape, 0x7FC1, np.uint16)
+        else:
+            grad = np.full(problem.scores.shape, np.nan, problem.scores.dtype)
+        score = self.total(problem, weights=weights, grad=grad)
+        return score, decode(grad)
+
+    def _module(self) -> Any:
+        if self.name == "reference":
+            return reference
+        if self.name == "portable":
+            return Portable
+        if self.is_triton:
+            return Triton
+        native.use_instruction_set(self.name)
+        return native
+
+
+class Portable:
+    """The portable backend on arrays, in float64, which shows its rules."""
+
+    @staticmethod
+    def total(problem: ArrayProblem, *, weights: Array | None = None, gradients: Gradients | None = None) -> Totals:
+        import torch
+
+        from ctckit.kernels import portable
+
+        outputs = {} if gradients is None else vars(gradients)
+        wanted = {name: torch.from_numpy(out) for name, out in outputs.items() if out is not None}
+        found = portable.total(
+            Portable.problem(problem),
+            weights=None if weights is None else torch.from_numpy(weights),
+            gradients=Gradients(**wanted),
+        )
+        return Totals(found.score.numpy(), found.status.numpy())
+
+    @staticmethod
+    def posteriors(problem: ArrayProblem) -> Posteriors:
+        from ctckit.kernels import portable
+
+        found = portable.posteriors(Portable.problem(problem))
+        return Posteriors(found.states.numpy(), found.classes.numpy(), found.score.numpy(), found.status.numpy())
+
+    @staticmethod
+    def best_path(problem: ArrayProblem) -> BestPaths:
+        from ctckit.kernels import portable
+
+        found = portable.best_path(Portable.problem(problem))
+        return BestPaths(found.states.numpy(), found.score.numpy(), found.status.numpy())
+
+    @staticmethod
+    def problem(problem: ArrayProblem) -> Any:
+        import torch
+
+        from ctckit.kernels import portable
+
+        return portable.on_tensors(problem, torch.tensor(decode(problem.scores)))
+
+
+NATIVE = tuple(Backend(name) for name in native.instruction_sets())
+TRITON = (Backend("triton"),) if HAS_TRITON else ()
+EXACT = tuple(Backend(name) for name in ("reference", "portable")[: 2 if HAS_TORCH else 1])
+BACKENDS = (*EXACT, *NATIVE, *TRITON)
+KERNELS = (*NATIVE, *TRITON)
+# Those that turn whatever they are given into float64 are told whole by one dtype; so are half precision's rules by
+# float32, which the interpreter is spared.
+IMPLEMENTATIONS = (
+    *((backend, "float64") for backend in EXACT),
+    *((kernels, dtype) for kernels in NATIVE for dtype in DTYPES),
+    *((kernels, dtype) for kernels in TRITON for dtype in kernels.some(DTYPES, ["float32"])),
+)
+
+
+def check_batch(
+    backend: Backend,
+    batch: Batch,
+    dtype: str,
+    truth: Sequence[Textbook],
+    *,
+    from_logits: bool,
+    weights: Array | None = None,
+    oracle: float = ORACLE_EPS,
+    repeating: bool = False,
+    where: Any = "",
+) -> None:
+    """A whole batch against its truth; frames beyond a sample's own have gradient 0."""
+    problem = problem_of(batch, dtype, from_logits=from_logits)
+    score, gradient = backend.score_and_gradient(problem, weights)
+    held = decode(problem.scores)
+    for n, used in enumerate(batch.frames):
+        budget = backend.budget(held[:used, n], dtype, oracle, repeating)
+        expected = truth[n]._replace(classes=truth[n].classes * (1 if weights is None else weights[n]))
+        assert_matches(budget, expected, score[n], gradient[:used, n], (where, n))
+        assert not gradient[used:, n].any(), (where, n)
