@@ -14,11 +14,11 @@ from hypothesis import settings
 
 # `make sanitize` runs these tests on an extension module of its own, built with AddressSanitizer.
 if path := os.environ.get("CTCKIT_NATIVE"):
-    spec = importlib.util.spec_from_file_location("ctckit._native", path)
+    spec = importlib.util.spec_from_file_location("ctckit.native._ext", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["ctckit._native"] = module
+    sys.modules["ctckit.native._ext"] = module
     spec.loader.exec_module(module)
 
 from support.backends import BACKENDS, IMPLEMENTATIONS, KERNELS, NATIVE, Backend

@@ -12,10 +12,10 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from . import _native
+from . import native
 from .errors import CTCError
 from .lattice import ARCS_BY_ROLE, Lattice
-from .validate import Fault, Form, as_array, as_integers, check_form, check_values
+from .validate import Fault, Form, as_array, as_integers, check_form, check_lattice_form, check_values
 
 Array = npt.NDArray[Any]
 A = TypeVar("A")  # an array of NumPy's, or a tensor
@@ -97,7 +97,7 @@ class Problem(Generic[A]):
 class ArrayProblem(Problem[Array]):
     """A batch on NumPy arrays, whose lattices the extension holds."""
 
-    lattices: _native.LatticeBatch
+    lattices: native.LatticeBatch
 
     @property
     def real(self) -> type[np.float64] | type[np.float32]:
@@ -151,7 +151,7 @@ def ctc_problem(
         target_lengths = as_integers("target_lengths", target_lengths)
         form = check_form(scores, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
     array, tokens, frames, lengths = map(np.asarray, (scores, targets, input_lengths, target_lengths))
-    laid_out = _native.lay_out(
+    laid_out = native.lay_out(
         np.ascontiguousarray(frames, np.int64),  # one dimension at least
         np.ascontiguousarray(tokens if form.batched else np.atleast_2d(tokens), np.int64),
         np.ascontiguousarray(lengths, np.int64),
@@ -192,8 +192,7 @@ def lattice_problem(
     """
     array = as_array("logits" if from_logits else "log_probs", scores)
     frames = as_integers("input_lengths", _all_frames(array) if input_lengths is None else input_lengths)
-    shape = array.shape[1:-1]  # of targets without tokens: () for one sample, else (N,)
-    form = check_form(array, np.zeros((*shape, 0), int), frames, np.zeros(shape, int), 0, from_logits=from_logits)
+    form = check_lattice_form(array, frames, from_logits=from_logits)
     problem = checked_lattice_problem(array, form, lattices, frames, from_logits=from_logits, star=star)
     return with_added_scores(problem, class_scores, state_scores)
 
@@ -287,7 +286,7 @@ def _check_gain(problem: ArrayProblem) -> None:
 
 def lattice_batch(
     lattices: Sequence[Lattice], frames: npt.NDArray[np.int64], star: int | None = None
-) -> _native.LatticeBatch:
+) -> native.LatticeBatch:
     """Lattices of any shape in one batch, padded to the largest; labels that are ``STAR`` become class ``star``."""
     size, most = len(lattices), max(lattice.num_states for lattice in lattices)
     num_states = np.array([lattice.num_states for lattice in lattices], np.int32)
@@ -302,7 +301,7 @@ def lattice_batch(
     if star is not None:
         labels[labels < 0] = star
     far = [np.insert(lattice.long_arcs, 0, n, axis=1) for n, lattice in enumerate(lattices)]
-    return _native.LatticeBatch(
+    return native.LatticeBatch(
         np.ascontiguousarray(frames, np.int64),
         np.array([lattice.num_tokens for lattice in lattices], np.int64),
         labels,
