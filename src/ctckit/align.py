@@ -369,19 +369,19 @@ def _occupancy(problem: ArrayProblem, n: int, states: Int32Array) -> Float64Arra
     if not len(states):
         return np.zeros(0)
     lattice, scores = problem.lattice(n), problem.state_scores
-    visited = np.append(np.zeros(lattice.num_tokens, bool), True)  # the last entry is that of states that are no tokens
-    visited[lattice.tokens[states]] = True
-    if not visited.all():
-        kept = lattice.on_paths(visited[lattice.tokens])
-        lattice, states = lattice.restricted(kept), (np.cumsum(kept) - 1)[states].astype(np.int32)
-    else:
-        kept = np.ones(lattice.num_states, bool)
+    kept = np.arange(lattice.num_states)
+    if len(lattice.long_arcs) or lattice.entry_costs is not None:
+        visited = np.isin(np.arange(lattice.num_tokens), lattice.tokens[states])
+        lattice, index = lattice.through(visited)
+        numbers, kept = np.unique(index, return_index=True)
+        kept, states = kept[numbers >= 0], index[states]
+        lattice = lattice.without_common_costs()
     used = int(problem.lattices.frames[n])
     alone = replace(
         problem,
         scores=problem.scores[:used, n : n + 1],
         lattices=lattice_batch([lattice], np.array([used])),
-        state_scores=None if scores is None else scores[n : n + 1, : len(kept)][:, kept],
+        state_scores=None if scores is None else scores[n : n + 1, kept],
     )
     along: Float64Array = native.occupancy_along(alone, states[None])[0]
     return along if along.any() else np.full(along.shape, np.nan)  # no path has a sum above 0, though one has a score

@@ -20,8 +20,8 @@ from ..kernels.reference import Float64Array
 from ..lattice import Arc, Lattice, ctc_lattice
 
 BLANK = "φ"
-ALL_PATHS = 200  # if there are at most as many, all are listed
-BEST_PATHS = 8  # if there are more, as many as this
+ALL_PATHS = 200  # up to this number all paths are listed
+BEST_PATHS = 8  # of more paths, the number of best ones that are listed
 
 Self = TypeVar("Self", bound="Computation")
 
@@ -49,7 +49,7 @@ class StateCost:
 
     Attributes:
         state: 0 to K-1.
-        cost: nats, the sum over frames of occupancy times -log_prob, plus what entering the state is expected to cost.
+        cost: nats, the sum over frames of occupancy times -log_prob, plus the expected cost of entering the state.
         frames: expected number of frames spent here.
         peak: the frame of the greatest occupancy; None where no path goes.
     """
@@ -251,7 +251,7 @@ class Computation:
         return replace(self, lang=check_language(lang))
 
     def text(self, symbols: Sequence[int]) -> str:
-        """The labels of classes as one string; * for a token that no state is left of."""
+        """The labels of classes as one string; * stands for a token that has no state in the lattice."""
         return "".join(self.labels[c] if c >= 0 else "*" for c in symbols)
 
     @property
@@ -260,12 +260,12 @@ class Computation:
         return self.text(self.target if self.target or self.is_ctc else self.lattice.labels.tolist())
 
     def spelled(self, path: Path) -> str:
-        """What a path emits, one label a frame."""
+        """What a path emits, one label per frame."""
         return "".join(self.state_labels[k] for k in path.states)
 
 
 def _arc_costs(swept: reference.Sweep) -> Float64Array:
-    """(K,) what entering each state is expected to cost: entry costs, less the scores of long arcs."""
+    """(K,) the expected cost of entering each state: entry costs minus the scores of long arcs."""
     lattice = swept.sample.lattice
     costs = np.zeros(lattice.num_states)
     if lattice.entry_costs is not None:

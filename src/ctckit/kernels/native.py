@@ -95,7 +95,7 @@ def total(
 
     ``gradients.scores`` must have contiguous classes.
     """
-    wanted = Gradients[Array]() if gradients is None else gradients
+    wanted: Gradients[Array] = Gradients() if gradients is None else gradients
     score = _sweep(problem, weights, wanted.scores, None, threads)
     return Totals(score, _status(problem, score))
 

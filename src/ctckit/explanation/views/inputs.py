@@ -1,4 +1,4 @@
-"""The picture of what the loss takes in: the matrix of log-probabilities, and the target."""
+"""The picture of the loss's inputs: the matrix of log-probabilities, and the target."""
 
 from __future__ import annotations
 
