@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..check import as_array
 from ..errors import CTCError
 from ..text.pieces import Pieces
+from ..validate import as_array
 from .numbers import BLANK
 
 

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..catalogue import check_language
-from ..check import as_array, check_blank
 from ..errors import CTCError
 from ..files import write_whole
 from ..kernels import reference
 from ..lattice import Lattice, frames_needed
 from ..problem import ctc_problem, lattice_problem
+from ..validate import as_array, check_blank, check_language
 from .arguments import class_names, classes_of, one_sample, printable, spelled
 from .numbers import BLANK, Computation
 from .wording import counted
@@ -169,7 +168,7 @@ def explain(
     check_language(lang)
     scores = one_sample(as_array("log_probs", log_probs))
     if blank is not None:
-        check_blank(blank, "log_probs", scores.shape[1])
+        check_blank(blank, scores.shape[1])
     names = class_names(labels, scores.shape[1], blank)
     if lattice is not None:
         if target is not None:

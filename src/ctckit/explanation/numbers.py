@@ -14,10 +14,10 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from ..catalogue import check_language
 from ..kernels import reference
 from ..kernels.reference import Float64Array
 from ..lattice import Arc, Lattice, ctc_lattice
+from ..validate import check_language
 
 BLANK = "φ"
 ALL_PATHS = 200  # up to this number all paths are listed

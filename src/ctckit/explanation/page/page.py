@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from ...catalogue import LANGUAGES, check_language, words
+from ...catalogue import LANGUAGES, words
 from ...kernels.reference import MOVES
 from ...lattice import Arc
+from ...validate import check_language
 from ..numbers import Computation
 from ..wording import counted
 
