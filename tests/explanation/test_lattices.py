@@ -151,7 +151,7 @@ def test_no_class_is_the_blank() -> None:
         ({"target": [1], "blank": None}, "blank = None: expected the blank's class, which CTC needs"),
         ({"lattice": ctc_lattice([5])}, r"labels\[1\] = 5 is not a class"),
         ({"lattice": ctc_lattice([-1])}, r"labels\[1\] = -1 is not a class"),
-        ({"lattice": [1]}, "expected ctckit.Lattice"),
+        ({"lattice": [1]}, "lattice is a list: expected a ctckit.Lattice; build one"),
         ({"lattice": LATTICES["no blank"], "blank": 5}, "blank = 5 is not a class"),
     ],
 )

@@ -18,7 +18,7 @@ from ..files import write_whole
 from ..kernels import reference
 from ..lattice import Lattice, frames_needed
 from ..problem import ctc_problem, lattice_problem
-from ..validate import as_array, check_blank, check_language
+from ..validate import Fault, as_array, check_blank, check_language
 from .arguments import class_names, classes_of, one_sample, printable, spelled
 from .numbers import BLANK, Computation
 from .wording import counted
@@ -173,6 +173,8 @@ def explain(
     if lattice is not None:
         if target is not None:
             raise CTCError("target and lattice are both given: expected one of them, a lattice holds its own target")
+        if not isinstance(lattice, Lattice):
+            raise CTCError(Fault("not-a-lattice", "lattice", (), type(lattice).__name__, hint="build-lattice"))
         problem = lattice_problem(scores, lattice, len(scores), from_logits=from_logits)
     elif target is None:
         raise CTCError("target is missing: expected the tokens' classes (S,), or lattice=")

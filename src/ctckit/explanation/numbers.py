@@ -17,6 +17,7 @@ import numpy as np
 from ..kernels import reference
 from ..kernels.reference import Float64Array
 from ..lattice import Arc, Lattice, ctc_lattice
+from ..results import Status
 from ..validate import check_language
 
 BLANK = "φ"
@@ -117,11 +118,16 @@ class Computation:
             lang: "en" or "zh".
         """
         log_probs, lattice, emissions = sample
-        swept = reference.sweep(sample)
+        alpha, beta = (sweep(lattice, emissions, reference.LOG) for sweep in (reference.forward, reference.backward))
+        score = float(reference.over_ends(lattice, alpha, reference.LOG))
+        reached = score > -math.inf
+        gamma = np.exp(alpha + beta - score) if reached else np.zeros(alpha.shape)
+        arc_costs = np.zeros(lattice.num_states)
+        if reached:
+            arc_costs = _arc_costs(reference.Sweep(sample, alpha, beta, gamma, score, Status.OK))
         count = reference.count_paths(lattice, len(log_probs))
         best = reference.best_paths(lattice, emissions, count if count <= ALL_PATHS else BEST_PATHS)
-        reached = swept.score > -math.inf
-        grad = -reference.by_class(swept.gamma, lattice, log_probs.shape[1])
+        grad = -reference.by_class(gamma, lattice, log_probs.shape[1])
         if from_logits and reached:
             grad = grad + np.exp(log_probs)
         return cls(
@@ -132,15 +138,15 @@ class Computation:
             from_logits=from_logits,
             lang=lang,
             lattice=lattice,
-            alpha=swept.alpha,
-            beta=swept.beta,
-            gamma=swept.gamma,
+            alpha=alpha,
+            beta=beta,
+            gamma=gamma,
             grad=grad,
-            arc_costs=_arc_costs(swept) if reached else np.zeros(lattice.num_states),
-            score=swept.score,
+            arc_costs=arc_costs,
+            score=score,
             path_count=count,
             paths=tuple(
-                Path(path.states, path.score, math.exp(path.score - swept.score) if reached else 0.0) for path in best
+                Path(path.states, path.score, math.exp(path.score - score) if reached else 0.0) for path in best
             ),
         )
 
