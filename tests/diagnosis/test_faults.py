@@ -98,7 +98,7 @@ def other_calls() -> list[tuple[Callable[..., Any], dict[str, Any], str]]:
     def over_targets(targets: Any) -> Any:
         return torch.func.vmap(mapped)(targets)
 
-    segments = Vocabulary(["_", "a", "b"]).transcribe("ab").segments
+    timed = Vocabulary(["_", "a", "b"]).transcribe("ab").timed
     return [
         (ctckit.ctc_loss, GOOD | {"reduction": "all"}, "unknown-choice"),
         (aligned, {"on_infeasible": "skip"}, "unknown-choice"),
@@ -111,7 +111,7 @@ def other_calls() -> list[tuple[Callable[..., Any], dict[str, Any], str]]:
         (alignment.spans, {"extend": -1}, "extend-out-of-range"),
         (ctckit.set_num_threads, {"threads": 0}, "integer-out-of-range"),
         (Vocabulary, {"labels": ["a", "b"], "blank": 7}, "blank-out-of-range"),
-        (segments, {"alignment": alignment, "frame_shift": 0}, "frame-shift-out-of-range"),
+        (timed, {"alignment": alignment, "frame_shift": 0}, "frame-shift-out-of-range"),
         (ctckit.torch.ctc_loss, {"log_probs": scores, "targets": [1], **lengths}, "not-a-tensor"),
         (over_targets, {"targets": torch.ones(2, 2, 1, dtype=torch.long)}, "mapped"),
         (ctckit.ctc_loss, GOOD | {"targets": torch.ones(3, 3, dtype=torch.long, device="meta")}, "not-an-array"),
