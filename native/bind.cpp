@@ -1,5 +1,5 @@
 // The extension module: NumPy arrays in, one Batch out. Shapes are checked here once more, briefly, because what lies
-// beyond trusts its pointers; the messages that people read come from check.py.
+// beyond trusts its pointers; the messages that people read come from validate/.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -30,7 +30,7 @@ using Scores = nb::ndarray<nb::ro, nb::ndim<3>, nb::device::cpu>;
 using Out = nb::ndarray<nb::ndim<3>, nb::device::cpu>;
 using Contiguous = nb::ndarray<nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
-constexpr std::size_t kLargest = std::size_t(1) << 26;  // of T, C and S; see check.py
+constexpr std::size_t kLargest = std::size_t(1) << 26;  // of T, C and S; see validate/
 
 void require(bool holds, const char* what) {
     if (!holds) throw std::invalid_argument(what);

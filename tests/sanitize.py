@@ -1,7 +1,7 @@
 """Memory and undefined behaviour: `make sanitize` builds the extension with sanitizers and runs its tests on it.
 
 Not a test module: a script, run by hand and in CI. First the tests that reach into every corner of the kernels, then
-random batches of every form, then the extension's own door, knocked on with arguments that check.py would never let by.
+random batches of every form, then the extension's own door, knocked on with arguments that validate/ never lets by.
 """
 
 from __future__ import annotations

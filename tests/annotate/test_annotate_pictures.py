@@ -17,7 +17,8 @@ import ctckit
 from ctckit.annotate.picture import draw
 from ctckit.annotate.strips import Scan, Sound, read_strip
 from ctckit.annotate.utterance import Aligned, Options, align, read_scores
-from ctckit.explanation.canvas import RED, Picture
+from ctckit.drawing.canvas import Picture
+from ctckit.drawing.colors import RED
 from ctckit.text import Vocabulary
 
 matplotlib = pytest.importorskip("matplotlib", reason="pictures need matplotlib")

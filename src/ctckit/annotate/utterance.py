@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from ..files import read_labels, read_log_probs
 from ..lattice import STAR
 from ..results import Segment
 from ..text import Vocabulary
+from ..validate import check_extend
 
 SHOWN = 3  # words with the lowest confidence
 _CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], "\ufffd")  # a word must not move the terminal's cursor
@@ -42,8 +42,7 @@ class Options:
 
     def check(self) -> None:
         """Raises a CTCError for values out of range."""
-        if self.extend < 0:
-            raise CTCError(f"extend = {self.extend}: expected a number of frames, at least 0")
+        check_extend(self.extend)
 
 
 class Aligned(NamedTuple):
@@ -81,17 +80,6 @@ def read_vocabulary(path: Path, blank: int | None) -> Vocabulary:
         raise CTCError(f"{path}: {error}") from None
 
 
-def check_frame_shift(seconds: float) -> float:
-    """Returns a frame shift that is positive and finite.
-
-    Raises:
-        CTCError: it is not.
-    """
-    if not 0 < seconds <= sys.float_info.max:
-        raise CTCError(f"frame_shift = {seconds}: expected seconds from one frame to the next, more than 0")
-    return seconds
-
-
 def align(scores: Scores, text: str, vocabulary: Vocabulary, frame_shift: float, options: Options) -> Aligned:
     """Aligns a text with scores (T, C).
 
@@ -112,8 +100,10 @@ def align(scores: Scores, text: str, vocabulary: Vocabulary, frame_shift: float,
             optional=transcript.optional if options.optional_words or options.star else None,
         )
     except InfeasibleError as error:
-        why = str(error).partition(": ")[2].partition("; to go on")[0]  # the mend is for those who call from Python
-        raise InfeasibleError(f"the text does not fit the emissions: {why}; are they of the same recording?") from None
+        if error.fault is None:
+            raise
+        fault = replace(error.fault, code="text-does-not-fit", argument="text", hint="same-recording")
+        raise InfeasibleError(fault, frames=error.frames, needed=error.needed) from None
     lines = transcript.segments(alignment, frame_shift, extend=options.extend)
     return Aligned(lines, len(scores) * frame_shift, transcript.notes, alignment.labels)
 

@@ -120,11 +120,11 @@ def _align_one(
     """One recording. Whatever is wrong is found before anything is written."""
     from ..annotate import utterance
     from ..annotate.formats import check_format, encoded
-    from ..catalogue import check_language
     from ..files import read_text, write_whole
+    from ..validate import check_frame_shift, check_language
 
     options.check()
-    utterance.check_frame_shift(frame_shift)
+    check_frame_shift(frame_shift)
     outputs = [path for path in (picture, out) if path is not None]
     _check_outputs(outputs, inputs)
     if out is not None:

@@ -12,8 +12,8 @@ from ..errors import CTCError
 from .command import LabelFile, Logits
 
 if TYPE_CHECKING:
+    from ..drawing.canvas import Picture as Drawn
     from ..explanation import Explanation
-    from ..explanation.canvas import Picture as Drawn
 
 
 class Picture(str, Enum):

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..annotate.formats import check_format
-from ..annotate.utterance import Options, check_frame_shift, read_vocabulary
+from ..annotate.utterance import Options, read_vocabulary
 from ..errors import CTCError
+from ..validate import check_frame_shift
 from .job import Entry, Job, digest
 from .manifest import Defaults, FailedRow, Row, read_manifest, separate
 from .plan import Plan, make_plan

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..annotate.utterance import check_frame_shift
 from ..errors import CTCError
 from ..files import decoded, read_bytes
+from ..validate import check_frame_shift
 
 KEYS = ("id", "emissions", "text", "transcript", "labels", "frame_shift", "blank")
 

@@ -1,6 +1,6 @@
 """The C++ backend: scaled floats, one sample a thread. Same signatures as reference.py; sources in native/.
 
-May import backend.py, problem.py and results.py.
+May import backend.py, problem.py, validate/ and results.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from .. import _native
 from ..errors import CTCError
 from ..problem import ArrayProblem
 from ..results import BestPaths, Posteriors
+from ..validate import check_integer
 from . import reference
 from .backend import Gradients, Totals
 
@@ -55,9 +56,7 @@ def set_num_threads(threads: int) -> None:
         threads: at least 1. Results don't depend on it.
     """
     global _threads
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise CTCError(f"threads = {threads!r}: expected an integer of at least 1")
-    _threads = threads
+    _threads = check_integer("threads", threads, 1)
 
 
 def get_num_threads() -> int:
