@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ctckit.transcript import Vocabulary
 from test_messages import BAD, GOOD, SINGLE
 
 import ctckit
 from ctckit.catalogue import words
 from ctckit.faults import Fault
+from ctckit.text import Vocabulary
 
 CODES = {key.split("/")[0] for key in words("faults", "en")} - {"hint", "where"}
 
