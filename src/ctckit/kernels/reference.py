@@ -83,8 +83,9 @@ def entered(lattice: Lattice, row: Rows, weights: Weights, ring: Semiring) -> Ro
     for bit, back in MOVES:
         arriving = np.where(lattice.arcs[back:] & bit, row[: len(row) - back], ring.zero)
         into[back:] = ring.plus(into[back:], arriving)
-    for (source, k), score in zip(lattice.long_arcs, weights.far, strict=True):
-        into[k] = ring.plus(into[k], ring.times(row[source], score))
+    for j, (source, k) in enumerate(lattice.long_arcs.tolist()):  # slices, since a scalar would not stay an object
+        arriving = ring.times(row[source : source + 1], weights.far[j : j + 1])
+        into[k : k + 1] = ring.plus(into[k : k + 1], arriving)
     return np.asarray(ring.times(into, weights.entry))
 
 
@@ -100,8 +101,9 @@ def backward(lattice: Lattice, emissions: Rows, ring: Semiring) -> Rows:
         for bit, back in MOVES:
             row = beta[t, : lattice.num_states - back]
             row[...] = ring.plus(row, np.where(lattice.arcs[back:] & bit, entering[back:], ring.zero))
-        for (source, k), score in zip(lattice.long_arcs, weights.far, strict=True):
-            beta[t, source] = ring.plus(beta[t, source], ring.times(entering[k], score))
+        for j, (source, k) in enumerate(lattice.long_arcs.tolist()):
+            leaving = ring.times(entering[k : k + 1], weights.far[j : j + 1])
+            beta[t, source : source + 1] = ring.plus(beta[t, source : source + 1], leaving)
     return beta
 
 
