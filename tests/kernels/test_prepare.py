@@ -1,4 +1,4 @@
-"""What the extension does around the sweeps, each against a few lines of Python that say the same."""
+"""What the extension does around the sweeps, each against a few lines of Python that do the same."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +73,7 @@ def first_fault(call: Call) -> tuple[str, int] | None:
 
 @given(calls())
 def test_good_calls_are_good(call: Call) -> None:
-    """Whatever stands in the padding."""
+    """Whatever the padding holds."""
     made = call.prepare()
     assert made.frames.tolist() == call.frames
     assert made.lengths.tolist() == call.lengths
@@ -94,7 +94,7 @@ def test_the_first_fault_is_found(call: Call, data: st.DataObject) -> None:
 @pytest.mark.parametrize("single", [False, True], ids=["batch", "one sample"])
 @pytest.mark.parametrize("end_to_end", [False, True], ids=["padded", "end to end"])
 def test_a_bad_token_is_named_wherever_it_stands(dtype: str, single: bool, end_to_end: bool) -> None:
-    """By the position and the value that the caller knows, also where int64 does not hold it."""
+    """By the position and value that the caller knows, also if int64 does not hold it."""
     lengths = [3] if single else [3, 1, 2]
     scores = np.zeros((9, 4) if single else (9, 3, 4))
     frames = 9 if single else [9] * 3
@@ -115,7 +115,7 @@ def test_a_bad_token_is_named_wherever_it_stands(dtype: str, single: bool, end_t
 
 @given(calls(), st.lists(st.integers(0, 31), min_size=5, max_size=5))
 def test_arcs_follow_the_table(call: Call, table: list[int]) -> None:
-    """Any table: the layout knows no rule but that no arc comes from a state before the first."""
+    """Any table: the layout has no rule of its own, except that no arc comes from before the first state."""
     made = call.prepare(np.array(table, np.uint8))
     states_max = 2 * (call.targets.shape[1] if call.padded else max(call.lengths)) + 1
     assert made.labels.shape == made.arcs.shape == (len(call.rows), states_max)
@@ -160,7 +160,7 @@ def test_a_lattice_holds_tokens_only(target: list[int]) -> None:
 
 
 def test_prepared_belongs_to_itself() -> None:
-    """Arrays of it keep it alive, and nobody writes to them; the caller's may change."""
+    """Its arrays keep it alive and are read-only; the caller's may change."""
     lengths = np.array([2, 1])
     made = _native.prepare(lengths, np.array([[1, 1], [2, 0]]), lengths, 2, 3, 0, ARCS_BY_ROLE)
     labels = made.labels

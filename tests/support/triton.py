@@ -19,7 +19,7 @@ from support.installed import has_gpu
 
 
 class Triton:
-    """The GPU backend on arrays: on a GPU where there is one, else in the interpreter. Its memory is NaN before use."""
+    """The Triton backend on arrays. Its memory is NaN before use."""
 
     @staticmethod
     def total(problem: ArrayProblem, *, weights: Array | None = None, gradients: Gradients | None = None) -> Totals:
@@ -80,7 +80,7 @@ class Triton:
 
     @staticmethod
     def arguments(problem: ArrayProblem) -> tuple[Any, ...]:
-        """What the kernels are called with: of the checked lattices, only their tokens."""
+        """The kernels' arguments: of the checked lattices only their tokens."""
         prepared = problem.lattices
         targets = np.ascontiguousarray(prepared.labels[:, 1::2], np.int64)
         integers = (Triton.tensor(np.array(x, np.int64)) for x in (targets, prepared.frames, prepared.num_states // 2))
@@ -99,7 +99,7 @@ class Triton:
                 stack.enter_context(mock.patch.object(backend, "_lay_out", return_value=given))
                 for module in (sums, best):
                     stack.enter_context(mock.patch.object(module, "EVEN_SKIPS", True))
-            # NumPy, which the interpreter computes with, warns of NaN and infinity where a GPU does not.
+            # The interpreter computes with NumPy, which warns of NaN and infinity where a GPU does not.
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore", RuntimeWarning)
             before = torch.are_deterministic_algorithms_enabled()
