@@ -253,16 +253,17 @@ def with_added_scores(
         return problem
     added = replace(problem)
     if class_scores is not None:
-        added.class_scores = _added("class_scores", class_scores, problem.scores.shape[2:])
+        added.class_scores = check_added("class_scores", class_scores, problem.scores.shape[2:])
     if state_scores is not None:
         given = as_array("state_scores", state_scores)
         given = given[None] if given.ndim == 1 and not problem.batched else given
-        added.state_scores = _added("state_scores", given, problem.lattices.labels.shape)
+        added.state_scores = check_added("state_scores", given, problem.lattices.labels.shape)
     _check_gain(added)
     return added
 
 
-def _added(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+def check_added(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Nats in an array of a shape, finite or -inf."""
     array = as_array(name, values)
     if array.dtype.kind not in "iuf" or array.shape != shape:
         raise CTCError(Fault("added-scores-form", name, (), array.shape, shape, details={"dtype": str(array.dtype)}))
