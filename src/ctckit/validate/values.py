@@ -59,6 +59,11 @@ def value_faults(
         target_lengths: likewise.
         scores_name: what messages call the scores.
     """
+    if input_lengths is not None and target_lengths is not None:
+        swapped = _swapped_lengths(form, input_lengths, target_lengths)
+        if swapped is not None:
+            yield swapped
+            return
     if input_lengths is not None:
         yield from _input_lengths(form, input_lengths, scores_name)
     if target_lengths is not None:
@@ -80,6 +85,23 @@ def split_targets(form: Form, targets: Integers, target_lengths: Integers) -> li
         return [row[:length] for row, length in zip(np.atleast_2d(targets), lengths.tolist(), strict=True)]
     ends = lengths.cumsum()
     return np.split(targets[: ends[-1]], ends[:-1])
+
+
+def _swapped_lengths(form: Form, input_lengths: Integers, target_lengths: Integers) -> Fault | None:
+    """Lengths that don't fit the arrays, but do if frames and tokens are exchanged."""
+    most, total = form.num_tokens, sum(target_lengths.reshape(-1).tolist())
+    wrong = _outside(target_lengths, most)
+    if not wrong and (form.padded or total == most):
+        return None
+    exchanged_fit = not _outside(input_lengths, most) and not _outside(target_lengths, form.num_frames)
+    if not exchanged_fit or (target_lengths < input_lengths).any():
+        return None
+    if form.padded:
+        position, value = (wrong[0],) if target_lengths.ndim else (), target_lengths.item(wrong[0])
+        return Fault("lengths-swapped", "target_lengths", position, value, range(most + 1), "swap-lengths")
+    if sum(input_lengths.tolist()) != most:
+        return None
+    return Fault("lengths-swapped", "target_lengths", (), total, most, "swap-lengths", variant="joined")
 
 
 def _input_lengths(form: Form, lengths: Integers, scores_name: str) -> Iterator[Fault]:
