@@ -119,6 +119,18 @@ class TestShape:
         )
         assert "divide by 4" in finding.fix
 
+    @pytest.mark.parametrize("joined", [False, True])
+    def test_lengths_exchanged(self, joined: bool) -> None:
+        batch = trained(size=8)
+        whole = diagnose(**batch)
+        batch["input_lengths"], batch["target_lengths"] = batch["target_lengths"], batch["input_lengths"]
+        if joined:
+            batch["targets"] = batch["targets"].ravel()
+        found = diagnose(**batch)
+        assert alarms(found) == [("lengths-swapped", None)]
+        assert found.statistics == whole.statistics
+        assert "the batch with the lengths exchanged" in found.findings[0].fix
+
     def test_negative_length(self) -> None:
         batch = trained()
         batch["input_lengths"][1] = -1

@@ -87,7 +87,11 @@ def read_batch(
         return None, faults
     num_frames, size, classes = array.shape
     form = Form(num_frames, size, classes, tokens.shape[-1], batched, tokens.ndim == 2, "float64")
-    faults += value_faults(form, int(blank), tokens if batched else tokens[0], frames, lengths, scores_name=name)
+    passed = tokens if batched else tokens[0]
+    faults += value_faults(form, int(blank), passed, frames, lengths, scores_name=name)
+    if faults and faults[-1].code == "lengths-swapped":
+        frames, lengths = lengths, frames
+        faults += value_faults(form, int(blank), passed, frames, lengths, scores_name=name)
     rows = [row.astype(np.int64) for row in split_targets(form, tokens, lengths)]
     used = np.minimum(frames.reshape(-1), form.num_frames).astype(np.int64).clip(0).tolist()
     return Batch(array, rows, used, form.num_tokens if form.padded else None, int(blank), from_logits), faults
