@@ -1,11 +1,13 @@
-// A batch over threads: one sample a thread at a time, the costliest first. Threads are started per call and joined
-// before it returns, so that nothing survives into a forked child; workspaces belong to the calling thread, so that
-// calls from several threads share nothing.
+// The C interface: runs a batch over threads, one sample a thread at a time, the costliest first. Threads are started
+// in each call and joined before it returns, so that nothing is left over in a forked child. Workspaces belong to the
+// calling thread, so that calls from several threads share nothing.
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <exception>
 #include <memory>
+#include <new>
 #include <numeric>
 #include <thread>
 #include <vector>
@@ -48,41 +50,47 @@ class Workspace {
     std::size_t size_ = 0;
 };
 
-// Cells, roughly: states and classes of each frame.
-double cost(const Batch& batch, std::int64_t n) {
-    return double(batch.frames[n]) * double(2 * batch.states[n] + batch.classes);
+// Cells, roughly: the states and classes of each frame.
+template <class Call>
+double cost(const Call& call, std::int64_t n) {
+    const ctckit_lattices& lattices = call.lattices;
+    return double(lattices.num_frames[n]) * double(2 * lattices.num_states[n] + call.scores.num_classes);
 }
 
-// A fresh gradient of many megabytes costs more in page faults than in arithmetic; huge pages make them few.
-void advise_huge_pages(const Batch& batch) {
+// A new gradient of many megabytes costs more in page faults than in arithmetic; with huge pages there are few.
+void advise_huge_pages(const SumsCall& call) {
 #ifdef __linux__
-    const std::int64_t item = batch.dtype == DType::float64 ? 8 : batch.dtype == DType::float32 ? 4 : 2;
-    const std::int64_t count = (batch.frames_max - 1) * batch.grad_stride_t + (batch.size - 1) * batch.grad_stride_n;
-    const std::size_t begin = reinterpret_cast<std::uintptr_t>(batch.grad),
-                      end = begin + (count + batch.classes) * item;
+    const ctckit_scores& scores = call.scores;
+    if (!call.out.grad || scores.num_frames == 0) return;
+    const std::int64_t item = scores.dtype == CTCKIT_FLOAT64 ? 8 : scores.dtype == CTCKIT_FLOAT32 ? 4 : 2;
+    const std::int64_t last_row =
+        (scores.num_frames - 1) * call.out.grad_stride_t + (scores.num_samples - 1) * call.out.grad_stride_n;
+    const std::size_t begin = reinterpret_cast<std::uintptr_t>(call.out.grad),
+                      end = begin + (last_row + scores.num_classes) * item;
     const std::size_t first = (begin + kHugePage - 1) / kHugePage * kHugePage, last = end / kHugePage * kHugePage;
     if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
 #else
-    (void)batch;
+    (void)call;
 #endif
 }
+void advise_huge_pages(const PathCall&) {}
 
-}  // namespace
-
-void run_batch(const Batch& batch, const Task& task, double cell_seconds, int threads) {
-    if (batch.size == 0) return;
-    std::vector<std::int64_t> order(batch.size);
+// `cell_seconds`, roughly the time for one state or class of a frame, says how many threads are worth starting.
+template <class Call>
+void run_batch(const Call& call, const Task<Call>& task, double cell_seconds, int threads) {
+    const std::int64_t size = call.scores.num_samples;
+    if (size == 0) return;
+    std::vector<std::int64_t> order(size);
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
-                     [&](std::int64_t a, std::int64_t b) { return cost(batch, a) > cost(batch, b); });
+                     [&](std::int64_t a, std::int64_t b) { return cost(call, a) > cost(call, b); });
     double total = 0;
     std::size_t bytes = 0;
     for (std::int64_t n : order) {
-        total += cost(batch, n);
-        bytes = std::max(bytes, task.workspace(batch, n));
+        total += cost(call, n);
+        bytes = std::max(bytes, task.workspace(call, n));
     }
-    const std::int64_t useful =
-        std::min<std::int64_t>(batch.size, std::int64_t(total * cell_seconds / kWorthAThread) + 1);
+    const std::int64_t useful = std::min<std::int64_t>(size, std::int64_t(total * cell_seconds / kWorthAThread) + 1);
     const int workers = int(std::max<std::int64_t>(1, std::min<std::int64_t>(threads, useful)));
 
     thread_local std::vector<Workspace> workspaces;
@@ -92,22 +100,63 @@ void run_batch(const Batch& batch, const Task& task, double cell_seconds, int th
         workspaces[i].reserve(bytes);
         memory.push_back(workspaces[i].get());
     }
-    if (batch.grad && batch.frames_max > 0) advise_huge_pages(batch);
+    advise_huge_pages(call);
 
     std::atomic<std::int64_t> next{0};
     const auto work = [&](void* workspace) {
-        for (std::int64_t i; (i = next.fetch_add(1)) < batch.size;) task.run(batch, order[i], workspace);
+        for (std::int64_t i; (i = next.fetch_add(1)) < size;) task.run(call, order[i], workspace);
     };
     std::vector<std::thread> others;
     others.reserve(workers);
     try {
         for (int i = 1; i < workers; ++i) others.emplace_back(work, memory[i]);
     } catch (const std::exception&) {
-        // No more threads, or memory for one, to be had: those that run, and this one, do all the work.
+        // No more threads, or no memory for one: those that run, and this one, do all the work.
     }
     work(memory[0]);
     for (std::thread& other : others) other.join();
     for (Workspace& workspace : workspaces) workspace.trim();
 }
 
+// The kernels of that name, the best ones for null; null if there are none.
+const Kernels* find_kernels(const char* name) {
+    const Kernels* best = nullptr;
+    for (const Kernels* const* kernels = available_kernels(); *kernels; ++kernels) {
+        if (name && std::strcmp(name, (*kernels)->name) == 0) return *kernels;
+        best = *kernels;
+    }
+    return name ? nullptr : best;
+}
+
+template <class Call>
+int run(const Call& call, Task<Call> Kernels::* task, double cell_seconds, const char* instruction_set, int threads) {
+    const Kernels* kernels = find_kernels(instruction_set);
+    if (!kernels) return CTCKIT_UNKNOWN_INSTRUCTION_SET;
+    try {
+        run_batch(call, kernels->*task, cell_seconds, threads);
+    } catch (const std::bad_alloc&) {
+        return CTCKIT_OUT_OF_MEMORY;
+    }
+    return CTCKIT_OK;
+}
+
+}  // namespace
 }  // namespace ctckit
+
+using namespace ctckit;
+
+const char* ctckit_instruction_set(int index) {
+    const Kernels* const* kernels = available_kernels();
+    for (; *kernels && index > 0; --index) ++kernels;
+    return *kernels ? (*kernels)->name : nullptr;
+}
+
+int ctckit_sums(const ctckit_scores* scores, const ctckit_lattices* lattices, const ctckit_sums_out* out,
+                const char* instruction_set, int num_threads) {
+    return run(SumsCall{*scores, *lattices, *out}, &Kernels::sums, 1e-9, instruction_set, num_threads);
+}
+
+int ctckit_best_path(const ctckit_scores* scores, const ctckit_lattices* lattices, const ctckit_path_out* out,
+                     const char* instruction_set, int num_threads) {
+    return run(PathCall{*scores, *lattices, *out}, &Kernels::best_path, 1e-10, instruction_set, num_threads);
+}

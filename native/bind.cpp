@@ -1,20 +1,22 @@
-// The extension module: NumPy arrays in, one Batch out. Shapes are checked here once more, briefly, because what lies
-// beyond trusts its pointers; the messages that people read come from validate/.
+// The extension module: translates NumPy arrays to the C interface. Shapes are checked here once more, since the
+// kernels trust their pointers; the messages that users read come from check.py.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <cmath>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <vector>
 
-#include "kernels.h"
+#include "ctckit.h"
+#include "layout.h"
 #include "memory.h"
-#include "prepare.h"
 #include "reduce.h"
 
 namespace nb = nanobind;
@@ -30,35 +32,34 @@ using Scores = nb::ndarray<nb::ro, nb::ndim<3>, nb::device::cpu>;
 using Out = nb::ndarray<nb::ndim<3>, nb::device::cpu>;
 using Contiguous = nb::ndarray<nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
-constexpr std::size_t kLargest = std::size_t(1) << 26;  // of T, C and S; see validate/
+constexpr std::size_t kLargest = std::size_t(1) << 26;  // of T, C and S; see check.py
 
 void require(bool holds, const char* what) {
     if (!holds) throw std::invalid_argument(what);
 }
 
 // bfloat16 has no NumPy type of its own: 16-bit integers stand for its bits.
-DType dtype_of(nb::dlpack::dtype type) {
-    if (type == nb::dtype<float>()) return DType::float32;
-    if (type == nb::dtype<double>()) return DType::float64;
+ctckit_dtype dtype_of(nb::dlpack::dtype type) {
+    if (type == nb::dtype<float>()) return CTCKIT_FLOAT32;
+    if (type == nb::dtype<double>()) return CTCKIT_FLOAT64;
     require(type.bits == 16 && type.lanes == 1, "scores must be a 64, 32 or 16 bit float");
-    return type.code == static_cast<std::uint8_t>(nb::dlpack::dtype_code::Float) ? DType::float16 : DType::bfloat16;
-}
-
-const Kernels& kernels_named(const std::string& name) {
-    for (const Kernels* const* k = available_kernels(); *k; ++k)
-        if (name == (*k)->name) return **k;
-    throw std::invalid_argument("no kernels named " + name);
+    return type.code == static_cast<std::uint8_t>(nb::dlpack::dtype_code::Float) ? CTCKIT_FLOAT16 : CTCKIT_BFLOAT16;
 }
 
 std::vector<std::string> instruction_sets() {
     std::vector<std::string> names;
-    for (const Kernels* const* k = available_kernels(); *k; ++k) names.push_back((*k)->name);
+    for (int i = 0; ctckit_instruction_set(i); ++i) names.push_back(ctckit_instruction_set(i));
     return names;
 }
 
-// What prepare() makes of a call's integers, or what is wrong with them and where. Targets of two dimensions are
-// padded, of one dimension end to end.
-nb::object prepare_call(In<std::int64_t, nb::ndim<1>> frames, In<std::int64_t> targets,
+void check_result(int result) {
+    if (result == CTCKIT_OUT_OF_MEMORY) throw std::bad_alloc();
+    require(result == CTCKIT_OK, "unknown instruction set");
+}
+
+// The lattices of a call's integers, or what is wrong with them and where. Targets of two dimensions are padded, of one
+// dimension concatenated.
+nb::object lay_out_call(In<std::int64_t, nb::ndim<1>> frames, In<std::int64_t> targets,
                         In<std::int64_t, nb::ndim<1>> lengths, std::int64_t frames_max, std::int64_t classes,
                         std::int64_t blank, In<std::uint8_t, nb::shape<5>> arcs_by_role) {
     const std::size_t size = frames.shape(0);
@@ -70,7 +71,7 @@ nb::object prepare_call(In<std::int64_t, nb::ndim<1>> frames, In<std::int64_t> t
     const Fault fault = find_fault(given, frames_max, classes, blank);
     if (fault.what) return nb::make_tuple(fault.what, fault.index);
     const std::uint8_t* role = arcs_by_role.data();
-    return nb::cast(prepare(given, blank, {role[0], role[1], role[2], role[3], role[4]}));
+    return nb::cast(lay_out(given, blank, {role[0], role[1], role[2], role[3], role[4]}));
 }
 
 template <class T, class Array>
@@ -79,61 +80,84 @@ std::vector<T> copied(const Array& array) {
 }
 
 // Lattices of any topology.
-void prepare_lattices(Prepared* place, In<std::int64_t, nb::ndim<1>> frames, In<std::int64_t, nb::ndim<1>> lengths,
-                      In<std::int32_t, nb::ndim<2>> labels, In<std::uint8_t, nb::ndim<2>> arcs,
-                      In<std::int32_t, nb::ndim<1>> states, std::optional<In<std::int32_t, nb::shape<-1, 3>>> jumps,
-                      std::optional<In<double, nb::ndim<2>>> tolls, In<std::int32_t, nb::ndim<2>> tokens,
-                      In<double, nb::ndim<1>> long_arc_scores) {
+void make_batch(LatticeBatch* self, In<std::int64_t, nb::ndim<1>> frames, In<std::int64_t, nb::ndim<1>> num_tokens,
+                In<std::int32_t, nb::ndim<2>> labels, In<std::uint8_t, nb::ndim<2>> arcs,
+                In<std::int32_t, nb::ndim<1>> num_states, std::optional<In<std::int32_t, nb::shape<-1, 3>>> long_arcs,
+                std::optional<In<double, nb::ndim<2>>> entry_costs, std::optional<In<std::int32_t, nb::ndim<2>>> tokens,
+                std::optional<In<double, nb::ndim<1>>> long_arc_scores) {
     const std::size_t size = frames.shape(0), most = labels.shape(1);
-    require(lengths.shape(0) == size && labels.shape(0) == size && arcs.shape(0) == size && arcs.shape(1) == most &&
-                states.shape(0) == size,
+    require(num_tokens.shape(0) == size && labels.shape(0) == size && arcs.shape(0) == size && arcs.shape(1) == most &&
+                num_states.shape(0) == size,
             "all arrays must have N entries, labels and arcs K states");
     for (std::size_t n = 0; n < size; ++n)
-        require(states.data()[n] >= 1 && states.data()[n] <= std::int64_t(most), "states must be within K");
+        require(num_states.data()[n] >= 1 && num_states.data()[n] <= std::int64_t(most), "num_states must be within K");
     std::vector<std::int32_t> far;
-    if (jumps) far = copied<std::int32_t>(*jumps);
+    if (long_arcs) far = copied<std::int32_t>(*long_arcs);
     for (std::size_t j = 0; j < far.size(); j += 3) {
-        require(far[j] >= 0 && far[j] < std::int64_t(size), "jumps must belong to samples");
+        require(far[j] >= 0 && far[j] < std::int64_t(size), "long_arcs must belong to samples");
         require(j == 0 || far[j - 3] < far[j] || (far[j - 3] == far[j] && far[j - 1] <= far[j + 2]),
-                "jumps must be in order of samples and of where they lead");
-        require(far[j + 1] >= 0 && far[j + 1] < far[j + 2] && far[j + 2] < states.data()[far[j]],
-                "jumps must lead from a state to one further on");
+                "long_arcs must be sorted by sample, then by the state they enter");
+        require(far[j + 1] >= 0 && far[j + 1] < far[j + 2] && far[j + 2] < num_states.data()[far[j]],
+                "long_arcs must lead from a state to a later one");
     }
-    std::vector<double> dues;
-    if (tolls) {
-        require(tolls->shape(0) == size && tolls->shape(1) == most, "tolls must be (N, K)");
-        dues = copied<double>(*tolls);
-        
+    std::vector<double> costs;
+    if (entry_costs) {
+        require(entry_costs->shape(0) == size && entry_costs->shape(1) == most, "entry_costs must be (N, K)");
+        costs = copied<double>(*entry_costs);
+        for (double cost : costs) require(cost > -HUGE_VAL, "entry_costs must be finite or +inf");
     }
-    new (place) Prepared{
-        copied<std::int64_t>(frames), copied<std::int64_t>(lengths), std::int64_t(most), copied<std::int32_t>(labels),
-        copied<std::uint8_t>(arcs),   copied<std::int32_t>(states),  std::move(far),     std::move(dues),     copied<std::int32_t>(tokens), copied<double>(long_arc_scores)};
+    std::vector<double> scores(far.size() / 3);
+    if (long_arc_scores) {
+        require(long_arc_scores->shape(0) == scores.size(), "long_arc_scores must have J entries");
+        scores = copied<double>(*long_arc_scores);
+        for (double score : scores) require(score < HUGE_VAL, "long_arc_scores must be finite or -inf");
+    }
+    std::vector<std::int32_t> token_of(size * most, -1);
+    if (tokens) {
+        require(tokens->shape(0) == size && tokens->shape(1) == most, "tokens must be (N, K)");
+        token_of = copied<std::int32_t>(*tokens);
+    }
+    new (self) LatticeBatch{copied<std::int64_t>(frames),
+                            copied<std::int64_t>(num_tokens),
+                            std::int64_t(most),
+                            copied<std::int32_t>(labels),
+                            copied<std::uint8_t>(arcs),
+                            copied<std::int32_t>(num_states),
+                            std::move(far),
+                            std::move(costs),
+                            std::move(scores),
+                            std::move(token_of)};
 }
 
 // A read-only array in the memory of its owner.
 template <auto Member, int Rank>
-auto view(Prepared& owner) {
+auto view(LatticeBatch& owner) {
     using T = typename std::decay_t<decltype(owner.*Member)>::value_type;
-    const std::size_t shape[2] = {owner.frames.size(), std::size_t(owner.states_max)};
+    const std::size_t shape[2] = {owner.frames.size(), std::size_t(owner.max_states)};
     return nb::ndarray<nb::numpy, const T, nb::ndim<Rank>>((owner.*Member).data(), Rank, shape, nb::find(owner));
 }
 
-nb::ndarray<nb::numpy, const std::int32_t, nb::ndim<2>> jumps_of(Prepared& owner) {
-    return {owner.jumps.data(), {owner.jumps.size() / 3, 3}, nb::find(owner)};
+nb::ndarray<nb::numpy, const std::int32_t, nb::ndim<2>> long_arcs_of(LatticeBatch& owner) {
+    return {owner.long_arcs.data(), {owner.long_arcs.size() / 3, 3}, nb::find(owner)};
 }
 
-std::optional<nb::ndarray<nb::numpy, const double, nb::ndim<2>>> tolls_of(Prepared& owner) {
-    if (owner.tolls.empty()) return std::nullopt;
-    return view<&Prepared::tolls, 2>(owner);
-}
-
-nb::ndarray<nb::numpy, const double, nb::ndim<1>> scores_of(Prepared& owner) {
+nb::ndarray<nb::numpy, const double, nb::ndim<1>> long_arc_scores_of(LatticeBatch& owner) {
     return {owner.long_arc_scores.data(), {owner.long_arc_scores.size()}, nb::find(owner)};
 }
 
-void mean_weights_of(const Prepared& prepared, Filled<double, nb::ndim<1>> weights) {
-    require(weights.shape(0) == prepared.lengths.size(), "weights must have N entries");
-    mean_weights(prepared.lengths.data(), prepared.lengths.size(), weights.data());
+auto tokens_of(LatticeBatch& owner) {
+    if (owner.tokens.empty()) number_tokens(owner);
+    return view<&LatticeBatch::tokens, 2>(owner);
+}
+
+std::optional<nb::ndarray<nb::numpy, const double, nb::ndim<2>>> entry_costs_of(LatticeBatch& owner) {
+    if (owner.entry_costs.empty()) return std::nullopt;
+    return view<&LatticeBatch::entry_costs, 2>(owner);
+}
+
+void mean_weights_of(const LatticeBatch& lattices, Filled<double, nb::ndim<1>> weights) {
+    require(weights.shape(0) == lattices.num_tokens.size(), "weights must have N entries");
+    mean_weights(lattices.num_tokens.data(), lattices.num_tokens.size(), weights.data());
 }
 
 double weighted_loss_of(In<double, nb::ndim<1>> score, In<double, nb::ndim<1>> weights, bool zero_infinity) {
@@ -147,136 +171,181 @@ nb::ndarray<nb::numpy, std::uint8_t, nb::ndim<1>> recycled(std::size_t bytes) {
     return {block->data, {bytes}, owner};
 }
 
-// A call's scores and lattices, their shapes checked against each other.
-Batch batch_of(const Scores& scores, bool from_logits, const Prepared& prepared,
-               const Filled<double, nb::ndim<1>>& score) {
-    const std::size_t size = scores.shape(1), most = prepared.states_max;
-    require(scores.shape(2) > 0, "classes must not be empty");
-    require(scores.shape(0) <= kLargest && scores.shape(2) <= kLargest && most <= 2 * kLargest + 1,
-            "frames, classes and states must be counted by int, with room to spare");
-    require(prepared.frames.size() == size && score.shape(0) == size, "all arrays must have N entries");
-    for (std::int64_t frames : prepared.frames)
-        require(frames >= 0 && frames <= std::int64_t(scores.shape(0)), "frames must be within T");
+using BySample = Filled<double, nb::ndim<1>>;
+using ByRow = Filled<double, nb::ndim<2>>;
+using Statuses = Filled<std::uint8_t, nb::ndim<1>>;
+using States = Filled<std::int32_t, nb::ndim<2>>;
+template <class T>
+using Maybe = std::optional<T>;
 
-    Batch batch{};
-    batch.scores = scores.data();
-    batch.dtype = dtype_of(scores.dtype());
-    batch.frames_max = scores.shape(0);
-    batch.size = size;
-    batch.classes = scores.shape(2);
-    batch.stride_t = scores.stride(0);
-    batch.stride_n = scores.stride(1);
-    batch.stride_c = scores.stride(2);
-    batch.from_logits = from_logits;
-    batch.frames = prepared.frames.data();
-    batch.labels = prepared.labels.data();
-    batch.arcs = prepared.arcs.data();
-    batch.states = prepared.states.data();
-    batch.states_max = most;
-    batch.jumps = prepared.jumps.data();
-    batch.jump_count = prepared.jumps.size() / 3;
-    batch.tolls = prepared.tolls.empty() ? nullptr : prepared.tolls.data();
-    batch.score = score.data();
-    return batch;
+ctckit_scores scores_of(const Scores& scores, bool from_logits, const Maybe<In<double, nb::ndim<1>>>& class_scores) {
+    require(scores.shape(2) > 0, "classes must not be empty");
+    require(scores.shape(0) <= kLargest && scores.shape(2) <= kLargest,
+            "frames and classes must be counted by int, with room to spare");
+    ctckit_scores made{};
+    made.data = scores.data();
+    made.dtype = dtype_of(scores.dtype());
+    made.num_frames = scores.shape(0);
+    made.num_samples = scores.shape(1);
+    made.num_classes = scores.shape(2);
+    made.stride_t = scores.stride(0);
+    made.stride_n = scores.stride(1);
+    made.stride_c = scores.stride(2);
+    made.from_logits = from_logits;
+    if (class_scores) {
+        require(class_scores->shape(0) == scores.shape(2), "class_scores must have C entries");
+        made.class_scores = class_scores->data();
+    }
+    return made;
 }
 
+// The data of an array of that shape, or null.
 template <class Array>
-auto* by_frame(const std::optional<Array>& array, const Batch& batch) {
-    require(
-        !array || (std::int64_t(array->shape(0)) == batch.size && std::int64_t(array->shape(1)) == batch.frames_max),
-        "arrays by sample and frame must be (N, T)");
+auto* rows_of(const Maybe<Array>& array, std::int64_t rows, std::int64_t columns, const char* what) {
+    require(!array || (std::int64_t(array->shape(0)) == rows && std::int64_t(array->shape(1)) == columns), what);
     return array ? array->data() : nullptr;
 }
 
-// Numbers of states, and memory of the same shape for what is to be said of them.
-using States = Filled<std::int32_t, nb::ndim<2>>;
-using ByFrame = Filled<double, nb::ndim<2>>;
-
-void sweep(Scores scores, bool from_logits, const Prepared& prepared, Filled<double, nb::ndim<1>> score,
-           std::optional<Out> grad, std::optional<In<double, nb::ndim<1>>> weights, std::optional<Contiguous> occupancy,
-           std::optional<States> path, std::optional<ByFrame> occupancy_along, const std::string& isa, int threads) {
-    const std::size_t size = scores.shape(1), most = prepared.states_max;
-    require(prepared.jumps.empty() && prepared.tolls.empty(),
-            "sums over paths are for lattices without jumps or tolls");
-    require(!weights || weights->shape(0) == size, "all arrays must have N entries");
-    Batch batch = batch_of(scores, from_logits, prepared, score);
-    batch.weights = weights ? weights->data() : nullptr;
-    if (grad) {
-        require(grad->dtype() == scores.dtype() && grad->shape(0) == scores.shape(0) && grad->shape(1) == size &&
-                    grad->shape(2) == scores.shape(2) &&
-                    (grad->size() == 0 || grad->shape(2) == 1 || grad->stride(2) == 1),
-                "grad must be like scores, its classes contiguous");
-        batch.grad = grad->data();
-        batch.grad_stride_t = grad->stride(0);
-        batch.grad_stride_n = grad->stride(1);
-    }
-    if (occupancy) {
-        const nb::dlpack::dtype real = batch.dtype == DType::float64 ? nb::dtype<double>() : nb::dtype<float>();
-        require(occupancy->dtype() == real && occupancy->shape(0) == scores.shape(0) && occupancy->shape(1) == size &&
-                    occupancy->shape(2) == most,
-                "occupancy must be a contiguous (T, N, K)");
-        batch.occupancy = occupancy->data();
-    }
-    require(path.has_value() == occupancy_along.has_value(), "path and occupancy_along go together");
-    require(!path || (!grad && !occupancy), "occupancies along a path are sums near it, and come alone");
-    batch.path = by_frame(path, batch);
-    batch.occupancy_along = by_frame(occupancy_along, batch);
-    const Kernels& kernels = kernels_named(isa);
-    nb::gil_scoped_release release;
-    run_batch(batch, kernels.sums, 1e-9, threads);
+// The data of an array with an entry for each sample.
+template <class Array>
+auto* by_sample(const Array& array, const ctckit_scores& scores) {
+    require(std::int64_t(array.shape(0)) == scores.num_samples, "all arrays must have N entries");
+    return array.data();
 }
 
-void best_path(Scores scores, bool from_logits, const Prepared& prepared, Filled<double, nb::ndim<1>> score,
-               States path, std::optional<ByFrame> path_scores,
-               std::optional<Filled<std::int32_t, nb::shape<-1, -1, 2>>> visits, const std::string& isa, int threads) {
-    Batch batch = batch_of(scores, from_logits, prepared, score);
-    batch.path = by_frame(std::optional<States>(path), batch);
-    batch.path_scores = by_frame(path_scores, batch);
-    if (visits) {
-        require(std::int64_t(visits->shape(0)) == batch.size && std::int64_t(visits->shape(1)) == batch.states_max,
-                "visits must be (N, K, 2)");
-        batch.visits = visits->data();
+template <class Array>
+auto* by_frame(const Maybe<Array>& array, const ctckit_scores& scores) {
+    return rows_of(array, scores.num_samples, scores.num_frames, "arrays by sample and frame must be (N, T)");
+}
+
+// The lattices, checked against the scores.
+ctckit_lattices lattices_of(const LatticeBatch& batch, const ctckit_scores& scores,
+                            const Maybe<In<double, nb::ndim<2>>>& state_scores) {
+    require(batch.max_states <= std::int64_t(2 * kLargest + 1), "states must be counted by int, with room to spare");
+    require(std::int64_t(batch.frames.size()) == scores.num_samples, "all arrays must have N entries");
+    for (std::int64_t frames : batch.frames)
+        require(frames >= 0 && frames <= scores.num_frames, "frames must be within T");
+    ctckit_lattices made{};
+    made.num_frames = batch.frames.data();
+    made.num_states = batch.num_states.data();
+    made.max_states = batch.max_states;
+    made.labels = batch.labels.data();
+    made.arcs = batch.arcs.data();
+    made.tokens = batch.tokens.empty() ? nullptr : batch.tokens.data();
+    made.entry_costs = batch.entry_costs.empty() ? nullptr : batch.entry_costs.data();
+    made.state_scores = rows_of(state_scores, scores.num_samples, batch.max_states, "state_scores must be (N, K)");
+    made.long_arcs = batch.long_arcs.data();
+    made.long_arc_scores = batch.long_arc_scores.data();
+    made.num_long_arcs = batch.long_arcs.size() / 3;
+    return made;
+}
+
+void sums(Scores scores, bool from_logits, const LatticeBatch& lattices, BySample score, Statuses status,
+          Maybe<Out> grad, Maybe<In<double, nb::ndim<1>>> weights, Maybe<Contiguous> occupancy, Maybe<States> along,
+          Maybe<ByRow> occupancy_along, Maybe<In<double, nb::ndim<1>>> class_scores,
+          Maybe<In<double, nb::ndim<2>>> state_scores, Maybe<ByRow> class_scores_grad, Maybe<ByRow> state_scores_grad,
+          Maybe<ByRow> entry_costs_grad, Maybe<BySample> long_arc_scores_grad, const std::string& isa, int threads) {
+    const ctckit_scores given = scores_of(scores, from_logits, class_scores);
+    const ctckit_lattices laid_out = lattices_of(lattices, given, state_scores);
+    ctckit_sums_out out{};
+    out.score = by_sample(score, given);
+    out.status = by_sample(status, given);
+    if (weights) out.weights = by_sample(*weights, given);
+    if (grad) {
+        require(grad->dtype() == scores.dtype() && grad->shape(0) == scores.shape(0) &&
+                    grad->shape(1) == scores.shape(1) && grad->shape(2) == scores.shape(2) &&
+                    (grad->size() == 0 || grad->shape(2) == 1 || grad->stride(2) == 1),
+                "grad must be like scores, its classes contiguous");
+        out.grad = grad->data();
+        out.grad_stride_t = grad->stride(0);
+        out.grad_stride_n = grad->stride(1);
     }
-    const Kernels& kernels = kernels_named(isa);
-    nb::gil_scoped_release release;
-    run_batch(batch, kernels.best_path, 1e-10, threads);
+    if (occupancy) {
+        const nb::dlpack::dtype real = given.dtype == CTCKIT_FLOAT64 ? nb::dtype<double>() : nb::dtype<float>();
+        require(occupancy->dtype() == real && occupancy->shape(0) == scores.shape(0) &&
+                    occupancy->shape(1) == scores.shape(1) && std::int64_t(occupancy->shape(2)) == lattices.max_states,
+                "occupancy must be a contiguous (T, N, K)");
+        out.occupancy = occupancy->data();
+    }
+    out.class_scores_grad =
+        rows_of(class_scores_grad, given.num_samples, given.num_classes, "class_scores_grad must be (N, C)");
+    out.state_scores_grad =
+        rows_of(state_scores_grad, given.num_samples, lattices.max_states, "state_scores_grad must be (N, K)");
+    out.entry_costs_grad =
+        rows_of(entry_costs_grad, given.num_samples, lattices.max_states, "entry_costs_grad must be (N, K)");
+    if (long_arc_scores_grad) {
+        require(std::int64_t(long_arc_scores_grad->shape(0)) == laid_out.num_long_arcs,
+                "long_arc_scores_grad must have J entries");
+        out.long_arc_scores_grad = long_arc_scores_grad->data();
+    }
+    require(along.has_value() == occupancy_along.has_value(), "along and occupancy_along go together");
+    require(!along || (!grad && !occupancy && !class_scores_grad && !state_scores_grad && !entry_costs_grad &&
+                       !long_arc_scores_grad),
+            "occupancies along a path are sums near it, and come alone");
+    out.along = by_frame(along, given);
+    out.occupancy_along = by_frame(occupancy_along, given);
+    int result = 0;
+    {
+        nb::gil_scoped_release release;
+        result = ctckit_sums(&given, &laid_out, &out, isa.c_str(), threads);
+    }
+    check_result(result);
+}
+
+void best_path(Scores scores, bool from_logits, const LatticeBatch& lattices, BySample score, Statuses status,
+               States states, Maybe<ByRow> frame_scores, Maybe<Filled<std::int32_t, nb::shape<-1, -1, 2>>> visits,
+               Maybe<In<double, nb::ndim<1>>> class_scores, Maybe<In<double, nb::ndim<2>>> state_scores,
+               const std::string& isa, int threads) {
+    const ctckit_scores given = scores_of(scores, from_logits, class_scores);
+    const ctckit_lattices laid_out = lattices_of(lattices, given, state_scores);
+    ctckit_path_out out{};
+    out.score = by_sample(score, given);
+    out.status = by_sample(status, given);
+    out.states = by_frame(Maybe<States>(states), given);
+    out.frame_scores = by_frame(frame_scores, given);
+    out.visits = rows_of(visits, given.num_samples, lattices.max_states, "visits must be (N, K, 2)");
+    int result = 0;
+    {
+        nb::gil_scoped_release release;
+        result = ctckit_best_path(&given, &laid_out, &out, isa.c_str(), threads);
+    }
+    check_result(result);
 }
 
 }  // namespace
 
-NB_MODULE(_native, m) {
-    m.doc() = "C++ kernels of ctckit; used through ctckit.kernels.native.";
-    nb::set_leak_warnings(false);  // a loss that is alive when Python ends holds a Prepared: that is no leak
-    m.def("instruction_sets", &instruction_sets, "Instruction sets of the kernels this CPU can run, the best last.");
-    nb::class_<Prepared>(m, "LatticeBatch", "All that a sweep needs besides scores, in memory of its own.")
-        .def("__init__", &prepare_lattices, nb::arg("frames"), nb::arg("num_tokens"), nb::arg("labels"), nb::arg("arcs"),
-             nb::arg("num_states"), nb::arg("long_arcs").none(), nb::arg("entry_costs").none(), nb::arg("tokens"),
-             nb::arg("long_arc_scores"))
-        .def_prop_ro("frames", &view<&Prepared::frames, 1>)
-        .def_prop_ro("num_tokens", &view<&Prepared::lengths, 1>)
-        .def_prop_ro("labels", &view<&Prepared::labels, 2>)
-        .def_prop_ro("arcs", &view<&Prepared::arcs, 2>)
-        .def_prop_ro("num_states", &view<&Prepared::states, 1>)
-        .def_prop_ro("long_arcs", &jumps_of)
-        .def_prop_ro("tokens", &view<&Prepared::tokens, 2>)
-        .def_prop_ro("long_arc_scores", &scores_of)
-        .def_prop_ro("entry_costs", &tolls_of);
-    m.def("lay_out", &prepare_call, nb::arg("frames"), nb::arg("targets"), nb::arg("lengths"), nb::arg("frames_max"),
-          nb::arg("classes"), nb::arg("blank"), nb::arg("arcs_by_role"),
-          "Checks integers and lays out lattices; returns Prepared, or what is wrong and where (see prepare.h).");
-    m.def("mean_weights", &mean_weights_of, nb::arg("prepared"), nb::arg("weights").noconvert(),
-          "Writes the weights of a mean of losses by token.");
-    m.def("weighted_loss", &weighted_loss_of, nb::arg("score"), nb::arg("weights"), nb::arg("zero_infinity"),
-          "The weighted sum of losses.");
-    m.def("recycled", &recycled, nb::arg("bytes"),
-          "Memory that holds anything, and that the next call gets when nothing refers to it any more.");
-    m.def("sweep", &sweep, nb::arg("scores"), nb::arg("from_logits"), nb::arg("prepared"), nb::arg("score").noconvert(),
-          nb::arg("grad").noconvert().none(), nb::arg("weights").none(), nb::arg("occupancy").noconvert().none(),
-          nb::arg("path").noconvert().none(), nb::arg("occupancy_along").noconvert().none(), nb::arg("isa"),
-          nb::arg("threads"),
-          "Sums over all paths of a batch: writes score and, where given, grad, occupancy, and that of path's states.");
-    m.def("best_path", &best_path, nb::arg("scores"), nb::arg("from_logits"), nb::arg("prepared"),
-          nb::arg("score").noconvert(), nb::arg("path").noconvert(), nb::arg("path_scores").noconvert().none(),
-          nb::arg("visits").noconvert().none(), nb::arg("isa"), nb::arg("threads"),
-          "Finds each sample's best path: writes score and path, and where given path_scores and visits.");
+NB_MODULE(_ext, m) {
+    m.doc() = "The C++ kernels; imported through ctckit.native, and documented in _ext.pyi.";
+    nb::set_leak_warnings(false);  // a loss that is alive when Python ends holds a LatticeBatch: that is not a leak
+    m.def("instruction_sets", &instruction_sets);
+    nb::class_<LatticeBatch>(m, "LatticeBatch")
+        .def("__init__", &make_batch, nb::arg("frames"), nb::arg("num_tokens"), nb::arg("labels"), nb::arg("arcs"),
+             nb::arg("num_states"), nb::arg("long_arcs").none() = nb::none(),
+             nb::arg("entry_costs").none() = nb::none(), nb::arg("tokens").none() = nb::none(),
+             nb::arg("long_arc_scores").none() = nb::none())
+        .def_prop_ro("frames", &view<&LatticeBatch::frames, 1>)
+        .def_prop_ro("num_tokens", &view<&LatticeBatch::num_tokens, 1>)
+        .def_prop_ro("labels", &view<&LatticeBatch::labels, 2>)
+        .def_prop_ro("arcs", &view<&LatticeBatch::arcs, 2>)
+        .def_prop_ro("num_states", &view<&LatticeBatch::num_states, 1>)
+        .def_prop_ro("long_arcs", &long_arcs_of)
+        .def_prop_ro("entry_costs", &entry_costs_of)
+        .def_prop_ro("tokens", &tokens_of)
+        .def_prop_ro("long_arc_scores", &long_arc_scores_of);
+    m.def("lay_out", &lay_out_call, nb::arg("frames"), nb::arg("targets"), nb::arg("lengths"), nb::arg("frames_max"),
+          nb::arg("classes"), nb::arg("blank"), nb::arg("arcs_by_role"));
+    m.def("mean_weights", &mean_weights_of, nb::arg("lattices"), nb::arg("weights").noconvert());
+    m.def("weighted_loss", &weighted_loss_of, nb::arg("score"), nb::arg("weights"), nb::arg("zero_infinity"));
+    m.def("recycled", &recycled, nb::arg("bytes"));
+    m.def("sums", &sums, nb::arg("scores"), nb::arg("from_logits"), nb::arg("lattices"), nb::arg("score").noconvert(),
+          nb::arg("status").noconvert(), nb::arg("grad").noconvert().none(), nb::arg("weights").none(),
+          nb::arg("occupancy").noconvert().none(), nb::arg("along").noconvert().none(),
+          nb::arg("occupancy_along").noconvert().none(), nb::arg("class_scores").none(), nb::arg("state_scores").none(),
+          nb::arg("class_scores_grad").noconvert().none(), nb::arg("state_scores_grad").noconvert().none(),
+          nb::arg("entry_costs_grad").noconvert().none(), nb::arg("long_arc_scores_grad").noconvert().none(),
+          nb::arg("isa"), nb::arg("threads"));
+    m.def("best_path", &best_path, nb::arg("scores"), nb::arg("from_logits"), nb::arg("lattices"),
+          nb::arg("score").noconvert(), nb::arg("status").noconvert(), nb::arg("states").noconvert(),
+          nb::arg("frame_scores").noconvert().none(), nb::arg("visits").noconvert().none(),
+          nb::arg("class_scores").none(), nb::arg("state_scores").none(), nb::arg("isa"), nb::arg("threads"));
 }

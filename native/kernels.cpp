@@ -1,46 +1,50 @@
-// The kernels of one instruction set. CMake compiles this file once per set, with its flags and CTCKIT_ISA as its name.
+// The kernels of one instruction set. CMake compiles this file once for each set, with its flags, and with CTCKIT_ISA
+// as its name.
 #include "kernels.h"
 
-#include "path.h"
-#include "sweep.h"
+#include "path/path.h"
+#include "sums/sums.h"
 
 #define CTCKIT_STRING_(x) #x
 #define CTCKIT_STRING(x) CTCKIT_STRING_(x)
 
 namespace {
 
-// Calls visit(Sweep) for sample n with the right input type; a Sweep is made of the batch, n and memory.
-template <template <class> class Sweep, class Visit>
-void with_input(const Batch& batch, std::int64_t n, void* memory, Visit visit) {
-    using ctckit::DType;
-    switch (batch.dtype) {
-        case DType::float32:
-            return visit(Sweep<float>(batch, n, memory));
-        case DType::float64:
-            return visit(Sweep<double>(batch, n, memory));
-        case DType::float16:
-            return visit(Sweep<Half>(batch, n, memory));
-        case DType::bfloat16:
-            return visit(Sweep<BFloat>(batch, n, memory));
+// Calls visit(Work) for sample n with the scores' type; a Work is made from the call, n and memory.
+template <template <class> class Work, class Call, class Visit>
+void with_dtype(const Call& call, std::int64_t n, void* memory, Visit visit) {
+    switch (call.scores.dtype) {
+        case CTCKIT_FLOAT32:
+            return visit(Work<float>(call, n, memory));
+        case CTCKIT_FLOAT64:
+            return visit(Work<double>(call, n, memory));
+        case CTCKIT_FLOAT16:
+            return visit(Work<Half>(call, n, memory));
+        case CTCKIT_BFLOAT16:
+            return visit(Work<BFloat>(call, n, memory));
     }
 }
 
-template <template <class> class Sweep>
-std::size_t workspace(const Batch& batch, std::int64_t n) {
+template <template <class> class Work, class Call>
+std::size_t workspace(const Call& call, std::int64_t n) {
     std::size_t bytes = 0;
-    with_input<Sweep>(batch, n, nullptr, [&](auto&& sweep) { bytes = sweep.bytes(); });
+    with_dtype<Work>(call, n, nullptr, [&](auto&& work) { bytes = work.bytes(); });
     return bytes;
 }
 
-template <template <class> class Sweep>
-void run(const Batch& batch, std::int64_t n, void* memory) {
-    with_input<Sweep>(batch, n, memory, [](auto&& sweep) { sweep.run(); });
+template <template <class> class Work, class Call>
+void run(const Call& call, std::int64_t n, void* memory) {
+    with_dtype<Work>(call, n, memory, [](auto&& work) { work.run(); });
+}
+
+template <template <class> class Work, class Call>
+constexpr ctckit::Task<Call> task() {
+    return {workspace<Work, Call>, run<Work, Call>};
 }
 
 }  // namespace
 
 namespace ctckit {
 extern const Kernels CTCKIT_TABLE;
-const Kernels CTCKIT_TABLE = {
-    CTCKIT_STRING(CTCKIT_ISA), {workspace<Sweep>, run<Sweep>}, {workspace<BestPath>, run<BestPath>}};
+const Kernels CTCKIT_TABLE = {CTCKIT_STRING(CTCKIT_ISA), task<Sums, SumsCall>(), task<BestPath, PathCall>()};
 }  // namespace ctckit

@@ -1,5 +1,5 @@
-// A few blocks of memory wait here for the next gradient. The last one to refer to a gradient parks its block, on
-// whatever thread that is, after a fork, or while the interpreter shuts down.
+// A few blocks of memory wait here for the next gradient. A block is returned when the last reference to its gradient
+// goes: on any thread, after a fork, or while the interpreter shuts down.
 #include "memory.h"
 
 #include <algorithm>
@@ -21,11 +21,11 @@ namespace {
 constexpr std::size_t kParked = 4;
 constexpr std::size_t kUnit = std::size_t(2) << 20;  // a huge page
 
-// Nobody waits for the lock: who finds it taken goes to the system instead. So a child that was forked while another
-// thread held it does not hang.
+// No thread waits for the lock: one that finds it taken asks the system for memory instead. So a child that was forked
+// while another thread held it does not hang.
 struct Store {
     std::mutex mutex;
-    std::array<Block*, kParked> blocks{};  // the oldest first; empty places before it
+    std::array<Block*, kParked> blocks{};  // the oldest first, after the empty ones
 };
 Store& store = *new Store;  // never destroyed: gradients may outlive the module
 
@@ -35,7 +35,7 @@ std::size_t rounded_up(std::size_t bytes) {
 
 #ifdef __linux__
 
-// Whole huge pages: few page faults, and little to do when they are lent and written to again.
+// Whole huge pages: few page faults, and little work when they are lent and written to again.
 void* allocate(std::size_t bytes) {
     const std::size_t mapped = bytes + kUnit;
     void* const found = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

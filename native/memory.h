@@ -1,5 +1,5 @@
-// Memory for large gradients, used again: a step allocates one and frees it, and fresh pages cost more than the numbers
-// that go there.
+// A small pool of memory for large gradients: each training step allocates one and frees it, and new pages cost more
+// than computing the numbers that go there.
 #pragma once
 
 #include <cstddef>
@@ -11,10 +11,10 @@ struct Block {
     std::size_t capacity;
 };
 
-// A block of at least so many bytes, which hold anything. Throws std::bad_alloc.
+// An uninitialised block of at least this many bytes. Throws std::bad_alloc.
 Block* take_block(std::size_t bytes);
 
-// Keeps a block for the next call. Its numbers are gone.
+// Returns a block to the pool. Its contents are lost.
 void park_block(Block* block) noexcept;
 
 }  // namespace ctckit

@@ -1,4 +1,4 @@
-// What a loss makes of its samples' scores. Outside NumPy for the same reason as prepare.h.
+// Reductions of the samples' scores to one loss. In C++ for the same reason as layout.h.
 #pragma once
 
 #include <cstdint>

@@ -14,11 +14,11 @@ from hypothesis import settings
 
 # `make sanitize` runs these tests on an extension module of its own, built with AddressSanitizer.
 if path := os.environ.get("CTCKIT_NATIVE"):
-    spec = importlib.util.spec_from_file_location("ctckit._native", path)
+    spec = importlib.util.spec_from_file_location("ctckit.native._ext", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["ctckit._native"] = module
+    sys.modules["ctckit.native._ext"] = module
     spec.loader.exec_module(module)
 
 from support.backends import BACKENDS, IMPLEMENTATIONS, KERNELS, NATIVE, Backend
@@ -140,7 +140,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Non
     """Runs what uses the GPU backend; fails if a tensor's value reaches Python, which on a GPU waits for the device."""
     import torch
 
-    from ctckit.kernels.triton import best, gradient, lattice, rows, sums
+    from ctckit.kernels.triton import best, gradient, lattice, pairs, rows, sums
 
     def on_a_gpu(work: Callable[[], Any]) -> None:
         work()  # compiles
@@ -174,7 +174,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Non
 
     def interpreted(work: Callable[[], Any]) -> None:
         with monkeypatch.context() as patch:
-            for module in (lattice, rows, sums, gradient, best):
+            for module in (lattice, pairs, rows, sums, gradient, best):
                 for name in [name for name in vars(module) if name.endswith("_kernel")]:
                     patch.setattr(module, name, Guard(getattr(module, name)))
             for name in names:

@@ -1,7 +1,7 @@
 """Memory and undefined behaviour: `make sanitize` builds the extension with sanitizers and runs its tests on it.
 
-Not a test module: a script, run by hand and in CI. First the tests that reach into every corner of the kernels, then
-random batches of every form, then the extension's own door, knocked on with arguments that validate/ never lets by.
+Not a test module: a script, run by hand and in CI. First the tests that reach every part of the kernels, then random
+batches of every form, then the extension's own functions, called with arguments that validate/ would not let pass.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ TESTS = [
     "test_best_path.py",
     "test_align.py",
 ]
-# What forks or times its threads is slowed or confused by the sanitizer's own threads and shadow memory; and the
-# other backends are Python, which the sanitizer has nothing to say about.
+# Tests that fork or time their threads are slowed or confused by the sanitizer's own threads and shadow memory; the
+# other backends are Python, which the sanitizer does not check.
 LEFT_OUT = "not fork and not gil and not default_number_of_threads and not [reference and not [portable and not [triton"
 FUZZ_ROUNDS = 1500
 
@@ -50,7 +50,7 @@ def main() -> None:
     configure = [*cmake, "-S", str(ROOT), "-B", str(BUILD), *generator, "-DCTCKIT_SANITIZE=ON"]
     run([*configure, f"-DPython_EXECUTABLE={sys.executable}", f"-DCMAKE_CXX_COMPILER={compiler}"])
     run([*cmake, "--build", str(BUILD), "--parallel"])
-    (module,) = BUILD.glob("_native*.so")
+    (module,) = BUILD.glob("_ext*.so")
     environment = os.environ | {
         "CTCKIT_NATIVE": str(module),
         "LD_PRELOAD": " ".join(map(str, runtimes)),  # the C++ library too, so that its exceptions can be intercepted
@@ -85,18 +85,18 @@ def fuzz(rounds: int) -> None:
     import numpy as np
 
     import conftest  # noqa: F401 - loads the sanitized module
-    from ctckit import _native
+    from ctckit.native import _ext
 
-    assert _native.__file__ == os.environ.get("CTCKIT_NATIVE", _native.__file__)
+    assert _ext.__file__ == os.environ.get("CTCKIT_NATIVE", _ext.__file__)
     for seed in range(rounds):
-        print(f"\rfuzz: seed {seed}", end="", flush=True)  # so that the last one stands there if the process dies
+        print(f"\rfuzz: seed {seed}", end="", flush=True)  # so that the last one is on the screen if the process dies
         fuzz_batch(np.random.default_rng(seed))
         fuzz_extension(np.random.default_rng(seed))
     print()
 
 
 def fuzz_batch(rng: Any) -> None:
-    """One batch: any sizes, dtype, strides and special values. Nothing may be said but a loss, or a CTCError."""
+    """One batch: any sizes, dtype, strides and special values, through the public functions."""
     import numpy as np
     from support.batches import FRAMEWORK_FREE, draw
     from support.layouts import LAYOUTS
@@ -140,10 +140,10 @@ def fuzz_batch(rng: Any) -> None:
 
 
 def fuzz_extension(rng: Any) -> None:
-    """Arrays that fit each other and hold nonsense, or that don't fit: no memory beyond theirs may be touched."""
+    """Arrays that fit each other and hold nonsense, or that do not fit: no memory beyond theirs may be touched."""
     import numpy as np
 
-    from ctckit import _native
+    from ctckit import native
 
     frames, size, classes, states = (int(x) for x in rng.integers(1, 20, 4))
     wild, along = rng.random(2) < 0.5
@@ -151,61 +151,65 @@ def fuzz_extension(rng: Any) -> None:
         "scores": rng.normal(size=(frames, size, classes)).astype(np.float32),
         "from_logits": bool(rng.random() < 0.5),
         "frames": rng.integers(-1 if wild else 0, frames + (2 if wild else 1), size),
-        "lengths": rng.integers(0, states, size),
+        "num_tokens": rng.integers(0, states, size),
         "labels": rng.integers(-2 if wild else 0, classes + (2 if wild else 0), (size, states)).astype(np.int32),
         "arcs": rng.integers(0, 256, (size, states)).astype(np.uint8),
-        "states": rng.integers(-1 if wild else 1, states + (2 if wild else 1), size).astype(np.int32),
+        "num_states": rng.integers(-1 if wild else 1, states + (2 if wild else 1), size).astype(np.int32),
         "score": np.empty(size),
         "grad": np.empty((frames, size, classes), np.float32) if rng.random() < 0.7 else None,
         "weights": rng.normal(size=size) if rng.random() < 0.7 else None,
         "occupancy": np.empty((frames, size, states), np.float32) if rng.random() < 0.5 else None,
-        "path": rng.integers(-2, states + 2, (size, frames)).astype(np.int32) if along else None,
+        "along": rng.integers(-2, states + 2, (size, frames)).astype(np.int32) if along else None,
         "occupancy_along": np.empty((size, frames)) if along else None,
-        "isa": str(rng.choice(_native.instruction_sets())),
+        "isa": str(rng.choice(native.instruction_sets())),
         "threads": int(rng.integers(-1, 5)),
     }
     if wild and rng.random() < 0.5:  # one array of another size
         name = str(
-            rng.choice(["frames", "lengths", "labels", "arcs", "states", "score", "weights", "grad", "occupancy"])
+            rng.choice(
+                ["frames", "num_tokens", "labels", "arcs", "num_states", "score", "weights", "grad", "occupancy"]
+            )
         )
         if arrays[name] is not None:
             arrays[name] = arrays[name][..., : arrays[name].shape[-1] - 1].copy()
-    form = ("frames", "lengths", "labels", "arcs", "states")
+    form = ("frames", "num_tokens", "labels", "arcs", "num_states")
     lattices = [arrays.pop(name) for name in form]
     try:
         if along and not wild:
             arrays["grad"] = arrays["occupancy"] = None  # they come alone
-        _native.sweep(prepared=_native.Prepared(*lattices), **arrays)
+        native.sums(lattices=native.LatticeBatch(*lattices), **arrays)
         arrays = {name: arrays[name] for name in ("scores", "from_logits", "score", "isa", "threads")}
         paths = np.empty((size, frames), np.int32), np.empty((size, frames)), np.empty((size, states, 2), np.int32)
-        jumps = rng.integers(0, states, (int(rng.integers(0, 6)), 3)).astype(np.int32)
-        jumps[:, 0] %= size
+        long_arcs = rng.integers(0, states, (int(rng.integers(0, 6)), 3)).astype(np.int32)
+        long_arcs[:, 0] %= size
         if not wild:
-            jumps = jumps[(jumps[:, 1] < jumps[:, 2]) & (jumps[:, 2] < lattices[4][jumps[:, 0]])]
-            jumps = jumps[np.lexsort((jumps[:, 2], jumps[:, 0]))]
-        tolls = rng.integers(0, 9, (size, states)).astype(float) if rng.random() < 0.5 else None
-        prepared = _native.Prepared(*lattices, jumps, tolls)
-        _native.best_path(prepared=prepared, path=paths[0], path_scores=paths[1], visits=paths[2], **arrays)
+            long_arcs = long_arcs[
+                (long_arcs[:, 1] < long_arcs[:, 2]) & (long_arcs[:, 2] < lattices[4][long_arcs[:, 0]])
+            ]
+            long_arcs = long_arcs[np.lexsort((long_arcs[:, 2], long_arcs[:, 0]))]
+        costs = rng.integers(0, 9, (size, states)).astype(float) if rng.random() < 0.5 else None
+        batch = native.LatticeBatch(*lattices, long_arcs, costs)
+        native.best_path(lattices=batch, states=paths[0], frame_scores=paths[1], visits=paths[2], **arrays)
     except ValueError:
         assert wild
-    fuzz_prepare(rng)
+    fuzz_layout(rng)
 
 
-def fuzz_prepare(rng: Any) -> None:
-    """The same for what happens before the sweep."""
+def fuzz_layout(rng: Any) -> None:
+    """The same for the layout of lattices."""
     import numpy as np
 
-    from ctckit import _native
+    from ctckit import native
 
     size, longest = (int(x) for x in rng.integers(1, 10, 2))
     targets = rng.integers(-1, 6, (size, longest) if rng.random() < 0.5 else size * longest)
     lengths = rng.integers(-1, longest + 2, size) if rng.random() < 0.5 else np.full(size, longest)
     frames, arcs = rng.integers(-1, 20, size), rng.integers(0, 256, 5).astype(np.uint8)
-    made = _native.prepare(frames, targets, lengths, 20, int(rng.integers(1, 7)), int(rng.integers(0, 6)), arcs)
+    made = native.lay_out(frames, targets, lengths, 20, int(rng.integers(1, 7)), int(rng.integers(0, 6)), arcs)
     if isinstance(made, tuple):
         assert made[0] in ("input_lengths", "target_lengths", "sum", "token")
     else:
-        assert made.states.max() <= made.labels.shape[1]
+        assert made.num_states.max() <= made.labels.shape[1]
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _native
 from .errors import CTCError
+from .native import lay_out
 
 STAR = -1  # in a target: a token that matches whatever class is the most probable
 AT_ONCE = 5  # neighbouring groups that one arc may leave out: two words, with what stands between
@@ -494,7 +494,7 @@ def ctc_lattice(target: npt.ArrayLike, blank: int = 0) -> Lattice:
     most = np.iinfo(np.int32).max
     tokens = np.where(given == STAR, most - 1, given)  # a class that nobody has
     no_frames, lengths = np.zeros(1, np.int64), np.array([len(tokens)], np.int64)
-    laid_out = _native.lay_out(no_frames, tokens, lengths, 0, most, blank, ARCS_BY_ROLE)
+    laid_out = lay_out(no_frames, tokens, lengths, 0, most, blank, ARCS_BY_ROLE)
     if isinstance(laid_out, tuple):
         s = laid_out[1]
         raise CTCError(f"target[{s}] = {tokens[s]} is not a token: expected classes other than the blank, {blank}")

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _native
 from .kernels import native, reference
 from .kernels.backend import Gradients
+from .native import mean_weights, weighted_loss
 from .problem import ArrayProblem, ctc_problem
 from .results import Array, FloatArray, LossAndGrad, Posteriors
 from .validate import Reduction, check_reduction
@@ -136,7 +136,7 @@ def reduction_weights(problem: ArrayProblem, reduction: Reduction) -> npt.NDArra
     if reduction != "mean":
         return np.ones(size)
     weights = np.empty(size)
-    _native.mean_weights(problem.lattices, weights)
+    mean_weights(problem.lattices, weights)
     return weights
 
 
@@ -153,7 +153,7 @@ def reduced_loss(
         if zero_infinity:
             loss[loss == np.inf] = 0
         return loss
-    return _native.weighted_loss(score, weights, zero_infinity)
+    return weighted_loss(score, weights, zero_infinity)
 
 
 def _rounded(problem: ArrayProblem, loss: npt.NDArray[np.float64] | float) -> FloatArray:

@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from . import _native
+from . import native
 from .errors import CTCError
 from .lattice import ARCS_BY_ROLE, Lattice
 from .validate import Fault, Form, as_array, as_integers, check_lattice_form, check_values, checked_arrays
@@ -97,7 +97,7 @@ class Problem(Generic[A]):
 class ArrayProblem(Problem[Array]):
     """A batch on NumPy arrays, whose lattices the extension holds."""
 
-    lattices: _native.LatticeBatch
+    lattices: native.LatticeBatch
 
     @property
     def real(self) -> type[np.float64] | type[np.float32]:
@@ -150,7 +150,7 @@ def ctc_problem(
         )
     else:
         array, tokens, frames, lengths = map(np.asarray, (scores, targets, input_lengths, target_lengths))
-    laid_out = _native.lay_out(
+    laid_out = native.lay_out(
         np.ascontiguousarray(frames, np.int64),  # one dimension at least
         np.ascontiguousarray(tokens if form.batched else np.atleast_2d(tokens), np.int64),
         np.ascontiguousarray(lengths, np.int64),
@@ -285,7 +285,7 @@ def _check_gain(problem: ArrayProblem) -> None:
 
 def lattice_batch(
     lattices: Sequence[Lattice], frames: npt.NDArray[np.int64], star: int | None = None
-) -> _native.LatticeBatch:
+) -> native.LatticeBatch:
     """Lattices of any shape in one batch, padded to the largest; labels that are ``STAR`` become class ``star``."""
     size, most = len(lattices), max(lattice.num_states for lattice in lattices)
     num_states = np.array([lattice.num_states for lattice in lattices], np.int32)
@@ -300,7 +300,7 @@ def lattice_batch(
     if star is not None:
         labels[labels < 0] = star
     far = [np.insert(lattice.long_arcs, 0, n, axis=1) for n, lattice in enumerate(lattices)]
-    return _native.LatticeBatch(
+    return native.LatticeBatch(
         np.ascontiguousarray(frames, np.int64),
         np.array([lattice.num_tokens for lattice in lattices], np.int64),
         labels,

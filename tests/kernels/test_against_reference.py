@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from oracles import Textbook
 from support.backends import Backend, check_batch
-from support.batches import DTYPES, AnyTopology, Batch, decode, draw, encode, problem_of
+from support.batches import DTYPES, Batch, decode, draw, encode, problem_of
 
 from ctckit import Arc, Lattice
 from ctckit.kernels import reference
 from ctckit.kernels.backend import Gradients
-from ctckit.problem import lattice_batch
+from ctckit.problem import ArrayProblem, lattice_batch
 from ctckit.results import Posteriors
 
 # (T, N, C, S, blank): T around the tile of 8 frames, K = 2S+1 around lanes of 4, 8 and 16, C from the blank alone to
@@ -127,12 +127,12 @@ def test_best_path(pathfinder: Backend, shape: tuple[int, ...], dtype: str, from
         assert (found.states[n, used:] == -1).all()
 
 
-def any_topology(seed: int, dtype: str, *, in_pairs: bool) -> AnyTopology:
+def any_topology(seed: int, dtype: str, *, small: bool) -> ArrayProblem:
     """A lattice of up to 80 states, so of many registers, through which windows of states move; arcs at random."""
     rng = np.random.default_rng(seed)
     states, frames = int(rng.integers(1, 81)), int(rng.integers(20, 90))
-    if in_pairs:  # of a blank and a token, and small enough for an interpreter
-        states, frames = states // 8 * 2 + 1, frames // 5
+    if small:
+        states, frames = states // 4 + 1, frames // 5
     arcs = np.full(states, Arc.STAY | Arc.STEP, np.uint8)
     arcs[rng.random(states) < rng.choice([0, 0.3, 0.9])] |= np.uint8(Arc.SKIP)
     arcs[rng.random(states) < rng.choice([0, 0.1])] &= np.uint8(~Arc.STAY & 0xFF)
@@ -140,17 +140,15 @@ def any_topology(seed: int, dtype: str, *, in_pairs: bool) -> AnyTopology:
     arcs[1:2] &= np.uint8(~Arc.SKIP & 0xFF)
     arcs[-1] |= np.uint8(Arc.END)
     labels = rng.integers(0, 5, states).astype(np.int32)
-    if in_pairs:
-        labels[::2] = labels[0]
     batch = lattice_batch([Lattice(labels, arcs)], np.array([frames]))
-    return AnyTopology(rng.normal(size=(frames, 1, 5)).astype(dtype), False, batch)
+    return ArrayProblem(rng.normal(size=(frames, 1, 5)).astype(dtype), False, batch)
 
 
 @pytest.mark.interpreter(seed=range(3))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("seed", range(60))
 def test_any_topology(kernels: Backend, seed: int, dtype: str) -> None:
-    problem = any_topology(seed, dtype, in_pairs=kernels.is_triton)
+    problem = any_topology(seed, dtype, small=kernels.some([False], [True])[0])
     expected, found = reference.posteriors(problem), kernels.posteriors(problem)
     tolerance = 1e-11 if dtype == "float64" else 2e-5
     np.testing.assert_allclose(found.score, expected.score, rtol=tolerance)

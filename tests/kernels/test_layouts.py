@@ -41,7 +41,7 @@ def test_strides_of_scores(instruction_set: str, layout: Layout, dtype: str, fro
 def test_what_reaches_the_kernels_is_aligned(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     """C++ may not read a float at an address that is no multiple of its size, though x86 lets it."""
     seen = []
-    monkeypatch.setattr(native._native, "sweep", lambda scores, *rest: seen.append(scores))
+    monkeypatch.setattr(native.extension, "sums", lambda scores, *rest: seen.append(scores))
     ctckit.ctc_loss(layout(BATCH.scores), *BATCH.arguments)
     (scores,) = seen
     assert scores.flags.aligned

@@ -1,5 +1,8 @@
-"""What the extension does around the sweeps, each against a few lines of Python that say the same."""
+"""What the extension does around the kernels, each against a few lines of Python that do the same."""
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ctckit
-from ctckit import Arc, _native
+from ctckit import Arc, native
 from ctckit.lattice import ARCS_BY_ROLE
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -33,9 +36,9 @@ class Call:
             return np.array(self.rows, np.int64).reshape(len(self.rows), -1)
         return np.array([token for row in self.rows for token in row], np.int64)
 
-    def prepare(self, arcs_by_role: np.ndarray = ARCS_BY_ROLE) -> _native.Prepared | tuple[str, int]:
+    def lay_out(self, arcs_by_role: np.ndarray = ARCS_BY_ROLE) -> native.LatticeBatch | tuple[str, int]:
         frames, lengths = np.array(self.frames, np.int64), np.array(self.lengths, np.int64)
-        return _native.prepare(frames, self.targets, lengths, self.frames_max, self.classes, self.blank, arcs_by_role)
+        return native.lay_out(frames, self.targets, lengths, self.frames_max, self.classes, self.blank, arcs_by_role)
 
 
 @st.composite
@@ -73,10 +76,10 @@ def first_fault(call: Call) -> tuple[str, int] | None:
 
 @given(calls())
 def test_good_calls_are_good(call: Call) -> None:
-    """Whatever stands in the padding."""
-    made = call.prepare()
+    """Whatever the padding holds."""
+    made = call.lay_out()
     assert made.frames.tolist() == call.frames
-    assert made.lengths.tolist() == call.lengths
+    assert made.num_tokens.tolist() == call.lengths
 
 
 @given(calls(), st.data())
@@ -86,14 +89,14 @@ def test_the_first_fault_is_found(call: Call, data: st.DataObject) -> None:
         cells = data.draw(st.sampled_from([call.frames, call.lengths, *call.rows]))
         if cells:
             cells[data.draw(st.integers(0, len(cells) - 1))] = data.draw(st.integers(-2, 9) | INT64)
-    made, fault = call.prepare(), first_fault(call)
+    made, fault = call.lay_out(), first_fault(call)
     assert made == fault if isinstance(made, tuple) else fault is None
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint8", "uint64", ">i4"])
 @pytest.mark.parametrize("single", [False, True], ids=["batch", "one sample"])
 @pytest.mark.parametrize("end_to_end", [False, True], ids=["padded", "end to end"])
-def test_a_bad_token_is_named_wherever_it_stands(dtype: str, single: bool, end_to_end: bool) -> None:
+def test_a_bad_token_is_named_wherever_it_is(dtype: str, single: bool, end_to_end: bool) -> None:
     """By the position and the value that the caller knows, also where int64 does not hold it."""
     lengths = [3] if single else [3, 1, 2]
     scores = np.zeros((9, 4) if single else (9, 3, 4))
@@ -116,7 +119,7 @@ def test_a_bad_token_is_named_wherever_it_stands(dtype: str, single: bool, end_t
 @given(calls(), st.lists(st.integers(0, 31), min_size=5, max_size=5))
 def test_arcs_follow_the_table(call: Call, table: list[int]) -> None:
     """Any table: the layout knows no rule but that no arc comes from a state before the first."""
-    made = call.prepare(np.array(table, np.uint8))
+    made = call.lay_out(np.array(table, np.uint8))
     states_max = 2 * (call.targets.shape[1] if call.padded else max(call.lengths)) + 1
     assert made.labels.shape == made.arcs.shape == (len(call.rows), states_max)
     blank, token, repeat, first, last = table
@@ -129,7 +132,7 @@ def test_arcs_follow_the_table(call: Call, table: list[int]) -> None:
             expected[k] |= first * (k < 2) | last * (k >= count - 2)
             expected[k] &= ~((Arc.STEP if k < 1 else 0) | (Arc.SKIP if k < 2 else 0))
         beyond = states_max - count
-        assert made.states[n] == count
+        assert made.num_states[n] == count
         assert made.arcs[n].tolist() == expected + [0] * beyond
         assert (
             made.labels[n].tolist() == [call.blank, *(x for y in row for x in (y, call.blank))] + [call.blank] * beyond
@@ -159,13 +162,13 @@ def test_a_lattice_holds_tokens_only(target: list[int]) -> None:
         ctckit.ctc_lattice(np.array(target))
 
 
-def test_prepared_belongs_to_itself() -> None:
-    """Arrays of it keep it alive, and nobody writes to them; the caller's may change."""
+def test_a_lattice_batch_holds_copies() -> None:
+    """Its arrays keep it alive and are read-only; the caller's arrays may change."""
     lengths = np.array([2, 1])
-    made = _native.prepare(lengths, np.array([[1, 1], [2, 0]]), lengths, 2, 3, 0, ARCS_BY_ROLE)
+    made = native.lay_out(lengths, np.array([[1, 1], [2, 0]]), lengths, 2, 3, 0, ARCS_BY_ROLE)
     labels = made.labels
     lengths[:] = 0
-    assert made.frames.tolist() == made.lengths.tolist() == [2, 1]
+    assert made.frames.tolist() == made.num_tokens.tolist() == [2, 1]
     del made
     assert labels.tolist() == [[0, 1, 0, 1, 0], [0, 2, 0, 0, 0]]
     assert not labels.flags.writeable
@@ -178,52 +181,63 @@ ONES = np.ones(2, np.int64)
     ("frames", "targets", "lengths"),
     [(ONES, ONES, ONES[:1]), (ONES[:1], np.ones((2, 3), int), ONES[:1]), (ONES, np.ones((2, 3, 1), int), ONES)],
 )
-def test_prepare_takes_only_arrays_that_fit(frames: np.ndarray, targets: np.ndarray, lengths: np.ndarray) -> None:
+def test_lay_out_takes_only_arrays_that_fit(frames: np.ndarray, targets: np.ndarray, lengths: np.ndarray) -> None:
     with pytest.raises(ValueError, match="must have N entries"):
-        _native.prepare(frames, targets, lengths, 5, 5, 0, ARCS_BY_ROLE)
-
-
-@pytest.mark.parametrize("bad", ["frames", "lengths", "labels", "arcs", "states", "too many states", "no states"])
-def test_prepared_takes_only_arrays_that_fit(bad: str) -> None:
-    arrays = {"frames": ONES, "lengths": ONES, "labels": np.zeros((2, 3), np.int32), "arcs": np.zeros((2, 3), np.uint8)}
-    arrays["states"] = np.array([3, {"too many states": 4, "no states": 0}.get(bad, 3)], np.int32)
-    if bad in arrays:
-        arrays[bad] = arrays[bad][:1]
-    with pytest.raises(ValueError, match="must"):
-        _native.Prepared(**arrays)
+        native.lay_out(frames, targets, lengths, 5, 5, 0, ARCS_BY_ROLE)
 
 
 @pytest.mark.parametrize(
-    "jumps",
+    "bad", ["frames", "num_tokens", "labels", "arcs", "num_states", "too many states", "no states"]
+)
+def test_a_lattice_batch_takes_only_arrays_that_fit(bad: str) -> None:
+    arrays = {
+        "frames": ONES,
+        "num_tokens": ONES,
+        "labels": np.zeros((2, 3), np.int32),
+        "arcs": np.zeros((2, 3), np.uint8),
+    }
+    arrays["num_states"] = np.array([3, {"too many states": 4, "no states": 0}.get(bad, 3)], np.int32)
+    if bad in arrays:
+        arrays[bad] = arrays[bad][:1]
+    with pytest.raises(ValueError, match="must"):
+        native.LatticeBatch(**arrays)
+
+
+@pytest.mark.parametrize(
+    "long_arcs",
     ["0 2 2", "0 2 1", "0 -1 1", "0 0 3", "2 0 2", "-1 0 2", "1 0 2, 0 0 2", "0 0 2, 0 0 1"],
 )
-def test_prepared_takes_only_jumps_that_lead_on(jumps: str) -> None:
+def test_a_lattice_batch_takes_only_long_arcs_that_lead_on(long_arcs: str) -> None:
     cells = np.zeros((2, 3), np.int32), np.zeros((2, 3), np.uint8), np.full(2, 3, np.int32)
     fine = np.array([[0, 0, 2], [0, 1, 2], [1, 0, 1]], np.int32)
-    assert _native.Prepared(ONES, ONES, *cells, fine).jumps.tolist() == fine.tolist()
-    with pytest.raises(ValueError, match="jumps must"):
-        _native.Prepared(ONES, ONES, *cells, np.array([row.split() for row in jumps.split(", ")]).astype(np.int32))
+    assert native.LatticeBatch(ONES, ONES, *cells, fine).long_arcs.tolist() == fine.tolist()
+    with pytest.raises(ValueError, match="long_arcs must"):
+        native.LatticeBatch(
+            ONES, ONES, *cells, np.array([row.split() for row in long_arcs.split(", ")]).astype(np.int32)
+        )
 
 
-def test_sums_refuse_jumps_and_tolls() -> None:
+def test_sums_refuse_long_arcs_and_entry_costs() -> None:
     cells = np.zeros((1, 3), np.int32), np.zeros((1, 3), np.uint8), np.full(1, 3, np.int32)
-    prepared = _native.Prepared(ONES[:1], ONES[:1], *cells, np.array([[0, 0, 2]], np.int32))
+    lattices = native.LatticeBatch(ONES[:1], ONES[:1], *cells, np.array([[0, 0, 2]], np.int32))
     scores = np.zeros((3, 1, 4), np.float32)
-    with pytest.raises(ValueError, match="without jumps or tolls"):
-        _native.sweep(scores, True, prepared, np.zeros(1), None, None, None, None, None, "", 1)
-    prepared = _native.Prepared(ONES[:1], ONES[:1], *cells, None, np.zeros((1, 3)))
-    with pytest.raises(ValueError, match="without jumps or tolls"):
-        _native.sweep(scores, True, prepared, np.zeros(1), None, None, None, None, None, "", 1)
+    with pytest.raises(ValueError, match="without long arcs or entry costs"):
+        native.sums(scores, True, lattices, np.zeros(1), None, None, None, None, None, "", 1)
+    lattices = native.LatticeBatch(ONES[:1], ONES[:1], *cells, None, np.zeros((1, 3)))
+    with pytest.raises(ValueError, match="without long arcs or entry costs"):
+        native.sums(scores, True, lattices, np.zeros(1), None, None, None, None, None, "", 1)
 
 
-@pytest.mark.parametrize("tolls", [np.zeros((2, 2)), np.zeros((1, 3)), np.full((2, 3), -1.0), np.full((2, 3), np.nan)])
-def test_prepared_takes_only_tolls_that_fit(tolls: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    "entry_costs", [np.zeros((2, 2)), np.zeros((1, 3)), np.full((2, 3), -1.0), np.full((2, 3), np.nan)]
+)
+def test_a_lattice_batch_takes_only_entry_costs_that_fit(entry_costs: np.ndarray) -> None:
     cells = np.zeros((2, 3), np.int32), np.zeros((2, 3), np.uint8), np.full(2, 3, np.int32)
     fine = np.arange(6.0).reshape(2, 3)
-    assert _native.Prepared(ONES, ONES, *cells).tolls is None
-    assert _native.Prepared(ONES, ONES, *cells, None, fine).tolls.tolist() == fine.tolist()  # type: ignore[union-attr]
-    with pytest.raises(ValueError, match="tolls must"):
-        _native.Prepared(ONES, ONES, *cells, None, tolls)
+    assert native.LatticeBatch(ONES, ONES, *cells).entry_costs is None
+    assert native.LatticeBatch(ONES, ONES, *cells, None, fine).entry_costs.tolist() == fine.tolist()  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match="entry_costs must"):
+        native.LatticeBatch(ONES, ONES, *cells, None, entry_costs)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.floats(-100, 0) | st.just(-np.inf)), min_size=1), st.booleans())
@@ -231,10 +245,10 @@ def test_reductions(samples: list[tuple[int, float]], zero_infinity: bool) -> No
     lengths, scores = (np.array(column) for column in zip(*samples, strict=True))
     size, weights = len(lengths), np.empty(len(lengths))
     cells = np.zeros((size, 1), np.int32), np.zeros((size, 1), np.uint8), np.ones(size, np.int32)
-    _native.mean_weights(_native.Prepared(np.zeros(size, np.int64), lengths, *cells), weights)
+    native.mean_weights(native.LatticeBatch(np.zeros(size, np.int64), lengths, *cells), weights)
     np.testing.assert_allclose(weights, [1 / (max(length, 1) * len(samples)) for length in lengths], rtol=2**-52)
     losses = [0.0 if zero_infinity and score == -np.inf else -score for score in scores]
-    found = _native.weighted_loss(scores, weights, zero_infinity)
+    found = native.weighted_loss(scores, weights, zero_infinity)
     np.testing.assert_allclose(found, sum(w * x for w, x in zip(weights, losses, strict=True)), rtol=1e-14)
     assert not np.signbit(found)
 
@@ -242,11 +256,31 @@ def test_reductions(samples: list[tuple[int, float]], zero_infinity: bool) -> No
 def test_outputs_are_written_to_or_refused() -> None:
     """An output that had to be converted would be written as a copy, and lost."""
     cells = np.zeros((2, 1), np.int32), np.zeros((2, 1), np.uint8), np.ones(2, np.int32)
-    prepared, scores = _native.Prepared(ONES, ONES, *cells), np.zeros((3, 2, 4), np.float32)
+    lattices, scores = native.LatticeBatch(ONES, ONES, *cells), np.zeros((3, 2, 4), np.float32)
     for wrong in (np.zeros(4)[::2], np.zeros(2, np.float32)):
         with pytest.raises(TypeError, match="incompatible"):
-            _native.mean_weights(prepared, wrong)
+            native.mean_weights(lattices, wrong)
         with pytest.raises(TypeError, match="incompatible"):
-            _native.sweep(scores, True, prepared, wrong, None, None, None, None, None, "", 1)
+            native.sums(scores, True, lattices, wrong, None, None, None, None, None, "", 1)
     with pytest.raises(TypeError, match="incompatible"):
-        _native.sweep(scores, True, prepared, np.zeros(2), None, None, np.zeros((3, 2, 2))[..., ::2], None, None, "", 1)
+        native.sums(scores, True, lattices, np.zeros(2), None, None, np.zeros((3, 2, 2))[..., ::2], None, None, "", 1)
+
+
+def started_with(instruction_set: str) -> subprocess.CompletedProcess[str]:
+    """A new Python under CTCKIT_ISA that prints the instruction set in use."""
+    code = "from ctckit.kernels import native; print(native.instruction_set())"
+    environment = os.environ | {"CTCKIT_ISA": instruction_set}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("name", native.instruction_sets())
+def test_the_environment_forces_an_instruction_set(name: str) -> None:
+    done = started_with(name)
+    assert done.stdout.strip() == name, done.stderr
+
+
+def test_an_instruction_set_that_is_not_there() -> None:
+    done = started_with("x86-64-v9")
+    names = ", ".join(native.instruction_sets())
+    assert f"CTCError: CTCKIT_ISA = 'x86-64-v9' is not available: expected one of {names}" in done.stderr
+    assert started_with("").stdout.strip() == native.instruction_sets()[-1]  # empty means not set

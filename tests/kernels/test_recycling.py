@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import ctckit
-from ctckit import _native
 from ctckit.kernels import native
+from ctckit.native import recycled
 
 MIB = 1 << 20
 LINUX = sys.platform.startswith("linux")
@@ -25,16 +25,16 @@ def address(array: np.ndarray) -> int:
 @pytest.fixture(autouse=True)
 def empty_store() -> None:
     """Four blocks of a size that no test asks for push out whatever earlier tests have left."""
-    blocks = [_native.recycled(200 * MIB) for _ in range(4)]
+    blocks = [recycled(200 * MIB) for _ in range(4)]
     del blocks
 
 
 def test_the_same_memory_again() -> None:
-    first = _native.recycled(5 * MIB)
+    first = recycled(5 * MIB)
     place = address(first)
     assert place % 64 == 0
     del first
-    assert address(_native.recycled(5 * MIB - 1)) == place
+    assert address(recycled(5 * MIB - 1)) == place
 
 
 def test_what_is_referred_to_stays() -> None:
@@ -48,13 +48,13 @@ def test_what_is_referred_to_stays() -> None:
 
 
 def test_best_fit_up_to_twice_the_size() -> None:
-    blocks = {mib: _native.recycled(mib * MIB) for mib in (20, 12, 16)}
+    blocks = {mib: recycled(mib * MIB) for mib in (20, 12, 16)}
     places = {mib: address(block) for mib, block in blocks.items()}
     blocks.clear()
-    assert address(_native.recycled(10 * MIB)) == places[12]
-    assert address(_native.recycled(14 * MIB)) == places[16]
-    assert address(_native.recycled(18 * MIB)) == places[20]
-    assert address(_native.recycled(4 * MIB)) not in places.values()
+    assert address(recycled(10 * MIB)) == places[12]
+    assert address(recycled(14 * MIB)) == places[16]
+    assert address(recycled(18 * MIB)) == places[20]
+    assert address(recycled(4 * MIB)) not in places.values()
 
 
 @pytest.mark.skipif(not LINUX, reason="memory in use is read from Linux's accounts")
@@ -65,7 +65,7 @@ def test_many_sizes_stay_within_a_few_blocks() -> None:
 
     before = resident()
     for mib in np.random.default_rng(0).integers(1, 30, 80).tolist():
-        blocks = [_native.recycled((mib + i) * MIB) for i in range(3)]
+        blocks = [recycled((mib + i) * MIB) for i in range(3)]
         for block in blocks:
             block.fill(1)
         del block, blocks
@@ -75,8 +75,8 @@ def test_many_sizes_stay_within_a_few_blocks() -> None:
 def test_too_much() -> None:
     for size in (1 << 62, (1 << 64) - 1):
         with pytest.raises(MemoryError):
-            _native.recycled(size)
-    assert _native.recycled(0).size == 0
+            recycled(size)
+    assert recycled(0).size == 0
 
 
 def test_eight_threads() -> None:
@@ -85,7 +85,7 @@ def test_eight_threads() -> None:
     def work(me: int) -> bool:
         rng, right = np.random.default_rng(me), True
         for _ in range(50):
-            block = _native.recycled(int(rng.integers(1, 4 * MIB)))
+            block = recycled(int(rng.integers(1, 4 * MIB)))
             block[::4096] = me
             ctckit.ctc_loss(np.zeros((4, 3)), [1], 4, 1)
             right &= bool((block[::4096] == me).all())
@@ -98,19 +98,19 @@ def test_eight_threads() -> None:
 def _child(kept: np.ndarray) -> None:
     """Takes and drops memory; what the parent holds must not change by it."""
     for _ in range(10):
-        _native.recycled(MIB).fill(2)
+        recycled(MIB).fill(2)
     sys.exit(0 if (kept == 1).all() else 1)
 
 
 @pytest.mark.skipif(not LINUX, reason="fork is not the way to start processes here")
 def test_fork_while_other_threads_take_and_drop() -> None:
-    kept = _native.recycled(MIB)
+    kept = recycled(MIB)
     kept.fill(1)
     done = threading.Event()
 
     def churn() -> None:
         while not done.is_set():
-            _native.recycled(MIB)
+            recycled(MIB)
 
     thread = threading.Thread(target=churn)
     thread.start()

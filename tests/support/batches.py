@@ -110,10 +110,6 @@ def checked_problem(scores: Array, *arguments: Any, dtype: str, from_logits: boo
     return ctc_problem(scores, *given, arguments[3], from_logits=from_logits, form=form)
 
 
-class AnyTopology(ArrayProblem):
-    """A problem whose lattices are not CTC's: whoever lays them out anew must take these instead."""
-
-
 def truth_of(batch: Batch, dtype: str, *, from_logits: bool) -> list[Textbook]:
     """Each sample's score and gradient by the textbook, for the numbers that the dtype really holds."""
     held = batch.with_scores(decode(encode(batch.scores, dtype)))

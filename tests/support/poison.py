@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ctckit import _native
+from ctckit import native
 from support.installed import HAS_TORCH
 
 _BFLOAT16_NAN = 0x7FC1
@@ -25,9 +25,7 @@ def poisoned_memory() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("empty", "empty_like"):
             patch.setattr(np, name, _filled(getattr(np, name), _poison_array))
-        patch.setattr(
-            _native, "recycled", _filled(_native.recycled, lambda block: block.fill(0xFF))
-        )  # NaN in any float
+        patch.setattr(native, "recycled", _filled(native.recycled, lambda block: block.fill(0xFF)))  # NaN in any float
         if HAS_TORCH:
             import torch
 

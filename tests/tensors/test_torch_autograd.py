@@ -430,8 +430,8 @@ def test_float16_gradient_under_loss_scaling() -> None:
 def test_torch_threads_are_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     """Called from torch, torch's number of threads holds, until ours is set."""
     seen = []
-    sweep = native._native.sweep
-    monkeypatch.setattr(native._native, "sweep", lambda *arguments: (seen.append(arguments[-1]), sweep(*arguments)))
+    sweep = native.extension.sums
+    monkeypatch.setattr(native.extension, "sums", lambda *arguments: (seen.append(arguments[-1]), sweep(*arguments)))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     loss_of(leaf()).backward()
     loss_of(leaf().detach())

@@ -1,6 +1,6 @@
-"""The C++ backend: scaled floats, one sample a thread. Same signatures as reference.py; sources in native/.
+"""The C++ backend: scaled floats, one sample a thread. Sources in native/.
 
-May import backend.py, problem.py, validate/ and results.py.
+May import backend.py, problem.py, validate/, results.py and the extension (ctckit.native).
 """
 
 from __future__ import annotations
@@ -13,59 +13,65 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import _native
+from .. import native as extension
 from ..errors import CTCError
 from ..problem import ArrayProblem
 from ..results import BestPaths, Posteriors
 from ..validate import check_integer
-from . import reference
 from .backend import Gradients, Totals
 
 Array = npt.NDArray[Any]
 
-# From so many bytes on, a gradient's memory is recycled: malloc gives large blocks back to the system, and getting them
-# anew costs a page fault a page.
+# A gradient of at least this many bytes gets recycled memory: malloc returns large blocks to the system, and getting
+# them again costs a page fault for each page.
 RECYCLED = 2 << 20
-
-_isa: str = _native.instruction_sets()[-1]
-_threads: int | None = None
 
 
 def instruction_sets() -> list[str]:
-    """Names of the kernels that this CPU can run, the best last."""
-    return list(_native.instruction_sets())
+    """Names of the instruction sets that this CPU can run, the best last."""
+    return list(extension.instruction_sets())
+
+
+def _available(name: str, origin: str) -> str:
+    if name not in instruction_sets():
+        raise CTCError(f"{origin} = {name!r} is not available: expected one of {', '.join(instruction_sets())}")
+    return name
+
+
+# The environment variable forces a set, for bug reports and tests; it is read once. By default the best is used.
+_isa: str = _available(os.environ.get("CTCKIT_ISA") or instruction_sets()[-1], "CTCKIT_ISA")
+_threads: int | None = None
+_NONE: Gradients[Array] = Gradients()
 
 
 def instruction_set() -> str:
-    """The name of the kernels in use."""
+    """The name of the instruction set in use."""
     return _isa
 
 
 def use_instruction_set(name: str) -> None:
-    """Switches kernels, for tests and benchmarks; by default the best are used."""
+    """Switches to another instruction set, for tests and benchmarks."""
     global _isa
-    if name not in instruction_sets():
-        raise CTCError(f"instruction set {name!r} is not available: expected one of {', '.join(instruction_sets())}")
-    _isa = name
+    _isa = _available(name, "instruction set")
 
 
 def set_num_threads(threads: int) -> None:
     """Sets how many threads a call may use.
 
     Args:
-        threads: at least 1. Results don't depend on it.
+        threads: at least 1. Results do not depend on it.
     """
     global _threads
     _threads = check_integer("threads", threads, 1)
 
 
 def get_num_threads() -> int:
-    """How many threads a call may use: what was set, else the CPUs that this process may run on."""
+    """How many threads a call may use: what was set, else the number of CPUs that this process may run on."""
     return num_threads(default=None)
 
 
 def num_threads(default: int | None) -> int:
-    """What was set, else a frontend's default, else the CPUs that this process may run on."""
+    """What was set, else a frontend's default, else the number of CPUs that this process may run on."""
     if _threads is not None:
         return _threads
     if default is not None:
@@ -76,10 +82,10 @@ def num_threads(default: int | None) -> int:
 
 
 def gradient(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Memory for a gradient, to be written; a large one without page faults, if one of its size was dropped before."""
+    """Uninitialised memory for a gradient; a large one is recycled, without page faults, where that is possible."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     memory: npt.NDArray[Any]
-    memory = np.empty(shape, dtype) if size < RECYCLED else np.ndarray(shape, dtype, _native.recycled(size))
+    memory = np.empty(shape, dtype) if size < RECYCLED else np.ndarray(shape, dtype, extension.recycled(size))
     return memory
 
 
@@ -92,11 +98,13 @@ def total(
 ) -> Totals[Array]:
     """Log-scores of all samples; writes the gradients of Σ weights·(-score) that are wanted.
 
-    ``gradients.scores`` must have contiguous classes.
+    Args:
+        problem: the batch.
+        weights: float64 (N,) factors of the samples' gradients, 1 by default.
+        gradients: where to write them; in ``gradients.scores``, classes are contiguous.
+        threads: a frontend's default number of threads.
     """
-    wanted: Gradients[Array] = Gradients() if gradients is None else gradients
-    score = _sweep(problem, weights, wanted.scores, None, threads)
-    return Totals(score, _status(problem, score))
+    return _sums(problem, threads, weights=weights, gradients=gradients)
 
 
 def posteriors(problem: ArrayProblem, *, threads: int | None = None) -> Posteriors[Array]:
@@ -105,8 +113,8 @@ def posteriors(problem: ArrayProblem, *, threads: int | None = None) -> Posterio
     states = np.empty((frames, size, problem.lattices.labels.shape[1]), problem.real)
     # The gradient of log-probabilities is -γ by class; a weight of -1 turns it into γ.
     classes = gradient(problem.scores.shape, problem.scores.dtype)
-    score = _sweep(problem, -np.ones(size), classes, states, threads)
-    return Posteriors(states, classes, score, _status(problem, score))
+    sums = _sums(problem, threads, weights=-np.ones(size), gradients=Gradients(classes), occupancy=states)
+    return Posteriors(states, classes, sums.score, sums.status)
 
 
 def best_path(
@@ -120,19 +128,31 @@ def best_path(
 
     Args:
         problem: the batch.
-        frame_scores: float64 (N, T), where what each frame adds to the path's score is written: its label's
-            log-probability with class and state scores, less the cost of entering its state, plus the score of the long
-            arc taken there; 0 where there is no path.
-        visits: int32 (N, K, 2), where the path's first frame in each state is written, and one past its last; -1 if it
-            is never there.
+        frame_scores: float64 (N, T) out: what each frame adds to the path's score: its label's log-probability with
+            class and state scores, less the cost of entering its state, plus the score of the long arc taken there; 0
+            where there is no path.
+        visits: int32 (N, K, 2) out: the path's first frame in each state and one past its last; -1 if it is never
+            there.
         threads: a frontend's default number of threads.
     """
     scores = _aligned(problem.scores)
-    path, score = np.empty(scores.shape[1::-1], np.int32), np.empty(scores.shape[1])
-    _native.best_path(
-        scores, problem.from_logits, problem.lattices, score, path, frame_scores, visits, _isa, num_threads(threads)
+    size = scores.shape[1]
+    states, score, status = np.empty(scores.shape[1::-1], np.int32), np.empty(size), np.empty(size, np.uint8)
+    extension.best_path(
+        scores,
+        problem.from_logits,
+        problem.lattices,
+        score,
+        status,
+        states,
+        frame_scores,
+        visits,
+        problem.class_scores,
+        problem.state_scores,
+        _isa,
+        num_threads(threads),
     )
-    return BestPaths(path, score, _status(problem, score))
+    return BestPaths(states, score, status)
 
 
 def occupancy_along(
@@ -140,49 +160,53 @@ def occupancy_along(
 ) -> npt.NDArray[np.float64]:
     """(N, T) the occupancies of one state per frame (N, T); 0 beyond a sample's frames.
 
-    The states must be a path's. Summed over are the paths that are never more than 1024 states away from it: in a long
-    recording all others together weigh nothing, and would take most of the time. If more than a millionth of those
-    paths, at any frame, goes along the edge of what is summed over, it is all paths.
+    The states must be a path's. The sums are over paths that stay within 1024 states from it: in a long recording all
+    others together have a negligible probability, and would take most of the time. If at any frame more than a
+    millionth of these paths goes along the edge of that band, and always for lattices with long arcs, the sums are over
+    all paths.
     """
     along = np.empty(states.shape)
-    _sweep(problem, None, None, None, threads, np.ascontiguousarray(states), along)
+    _sums(problem, threads, along=np.ascontiguousarray(states), occupancy_along=along)
     return along
 
 
-def _sweep(
+def _sums(
     problem: ArrayProblem,
-    weights: Array | None,
-    grad: Array | None,
-    occupancy: Array | None,
     threads: int | None,
-    path: npt.NDArray[np.int32] | None = None,
+    *,
+    weights: Array | None = None,
+    gradients: Gradients[Array] | None = None,
+    occupancy: Array | None = None,
+    along: npt.NDArray[np.int32] | None = None,
     occupancy_along: npt.NDArray[np.float64] | None = None,
-) -> npt.NDArray[np.float64]:
+) -> Totals[Array]:
     scores = _aligned(problem.scores)
-    score = np.empty(scores.shape[1])
-    _native.sweep(
+    size = scores.shape[1]
+    score, status = np.empty(size), np.empty(size, np.uint8)
+    wanted = _NONE if gradients is None else gradients
+    extension.sums(
         scores,
         problem.from_logits,
         problem.lattices,
         score,
-        grad,
+        status,
+        wanted.scores,
         weights,
         occupancy,
-        path,
+        along,
         occupancy_along,
+        problem.class_scores,
+        problem.state_scores,
+        wanted.class_scores,
+        wanted.state_scores,
+        wanted.entry_costs,
+        wanted.long_arc_scores,
         _isa,
         num_threads(threads),
     )
-    return score
-
-
-def _status(problem: ArrayProblem, score: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
-    status = np.zeros(len(score), np.uint8)
-    for n in np.flatnonzero(~np.isfinite(score)).tolist():
-        status[n] = reference.status_of(problem.lattice(n), reference.log_probs_of(problem, n), score[n])
-    return status
+    return Totals(score, status)
 
 
 def _aligned(scores: Array) -> Array:
-    """The scores themselves, unless they are a field of packed records: at addresses that no number may have."""
+    """The scores themselves; a copy if they are a field of packed records, whose addresses are not aligned."""
     return scores if scores.flags.aligned else scores.copy()

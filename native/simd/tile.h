@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "lanes.h"
+#include "simd/lanes.h"
 
 namespace {
 

@@ -4,67 +4,12 @@
 #include <cstdint>
 #include <cstring>
 
-#include "kernels.h"
-#include "lanes.h"
-#include "scaled.h"
+#include "ctckit.h"
+#include "scores/half.h"
+#include "simd/lanes.h"
+#include "simd/scaled.h"
 
 namespace {
-
-struct Half {
-    std::uint16_t bits;
-};
-struct BFloat {
-    std::uint16_t bits;
-};
-
-inline float load(float x) {
-    return x;
-}
-inline double load(double x) {
-    return x;
-}
-inline float load(BFloat x) {
-    return from_bits<float>(std::int32_t(std::uint32_t(x.bits) << 16));
-}
-inline float load(Half x) {
-    // Moving the 15 magnitude bits under float's fields and multiplying by 2^112 is right for subnormals too.
-    const std::uint32_t magnitude = std::uint32_t(x.bits & 0x7fff) << 13;
-    const float scaled = from_bits<float>(std::int32_t(magnitude)) * from_bits<float>(0x77800000);
-    const std::uint32_t special = (x.bits & 0x7c00) == 0x7c00 ? 0x7f800000u : 0u;
-    const std::uint32_t sign = std::uint32_t(x.bits & 0x8000) << 16;
-    return from_bits<float>(std::int32_t(std::uint32_t(bits_of(scaled)) | special | sign));
-}
-
-inline void store(float x, float* out) {
-    *out = x;
-}
-inline void store(double x, double* out) {
-    *out = x;
-}
-inline void store(float x, BFloat* out) {  // to nearest, ties to even
-    const std::uint32_t b = std::uint32_t(bits_of(x));
-    const std::uint32_t rounded = (b + 0x7fff + ((b >> 16) & 1)) >> 16;
-    out->bits = std::uint16_t(x != x ? 0x7fc0 : rounded);
-}
-inline void store(float x, Half* out) {
-    const std::uint32_t b = std::uint32_t(bits_of(x)), sign = (b >> 16) & 0x8000, magnitude = b & 0x7fffffff;
-    const std::uint32_t normal = (magnitude + 0xfff + ((magnitude >> 13) & 1) - (112u << 23)) >> 13;
-    // Below 2^-14 the sum with 0.5 has half's subnormal step as its last bit, and rounds there.
-    const float tiny = from_bits<float>(std::int32_t(magnitude)) + 0.5f;
-    const std::uint32_t subnormal = std::uint32_t(bits_of(tiny)) - 0x3f000000u;
-    const std::uint32_t finite = magnitude < 0x38800000u ? subnormal : normal;
-    const std::uint32_t large = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
-    out->bits = std::uint16_t(sign | (magnitude >= 0x477ff000u ? large : finite));
-}
-
-template <class In>
-struct Compute {
-    using Real = float;
-};
-template <>
-struct Compute<double> {
-    using Real = double;
-};
 
 template <class In>
 struct Frames {
@@ -79,11 +24,26 @@ struct Frames {
     std::int64_t row_stride() const { return in_place(stride_c) ? stride_t : classes; }
 };
 
-// What a batch says of sample n's frames; the stage is still to be placed.
+// Sample n's frames; the stage is still null.
 template <class In>
-Frames<In> frames_of(const ctckit::Batch& batch, std::int64_t n) {
-    return {static_cast<const In*>(batch.scores) + n * batch.stride_n, batch.stride_t, batch.stride_c,
-            int(batch.classes), nullptr};
+Frames<In> frames_of(const ctckit_scores& scores, std::int64_t n) {
+    return {static_cast<const In*>(scores.data) + n * scores.stride_n, scores.stride_t, scores.stride_c,
+            int(scores.num_classes), nullptr};
+}
+
+// The rows of one sample's gradient, where one is wanted.
+template <class In>
+struct Gradient {
+    In* base;
+    std::int64_t stride;
+
+    explicit operator bool() const { return base != nullptr; }
+    In* row(int t) const { return base + t * stride; }
+};
+template <class In>
+Gradient<In> gradient_of(const ctckit_sums_out& out, std::int64_t n) {
+    In* base = static_cast<In*>(out.grad);
+    return {base ? base + n * out.grad_stride_n : nullptr, out.grad_stride_t};
 }
 
 template <class In, class Real>

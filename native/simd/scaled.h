@@ -138,7 +138,7 @@ inline Real exp_nonpositive(Real x) {
     return x < F::kExpMin ? Real(0) : exp_small(r) * from_bits<Real>(BitsOf<Real>(scale));
 }
 
-// e^x for any x <= 0 as a scaled float, in double: the rare frames that exp_nonpositive can't hold.
+// e^x as a scaled float, computed in double, where a plain number cannot hold it; 0 below the limit of scores.
 template <class Real>
 inline void exp_scaled(double x, Real& mantissa, BitsOf<Real>& exponent) {
     using F = Format<double>;

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <utility>
 
-#include "scaled.h"
+#include "simd/scaled.h"
 
 namespace {
 

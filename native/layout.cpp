@@ -1,8 +1,8 @@
-#include "prepare.h"
+#include "layout.h"
 
 #include <algorithm>
 
-#include "kernels.h"
+#include "ctckit.h"
 
 namespace ctckit {
 namespace {
@@ -17,8 +17,8 @@ void for_each_target(const Integers& given, Visit visit) {
     }
 }
 
-void lay_out(const std::int64_t* tokens, std::int64_t length, const ArcsByRole& roles, std::int32_t* labels,
-             std::uint8_t* arcs) {
+void lay_out_target(const std::int64_t* tokens, std::int64_t length, const ArcsByRole& roles, std::int32_t* labels,
+                    std::uint8_t* arcs) {
     const std::int64_t states = 2 * length + 1;
     arcs[0] = roles.blank;
     for (std::int64_t s = 0; s < length; ++s) {
@@ -30,9 +30,9 @@ void lay_out(const std::int64_t* tokens, std::int64_t length, const ArcsByRole& 
         arcs[k] |= roles.first;
         arcs[states - 1 - k] |= roles.last;
     }
-    // There is no state before the first.
-    arcs[0] &= std::uint8_t(~(kStep | kSkip));
-    if (states > 1) arcs[1] &= std::uint8_t(~kSkip);
+    // No state is before the first.
+    arcs[0] &= std::uint8_t(~(CTCKIT_STEP | CTCKIT_SKIP));
+    if (states > 1) arcs[1] &= std::uint8_t(~CTCKIT_SKIP);
 }
 
 }  // namespace
@@ -55,24 +55,29 @@ Fault find_fault(const Integers& given, std::int64_t frames_max, std::int64_t cl
     return fault;
 }
 
-Prepared prepare(const Integers& given, std::int64_t blank, const ArcsByRole& roles) {
-    Prepared made;
+LatticeBatch lay_out(const Integers& given, std::int64_t blank, const ArcsByRole& roles) {
+    LatticeBatch made;
     made.frames.assign(given.frames, given.frames + given.size);
-    made.lengths.assign(given.lengths, given.lengths + given.size);
+    made.num_tokens.assign(given.lengths, given.lengths + given.size);
     std::int64_t longest = given.padded ? given.longest : 0;
-    for (std::int64_t length : made.lengths) longest = std::max(longest, length);
-    made.states_max = 2 * longest + 1;
-    made.labels.assign(given.size * made.states_max, std::int32_t(blank));
-    made.arcs.assign(given.size * made.states_max, 0);
-    made.states.resize(given.size);
-    made.tokens.assign(given.size * made.states_max, -1);
+    for (std::int64_t length : made.num_tokens) longest = std::max(longest, length);
+    made.max_states = 2 * longest + 1;
+    made.labels.assign(given.size * made.max_states, std::int32_t(blank));
+    made.arcs.assign(given.size * made.max_states, 0);
+    made.num_states.resize(given.size);
     for_each_target(given, [&](std::int64_t n, const std::int64_t* tokens, std::int64_t length) {
-        made.states[n] = std::int32_t(2 * length + 1);
-        const std::int64_t row = n * made.states_max;
-        lay_out(tokens, length, roles, &made.labels[row], &made.arcs[row]);
-        for (std::int64_t s = 0; s < length; ++s) made.tokens[row + 2 * s + 1] = std::int32_t(s);
+        made.num_states[n] = std::int32_t(2 * length + 1);
+        const std::int64_t row = n * made.max_states;
+        lay_out_target(tokens, length, roles, &made.labels[row], &made.arcs[row]);
     });
     return made;
+}
+
+void number_tokens(LatticeBatch& batch) {
+    batch.tokens.assign(batch.labels.size(), -1);
+    for (std::size_t n = 0; n < batch.num_tokens.size(); ++n)
+        for (std::int64_t s = 0; s < batch.num_tokens[n]; ++s)
+            batch.tokens[n * batch.max_states + 2 * s + 1] = std::int32_t(s);
 }
 
 }  // namespace ctckit

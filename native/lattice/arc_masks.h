@@ -1,0 +1,105 @@
+// Arc bits as masks on exponents, by cell: min(exponent, mask) leaves the exponent alone where the arc exists, and
+// makes the number zero where it does not. And entry costs as factors, by cell. How cells hold states is said in
+// sums/cells.h.
+#pragma once
+
+#include <cstdint>
+
+#include "ctckit.h"
+#include "lattice/arena.h"
+#include "simd/scaled.h"
+
+namespace {
+
+// What a row step may rely on, so that it reads no more masks than a lattice needs. The first that holds is taken.
+enum class Shape {
+    // As CTC's own lattices: all even states have one label; every state may be stayed in and stepped into, and no even
+    // one skipped into; paths begin in the first two states and end in the last two. Then a path may as well begin in
+    // state 0 before the first frame and end in the last state after the last frame, by the same arcs as within.
+    kPlain,
+    // All even states have one label, may be stayed in and stepped into, and not skipped into; odd states may be
+    // stepped
+    // into. Of tokens of one frame each, for example.
+    kShared,
+    kSharedCosts,  // the same with entry costs
+    kNoSkips,      // no state may be skipped into, as in lattices without blanks
+    kAny,
+};
+
+// Whether a path can pay this: beyond, its score would count as -inf.
+inline bool payable(double cost) {
+    return cost < -kDead * 0.6931471805599453;
+}
+
+template <class Real>
+struct Masks {
+    const BitsOf<Real>* stay;
+    const BitsOf<Real>* step;
+    const BitsOf<Real>* skip;
+    // exp(-cost) as a scaled float; 1 where there is no cost, or where nothing may enter.
+    const Real* factor;
+    const BitsOf<Real>* factor_exponent;
+};
+
+// The masks of the cells of both parities: those that the shape's row step reads.
+template <class Real>
+struct ArcMasks {
+    Masks<Real> even, odd;
+
+    void lay_out(Arena& arena, std::int64_t length, Shape shape) {
+        masks_ = arena.take<BitsOf<Real>>(length * num_masks(shape));
+        factors_ = arena.take<Real>(has_factors(shape) ? 2 * length : 0);
+        exponents_ = arena.take<BitsOf<Real>>(has_factors(shape) ? 2 * length : 0);
+    }
+
+    void build(const std::uint8_t* arcs, const double* costs, int num_states, std::int64_t length, Shape shape) {
+        BitsOf<Real>* next = masks_;
+        const auto mask_of = [&](int parity, std::uint8_t arc) {
+            constexpr BitsOf<Real> open = 1 << 30;
+            BitsOf<Real>* mask = next;
+            next += length;
+            for (std::int64_t i = 0; i < length; ++i) mask[i] = kZero;
+            for (int k = parity; k < num_states; k += 2) {
+                const bool there = (arcs[k] & arc) && (arc == CTCKIT_STAY || !costs || payable(costs[k]));
+                mask[k / 2] = there ? open : kZero;
+            }
+            return mask;
+        };
+        odd.skip = mask_of(1, CTCKIT_SKIP);
+        if (shape == Shape::kPlain) return;
+        odd.stay = mask_of(1, CTCKIT_STAY);
+        if (has_factors(shape)) build_factors(costs, num_states, length);
+        if (shape == Shape::kShared || shape == Shape::kSharedCosts) return;
+        odd.step = mask_of(1, CTCKIT_STEP);
+        even.stay = mask_of(0, CTCKIT_STAY);
+        even.step = mask_of(0, CTCKIT_STEP);
+        even.skip = mask_of(0, CTCKIT_SKIP);
+    }
+
+   private:
+    static int num_masks(Shape shape) {
+        return shape == Shape::kPlain ? 1 : shape == Shape::kShared || shape == Shape::kSharedCosts ? 2 : 6;
+    }
+    static bool has_factors(Shape shape) { return shape != Shape::kPlain && shape != Shape::kShared; }
+
+    void build_factors(const double* costs, int num_states, std::int64_t length) {
+        for (std::int64_t i = 0; i < 2 * length; ++i) {
+            factors_[i] = 1;
+            exponents_[i] = 0;
+        }
+        for (int k = 0; costs && k < num_states; ++k) {
+            const std::int64_t cell = k % 2 * length + k / 2;
+            if (payable(costs[k])) exp_scaled<Real>(-costs[k], factors_[cell], exponents_[cell]);
+        }
+        even.factor = factors_;
+        even.factor_exponent = exponents_;
+        odd.factor = factors_ + length;
+        odd.factor_exponent = exponents_ + length;
+    }
+
+    BitsOf<Real>* masks_;
+    Real* factors_;
+    BitsOf<Real>* exponents_;
+};
+
+}  // namespace

@@ -1,0 +1,126 @@
+// The scores of one sample as the best path needs them: those of the labels, eight frames at a time, each frame
+// relative to its best label.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "ctckit.h"
+#include "lattice/lattice.h"
+#include "scores/frames.h"
+#include "simd/scaled.h"
+#include "simd/tile.h"
+
+namespace {
+
+template <class In>
+class PathScores {
+    using Real = typename Compute<In>::Real;
+
+   public:
+    PathScores(const ctckit_scores& scores, std::int64_t n, LatticeView<Real>& lattice, int num_frames)
+        : slots_(lattice.slots),
+          num_frames_(num_frames),
+          num_classes_(int(scores.num_classes)),
+          from_logits_(scores.from_logits != 0),
+          class_scores_(scores.class_scores),
+          input_(frames_of<In>(scores, n)) {
+        lattice.slots.by_class = num_classes_ <= 2 * (std::int64_t(lattice.num_states) + 1);
+        max_slots_ = lattice.slots.by_class ? num_classes_ : lesser(lattice.num_states, num_classes_);
+    }
+    void lay_out(Arena& arena) {
+        table_ = arena.take<Real>(round_up(max_slots_, kSquare) * kTile);
+        exps_ = arena.take<Real>(from_logits_ ? num_classes_ : 0);
+        input_.stage =
+            Frames<In>::in_place(input_.stride_c) ? nullptr : arena.take<Real>(std::int64_t(kTile) * num_classes_);
+    }
+
+    // (num_slots, kTile), as tabulate() left it.
+    const Real* table() const { return table_; }
+    bool tabulate(int t0, int count, Real rebase);
+    bool any_poisoned();
+    // Calls visit(t, score of class class_at(t)) for each frame, with log-probabilities in float64.
+    template <class ClassAt, class Visit>
+    void for_each_score(ClassAt class_at, Visit visit);
+
+   private:
+    const LabelSlots& slots_;
+    const int num_frames_, num_classes_;
+    const bool from_logits_;
+    const double* class_scores_;  // (num_classes,) or null
+    int max_slots_;
+    Frames<In> input_;
+    Real* table_;
+    Real* exps_;  // (num_classes,) scratch of a softmax
+};
+
+// Fills the table for a tile, relative to each frame's best label, and the first frame's also relative to `rebase`,
+// which has been taken off the row before. False if a frame holds NaN or +inf.
+template <class In>
+bool PathScores<In>::tabulate(int t0, int count, Real rebase) {
+    const Real* rows = input_.rows(t0, count);
+    const std::int64_t stride = input_.row_stride();
+    bool fine = true;
+    for (int f = 0; f < count; ++f) fine &= readable(rows + f * stride, num_classes_);
+    if (slots_.by_class) {
+        turn_rows(rows, stride, count, num_classes_, table_);
+    } else {
+        for (int i = 0; i < slots_.num_labels; ++i)
+            for (int f = 0; f < kTile; ++f)
+                table_[i * kTile + f] = rows[lesser(f, count - 1) * stride + slots_.labels[i]];
+    }
+    for (int i = 0; class_scores_ && i < slots_.num_labels; ++i) {
+        Real* row = table_ + slots_.slot_of_label(i) * kTile;
+        for (int f = 0; f < kTile; ++f) row[f] = Real(double(row[f]) + class_scores_[slots_.labels[i]]);
+    }
+    Pack<Real> top, scores;
+    load_pack(table_ + slots_.slot_of_label(0) * kTile, top);
+    for (int i = 1; i < slots_.num_labels; ++i) {
+        load_pack(table_ + slots_.slot_of_label(i) * kTile, scores);
+        raise<Real>(top, scores);
+    }
+    for (int f = 0; f < kTile; ++f)
+        if (!(top[f] > -kInfinity<Real>)) top[f] = 0;
+    for (int i = 0; i < slots_.num_labels; ++i) {
+        Real* row = table_ + slots_.slot_of_label(i) * kTile;
+        load_pack(row, scores);
+        store_pack<Real>(scores - top, row);
+        row[0] -= rebase;
+    }
+    return fine;
+}
+
+// Whether a frame holds NaN or +inf: for a forward pass that ended before it came there.
+template <class In>
+bool PathScores<In>::any_poisoned() {
+    for (int t0 = 0; t0 < num_frames_; t0 += kTile) {
+        const int count = lesser(kTile, num_frames_ - t0);
+        const Real* rows = input_.rows(t0, count);
+        for (int f = 0; f < count; ++f)
+            if (!readable(rows + f * input_.row_stride(), num_classes_)) return true;
+    }
+    return false;
+}
+
+template <class In>
+template <class ClassAt, class Visit>
+void PathScores<In>::for_each_score(ClassAt class_at, Visit visit) {
+    for (int t0 = 0; t0 < num_frames_; t0 += kTile) {
+        const int count = lesser(kTile, num_frames_ - t0);
+        const Real* rows = input_.rows(t0, count);
+        for (int f = 0; f < count; ++f) {
+            const Real* row = rows + f * input_.row_stride();
+            const std::int32_t label = class_at(t0 + f);
+            double score = row[label];
+            if (class_scores_) score += class_scores_[label];
+            if (from_logits_) {
+                const Ahead<In> here = {input_.base + (t0 + f) * input_.stride_t, input_.stride_c, nullptr};
+                const Normaliser<Real> z = exponentials(row, num_classes_, exps_, here);
+                score -= double(z.top) + std::log(double(z.sum));
+            }
+            visit(t0 + f, score);
+        }
+    }
+}
+
+}  // namespace

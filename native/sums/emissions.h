@@ -1,0 +1,322 @@
+// From scores to emissions: reads each frame of a sample once, takes its softmax for logits, and tabulates the
+// emissions of the lattice's labels, eight frames at a time.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "ctckit.h"
+#include "lattice/lattice.h"
+#include "scores/frames.h"
+#include "simd/scaled.h"
+#include "simd/tile.h"
+
+namespace {
+
+// The tables are kept for the whole sample up to this size; beyond it, each block of frames is tabulated again.
+constexpr std::int64_t kTableBytes = 1 << 20;
+
+// With no more classes than this, and hardly more than three for each token, a table of all classes is faster than one
+// of the labels: the softmax gives it, and it gives the gradient, without picking out single numbers.
+constexpr int kFewClasses = 256;
+
+// Frames between asking for a row and using it.
+constexpr int kAhead = 6;
+
+// The emissions of one tile: (num_slots, kTile) values, and exponents where the tile is wide.
+template <class Real>
+struct Table {
+    Real* values;
+    BitsOf<Real>* exponents;
+    bool wide;
+};
+
+template <class In>
+class Emissions {
+    using Real = typename Compute<In>::Real;
+    using Bits = BitsOf<Real>;
+
+   public:
+    Emissions(const ctckit_scores& scores, const ctckit_sums_out& out, std::int64_t n, LatticeView<Real>& lattice,
+              int num_frames)
+        : lattice_(lattice),
+          slots_(lattice.slots),
+          num_frames_(num_frames),
+          num_classes_(int(scores.num_classes)),
+          from_logits_(scores.from_logits != 0),
+          class_scores_(scores.class_scores),
+          weight_(out.weights ? Real(out.weights[n]) : Real(1)),
+          input_(frames_of<In>(scores, n)),
+          grad_(gradient_of<In>(out, n)) {
+        lattice.slots.by_class = from_logits_ && !class_scores_ && num_classes_ <= kFewClasses &&
+                                 num_classes_ <= 3 * (std::int64_t(lattice.num_states) + 1) / 2;
+    }
+    void lay_out(Arena& arena, int block_length);
+    void start();
+    void begin_block(int first_frame) { block_start_ = first_frame; }
+
+    // Normalises the frames of the first tile, where tabulate() does not do it itself.
+    void normalise_first_tile();
+    // Rows to normalise of the tile at t0, row_stride() apart; null where tabulate() does it.
+    const Real* rows_to_normalise(int t0);
+    std::int64_t row_stride() const { return input_.row_stride(); }
+    void normalise_frame(int t, const Real* row);
+    // Makes the table of a tile, unless it has been kept.
+    void tabulate(int t0, int count, bool first_time);
+
+    Table<Real> table(int t) const {
+        const std::int64_t tile = tile_of(t), at = tile * slots_.num_slots * kTile;
+        return {values_ + at, exponents_ + at, wide_[tile]};
+    }
+    // A tile's table without exponents: 0 where only an exponent could tell an emission from it.
+    const Real* plain_values(int t0, int count);
+    // What turns a plain value of frame t into the softmax part of the gradient; 0 for log-probabilities.
+    Real softmax_factor(int t) const;
+
+    bool poisoned() const { return poisoned_; }
+    // The log-score common to all paths: what making emissions relative has taken away.
+    double offset() const { return offset_ - std::log(sums_product_); }
+
+   private:
+    void gather_labels(int t0, int count, Real* values) const;
+    void tabulate_labels(int t0, int count, bool first_time);
+    void tabulate_classes(int t0, int count, bool first_time);
+    void tabulate_wide(const Table<Real>& table, const Real* top);
+    void count_in(int t, Real top, Real sum);
+    int tile_of(int t) const { return (tables_kept_ ? t : t - block_start_) / kTile; }
+
+    const LatticeView<Real>& lattice_;
+    const LabelSlots& slots_;
+    const int num_frames_, num_classes_;
+    const bool from_logits_;
+    const double* class_scores_;  // (num_classes,) or null
+    const Real weight_;
+    Frames<In> input_;
+    const Gradient<In> grad_;
+
+    int block_start_;               // the first frame of the block in hand
+    bool tables_kept_;              // for the whole sample, else for the block in hand
+    Real* values_;                  // (tiles, num_slots, kTile)
+    Bits* exponents_;               // the same, used where a tile is wide
+    bool* wide_;                    // (tiles,) a label is so unlikely that a plain number cannot hold it
+    Real* scratch_;                 // (num_slots, kTile)
+    Real* exps_;                    // (num_classes,) scratch of a softmax
+    Real* label_top_;               // (num_frames,) the best label's score, which emissions are relative to
+    Real *row_top_, *row_inverse_;  // (num_frames,) of each softmax: the best score, and one over the sum
+    double offset_;                 // log-score common to all paths
+    double sums_product_;           // of the softmax sums, taken into offset_ before it overflows
+    bool poisoned_;                 // NaN or +inf in a used frame
+};
+
+template <class In>
+void Emissions<In>::lay_out(Arena& arena, int block_length) {
+    const std::int64_t slots =
+        slots_.by_class ? round_up(num_classes_, kSquare) : lesser<std::int64_t>(lattice_.num_states, num_classes_);
+    tables_kept_ = num_frames_ * slots * std::int64_t(sizeof(Real)) <= kTableBytes;
+    const std::int64_t rows = tables_kept_ ? round_up(num_frames_, kTile) : block_length;
+    values_ = arena.take<Real>(rows * slots);
+    exponents_ = arena.take<Bits>(rows * slots);
+    wide_ = arena.take<bool>(rows / kTile);
+    scratch_ = arena.take<Real>(slots * kTile);
+    exps_ = arena.take<Real>(slots_.by_class ? 0 : num_classes_);
+    label_top_ = arena.take<Real>(num_frames_);
+    row_top_ = arena.take<Real>(num_frames_);
+    row_inverse_ = arena.take<Real>(num_frames_);
+    input_.stage =
+        Frames<In>::in_place(input_.stride_c) ? nullptr : arena.take<Real>(std::int64_t(kTile) * num_classes_);
+}
+
+template <class In>
+void Emissions<In>::start() {
+    offset_ = 0;
+    sums_product_ = 1;
+    poisoned_ = false;
+    block_start_ = 0;
+}
+
+template <class In>
+void Emissions<In>::normalise_first_tile() {
+    const Real* rows = rows_to_normalise(0);
+    if (!rows) return;
+    for (int t = 0; t < lesser(kTile, num_frames_); ++t) normalise_frame(t, rows + t * row_stride());
+}
+
+template <class In>
+auto Emissions<In>::rows_to_normalise(int t0) -> const Real* {
+    if (slots_.by_class || t0 >= num_frames_) return nullptr;
+    return input_.rows(t0, lesser(kTile, num_frames_ - t0));
+}
+
+// Checks a frame; for logits takes its log-softmax and leaves the softmax, the gradient's dense part, in the gradient.
+// Asks for the rows that come next.
+template <class In>
+void Emissions<In>::normalise_frame(int t, const Real* row) {
+    const int next = lesser(t + kAhead, num_frames_ - 1);
+    const Ahead<In> ahead = {input_.base + next * input_.stride_t, input_.stride_c, grad_ ? grad_.row(next) : nullptr};
+    if (!from_logits_) {
+        ahead.ask_for_row(num_classes_);
+        poisoned_ |= !readable(row, num_classes_);
+        if (grad_) fill(grad_.row(t), num_classes_, Real(0));
+        return;
+    }
+    Real* exps = exps_;
+    if (Direct<In, Real>::possible && grad_) exps = reinterpret_cast<Real*>(grad_.row(t));
+    const Normaliser<Real> z = exponentials(row, num_classes_, exps, ahead);
+    count_in(t, z.top, z.sum);
+    offset_ -= z.top;  // emissions will be relative to the best label instead: see tabulate_labels()
+    if (grad_) scale_into(exps, num_classes_, row_inverse_[t] * weight_, grad_.row(t));
+}
+
+// Keeps a frame's softmax, and takes its sum out of the score that all paths have in common.
+template <class In>
+void Emissions<In>::count_in(int t, Real top, Real sum) {
+    poisoned_ |= !(sum < kInfinity<Real>);
+    row_top_[t] = top;
+    row_inverse_[t] = 1 / sum;
+    sums_product_ *= sum;
+    if (!(sums_product_ < 1e280)) {
+        offset_ -= std::log(sums_product_);
+        sums_product_ = 1;
+    }
+}
+
+template <class In>
+void Emissions<In>::tabulate(int t0, int count, bool first_time) {
+    if (!first_time && tables_kept_) return;
+    slots_.by_class ? tabulate_classes(t0, count, first_time) : tabulate_labels(t0, count, first_time);
+}
+
+// The labels' scores of a tile; a short one repeats its last frame.
+template <class In>
+void Emissions<In>::gather_labels(int t0, int count, Real* values) const {
+    const In* frame[kTile];
+    for (int f = 0; f < kTile; ++f) frame[f] = input_.base + (t0 + lesser(f, count - 1)) * input_.stride_t;
+    for (int s = 0; s < slots_.num_slots; ++s) {
+        const std::int64_t c = slots_.labels[s] * input_.stride_c;
+        for (int f = 0; f < kTile; ++f) values[s * kTile + f] = load(frame[f][c]);
+    }
+}
+
+// Turns the labels' scores of a tile into emissions, each frame relative to its best label.
+template <class In>
+void Emissions<In>::tabulate_labels(int t0, int count, bool first_time) {
+    Table<Real> made = table(t0);
+    Real* values = made.values;
+    gather_labels(t0, count, values);
+    for (int s = 0; class_scores_ && s < slots_.num_slots; ++s)
+        for (int f = 0; f < kTile; ++f)
+            values[s * kTile + f] = Real(double(values[s * kTile + f]) + class_scores_[slots_.labels[s]]);
+    Pack<Real> best, least, scores;
+    load_pack(values, best);
+    load_pack(values, least);
+    for (int s = 1; s < slots_.num_slots; ++s) {
+        load_pack(values + s * kTile, scores);
+        raise<Real>(best, scores);
+        lower<Real>(least, scores);
+    }
+    Real top[kTile], lowest = 0;
+    for (int f = 0; f < kTile; ++f) {
+        top[f] = best[f] == -kInfinity<Real> ? 0 : best[f];  // no label is possible
+        lowest = lesser(lowest, least[f] - top[f]);
+    }
+    made.wide = wide_[tile_of(t0)] = lowest < Format<Real>::kNarrow;
+    if (made.wide) {
+        tabulate_wide(made, top);
+    } else {
+        for (int s = 0; s < slots_.num_slots; ++s)
+            for (int f = 0; f < kTile; ++f) values[s * kTile + f] = exp_nonpositive(values[s * kTile + f] - top[f]);
+    }
+    for (int f = 0; f < count; ++f) {
+        label_top_[t0 + f] = top[f];
+        if (first_time) offset_ += top[f];
+    }
+}
+
+// The softmax of a tile, all frames at once. Its exponentials are the emissions, each frame relative to its best class;
+// in a wide tile, relative to its best label, so that labels are not lost where another class is far likelier.
+template <class In>
+void Emissions<In>::tabulate_classes(int t0, int count, bool first_time) {
+    for (int t = lesser(t0 + kTile, num_frames_); t < lesser(t0 + 2 * kTile, num_frames_); ++t)
+        Ahead<In>{input_.base + t * input_.stride_t, input_.stride_c, nullptr}.ask_for_row(num_classes_);
+    Table<Real> made = table(t0);
+    Real* values = made.values;
+    turn_rows(input_.rows(t0, count), input_.row_stride(), count, num_classes_, values);
+    Pack<Real> best[2], least, scores, sum[2] = {};
+    load_pack(values, best[0]);
+    best[1] = best[0];
+    for (int c = 1; c < num_classes_; ++c) {
+        load_pack(values + c * kTile, scores);
+        raise<Real>(best[c % 2], scores);
+    }
+    raise<Real>(best[0], best[1]);
+    load_pack(values + slots_.labels[0] * kTile, least);
+    Pack<Real> best_label = least;
+    for (int i = 1; i < slots_.num_labels; ++i) {
+        load_pack(values + slots_.labels[i] * kTile, scores);
+        lower<Real>(least, scores);
+        raise<Real>(best_label, scores);
+    }
+    Real top[kTile], label_top[kTile], lowest = 0;
+    for (int f = 0; f < kTile; ++f) {
+        top[f] = best[0][f];
+        label_top[f] = best_label[f] == -kInfinity<Real> ? top[f] : best_label[f];
+        lowest = lesser(lowest, least[f] - top[f]);
+    }
+    made.wide = wide_[tile_of(t0)] = lowest < Format<Real>::kNarrow;
+    Real* exps = made.wide ? scratch_ : values;
+    for (int c = 0; c < num_classes_; ++c) {
+#pragma omp simd
+        for (int f = 0; f < kTile; ++f) exps[c * kTile + f] = exp_nonpositive(values[c * kTile + f] - top[f]);
+        load_pack(exps + c * kTile, scores);
+        sum[c % 2] += scores;
+    }
+    sum[0] += sum[1];
+    if (made.wide) tabulate_wide(made, label_top);
+    if (!first_time) return;
+    for (int f = 0; f < count; ++f) {
+        count_in(t0 + f, top[f], sum[0][f]);
+        label_top_[t0 + f] = top[f];  // what all entries of the gradient will be relative to
+        if (made.wide) offset_ += double(label_top[f]) - double(top[f]);
+    }
+}
+
+// A wide tile's emissions, relative to `top`: mantissas and exponents apart.
+template <class In>
+void Emissions<In>::tabulate_wide(const Table<Real>& table, const Real* top) {
+    for (int label = 0; label < slots_.num_labels; ++label)
+        for (int f = 0; f < kTile; ++f) {
+            const int i = slots_.slot_of_label(label) * kTile + f;
+            exp_scaled<Real>(double(table.values[i]) - double(top[f]), table.values[i], table.exponents[i]);
+        }
+}
+
+// A wide table of classes is made again, and so is one of labels whose emissions hold class scores: the softmax does
+// not.
+template <class In>
+auto Emissions<In>::plain_values(int t0, int count) -> const Real* {
+    const Table<Real> made = table(t0);
+    if (class_scores_ && from_logits_) {
+        gather_labels(t0, count, made.values);
+        for (int i = 0; i < slots_.num_slots * kTile; ++i)
+            made.values[i] = exp_nonpositive(made.values[i] - row_top_[t0 + lesser(i % kTile, count - 1)]);
+        return made.values;
+    }
+    if (!made.wide) return made.values;
+    if (slots_.by_class) {
+        turn_rows(input_.rows(t0, count), input_.row_stride(), count, num_classes_, made.values);
+        for (int i = 0; i < num_classes_ * kTile; ++i)
+            made.values[i] = exp_nonpositive(made.values[i] - row_top_[t0 + lesser(i % kTile, count - 1)]);
+    } else {
+        for (int i = 0; i < slots_.num_slots * kTile; ++i) made.values[i] = plain(made.values[i], made.exponents[i]);
+    }
+    return made.values;
+}
+
+template <class In>
+auto Emissions<In>::softmax_factor(int t) const -> Real {
+    if (!from_logits_) return 0;
+    const Real gap = class_scores_ ? 0 : label_top_[t] - row_top_[t];
+    return row_inverse_[t] * weight_ * exp_nonpositive(gap);
+}
+
+}  // namespace

@@ -1,0 +1,390 @@
+// The recursion: alpha forward and beta back over the cells of one sample's lattice, in blocks of frames. Only the row
+// before each block is kept; alpha is computed again inside a block on the way back. Memory O(K sqrt(T)), and the block
+// in hand stays in the cache.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <type_traits>
+
+#include "ctckit.h"
+#include "lattice/lattice.h"
+#include "simd/scaled.h"
+#include "simd/tile.h"
+#include "sums/cells.h"
+#include "sums/emissions.h"
+#include "sums/scaled_row.h"
+
+namespace {
+
+// The rows of a whole sample up to the first size are kept, since reading them back costs less than computing them
+// again; a longer sample is cut into blocks of the second size, which stay in the second-level cache.
+constexpr std::int64_t kWholeBytes = 2 << 20, kBlockBytes = 256 << 10;
+
+constexpr double kLn2 = 0.6931471805599453;
+
+template <class Real>
+class Recursion {
+    using Bits = BitsOf<Real>;
+
+   public:
+    // Without a way back, only the last tile's rows are held.
+    Recursion(const LatticeView<Real>& lattice, int num_frames, bool backward);
+    void lay_out(Arena& arena);
+    int block_length() const { return block_length_; }
+    int num_blocks() const { return num_blocks_; }
+    void begin_block(int block);
+    int block_start() const { return block_start_; }
+    int block_end() const { return lesser(num_frames_, block_start_ + block_length_); }
+
+    void start();
+    void spread_tile(const Table<Real>& table, int t0, int count);
+    void advance_frame(int t, const Table<Real>& table);
+    void end_block(int block);
+    // The log of the sum over all paths, relative to the emissions; -inf if it is zero.
+    double total();
+
+    void start_back();
+    void settle_back();
+    void retreat_frame(int t, const Table<Real>& table);
+
+    // What retreat_frame leaves for the frames of a tile: occupancies by cell, still to be divided by their frame's
+    // sum; and the sums over the even cells.
+    std::int64_t row_length() const { return row_length_; }
+    Real* occupancy(int f) const { return occupancy_ + f * row_length_; }
+    const Real* even_sums() const { return even_sum_; }
+    // The same of arcs between frames t and t + 1: how many paths enter each cell by bits (masks of any shape), and
+    // visit(arc, x) for each long arc. To be called right after retreat_frame(t), for t + 1 < num_frames.
+    void write_entries(int t, const ArcMasks<Real>& masks, Real* row) const;
+    template <class Visit>
+    void for_each_long_arc(int t, Visit visit) const;
+
+   private:
+    template <class Visit>
+    void with_shape(const Table<Real>& table, Visit visit) const;
+    template <Shape kShape, bool kWide>
+    void advance_cells(int t, const Table<Real>& table);
+    template <Shape kShape, bool kWide>
+    void retreat_cells(int t, const Table<Real>& table);
+    void advance_long_arcs(int t, const Table<Real>& table);
+    void retreat_long_arcs(int t, const Table<Real>& table);
+    void build_factors();
+    bool is_wide(const Table<Real>& table) const { return table.wide || lattice_.state_scores; }
+    void begin_paths(const Table<Real>& table);
+    void end_paths(const Table<Real>& table);
+    void virtual_row(Block<Real>* row, int state);
+    RowEmissions<Real> emissions(int t, const Table<Real>& table) const;
+
+    Block<Real>* alpha(int t) const { return alpha_ + std::int64_t(t - block_start_) * row_blocks_; }
+    Block<Real>* beta(int t) const { return beta_ + (t & 1) * row_blocks_; }
+    Block<Real>* checkpoint(int block) const { return checkpoint_ + std::int64_t(backward_ ? block : 0) * row_blocks_; }
+    // The row before frame t.
+    const Block<Real>* before_frame(int t) const {
+        return t > block_start_ ? alpha(t - 1) : checkpoint(block_start_ / block_length_);
+    }
+
+    // State k's emission at frame t.
+    Scaled<Real> emission_of(int t, int k, const Table<Real>& table) const {
+        if (lattice_.shares_even() && k % 2 == 0) {
+            const std::int64_t at = std::int64_t(lattice_.slots.slot_of_label(0)) * kTile + t % kTile;
+            return normalised<Real>(table.values[at], table.wide ? table.exponents[at] : 0);
+        }
+        const std::int64_t at = std::int64_t(t - block_start_) * row_length_ + lattice_.cell(k);
+        return normalised<Real>(emission_[at], is_wide(table) ? emission_exponent_[at] : 0);
+    }
+    // exp(-cost) of state k.
+    Scaled<Real> factor_of(int k) const {
+        return lattice_.entry_costs ? exponential<Real>(-lattice_.entry_costs[k]) : Scaled<Real>{1, 0};
+    }
+
+    const LatticeView<Real>& lattice_;
+    const int num_frames_;
+    const bool backward_;
+    const int row_blocks_;           // blocks in a row of cells
+    const std::int64_t row_length_;  // of a row of plain numbers by cell: both parities
+    int block_length_, num_blocks_;
+    int block_start_;  // the first frame of the block in hand
+
+    Block<Real>* alpha_;          // (block_length_,) rows of the block in hand
+    Block<Real>* checkpoint_;     // (num_blocks_ + 1,) the row before each block
+    Block<Real>* beta_;           // 2 rows, used in turn
+    Real* emission_;              // (block_length_, row_length_) values, and exponents where a tile is wide; the even
+    Bits* emission_exponent_;     // states have theirs in the table where they share it
+    Real* occupancy_;             // (kTile, row_length_)
+    Real even_sum_[kTile];        // of each frame's even cells
+    Scaled<Real>* state_factor_;  // (num_states,) exp(state score); none without such scores
+    Scaled<Real>* long_arc_factor_;  // (num_long_arcs,) exp(score - entry cost)
+    Bits total_exponent_;
+};
+
+template <class Real>
+Recursion<Real>::Recursion(const LatticeView<Real>& lattice, int num_frames, bool backward)
+    : lattice_(lattice),
+      num_frames_(num_frames),
+      backward_(backward),
+      row_blocks_(blocks_of<Real>(lattice.num_states)),
+      row_length_(2 * lattice.length) {
+    block_length_ = kTile;
+    if (backward) {
+        const std::int64_t row =
+            row_blocks_ * std::int64_t(sizeof(Block<Real>)) + row_length_ / 2 * std::int64_t(sizeof(Real));
+        const std::int64_t root = std::int64_t(std::sqrt(double(num_frames))) + 1;
+        const bool whole = num_frames * row <= kWholeBytes;
+        block_length_ = int(round_up(whole ? num_frames : greater(root, kBlockBytes / row), kTile));
+        block_length_ = greater(block_length_, kTile);
+    }
+    num_blocks_ = (num_frames + block_length_ - 1) / block_length_;
+}
+
+template <class Real>
+void Recursion<Real>::lay_out(Arena& arena) {
+    alpha_ = arena.take<Block<Real>>(std::int64_t(block_length_) * row_blocks_);
+    checkpoint_ = arena.take<Block<Real>>((backward_ ? num_blocks_ + 1 : 1) * std::int64_t(row_blocks_));
+    beta_ = arena.take<Block<Real>>(2 * row_blocks_);
+    emission_ = arena.take<Real>(block_length_ * row_length_);
+    emission_exponent_ = arena.take<Bits>(block_length_ * row_length_);
+    occupancy_ = arena.take<Real>(kTile * row_length_);
+    state_factor_ = arena.take<Scaled<Real>>(lattice_.state_scores ? lattice_.num_states : 0);
+    long_arc_factor_ = arena.take<Scaled<Real>>(lattice_.num_long_arcs);
+}
+
+template <class Real>
+void Recursion<Real>::start() {
+    for (int f = 0; f < kTile; ++f) even_sum_[f] = 0;
+    block_start_ = 0;
+    build_factors();
+    if (lattice_.plain()) virtual_row(checkpoint(0), 0);
+}
+
+template <class Real>
+void Recursion<Real>::build_factors() {
+    for (int k = 0; lattice_.state_scores && k < lattice_.num_states; ++k)
+        state_factor_[k] = exponential<Real>(lattice_.state_scores[k]);
+    for (int j = 0; j < lattice_.num_long_arcs; ++j)
+        long_arc_factor_[j] = times(exponential<Real>(lattice_.long_arc_scores[j]), factor_of(lattice_.long_arc_to(j)));
+}
+
+template <class Real>
+void Recursion<Real>::begin_block(int block) {
+    block_start_ = block * block_length_;
+}
+
+// The row of a virtual frame -1 (or T) of a plain lattice, where all paths are in one state.
+template <class Real>
+void Recursion<Real>::virtual_row(Block<Real>* row, int state) {
+    for (int b = 0; b < row_blocks_; ++b) row[b] = dead_block<Real>();
+    cell_of(row, state).set({1, 0});
+}
+
+// Emissions from labels to cells.
+template <class Real>
+void Recursion<Real>::spread_tile(const Table<Real>& table, int t0, int count) {
+    const int begin = lattice_.begin(t0) * kLanes<Real> & -kSquare;
+    const int end = int(round_up(lattice_.end(t0 + count - 1) * kLanes<Real>, kSquare));
+    const std::int64_t rows = std::int64_t(t0 - block_start_) * row_length_;
+    for (int parity = lattice_.shares_even() ? 1 : 0; parity < 2; ++parity) {
+        const std::int64_t first = rows + parity * lattice_.length;
+        const std::int32_t* slot = lattice_.slots.slot_of_cell + parity * lattice_.length;
+        spread(table.values, slot, emission_ + first, row_length_, begin, end);
+        if (table.wide) spread(table.exponents, slot, emission_exponent_ + first, row_length_, begin, end);
+    }
+    if (!lattice_.state_scores) return;
+    for (int f = 0; f < count; ++f)
+        for (std::int64_t i = begin; i < end; ++i)
+            for (int parity = 0; parity < 2; ++parity) {
+                const std::int64_t k = 2 * i + parity, at = rows + f * row_length_ + parity * lattice_.length + i;
+                const Scaled<Real> own = k < lattice_.num_states ? state_factor_[k] : Scaled<Real>{1, 0};
+                emission_[at] *= own.mantissa;
+                emission_exponent_[at] = own.exponent + (table.wide ? emission_exponent_[at] : 0);
+            }
+}
+
+template <class Real>
+auto Recursion<Real>::emissions(int t, const Table<Real>& table) const -> RowEmissions<Real> {
+    const std::int64_t row = std::int64_t(t - block_start_) * row_length_, odd = row + lattice_.length;
+    const std::int64_t even = std::int64_t(lattice_.slots.slot_of_label(0)) * kTile + t % kTile;
+    const CellEmissions<Real> shared = {table.values + even, table.exponents + even};
+    const CellEmissions<Real> own = {emission_ + row, emission_exponent_ + row};
+    return {lattice_.shares_even() ? shared : own, {emission_ + odd, emission_exponent_ + odd}};
+}
+
+// Calls visit(shape, wide) with both as types.
+template <class Real>
+template <class Visit>
+void Recursion<Real>::with_shape(const Table<Real>& table, Visit visit) const {
+    const auto with_width = [&](auto shape) {
+        is_wide(table) ? visit(shape, std::true_type{}) : visit(shape, std::false_type{});
+    };
+    switch (lattice_.shape) {
+        case Shape::kPlain:
+            return with_width(std::integral_constant<Shape, Shape::kPlain>{});
+        case Shape::kShared:
+            return with_width(std::integral_constant<Shape, Shape::kShared>{});
+        case Shape::kSharedCosts:
+            return with_width(std::integral_constant<Shape, Shape::kSharedCosts>{});
+        case Shape::kNoSkips:
+            return with_width(std::integral_constant<Shape, Shape::kNoSkips>{});
+        case Shape::kAny:
+            return with_width(std::integral_constant<Shape, Shape::kAny>{});
+    }
+}
+
+template <class Real>
+void Recursion<Real>::advance_frame(int t, const Table<Real>& table) {
+    if (t == 0 && !lattice_.plain()) {
+        begin_paths(table);
+    } else {
+        with_shape(table, [&](auto shape, auto wide) { this->template advance_cells<shape(), wide()>(t, table); });
+        if (lattice_.num_long_arcs > 0) advance_long_arcs(t, table);
+    }
+    const int end = lattice_.end(t);
+    if (t + 1 < num_frames_ && lattice_.end(t + 1) > end) alpha(t)[end] = dead_block<Real>();
+}
+
+template <class Real>
+template <Shape kShape, bool kWide>
+void Recursion<Real>::advance_cells(int t, const Table<Real>& table) {
+    const Block<Real>* last = before_frame(t);
+    const int begin = lattice_.begin(t), end = lattice_.end(t);
+    const bool moved = t > 0 && begin > lattice_.begin(t - 1);
+    advance<Real, kShape, kWide>(last, moved ? last[begin - 1] : dead_block<Real>(), lattice_.masks,
+                                 emissions(t, table), alpha(t), begin, end);
+}
+
+// Adds what long arcs bring to a row, state by state.
+template <class Real>
+void Recursion<Real>::advance_long_arcs(int t, const Table<Real>& table) {
+    const Block<Real>* last = before_frame(t);
+    for (int j = 0; j < lattice_.num_long_arcs;) {
+        const int to = lattice_.long_arc_to(j);
+        Scaled<Real> arriving = {1, kZero};
+        for (; j < lattice_.num_long_arcs && lattice_.long_arc_to(j) == to; ++j)
+            arriving = plus(arriving, times(value_of(last, lattice_.long_arc_from(j)), long_arc_factor_[j]));
+        const Cell<Real> cell = cell_of(alpha(t), to);
+        cell.set(plus(cell.get(), times(arriving, emission_of(t, to, table))));
+    }
+}
+
+// The first row of a lattice that is not plain: paths begin in its START states.
+template <class Real>
+void Recursion<Real>::begin_paths(const Table<Real>& table) {
+    for (int b = lattice_.begin(0); b < lattice_.end(0); ++b) alpha(0)[b] = dead_block<Real>();
+    for (int k = lattice_.windows.low[0]; k <= lattice_.windows.high[0]; ++k)
+        if (lattice_.may_begin_in(k)) cell_of(alpha(0), k).set(times(emission_of(0, k, table), factor_of(k)));
+}
+
+// Keeps the last row of a block for the next one.
+template <class Real>
+void Recursion<Real>::end_block(int block) {
+    const Block<Real>* from = alpha(block_end() - 1);
+    Block<Real>* to = checkpoint(block + 1);
+    for (int b = 0; b < row_blocks_; ++b) to[b] = settled(from[b]);
+}
+
+// Alpha over the END states of the last frame, in double.
+template <class Real>
+double Recursion<Real>::total() {
+    const Block<Real>* last = alpha(num_frames_ - 1);
+    const int begin = lattice_.windows.low[num_frames_ - 1], end = lattice_.windows.high[num_frames_ - 1] + 1;
+    Bits top = kZero;
+    for (int k = begin; k < end; ++k)
+        if (lattice_.arcs[k] & CTCKIT_END) top = greater(top, value_of(last, k).exponent);
+    if (top < kDead) return -HUGE_VAL;
+    double sum = 0;
+    for (int k = begin; k < end; ++k)
+        if (lattice_.arcs[k] & CTCKIT_END) {
+            const Scaled<Real> x = value_of(last, k);
+            sum += std::ldexp(double(x.mantissa), int(x.exponent - top));
+        }
+    total_exponent_ = top;
+    return std::log(sum) + double(top) * kLn2;
+}
+
+template <class Real>
+void Recursion<Real>::start_back() {
+    for (int b = 0; b < 2 * row_blocks_; ++b) beta_[b] = dead_block<Real>();
+    if (lattice_.plain()) virtual_row(beta(num_frames_), lattice_.num_states - 1);
+}
+
+// Once for each block on the way back: zeros that drifted down are set back.
+template <class Real>
+void Recursion<Real>::settle_back() {
+    Block<Real>* upper = beta(block_end());
+    for (int b = 0; b < row_blocks_; ++b) upper[b] = settled(upper[b]);
+}
+
+template <class Real>
+void Recursion<Real>::retreat_frame(int t, const Table<Real>& table) {
+    if (t == num_frames_ - 1 && !lattice_.plain()) {
+        end_paths(table);
+    } else {
+        with_shape(table, [&](auto shape, auto wide) { this->template retreat_cells<shape(), wide()>(t, table); });
+        if (lattice_.num_long_arcs > 0) retreat_long_arcs(t, table);
+    }
+    // What the next frame may read below this one's cells.
+    const int begin = lattice_.begin(t);
+    if (t > 0 && lattice_.begin(t - 1) < begin) beta(t)[begin - 1] = dead_block<Real>();
+}
+
+template <class Real>
+template <Shape kShape, bool kWide>
+void Recursion<Real>::retreat_cells(int t, const Table<Real>& table) {
+    const int end = lattice_.end(t);
+    const bool moved = (t + 1 < num_frames_ ? lattice_.end(t + 1) : row_blocks_) > end;
+    Real* row = occupancy(t % kTile);
+    even_sum_[t % kTile] = retreat<Real, kShape, kWide>(beta(t + 1), moved ? beta(t + 1)[end] : dead_block<Real>(),
+                                                        lattice_.masks, emissions(t, table), alpha(t), total_exponent_,
+                                                        beta(t), row, row + lattice_.length, lattice_.begin(t), end);
+}
+
+// Adds what goes on by long arcs to the states that they leave. All of it is a sum, so this can be added afterwards.
+template <class Real>
+void Recursion<Real>::retreat_long_arcs(int t, const Table<Real>& table) {
+    Real* row = occupancy(t % kTile);
+    for (int j = 0; j < lattice_.num_long_arcs; ++j) {
+        const int from = lattice_.long_arc_from(j);
+        const Scaled<Real> ahead = times(value_of(beta(t + 1), lattice_.long_arc_to(j)), long_arc_factor_[j]);
+        const Real gamma = share(times(value_of(alpha(t), from), ahead), total_exponent_);
+        row[lattice_.cell(from)] += gamma;
+        if (from % 2 == 0) even_sum_[t % kTile] += gamma;
+        const Cell<Real> cell = cell_of(beta(t), from);
+        cell.set(plus(cell.get(), times(ahead, emission_of(t, from, table))));
+    }
+}
+
+// The last row of a lattice that is not plain: paths end in its END states.
+template <class Real>
+void Recursion<Real>::end_paths(const Table<Real>& table) {
+    const int t = num_frames_ - 1, begin = lattice_.begin(t), end = lattice_.end(t);
+    Real* row = occupancy(t % kTile);
+    for (int b = begin; b < end; ++b) beta(t)[b] = dead_block<Real>();
+    for (int i = begin * kLanes<Real>; i < end * kLanes<Real>; ++i) row[i] = row[lattice_.length + i] = 0;
+    even_sum_[t % kTile] = 0;
+    for (int k = lattice_.windows.low[t]; k <= lattice_.windows.high[t]; ++k) {
+        if (!(lattice_.arcs[k] & CTCKIT_END)) continue;
+        const Real gamma = share(value_of(alpha(t), k), total_exponent_);
+        row[lattice_.cell(k)] = gamma;
+        if (k % 2 == 0) even_sum_[t % kTile] += gamma;
+        cell_of(beta(t), k).set(emission_of(t, k, table));
+    }
+}
+
+template <class Real>
+void Recursion<Real>::write_entries(int t, const ArcMasks<Real>& masks, Real* row) const {
+    for (std::int64_t i = 0; i < row_length_; ++i) row[i] = 0;
+    const int begin = lattice_.begin(t + 1), end = lattice_.end(t + 1);
+    const Block<Real>* from = alpha(t);
+    count_entries<Real>(from, begin > lattice_.begin(t) ? from[begin - 1] : dead_block<Real>(), masks, beta(t + 1),
+                        total_exponent_, row, row + lattice_.length, begin, end);
+}
+
+template <class Real>
+template <class Visit>
+void Recursion<Real>::for_each_long_arc(int t, Visit visit) const {
+    for (int j = 0; j < lattice_.num_long_arcs; ++j) {
+        const Scaled<Real> ahead = times(value_of(beta(t + 1), lattice_.long_arc_to(j)), long_arc_factor_[j]);
+        visit(j, share(times(value_of(alpha(t), lattice_.long_arc_from(j)), ahead), total_exponent_));
+    }
+}
+
+}  // namespace

@@ -1,0 +1,16 @@
+"""The one door to the C++ extension: everything that Python uses of it, re-exported.
+
+The functions are documented in ``_ext.pyi``; their sources are in ``native/``. They check shapes, since the kernels
+trust their pointers, but not values: public calls have done that. Imports nothing else of the package.
+"""
+
+from . import _ext
+
+LatticeBatch = _ext.LatticeBatch
+best_path = _ext.best_path
+instruction_sets = _ext.instruction_sets
+lay_out = _ext.lay_out
+mean_weights = _ext.mean_weights
+recycled = _ext.recycled
+sums = _ext.sums
+weighted_loss = _ext.weighted_loss

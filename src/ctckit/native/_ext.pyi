@@ -1,0 +1,190 @@
+"""The C++ extension's functions. Letters: T frames, N batch, C classes, S target length, K lattice states.
+
+Wrong shapes raise ValueError; an output that would have to be converted, since its dtype or layout differs, raises
+TypeError. Functions that compute release the GIL.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+def instruction_sets() -> list[str]:
+    """Names of the instruction sets that were compiled in and that this CPU can run, the best last."""
+
+class LatticeBatch:
+    """The lattices of a batch, and how many frames each sample uses: all that the kernels need besides scores.
+
+    Holds copies. Its attributes are read-only views of them.
+    """
+
+    def __init__(
+        self,
+        frames: npt.NDArray[np.int64],
+        num_tokens: npt.NDArray[np.int64],
+        labels: npt.NDArray[np.int32],
+        arcs: npt.NDArray[np.uint8],
+        num_states: npt.NDArray[np.int32],
+        long_arcs: npt.NDArray[np.int32] | None = None,
+        entry_costs: npt.NDArray[np.float64] | None = None,
+        tokens: npt.NDArray[np.int32] | None = None,
+        long_arc_scores: npt.NDArray[np.float64] | None = None,
+    ) -> None:
+        """Lattices of any topology.
+
+        Args:
+            frames: (N,) frames used of each sample.
+            num_tokens: (N,) tokens of each target.
+            labels: (N, K) the class that each state emits.
+            arcs: (N, K) bits of :class:`ctckit.Arc`.
+            num_states: (N,) states of each lattice, at least 1.
+            long_arcs: (J, 3) sample, from, to with from < to; sorted by sample, then by to.
+            entry_costs: (N, K) nats that a path pays when it enters a state from another or begins in it; +inf forbids.
+            tokens: (N, K) the token of the target that each state is; -1, by default, for none.
+            long_arc_scores: (J,) nats added when an arc is taken, 0 by default; -inf forbids.
+        """
+
+    @property
+    def frames(self) -> npt.NDArray[np.int64]:
+        """(N,) frames used of each sample."""
+
+    @property
+    def num_tokens(self) -> npt.NDArray[np.int64]:
+        """(N,) tokens of each target."""
+
+    @property
+    def labels(self) -> npt.NDArray[np.int32]:
+        """(N, K) the class that each state emits."""
+
+    @property
+    def arcs(self) -> npt.NDArray[np.uint8]:
+        """(N, K) bits of :class:`ctckit.Arc`."""
+
+    @property
+    def num_states(self) -> npt.NDArray[np.int32]:
+        """(N,) states of each lattice."""
+
+    @property
+    def long_arcs(self) -> npt.NDArray[np.int32]:
+        """(J, 3) sample, from, to."""
+
+    @property
+    def entry_costs(self) -> npt.NDArray[np.float64] | None:
+        """(N, K) nats, or None."""
+
+    @property
+    def tokens(self) -> npt.NDArray[np.int32]:
+        """(N, K) the token of the target that each state is, -1 for none."""
+
+    @property
+    def long_arc_scores(self) -> npt.NDArray[np.float64]:
+        """(J,) nats."""
+
+def lay_out(
+    frames: npt.NDArray[np.int64],
+    targets: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    frames_max: int,
+    classes: int,
+    blank: int,
+    arcs_by_role: npt.NDArray[np.uint8],
+) -> LatticeBatch | tuple[str, int]:
+    """Checks a call's integers and lays out CTC's lattices.
+
+    Args:
+        frames: (N,) frames used of each sample.
+        targets: (N, S) padded, or all samples' tokens concatenated.
+        lengths: (N,) tokens of each target.
+        frames_max: T.
+        classes: C.
+        blank: the blank's class.
+        arcs_by_role: (5,) arc bits of a blank, a token, a token equal to the one before it; and those added to the
+            first two states and to the last two.
+
+    Returns:
+        The lattices; or the first fault, as ("input_lengths" or "target_lengths", sample), ("sum", sum of the lengths),
+        or ("token", index in ``targets.ravel()``).
+    """
+
+def mean_weights(lattices: LatticeBatch, weights: npt.NDArray[np.float64]) -> None:
+    """Writes the weights (N,) of a mean of losses, each divided by its target's length."""
+
+def weighted_loss(score: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], zero_infinity: bool) -> float:
+    """Σ weights · (-score); with ``zero_infinity`` a score of -inf counts as 0."""
+
+def recycled(bytes: int) -> npt.NDArray[np.uint8]:
+    """An uninitialised buffer, which returns to a small pool when the last reference to it is gone."""
+
+def sums(
+    scores: npt.NDArray[Any],
+    from_logits: bool,
+    lattices: LatticeBatch,
+    score: npt.NDArray[np.float64],
+    status: npt.NDArray[np.uint8],
+    grad: npt.NDArray[Any] | None,
+    weights: npt.NDArray[np.float64] | None,
+    occupancy: npt.NDArray[Any] | None,
+    along: npt.NDArray[np.int32] | None,
+    occupancy_along: npt.NDArray[np.float64] | None,
+    class_scores: npt.NDArray[np.float64] | None,
+    state_scores: npt.NDArray[np.float64] | None,
+    class_scores_grad: npt.NDArray[np.float64] | None,
+    state_scores_grad: npt.NDArray[np.float64] | None,
+    entry_costs_grad: npt.NDArray[np.float64] | None,
+    long_arc_scores_grad: npt.NDArray[np.float64] | None,
+    isa: str,
+    threads: int,
+) -> None:
+    """Sums over all paths of a batch. Gradients are those of Σ weights · (-score).
+
+    Args:
+        scores: (T, N, C) float16, float32, float64, or the bits of bfloat16 as uint16.
+        from_logits: whether to normalise the scores.
+        lattices: one for each sample.
+        score: (N,) out: the log of the sum over all paths.
+        status: (N,) out: a :class:`ctckit.Status` for each sample.
+        grad: (T, N, C) out: the gradient to the scores, in their dtype, classes contiguous.
+        weights: (N,) factors of the samples' gradients, 1 by default.
+        occupancy: (T, N, K) out: the occupancy of each state.
+        along: (N, T) a path's states; goes with ``occupancy_along``, without any other output.
+        occupancy_along: (N, T) out: the occupancies of those states, summed over the paths near them.
+        class_scores: (C,) nats added to each class's log-probability, after the log_softmax.
+        state_scores: (N, K) nats added to what a state emits, at every frame.
+        class_scores_grad: (N, C) out, by sample.
+        state_scores_grad: (N, K) out.
+        entry_costs_grad: (N, K) out.
+        long_arc_scores_grad: (J,) out.
+        isa: one of :func:`instruction_sets`.
+        threads: how many to use at most.
+    """
+
+def best_path(
+    scores: npt.NDArray[Any],
+    from_logits: bool,
+    lattices: LatticeBatch,
+    score: npt.NDArray[np.float64],
+    status: npt.NDArray[np.uint8],
+    states: npt.NDArray[np.int32],
+    frame_scores: npt.NDArray[np.float64] | None,
+    visits: npt.NDArray[np.int32] | None,
+    class_scores: npt.NDArray[np.float64] | None,
+    state_scores: npt.NDArray[np.float64] | None,
+    isa: str,
+    threads: int,
+) -> None:
+    """Finds each sample's best path.
+
+    Args:
+        scores: (T, N, C) float16, float32, float64, or the bits of bfloat16 as uint16.
+        from_logits: whether to normalise the scores.
+        lattices: one for each sample.
+        score: (N,) out: the best path's log-score.
+        status: (N,) out: a :class:`ctckit.Status` for each sample.
+        states: (N, T) out: its state at each frame, -1 where there is none.
+        frame_scores: (N, T) out: what each frame adds to its score.
+        visits: (N, K, 2) out: its first frame in each state and one past its last; -1 if it is never there.
+        class_scores: (C,) nats added to each class's log-probability, after the log_softmax.
+        state_scores: (N, K) nats added to what a state emits, at every frame.
+        isa: one of :func:`instruction_sets`.
+        threads: how many to use at most.
+    """
