@@ -347,7 +347,7 @@ def unlikely_target(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _says_something(tokens: int, batch: Batch) -> bool:
-    """Whether there are at least a million texts of so many tokens; noise may spell a shorter one by chance."""
+    """Whether there are at least a million texts of that many tokens; noise may spell a shorter one by chance."""
     return tokens * math.log(max(batch.classes - 1, 1)) > math.log(1e6)
 
 

@@ -178,7 +178,7 @@ def _faults(
 
 
 def check_blank(blank: int, classes: int, *, scores_name: str = "log_probs", of_labels: bool = False) -> int:
-    """Returns the blank if it is one of so many classes.
+    """Returns the blank if it is one of the C classes.
 
     Args:
         blank: as the caller passed it.
