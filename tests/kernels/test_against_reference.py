@@ -1,4 +1,4 @@
-"""Ladder, rung 3: every instruction set, in every dtype, against the reference, within what the dtype must cost."""
+"""Ladder, rung 3: every instruction set in every dtype against the reference, within the dtype's error budget."""
 
 from functools import cache
 
@@ -45,7 +45,7 @@ def case(shape: tuple[int, ...], dtype: str) -> Batch:
 
 @cache
 def gradients(shape: tuple[int, ...], dtype: str, from_logits: bool) -> list[Textbook]:
-    """What the reference says of a case; computed once for all instruction sets."""
+    """The reference's results for a case, computed once for all instruction sets."""
     batch = case(shape, dtype)
     grad = np.full(batch.scores.shape, np.nan)
     score = reference.total(problem_of(batch, "float64", from_logits=from_logits), gradients=Gradients(grad)).score
@@ -72,7 +72,7 @@ def test_score_and_gradient(kernels: Backend, shape: tuple[int, ...], dtype: str
 @pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_score_is_the_same_without_a_gradient(kernels: Backend, dtype: str, from_logits: bool) -> None:
-    """Memory is laid out another way then; the numbers are not."""
+    """The memory layout differs then; the numbers do not."""
     for shape in kernels.some(SHAPES, FEW):
         problem = problem_of(case(shape, dtype), dtype, from_logits=from_logits)
         score, _ = kernels.score_and_gradient(problem)
@@ -104,7 +104,7 @@ def test_posteriors(kernels: Backend, shape: tuple[int, ...], dtype: str) -> Non
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_best_path(pathfinder: Backend, shape: tuple[int, ...], dtype: str, from_logits: bool) -> None:
-    """The same path in float64; in less, a legal one that is not worse by more than rounding."""
+    """The same path in float64; in lower precision a legal path that is not worse by more than rounding."""
     batch = case(shape, dtype)
     problem = problem_of(batch, "float64", from_logits=from_logits)
     truth = reference.best_path(problem)

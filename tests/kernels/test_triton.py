@@ -1,4 +1,4 @@
-"""What is the GPU backend's own: layouts of tensors, wrong values, rows cut into tiles, no word to the host, compiling.
+"""The GPU backend's own features: tensor layouts, wrong values, rows cut into tiles, no synchronisation, compiling.
 
 The rules that all backends share are tested where they are for all: the backend is a parameter there. In Triton's
 interpreter those tests are few, with a GPU they are all of them.
@@ -42,13 +42,13 @@ DEVICE = "cuda" if HAS_GPU else "cpu"
 gpu_only = pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")
 
 # NumPy, which the interpreter computes with, warns of NaN and infinity where a GPU does not.
-# On a GPU torch says once that its mode that finds out who waits does not find out everything.
+# On a GPU torch warns once that its synchronisation debug mode does not detect everything.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore:Synchronization debug mode")
 
 
 @pytest.fixture(autouse=True)
 def poisoned_memory() -> Iterator[None]:
-    """Memory that nobody wrote can't look like a result."""
+    """Unwritten memory cannot pass for a result."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
         before = torch.are_deterministic_algorithms_enabled()
@@ -97,7 +97,7 @@ def check(batch: Batch) -> None:
 
 
 def test_rows_in_memory(narrow: None) -> None:
-    """However a row is cut, and however it is passed on."""
+    """The same bits, however a row is cut into tiles."""
     check(draw(10, 8, 1, 4, 4))
 
 
@@ -235,7 +235,7 @@ def test_what_is_wrong_with_a_sample_is_its_own(what: str) -> None:
 
 
 def test_end_to_end_lengths_that_lie() -> None:
-    """Nothing beyond the tokens is read; a sample before the lie is right."""
+    """Nothing beyond the tokens is read; samples before the wrong length are right."""
     batch = draw(16, 6, 3, 5, 2, ragged=False)
     flat = torch.from_numpy(batch.targets).flatten().to(DEVICE)
     grad = torch.empty((6, 3, 5), device=DEVICE)
@@ -265,7 +265,7 @@ def test_the_host_never_asks_about_any_lattice(unread: Callable[[Callable[[], An
 
 
 def test_posteriors_of_logits() -> None:
-    """Occupancies do not depend on what all classes of a frame have in common; the score does."""
+    """Occupancies do not depend on a number added to all classes of a frame; the score does."""
     batch = draw(19, 6, 2, 5, 3)
     found = backend.posteriors(problem_of(batch))
     same = backend.posteriors(problem_of(batch, from_logits=False))
@@ -477,7 +477,7 @@ print("all compiled")
     ],
 )
 def test_kernels_compile_without_a_gpu(tmp_path: Path, score: str, real: str, target: str) -> None:
-    """What the interpreter takes, the compiler may not: layouts, types, annotations."""
+    """The compiler is stricter than the interpreter: layouts, types, annotations."""
     setting = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
     setting |= {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_DEFAULT_FP_FUSION": "1"}
     code = COMPILED.format(score=score, real=real, target=target)
@@ -499,7 +499,7 @@ def test_kernels_need_no_torch() -> None:
 
 
 def test_what_the_benchmark_asks_before_it_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of bench/gpu.py that needs no GPU: inputs, steps, errors, ratios."""
+    """The parts of bench/gpu.py that need no GPU: inputs, steps, errors, ratios."""
     torch.use_deterministic_algorithms(False)  # with which torch's own CUDA loss has no gradient
     specification = importlib.util.spec_from_file_location("bench_gpu", ROOT / "bench" / "gpu.py")
     bench = importlib.util.module_from_spec(specification)

@@ -17,7 +17,7 @@ from support.installed import has_gpu
 
 
 class Triton:
-    """The GPU backend on arrays: on a GPU where there is one, else in the interpreter. Its memory is NaN before use."""
+    """The Triton backend on arrays. Its memory is NaN before use."""
 
     @staticmethod
     def total(problem: ArrayProblem, *, weights: Array | None = None, gradients: Gradients | None = None) -> Totals:
@@ -118,7 +118,7 @@ class Triton:
         import torch
 
         with contextlib.ExitStack() as stack:
-            # NumPy, which the interpreter computes with, warns of NaN and infinity where a GPU does not.
+            # The interpreter computes with NumPy, which warns of NaN and infinity where a GPU does not.
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore", RuntimeWarning)
             before = torch.are_deterministic_algorithms_enabled()
