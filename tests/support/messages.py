@@ -92,6 +92,10 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
         SINGLE | {"targets": [1, 9, 2]},
         ["targets[1] = 9 is not a class", CLASSES, VOCABULARY],
     ),
+    "a token of a single sample in a row": (
+        SINGLE | {"targets": [[1, 9, 2]]},
+        ["targets[0, 1] = 9 is not a class", CLASSES, VOCABULARY],
+    ),
     "float targets": ({"targets": GOOD["targets"] * 1.0}, ["targets has dtype float64", INTEGERS]),
     "boolean targets": ({"targets": GOOD["targets"] > 0}, ["targets has dtype bool", INTEGERS]),
     "ragged targets": (

@@ -76,7 +76,7 @@ def read_batch(
         )
     except (CTCError, _UnreadableError):
         return None, faults
-    batched = array.ndim == 3
+    batched, rows_passed = array.ndim == 3, tokens.ndim == 2
     if not batched:
         array, tokens = array[:, None], np.atleast_2d(tokens)
     if "batch-first" in codes:
@@ -87,7 +87,7 @@ def read_batch(
         return None, faults
     num_frames, size, classes = array.shape
     form = Form(num_frames, size, classes, tokens.shape[-1], batched, tokens.ndim == 2, "float64")
-    passed = tokens if batched else tokens[0]
+    passed = tokens if batched or rows_passed else tokens[0]
     faults += value_faults(form, int(blank), passed, frames, lengths, scores_name=name)
     if faults and faults[-1].code == "lengths-swapped":
         frames, lengths = lengths, frames

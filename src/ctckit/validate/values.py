@@ -175,18 +175,18 @@ def _tokens(form: Form, blank: int, targets: Integers, target_lengths: Integers,
                 _counted_padding(row, padding, blank, form.classes, counted),
             )
             for fault in sorted(filter(None, faults), key=lambda fault: int(fault.details["token"])):
-                yield _placed(fault, form, n, start, len(row), common)
+                yield _placed(fault, form, targets.ndim == 2, n, start, len(row), common)
         start += len(row)
 
 
-def _placed(fault: Fault, form: Form, n: int, start: int, length: int, common: dict[str, Any]) -> Fault:
+def _placed(fault: Fault, form: Form, rows: bool, n: int, start: int, length: int, common: dict[str, Any]) -> Fault:
     """A fault of sample n's target, with its index in the argument."""
     s = fault.details["token"]
     details = {**common, "length": length, **fault.details}
-    if not form.batched:
-        return replace(fault, position=(s,), sample=n, details=details)
-    if form.padded:
+    if rows:
         return replace(fault, position=(n, s), sample=n, details=details)
+    if form.padded:  # one sample in one dimension
+        return replace(fault, position=(s,), sample=n, details=details)
     details["index"] = start + s
     return replace(fault, position=(start + s,), sample=n, details=details, parts={"where": "where/joined"})
 
