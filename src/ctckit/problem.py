@@ -15,7 +15,7 @@ import numpy.typing as npt
 from . import native
 from .errors import CTCError
 from .lattice import ARCS_BY_ROLE, Lattice
-from .validate import Fault, Form, as_array, as_integers, check_form, check_lattice_form, check_values
+from .validate import Fault, Form, as_array, as_integers, check_lattice_form, check_values, checked_arrays
 
 Array = npt.NDArray[Any]
 A = TypeVar("A")  # an array of NumPy's, or a tensor
@@ -145,12 +145,11 @@ def ctc_problem(
         CTCError: whatever is wrong, before any work.
     """
     if form is None:
-        scores = as_array("logits" if from_logits else "log_probs", scores)
-        targets = as_integers("targets", targets)
-        input_lengths = as_integers("input_lengths", input_lengths)
-        target_lengths = as_integers("target_lengths", target_lengths)
-        form = check_form(scores, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
-    array, tokens, frames, lengths = map(np.asarray, (scores, targets, input_lengths, target_lengths))
+        (array, tokens, frames, lengths), form = checked_arrays(
+            scores, targets, input_lengths, target_lengths, blank, from_logits=from_logits
+        )
+    else:
+        array, tokens, frames, lengths = map(np.asarray, (scores, targets, input_lengths, target_lengths))
     laid_out = native.lay_out(
         np.ascontiguousarray(frames, np.int64),  # one dimension at least
         np.ascontiguousarray(tokens if form.batched else np.atleast_2d(tokens), np.int64),
