@@ -1,274 +1,203 @@
-"""`make bench`: our loss against torch's, interleaved in one run: speed, gradient error, peak memory.
+"""`make bench`: our loss against torch's: speed, gradient error, peak memory.
 
-The peer of every row is ``F.ctc_loss(x.log_softmax(-1), …).backward()`` at the same number of threads; it knows no
-bfloat16 on CPU, so there it gets ``x.float()``. Times are medians over rounds in which every variant and the peer run
-once each, one after the other; a ratio is the median over rounds of the pair's ratio. Errors are max|g - g64| /
-max|g64| against torch in float64. Peak extra memory is that of a fresh process, beyond the input.
+The peer of every row is ``F.ctc_loss(x.log_softmax(-1), …).backward()`` at the same number of threads. It has no
+bfloat16 on the CPU and gets ``x.float()`` instead. Times are interleaved, see harness.py. Errors are max|g - g64| /
+max|g64| against torch in float64.
 
-Writes bench/results/loss.csv, docs/images/bench.png and the tables of both READMEs. Refuses
-to time anything that is not correct first.
+Writes bench/results/loss.csv, docs/images/bench.png and a table in both READMEs. Ends before it times anything if a
+gradient is wrong.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import platform
-import statistics
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
 import torch
-import torch.nn.functional as F
-from report import BEST, CORES, ROOT, cpu_name, extra_mib, print_extra_mib, put_between_marks, write_results
-from rich.console import Console
+from harness import (
+    BEST,
+    CORES,
+    ROOT,
+    Contender,
+    Row,
+    TableWords,
+    cpu_name,
+    extra_mib,
+    interleaved,
+    milliseconds,
+    print_extra_mib,
+    publish,
+    published,
+    ratio,
+    seconds,
+    show,
+    write_results,
+)
+from peers import torch_loss, torch_loss64
 from rich.progress import Progress
-from rich.table import Table
+from shapes import LOSS, LossCase, LossShape, loss_case
 
 import ctckit.torch
 from ctckit.kernels import native
 
 matplotlib.use("agg")
 
-Step = Callable[["Case"], torch.Tensor]
+Step = Callable[[LossCase], torch.Tensor]
 
 
-class Shape(NamedTuple):
-    T: int
-    C: int
-    N: int
-    S: int
-    peaky: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.T}, {self.C}, {self.N}, {self.S}" + (" peaky" if self.peaky else "")
-
-
-SHAPES = [
-    Shape(50, 20, 1, 20),
-    Shape(150, 40, 32, 20),
-    Shape(500, 32, 16, 100),
-    Shape(1500, 32, 16, 200),
-    Shape(500, 500, 16, 60),
-    Shape(400, 5000, 8, 60),
-    Shape(1500, 128, 4, 400),
-    Shape(100, 7000, 16, 20),
-    Shape(500, 32, 8, 100, peaky=True),
-    Shape(1500, 32, 8, 200, peaky=True),
-    Shape(1500, 500, 4, 100, peaky=True),
-]
-
-
-@dataclass
-class Case:
-    logits: torch.Tensor
-    targets: torch.Tensor
-    input_lengths: torch.Tensor
-    target_lengths: torch.Tensor
-
-    @property
-    def rest(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        return self.targets, self.input_lengths, self.target_lengths
-
-    def double(self) -> Case:
-        return Case(self.logits.detach().double().requires_grad_(), *self.rest)
-
-    def leaf(self, dtype: torch.dtype) -> Case:
-        return Case(self.logits.to(dtype, copy=True).requires_grad_(), *self.rest)
-
-
-def make_case(shape: Shape) -> Case:
-    """Logits randn * 2; or, peaky, as a trained model gives them."""
-    generator = torch.Generator().manual_seed(0)
-    T, C, N, S, peaky = shape
-    targets = torch.randint(1, C, (N, S), generator=generator)
-    logits = peaky_logits(shape, targets, generator) if peaky else torch.randn(T, N, C, generator=generator) * 2
-    return Case(logits, targets, torch.full((N,), T), torch.full((N,), S))
-
-
-def peaky_logits(shape: Shape, targets: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Some 80 % blank frames, most of them over 0.95 sure, one spike a token, and 15 % hard frames."""
-    T, C, N, S, _ = shape
-    logits = torch.randn(T, N, C, generator=generator)
-    sure = torch.full((T, N), 0)
-    for n in range(N):
-        spikes = (torch.randperm(T // 2, generator=generator)[:S].sort().values * 2).tolist()  # apart, for repeats
-        sure[spikes, n] = targets[n]
-    hard = torch.rand(T, N, generator=generator) < 0.15
-    height = torch.log(torch.tensor(float(C))) + 4 + 3 * torch.rand(T, N, generator=generator)
-    logits.scatter_add_(2, sure[..., None], torch.where(hard, height / 4, height)[..., None])
-    return logits
-
-
-def peer(case: Case) -> torch.Tensor:
-    return F.ctc_loss(case.logits.float().log_softmax(-1), *case.rest)
-
-
-def peer64(case: Case) -> torch.Tensor:
-    return F.ctc_loss(case.logits.log_softmax(-1), *case.rest)
-
-
-def fused(case: Case) -> torch.Tensor:
+def fused(case: LossCase) -> torch.Tensor:
     return ctckit.torch.ctc_loss(case.logits, *case.rest, from_logits=True)
 
 
-def drop_in(case: Case) -> torch.Tensor:
+def drop_in(case: LossCase) -> torch.Tensor:
     return ctckit.torch.ctc_loss(case.logits.log_softmax(-1), *case.rest)
 
 
 class Variant(NamedTuple):
+    """One way to compute the loss."""
+
     name: str
     step: Step
-    dtype: torch.dtype
-    threads: int
-    isa: str
+    dtype: torch.dtype = torch.float32
+    threads: int = 1
+    isa: str = BEST
+
+    @property
+    def peer(self) -> Variant:
+        double = self.dtype == torch.float64
+        dtype = torch.float64 if double else torch.float32
+        return Variant("torch", torch_loss64 if double else torch_loss, dtype, self.threads)
 
 
 def variants() -> list[Variant]:
     rows = [
-        Variant("from_logits", fused, torch.float32, 1, BEST),
-        Variant("drop-in, log_softmax above", drop_in, torch.float32, 1, BEST),
-        Variant("float64", fused, torch.float64, 1, BEST),
-        Variant("bfloat16", fused, torch.bfloat16, 1, BEST),
+        Variant("from_logits", fused),
+        Variant("drop-in, log_softmax above", drop_in),
+        Variant("float64", fused, torch.float64),
+        Variant("bfloat16", fused, torch.bfloat16),
     ]
-    rows += [Variant("from_logits", fused, torch.float32, 1, isa) for isa in native.instruction_sets()[:-1]]
+    rows += [Variant("from_logits", fused, isa=isa) for isa in native.instruction_sets()[:-1]]
     if CORES > 1:
-        rows.append(Variant("from_logits", fused, torch.float32, CORES, BEST))
+        rows.append(Variant("from_logits", fused, threads=CORES))
     return rows
 
 
-class Timed(NamedTuple):
-    ms: float
+# --- what is computed -------------------------------------------------------------------------------------------------
+
+
+class Result(NamedTuple):
     loss: float
-    error: float
+    grad: torch.Tensor
 
 
-def run(step: Step, case: Case, threads: int, isa: str = BEST, exact: torch.Tensor | None = None) -> Timed:
-    """Forward and backward, as a training step does it: a fresh gradient each time, given back at the next.
-
-    A step is made three times, a short one for some 10 ms; its time is the median. The first one after the peer's
-    is often slow: torch's threads go on spinning for a while after their work.
-    """
-    torch.set_num_threads(threads)
-    native.use_instruction_set(isa)
-    times: list[float] = []
-    while len(times) < 3 or (sum(times) < 10 and len(times) < 25):
-        case.logits.grad = None
-        begin = time.perf_counter()
-        loss = step(case)
-        loss.backward()
-        times.append((time.perf_counter() - begin) * 1e3)
-    return Timed(statistics.median(times), loss.item(), 0.0 if exact is None else error(case.logits.grad, exact))
+def result(step: Step, case: LossCase) -> Result:
+    """The loss and its gradient."""
+    case.logits.grad = None
+    loss = step(case)
+    loss.backward()
+    assert case.logits.grad is not None
+    return Result(loss.item(), case.logits.grad)
 
 
-def error(grad: torch.Tensor | None, exact: torch.Tensor) -> float:
-    assert grad is not None
+def truth(case: LossCase) -> Result:
+    """Loss and gradient in float64, for the very numbers that the case holds."""
+    torch.set_num_threads(CORES)
+    return result(torch_loss64, case.leaf(torch.float64))
+
+
+def error(grad: torch.Tensor, exact: torch.Tensor) -> float:
     return float((grad - exact).abs().max() / exact.abs().max())
 
 
-def truth(case: Case) -> tuple[float, torch.Tensor]:
-    """Loss and gradient in float64, for the very numbers that the case holds."""
-    double = case.double()
-    loss = run(peer64, double, CORES).loss
-    assert double.logits.grad is not None
-    return loss, double.logits.grad
+def use(variant: Variant) -> None:
+    torch.set_num_threads(variant.threads)
+    native.use_instruction_set(variant.isa)
 
 
-def peer_of(variant: Variant) -> tuple[str, Step, int]:
-    return (
-        ("float64", peer64, variant.threads) if variant.dtype == torch.float64 else ("float32", peer, variant.threads)
-    )
+# --- one shape --------------------------------------------------------------------------------------------------------
 
 
-def measure(shape: Shape, rounds: int, tick: Callable[[], None]) -> list[dict[str, object]]:
-    case = make_case(shape)
+def contender(variant: Variant, case: LossCase) -> Contender:
+    """A training step's forward and backward: each writes a fresh gradient, the one before is given back."""
+
+    def before() -> None:
+        use(variant)
+        case.logits.grad = None
+
+    return Contender(lambda: variant.step(case).backward(), before)
+
+
+def errors_of(shape: LossShape, variant: Variant, case: LossCase, exact: Result) -> tuple[float, float]:
+    """The relative errors of gradient and loss. Ends the run if our gradient is wrong."""
+    use(variant)
+    found = result(variant.step, case)
+    off = error(found.grad, exact.grad)
+    if variant.name != "torch" and not off <= (2**-8 if variant.dtype == torch.bfloat16 else 1e-5):
+        sys.exit(f"{shape}, {variant.name}: gradient error {off:.1e}: wrong, so not timed")
+    return off, abs(found.loss - exact.loss) / exact.loss
+
+
+def measure(shape: LossShape, rounds: int, tick: Callable[[], object]) -> list[Row]:
     rows = variants()
-    cases = {dtype: case.leaf(dtype) for dtype in {row.dtype for row in rows}}
-    exact = {dtype: truth(rounded) for dtype, rounded in cases.items()}
-    peers = {peer_of(row): cases[row.dtype if row.dtype == torch.float64 else torch.float32] for row in rows}
-
-    ours: list[list[Timed]] = [[] for _ in rows]
-    theirs: dict[tuple[str, Step, int], list[Timed]] = {key: [] for key in peers}
-    for i in range(rounds + 1):  # the first round warms up, and is compared with float64
-        # Each peer right before the rows that are held against it; a change of threads disturbs what comes next.
-        for key, peer_case in peers.items():
-            theirs[key].append(run(key[1], peer_case, key[2], exact=None if i else exact[peer_case.logits.dtype][1]))
-            for row, timed in zip(rows, ours, strict=True):
-                if peer_of(row) == key:
-                    truth_grad = None if i else exact[row.dtype][1]
-                    timed.append(run(row.step, cases[row.dtype], row.threads, row.isa, truth_grad))
-        tick()
-
-    table = []
-    for row, timed in zip(rows, ours, strict=True):
-        against, loss = theirs[peer_of(row)], exact[row.dtype][0]
-        found = timed[0].error
-        if not found <= (2**-8 if row.dtype == torch.bfloat16 else 1e-5):
-            sys.exit(f"{shape}, {row.name}: gradient error {found:.1e}: wrong, so not timed")
-        table.append(
-            {
-                "T": shape.T,
-                "C": shape.C,
-                "N": shape.N,
-                "S": shape.S,
-                "peaky": int(shape.peaky),
-                "variant": row.name,
-                "dtype": str(row.dtype).removeprefix("torch."),
-                "threads": row.threads,
-                "isa": row.isa,
-                "torch_ms": round(statistics.median(t.ms for t in against[1:]), 3),
-                "ctckit_ms": round(statistics.median(t.ms for t in timed[1:]), 3),
-                "ratio": faster(against, timed),
-                "over_one_thread": faster(ours[0], timed) if row.threads > 1 else "",
-                "torch_grad_error": f"{against[0].error:.1e}",
-                "ctckit_grad_error": f"{found:.1e}",
-                "torch_loss_error": f"{abs(against[0].loss - loss) / loss:.1e}",
-                "ctckit_loss_error": f"{abs(timed[0].loss - loss) / loss:.1e}",
-            }
-        )
-    return table
+    given = loss_case(shape)
+    cases = {dtype: given.leaf(dtype) for dtype in {row.dtype for row in rows}}
+    exact = {dtype: truth(case) for dtype, case in cases.items()}
+    # Each peer runs right before the rows that are compared with it: a change of threads disturbs what comes next.
+    order = [each for peer in dict.fromkeys(row.peer for row in rows) for each in (peer, *_compared_with(peer, rows))]
+    errors = {each: errors_of(shape, each, cases[each.dtype], exact[each.dtype]) for each in order}
+    # Three calls, and of a short step as many as take 10 ms: the first one after the peer's is often slow, since
+    # torch's threads spin for a while after their work.
+    timer = partial(seconds, calls=3, at_least=0.01, most_calls=25)
+    times = interleaved({each: contender(each, cases[each.dtype]) for each in order}, rounds, timer=timer, tick=tick)
+    return [
+        {
+            **shape._asdict() | {"peaky": int(shape.peaky)},
+            "variant": row.name,
+            "dtype": str(row.dtype).removeprefix("torch."),
+            "threads": row.threads,
+            "isa": row.isa,
+            "torch_ms": round(milliseconds(times[row.peer]), 3),
+            "ctckit_ms": round(milliseconds(times[row]), 3),
+            "ratio": round(ratio(times[row.peer], times[row]), 2),
+            "over_one_thread": round(ratio(times[rows[0]], times[row]), 2) if row.threads > 1 else "",
+            "torch_grad_error": f"{errors[row.peer][0]:.1e}",
+            "ctckit_grad_error": f"{errors[row][0]:.1e}",
+            "torch_loss_error": f"{errors[row.peer][1]:.1e}",
+            "ctckit_loss_error": f"{errors[row][1]:.1e}",
+        }
+        for row in rows
+    ]
 
 
-def faster(slow: list[Timed], quick: list[Timed]) -> float:
-    """How many times, by the median over rounds; the first round warms up."""
-    return round(statistics.median(a.ms / b.ms for a, b in zip(slow[1:], quick[1:], strict=True)), 2)
+def _compared_with(peer: Variant, rows: list[Variant]) -> list[Variant]:
+    return [row for row in rows if row.peer == peer]
 
 
-STEPS: dict[str, Step] = {"peer": peer, "fused": fused}
+SHOWN = (*LossShape._fields, "variant", "threads", "isa", "torch_ms", "ctckit_ms", "ratio", "ctckit_grad_error")
+STEPS: dict[str, Step] = {"peer": torch_loss, "fused": fused}
 
 
 def peak_memory(step: str, index: int) -> float:
     """MiB that one step takes beyond its input, gradient included, in a process of its own."""
-    return extra_mib(__file__, "--memory-of", step, "--shape", str(index))
+    return round(extra_mib(__file__, "--memory-of", step, "--shape", str(index)), 1)
 
 
-def show(rows: list[dict[str, object]], console: Console) -> None:
-    table = Table(title=f"loss + backward; {cpu_name()}, {CORES} CPUs, best kernels {BEST}; torch {torch.__version__}")
-    for name in ("T, C, N, S", "variant", "threads", "torch ms", "ctckit ms", "ratio", "error torch", "error ctckit"):
-        table.add_column(name, justify="left" if name in ("T, C, N, S", "variant") else "right")
-    table.add_column("loss error", justify="right")
-    table.add_column("MiB torch", justify="right")
-    table.add_column("MiB ctckit", justify="right")
-    last = None
-    for row in rows:
-        shape = str(Shape(row["T"], row["C"], row["N"], row["S"], bool(row["peaky"])))  # type: ignore[arg-type]
-        variant = str(row["variant"]) + ("" if row["isa"] == BEST else f", {row['isa']}")
-        if row["over_one_thread"]:
-            variant += f", {row['over_one_thread']} times one thread"
-        numbers = [row[k] for k in ("threads", "torch_ms", "ctckit_ms", "ratio", "torch_grad_error")]
-        numbers += [row["ctckit_grad_error"], row["ctckit_loss_error"], row["torch_mib"], row["ctckit_mib"]]
-        table.add_row("" if shape == last else shape, variant, *map(str, numbers), end_section=False)
-        last = shape
-    console.print(table)
+# --- results ----------------------------------------------------------------------------------------------------------
 
 
-def chart(rows: list[dict[str, object]], path: Path) -> None:
-    """How many times faster, and how far off, by shape: the fused float32 path on one thread."""
+def main_path(row: Row) -> bool:
+    """The rows that README shows: float32 logits on one thread with the best kernels."""
+    return row["variant"] == "from_logits" and row["threads"] == 1 and row["isa"] == BEST
+
+
+def chart(rows: list[Row], path: Path) -> None:
+    """How many times faster, and how far off, by shape: the main path."""
     from matplotlib import pyplot as plt
 
     main = [row for row in rows if main_path(row)][::-1]
@@ -292,37 +221,18 @@ def chart(rows: list[dict[str, object]], path: Path) -> None:
     figure.suptitle(f"float32, one thread ({BEST}), {cpu_name()}", color=ink, fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
+    print(f"and {path.relative_to(ROOT)}")
 
 
-def main_path(row: dict[str, object]) -> bool:
-    """The rows that README shows: float32 logits on one thread with the best kernels."""
-    return row["variant"] == "from_logits" and row["threads"] == 1 and row["isa"] == BEST
-
-
-HEADINGS = {
-    "README.md": ("torch ms", "ctckit ms", "times faster", "gradient error torch", "ctckit", "MiB torch", "ctckit"),
-    "README.zh.md": ("torch 毫秒", "ctckit 毫秒", "快几倍", "梯度误差 torch", "ctckit", "内存 MiB torch", "ctckit"),
-}
-MACHINE = {
-    "README.md": "Loss + backward from float32 logits, one thread, {isa} on {cpu}, torch {torch}; medians. Memory: "
-    "peak beyond the input, gradient included. \\* peaky, as a trained model's output is.",
-    "README.zh.md": "从 float32 logits 计算损失并反向传播，单线程，{cpu} 上的 {isa}，torch {torch}；取中位数。"
-    "内存为输入之外的峰值，含梯度。\\* 尖峰输入，如训练好的模型的输出。",
-}
-
-
-def write_readme_table(path: Path, rows: list[dict[str, object]]) -> None:
-    """Puts the table between README's two markers."""
-    lines = ["| T, C, N, S | " + " | ".join(HEADINGS[path.name]) + " |", "| --- |" + " ---: |" * 7]
+def publish_table(table: TableWords, rows: list[Row]) -> None:
+    cells = []
     for row in filter(main_path, rows):
         shape = f"{row['T']}, {row['C']}, {row['N']}, {row['S']}" + (" \\*" if row["peaky"] else "")
-        milliseconds = [f"{float(str(row[k])):.3g}" for k in ("torch_ms", "ctckit_ms")]
-        errors = [str(row[k]) for k in ("torch_grad_error", "ctckit_grad_error")]
-        memory = [f"{float(str(row[k])):.1f}" for k in ("torch_mib", "ctckit_mib")]
-        cells = [shape, *milliseconds, f"**{float(str(row['ratio'])):.3g}**", *errors, *memory]
-        lines.append("| " + " | ".join(cells) + " |")
-    machine = MACHINE[path.name].format(isa=BEST, cpu=cpu_name(), torch=torch.__version__.split("+")[0])
-    put_between_marks(path, "bench", [*lines, "", machine])
+        times = [f"{float(str(row[key])):.3g}" for key in ("torch_ms", "ctckit_ms")]
+        memory = [f"{float(str(row[key])):.1f}" for key in ("torch_mib", "ctckit_mib")]
+        times_faster = f"**{float(str(row['ratio'])):.3g}**"
+        cells.append([shape, *times, times_faster, row["torch_grad_error"], row["ctckit_grad_error"], *memory])
+    publish("bench", table, cells, torch=torch.__version__.split("+")[0])
 
 
 def main() -> None:
@@ -332,31 +242,30 @@ def main() -> None:
     parser.add_argument("--shape", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory_of:
+        torch.set_num_threads(1)
         step = STEPS[arguments.memory_of]
-        run(step, make_case(Shape(8, 8, 2, 2)).leaf(torch.float32), 1)
-        case = make_case(SHAPES[arguments.shape]).leaf(torch.float32)
-        return print_extra_mib(lambda: run(step, case, 1))
+        result(step, loss_case(LossShape(8, 8, 2, 2)).leaf(torch.float32))
+        case = loss_case(LOSS[arguments.shape]).leaf(torch.float32)
+        return print_extra_mib(lambda: result(step, case))
 
-    os.chdir(ROOT)
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     with Progress(transient=True) as progress:
-        task = progress.add_task("measuring", total=len(SHAPES) * (arguments.rounds + 2))
-        for index, shape in enumerate(SHAPES):
+        task = progress.add_task("measuring", total=len(LOSS) * (arguments.rounds + 2))
+        for index, shape in enumerate(LOSS):
             progress.update(task, description=f"T, C, N, S = {shape}")
             measured = measure(shape, arguments.rounds, lambda: progress.advance(task))
-            for row in measured:
-                # Memory is measured for the main path only; of the others nothing is claimed.
-                row["torch_mib"] = round(peak_memory("peer", index), 1) if main_path(row) else ""
-                row["ctckit_mib"] = round(peak_memory("fused", index), 1) if main_path(row) else ""
+            for row in measured:  # memory is measured for the main path only
+                row["torch_mib"] = peak_memory("peer", index) if main_path(row) else ""
+                row["ctckit_mib"] = peak_memory("fused", index) if main_path(row) else ""
             progress.advance(task)
             rows += measured
 
-    show(rows, Console(width=150))
+    title = f"loss + backward; {cpu_name()}, {CORES} CPUs; torch {torch.__version__}"
+    show(title, rows, left=("variant", "isa"), columns=SHOWN)
     write_results("loss", rows, f"torch {torch.__version__}; Python {platform.python_version()}")
     chart(rows, ROOT / "docs" / "images" / "bench.png")
-    for name in HEADINGS:
-        write_readme_table(ROOT / name, rows)
-    print(f"and docs/images/bench.png and the tables of {' and '.join(HEADINGS)}")
+    for table in published("loss"):
+        publish_table(table, rows)
 
 
 if __name__ == "__main__":

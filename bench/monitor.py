@@ -1,43 +1,38 @@
-"""What the monitor costs: its share of a training step, by interleaved medians.
+"""`make bench`: what the monitor costs, as a share of a training step.
 
-Two steps: the demo's own network (convolutions, LSTM, loss, AdamW) on lines of its kind; and a step that is hardly more
-than the loss, at many classes, where a monitor that read everything would show. Each round makes one step without the
-monitor and one with it, in turns; the monitor's time is what its call and its gradient hook take inside that step, and
-the share is the median over rounds of that time over the step's without it. The difference of the two steps' medians
-is printed too: it shows that nothing is hidden elsewhere, but on a busy machine it is mostly noise.
+Two kinds of steps: the demo's own network (convolutions, LSTM, loss, AdamW) on lines of its kind; and hardly more than
+the loss at many classes, where a monitor that read everything would be noticed. Steps without and with the monitor are
+interleaved, see harness.py. The monitor's time is that of its call and of its gradient hook inside the step; the share
+is the median over rounds of that time over the time of the step without it. The difference of the two steps' medians is
+printed too. It shows that no cost is hidden elsewhere, but on a busy machine it is mostly noise.
 
-The monitor's time is much the same whatever the shape: hardly more than that of finding its code in a cold cache. On
-a step of 10 ms (the loss alone at T=1500, C=32, N=16) that is 4 %: for steps so short there is its argument `every`.
+The monitor's time hardly depends on the shape: most of it is loading its code into a cold cache. Of a step of 10 ms
+(the loss alone at T=1500, C=32, N=16) it is 4 %; for such short steps use its argument ``every``.
 
-Writes bench/results/monitor.csv.
+Writes bench/results/monitor.csv. Exits with status 1 if a share is over the limit.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
+from harness import Contender, Row, interleaved, milliseconds, ratio, show, write_results
 from torch import Tensor, nn
 
 from ctckit.demo.data import SIZE
 from ctckit.demo.model import CLASSES, STRIDE, LineReader
 from ctckit.torch import CTCLoss, CTCMonitor
 
-RESULTS = Path(__file__).resolve().parent / "results" / "monitor.csv"
 LIMIT = 0.02  # of a step
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]  # logits (T, N, C), targets (N, S), frames (N,), target_lengths (N,)
 Step = Callable[["TimedMonitor | None"], None]
 
 
 class TimedMonitor(CTCMonitor):
-    """Adds up the seconds that it takes, in the call and in the backward pass's hook."""
+    """Adds up the seconds that it takes, in the call and in the hook of the backward pass."""
 
     seconds = 0.0
 
@@ -107,59 +102,35 @@ STEPS: dict[str, Callable[[], Step]] = {
 }
 
 
-def measure(name: str, step: Step, rounds: int) -> dict[str, object]:
+def measure(name: str, step: Step, rounds: int) -> Row:
     monitor = TimedMonitor()
-    for _ in range(3):
-        step(None)
-        step(monitor)
-    without, with_it, own = [], [], []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        step(None)
-        middle = time.perf_counter()
+    own: list[float] = []
+
+    def monitored() -> None:
         monitor.seconds = 0.0
         step(monitor)
-        with_it.append(time.perf_counter() - middle)
-        without.append(middle - start)
         own.append(monitor.seconds)
-    share = statistics.median(mine / whole for mine, whole in zip(own, without, strict=True))
-    plain = statistics.median(without)
+
+    times = interleaved({"without": Contender(lambda: step(None)), "with": Contender(monitored)}, rounds)
+    own = own[-rounds:]  # without the round that warms up
     return {
         "step": name,
-        "step_ms": round(1e3 * plain, 3),
-        "monitor_ms": round(1e3 * statistics.median(own), 3),
-        "share": round(share, 5),
-        "difference": round(statistics.median(with_it) / plain - 1, 5),
+        "step_ms": round(milliseconds(times["without"]), 3),
+        "monitor_ms": round(milliseconds(own), 3),
+        "share": round(ratio(own, times["without"]), 5),
+        "difference": round(milliseconds(times["with"]) / milliseconds(times["without"]) - 1, 5),
         "rounds": rounds,
     }
-
-
-def show(rows: list[dict[str, object]]) -> None:
-    table = Table(title=f"The monitor's share of a training step (limit {LIMIT:.0%})")
-    for column, justify in (("step", "left"), ("step ms", "right"), ("monitor ms", "right")):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
-    table.add_column("share", justify="right")
-    table.add_column("difference of steps", justify="right")
-    for row in rows:
-        share, difference = float(str(row["share"])), float(str(row["difference"]))
-        table.add_row(
-            str(row["step"]), str(row["step_ms"]), str(row["monitor_ms"]), f"{share:.2%}", f"{difference:+.2%}"
-        )
-    Console(width=110).print(table)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=100, help="timed pairs of steps (default 100)")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)  # two cores shared with others: a second thread waits more than it works
+    torch.set_num_threads(1)
     rows = [measure(name, make(), arguments.rounds) for name, make in STEPS.items()]
-    show(rows)
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    show(f"The monitor's share of a training step (limit {LIMIT:.0%})", rows, left=("step",))
+    write_results("monitor", rows, f"torch {torch.__version__}, one thread")
     over = [str(row["step"]) for row in rows if float(str(row["share"])) >= LIMIT]
     if over:
         raise SystemExit(f"over the limit: {'; '.join(over)}")

@@ -1,54 +1,47 @@
-"""`python bench/pictures.py`: how long an explanation of a long input, and each of its pictures, take to make.
+"""`make bench`: how long an explanation of a long input takes, and each of its pictures.
 
-T=1500 frames, C=32 classes, S=200 tokens, from logits to an SVG file; medians of three, after one to warm up.
+From logits to an SVG file, or a page; medians of three calls after one to warm up.
+
+Writes bench/results/pictures.csv.
 """
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from rich.console import Console
-from rich.table import Table
+from harness import Contender, Row, interleaved, milliseconds, show, write_results
+from shapes import PICTURES, align_case
 
 from ctckit.explanation import Explanation, explain
 
-
-def median_seconds(action: Callable[[], object]) -> float:
-    times = []
-    for _ in range(4):
-        begin = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times[1:])
+NAMES = ("inputs", "example_paths", "computation", "occupancy", "gradient", "alignment")
 
 
 def main() -> None:
-    rng = np.random.default_rng(0)
-    logits, target = rng.normal(size=(1500, 32)) * 2, rng.integers(1, 32, 200)
+    log_probs, target = align_case(PICTURES)
 
     def explained() -> Explanation:
-        return explain(logits, target, from_logits=True)
+        return explain(log_probs, target, from_logits=True)
 
-    table = Table(title="T=1500, C=32, S=200")
-    for column in ("made", "seconds", "with the explanation"):
-        table.add_column(column, justify="left" if column == "made" else "right")
-    e = explained()
-    alone = median_seconds(explained)
-    table.add_row("explanation", f"{alone:.2f}", "")
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "x.svg"
-        for name in ("inputs", "example_paths", "computation", "occupancy", "gradient", "alignment"):
-            draw = getattr(e, name)
-            seconds = median_seconds(lambda: draw().save(out))  # noqa: B023 - called before the next name
-            table.add_row(name, f"{seconds:.2f}", f"{alone + seconds:.2f}")
-        seconds = median_seconds(lambda: e.save(Path(folder) / "x.html"))
-        table.add_row("page", f"{seconds:.2f}", f"{alone + seconds:.2f}")
-    Console().print(table)
+        e, svg, page = explained(), Path(folder) / "x.svg", Path(folder) / "x.html"
+
+        def draw(name: str) -> Callable[[], object]:
+            return lambda: getattr(e, name)().save(svg)
+
+        outputs = {"explanation": explained} | {name: draw(name) for name in NAMES} | {"page": lambda: e.save(page)}
+        times = interleaved({name: Contender(output) for name, output in outputs.items()}, rounds=3)
+    alone = milliseconds(times["explanation"]) / 1e3
+    rows: list[Row] = []
+    for name in outputs:
+        taken = milliseconds(times[name]) / 1e3
+        total = "" if name == "explanation" else f"{alone + taken:.2f}"
+        rows.append({"output": name, "seconds": f"{taken:.2f}", "with the explanation": total})
+    title = f"T, C, S = {PICTURES}"
+    show(title, rows, left=("output",))
+    write_results("pictures", rows, title)
 
 
 if __name__ == "__main__":

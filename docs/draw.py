@@ -20,10 +20,12 @@ from ctckit.annotate.picture import draw
 from ctckit.annotate.strips import Sound
 from ctckit.annotate.utterance import Options, align, words_of
 from ctckit.catalogue import LANGUAGES
+from ctckit.drawing.canvas import Picture, new_figure, themed_axes
+from ctckit.drawing.colors import BLUE, GRID, ORANGE
+from ctckit.drawing.text import families
 from ctckit.explanation import Explanation, explain_word
-from ctckit.explanation.canvas import BLUE, GRID, ORANGE, Picture, families, new_figure, themed_axes
-from ctckit.explanation.pictures import example_paths
 from ctckit.explanation.seed_page import SHOWN_PATHS, examples
+from ctckit.explanation.views.tables import example_paths
 from ctckit.files import write_whole
 from ctckit.text import Vocabulary
 

@@ -201,3 +201,60 @@ def best_walks(log_probs: Array, labels: Sequence[int], topology: Topology) -> t
     values = [math.fsum(log_probs[t, labels[k]] for t, k in enumerate(walk)) for walk in found]
     best = max(values, default=-math.inf)
     return best, [walk for walk, value in zip(found, values, strict=True) if value == best > -math.inf]
+
+
+class Graph(NamedTuple):
+    """Any acyclic automaton whose states may also repeat: what a lattice says, as plain lists."""
+
+    stays: Sequence[bool]  # (K,) whether a state may follow itself
+    moves: Sequence[tuple[int, int, float]]  # (from, to, nats that are added), entry costs not among them
+    starts: Sequence[int]
+    ends: Sequence[int]
+    costs: Sequence[float]  # (K,) nats, paid on entering a state from another and on beginning in it
+
+
+class Summed(NamedTuple):
+    """All paths of a graph, added up. A path is its states and the moves that it takes."""
+
+    count: int
+    score: float
+    occupancy: Array  # (T, K)
+    entries: Array  # (K,) expected number of times that a state is entered
+    taken: Array  # (J,) expected number of times that a move is taken
+    best: float
+    best_states: list[tuple[int, ...]]
+
+
+def enumerate_graph(emissions: Array, graph: Graph) -> Summed:
+    """Every path of T frames, one after the other."""
+    frames, states = emissions.shape
+    paths: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((k,), ()) for k in graph.starts] if frames else []
+    for _ in range(frames - 1):
+        longer = [((*ks, ks[-1]), js) for ks, js in paths if graph.stays[ks[-1]]]
+        for j, (source, to, _) in enumerate(graph.moves):
+            longer += [((*ks, to), (*js, j)) for ks, js in paths if ks[-1] == source]
+        paths = longer
+    paths = [path for path in paths if path[0][-1] in graph.ends]
+
+    def value(states: tuple[int, ...], moves: tuple[int, ...]) -> float:
+        emitted = [emissions[t, k] for t, k in enumerate(states)]
+        entered = [-graph.costs[states[0]]] + [graph.moves[j][2] - graph.costs[graph.moves[j][1]] for j in moves]
+        return sum(emitted + entered)
+
+    values = [value(*path) for path in paths]
+    best = max(values, default=-math.inf)
+    summed = Summed(
+        len(paths), -math.inf, np.zeros((frames, states)), np.zeros(states), np.zeros(len(graph.moves)), best, []
+    )
+    if best == -math.inf:
+        return summed
+    score = best + math.log(math.fsum(math.exp(value - best) for value in values))
+    for (states_, moves), value_ in zip(paths, values, strict=True):
+        share = math.exp(value_ - score)
+        summed.occupancy[range(frames), states_] += share
+        summed.entries[states_[0]] += share
+        for j in moves:
+            summed.taken[j] += share
+            summed.entries[graph.moves[j][1]] += share
+    ties = [path[0] for path, value in zip(paths, values, strict=True) if value >= best - 1e-9]
+    return summed._replace(score=score, best_states=ties)

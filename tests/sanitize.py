@@ -1,7 +1,7 @@
 """Memory and undefined behaviour: `make sanitize` builds the extension with sanitizers and runs its tests on it.
 
 Not a test module: a script, run by hand and in CI. First the tests that reach every part of the kernels, then random
-batches of every form, then the extension's own functions, called with arguments that check.py would not let pass.
+batches of every form, then the extension's own functions, called with arguments that validate/ would not let pass.
 """
 
 from __future__ import annotations

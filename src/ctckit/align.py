@@ -8,18 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
-from numbers import Real
 from typing import Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from .check import Lengths, as_array
 from .errors import CTCError, InfeasibleError
 from .kernels import native, reference
 from .lattice import STAR, Lattice, ctc_lattice
 from .problem import ArrayProblem, ctc_problem, lattice_batch, lattice_problem, with_added_scores
 from .results import Array, BestPaths, Status, TokenSpan
+from .validate import Fault, as_array, check_choice, check_cost, check_extend
 
 _DEAREST = 1e30  # a star's cost, within float32
 
@@ -88,9 +87,7 @@ class Alignment:
                 the blanks on both of its sides, by so many frames at most; neighbours meet in the middle of the blanks
                 between them, and the earlier takes the odd frame. 0: spans are the frames of the token itself.
         """
-        if not isinstance(extend, (int, np.integer)) or extend < 0:
-            raise CTCError(f"extend = {extend!r}: expected a number of frames, at least 0")
-        extend = min(int(extend), len(self.states))  # more than that is all there is, and may be no int32
+        extend = min(check_extend(extend), len(self.states))  # more than that is all there is, and may be no int32
         kept = np.flatnonzero(self.starts >= 0)
         if not len(kept):
             return []
@@ -150,8 +147,8 @@ class Alignments(Sequence[Alignment]):
 def forced_align(
     log_probs: npt.ArrayLike,
     targets: npt.ArrayLike | None = None,
-    input_lengths: Lengths | None = None,
-    target_lengths: Lengths | None = None,
+    input_lengths: npt.ArrayLike | None = None,
+    target_lengths: npt.ArrayLike | None = None,
     blank: int = 0,
     *,
     lattices: Lattice | Sequence[Lattice] | None = None,
@@ -206,11 +203,9 @@ def forced_align(
         1 1 2 -0.223
         2 3 4 -0.223
     """
-    if on_infeasible not in ("raise", "mark"):
-        raise CTCError(f"on_infeasible = {on_infeasible!r} is unknown: expected 'raise' or 'mark'")
-    for name, cost in (("star_cost", star_cost), ("optional_star_cost", optional_star_cost)):
-        if not (isinstance(cost, Real) and 0 <= cost <= _DEAREST):
-            raise CTCError(f"{name} = {cost!r}: expected nats, from 0 to {_DEAREST:g}")
+    check_choice("on_infeasible", on_infeasible, ("raise", "mark"))
+    check_cost("star_cost", star_cost, _DEAREST)
+    check_cost("optional_star_cost", optional_star_cost, _DEAREST)
     if lattices is not None and (targets is not None or target_lengths is not None or optional is not None):
         raise CTCError("lattices stands in the place of targets, target_lengths and optional: pass one or the other")
     if lattices is not None:
@@ -249,8 +244,8 @@ def align(problem: ArrayProblem, star: int | None, on_infeasible: str, threads: 
 def _problem_of_targets(
     log_probs: npt.ArrayLike,
     targets: npt.ArrayLike,
-    input_lengths: Lengths | None,
-    target_lengths: Lengths | None,
+    input_lengths: npt.ArrayLike | None,
+    target_lengths: npt.ArrayLike | None,
     blank: int,
     from_logits: bool,
     optional: npt.ArrayLike | None,
@@ -264,7 +259,7 @@ def _problem_of_targets(
         input_lengths = np.full(scores.shape[1:-1], frames) if batched else frames
     if target_lengths is None:
         if batched and tokens.ndim != 2:
-            raise CTCError("target_lengths is missing: expected (N,), since targets stand end to end")
+            raise CTCError(Fault("target-lengths-missing", "target_lengths"))
         target_lengths = np.full(len(tokens), tokens.shape[1]) if batched else tokens.size
     stars = tokens == STAR if tokens.dtype.kind == "i" else np.zeros(tokens.shape, bool)
     plain = np.where(stars, 0 if blank else 1, tokens) if stars.any() else targets
@@ -293,16 +288,16 @@ def _split(values: npt.NDArray[np.integer], problem: ArrayProblem) -> list[Int64
 def _groups(optional: npt.ArrayLike, given: list[Int64Array], problem: ArrayProblem) -> list[Int64Array]:
     groups = as_array("optional", optional)
     if groups.size and groups.dtype.kind not in "iub":
-        raise CTCError(f"optional has dtype {groups.dtype}: expected integers, the group of each token")
+        raise CTCError(Fault("not-integers", "optional", (), str(groups.dtype), hint="array-to-integers"))
     fits = (groups.ndim == 1 and problem.batched and groups.size == sum(map(len, given))) or (
         np.atleast_2d(groups).shape[0] == len(given)
         and np.atleast_2d(groups).shape[-1] >= max(map(len, given))
         and groups.ndim == (2 if problem.batched else 1)
     )
     if not fits:
-        raise CTCError(f"optional has shape {groups.shape}: expected that of targets, a group for each token")
+        raise CTCError(Fault("optional-shape", "optional", (), groups.shape))
     if groups.size and groups.max() > np.iinfo(np.int64).max:
-        raise CTCError(f"optional has the number {groups.max()}: expected groups up to {np.iinfo(np.int64).max}")
+        raise CTCError(Fault("optional-too-large", "optional", (), int(groups.max()), np.iinfo(np.int64).max))
     return _split(groups, problem)
 
 
@@ -369,19 +364,19 @@ def _occupancy(problem: ArrayProblem, n: int, states: Int32Array) -> Float64Arra
     if not len(states):
         return np.zeros(0)
     lattice, scores = problem.lattice(n), problem.state_scores
-    visited = np.append(np.zeros(lattice.num_tokens, bool), True)  # the last entry is that of states that are no tokens
-    visited[lattice.tokens[states]] = True
-    if not visited.all():
-        kept = lattice.on_paths(visited[lattice.tokens])
-        lattice, states = lattice.restricted(kept), (np.cumsum(kept) - 1)[states].astype(np.int32)
-    else:
-        kept = np.ones(lattice.num_states, bool)
+    kept = np.arange(lattice.num_states)
+    if len(lattice.long_arcs) or lattice.entry_costs is not None:
+        visited = np.isin(np.arange(lattice.num_tokens), lattice.tokens[states])
+        lattice, index = lattice.through(visited)
+        numbers, kept = np.unique(index, return_index=True)
+        kept, states = kept[numbers >= 0], index[states]
+        lattice = lattice.without_common_costs()
     used = int(problem.lattices.frames[n])
     alone = replace(
         problem,
         scores=problem.scores[:used, n : n + 1],
         lattices=lattice_batch([lattice], np.array([used])),
-        state_scores=None if scores is None else scores[n : n + 1, : len(kept)][:, kept],
+        state_scores=None if scores is None else scores[n : n + 1, kept],
     )
     along: Float64Array = native.occupancy_along(alone, states[None])[0]
     return along if along.any() else np.full(along.shape, np.nan)  # no path has a sum above 0, though one has a score
@@ -393,16 +388,19 @@ def _raise_infeasible(problem: ArrayProblem, best: BestPaths[Array]) -> None:
     if not len(wrong):
         return
     n = int(wrong[0])
-    where = f"sample {n}" if problem.batched else "the target"
-    others = f"; {len(wrong) - 1} more {'have' if len(wrong) > 2 else 'has'} none" if len(wrong) > 1 else ""
     frames, needed = int(problem.lattices.frames[n]), problem.lattice(n).fewest_frames()
-    name = "logits" if problem.from_logits else "log_probs"
-    if best.status[n] == Status.NOT_FINITE:
-        why = f"{name} has NaN or +inf in one of its {frames} frames"
-    elif best.status[n] == Status.IMPOSSIBLE:
-        why = f"none of its paths of T={frames} frames has a probability above 0"
-    elif needed is not None and frames < needed:
-        why = f"it has T={frames} frames: expected at least {needed}, those of its shortest path"
-    else:
-        why = f"its lattice has no path of T={frames} frames"
-    raise InfeasibleError(f"{where} has no path: {why}{others}; to go on without, pass on_infeasible='mark'")
+    reason = {Status.NOT_FINITE: "not-finite", Status.IMPOSSIBLE: "probability-0"}.get(
+        Status(int(best.status[n])), "few-frames" if needed is not None and frames < needed else "no-such-length"
+    )
+    parts = {"whose": "no-path/sample" if problem.batched else "no-path/this", "reason": f"no-path/{reason}"}
+    if len(wrong) > 1:
+        parts["others"] = "no-path/others"
+    details = {
+        "scores": "logits" if problem.from_logits else "log_probs",
+        "frames": frames,
+        "needed": needed,
+        "more": len(wrong) - 1,
+        "others": "",
+    }
+    fault = Fault("no-path", "targets", expected=needed, hint="mark-infeasible", sample=n, details=details, parts=parts)
+    raise InfeasibleError(fault, sample=n if problem.batched else None, frames=frames, needed=needed)

@@ -1,7 +1,8 @@
-"""Files: log-probabilities, labels and batches are read in the formats people keep them in, and pages written whole.
+"""Files: reads log-probabilities, labels, batches and text in the formats people keep them in; writes files whole.
 
-Everything that can be wrong with a file becomes one `CTCError` that names it. May import errors.py; the packages that
-read ``.pt`` and ``.safetensors`` are imported when such a file is read.
+Everything that can be wrong with a file becomes one `CTCError` that names it. "Can't be read" and "is not UTF-8" are
+worded here and nowhere else. May import errors.py; the packages that read ``.pt`` and ``.safetensors`` are imported
+when such a file is read.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _REQUIRED = ("log_probs", "targets", "input_lengths", "target_lengths")
 
 
 class StoredBatch(NamedTuple):
-    """A batch as a file holds it; nothing of it has been checked but that it is there.
+    """A batch as a file holds it. It is known to be complete; its values have not been checked.
 
     Attributes:
         log_probs: (T, N, C), or (T, C).
@@ -73,7 +74,7 @@ def read_log_probs(path: str | Path) -> Array:
                [-1.655 , -0.2121]])
     """
     path = Path(path)
-    arrays = _read(path, _READERS | dict.fromkeys(_SEPARATORS, _read_text))
+    arrays = _read(path, _READERS | dict.fromkeys(_SEPARATORS, _read_table))
     if len(arrays) != 1:
         names = ", ".join(map(repr, arrays)) or "none"
         raise CTCError(f"{path} holds {len(arrays)} arrays ({names}): expected one, the log-probabilities")
@@ -91,8 +92,8 @@ def read_log_probs(path: str | Path) -> Array:
 def read_batch(path: str | Path) -> StoredBatch:
     """A batch from an ``.npz``, ``.pt`` or ``.safetensors`` file.
 
-    It must hold ``log_probs``, ``targets``, ``input_lengths`` and ``target_lengths``, and may hold ``blank``; whatever
-    else it holds is left alone.
+    It must hold ``log_probs``, ``targets``, ``input_lengths`` and ``target_lengths``, and may hold ``blank``; anything
+    else in it is ignored.
 
     Raises:
         CTCError: for a file that can't be read, or lacks one of them.
@@ -122,15 +123,16 @@ def read_labels(path: str | Path) -> list[str]:
     A line may be a single space. Line ends may be those of Unix or Windows.
 
     Raises:
-        CTCError: for a file that can't be read, an empty label, one that two lines hold, or labels with more beside
-            them: a table of symbols and numbers, or a dictionary as JSON.
+        CTCError: for a file that can't be read, an empty label, a label on two lines, or lines that hold more than a
+            label: a table of symbols and numbers, or a JSON dictionary.
     """
     path = Path(path)
-    text = _decoded(path)
+    _check_file(path)
+    text = read_text(path)
     lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
     if all(re.fullmatch(r".*\s-?\d[\d.e+-]*", line) for line in lines) or re.match(r'\s*\{\s*"[^"\n]+"\s*:', text):
         raise CTCError(
-            f"{path} has more than labels, on line 1 {lines[0][:40]!r}: expected a label a line, in their order"
+            f"{path} has more than labels, on line 1 {lines[0][:40]!r}: expected one label per line, in class order"
         )
     seen: dict[str, int] = {}
     for number, label in enumerate(lines, start=1):
@@ -142,6 +144,50 @@ def read_labels(path: str | Path) -> list[str]:
             raise CTCError(f"{path}, lines {seen[label]} and {number} are both {label!r}: expected each label once")
         seen[label] = number
     return lines
+
+
+def read_text(path: str | Path) -> str:
+    """The content of a UTF-8 text file, without the byte order mark that some editors begin it with.
+
+    Raises:
+        CTCError: the file can't be read, or is not UTF-8.
+    """
+    return decoded(read_bytes(path), str(path))
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        CTCError: the file can't be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def decoded(data: bytes, name: str) -> str:
+    r"""UTF-8 bytes as text, without a byte order mark; ``name`` says in an error whose bytes these are.
+
+    Raises:
+        CTCError: they are not UTF-8.
+
+    Example:
+        >>> decoded(b"caf\xe9", "line 3")
+        Traceback (most recent call last):
+            ...
+        ctckit.errors.CTCError: line 3 is not UTF-8 text: byte 3 is 0xe9
+    """
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CTCError(f"{name} is not UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}") from None
+
+
+def unreadable(path: str | Path, error: OSError) -> CTCError:
+    """The error for a file that the system can't read."""
+    return CTCError(f"{path} can't be read: {error.strerror or error}")
 
 
 def write_whole(path: str | Path, data: bytes) -> None:
@@ -193,22 +239,23 @@ def _read(path: Path, readers: Mapping[str, Reader]) -> Arrays:
 
 
 def _check_file(path: Path) -> None:
-    """That there is a file, that it may be read, and that something is in it."""
+    """Raises a CTCError unless there is a file, it can be read, and it is not empty."""
     try:
         if path.is_dir():
             raise CTCError(f"{path} is a folder: expected a file")
         with path.open("rb") as file:
             if not file.read(1):
-                raise CTCError(f"{path} is empty: expected data; was it written to its end?")
+                raise CTCError(f"{path} is empty: expected data; was it written completely?")
     except OSError as error:
-        raise CTCError(f"{path} can't be read: {error.strerror or error}") from None
+        raise unreadable(path, error) from None
 
 
 def _damaged(path: Path, error: Exception) -> CTCError:
     reason = str(error).strip().splitlines()
-    told = reason[0] if reason else type(error).__name__
+    cause = reason[0] if reason else type(error).__name__
     return CTCError(
-        f"{path} is no readable {path.suffix.lower()} file: {told}; is it whole, and does its suffix fit what is in it?"
+        f"{path} is not a readable {path.suffix.lower()} file: {cause}; is it complete, and does its suffix match its "
+        "content?"
     )
 
 
@@ -223,27 +270,27 @@ def _read_npy(path: Path) -> Arrays:
     with path.open("rb") as file:
         magic = file.read(6)
     if magic != b"\x93NUMPY":  # np.load would take it for a pickle, or for an archive
-        raise _damaged(path, ValueError("it does not begin as NumPy's files do"))
+        raise _damaged(path, ValueError("it does not begin as NumPy files do"))
     return {_ONLY: _loaded(path, lambda: np.load(path, allow_pickle=False))}
 
 
 def _read_npz(path: Path) -> Arrays:
     if not zipfile.is_zipfile(path):
-        raise _damaged(path, ValueError("it is no zip archive"))
+        raise _damaged(path, ValueError("it is not a zip archive"))
     with _loaded(path, lambda: np.load(path, allow_pickle=False)) as archive:
         arrays = {name: _loaded(path, partial(archive.__getitem__, name)) for name in archive.files}
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):
-            raise CTCError(f"{path}: {name!r} is no array: expected NumPy's arrays only; save them with numpy.savez")
+            raise CTCError(f"{path}: {name!r} is not an array: expected NumPy arrays only; save them with numpy.savez")
     return arrays
 
 
-# What damaged files make NumPy raise, from a header that is cut off to a stream that does not unpack.
+# What NumPy raises for damaged files, from a truncated header to a stream that can't be decompressed.
 _UNREADABLE = (ValueError, OSError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 
 
-# NumPy's headers are Python literals, and ast.literal_eval may fail in several threads at a time ("AST constructor
-# recursion depth mismatch", python/cpython#106905): of two thousand files one, now and then.
+# NumPy's headers are Python literals, and ast.literal_eval may fail if several threads call it at once ("AST
+# constructor recursion depth mismatch", python/cpython#106905): seen about once in two thousand files.
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -265,7 +312,7 @@ def _read_pt(path: Path) -> Arrays:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # A zip archive, or an old file's magic number: torch wrote it, so it's what it holds that is refused.
+        # A zip archive, or an old file's magic number: torch wrote it, so what is refused is its content.
         raise (_objects(path) if zipfile.is_zipfile(path) else _damaged(path, error)) from None
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
         raise _damaged(path, error) from None
@@ -321,11 +368,11 @@ def _without_bfloat16(path: Path, name: str, file: Any) -> Array:
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": None}  # None: any white space
 
 
-def _read_text(path: Path) -> Arrays:
-    """Rows of numbers, all of one length; empty lines are skipped."""
+def _read_table(path: Path) -> Arrays:
+    """Rows of numbers, all of the same length; empty lines are skipped."""
     rows: list[list[float]] = []
     first = 0
-    for number, line in enumerate(_decoded(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
         row = [_number(path, number, column, cell) for column, cell in enumerate(_cells(path, line), start=1)]
@@ -343,7 +390,7 @@ def _read_text(path: Path) -> Arrays:
 
 def _cells(path: Path, line: str) -> list[str]:
     separator = _SEPARATORS[path.suffix.lower()]
-    if separator == "," and ";" in line:  # what spreadsheets write where the comma is the decimal point
+    if separator == "," and ";" in line:  # spreadsheets write this where the comma is the decimal separator
         return line.replace(",", ".").split(";")
     return line.split(separator)
 
@@ -352,17 +399,8 @@ def _number(path: Path, line: int, column: int, cell: str) -> float:
     try:
         return float(cell)
     except ValueError:
-        hint = "; leave out the heading" if line == 1 else ""
-        raise CTCError(f"{path}, line {line}, column {column}: {cell.strip()!r} is no number{hint}") from None
-
-
-def _decoded(path: Path) -> str:
-    """A text file's content, without the mark that some editors begin it with."""
-    _check_file(path)
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CTCError(f"{path} is no UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}") from None
+        hint = "; remove the heading" if line == 1 else ""
+        raise CTCError(f"{path}, line {line}, column {column}: {cell.strip()!r} is not a number{hint}") from None
 
 
 _READERS: dict[str, Reader] = {

@@ -183,14 +183,14 @@ class Lattice:
             if first != left_out or end == size:
                 break
             left_out = end
-            arcs[state[end]] |= Arc.START
+            arcs[state[end]] |= np.uint8(Arc.START)
             far += [(blank, state[end]) for blank in range(state[0])]
         left_out = size
         for first, end in reversed(runs):  # at the end: paths end in the token before, or in the blank after that
             if end != left_out:
                 break
             left_out = first
-            arcs[state[first - 1] if first else 0 : state[first]] |= Arc.END
+            arcs[state[first - 1] if first else 0 : state[first]] |= np.uint8(Arc.END)
         return replace(self, arcs=arcs).with_long_arcs(far)
 
     def _passing_by(self, runs: list[tuple[int, int]], group: list[int], state: list[int]) -> list[tuple[int, int]]:
@@ -202,13 +202,14 @@ class Lattice:
         for j, (begin, end) in enumerate(runs):
             if (j and begin != runs[j - 1][1]) or end == size:
                 break
-            after = state[end]
+            after, blank = state[end], self.tokens[before + 1] < 0
+            portion = blank and j + 1 == AT_ONCE and group[end] > 0  # there may be more to pass by
             if self.labels[before] != self.labels[after]:
                 arcs.append((before, after))
-            if self.tokens[before + 1] < 0:
+            if blank:
                 arcs.append((before + 1, after))
-            if j + 1 == AT_ONCE and group[end] > 0 and self.tokens[after - 1] < 0:
-                arcs.append((before, after - 1))
+            if portion:
+                arcs += [(before, after - 1), (before + 1, after - 1)]
         return arcs
 
     def without_blank(self) -> Lattice:
@@ -233,7 +234,7 @@ class Lattice:
             )
         if not self.num_tokens:
             raise CTCError("the target is empty: expected a token, since without blanks no state is left")
-        return self.restricted(self.tokens >= 0)
+        return self._restricted(self.tokens >= 0)[0]
 
     def selfless(self) -> Lattice:
         """A token takes exactly one frame: φ* y1 φ* y2 … φ*, with a blank between equal neighbours as in CTC.
@@ -260,7 +261,7 @@ class Lattice:
         arcs, far = self.selfless().arcs.copy(), []
         for before, after in self._missing_detours():
             if after == before + 2:
-                arcs[after] |= Arc.SKIP
+                arcs[after] |= np.uint8(Arc.SKIP)
             else:
                 far.append((before, after))
         return replace(self, arcs=arcs).with_long_arcs(far)
@@ -318,44 +319,95 @@ class Lattice:
             long_arc_scores=np.concatenate((self.long_arc_scores, added)),
         )
 
-    def restricted(self, keep: npt.ArrayLike) -> Lattice:
-        """Only the paths through some of the states: a lattice of the kept ones that lie on a path from START to END.
+    def through(self, tokens: npt.ArrayLike) -> tuple[Lattice, Int32Array]:
+        """Only the paths that visit all of some tokens, and no others.
 
         Args:
-            keep: bool (K,).
+            tokens: bool (S,). The states of each token must stand together.
 
         Returns:
-            The states' numbers change; ``tokens`` says which is which. Arcs that bits can say become bits.
+            A lattice of the states that are on such a path, and int32 (K,), the number of each state there, or -1.
+            Arcs that bits can say become bits, and neighbouring blanks become one: of an optional word that is left out
+            nothing remains, and each label sequence has one path.
 
         Raises:
-            CTCError: no state is left.
+            CTCError: there is no such path.
 
         Example:
-            >>> ctc_lattice([1, 2, 3]).with_optional([0, 7, 0]).restricted([1, 1, 1, 0, 1, 1, 1]).labels.tolist()
-            [0, 1, 0, 3, 0]
+            >>> lattice, index = ctc_lattice([1, 2, 3]).with_optional([0, 7, 0]).through([True, False, True])
+            >>> lattice.labels.tolist(), index.tolist()
+            ([0, 1, 0, 3, 0], [0, 1, 2, -1, -1, 3, 4])
         """
-        alive = self.on_paths(_numbers("keep", keep, np.bool_, (self.num_states,)))
-        index = np.cumsum(alive) - 1
-        arcs = self.arcs & np.uint8(Arc.STAY | Arc.START | Arc.END)
+        wanted = _numbers("tokens", tokens, np.bool_, (self.num_tokens,))
+        state = np.flatnonzero(self.tokens >= 0)
+        of_state = self.tokens[state]
+        first, last = np.full(len(wanted), self.num_states), np.full(len(wanted), -1)
+        np.minimum.at(first, of_state, state)
+        np.maximum.at(last, of_state, state)
+        first, last = np.sort(first[wanted]), np.sort(last[wanted])
+        next_token = np.searchsorted(first, np.arange(self.num_states), side="right")  # the first one after a state
+        end_of_next = np.append(last, self.num_states)[next_token]
+        arcs = self.arcs.copy()
+        arcs[last[:1].max(initial=self.num_states) + 1 :] &= ~np.uint8(Arc.START)
+        arcs[: first[-1:].max(initial=0)] &= ~np.uint8(Arc.END)
+        for bit, back in _BITS:
+            entered = np.flatnonzero(arcs & bit)
+            arcs[entered[end_of_next[entered - back] < entered]] &= ~np.uint8(bit)
+        fits = end_of_next[self.long_arcs[:, 0]] >= self.long_arcs[:, 1]
+        chosen = replace(self, arcs=arcs, long_arcs=self.long_arcs[fits], long_arc_scores=self.long_arc_scores[fits])
+        lattice, index = chosen._restricted(np.append(wanted, True)[self.tokens])
+        lattice, merged = lattice._merged()
+        return lattice, np.where(index >= 0, merged[index], -1).astype(np.int32)
+
+    def without_common_costs(self) -> Lattice:
+        """The same lattice without entry costs, if all paths pay the same; otherwise this one.
+
+        All pay the same in a lattice whose paths visit every token (see :meth:`through`), where only tokens have costs
+        and each has one state.
+        """
+        if self.entry_costs is None or self.entry_costs[self.tokens < 0].any():
+            return self
+        return replace(self, entry_costs=None) if (self.tokens >= 0).sum() == self.num_tokens else self
+
+    def _restricted(self, keep: npt.NDArray[np.bool_]) -> tuple[Lattice, Int32Array]:
+        """A lattice of the kept states (K,) that are on a path through kept ones, and the numbers of states in it."""
+        alive = self._on_paths(keep)
+        if not alive.any():
+            raise CTCError("no path is left: expected those of one path at least")
+        return self._renumbered(np.where(alive, np.cumsum(alive) - 1, -1).astype(np.int32))
+
+    def _merged(self) -> tuple[Lattice, Int32Array]:
+        """Neighbouring states that are no tokens and emit the same class, without costs, become one."""
+        gap = self.tokens < 0
+        if self.entry_costs is not None:
+            gap &= self.entry_costs == 0
+        same = gap[1:] & gap[:-1] & (self.labels[1:] == self.labels[:-1])
+        return self._renumbered((np.cumsum(~np.append(False, same)) - 1).astype(np.int32))
+
+    def _renumbered(self, index: Int32Array) -> tuple[Lattice, Int32Array]:
+        """A lattice whose state index[k] is what state k is here, or several are; -1 for a state that falls away."""
         source, to, scores = self._moves()
-        kept = alive[source] & alive[to]
+        kept = (index[source] >= 0) & (index[to] >= 0) & (index[source] != index[to])
         source, to, scores = index[source[kept]], index[to[kept]], scores[kept]
-        arcs = arcs[alive]
-        if not len(arcs):
-            raise CTCError("keep leaves no state on a path from a START to an END: keep those of one path at least")
         bits = np.select([to - source == 1, to - source == 2], [int(Arc.STEP), int(Arc.SKIP)], 0)
-        _, first = np.unique(np.stack((source, to)), axis=1, return_index=True)
-        as_bits = np.zeros(len(to), bool)
-        as_bits[first] = (bits[first] > 0) & (scores[first] == 0)
+        as_bits = (bits > 0) & (scores == 0)
+        _, first = np.unique(index, return_index=True)
+        first = first[-(int(index.max()) + 1) :]  # not that of -1
+        arcs = np.zeros(len(first), np.uint8)
+        states = np.flatnonzero(index >= 0)
+        np.bitwise_or.at(arcs, index[states], self.arcs[states] & np.uint8(Arc.STAY | Arc.START | Arc.END))
         np.bitwise_or.at(arcs, to[as_bits], bits[as_bits].astype(np.uint8))
-        return Lattice(
-            self.labels[alive],
+        tokens = self.tokens[first]
+        left = np.unique(tokens[tokens >= 0])
+        lattice = Lattice(
+            self.labels[first],
             arcs,
-            self.tokens[alive],
-            None if self.entry_costs is None else self.entry_costs[alive],
+            np.where(tokens >= 0, np.searchsorted(left, tokens), -1),
+            None if self.entry_costs is None else self.entry_costs[first],
             np.stack((source, to), axis=1)[~as_bits],
             scores[~as_bits],
         )
+        return lattice, index
 
     def fewest_frames(self) -> int | None:
         """The frames of the shortest path; None if no path leads from a START to an END.
@@ -373,7 +425,7 @@ class Lattice:
         fewest = float(frames[self.arcs & Arc.END != 0].min(initial=np.inf))
         return int(fewest) if fewest < np.inf else None
 
-    def on_paths(self, keep: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    def _on_paths(self, keep: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """(K,) which of the states kept lie on some path from a START to an END through kept states."""
         source, to, _ = self._moves()
         alive: npt.NDArray[np.bool_] = keep.copy()

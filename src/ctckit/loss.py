@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .check import Lengths, Reduction, check_reduction
 from .kernels import native, reference
 from .kernels.backend import Gradients
 from .native import mean_weights, weighted_loss
 from .problem import ArrayProblem, ctc_problem
 from .results import Array, FloatArray, LossAndGrad, Posteriors
+from .validate import Reduction, check_reduction
 
 
 def ctc_loss(
     log_probs: npt.ArrayLike,
     targets: npt.ArrayLike,
-    input_lengths: Lengths,
-    target_lengths: Lengths,
+    input_lengths: npt.ArrayLike,
+    target_lengths: npt.ArrayLike,
     blank: int = 0,
     reduction: str = "mean",
     zero_infinity: bool = False,
@@ -70,8 +70,8 @@ def ctc_loss(
 def ctc_loss_and_grad(
     log_probs: npt.ArrayLike,
     targets: npt.ArrayLike,
-    input_lengths: Lengths,
-    target_lengths: Lengths,
+    input_lengths: npt.ArrayLike,
+    target_lengths: npt.ArrayLike,
     blank: int = 0,
     reduction: str = "mean",
     zero_infinity: bool = False,
@@ -102,8 +102,8 @@ def ctc_loss_and_grad(
 def posteriors(
     log_probs: npt.ArrayLike,
     targets: npt.ArrayLike,
-    input_lengths: Lengths,
-    target_lengths: Lengths,
+    input_lengths: npt.ArrayLike,
+    target_lengths: npt.ArrayLike,
     blank: int = 0,
     *,
     from_logits: bool = False,

@@ -1,6 +1,6 @@
 """A checked batch as every backend takes it: scores, and for each sample its frames and its lattice.
 
-May import check.py, lattice.py, errors.py, and of the extension the layout of lattices.
+May import validate/, lattice.py, and of the extension the layout of lattices.
 """
 
 from __future__ import annotations
@@ -13,19 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import native
-from .check import (
-    LARGEST,
-    Integers,
-    Lengths,
-    as_int64,
-    check_blank,
-    check_lengths,
-    check_scores,
-    check_targets,
-    worded,
-)
 from .errors import CTCError
 from .lattice import ARCS_BY_ROLE, Lattice
+from .validate import Fault, Form, as_array, as_integers, check_form, check_values
 
 Array = npt.NDArray[Any]
 A = TypeVar("A")  # an array of NumPy's, or a tensor
@@ -132,13 +122,12 @@ class ArrayProblem(Problem[Array]):
 def ctc_problem(
     scores: npt.ArrayLike,
     targets: npt.ArrayLike,
-    input_lengths: Lengths,
-    target_lengths: Lengths,
+    input_lengths: npt.ArrayLike,
+    target_lengths: npt.ArrayLike,
     blank: int,
     *,
     from_logits: bool,
-    bfloat16: bool = False,
-    shape: tuple[int, ...] | None = None,
+    form: Form | None = None,
 ) -> ArrayProblem:
     """Checks a CTC loss's arguments, all forms of them.
 
@@ -149,47 +138,38 @@ def ctc_problem(
         target_lengths: (N,) tokens of each sample; a number for one sample.
         blank: the blank's class.
         from_logits: whether scores are logits.
-        bfloat16: scores holds bfloat16 bits in an array of 16-bit integers.
-        shape: what the caller knows as the scores' shape, for messages, if not this one.
+        form: the call's, if the caller has checked it. Then all are arrays already, scores frames first, and bfloat16
+            may be the 16-bit integers of its bits.
 
     Raises:
         CTCError: whatever is wrong, before any work.
     """
-    name = "logits" if from_logits else "log_probs"
-    checked, batched = check_scores(name, scores, bfloat16, shape)
-    frames_max, size, classes = checked.shape
-    _check_size(name, frames_max, classes)
-    check_blank(blank, name, classes)
-    given_frames = check_lengths("input_lengths", input_lengths, size, batched)
-    given_lengths = check_lengths("target_lengths", target_lengths, size, batched)
-    given_targets = check_targets(targets, size, batched)
+    if form is None:
+        scores = as_array("logits" if from_logits else "log_probs", scores)
+        targets = as_integers("targets", targets)
+        input_lengths = as_integers("input_lengths", input_lengths)
+        target_lengths = as_integers("target_lengths", target_lengths)
+        form = check_form(scores, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
+    array, tokens, frames, lengths = map(np.asarray, (scores, targets, input_lengths, target_lengths))
     laid_out = native.lay_out(
-        as_int64(given_frames),
-        as_int64(given_targets if batched else np.atleast_2d(given_targets)),
-        as_int64(given_lengths),
-        frames_max,
-        classes,
+        np.ascontiguousarray(frames, np.int64),  # one dimension at least
+        np.ascontiguousarray(tokens if form.batched else np.atleast_2d(tokens), np.int64),
+        np.ascontiguousarray(lengths, np.int64),
+        form.num_frames,
+        form.classes,
         blank,
         ARCS_BY_ROLE,
     )
-    if isinstance(laid_out, tuple):
-        given = Integers(given_frames, given_targets, given_lengths)
-        raise worded(laid_out, given, name, checked.shape, blank, batched)
-    return ArrayProblem(checked, from_logits, laid_out, batched)
-
-
-def _check_size(name: str, frames_max: int, classes: int) -> None:
-    if max(frames_max, classes) > LARGEST:
-        raise CTCError(
-            f"{name} has T={frames_max} frames and C={classes} classes: expected at most {LARGEST} of either; "
-            "cut the sequence into parts"
-        )
+    if isinstance(laid_out, tuple):  # a number too large for int64 has become negative, which is wrong as well
+        check_values(form, blank, tokens, frames, lengths, from_logits=from_logits)
+        raise RuntimeError(f"the extension finds fault with {laid_out}, validate/ with nothing: please report this")
+    return ArrayProblem(_readable(array, form), from_logits, laid_out, form.batched)
 
 
 def lattice_problem(
     scores: npt.ArrayLike,
     lattices: Lattice | Sequence[Lattice],
-    input_lengths: Lengths | None,
+    input_lengths: npt.ArrayLike | None,
     *,
     from_logits: bool,
     class_scores: npt.ArrayLike | None = None,
@@ -210,41 +190,59 @@ def lattice_problem(
     Raises:
         CTCError: whatever is wrong, before any work.
     """
-    name = "logits" if from_logits else "log_probs"
-    checked, batched = check_scores(name, scores, False, None)
-    frames_max, size, classes = checked.shape
-    _check_size(name, frames_max, classes)
-    if input_lengths is None:
-        input_lengths = np.full(size, frames_max)
-    frames = as_int64(check_lengths("input_lengths", input_lengths, size, batched))
-    for n, used in enumerate(frames.tolist()):
-        if not 0 <= used <= frames_max:
-            raise CTCError(
-                f"input_lengths[{n}] = {used} is out of range: expected 0..{frames_max}, {name} has T frames"
-            )
-    batch = lattice_batch(_one_per_sample(lattices, size, classes, star), frames, classes if star else None)
-    problem = with_added_scores(ArrayProblem(checked, from_logits, batch, batched), class_scores, state_scores)
+    array = as_array("logits" if from_logits else "log_probs", scores)
+    frames = as_integers("input_lengths", _all_frames(array) if input_lengths is None else input_lengths)
+    shape = array.shape[1:-1]  # of targets without tokens: () for one sample, else (N,)
+    form = check_form(array, np.zeros((*shape, 0), int), frames, np.zeros(shape, int), 0, from_logits=from_logits)
+    problem = checked_lattice_problem(array, form, lattices, frames, from_logits=from_logits, star=star)
+    return with_added_scores(problem, class_scores, state_scores)
+
+
+def checked_lattice_problem(
+    array: Array,
+    form: Form,
+    lattices: Lattice | Sequence[Lattice],
+    frames: npt.NDArray[np.integer[Any]],
+    *,
+    from_logits: bool,
+    star: bool = False,
+) -> ArrayProblem:
+    """The same where the form of scores and lengths has been checked; scores are frames first."""
+    check_values(form, 0, None, frames, None, from_logits=from_logits)
+    given = _one_per_sample(lattices, form.size, form.classes, star)
+    batch = lattice_batch(given, frames.reshape(-1).astype(np.int64), form.classes if star else None)
+    problem = ArrayProblem(_readable(array, form), from_logits, batch, form.batched)
     _check_gain(problem)
     return problem
+
+
+def _all_frames(scores: Array) -> Array:
+    return np.full(scores.shape[1:-1], scores.shape[0]) if scores.ndim else np.zeros(0, int)
+
+
+def _readable(array: Array, form: Form) -> Array:
+    """Scores as the kernels read them: (T, N, C), the machine's byte order, bfloat16 as integers of its bits."""
+    if form.dtype == "bfloat16" and array.dtype.kind == "V":
+        array = array.view(np.uint16)
+    elif not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array if form.batched else array[:, None]
 
 
 def _one_per_sample(lattices: Lattice | Sequence[Lattice], size: int, classes: int, star: bool) -> Sequence[Lattice]:
     given = [lattices] * size if isinstance(lattices, Lattice) else list(lattices)
     for n, lattice in enumerate(given):
         if not isinstance(lattice, Lattice):
-            raise CTCError(
-                f"lattices[{n}] is a {type(lattice).__name__}: expected ctckit.Lattice, see ctckit.ctc_lattice"
-            )
+            raise CTCError(Fault("not-a-lattice", "lattices", (n,), type(lattice).__name__, hint="build-lattice"))
     if len(given) != size:
-        raise CTCError(f"lattices has {len(given)} entries: expected {size}, one for each of the N={size} samples")
-    for n, lattice in enumerate({id(lattice): lattice for lattice in given}.values()):
+        raise CTCError(Fault("lattices-count", "lattices", (), len(given), size, "one-lattice-per-sample"))
+    for n, lattice in {id(lattice): (n, lattice) for n, lattice in enumerate(given)}.values():
         wrong = (lattice.labels >= classes) | ((lattice.labels < 0) & (not star))
         if wrong.any():
             k = int(np.flatnonzero(wrong)[0])
-            raise CTCError(
-                f"lattices[{n}].labels[{k}] = {lattice.labels[k]} is not a class: expected 0..{classes - 1}"
-                + ("; a star needs a column of the scores here" if lattice.labels[k] < 0 else "")
-            )
+            label, details = int(lattice.labels[k]), {"last": classes - 1, "state": k}
+            hint = "star-column" if label < 0 else "same-vocabulary"
+            raise CTCError(Fault("label-out-of-range", "lattices", (n,), label, range(classes), hint, n, "", details))
     return given
 
 
@@ -256,39 +254,35 @@ def with_added_scores(
         return problem
     added = replace(problem)
     if class_scores is not None:
-        added.class_scores = _added("class_scores", np.asarray(class_scores), problem.scores.shape[2:])
+        added.class_scores = _added("class_scores", class_scores, problem.scores.shape[2:])
     if state_scores is not None:
-        given = np.asarray(state_scores)
+        given = as_array("state_scores", state_scores)
         given = given[None] if given.ndim == 1 and not problem.batched else given
         added.state_scores = _added("state_scores", given, problem.lattices.labels.shape)
     _check_gain(added)
     return added
 
 
-def _added(name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+def _added(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    array = as_array(name, values)
     if array.dtype.kind not in "iuf" or array.shape != shape:
-        raise CTCError(f"{name} has shape {array.shape} and dtype {array.dtype}: expected nats of shape {shape}")
-    if not (array < np.inf).all():
-        raise CTCError(f"{name} holds NaN or +inf: expected nats, finite or -inf")
+        raise CTCError(Fault("added-scores-form", name, (), array.shape, shape, details={"dtype": str(array.dtype)}))
+    wrong = np.argwhere(~(array < np.inf))
+    if len(wrong):
+        index = tuple(wrong[0].tolist())
+        raise CTCError(Fault("added-scores-value", name, index, float(array[index]), hint="finite-or-minus-infinity"))
     return array.astype(np.float64)
 
 
 def _check_gain(problem: ArrayProblem) -> None:
-    """Sees that what may add to a path's score, frame by frame, stays within what kernels can count.
-
-    Raises:
-        CTCError: costs below 0 or scores above 0 so large that a path's score may exceed the limit.
-    """
+    """Sees that what may add to a path's score, frame by frame, stays within what kernels can count."""
     batch = problem.lattices
     costs = 0.0 if batch.entry_costs is None else float(-batch.entry_costs.min(initial=0))
     far = float(batch.long_arc_scores.max(initial=0))
     state = 0.0 if problem.state_scores is None else float(problem.state_scores.max(initial=0))
     gain = (costs + far + state) * len(problem.scores)
     if gain > MOST_GAIN:
-        raise CTCError(
-            f"entry costs below 0, and scores of long arcs and of states above 0, may add {gain:.3g} nats to a path: "
-            f"expected at most {MOST_GAIN:g}; make them smaller"
-        )
+        raise CTCError(Fault("gain-too-large", "lattices", (), f"{gain:.3g}", f"{MOST_GAIN:g}", "smaller-gain"))
 
 
 def lattice_batch(

@@ -13,6 +13,7 @@ import tempfile
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -24,8 +25,9 @@ from ctckit.errors import MissingExtraError
 from ctckit.results import Segment
 
 NAN = math.nan
-PACKAGES = {".TextGrid": "praatio", ".srt": "pysubs2", ".vtt": "pysubs2", ".ass": "pysubs2"}
-SUFFIXES = (*PACKAGES, ".ctm", ".json", ".csv", ".tsv", ".txt")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+SUFFIXES = formats.ENDINGS
+PACKAGES = {format.ending: format.package for format in formats.FORMATS.values() if format.package}
 
 
 def spelled(text: str, start: float, end: float, confidence: float = 0.9) -> Segment:
@@ -112,6 +114,43 @@ class TestTextGrid:
     def test_nothing_at_all(self, read: Any, lines: list[Segment]) -> None:
         assert read(lines, 2.0) == {name: [(0.0, 2.0, "")] for name in ("lines", "words", "tokens")}
         assert read(lines)["words"][0][2] == ""
+
+
+class TestEaf:
+    def test_three_tiers(self, tmp_path: Path) -> None:
+        elan = pytest.importorskip("pympi.Elan", reason="another reader of ELAN's files")
+        root = ElementTree.fromstring(written(".eaf", LINES, tmp_path))
+        document = elan.Eaf(str(tmp_path / "take 1.eaf"))
+        assert list(document.get_tier_names()) == ["lines", "words", "tokens"]
+        words = document.get_annotation_data_for_tier("words")
+        assert [(start, end, text) for start, end, text in words] == [
+            (round(1000 * word.start), round(1000 * word.end), flat(word.text)) for word in SPOKEN
+        ]
+        lines = document.get_annotation_data_for_tier("lines")
+        assert [(start, end) for start, end, _ in lines] == [
+            (round(1000 * start), round(1000 * end)) for start, end in CUES
+        ]
+        tokens = document.get_annotation_data_for_tier("tokens")
+        assert [text for _, _, text in tokens] == [*"Helloworld你好ümläut", "␣"]
+        slots = [int(slot.attrib["TIME_VALUE"]) for slot in root.iter("TIME_SLOT")]
+        assert slots == sorted(slots)
+        ids = [one.attrib["ANNOTATION_ID"] for one in root.iter("ALIGNABLE_ANNOTATION")]
+        assert len(set(ids)) == len(ids) == len(slots) // 2
+
+    def test_annotations_of_a_tier_do_not_overlap(self, tmp_path: Path) -> None:
+        words = (spelled("a", 0.0, 1.0), spelled("b", 0.5, 2.0), spelled("c", 2.0, 2.0004), spelled("d", 1.8, 2.4))
+        root = ElementTree.fromstring(written(".eaf", [line(*words)], tmp_path))
+        times = {slot.attrib["TIME_SLOT_ID"]: int(slot.attrib["TIME_VALUE"]) for slot in root.iter("TIME_SLOT")}
+        tier = root.find("TIER[@TIER_ID='words']")
+        assert tier is not None
+        assert [
+            (times[one.attrib["TIME_SLOT_REF1"]], times[one.attrib["TIME_SLOT_REF2"]], one.findtext("ANNOTATION_VALUE"))
+            for one in tier.iter("ALIGNABLE_ANNOTATION")
+        ] == [(0, 500, "a"), (500, 1800, "b"), (1800, 2000, "d")]
+
+    def test_the_same_file_each_time(self, tmp_path: Path) -> None:
+        first = written(".eaf", LINES, tmp_path)
+        assert written(".eaf", LINES, tmp_path) == first
 
 
 def seconds(stamp: str) -> float:
@@ -281,7 +320,7 @@ def test_whole_or_not_at_all(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"x{suffix.upper()}"
     write(LINES, path)
     before = path.read_bytes()
-    with pytest.raises(ctckit.CTCError, match=r"U\+D800, half of a character"):
+    with pytest.raises(ctckit.CTCError, match=r"U\+D800, half of a surrogate pair"):
         write([line(spelled("\ud800", 0, 1))], path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
@@ -317,10 +356,23 @@ def test_any_text_and_times(texts: list[str], gaps: list[float]) -> None:
     long = [plain(one.text) for one in lines if round(one.end, 6) > round(one.start, 6)]
     words = [plain(interval.text).replace("␣", "") for interval in grid.get_tier_by_name("words").intervals]
     assert [word for word in words if word] == [text.replace("␣", "") for text in long if text.replace("␣", "")]
+    longer = [plain(one.text) for one in lines if round(one.end, 3) > round(one.start, 3)]
+    values = ElementTree.fromstring(read[".eaf"]).findall("TIER[@TIER_ID='words']/*/*/ANNOTATION_VALUE")
+    assert [plain(value.text or "") for value in values if value.text != "␣"] == [
+        re.sub("[\ufffe\uffff]", "\ufffd", text) for text in longer if text and text != "␣"
+    ]
     assert len(list(csv.DictReader(io.StringIO(read[".csv"], newline="")))) == sum(2 + len(text) for text in texts)
     assert [one["text"] for one in json.loads(read[".json"])["lines"]] == texts
     assert [row.count("\t") for row in read[".txt"].removesuffix("\n").split("\n")] == [2] * len(texts)
     assert [len(row.split(" ")) for row in read[".ctm"].removesuffix("\n").split("\n")] == [6] * len(texts)
+
+
+@pytest.mark.parametrize("page", [None, "alignment.md", "alignment.zh.md"])
+def test_every_format_is_documented(page: str | None) -> None:
+    """The tables in the docstring and in the guide have the formats that there are."""
+    text = write.__doc__ if page is None else (DOCS / page).read_text(encoding="utf-8")
+    rows = re.findall(r"^ *(?:\| )?(`+\.\w.*?`)(?: \||  )", text or "", re.MULTILINE)
+    assert sorted(re.findall(r"\.\w+", " ".join(rows))) == sorted(SUFFIXES)
 
 
 @pytest.mark.parametrize("name", ["x.doc", "x", "x.textgrid.bak"])

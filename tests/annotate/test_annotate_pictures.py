@@ -17,7 +17,8 @@ import ctckit
 from ctckit.annotate.picture import draw
 from ctckit.annotate.strips import Scan, Sound, read_strip
 from ctckit.annotate.utterance import Aligned, Options, align, read_scores
-from ctckit.explanation.canvas import RED, Picture
+from ctckit.drawing.canvas import Picture
+from ctckit.drawing.colors import RED
 from ctckit.text import Vocabulary
 
 matplotlib = pytest.importorskip("matplotlib", reason="pictures need matplotlib")
@@ -232,16 +233,18 @@ def test_bad_strips(tmp_path: Path) -> None:
     whole[24:28] = bytes(4)
     (tmp_path / "zero.wav").write_bytes(whole)
     for audio, image, message in (
-        ("x.wav", None, "is no .wav file of integers: it is cut off"),
+        ("x.wav", None, "is not a PCM .wav file: it is truncated"),
         ("zero.wav", None, "has 16 bits a sample and 0 samples a second"),
         ("no.wav", None, "no.wav can't be read"),
         ("empty.wav", None, "holds no samples"),
-        (None, "x.png", "is no image"),
+        (None, "x.png", "is not an image"),
         (None, "no.png", "no.png can't be read"),
         ("x.wav", "x.png", "expected one of them"),
     ):
         with pytest.raises(ctckit.CTCError, match=message):
             read_strip(*(None if name is None else tmp_path / name for name in (audio, image)))
     found, scores = aligned("cat", 50)
-    with pytest.raises(ctckit.CTCError, match=r"has 2.00 seconds and all frames together 1.00: .* is --frame-shift"):
+    with pytest.raises(
+        ctckit.CTCError, match=r"has 2.00 seconds and all frames together 1.00: .* check the frame shift"
+    ):
         draw(found, scores, LABELS, strip=Sound(np.zeros(16000, np.float32), 8000))

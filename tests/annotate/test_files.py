@@ -131,10 +131,10 @@ class TestLogProbs:
         [
             ("x.csv", "1,2,3\n4,5\n", ["line 2 has 2 numbers", "expected 3, as on line 1"]),
             ("x.csv", "\n1,2\n\n4,5,6\n", ["line 4 has 3 numbers", "expected 2, as on line 2"]),
-            ("x.csv", "1,2\n3,x\n", ["line 2, column 2: 'x' is no number"]),
-            ("x.csv", "blank,a\n1,2\n", ["line 1, column 1: 'blank' is no number", "leave out the heading"]),
-            ("x.csv", "1,,2\n", ["line 1, column 2: '' is no number"]),
-            ("x.tsv", "1\t2\n3\tnull\n", ["line 2, column 2: 'null' is no number"]),
+            ("x.csv", "1,2\n3,x\n", ["line 2, column 2: 'x' is not a number"]),
+            ("x.csv", "blank,a\n1,2\n", ["line 1, column 1: 'blank' is not a number", "remove the heading"]),
+            ("x.csv", "1,,2\n", ["line 1, column 2: '' is not a number"]),
+            ("x.tsv", "1\t2\n3\tnull\n", ["line 2, column 2: 'null' is not a number"]),
             ("x.txt", "1 2\n3 4 5\n", ["line 2 has 3 numbers"]),
             ("x.csv", "\n\n", ["holds no numbers"]),
         ],
@@ -145,7 +145,7 @@ class TestLogProbs:
 
     def test_text_that_is_none(self, tmp_path: Path) -> None:
         (tmp_path / "x.csv").write_bytes(b"1,2\n\xff\n")
-        refused(read_log_probs, tmp_path / "x.csv", "no UTF-8 text: byte 4 is 0xff")
+        refused(read_log_probs, tmp_path / "x.csv", "not UTF-8 text: byte 4 is 0xff")
 
 
 class TestDamage:
@@ -170,7 +170,7 @@ class TestDamage:
         WRITERS[suffix](path)
         whole = path.read_bytes()
         path.write_bytes(whole[: max(1, int(share * len(whole)))])
-        refused(read_log_probs, path, f"no readable {suffix} file", "is it whole")
+        refused(read_log_probs, path, f"not a readable {suffix} file", "is it complete")
 
     @pytest.mark.parametrize("suffix", [".npy", ".npz", ".pt", ".safetensors"])
     @pytest.mark.parametrize("content", [b"just some text, long enough to be a header\n" * 4, bytes(range(256)) * 4])
@@ -181,7 +181,7 @@ class TestDamage:
         if suffix == ".safetensors":
             pytest.importorskip("safetensors", reason=".safetensors files need their package")
         path.write_bytes(content)
-        refused(read_log_probs, path, f"no readable {suffix} file")
+        refused(read_log_probs, path, f"not a readable {suffix} file")
 
     @pytest.mark.parametrize("name", ["x.wav", "x", "x.npy.gz"])
     def test_suffix(self, tmp_path: Path, name: str) -> None:
@@ -197,7 +197,7 @@ class TestDamage:
         np.savez(tmp_path / "x.npz", x=np.array([[Trap()]], object))
         refused(read_log_probs, tmp_path / "x.npz", "pickled Python objects")
         (tmp_path / "y.npy").write_bytes(pickle.dumps(Trap()))
-        refused(read_log_probs, tmp_path / "y.npy", "no readable .npy file")
+        refused(read_log_probs, tmp_path / "y.npy", "not a readable .npy file")
         assert not (tmp_path / "sprung").exists()
 
     def test_objects_in_torchs_files(self, tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ class TestLabels:
             (b"a\nb\nc\nb\n", ["lines 2 and 4 are both 'b'"]),
             (b"a\n\nb\n", ["line 2 is empty", "a label on every line"]),
             (b"a\nb\n\n", ["line 3 is empty"]),
-            (b"a\n\xe9\n", ["no UTF-8 text: byte 2 is 0xe9"]),
+            (b"a\n\xe9\n", ["not UTF-8 text: byte 2 is 0xe9"]),
             (b"", ["is empty"]),
         ],
     )
@@ -333,7 +333,7 @@ def test_one_header_is_parsed_at_a_time(suffix: str, tmp_path: Path, monkeypatch
 )
 def test_labels_with_more_beside_them(text: str, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text(text, encoding="utf-8")
-    with pytest.raises(ctckit.CTCError, match=r"has more than labels, on line 1 .* expected a label a line"):
+    with pytest.raises(ctckit.CTCError, match=r"has more than labels, on line 1 .* expected one label per line"):
         read_labels(tmp_path / "labels.txt")
 
 

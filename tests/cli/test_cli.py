@@ -1,5 +1,7 @@
 """The command line: what it prints and writes, its exit codes, and one line for whatever is wrong."""
 
+import ast
+import importlib.metadata
 import json
 import os
 import re
@@ -17,10 +19,9 @@ B = np.array([[-2.2892, -0.1069], [-1.6550, -0.2121]])
 
 
 def ctckit(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs the command as a shell does."""
-    code = "from ctckit.cli import main; main()"
+    """Runs the command in a new process, as ``python -m ctckit``."""
     return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
+        [sys.executable, "-m", "ctckit", *map(str, arguments)],
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -28,6 +29,19 @@ def ctckit(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedP
         cwd=cwd,
         env={**os.environ, "PYTHONUTF8": "1", "COLUMNS": "100"},
     )
+
+
+def test_version() -> None:
+    done = ctckit("--version")
+    version = importlib.metadata.version("ctckit")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"ctckit {version}\n", "")
+
+
+def test_the_installed_command_is_the_same() -> None:
+    (command,) = importlib.metadata.entry_points(group="console_scripts", name="ctckit")
+    from ctckit.cli.main import main
+
+    assert command.load() is main
 
 
 def test_a_word_in_the_terminal() -> None:
@@ -92,8 +106,8 @@ def test_the_seed_page(tmp_path: Path) -> None:
         (["explain", "cat", "--seed-page"], "explain takes one of"),
         (["explain", "cat", "-o", "x.jpg"], "pictures are saved as .svg, .png, .pdf or .html"),
         (["explain", "cat", "-o", "no/where.svg"], "can't be written: No such file or directory"),
-        (["explain", "cat", "--lang", "fr"], "lang = 'fr' is unknown"),
-        (["explain", "cat", "--frames", "-2"], "frames = -2: expected a number of frames"),
+        (["explain", "cat", "--lang", "fr"], "--lang 'fr' is unknown"),
+        (["explain", "cat", "--frames", "-2"], "--frames -2: expected a number of frames"),
         (["explain", "--seed-page", "-o", "x.svg"], "the seed page is HTML"),
         (["explain", "--log-probs", "missing.npy", "--target", "1"], "missing.npy"),
         (["explain", "--log-probs", "x.npy"], "--target is missing"),
@@ -126,3 +140,40 @@ def test_diagnose(tmp_path: Path) -> None:
     read = json.loads(ctckit("diagnose", "--json", tmp_path / "good.npz", tmp_path / "bad.npz").stdout)
     assert [name.endswith("bad.npz") for name in read] == [False, True]
     assert "infeasible" in json.dumps(read[str(tmp_path / "bad.npz")])
+
+
+def test_only_the_command_line_knows_flags() -> None:
+    """No string of the library names one: its messages name parameters."""
+    import typer
+
+    from ctckit import cli
+
+    commands = typer.main.get_command(cli.app).commands.values()  # type: ignore[attr-defined]
+    flags = {flag for command in commands for option in command.params for flag in option.opts if flag[:2] == "--"}
+    assert {"--out", "--extend", "--threads", "--logits"} < flags
+    package = Path(cli.__file__).parents[1]
+    named = [
+        (path.name, node.lineno, node.value)
+        for path in package.rglob("*.py")
+        if path.parent.name != "cli"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if flags & set(re.findall(r"(?<![-\w])--[a-z][a-z-]*", node.value))
+    ]
+    assert named == []
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("extend = -1: expected at least 0", "--extend -1: expected at least 0"),
+        ("x.npy: blank = 99 is not a class", "x.npy: --blank 99 is not a class"),
+        ("pass from_logits=True for logits", "pass --logits for logits"),
+        ("from_logits = True and extend=2", "--logits and --extend 2"),
+        ("C=3 classes, targets[0] = 5, options.extend = 1", "C=3 classes, targets[0] = 5, options.extend = 1"),
+    ],
+)
+def test_flags_for_parameters(message: str, expected: str) -> None:
+    from ctckit.cli.command import with_flags
+
+    assert with_flags(message, {"extend": "--extend", "blank": "--blank", "from_logits": "--logits"}) == expected

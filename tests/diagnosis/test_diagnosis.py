@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -67,9 +68,13 @@ def alarms(diagnosis: Diagnosis) -> list[tuple[str, int | None]]:
     return [(finding.code, finding.sample) for finding in diagnosis.findings if finding.severity != "note"]
 
 
+def holds(finding: Finding, **numbers: Any) -> bool:
+    return {name: finding.evidence.get(name) for name in numbers} == numbers
+
+
 def the(code: str, diagnosis: Diagnosis) -> Finding:
     (finding,) = [finding for finding in diagnosis.findings if finding.code == code]
-    for number in (finding.message, finding.mend):
+    for number in (finding.message, finding.fix):
         assert number.endswith((".", "?"))
     return finding
 
@@ -108,8 +113,11 @@ class TestShape:
         found = diagnose(**batch)
         assert alarms(found) == [("input-length-out-of-range", 2)]
         finding = the("input-length-out-of-range", found)
-        assert finding.evidence == {"input_length": 161, "frames": 40}
-        assert "divide by 4" in finding.mend
+        assert holds(finding, input_length=161, frames=40)
+        assert finding.message == (
+            "input_lengths[2] = 161 is out of range: expected 0..40, since log_probs has T=40 frames."
+        )
+        assert "divide by 4" in finding.fix
 
     def test_negative_length(self) -> None:
         batch = trained()
@@ -133,7 +141,7 @@ class TestShape:
     def test_blank_that_is_no_class(self) -> None:
         found = diagnose(**trained() | {"blank": -1})
         assert ("blank-out-of-range", None) in alarms(found)
-        assert the("blank-out-of-range", found).evidence == {"blank": -1, "classes": 12}
+        assert holds(the("blank-out-of-range", found), blank=-1, classes=12)
 
 
 class TestNumbers:
@@ -210,7 +218,7 @@ class TestTargets:
         found = diagnose(**batch)
         assert ("infeasible", 1) in alarms(found)
         finding = the("infeasible", found)
-        assert finding.evidence == {"needed": 9, "frames": 8, "tokens": 6, "equal_pairs": [[0, 1], [1, 2], [4, 5]]}
+        assert holds(finding, needed=9, frames=8, tokens=6, equal_pairs=[[0, 1], [1, 2], [4, 5]])
         assert "0-1 (3), 1-2 (3), 4-5 (7)" in finding.message
         mean = the("mean-is-inf", found)
         assert mean.sample == 1
@@ -254,8 +262,8 @@ class TestTargets:
         batch["targets"] = np.array([[0, 1, 0, 10, 9, 2]] * 4)
         finding = diagnose(**batch).findings[0]
         assert finding.code == "blank-in-target"
-        assert "add 1 to each" in finding.mend
-        assert "blank=11" in finding.mend
+        assert "add 1 to each" in finding.fix
+        assert "blank=11" in finding.fix
 
     @pytest.mark.parametrize("value", [-3, 12, 2**40])
     def test_out_of_range(self, value: int) -> None:
@@ -263,7 +271,10 @@ class TestTargets:
         batch["targets"][3, 2] = value
         found = diagnose(**batch)
         assert alarms(found) == [("token-out-of-range", 3)]
-        assert the("token-out-of-range", found).evidence == {"token": 2, "value": value, "classes": 12, "count": 1}
+        finding = the("token-out-of-range", found)
+        assert holds(finding, token=2, classes=12, count=1)
+        assert finding.fault is not None
+        assert (finding.fault.position, finding.fault.value) == ((3, 2), value)
 
     @pytest.mark.parametrize("value", [0, -1, -100, 12])
     def test_padding_counted(self, value: int) -> None:
@@ -271,8 +282,10 @@ class TestTargets:
         batch["targets"][1, 4:] = value
         found = diagnose(**batch)
         assert alarms(found) == [("target-length-counts-padding", 1)]
-        evidence = the("target-length-counts-padding", found).evidence
-        assert evidence == {"target_length": 6, "padding": 2, "value": value, "tokens": 4}
+        finding = the("target-length-counts-padding", found)
+        assert holds(finding, target_length=6, padding=2, tokens=4)
+        assert finding.fault is not None
+        assert finding.fault.value == value
 
     def test_padding_counted_that_is_a_class(self) -> None:
         batch = untrained(size=6, tokens=10, frames=60)
@@ -283,7 +296,7 @@ class TestTargets:
         found = diagnose(**batch)
         assert alarms(found) == [("target-length-counts-padding", None)]
         finding = the("target-length-counts-padding", found)
-        assert finding.evidence == {"target_length": 10, "value": 11, "padding": padding}
+        assert holds(finding, target_length=10, value=11, padding=padding)
         batch["target_lengths"] = 10 - np.array(padding)
         assert alarms(diagnose(**batch)) == []
 
@@ -507,22 +520,51 @@ class TestInputs:
     @pytest.mark.parametrize(
         ("change", "parts"),
         [
-            ({"log_probs": None}, ["log_probs is a NoneType", "expected an array of numbers"]),
-            ({"log_probs": "cat"}, ["log_probs is a str", "expected an array of numbers"]),
+            ({"log_probs": None}, ["log_probs has dtype object", "expected float64, float32"]),
+            ({"log_probs": "cat"}, ["log_probs has dtype <U3", "expected float64, float32"]),
             ({"log_probs": np.zeros(5)}, ["log_probs has shape (5,)", "(T, N, C)"]),
-            ({"log_probs": np.zeros((0, 4, 12))}, ["log_probs has shape (0, 4, 12)", "none of them 0"]),
-            ({"log_probs": [[0.0, 1.0], [0.0]]}, ["log_probs is not a rectangular array", "pad its rows"]),
-            ({"targets": np.zeros((1, 4, 6), int)}, ["targets has shape (1, 4, 6)", "expected 1 or 2 dimensions"]),
+            ({"log_probs": np.zeros((40, 0, 12))}, ["log_probs has shape (40, 0, 12)", "at least one sample"]),
+            ({"log_probs": np.zeros((40, 4, 0))}, ["log_probs has shape (40, 4, 0)", "at least one class"]),
+            ({"log_probs": [[0.0, 1.0], [0.0]]}, ["log_probs is not a rectangular array", "Pad its rows"]),
+            ({"log_probs": np.broadcast_to(np.float32(0), (2**26 + 1, 4, 12))}, ["T=67108865", "at most 67108864"]),
+            ({"targets": np.zeros((1, 4, 6), int)}, ["targets has shape (1, 4, 6)", "expected (N, S) padded"]),
             ({"targets": np.full((4, 6), 0.5)}, ["targets has dtype float64", "expected integers"]),
-            ({"input_lengths": []}, ["input_lengths is empty", "N=4 samples"]),
-            ({"target_lengths": [[6]] * 4}, ["target_lengths has shape (4, 1)", "expected 0 or 1"]),
+            ({"input_lengths": []}, ["input_lengths has shape (0,)", "N=4 samples"]),
+            ({"blank": None}, ["blank = None has type NoneType", "expected an integer"]),
         ],
     )
-    def test_what_is_no_batch_at_all(self, change: Arguments, parts: list[str]) -> None:
-        with pytest.raises(ctckit.CTCError) as raised:
-            diagnose(**trained() | change)
+    def test_what_is_not_a_batch(self, change: Arguments, parts: list[str]) -> None:
+        """Nothing can be measured then; the faults are listed all the same."""
+        found = diagnose(**trained() | change)
+        assert found.statistics["samples"] is None
+        sentences = " ".join(found.findings[0].sentences())
         for part in parts:
-            assert part in str(raised.value)
+            assert part in sentences
+        json.dumps(found.as_dict(), allow_nan=False)
+        assert str(found).startswith("Not healthy: ")
+        assert found._repr_html_()
+
+    def test_whole_numbers_in_floats_are_read_on(self) -> None:
+        found = diagnose(**trained() | {"targets": trained()["targets"] * 1.0, "input_lengths": [[40]] * 4})
+        assert alarms(found) == [("shape-mismatch", None), ("not-integers", None)]
+        assert found.statistics["loss"] == diagnose(**trained()).statistics["loss"]
+
+    def test_no_frames(self) -> None:
+        batch = trained() | {"log_probs": np.zeros((0, 4, 12)), "input_lengths": [0] * 4}
+        assert set(alarms(diagnose(**batch))) == {("infeasible", n) for n in range(4)} | {("mean-is-inf", None)}
+
+    def test_logits_that_are_said_to_be_logits(self) -> None:
+        batch = trained()
+        expected = diagnose(**batch)
+        batch["log_probs"] = 3 + batch["log_probs"] + np.linspace(0, 5, 40)[:, None, None]
+        found = diagnose(**batch, from_logits=True)
+        assert found.healthy
+        assert found.statistics["loss"] == pytest.approx(expected.statistics["loss"])
+        batch["log_probs"][3, 1, 2] = np.nan
+        assert "logits[3, 1, 2] is nan" in the("not-finite", diagnose(**batch, from_logits=True)).message
+        assert (
+            "logits has T=40" in diagnose(**batch | {"input_lengths": [41] * 4}, from_logits=True).findings[0].message
+        )
 
     def test_everything_at_once(self) -> None:
         """Faults don't hide each other, and none of them stops the diagnosis."""
@@ -584,7 +626,7 @@ class TestReport:
         told = " ".join(text.split())
         for finding in diagnose(**batch).findings:
             assert finding.message in told
-            assert finding.mend in told
+            assert finding.fix in told
         assert str(diagnose(**trained())).startswith("Healthy: no errors, no warnings, 1 note (N=4")
 
     def test_the_same_fault_in_many_samples_is_told_briefly(self) -> None:
@@ -594,17 +636,30 @@ class TestReport:
         assert sum(finding.code == "infeasible" for finding in found.findings) == 40
         text = str(found)
         assert text.count("error: infeasible") == 3
-        assert "Likewise 37 more: samples 3, 4, 5" in text
+        assert "The same in 37 more: samples 3, 4, 5" in text
 
     def test_html_is_escaped_and_whole(self) -> None:
-        finding = Finding("error", "a-code", 0, "1 < 2 & <script>", "Do <b>this</b>.")
-        statistics = diagnose(**trained()).statistics
-        page = Diagnosis((finding,), statistics)._repr_html_()
+        found = diagnose(**trained() | {"blank": "1 < 2 & <script>"})
+        page = found._repr_html_()
         assert "1 &lt; 2 &amp; &lt;script&gt;" in page
         assert "<script>" not in page
-        assert "Do &lt;b&gt;this" in page
+        page += diagnose(**trained())._repr_html_()
         for tag in ("div", "ul", "li", "table"):
             assert page.count(f"<{tag}") == page.count(f"</{tag}>") > 0
+
+    def test_chinese(self) -> None:
+        batch = trained(size=8)
+        batch["log_probs"][3, 0, 2] = np.nan
+        batch["targets"][1, 2] = 0
+        batch["input_lengths"][2:] = 5
+        found = diagnose(**batch)
+        text = found.text("zh")
+        assert text.startswith("不正常：")
+        assert "另有 3 个样本也如此" in text
+        for finding in found.findings:
+            for sentence in finding.sentences("zh"):
+                assert re.search("[一-鿿].*[。？]$", sentence)
+        assert "不正常：" in found.html("zh")
 
     def test_dictionary_is_strict_json(self) -> None:
         batch = trained()

@@ -60,9 +60,9 @@ def test_costs_less_entropy_are_the_loss() -> None:
     entropy = -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
     assert entropy > 0.1
     assert e.entropy == pytest.approx(entropy, rel=1e-9)
-    assert sum(token.cost for token in e.tokens) - entropy == pytest.approx(e.loss, rel=1e-9)
-    assert sum(token.frames for token in e.tokens) == pytest.approx(e.frames)
-    assert [token.peak for token in e.tokens] == [int(e.gamma[:, k].argmax()) for k in range(7)]
+    assert sum(state.cost for state in e.state_costs) - entropy == pytest.approx(e.loss, rel=1e-9)
+    assert sum(state.frames for state in e.state_costs) == pytest.approx(e.frames)
+    assert [state.peak for state in e.state_costs] == [int(e.gamma[:, k].argmax()) for k in range(7)]
 
 
 def test_gradients() -> None:
@@ -94,7 +94,7 @@ def test_many_paths_give_the_best_and_the_count() -> None:
 def test_best_paths_of_a_long_and_flat_input_come_at_once() -> None:
     """All paths are equal: a search that looked at equals in breadth would never end."""
     lattice = ctckit.ctc_lattice(np.arange(1, 60))
-    paths = reference.best_paths(lattice, np.full((400, lattice.states), -1.5), 5)
+    paths = reference.best_paths(lattice, np.full((400, lattice.num_states), -1.5), 5)
     assert [path.score for path in paths] == [-600.0] * 5
     assert len({path.states for path in paths}) == 5
 

@@ -138,11 +138,16 @@ def test_every_arc_of_a_whole_path_is_drawn_and_no_other(opened: Open) -> None:
     tab = opened(explanation_page(RAW))
     assert RAW.path_count == len(RAW.paths)
     truth = {(t, j, k) for path in RAW.paths for t, (j, k) in enumerate(pairwise(path.states), 1)}
+    assert arrows(tab) == truth
+
+
+def arrows(tab: Any) -> set[tuple[int, int, int]]:
+    """The arcs that are drawn: the frame that each leads into, and the states it comes from and leads to."""
     drawn = set()
     for t, outline in enumerate(tab.locator(".arcs path").evaluate_all("all => all.map(e => e.getAttribute('d'))"), 1):
         for y0, y1 in re.findall(r"M[\d.]+ ([\d.]+)L[\d.]+ ([\d.]+)M[^M]*L[^M]*L", outline):
             drawn.add((t, round((float(y0) - 57) / 46), round((float(y1) - 57) / 46)))
-    assert drawn == truth
+    return drawn
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -452,7 +457,7 @@ def test_language_switch(opened: Open) -> None:
 
 def test_opens_in_the_explanation_s_language(opened: Open) -> None:
     tab = opened(explanation_page(CAT.in_language("zh")))
-    assert tab.locator(".loss .name").inner_text() == "CTC 损失"
+    assert tab.locator(".loss .name").inner_text() == "损失"
     assert tab.get_by_role("button", name="中文").get_attribute("aria-pressed") == "true"
 
 
@@ -460,7 +465,7 @@ def test_words_are_complete() -> None:
     """Both languages have the same keys and placeholders, and each key is used."""
     english, chinese = words("page", "en"), words("page", "zh")
     assert list(english) == list(chinese)
-    sources = [SOURCES.parent / "page.py", *(SOURCES / name for name in SCRIPTS)]
+    sources = [SOURCES / "page.py", *(SOURCES / name for name in SCRIPTS)]
     used = "\n".join(source.read_text(encoding="utf-8") for source in sources)
     for key, text in english.items():
         placeholder = r"\{(\w+)\}"
@@ -682,18 +687,82 @@ def test_the_script_has_no_copy_of_the_rule() -> None:
     assert data["moves"] == [[ctckit.Arc.STAY, 0], [ctckit.Arc.STEP, 1], [ctckit.Arc.SKIP, 2]]
 
 
-def test_any_arcs_are_swept(opened: Open) -> None:
-    """Of arcs that no CTC target has, the loss is the reference's."""
-    arcs = CAT.lattice.arcs.copy()
-    arcs[4] |= ctckit.Arc.SKIP  # from φ to φ, past a token
-    arcs[2] |= ctckit.Arc.START
-    arcs[3] |= ctckit.Arc.END
-    lattice = ctckit.Lattice(CAT.lattice.labels, arcs)
-    emissions = CAT.log_probs[:, lattice.labels]
-    expected = -reference.over_ends(lattice, reference.forward(lattice, emissions, reference.LOG), reference.LOG)
-    tab = opened(explanation_page(Explanation(**{**CAT.__dict__, "lattice": lattice})))
-    assert loss(tab) == pytest.approx(expected, rel=1e-7)
-    assert loss(tab) != pytest.approx(CAT.loss, rel=1e-3)
+# Other lattices than CTC's
+
+OTHERS = {
+    "no blank": ctckit.ctc_lattice([1, 2, 3]).without_blank(),
+    "selfless": ctckit.ctc_lattice([1, 2, 2]).selfless(),
+    "optional": ctckit.ctc_lattice([1, 2, 3]).with_optional([1, 0, 2]),
+    "costs": ctckit.ctc_lattice([1, 2]).with_costs([0, 0.5, 0, -0.25, 0]),
+    "long arcs": ctckit.ctc_lattice([1, 2, 3]).with_costs(0.5).with_long_arcs([(0, 5), (1, 5)], [-1, -2.5]),
+    "gaps": ctckit.ctc_lattice([1, 2]).minimal().with_gaps([0, 4, 0]),
+    "no tokens": ctckit.Lattice([1, 2], [11, 19]),
+    "from blank to blank": ctckit.Lattice(CAT.lattice.labels, CAT.lattice.arcs | ctckit.Arc.SKIP, CAT.lattice.tokens),
+}
+
+
+def other(name: str, lang: str = "en") -> Explanation:
+    return explain(LOGITS, lattice=OTHERS[name], labels=CAT.labels, from_logits=True, lang=lang)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_lattices(opened: Open, name: str) -> None:
+    """The script's sums, formulas, paths and drawing are those of Python."""
+    e = other(name)
+    tab = opened(explanation_page(e))
+    assert loss(tab) == pytest.approx(e.loss, rel=1e-7)
+    kinds = ["token" if token >= 0 else "blank" for token in e.lattice.tokens]
+    assert tab.locator(".names span").evaluate_all("all => all.map(e => e.className)") == kinds
+    for view in ("alpha", "beta", "gamma", "gradient"):
+        show(tab, view)
+        table = e.grad[:, e.lattice.labels] if view == "gradient" else getattr(e, view)
+        for t in range(e.frames):
+            for k in range(e.lattice.num_states):
+                lines = tab.evaluate(f"ctckit.widgets[0].formula('{view}', {t}, {k})")
+                if view in ("alpha", "beta") and table[t, k] > -np.inf and lines[-1].startswith("= "):
+                    assert lines[-1] == f"= {said(table[t, k])}", (view, t, k)
+                    terms = lines[-2][2:].replace("−", "-").replace("∞", "np.inf")
+                    found = eval(terms, {"np": np, "logsumexp": lambda *terms: np.logaddexp.reduce(terms)})
+                    assert found == pytest.approx(table[t, k], abs=4e-3), (view, t, k, lines)
+    show(tab, "path")
+    shares = [float(text.rstrip("%").lstrip("<")) for text in tab.locator(".paths .share").all_inner_texts()]
+    assert shares == pytest.approx([100 * path.share for path in e.paths], abs=0.11)
+    spelt = [text.split(" → ")[1] for text in tab.locator(".paths .symbols").all_inner_texts()]
+    expected = []
+    for path in e.paths:
+        tokens = dict.fromkeys(e.lattice.tokens[list(path.states)].tolist())
+        expected.append("".join(e.labels[e.target[token]] for token in tokens if token >= 0) or "(nothing)")
+    assert spelt == expected
+    last = tab.evaluate(f"ctckit.widgets[0].formula('path', {e.frames - 1}, {e.paths[0].states[-1]})")
+    assert last[-1] == f"= {said(e.paths[0].score)}"
+
+
+@pytest.mark.parametrize("name", ["optional", "long arcs"])
+def test_long_arcs_are_drawn_and_counted(opened: Open, name: str) -> None:
+    e = other(name)
+    tab = opened(explanation_page(e))
+    assert tab.locator(".facts dt").all_inner_texts()[2] == "Long arcs"
+    assert tab.locator(".facts dd").all_inner_texts()[2] == str(len(e.lattice.long_arcs))
+    truth = {(t, j, k) for path in e.paths for t, (j, k) in enumerate(pairwise(path.states), 1)}
+    drawn = arrows(tab)
+    assert drawn >= truth
+    assert {(j, k) for _, j, k in drawn if k - j > 2} == {(j, k) for j, k in e.lattice.long_arcs.tolist() if k - j > 2}
+
+
+def test_an_infeasible_lattice_says_so(opened: Open) -> None:
+    e = explain(LOGITS[:2], lattice=OTHERS["no blank"], labels=CAT.labels, from_logits=True)
+    tab = opened(explanation_page(e))
+    assert tab.locator(".alert").inner_text().startswith("No path of the lattice has 2 frames.")
+    assert "The paths of a lattice" in tab.locator(".lead:visible").inner_text()
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_other_lattices_fit_any_screen(opened: Open, lang: str, width: int) -> None:
+    tab = opened(explanation_page(other("optional", lang)), viewport={"width": width, "height": 900})
+    for view in ("alpha", "path"):
+        show(tab, view)
+        assert tab.evaluate("document.documentElement.scrollWidth") == width
 
 
 # The handbook page

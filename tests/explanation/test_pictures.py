@@ -86,7 +86,7 @@ def test_paths_say_how_many_and_which() -> None:
     labels = [text for text in seen if text in ("φ", "c", "a", "t")]
     assert len(labels) == 7 + 2 * 6  # the rows' names, and one on each arrow
     two = [path for path in e.paths if e.spelled(path) in ("φcatφφ", "ccccat")]
-    from ctckit.explanation.pictures import example_paths
+    from ctckit.explanation.views.tables import example_paths
 
     assert {"φcatφφ", "ccccat"} <= set(texts(example_paths(e, two).svg()))
 

@@ -10,6 +10,7 @@ from support.batches import DTYPES, AnyTopology, Batch, decode, draw, encode, pr
 
 from ctckit import Arc, Lattice
 from ctckit.kernels import reference
+from ctckit.kernels.backend import Gradients
 from ctckit.problem import lattice_batch
 from ctckit.results import Posteriors
 
@@ -47,7 +48,7 @@ def gradients(shape: tuple[int, ...], dtype: str, from_logits: bool) -> list[Tex
     """What the reference says of a case; computed once for all instruction sets."""
     batch = case(shape, dtype)
     grad = np.full(batch.scores.shape, np.nan)
-    score = reference.total(problem_of(batch, "float64", from_logits=from_logits), grad=grad)
+    score = reference.total(problem_of(batch, "float64", from_logits=from_logits), gradients=Gradients(grad)).score
     return [Textbook(float(score[n]), grad[:used, n]) for n, used in enumerate(batch.frames)]
 
 
@@ -116,8 +117,8 @@ def test_best_path(pathfinder: Backend, shape: tuple[int, ...], dtype: str, from
             assert found.score[n] == -np.inf
             assert (found.states[n] == -1).all()
             continue
-        log_probs, lattice = reference.sample(problem, n)
-        only = np.where(np.arange(lattice.states) == found.states[n, :used, None], 0, -np.inf)
+        log_probs, lattice, _ = reference.sample(problem, n)
+        only = np.where(np.arange(lattice.num_states) == found.states[n, :used, None], 0, -np.inf)
         emissions = log_probs[:, lattice.labels] + only
         score = reference.over_ends(lattice, reference.forward(lattice, emissions, reference.MAX), reference.MAX)
         budget = pathfinder.budget(batch.scores[:used, n], dtype, REFERENCE)

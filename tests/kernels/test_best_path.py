@@ -7,7 +7,8 @@ from functools import cache
 
 import numpy as np
 import pytest
-from support.batches import DTYPES, Array, Batch, draw, encode
+import support.batches
+from support.batches import DTYPES, Array, Batch, draw
 
 from ctckit import Arc, Lattice, ctc_lattice
 from ctckit.kernels import native, reference
@@ -16,8 +17,7 @@ from ctckit.results import BestPaths
 
 
 def problem_of(batch: Batch, dtype: str, *, from_logits: bool = False) -> ArrayProblem:
-    scores = encode(batch.scores, dtype)
-    return ctc_problem(scores, *batch.arguments, from_logits=from_logits, bfloat16=dtype == "bfloat16")
+    return support.batches.problem_of(batch, dtype, from_logits=from_logits)
 
 
 def check(problem: ArrayProblem) -> None:

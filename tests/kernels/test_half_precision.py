@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from support.backends import Backend
-from support.batches import from_bfloat16, to_bfloat16
+from support.batches import checked_problem, from_bfloat16, to_bfloat16
 
-from ctckit.problem import ArrayProblem, ctc_problem
+from ctckit.problem import ArrayProblem
 
 HALVES = pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 EVERY = np.arange(2**16, dtype=np.uint16)
@@ -15,14 +15,14 @@ def problem_of_bits(bits: np.ndarray, dtype: str) -> ArrayProblem:
     """A sample for each number: one frame, one class, the empty target, so its score is that number."""
     scores = bits.reshape(1, -1, 1)
     size = bits.size
-    return ctc_problem(
+    return checked_problem(
         scores if dtype == "bfloat16" else scores.view(np.float16),
         np.empty((size, 0), int),
         np.ones(size, int),
         np.zeros(size, int),
         0,
         from_logits=False,
-        bfloat16=dtype == "bfloat16",
+        dtype=dtype,
     )
 
 

@@ -10,6 +10,7 @@ from support.batches import DTYPES, Batch, decode, draw, encode, problem_of, tru
 
 import ctckit
 from ctckit.kernels import reference
+from ctckit.kernels.backend import Gradients
 from ctckit.problem import ctc_problem
 
 
@@ -271,7 +272,7 @@ def test_labels_buried_under_another_class(kernels: Backend, dtype: str, classes
         scores[buried, :, :2] -= depth
         problem = ctc_problem(scores.astype(dtype), [[1]], [frames], [1], 0, from_logits=True)
         expected = np.empty(problem.scores.shape)
-        score = reference.total(problem, weights=np.ones(1), grad=expected)
+        score = reference.total(problem, weights=np.ones(1), gradients=Gradients(expected)).score
         assert -np.inf < score[0] < -depth
         found, gradient = kernels.score_and_gradient(problem)
         np.testing.assert_allclose(found, score, rtol=1e-6)

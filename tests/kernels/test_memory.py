@@ -12,6 +12,7 @@ import json
 import numpy as np
 from ctckit.problem import ctc_problem
 from ctckit.kernels import native
+from ctckit.kernels.backend import Gradients
 
 def account(name):
     line = next(line for line in open("/proc/self/status") if line.startswith(name))
@@ -32,7 +33,7 @@ rng.standard_normal(out=logits, dtype=np.float32)  # in place: no temporary may 
 grad = np.full(logits.shape, np.nan, np.float32)
 problem = ctc_problem(logits, rng.integers(1, classes, (1, tokens)), [frames], [tokens], 0, from_logits=True)
 before = resident()
-score = native.total(problem, grad=grad, weights=np.ones(1))
+score = native.total(problem, gradients=Gradients(grad), weights=np.ones(1)).score
 growth = peak() - before
 worst = max(float(abs(rows.sum(axis=2, dtype=np.float64)).max()) for rows in np.split(grad, 60))
 control = np.ones(200 << 20, np.uint8)

@@ -20,7 +20,7 @@ INT64 = st.integers(-(2**63), 2**63 - 1)
 
 @dataclass
 class Call:
-    """A call's integers, as check.py hands them over."""
+    """A call's integers, as validate/ hands them over."""
 
     frames: list[int]
     rows: list[list[int]]  # each sample's tokens, and padding if padded

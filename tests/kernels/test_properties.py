@@ -98,7 +98,7 @@ def test_best_is_at_most_total(batch: Batch, from_logits: bool) -> None:
     """And at least the total divided by the number of paths."""
     assume(batch.frames[0] * batch.lengths[0] < 300)
     problem = ctc_problem(batch.scores, *batch.arguments, from_logits=from_logits)
-    total = native.total(problem)
+    total = native.total(problem).score
     best, path = reference.best_path(problem).score[0], reference.best_path(problem).states[0]
     paths = reference.count_paths(problem.lattice(0), int(batch.frames[0]))
     assert (best == -np.inf) == (total[0] == -np.inf)

@@ -328,8 +328,10 @@ print("all compiled")
 
 @pytest.mark.parametrize(
     ("score", "real", "target"),
-    [("bf16", "float32", "'cuda', 90, 32"), ("fp64", "float64", "'hip', 'gfx942', 64")],
-    ids=["sm_90", "gfx942"],
+    [
+        pytest.param("bf16", "float32", "'cuda', 90, 32", id="sm_90"),
+        pytest.param("fp64", "float64", "'hip', 'gfx942', 64", id="gfx942", marks=pytest.mark.long),
+    ],
 )
 def test_kernels_compile_without_a_gpu(tmp_path: Path, score: str, real: str, target: str) -> None:
     """What the interpreter takes, the compiler may not: layouts, types, annotations."""

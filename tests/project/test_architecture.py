@@ -41,7 +41,7 @@ def test_using_ctckit_imports_no_framework() -> None:
         ("ctckit.torch", "torch", "torch"),
         ("ctckit.cli", "typer", "cli"),
         ("ctckit.cli", "rich", "cli"),
-        ("ctckit.annotate.corpus", "filelock", "cli"),
+        ("ctckit.corpus", "filelock", "cli"),
     ],
 )
 def test_a_missing_framework_is_named_with_its_extra(module: str, missing: str, extra: str) -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from oracles import Textbook, textbook_gradient
 
 from ctckit.problem import ArrayProblem, ctc_problem
+from ctckit.validate import check_form
 
 Array = npt.NDArray[Any]
 
@@ -99,9 +100,14 @@ def decode(scores: Array) -> Array:
 
 
 def problem_of(batch: Batch, dtype: str, *, from_logits: bool) -> ArrayProblem:
-    targets, frames, lengths, blank = batch.arguments
-    scores = encode(batch.scores, dtype)
-    return ctc_problem(scores, targets, frames, lengths, blank, from_logits=from_logits, bfloat16=dtype == "bfloat16")
+    return checked_problem(encode(batch.scores, dtype), *batch.arguments, dtype=dtype, from_logits=from_logits)
+
+
+def checked_problem(scores: Array, *arguments: Any, dtype: str, from_logits: bool) -> ArrayProblem:
+    """A problem on encoded scores, whose bits may be those of bfloat16."""
+    given = [np.asarray(argument) for argument in arguments[:3]]
+    form = check_form(np.empty(scores.shape), *given, arguments[3], from_logits=from_logits)._replace(dtype=dtype)
+    return ctc_problem(scores, *given, arguments[3], from_logits=from_logits, form=form)
 
 
 class AnyTopology(ArrayProblem):

@@ -48,10 +48,11 @@ class Triton:
             found = triton.posteriors(*Triton.arguments(problem), from_logits=problem.from_logits)
         classes = found.classes.cpu()
         if classes.dtype == torch.bfloat16:
-            return Posteriors(
-                found.states.cpu().numpy(), classes.view(torch.int16).numpy().view(np.uint16), found.score.cpu().numpy()
-            )
-        return Posteriors(found.states.cpu().numpy(), classes.numpy(), found.score.cpu().numpy())
+            classes = classes.view(torch.int16).numpy().view(np.uint16)
+        else:
+            classes = classes.numpy()
+        score = found.score.cpu().numpy()
+        return Posteriors(found.states.cpu().numpy(), classes, score, np.zeros(len(score), np.uint8))
 
     @staticmethod
     def best_path(problem: ArrayProblem) -> BestPaths:
@@ -59,7 +60,8 @@ class Triton:
 
         with Triton.running(problem):
             found = triton.best_path(*Triton.arguments(problem), from_logits=problem.from_logits)
-        return BestPaths(found.states.cpu().numpy(), found.score.cpu().numpy())
+        score = found.score.cpu().numpy()
+        return BestPaths(found.states.cpu().numpy(), score, np.zeros(len(score), np.uint8))
 
     @staticmethod
     def device() -> str:
@@ -81,7 +83,7 @@ class Triton:
         """What the kernels are called with: of the checked lattices, only their tokens."""
         prepared = problem.lattices
         targets = np.ascontiguousarray(prepared.labels[:, 1::2], np.int64)
-        integers = (Triton.tensor(np.array(x, np.int64)) for x in (targets, prepared.frames, prepared.num_tokens))
+        integers = (Triton.tensor(np.array(x, np.int64)) for x in (targets, prepared.frames, prepared.num_states // 2))
         return Triton.tensor(problem.scores), *integers, int(prepared.labels[0, 0])
 
     @staticmethod
@@ -120,7 +122,7 @@ class Triton:
             prepared.labels[:, 1::2].astype(np.int32),
             arcs,
             np.where(hopeful, prepared.frames, 0).astype(np.int64),
-            prepared.num_tokens.astype(np.int64),
+            (prepared.num_states // 2).astype(np.int64),
             np.where(hopeful, 0, INFEASIBLE.value).astype(np.int32),
         )
         return Lattices(*(Triton.tensor(np.ascontiguousarray(part)) for part in parts))

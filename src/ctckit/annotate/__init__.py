@@ -1,6 +1,6 @@
-"""What people want from alignments: files in the formats of their tools, whole corpora, and pictures.
+"""Alignments as files in the formats of users' tools, and as pictures. A library: it knows of no command line.
 
-May import all that lies below the demo; what needs an optional package is imported when it is used.
+May import every layer below it. Optional packages are imported when they are used.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Files of timed text, in the format that the name ends in: annotations, subtitles, tables.
+"""Files of timed text in many formats, chosen by the file's ending: annotations, subtitles, tables.
 
-A format is one function from lines to the file's text, and a row in `FORMATS`. Imports files.py and results.py; the
-packages that write TextGrids (praatio) and subtitles (pysubs2) are imported when such a file is written.
+A format is one function from lines to the file's text, and a row in `FORMATS`; everything else that lists the formats
+reads that table. Imports files.py and results.py; the packages that write TextGrids (praatio) and subtitles (pysubs2)
+are imported when such a file is written.
 """
 
 from __future__ import annotations
@@ -16,22 +17,23 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 from ..errors import CTCError, MissingExtraError
 from ..files import write_whole
 from ..results import Segment
 
-DIGITS = 6  # after the point, of seconds: microseconds, where a format does not have fewer
+DIGITS = 6  # decimals of seconds, in formats that don't fix their own
 COLUMNS = ("level", "line", "word", "token", "text", "start", "end", "score", "confidence")
 
 
 class Annotation(NamedTuple):
-    """What a file says.
+    """What is written to a file.
 
     Attributes:
         lines: of the transcript, with their words and tokens.
         duration: seconds, of the whole recording.
-        name: of the recording, for the formats that repeat it.
+        name: of the recording, for formats that store it.
     """
 
     lines: Sequence[Segment]
@@ -40,27 +42,28 @@ class Annotation(NamedTuple):
 
 
 def write(lines: Sequence[Segment], path: str | Path, *, duration: float | None = None) -> None:
-    r"""Writes timed text, whole or not at all, in the format that the name ends in.
+    r"""Writes timed text, whole or not at all, in the format of the file's ending.
 
-    Pieces without a time are left out, but for JSON and tables, where their numbers are null or empty.
+    Pieces without a time are left out, except in JSON and tables, where their numbers are null or empty.
 
     ==================  =================================================================================
-    ``.TextGrid``       Praat's: tiers of lines, words and tokens. Where two overlap, the earlier ends early.
-    ``.srt`` ``.vtt``   subtitles: one for each line.
-    ``.ass``            the same as karaoke: by token where a word's tokens spell it, else by word.
-    ``.ctm``            a word a line: recording, channel 1, start, duration, word, confidence.
-    ``.txt``            Audacity's labels: a word a line.
+    ``.TextGrid``       Praat: tiers of lines, words and tokens. Of two that overlap, the earlier ends early.
+    ``.eaf``            ELAN: the same tiers; times in whole milliseconds.
+    ``.srt`` ``.vtt``   subtitles: one per line.
+    ``.ass``            subtitles with karaoke: by token where a word's tokens spell it, else by word.
+    ``.ctm``            one word per line: recording, channel 1, start, duration, word, confidence.
+    ``.txt``            Audacity labels: one word per line.
     ``.json``           everything.
-    ``.csv`` ``.tsv``   everything: a row for each line, word and token.
+    ``.csv`` ``.tsv``   everything: one row per line, word and token.
     ==================  =================================================================================
 
     Args:
         lines: as a transcript's ``segments`` gives them.
-        path: the file; what stands before its ending names the recording.
-        duration: seconds, of the whole recording; that of the lines if not given.
+        path: the file; its name without the ending is the recording's name.
+        duration: seconds, of the whole recording; the end of the last line if not given.
 
     Raises:
-        CTCError: for any other ending, for times that the format can't hold, or when the file can't be written.
+        CTCError: the ending is unknown, the format can't hold such times, or the file can't be written.
         MissingExtraError: when the package that writes this format is not installed.
 
     Example:
@@ -76,33 +79,34 @@ def write(lines: Sequence[Segment], path: str | Path, *, duration: float | None 
 
 
 def encoded(lines: Sequence[Segment], path: Path, *, duration: float | None = None) -> bytes:
-    """What :func:`write` would write to this path."""
-    written = check_format(path)
+    """The bytes that :func:`write` would write to this path."""
+    found = check_format(path)
     ends = [piece.end for piece in _timed(lines)]
     annotation = Annotation(lines, max([duration or 0.0, *ends]), path.stem)
-    if annotation.duration >= 3600 * written.hours:
+    if annotation.duration >= 3600 * found.hours:
         raise CTCError(
-            f"{path}: the recording has {annotation.duration:.0f} seconds: expected less than {written.hours} hours, "
-            f"which is all that {path.suffix} can tell; choose another format"
+            f"{path}: the recording has {annotation.duration:.0f} seconds: expected less than {found.hours} hours, "
+            f"the limit of {path.suffix}; choose another format"
         )
     try:
-        return written.text(annotation).encode()
+        return found.text(annotation).encode()
     except UnicodeEncodeError as error:
         code = ord(error.object[error.start])
-        raise CTCError(f"{path}: the text holds U+{code:04X}, half of a character, which no file can hold") from None
+        raise CTCError(
+            f"{path}: the text holds U+{code:04X}, half of a surrogate pair, which UTF-8 can't encode"
+        ) from None
 
 
 def check_format(path: Path) -> Format:
-    """The format that a path ends in.
+    """The format of a path's ending.
 
     Raises:
-        CTCError: there is none.
-        MissingExtraError: its package is not installed.
+        CTCError: the ending is unknown.
+        MissingExtraError: the package that writes the format is not installed.
     """
     found = FORMATS.get(path.suffix.lower())
     if found is None:
-        known = ", ".join(".TextGrid" if suffix == ".textgrid" else suffix for suffix in FORMATS)
-        raise CTCError(f"{path} has the ending {path.suffix!r}: expected one of {known}")
+        raise CTCError(f"{path} has the ending {path.suffix!r}: expected one of {', '.join(ENDINGS)}")
     if found.package and importlib.util.find_spec(found.package) is None:
         raise MissingExtraError(f"Writing {path.suffix} files", "align", found.package)
     return found
@@ -113,22 +117,19 @@ def _timed(pieces: Sequence[Segment]) -> list[Segment]:
 
 
 def _flat(text: str) -> str:
-    """Text for formats that give it one line: what would end the line, or a field of it, becomes a space."""
+    """Text on one line: characters that would end the line, or a field of it, become a space."""
     return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", text)
 
 
-# --- Praat ------------------------------------------------------------------------------------------------------------
+# --- tiers: Praat and ELAN --------------------------------------------------------------------------------------------
 
 
 def _textgrid(annotation: Annotation) -> str:
     from praatio.textgrid import IntervalTier, Textgrid
 
-    lines = annotation.lines
-    words = [word for line in lines for word in line.parts]
-    tokens = [token for word in words for token in word.parts]
-    end = round(annotation.duration, DIGITS) or 10.0**-DIGITS  # Praat has no grid without any time
+    end = round(annotation.duration, DIGITS) or 10.0**-DIGITS  # Praat accepts no grid of length 0
     grid = Textgrid(0, end)
-    for name, pieces in (("lines", lines), ("words", words), ("tokens", tokens)):
+    for name, pieces in _tiers(annotation).items():
         intervals = list(_intervals(pieces))
         grid.addTier(IntervalTier(name, intervals or [(0, end, "")], 0, end))
     with tempfile.TemporaryDirectory() as folder:  # praatio writes to a path only
@@ -137,15 +138,48 @@ def _textgrid(annotation: Annotation) -> str:
         return file.read_text(encoding="utf-8")
 
 
-def _intervals(pieces: Sequence[Segment]) -> Iterator[tuple[float, float, str]]:
-    """Intervals of a tier, which have a length and do not overlap."""
+def _eaf(annotation: Annotation) -> str:
+    """An ELAN document (EAF 3.0) with three independent tiers of time-aligned annotations."""
+    root = ElementTree.Element(
+        "ANNOTATION_DOCUMENT",
+        {"AUTHOR": "ctckit", "DATE": "1970-01-01T00:00:00+00:00", "FORMAT": "3.0", "VERSION": "3.0"}  # a fixed date
+        | {"xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance"}
+        | {"xsi:noNamespaceSchemaLocation": "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"},
+    )
+    ElementTree.SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
+    order = ElementTree.SubElement(root, "TIME_ORDER")
+    times: list[tuple[int, ElementTree.Element, str]] = []  # each with the element that refers to it, and how
+    for name, pieces in _tiers(annotation).items():
+        tier = ElementTree.SubElement(root, "TIER", LINGUISTIC_TYPE_REF="default-lt", TIER_ID=name)
+        for start, end, text in _intervals(pieces, digits=3):
+            aligned = ElementTree.SubElement(ElementTree.SubElement(tier, "ANNOTATION"), "ALIGNABLE_ANNOTATION")
+            aligned.set("ANNOTATION_ID", f"a{len(times) // 2 + 1}")
+            times.append((round(1000 * start), aligned, "TIME_SLOT_REF1"))
+            times.append((round(1000 * end), aligned, "TIME_SLOT_REF2"))
+            # XML lacks these two characters.
+            ElementTree.SubElement(aligned, "ANNOTATION_VALUE").text = re.sub("[\ufffe\uffff]", "\ufffd", text)
+    for number, (time, aligned, reference) in enumerate(sorted(times, key=lambda time: time[0]), start=1):
+        ElementTree.SubElement(order, "TIME_SLOT", TIME_SLOT_ID=f"ts{number}", TIME_VALUE=str(time))
+        aligned.set(reference, f"ts{number}")
+    ElementTree.SubElement(root, "LINGUISTIC_TYPE", LINGUISTIC_TYPE_ID="default-lt", TIME_ALIGNABLE="true")
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _tiers(annotation: Annotation) -> dict[str, Sequence[Segment]]:
+    words = [word for line in annotation.lines for word in line.parts]
+    return {"lines": annotation.lines, "words": words, "tokens": [token for word in words for token in word.parts]}
+
+
+def _intervals(pieces: Sequence[Segment], digits: int = DIGITS) -> Iterator[tuple[float, float, str]]:
+    """The intervals of a tier, none of them empty, and none overlapping the next."""
     ordered = sorted(_timed(pieces), key=lambda piece: piece.start)
     limits = [*(piece.start for piece in ordered[1:]), math.inf]
-    for piece, limit in zip(ordered, limits, strict=False):  # one limit too many if there is nothing
-        start, end = round(piece.start, DIGITS), round(min(piece.end, limit), DIGITS)
+    for piece, limit in zip(ordered, limits, strict=False):  # there is one limit too many if there are no pieces
+        start, end = round(piece.start, digits), round(min(piece.end, limit), digits)
         if start < end:
             text = _flat(piece.text)
-            yield start, end, "␣" if text.isspace() else text  # spaces alone would say that there is nothing
+            yield start, end, "␣" if text.isspace() else text  # spaces alone would mean an empty interval
 
 
 # --- subtitles --------------------------------------------------------------------------------------------------------
@@ -170,8 +204,8 @@ def _subtitles(annotation: Annotation, kind: str, escaped: Callable[[str], str])
         text = "".join(text for _, text in _spoken(line)).strip()
         if text:
             start = round(1000 * line.start)
-            end = max(round(1000 * line.end), start + 1)  # players drop what has no length
-            # pysubs2 would take \n for the end of a line.
+            end = max(round(1000 * line.end), start + 1)  # players drop subtitles of length 0
+            # pysubs2 would turn \n into a line break.
             subtitles.append(SSAEvent(start, end, text=escaped(text).replace("\\", "\0")))
     return str(subtitles.to_string(kind, keep_ssa_tags=True)).replace("\0", "\\")
 
@@ -189,22 +223,22 @@ def _ass(annotation: Annotation) -> str:
 
 
 def _karaoke(line: Segment) -> Iterator[str]:
-    """A line's syllables, each with its length in hundredths of a second, and its pauses."""
+    """A line's syllables and pauses, each with its length in hundredths of a second."""
     now = round(100 * line.start)
     for piece, text in _syllables(line):
         start = max(now, round(100 * piece.start))
         end = max(start, round(100 * piece.end))
         if start > now:
             yield f"{{\\k{start - now}}}"
-        # A brace would begin a tag, and a backslash may be one; players know the first of these ways out, and the
-        # second keeps the backslash away from what follows.
+        # A brace would begin a tag, and a backslash may be one. Players understand an escaped brace; a word joiner
+        # keeps a backslash from forming a tag with the next letter.
         escaped = text.replace("\\", "\\\N{WORD JOINER}").replace("{", "\\{").replace("}", "\\}")
         yield f"{{\\k{end - start}}}{escaped}"
         now = end
 
 
 def _syllables(line: Segment) -> Iterator[tuple[Segment, str]]:
-    """The tokens of words that are spelled by them, and the other words; each with its text."""
+    """The tokens of each word that its tokens spell, and the other words as a whole, each with its text."""
     for word, text in _spoken(line):
         tokens = "".join(_flat(token.text) for token in word.parts)
         at = text.find(tokens)
@@ -218,7 +252,7 @@ def _syllables(line: Segment) -> Iterator[tuple[Segment, str]]:
 
 
 def _spoken(line: Segment) -> Iterator[tuple[Segment, str]]:
-    """A line's words that have a time, each with its text and what stands between it and the next."""
+    """A line's words that have a time, each with its text and the characters up to the next word."""
     text = _flat(line.text)
     if not line.parts:
         yield line, text
@@ -226,7 +260,7 @@ def _spoken(line: Segment) -> Iterator[tuple[Segment, str]]:
     starts, end = [], 0
     for word in line.parts:
         start = text.find(_flat(word.text), end)
-        if start < 0:  # words of another spelling than the line's
+        if start < 0:  # the words are not spelled as in the line
             text = " ".join(_flat(word.text) for word in line.parts)
             lengths = [len(_flat(word.text)) + 1 for word in line.parts]
             starts = [sum(lengths[:i]) for i in range(len(lengths))]
@@ -274,7 +308,7 @@ def _json(annotation: Annotation) -> str:
     def text(content: Any) -> str:
         return json.dumps(content, ensure_ascii=False, allow_nan=False)
 
-    lines = ",\n".join(map(text, pieces(annotation.lines, "words", "tokens")))  # each on a line of its own
+    lines = ",\n".join(map(text, pieces(annotation.lines, "words", "tokens")))  # one per line
     name, duration = text(annotation.name), text(round(annotation.duration, DIGITS))
     return f'{{"name": {name}, "duration": {duration}, "lines": [\n{lines}\n]}}\n'
 
@@ -288,14 +322,14 @@ def _tsv(annotation: Annotation) -> str:
 
 
 def _table(annotation: Annotation, separator: str) -> str:
-    """A row for each line, word and token, numbered from 0 in what they belong to."""
+    """One row per line, word and token; each is numbered from 0 within its parent."""
     memory = io.StringIO()
     table = csv.writer(memory, delimiter=separator, lineterminator="\n")
     table.writerow(COLUMNS)
 
-    def row(level: str, place: tuple[int | None, ...], piece: Segment) -> None:
-        text = re.sub(r"\r\n?", "\n", piece.text)  # alone it ends a row, and Python's writer does not quote it
-        table.writerow((level, *place, text, *_numbers(piece)))
+    def row(level: str, index: tuple[int | None, ...], piece: Segment) -> None:
+        text = re.sub(r"\r\n?", "\n", piece.text)  # a lone \r ends a row, and Python's writer does not quote it
+        table.writerow((level, *index, text, *_numbers(piece)))
 
     for i, line in enumerate(annotation.lines):
         row("line", (i, None, None), line)
@@ -307,7 +341,7 @@ def _table(annotation: Annotation, separator: str) -> str:
 
 
 def _numbers(piece: Segment) -> list[float | None]:
-    """Start, end, score and confidence; None for those that there are not."""
+    """Start, end, score and confidence; None for missing values."""
     values = (piece.start, piece.end, piece.score, piece.confidence)
     return [round(value, DIGITS) if math.isfinite(value) else None for value in values]
 
@@ -319,24 +353,31 @@ class Format(NamedTuple):
     """A way to write an annotation.
 
     Attributes:
-        text: makes the file's text.
+        ending: of the files' names, as people write it; upper and lower case are the same.
+        text: makes a file's content.
         package: what must be installed for it.
-        hours: times must be less than these.
+        hours: times must be less than this.
     """
 
+    ending: str
     text: Callable[[Annotation], str]
     package: str | None = None
     hours: float = math.inf
 
 
 FORMATS = {
-    ".textgrid": Format(_textgrid, "praatio"),
-    ".srt": Format(_srt, "pysubs2", 100),
-    ".vtt": Format(_vtt, "pysubs2", 100),
-    ".ass": Format(_ass, "pysubs2", 10),
-    ".ctm": Format(_ctm),
-    ".json": Format(_json),
-    ".csv": Format(_csv),
-    ".tsv": Format(_tsv),
-    ".txt": Format(_audacity),
+    format.ending.lower(): format
+    for format in (
+        Format(".TextGrid", _textgrid, "praatio"),
+        Format(".eaf", _eaf),
+        Format(".srt", _srt, "pysubs2", 100),
+        Format(".vtt", _vtt, "pysubs2", 100),
+        Format(".ass", _ass, "pysubs2", 10),
+        Format(".ctm", _ctm),
+        Format(".json", _json),
+        Format(".csv", _csv),
+        Format(".tsv", _tsv),
+        Format(".txt", _audacity),
+    )
 }
+ENDINGS = tuple(format.ending for format in FORMATS.values())

@@ -7,7 +7,6 @@ strips.py and utterance.py.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,22 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..catalogue import words as catalogue
+from ..drawing.canvas import Picture, new_figure, themed_axes
+from ..drawing.colors import BLUE, GRID, INK, MUTED, ORANGE, PAPER, RED
+from ..drawing.text import cells, families, plain, printable, shortened
 from ..errors import CTCError
-from ..explanation.canvas import (
-    BLUE,
-    GRID,
-    INK,
-    MUTED,
-    ORANGE,
-    PAPER,
-    RED,
-    Picture,
-    families,
-    new_figure,
-    shortened,
-    themed_axes,
-)
-from ..explanation.terminal import cells
 from ..lattice import STAR
 from ..results import Segment
 from .strips import Scan, Sound
@@ -94,7 +81,7 @@ def draw(
     axis = say["columns" if isinstance(strip, Scan) else "seconds"]
     _write(figure, height, LEFT + width / 2, height - 9, axis, ha="center", color=MUTED, size=9)
     text = shortened(" ".join(line.text for line in aligned.lines), 60)
-    return Picture(figure, say["name"].format(text=_printable(text)))
+    return Picture(figure, say["name"].format(text=printable(text)))
 
 
 # --- what goes where --------------------------------------------------------------------------------------------------
@@ -300,7 +287,7 @@ def _legend(figure: Any, height: float, x: float, color: str, text: str) -> floa
 def _write(figure: Any, height: float, x: float, y: float, text: str, **how: Any) -> None:
     """Text at so many points from the left and from the top."""
     how = {"ha": "left", "va": "center", "color": INK, "fontfamily": families(), **how}
-    figure.text(x / (figure.get_figwidth() * 72), 1 - y / height, _plain(text), **how)
+    figure.text(x / (figure.get_figwidth() * 72), 1 - y / height, plain(text), **how)
 
 
 def _panel(figure: Any, height: float, top: float, row: _Row, tall: float) -> Any:
@@ -373,7 +360,7 @@ def _draw_map(axes: Any, probs: Floats, times: Floats, names: Sequence[str]) -> 
     """(frames, classes) as an image, a class a row."""
     extent = (times[0], times[-1], len(names) - 0.5, -0.5)
     axes.imshow(probs.T, cmap="Blues", vmin=0, vmax=1, aspect="auto", extent=extent, interpolation="nearest")
-    shown = [_plain(shortened(name, 9).replace(" ", "␣")) for name in names]
+    shown = [plain(shortened(name, 9).replace(" ", "␣")) for name in names]
     axes.set_yticks(range(len(names)), shown, fontsize=7, color=MUTED, fontfamily=families())
     axes.tick_params(length=0, pad=3)
     axes.spines[:].set(visible=True, color=GRID)
@@ -411,18 +398,8 @@ def _draw_tier(
     for label in labels:
         x = row.begin + (label.left + label.width / 2) / row.scale
         y = BAR + 1.25 * size * (label.lane + 0.5) + 1
-        axes.text(x, y, _plain(label.text), fontsize=size, color=INK, ha="center", **how)
+        axes.text(x, y, plain(label.text), fontsize=size, color=INK, ha="center", **how)
     axes.text(row.begin - 10 / row.scale, BAR / 2, name, fontsize=9, color=MUTED, ha="right", **how)
-
-
-def _plain(text: str) -> str:
-    """Text that matplotlib takes as it is: a dollar sign would begin a formula."""
-    return _printable(text).replace("$", r"\$")
-
-
-def _printable(text: str) -> str:
-    """Text without what no font can draw and SVG may not hold."""
-    return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", " ", text)
 
 
 def _colored(pieces: Sequence[Segment]) -> Iterator[tuple[Segment, str]]:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CTCError, MissingExtraError
+from ..files import unreadable
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Sound:
         if abs(seconds - duration) > max(0.5, 0.05 * duration):
             raise CTCError(
                 f"the recording has {seconds:.2f} seconds and all frames together {duration:.2f}: expected about the "
-                "same; is --frame-shift right?"
+                "same; check the frame shift"
             )
 
     def spectrogram(
@@ -70,7 +71,7 @@ def read_strip(audio: Path | None, image: Path | None) -> Sound | Scan | None:
         CTCError: it can't be read, or both are given.
     """
     if audio is not None and image is not None:
-        raise CTCError("--audio and --image: expected one of them, a picture has one recording")
+        raise CTCError(f"audio = {audio} and image = {image}: expected one of them")
     if audio is not None:
         return _read_sound(audio)
     return None if image is None else _read_scan(image)
@@ -82,10 +83,10 @@ def _read_sound(path: Path) -> Sound:
             channels, size, rate, count = file.getparams()[:4]
             data = file.readframes(count)
     except OSError as error:
-        raise CTCError(f"{path} can't be read: {error.strerror or error}") from None
+        raise unreadable(path, error) from None
     except (wave.Error, EOFError) as error:
         raise CTCError(
-            f"{path} is no .wav file of integers: {str(error) or 'it is cut off'}; convert it to 16 bits"
+            f"{path} is not a PCM .wav file: {str(error) or 'it is truncated'}; convert it to 16 bits"
         ) from None
     if size > 4 or rate < 1:
         raise CTCError(f"{path} has {8 * size} bits a sample and {rate} samples a second; convert it to 16 bits")
@@ -117,6 +118,6 @@ def _read_scan(path: Path) -> Scan:
             paper.alpha_composite(image.convert("RGBA"))
             return Scan(np.asarray(paper.convert("L"), np.float32) / 255)
     except UnidentifiedImageError:
-        raise CTCError(f"{path} is no image: expected .png, .jpg or the like") from None
+        raise CTCError(f"{path} is not an image: expected .png, .jpg or the like") from None
     except OSError as error:
-        raise CTCError(f"{path} can't be read: {error.strerror or error}") from None
+        raise unreadable(path, error) from None

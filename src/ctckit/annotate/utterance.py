@@ -1,10 +1,9 @@
-"""One recording and its text: aligned from what files hold, and told in a line. Imports transcript.py and files.py."""
+"""One recording: reads its scores, aligns its text, and sums up the result. Imports text and files.py."""
 
 from __future__ import annotations
 
 import math
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +16,10 @@ from ..files import read_labels, read_log_probs
 from ..lattice import STAR
 from ..results import Segment
 from ..text import Vocabulary
+from ..validate import check_extend
 
-SHOWN = 3  # of the least sure words
-_UNSEEN = dict.fromkeys([*range(32), *range(127, 160)], "\ufffd")  # a word must not move the terminal's cursor
+SHOWN = 3  # words with the lowest confidence
+_CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], "\ufffd")  # a word must not move the terminal's cursor
 
 Scores = npt.NDArray[np.floating[Any]]
 
@@ -29,10 +29,10 @@ class Options:
     """How to align.
 
     Attributes:
-        from_logits: the scores are raw.
-        extend: frames of blanks that a token may grow over on each side.
-        optional_words: words may be missing in the recording.
-        star: there may be more in the recording than in the text, between words and around them.
+        from_logits: the scores are logits.
+        extend: how many frames of blanks a token may take on each side.
+        optional_words: words of the text may be missing from the recording.
+        star: the recording may have more words than the text: between its words, before or after them.
     """
 
     from_logits: bool = False
@@ -41,9 +41,8 @@ class Options:
     star: bool = False
 
     def check(self) -> None:
-        """Raises a CTCError for what can't be."""
-        if self.extend < 0:
-            raise CTCError(f"--extend {self.extend}: expected a number of frames, at least 0")
+        """Raises a CTCError for values out of range."""
+        check_extend(self.extend)
 
 
 class Aligned(NamedTuple):
@@ -52,8 +51,8 @@ class Aligned(NamedTuple):
     Attributes:
         lines: of the text, with their words and tokens.
         duration: seconds, of all frames.
-        notes: on what of the text the labels can't spell.
-        path: int32 (T,), the class that the text has in each frame, or ``ctckit.STAR``.
+        notes: which parts of the text the labels can't spell.
+        path: int32 (T,), the class of each frame on the best path, or ``ctckit.STAR``.
     """
 
     lines: list[Segment]
@@ -73,7 +72,7 @@ def read_scores(path: Path) -> Scores:
 
 
 def read_vocabulary(path: Path, blank: int | None) -> Vocabulary:
-    """The labels in a file, one a line."""
+    """The vocabulary of a label file, with one label per line."""
     labels = read_labels(path)
     try:
         return Vocabulary(labels, blank)
@@ -81,32 +80,11 @@ def read_vocabulary(path: Path, blank: int | None) -> Vocabulary:
         raise CTCError(f"{path}: {error}") from None
 
 
-def read_text(path: Path) -> str:
-    """A transcript: UTF-8 text, a line for each segment."""
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise CTCError(f"{path} can't be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise CTCError(f"{path} is no UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}") from None
-
-
-def check_frame_shift(seconds: float) -> float:
-    """Returns it if it is a time.
-
-    Raises:
-        CTCError: it isn't.
-    """
-    if not 0 < seconds <= sys.float_info.max:
-        raise CTCError(f"frame shift {seconds}: expected seconds from one frame to the next, more than 0")
-    return seconds
-
-
 def align(scores: Scores, text: str, vocabulary: Vocabulary, frame_shift: float, options: Options) -> Aligned:
     """Aligns a text with scores (T, C).
 
     Raises:
-        CTCError: they don't fit together; the message says why.
+        CTCError: the text, the labels and the scores don't fit together; the message says why.
     """
     _check_scores(scores, len(vocabulary.labels), options.from_logits)
     transcript = vocabulary.transcribe(text, optional_words=options.optional_words, star_between_words=options.star)
@@ -122,18 +100,20 @@ def align(scores: Scores, text: str, vocabulary: Vocabulary, frame_shift: float,
             optional=transcript.optional if options.optional_words or options.star else None,
         )
     except InfeasibleError as error:
-        why = str(error).partition(": ")[2].partition("; to go on")[0]  # the mend is for those who call from Python
-        raise InfeasibleError(f"the text does not fit the emissions: {why}; are they of the same recording?") from None
+        if error.fault is None:
+            raise
+        fault = replace(error.fault, code="text-does-not-fit", argument="text", hint="same-recording")
+        raise InfeasibleError(fault, frames=error.frames, needed=error.needed) from None
     lines = transcript.segments(alignment, frame_shift, extend=options.extend)
     return Aligned(lines, len(scores) * frame_shift, transcript.notes, alignment.labels)
 
 
 def _check_scores(scores: Scores, labels: int, from_logits: bool) -> None:
-    """That scores are what they are said to be; others would be aligned as well, but wrongly."""
+    """Raises a CTCError for scores of another kind: they could be aligned too, but wrongly."""
     frames, classes = scores.shape
     if classes != labels:
-        mend = "transpose them" if frames == labels else "expected a label for each class, the blank's among them"
-        raise CTCError(f"the emissions have C={classes} classes and there are {labels} labels: {mend}")
+        hint = "transpose them" if frames == labels else "expected a label for each class, blank included"
+        raise CTCError(f"the emissions have C={classes} classes and there are {labels} labels: {hint}")
     lowest, highest = float(scores.min()), float(scores.max())
     if not highest < math.inf:
         wrong = int(np.argmax(~(scores.max(axis=1) < math.inf)))
@@ -142,23 +122,23 @@ def _check_scores(scores: Scores, labels: int, from_logits: bool) -> None:
         raise CTCError("the emissions are probabilities, each frame's add up to 1: expected their logarithms")
     if not from_logits and highest > 1e-2:  # half precision may round up a little
         raise CTCError(
-            f"the emissions hold {highest:.3g}, and log-probabilities are 0 at most: pass --logits for raw scores"
+            f"the emissions hold {highest:.3g}, and log-probabilities are at most 0: pass from_logits=True for logits"
         )
 
 
 def words_of(lines: list[Segment]) -> list[Segment]:
-    """All words, in their order."""
+    """All words of some lines, in order."""
     return [word for line in lines for word in line.parts]
 
 
 def confidence(lines: list[Segment]) -> float:
-    """The mean over words that have a time; NaN if none has."""
+    """The mean confidence of the words that have a time; NaN if none has one."""
     known = [word.confidence for word in words_of(lines) if not math.isnan(word.confidence)]
     return sum(known) / len(known) if known else math.nan
 
 
 def summary(lines: list[Segment]) -> str:
-    """How it went: how many words, how sure, and which of them the least.
+    """How many words there are, their mean confidence, and the words with the lowest.
 
     Example:
         >>> words = (Segment("a", 0, 1, -0.1, 0.9), Segment("cat", 1, 2, -1, 0.5), Segment("sat", *[math.nan] * 4))
@@ -174,5 +154,5 @@ def summary(lines: list[Segment]) -> str:
     if not timed:
         return count
     least = sorted(timed, key=lambda word: word.confidence)[:SHOWN]
-    shown = ", ".join(f"{word.text.translate(_UNSEEN)} {word.confidence:.3f} ({word.start:.2f} s)" for word in least)
+    shown = ", ".join(f"{word.text.translate(_CONTROLS)} {word.confidence:.3f} ({word.start:.2f} s)" for word in least)
     return f"{count}; mean confidence {confidence(lines):.3f}\nleast sure: {shown}"

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from ..lattice import ctc_lattice
 from ..text.reading import greedy
 from .data import Floats
 
@@ -72,7 +73,8 @@ def inside_a_line(
     chart_top = ink_height + 30
     map_top = chart_top + 128
     row = 13
-    labels = [BLANK, *(text for digit in written for text in (str(digit), BLANK))]
+    lattice = ctc_lattice([digit + 1 for digit in written])
+    labels = [BLANK if token < 0 else str(written[token]) for token in lattice.tokens.tolist()]
 
     shapes = [
         f'<image class="ink" x="{GUTTER}" y="4" width="{ink_width:.1f}" height="{ink_height:.1f}" '
@@ -83,7 +85,7 @@ def inside_a_line(
         shapes.append(f'<path class="guide" d="M{at:.1f} 4V{map_top + row * len(labels):.1f}"/>')
     shapes += _probabilities(np.exp(log_probs), frame, chart_top)
     map_box = f'x="{GUTTER}" y="{map_top:.1f}" width="{frame * count:.1f}" height="{row * len(labels)}"'
-    shapes.append(f'<image {map_box} preserveAspectRatio="none" href="{_heat_map(occupancy)}"/>')
+    shapes.append(f'<image {map_box} preserveAspectRatio="none" href="{_heat_map(occupancy, lattice.tokens < 0)}"/>')
     shapes.append(f'<rect class="frame" {map_box}/>')
     for k, text in enumerate(labels):
         kind = "state blank" if text == BLANK else "state token"
@@ -120,12 +122,12 @@ def _peaks(log_probs: Floats) -> list[int]:
     return [max(range(run.start, run.end), key=lambda t: float(log_probs[t, run.token])) for run in greedy(log_probs)]
 
 
-def _heat_map(occupancy: npt.NDArray[np.floating]) -> str:
-    """Occupancy (T, K) as a data URI, one pixel a cell, states downwards: blanks grey, tokens blue, 0 transparent."""
+def _heat_map(occupancy: npt.NDArray[np.floating], is_blank: npt.NDArray[np.bool_]) -> str:
+    """Occupancy (T, K) as a data URI: one pixel per cell, states downwards, blanks grey, tokens blue, 0 transparent."""
     cells = np.asarray(occupancy).T
     pixels = np.empty((*cells.shape, 4), dtype=np.uint8)
-    pixels[0::2, :, :3] = BLANK_INK
-    pixels[1::2, :, :3] = TOKEN_INK
+    pixels[is_blank, :, :3] = BLANK_INK
+    pixels[~is_blank, :, :3] = TOKEN_INK
     pixels[..., 3] = np.rint(255 * cells.clip(0, 1))
     return _png(pixels)
 

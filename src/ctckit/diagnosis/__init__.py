@@ -1,7 +1,7 @@
 """What is wrong with a batch, in words and numbers: for the hour in which the loss is inf and nobody knows why.
 
-The loss raises at the first thing that it can't take, and takes much that can't be meant. A diagnosis never raises for
-faulty values: it reads on (batch.py), measures (evidence.py), judges (rules.py) and tells (report.py). May import
+The loss raises at the first argument that it can't take, and takes much that makes no sense. A diagnosis raises
+nothing: it reads on (batch.py), measures (evidence.py), judges (rules.py) and reports (report.py). May import
 loss.py and what lies below it; no framework.
 """
 
@@ -10,17 +10,26 @@ from __future__ import annotations
 from typing import Any
 
 from .batch import read_batch
-from .evidence import gather
+from .evidence import gather, no_statistics
 from .report import SEVERITIES, Diagnosis, Finding
 from .rules import RULES
 
 __all__ = ["Diagnosis", "Finding", "diagnose"]
 
 
-def diagnose(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: int = 0) -> Diagnosis:
+def diagnose(
+    log_probs: Any,
+    targets: Any,
+    input_lengths: Any,
+    target_lengths: Any,
+    blank: int = 0,
+    *,
+    from_logits: bool = False,
+) -> Diagnosis:
     """Looks for whatever can be wrong with a CTC loss's arguments, and with the network that made them.
 
-    Takes what the loss takes, but faulty values become findings instead of errors.
+    Takes what the loss takes. All faults that the loss would raise are findings, in the loss's words, and nothing is
+    raised.
 
     Args:
         log_probs: (T, N, C), or (T, C) for one sample: an array, a list, or a tensor on any device. If they are
@@ -29,13 +38,12 @@ def diagnose(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
         input_lengths: (N,) frames of each sample.
         target_lengths: (N,) tokens of each sample.
         blank: the blank's class.
+        from_logits: `log_probs` holds raw scores, as for the loss; they are normalised first.
 
     Returns:
         The findings, worst first, and the batch's statistics. Errors and warnings are meant to be acted on: healthy
-        batches have none, not even those of an untrained network. Notes are only worth knowing.
-
-    Raises:
-        CTCError: for what is no array of numbers at all, or has another number of dimensions.
+        batches have none, not even those of an untrained network. Notes are only worth knowing. ``print`` shows the
+        report, ``.text("zh")`` is the Chinese one.
 
     Example:
         >>> import numpy as np
@@ -45,8 +53,13 @@ def diagnose(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
         [('not-log-probs', None), ('infeasible', 0), ('mean-is-inf', 0)]
         >>> print(found.findings[1].message)
         Sample 0 has 3 frames but needs 4: 3 tokens and 1 blank between equal neighbours, 0-1 (2). Its loss is inf.
+        >>> [finding.code for finding in diagnose(log_probs, [[2, 2, 9]], [4], [3], blank=4).findings][:3]
+        ['blank-out-of-range', 'input-length-out-of-range', 'token-out-of-range']
     """
-    batch, findings = read_batch(log_probs, targets, input_lengths, target_lengths, blank)
+    batch, faults = read_batch(log_probs, targets, input_lengths, target_lengths, blank, from_logits)
+    findings = [Finding.of(fault) for fault in faults]
+    if batch is None:
+        return Diagnosis(tuple(findings), no_statistics())
     evidence = gather(batch)
     for rule in RULES:
         findings += rule(evidence)

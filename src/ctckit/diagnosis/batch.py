@@ -1,6 +1,6 @@
-"""Reads a batch as it is: where check.py raises at the first fault, this writes it down and goes on.
+"""Reads a batch as it is: where the loss's check raises the first fault, this gathers all of them and reads on.
 
-May import check.py and what lies below it, and report.py beside it; no framework.
+Faults and their words are validate/'s. May import validate/ and what lies below it; no framework.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..check import as_array
 from ..errors import CTCError
-from .report import Finding
+from ..faults import Fault
+from ..validate import Form, as_array, as_integers, form_faults, split_targets, value_faults
 
 Scores = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
+
+# Faults after which there is a batch to look at: in part, or after a conversion. Any other leaves none.
+_READABLE = ("not-floats", "not-integers", "batch-first", "shape-mismatch", "blank-out-of-range")
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,11 @@ class Batch:
 
     Attributes:
         scores: (T, N, C) floats as passed.
-        targets: for each sample its tokens; what a wrong length would count beyond the array is left out.
-        frames: for each sample its frames, 0 to T.
+        targets: each sample's tokens, without what a wrong length would count beyond the array.
+        frames: each sample's frames, 0 to T.
         width: S of padded targets, None if they came end to end.
-        blank: as passed; it may be no class.
+        blank: as passed; it may not be a class.
+        from_logits: whether scores are said to be logits.
     """
 
     scores: Scores
@@ -36,11 +40,17 @@ class Batch:
     frames: list[int]
     width: int | None
     blank: int
+    from_logits: bool = False
 
     @property
     def classes(self) -> int:
         """C."""
         return int(self.scores.shape[2])
+
+    @property
+    def scores_name(self) -> str:
+        """What the caller knows the scores as."""
+        return "logits" if self.from_logits else "log_probs"
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -51,159 +61,67 @@ class Batch:
 
 
 def read_batch(
-    log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: int
-) -> tuple[Batch, list[Finding]]:
-    """A batch, and what is wrong with its form.
-
-    Raises:
-        CTCError: for what is no array of numbers, or one of another rank.
-    """
-    scores = _scores(log_probs)
-    tokens = _whole("targets", targets, (1, 2))
-    frames = _whole("input_lengths", input_lengths, (0, 1)).reshape(-1)
-    lengths = _whole("target_lengths", target_lengths, (0, 1)).reshape(-1)
-    if scores.ndim == 2:
-        scores = scores[:, None]
-        tokens = tokens.reshape(1, -1) if tokens.ndim == 1 else tokens
-
-    findings: list[Finding] = []
-    rows = {"input_lengths": len(frames), "target_lengths": len(lengths)}
-    if tokens.ndim == 2:
-        rows["targets"] = len(tokens)
-    scores, layout = _layout(scores, rows)
-    findings += layout
-    size = min(scores.shape[1], *rows.values())
-    if size == 0:
-        empty = next(name for name, count in rows.items() if count == 0)
-        raise CTCError(f"{empty} is empty: expected an entry for each of the N={scores.shape[1]} samples")
-    scores, frames, lengths = scores[:, :size], frames[:size], lengths[:size]
-
-    findings += _input_lengths(frames, scores.shape[0])
-    cut, wrong = _cut(tokens, lengths)
-    findings += wrong
-    if not 0 <= blank < scores.shape[2]:
-        findings.append(_bad_blank(blank, scores.shape[2]))
-    clipped = frames.clip(0, scores.shape[0]).tolist()
-    width = int(tokens.shape[1]) if tokens.ndim == 2 else None
-    return Batch(scores, cut, clipped, width, blank), findings
+    scores: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: Any, from_logits: bool
+) -> tuple[Batch | None, list[Fault]]:
+    """A batch, None if there is none to look at; and all that is wrong with the arguments."""
+    name = "logits" if from_logits else "log_probs"
+    faults, _ = form_faults(scores, targets, input_lengths, target_lengths, blank, scores_name=name)
+    codes = {fault.code for fault in faults}
+    if not codes <= set(_READABLE):
+        return None, faults
+    try:
+        array = _floats(as_array(name, scores))
+        tokens, frames, lengths = (
+            _whole(as_integers("", values)) for values in (targets, input_lengths, target_lengths)
+        )
+    except (CTCError, _UnreadableError):
+        return None, faults
+    batched = array.ndim == 3
+    if not batched:
+        array, tokens = array[:, None], np.atleast_2d(tokens)
+    if "batch-first" in codes:
+        array = array.swapaxes(0, 1)
+    if "shape-mismatch" in codes:
+        array, tokens, frames, lengths = _common_samples(array, tokens, frames, lengths)
+    if array.shape[1] == 0:
+        return None, faults
+    num_frames, size, classes = array.shape
+    form = Form(num_frames, size, classes, tokens.shape[-1], batched, tokens.ndim == 2, "float64")
+    faults += value_faults(form, int(blank), tokens if batched else tokens[0], frames, lengths, scores_name=name)
+    rows = [row.astype(np.int64) for row in split_targets(form, tokens, lengths)]
+    used = np.minimum(frames.reshape(-1), form.num_frames).astype(np.int64).clip(0).tolist()
+    return Batch(array, rows, used, form.num_tokens if form.padded else None, int(blank), from_logits), faults
 
 
-def _array(name: str, values: Any) -> Scores:
-    array = as_array(name, values)
+class _UnreadableError(Exception):
+    """Of a dtype that holds no numbers, or no whole ones."""
+
+
+def _floats(array: Scores) -> Scores:
     if array.dtype.name == "bfloat16":  # the ml_dtypes extension type
-        array = array.astype(np.float32)
+        return array.astype(np.float32)
     if array.dtype.kind not in "fiu":
-        raise CTCError(f"{name} is a {type(values).__name__} of dtype {array.dtype}: expected an array of numbers")
+        raise _UnreadableError
     return array
 
 
-def _scores(log_probs: Any) -> Scores:
-    array = _array("log_probs", log_probs)
-    if array.ndim not in (2, 3) or array.size == 0:
-        raise CTCError(
-            f"log_probs has shape {array.shape}: expected (T, N, C) frames x batch x classes, or (T, C) for one "
-            "sample, none of them 0"
-        )
+def _whole(array: npt.NDArray[Any]) -> npt.NDArray[np.integer[Any]]:
+    if array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.rint(array)).all():
+        return array.astype(np.int64)
+    if array.dtype.kind not in "iu" or array.ndim > 2:
+        raise _UnreadableError
     return array
 
 
-def _whole(name: str, values: Any, ranks: tuple[int, int]) -> Ints:
-    array = _array(name, values)
-    if array.ndim not in ranks:
-        raise CTCError(f"{name} has shape {array.shape}: expected {ranks[0]} or {ranks[1]} dimensions")
-    if array.dtype.kind == "f" and not (np.isfinite(array).all() and (array == np.rint(array)).all()):
-        raise CTCError(f"{name} has dtype {array.dtype} and numbers that are not whole: expected integers")
-    return array.astype(np.int64)
-
-
-def _layout(scores: Scores, rows: dict[str, int]) -> tuple[Scores, list[Finding]]:
-    """The scores with frames first, and whether they had to be turned for that."""
-    first, second, _ = scores.shape
-    misfits = {name: count for name, count in rows.items() if count != second}
-    if not misfits:
-        return scores, []
-    evidence: dict[str, Any] = {"shape": list(scores.shape), "samples": rows}
-    told = ", ".join(f"{name} has {count}" for name, count in rows.items())
-    if all(count == first for count in misfits.values()):
-        return scores.swapaxes(0, 1), [
-            Finding(
-                "error",
-                "batch-first",
-                None,
-                f"log_probs has shape {scores.shape}, so N={second} samples of T={first} frames, but {told}: "
-                "it looks like (N, T, C).",
-                "Pass log_probs.transpose(0, 1), or batch_first=True to ctckit.torch; "
-                "all that follows is about the batch turned so.",
-                evidence,
-            )
-        ]
-    return scores, [
-        Finding(
-            "error",
-            "shape-mismatch",
-            None,
-            f"log_probs has shape {scores.shape}, so N={second} samples, but {told}.",
-            "Pass one row and one length for each sample; "
-            f"what follows is about the first {min(second, *rows.values())}.",
-            evidence,
-        )
-    ]
-
-
-def _input_lengths(frames: Ints, most: int) -> list[Finding]:
-    ratio = frames.max(initial=0) / most
-    # Lengths from before the network's strides are a power of two too long, give or take a rounding.
-    factor = max(2, round(ratio))
-    mend = "Count frames after the network's downsampling"
-    mend += f": divide by {factor}." if abs(ratio - factor) < 0.1 * factor else "."
-    return [
-        Finding(
-            "error",
-            "input-length-out-of-range",
-            n,
-            f"input_lengths[{n}] = {frames[n]}, but log_probs has T={most} frames.",
-            mend,
-            {"input_length": int(frames[n]), "frames": most},
-        )
-        for n in np.flatnonzero((frames < 0) | (frames > most)).tolist()
-    ]
-
-
-def _cut(tokens: Ints, lengths: Ints) -> tuple[list[Ints], list[Finding]]:
-    """Each sample's own tokens, and the lengths that don't fit the array."""
-    if tokens.ndim == 1:
-        ends = lengths.clip(0).cumsum()
-        total = int(ends[-1])
-        wrong = Finding(
-            "error",
-            "target-lengths-sum",
-            None,
-            f"target_lengths sums to {total}, but the one-dimensional targets holds {len(tokens)} tokens.",
-            "Pass padded targets as (N, S), or drop the padding before joining them.",
-            {"sum": total, "tokens": len(tokens)},
-        )
-        return np.split(tokens[:total], ends[:-1]), [wrong] if total != len(tokens) else []
-    most = tokens.shape[1]
-    rows = [row[:length] for row, length in zip(tokens, lengths.clip(0, most), strict=False)]
-    return rows, [
-        Finding(
-            "error",
-            "target-length-out-of-range",
-            n,
-            f"target_lengths[{n}] = {lengths[n]}, but targets has S={most} tokens a sample.",
-            "Count each target's tokens, before padding.",
-            {"target_length": int(lengths[n]), "tokens": most},
-        )
-        for n in np.flatnonzero((lengths < 0) | (lengths > most)).tolist()
-    ]
-
-
-def _bad_blank(blank: int, classes: int) -> Finding:
-    return Finding(
-        "error",
-        "blank-out-of-range",
-        None,
-        f"blank = {blank}, but log_probs has C={classes} classes (0..{classes - 1}).",
-        f"Pass the index of the blank's column: 0 in torch's habit, {classes - 1} if it is the last.",
-        {"blank": blank, "classes": classes},
-    )
+def _common_samples(
+    scores: Scores, tokens: npt.NDArray[Any], frames: npt.NDArray[Any], lengths: npt.NDArray[Any]
+) -> tuple[Scores, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+    """The first samples, as many as all arguments have."""
+    frames, lengths = frames.reshape(-1), lengths.reshape(-1)
+    size = min(scores.shape[1], len(frames), len(lengths))
+    if tokens.ndim == 2:
+        size = min(size, len(tokens))
+        tokens = tokens[:size]
+    else:
+        tokens = tokens[: lengths[:size].clip(0).sum()]
+    return scores[:, :size], tokens, frames[:size], lengths[:size]

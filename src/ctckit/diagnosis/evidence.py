@@ -25,6 +25,8 @@ Kind = Literal["log-probabilities", "probabilities", "negated log-probabilities"
 # size: 0.02 for bfloat16 and 10,000 classes. Nothing that is no log-softmax comes so close at every frame.
 NORMALISED = 0.05
 
+_OUTPUTS = ("blank_share", "confidence", "entropy", "spike_width", "token_mass", "error_rate")
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -115,6 +117,12 @@ class Evidence:
     samples: list[Sample]
 
     @cached_property
+    def infeasible(self) -> list[int]:
+        """The samples whose target needs more frames than there are."""
+        each = zip(self.batch.targets, self.batch.frames, strict=True)
+        return [n for n, (target, frames) in enumerate(each) if frames_needed(target) > frames]
+
+    @cached_property
     def statistics(self) -> dict[str, Any]:
         """Of the batch; None where nothing could be computed."""
         frames, _, classes = self.batch.scores.shape
@@ -129,16 +137,12 @@ class Evidence:
             known["losses"][sample.index] = sample.loss
         per_token = [sample.loss / max(sample.tokens, 1) for sample in self.samples if sample.loss < np.inf]
         known["loss"] = float(np.mean(per_token)) if per_token else None
-        known["infeasible"] = sum(
-            needed > frames
-            for needed, frames in zip(map(frames_needed, self.batch.targets), self.batch.frames, strict=True)
-        )
+        known["infeasible"] = len(self.infeasible)
         return known | self._outputs()
 
     def _outputs(self) -> dict[str, Any]:
         """Of the used frames of all samples together."""
-        names = ("blank_share", "confidence", "entropy", "spike_width", "token_mass", "error_rate")
-        known: dict[str, Any] = dict.fromkeys(names)
+        known: dict[str, Any] = dict.fromkeys(_OUTPUTS)
         frames = np.concatenate([sample.log_probs for sample in self.samples]) if self.samples else np.zeros((0, 1))
         if not len(frames):
             return known
@@ -156,6 +160,12 @@ class Evidence:
         return known
 
 
+def no_statistics() -> dict[str, Any]:
+    """The statistics of what is not a batch: none known."""
+    names = ("samples", "frames", "classes", "blank", "losses", "loss", "infeasible", *_OUTPUTS)
+    return dict.fromkeys(names)
+
+
 def gather(batch: Batch) -> Evidence:
     """Measures a batch."""
     scale = scale_of(batch)
@@ -170,8 +180,10 @@ def gather(batch: Batch) -> Evidence:
 
 
 def scale_of(batch: Batch) -> Scale:
-    """What the scores are, by what they sum to along which axis."""
+    """What the scores are: logits if the caller says so, else by what they sum to along which axis."""
     frames, size, _ = batch.scores.shape
+    if batch.from_logits:
+        return Scale("logits", 2, np.full((frames, size), np.nan))
     used = np.arange(frames)[:, None] < np.array(batch.frames)
     deviation = np.full((frames, size), np.nan)
     for n in range(size):

@@ -1,23 +1,30 @@
-"""What a diagnosis says and how it is shown: as text, as HTML, as a dictionary. Imports the standard library only.
+"""What a diagnosis says and how it is shown: as text, as HTML, as a dictionary.
 
-Findings carry their numbers, so that a person can judge them and a program can act on them.
+Findings carry their numbers, so that a person can judge them and a program can act on them; words come last, from the
+catalogue. May import catalogue/ and faults.py.
 """
 
 from __future__ import annotations
 
-import html
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from itertools import groupby
 from typing import Any, Literal
+
+from ..catalogue import fill, words
+from ..faults import Fault
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")  # worst first
 
-_WIDTH = 100
+_WIDTH = {"en": 100, "zh": 56}  # characters of a line; a Chinese one takes two columns
 _SHOWN = 3  # findings of one code that are written out; a batch of 64 may hold the same fault 64 times
+_NAMED = 20  # of the samples with the other findings
+_ROWS = ("loss", "infeasible", "blank_share", "confidence", "entropy", "spike_width", "token_mass", "error_rate")
+_COLORS = {"error": "#c92a2a", "warning": "#e67700", "note": "#1971c2"}  # legible on light and on dark ground
 
 
 @dataclass(frozen=True)
@@ -29,17 +36,45 @@ class Finding:
             only worth knowing.
         code: a stable name in kebab-case, for programs.
         sample: the sample, or None if it is about the whole batch.
-        message: one sentence with the evidence in numbers.
-        mend: one sentence, what to do.
-        evidence: the same numbers for programs; plain Python numbers, strings and lists.
+        evidence: the numbers; plain Python numbers, strings and lists.
+        variant: which of the code's wordings in the catalogue's part ``findings``; "" for the usual one.
+        hint: key of the words that say how to fix it.
+        fault: what the loss's own check says, if that finds the same; its words are the finding's.
     """
 
     severity: Severity
     code: str
     sample: int | None
-    message: str
-    mend: str
     evidence: dict[str, Any] = field(default_factory=dict)
+    variant: str = ""
+    hint: str = ""
+    fault: Fault | None = None
+
+    @classmethod
+    def of(cls, fault: Fault) -> Finding:
+        """A fault of the call, as a finding."""
+        return cls("error", fault.code, fault.sample, dict(fault.details), fault=fault)
+
+    @property
+    def message(self) -> str:
+        """What is wrong, with the numbers, in English."""
+        return self.sentences("en")[0]
+
+    @property
+    def fix(self) -> str:
+        """What to do about it, in English."""
+        return self.sentences("en")[1]
+
+    def sentences(self, lang: str = "en") -> tuple[str, str]:
+        """Message and fix in a language of the catalogue, "en" or "zh"."""
+        known = words("findings", lang)
+        if self.fault is not None:
+            message, fix = self.fault.sentences(lang)
+            then = fill(known.get(f"hint/then/{self.code}", ""), lang, self.evidence)
+            return message, f"{fix} {then}" if then and lang == "en" else fix + then
+        data = {"scores": "log_probs", "sample": self.sample, **self.evidence}
+        key = f"{self.code}/{self.variant}" if self.variant else self.code
+        return fill(known[key], lang, data), fill(known[f"hint/{self.hint or self.code}"], lang, data)
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
@@ -48,7 +83,7 @@ class Finding:
             "code": self.code,
             "sample": self.sample,
             "message": self.message,
-            "mend": self.mend,
+            "fix": self.fix,
             "evidence": _plain(self.evidence),
         }
 
@@ -67,18 +102,13 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool:
-        """Whether there are neither errors nor warnings; notes may well be there."""
+        """Whether there are neither errors nor warnings; there may be notes."""
         return all(finding.severity == "note" for finding in self.findings)
 
     @property
     def headline(self) -> str:
         """One line: how many findings of what severity, in what batch."""
-        counts = {severity: sum(f.severity == severity for f in self.findings) for severity in SEVERITIES}
-        told = [f"{count} {severity}{'s' * (count > 1)}" for severity, count in counts.items() if count]
-        if self.healthy:
-            told = ["no errors, no warnings", *told]
-        size = "N={samples} samples, T={frames} frames, C={classes} classes, blank={blank}".format(**self.statistics)
-        return f"{'Healthy' if self.healthy else 'Not healthy'}: {', '.join(told)} ({size})"
+        return self._headline("en")
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON: numbers that JSON lacks are the strings "inf", "-inf" and "nan"."""
@@ -88,73 +118,82 @@ class Diagnosis:
             "statistics": _plain(self.statistics),
         }
 
-    def __str__(self) -> str:
-        lines = [self.headline]
+    def text(self, lang: str = "en") -> str:
+        """The report in a language of the catalogue, "en" or "zh"; ``str()`` is the English one."""
+        known, width = words("findings", lang), _WIDTH[lang]
+        colon = {"en": ": ", "zh": "："}[lang]
+        lines = [self._headline(lang)]
         for finding, more in _grouped(self.findings):
-            lines += ["", f"{finding.severity}: {finding.code}"]
-            lines += textwrap.wrap(finding.message, _WIDTH, initial_indent="  ", subsequent_indent="  ")
-            lines += textwrap.wrap(finding.mend, _WIDTH, initial_indent="  → ", subsequent_indent="    ")
+            message, fix = finding.sentences(lang)
+            lines += ["", f"{known[f'report/{finding.severity}']}{colon}{finding.code}"]
+            lines += textwrap.wrap(message, width, initial_indent="  ", subsequent_indent="  ")
+            lines += textwrap.wrap(fix, width, initial_indent="  → ", subsequent_indent="    ")
             if more:
-                lines += textwrap.wrap(_likewise(more), _WIDTH, initial_indent="  ", subsequent_indent="  ")
-        return "\n".join([*lines, "", *_table(self.statistics)])
+                lines += textwrap.wrap(_likewise(more, lang), width, initial_indent="  ", subsequent_indent="  ")
+        rows = list(self._rows(lang))
+        label_width = max((len(label) for label, _ in rows), default=0)
+        return "\n".join([*lines, "", *(f"{label:<{label_width}}  {text}" for label, text in rows)])
 
-    def _repr_html_(self) -> str:
+    def html(self, lang: str = "en") -> str:
+        """The report as a fragment of HTML; notebooks show the English one."""
+        known = words("findings", lang)
         items = []
         for finding, more in _grouped(self.findings):
-            likewise = f"<br><small>{html.escape(_likewise(more))}</small>" if more else ""
+            message, fix = finding.sentences(lang)
+            likewise = f"<br><small>{escape(_likewise(more, lang))}</small>" if more else ""
             items.append(
                 f'<li style="margin:.6em 0;padding-left:.7em;border-left:4px solid {_COLORS[finding.severity]}">'
-                f"<b>{finding.severity}</b> <code>{html.escape(finding.code)}</code><br>"
-                f"{html.escape(finding.message)}<br>→ {html.escape(finding.mend)}{likewise}</li>"
+                f"<b>{known[f'report/{finding.severity}']}</b> <code>{escape(finding.code)}</code><br>"
+                f"{escape(message)}<br>→ {escape(fix)}{likewise}</li>"
             )
         rows = [
-            f"<tr><th scope=row style='text-align:left'>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
-            for name, text in _rows(self.statistics)
+            f"<tr><th scope=row style='text-align:left'>{escape(name)}</th><td>{escape(text)}</td></tr>"
+            for name, text in self._rows(lang)
         ]
         return (
-            f'<div class="ctckit-diagnosis"><p><b>{html.escape(self.headline)}</b></p>'
+            f'<div class="ctckit-diagnosis"><p><b>{escape(self._headline(lang))}</b></p>'
             f'<ul style="list-style:none;padding:0">{"".join(items)}</ul><table>{"".join(rows)}</table></div>'
         )
 
+    def __str__(self) -> str:
+        return self.text()
 
-_COLORS = {"error": "#c92a2a", "warning": "#e67700", "note": "#1971c2"}  # legible on light and on dark ground
+    def _repr_html_(self) -> str:
+        return self.html()
 
-_NAMES = {
-    "loss": ("loss", "{:.4g} nats a token, mean over the samples whose loss is finite"),
-    "infeasible": ("infeasible samples", "{}"),
-    "blank_share": ("blank share", "{:.3f} of frames have the blank as their likeliest class"),
-    "confidence": ("confidence", "{:.3f} mean probability of the likeliest class"),
-    "entropy": ("entropy", "{:.3f} nats a frame"),
-    "spike_width": ("spike width", "{:.2f} frames a token read"),
-    "token_mass": ("token mass", "{:.3f} frames' worth of tokens given out for each token in the targets"),
-    "error_rate": ("error rate", "{:.3f} of tokens, best path against targets"),
-}
+    def _headline(self, lang: str) -> str:
+        known = words("findings", lang)
+        counts = {severity: sum(f.severity == severity for f in self.findings) for severity in SEVERITIES}
+        parts = [fill(known[f"report/count/{name}"], lang, {"count": count}) for name, count in counts.items() if count]
+        if self.healthy:
+            parts.insert(0, known["report/none"])
+        counted = {"counts": {"en": ", ", "zh": "，"}[lang].join(parts)}
+        line = fill(known["report/healthy" if self.healthy else "report/unhealthy"], lang, counted)
+        known_size = self.statistics["samples"] is not None
+        return line + (fill(known["report/size"], lang, self.statistics) if known_size else "")
 
-
-def _rows(statistics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    known = [(label, form, statistics[key]) for key, (label, form) in _NAMES.items()]
-    return [(label, form.format(value)) for label, form, value in known if value is not None]
-
-
-def _table(statistics: Mapping[str, Any]) -> list[str]:
-    rows = _rows(statistics)
-    width = max((len(label) for label, _ in rows), default=0)
-    return [f"{label:<{width}}  {text}" for label, text in rows]
+    def _rows(self, lang: str) -> Iterator[tuple[str, str]]:
+        """Name and value of each statistic that could be computed."""
+        known = words("findings", lang)
+        for name in _ROWS:
+            value = self.statistics[name]
+            if value is not None:
+                yield known[f"report/{name}"], fill(known[f"report/{name}/value"], lang, {"value": value})
 
 
-def _grouped(findings: Sequence[Finding]) -> list[tuple[Finding, list[Finding]]]:
+def _grouped(findings: Sequence[Finding]) -> Iterator[tuple[Finding, list[Finding]]]:
     """Findings to write out; the last of each kind with those of its kind that are left out."""
-    shown: list[tuple[Finding, list[Finding]]] = []
     for _, group in groupby(findings, key=lambda finding: (finding.severity, finding.code)):
         same = list(group)
-        shown += [(finding, []) for finding in same[: _SHOWN - 1]]
-        shown += [(same[_SHOWN - 1], same[_SHOWN:])] if len(same) >= _SHOWN else []
-    return shown
+        for finding in same[: _SHOWN - 1]:
+            yield finding, []
+        if len(same) >= _SHOWN:
+            yield same[_SHOWN - 1], same[_SHOWN:]
 
 
-def _likewise(more: Sequence[Finding]) -> str:
-    named = ", ".join(str(finding.sample) for finding in more[:20])
-    return f"Likewise {len(more)} more: samples {named}{', …' if len(more) > 20 else ''}."
+def _likewise(more: Sequence[Finding], lang: str) -> str:
+    named = ", ".join(str(finding.sample) for finding in more[:_NAMED]) + (", …" if len(more) > _NAMED else "")
+    return fill(words("findings", lang)["report/likewise"], lang, {"count": len(more), "samples": named})
 
 
 def _plain(value: Any) -> Any:

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from ..lattice import equal_neighbours, frames_needed
-from .batch import Batch, Ints
+from .batch import Batch
 from .evidence import (
     NORMALISED,
     Evidence,
     Sample,
     is_finite,
-    is_spelled,
     loss_of,
     normalised,
     unusable,
@@ -42,17 +41,28 @@ def not_finite(evidence: Evidence) -> Iterator[Finding]:
         wrong = np.flatnonzero(~(row < np.inf))
         c = int(wrong[0]) if len(wrong) else 0
         value = float(row[c])
-        what = f"is {value}" if len(wrong) else "is -inf, and so is all of its frame"
         yield Finding(
             "error",
             "not-finite",
             n,
-            f"log_probs[{frames[0]}, {n}, {c}] {what}; "
-            f"{len(frames)} of sample {n}'s {_count(len(scores), 'frame')} are like that.",
-            "Look for what made it upstream: a learning rate too high, a division by zero, log of a softmax in half "
-            "precision (use log_softmax), features of silence.",
-            {"frame": frames[0], "class": c, "value": value, "frames": len(frames)},
+            {
+                "frame": frames[0],
+                "class": c,
+                "value": value,
+                "frames": len(frames),
+                "all": len(scores),
+                "scores": batch.scores_name,
+            },
+            variant="" if len(wrong) else "no-class",
         )
+
+
+_KINDS = {
+    "log-probabilities": "",
+    "logits": "logits",
+    "probabilities": "probabilities",
+    "negated log-probabilities": "negated",
+}
 
 
 def not_log_probs(evidence: Evidence) -> Iterator[Finding]:
@@ -65,21 +75,14 @@ def not_log_probs(evidence: Evidence) -> Iterator[Finding]:
     size = np.where(off, np.abs(scale.deviation), 0)
     t, n = map(int, np.unravel_index(int(size.argmax()), size.shape))
     worst = float(scale.deviation[t, n])
-    mends = {
-        "log-probabilities": "Most frames are right: look at what happens to these after log_softmax.",
-        "logits": "Pass logits.log_softmax(-1), or from_logits=True to ctckit.",
-        "probabilities": "Replace softmax by log_softmax; the log of a softmax works too, but underflows.",
-        "negated log-probabilities": "Drop the minus sign: the loss negates by itself.",
-    }
-    looks = "" if scale.kind == "log-probabilities" else f"; they look like {scale.kind}"
+    variant = _KINDS[scale.kind]
     yield Finding(
         "error",
         "not-log-probs",
         None,
-        f"{int(off.sum())} of {judged} frames are no log-probabilities: the worst is frame {t} of sample {n}, whose "
-        f"logsumexp is {worst:.4g} instead of 0{looks}.",
-        mends[scale.kind],
         {"frames": int(off.sum()), "of": judged, "frame": t, "sample": n, "logsumexp": worst, "looks_like": scale.kind},
+        variant=variant,
+        hint=f"not-log-probs/{variant}" if variant else "",
     )
 
 
@@ -88,16 +91,13 @@ def softmax_over_wrong_axis(evidence: Evidence) -> Iterator[Finding]:
     scale = evidence.scale
     if scale.axis == 2:
         return
-    name = ("frames, T", "batch, N")[scale.axis]
     mean = float(np.nanmean(scale.deviation))
     yield Finding(
         "error",
         "softmax-over-wrong-axis",
         None,
-        f"log_probs sums to 1 along axis {scale.axis} (the {name}) instead of the classes: a frame's logsumexp is "
-        f"{mean:.4g} in the mean instead of 0.",
-        "Call log_softmax(-1) on the (T, N, C) logits.",
         {"axis": scale.axis, "logsumexp": mean, "looks_like": scale.kind},
+        variant=("frames", "batch")[scale.axis],
     )
 
 
@@ -126,83 +126,8 @@ def swapped_square(evidence: Evidence) -> Iterator[Finding]:
             "warning",
             "batch-first",
             None,
-            f"T and N are both {size}, and every sample is likelier with the two swapped: the loss summed over the "
-            f"batch is {before:.4g} nats as it is and {after:.4g} swapped.",
-            "If the network gives (N, T, C), pass log_probs.transpose(0, 1), or batch_first=True to ctckit.torch.",
-            {"loss": before, "swapped": after, "samples": size},
+            {"loss": before, "swapped": after, "samples": size, "scores": batch.scores_name},
         )
-
-
-def faulty_tokens(evidence: Evidence) -> Iterator[Finding]:
-    """Blanks, and numbers that are no classes; at a target's end they are padding that its length counts."""
-    batch = evidence.batch
-    for n, target in enumerate(batch.targets):
-        if is_spelled(target, batch):
-            continue
-        padding = _padding(target, batch)
-        if padding:
-            value, length = int(target[-1]), len(target)
-            yield Finding(
-                "error",
-                "target-length-counts-padding",
-                n,
-                f"target_lengths[{n}] = {length}, but the last {padding} of these tokens are {value}"
-                f"{', the blank' if value == batch.blank else ''}: padding.",
-                f"Count the tokens before padding: here {length - padding}.",
-                {"target_length": length, "padding": padding, "value": value, "tokens": length - padding},
-            )
-        inner = target[: len(target) - padding]
-        yield from _blanks(inner, n, batch)
-        yield from _no_classes(inner, n, batch)
-
-
-def _padding(target: Ints, batch: Batch) -> int:
-    """How many tokens at the end are padding for sure: blanks, negative numbers, or two and more of one non-class."""
-    last = int(target[-1])
-    run = len(target) - int(np.flatnonzero(np.append(last - 1, target) != last)[-1])
-    if last == batch.blank or last < 0:
-        return run
-    return run if last >= batch.classes and run > 1 else 0
-
-
-def _blanks(target: Ints, n: int, batch: Batch) -> Iterator[Finding]:
-    where = np.flatnonzero(target == batch.blank).tolist()
-    if not where:
-        return
-    tokens = np.concatenate(batch.targets)
-    mend = "Take the blank out of the labels: the lattice adds its own."
-    if batch.blank == 0 and tokens.max() == batch.classes - 2:
-        mend = (
-            f"All ids are in 0..{batch.classes - 2}: add 1 to each, or, if the network's last class is the blank, "
-            f"pass blank={batch.classes - 1}."
-        )
-    yield Finding(
-        "error",
-        "blank-in-target",
-        n,
-        f"Sample {n}'s target holds the blank, {batch.blank}, {len(where)} times in {len(target)} tokens, first at "
-        f"token {where[0]}.",
-        mend,
-        {"token": where[0], "count": len(where), "blank": batch.blank, "positions": where},
-    )
-
-
-def _no_classes(target: Ints, n: int, batch: Batch) -> Iterator[Finding]:
-    where = np.flatnonzero((target < 0) | (target >= batch.classes)).tolist()
-    if not where:
-        return
-    value = int(target[where[0]])
-    yield Finding(
-        "error",
-        "token-out-of-range",
-        n,
-        f"Token {where[0]} of sample {n} is {value}, but there are C={batch.classes} classes (0..{batch.classes - 1}); "
-        f"{len(where)} of its {len(target)} tokens are no classes.",
-        "Negative numbers are padding: leave them out of target_lengths."
-        if value < 0
-        else "Make labels and network agree on the vocabulary; does it count the blank?",
-        {"token": where[0], "value": value, "classes": batch.classes, "count": len(where)},
-    )
 
 
 def padding_of_a_class(evidence: Evidence) -> Iterator[Finding]:
@@ -230,75 +155,63 @@ def padding_of_a_class(evidence: Evidence) -> Iterator[Finding]:
                 "warning",
                 "target-length-counts-padding",
                 None,
-                f"All target_lengths are {batch.width}, and class {value} stands only at the ends of targets, "
-                f"{max(counts)} times in a row at most: it looks like padding.",
-                "Count the tokens before padding.",
-                {"target_length": batch.width, "value": value, "padding": counts},
+                {"target_length": batch.width, "value": value, "padding": counts, "most": max(counts)},
             )
 
 
 def infeasible(evidence: Evidence) -> Iterator[Finding]:
     """A target that needs more frames than there are."""
     batch = evidence.batch
-    for n, target in enumerate(batch.targets):
-        needed, frames = frames_needed(target), batch.frames[n]
-        if needed <= frames:
-            continue
-        pairs = equal_neighbours(target)
-        told = [f"{s - 1}-{s} ({target[s]})" for s in pairs]
-        between = f" and {_count(len(pairs), 'blank')} between equal neighbours, {_listed(told)}" if pairs else ""
+    for n in evidence.infeasible:
+        target = batch.targets[n]
+        equal = equal_neighbours(target)
         yield Finding(
             "error",
             "infeasible",
             n,
-            f"Sample {n} has {_count(frames, 'frame')} but needs {needed}: {_count(len(target), 'token')}{between}. "
-            "Its loss is inf.",
-            "Leave it out, downsample less, or check its lengths; zero_infinity=True makes it cost nothing and teach "
-            "nothing.",
-            {"needed": needed, "frames": frames, "tokens": len(target), "equal_pairs": [[s - 1, s] for s in pairs]},
+            {
+                "needed": frames_needed(target),
+                "frames": batch.frames[n],
+                "tokens": len(target),
+                "equal_pairs": [[s - 1, s] for s in equal],
+                "blanks": len(equal),
+                "pairs": [f"{s - 1}-{s} ({target[s]})" for s in equal],
+            },
+            variant="equal" if equal else "",
         )
 
 
 def impossible(evidence: Evidence) -> Iterator[Finding]:
     """Frames enough, and yet no path: all of them meet a probability of 0."""
     for sample in evidence.samples:
-        if sample.loss < np.inf or frames_needed(sample.target) > sample.frames:
+        if sample.loss < np.inf or sample.index in evidence.infeasible:
             continue
         never = sorted({int(c) for c in sample.target if np.isneginf(sample.log_probs[:, c]).all()})
         share = float(np.isneginf(sample.log_probs).mean())
-        classes = f" Classes {_listed(map(str, never))} of its target are -inf at every frame." if never else ""
         yield Finding(
             "error",
             "impossible-target",
             sample.index,
-            f"Sample {sample.index} has frames enough ({sample.frames}), but every path of its target meets a "
-            f"probability of 0: {share:.1%} of its log_probs are -inf.{classes} Its loss is inf.",
-            "Use log_softmax instead of the log of a softmax, which underflows; don't mask classes that targets use.",
-            {"never": never, "share": share, "frames": sample.frames},
+            {"never": never, "share": share, "frames": sample.frames, "scores": evidence.batch.scores_name},
+            variant="never" if never else "",
         )
 
 
 def mean_is_lost(evidence: Evidence) -> Iterator[Finding]:
     """The samples that make the batch's mean inf or NaN, and what it is without them."""
     batch = evidence.batch
-    short = [n for n, target in enumerate(batch.targets) if frames_needed(target) > batch.frames[n]]
-    endless = sorted({*short, *(sample.index for sample in evidence.samples if sample.loss == np.inf)})
+    endless = sorted({*evidence.infeasible, *(sample.index for sample in evidence.samples if sample.loss == np.inf)})
     undefined = [n for n in range(len(batch)) if not is_finite(batch, n) and n not in endless]
     value, guilty = ("nan", undefined) if undefined else ("inf", endless)  # NaN wins
     if not guilty:
         return
     without = evidence.statistics["loss"]
-    told = f"; without, it is {without:.4g} nats" if without is not None else ""
     yield Finding(
         "error",
-        f"mean-is-{value}",
+        "mean-is-nan" if value == "nan" else "mean-is-inf",
         guilty[0] if len(guilty) == 1 else None,
-        f"The mean loss is {value} because of {'sample' if len(guilty) == 1 else 'samples'} "
-        f"{_listed(map(str, guilty))} of {len(batch)}{told}.",
-        "Mend these samples: a step on this loss spoils every weight."
-        if value == "nan"
-        else "Mend or drop these samples: zero_infinity=True only hides them.",
-        {"samples": guilty, "mean_of_the_rest": without},
+        {"samples": guilty, "count": len(guilty), "all": len(batch), "mean_of_the_rest": without},
+        variant="" if without is None else "rest",
     )
 
 
@@ -327,10 +240,13 @@ def input_length_short(evidence: Evidence) -> Iterator[Finding]:
                 "warning",
                 "input-length-short",
                 n,
-                f"input_lengths[{n}] = {sample.frames}, but sample {n}'s tokens go on to frame {last} of {most}: its "
-                f"loss is {sample.loss:.4g} nats, and {whole:.4g} with all frames.",
-                "Count frames after the network's downsampling once, not twice.",
-                {"input_length": sample.frames, "last_signal": last, "loss": sample.loss, "loss_of_all": whole},
+                {
+                    "input_length": sample.frames,
+                    "last_signal": last,
+                    "all": most,
+                    "loss": sample.loss,
+                    "loss_of_all": whole,
+                },
             )
 
 
@@ -349,9 +265,6 @@ def frames_unused(evidence: Evidence) -> Iterator[Finding]:
             "note",
             "frames-unused",
             None,
-            f"The longest of input_lengths is {longest} of T={most} frames, and the frames beyond change as much from "
-            f"one to the next ({beyond:.3g} nats a class) as those before ({inside:.3g}).",
-            "If that is no padding, the lengths were divided by the network's stride once too often.",
             {"longest": longest, "frames": most, "change_beyond": beyond, "change_before": inside},
         )
 
@@ -370,26 +283,9 @@ def all_blank(evidence: Evidence) -> Iterator[Finding]:
         return
     numbers = {"token_mass": mass, "blank_share": share, "confidence": statistics["confidence"]}
     if mass < 0.1:
-        yield Finding(
-            "warning",
-            "all-blank-collapse",
-            None,
-            f"The blank is the likeliest class of every frame, and all frames together give tokens only {mass:.2g} "
-            "frames' worth of probability for each token in the targets.",
-            "Lower the learning rate or warm it up; check that blank= is the blank's class, that the input is not "
-            "constant, and that the gradient is not lost.",
-            numbers,
-        )
+        yield Finding("warning", "all-blank-collapse", None, numbers)
     else:
-        yield Finding(
-            "note",
-            "all-blank",
-            None,
-            f"The blank is the likeliest class of every frame, while tokens still get {mass:.2g} frames' worth of "
-            "probability for each token in the targets.",
-            "Usual in the first hundreds of steps: go on training, and look again if it stays.",
-            numbers,
-        )
+        yield Finding("note", "all-blank", None, numbers)
 
 
 def constant_frames(evidence: Evidence) -> Iterator[Finding]:
@@ -409,11 +305,8 @@ def constant_frames(evidence: Evidence) -> Iterator[Finding]:
                 "warning",
                 "constant-frames",
                 sample.index,
-                f"All {sample.frames} frames of sample {sample.index} say the same: no class moves by more than "
-                f"{moved:.2g} nats, and {label}{' (the blank)' if label == sample.blank else ''} is always the "
-                "likeliest.",
-                "See whether the input reaches the network: empty features, dead activations, a mean over time.",
                 {"frames": sample.frames, "largest_change": moved, "likeliest": label},
+                variant="blank" if label == sample.blank else "",
             )
 
 
@@ -439,15 +332,12 @@ def unlikely_target(evidence: Evidence) -> Iterator[Finding]:
                 "warning",
                 "unlikely-target",
                 sample.index,
-                f"Sample {sample.index}'s target is {gap:.4g} nats less likely than the best path, which is sure "
-                f"({sure:.2f} a frame) and reads another text: {sample.errors} tokens differ ({sample.tokens} in the "
-                f"target, {len(sample.reading)} read).",
-                "Compare transcript and input: it may belong to another sample.",
                 {
                     "gap": gap,
                     "confidence": sure,
                     "errors": sample.errors,
                     "tokens": sample.tokens,
+                    "read": len(sample.reading),
                     "reading": sample.reading,
                     "target": sample.target.tolist(),
                 },
@@ -470,15 +360,7 @@ def peaky(evidence: Evidence) -> Iterator[Finding]:
     if numbers["spike_width"] is None:
         return
     if numbers["confidence"] > 0.8 and numbers["blank_share"] > 0.5 and numbers["spike_width"] < 2:
-        yield Finding(
-            "note",
-            "peaky",
-            None,
-            "The output is peaky: {blank_share:.0%} of frames are blank, a token lasts {spike_width:.2f} frames, and a "
-            "frame's entropy is {entropy:.3f} nats.".format(**numbers),
-            "Good for reading; don't take a spike's place or width for where a token begins and ends.",
-            numbers,
-        )
+        yield Finding("note", "peaky", None, numbers)
 
 
 RULES: tuple[Rule, ...] = (
@@ -486,7 +368,6 @@ RULES: tuple[Rule, ...] = (
     softmax_over_wrong_axis,
     swapped_square,
     not_finite,
-    faulty_tokens,
     padding_of_a_class,
     infeasible,
     impossible,
@@ -498,13 +379,3 @@ RULES: tuple[Rule, ...] = (
     frames_unused,
     peaky,
 )
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number} {name}{'' if number == 1 else 's'}"
-
-
-def _listed(parts: Iterable[str]) -> str:
-    """Up to eight things, and how many more."""
-    parts = list(parts)
-    return ", ".join(parts[:8]) + (f" and {len(parts) - 8} more" if len(parts) > 8 else "")

@@ -1,10 +1,13 @@
-"""Explains any CTC input: the numbers (computation.py), and ways to see them: on paper, in a terminal, on a page.
+"""Explains any CTC computation: the numbers, and ways to see them: pictures, text, an interactive page.
 
-May import kernels/, loss.py and what lies below, and the catalogue; matplotlib only when a picture is asked for.
+Floors, each importing only those below: explanation.py, the class that users hold; views/ and page/, what draws and
+writes; numbers.py, what they show; arguments.py, what is passed. May import drawing/, text/, kernels/ and what lies
+below, and the catalogue; matplotlib only when a picture is drawn.
 """
 
 from __future__ import annotations
 
-from .computation import Explanation, Path, Token, explain, explain_word
+from .explanation import Explanation, explain, explain_word
+from .numbers import Path, StateCost
 
-__all__ = ["Explanation", "Path", "Token", "explain", "explain_word"]
+__all__ = ["Explanation", "Path", "StateCost", "explain", "explain_word"]

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from ..catalogue import LANGUAGES, words
 from ..errors import MissingExtraError
-from .computation import Explanation, explain, explain_word
+from .explanation import Explanation, explain, explain_word
 from .page import Block, Code, Figure, Interactive, Prose, page
-from .pictures import example_paths
+from .views.tables import example_paths
 
 PRINTED = [[-2.2892, -0.1069], [-1.6550, -0.2121]]  # the second example, as torch prints it
 SHOWN_PATHS = ("φcatφφ", "ccccat")

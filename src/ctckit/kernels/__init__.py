@@ -2,5 +2,5 @@
 
 ``total`` (log-score, and the gradient when asked), ``best_path`` and ``posteriors`` take a checked ``Problem``.
 ``reference`` is the executable specification in float64; ``native`` the C++ one; ``portable`` (torch's operations)
-and ``triton`` (GPUs) take tensors instead. May import check.py, lattice.py, errors.py and results.py.
+and ``triton`` (GPUs) take tensors instead. May import validate/, lattice.py, errors.py and results.py.
 """

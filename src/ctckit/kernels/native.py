@@ -1,6 +1,6 @@
 """The C++ backend: scaled floats, one sample a thread. Sources in native/.
 
-May import backend.py, problem.py, results.py, errors.py and the extension (ctckit.native).
+May import backend.py, problem.py, validate/, results.py, errors.py and the extension (ctckit.native).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from .. import native as extension
 from ..errors import CTCError
 from ..problem import ArrayProblem
 from ..results import BestPaths, Posteriors
+from ..validate import check_integer
 from .backend import Gradients, Totals
 
 Array = npt.NDArray[Any]
@@ -61,9 +62,7 @@ def set_num_threads(threads: int) -> None:
         threads: at least 1. Results do not depend on it.
     """
     global _threads
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise CTCError(f"threads = {threads!r}: expected an integer of at least 1")
-    _threads = threads
+    _threads = check_integer("threads", threads, 1)
 
 
 def get_num_threads() -> int:

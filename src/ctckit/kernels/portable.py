@@ -257,6 +257,8 @@ def _write(gradients: Gradients[Tensor], given: TensorProblem, loss: Tensor) -> 
     }
     wanted = {name: out for name, out in vars(gradients).items() if out is not None}
     sources = [leaf for name in wanted if (leaf := leaves[name]) is not None]
+    if not sources:
+        return
     found = torch.autograd.grad(loss, sources, allow_unused=True)
     for out, value in zip(wanted.values(), found, strict=True):
         out.copy_(torch.zeros_like(out) if value is None else value)
@@ -283,9 +285,9 @@ def _before(batch: LatticeBatch[Tensor], row: Tensor, state: Tensor) -> Tensor:
 
 
 def _lowest_best(row: Tensor) -> Tensor:
-    """(N,) the first of the greatest entries of each row (N, K)."""
+    """(N,) the first of the greatest entries of each row (N, K); of a row of NaN any."""
     best = row == row.amax(dim=1, keepdim=True)
-    return torch.where(best, torch.arange(row.shape[1], device=row.device), row.shape[1]).amin(dim=1)
+    return torch.where(best, torch.arange(row.shape[1], device=row.device), row.shape[1] - 1).amin(dim=1)
 
 
 def _amax(values: Tensor) -> Tensor:

@@ -138,7 +138,7 @@ def total(
     """Log-scores of all samples; writes the gradients of Σ weights·(-score) that are wanted."""
     size = problem.scores.shape[1]
     score, status = np.empty(size), np.empty(size, np.uint8)
-    wanted = Gradients[Array]() if gradients is None else gradients
+    wanted: Gradients[Array] = Gradients() if gradients is None else gradients
     for array in vars(wanted).values():
         if array is not None:
             array[...] = 0
@@ -194,8 +194,9 @@ def best_path(
         frame_scores[...] = 0
     for n in range(size):
         log_probs, lattice, emissions = sample(problem, n)
-        alpha = forward(lattice, emissions, MAX)
-        score[n] = over_ends(lattice, alpha, MAX)
+        with np.errstate(invalid="ignore"):  # NaN in, NaN out
+            alpha = forward(lattice, emissions, MAX)
+            score[n] = over_ends(lattice, alpha, MAX)
         status[n] = status_of(lattice, log_probs, score[n])
         if status[n]:
             score[n] = np.nan if status[n] == Status.NOT_FINITE else -np.inf
@@ -349,7 +350,8 @@ def log_probs_of(problem: ArrayProblem, n: int) -> Float64Array:
     used = problem.scores[: problem.lattices.frames[n], n]
     if used.dtype.kind == "u":  # bfloat16: the upper half of a float32
         used = (used.astype(np.uint32) << 16).view(np.float32)
-    scores = used.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN like others
+        scores = used.astype(np.float64)
     return log_softmax(scores) if problem.from_logits else scores
 
 
@@ -403,7 +405,7 @@ def sweep(sample: Sample) -> Sweep:
     log_probs, lattice, emissions = sample
     with np.errstate(invalid="ignore"):  # NaN in, NaN out
         alpha, beta = forward(lattice, emissions, LOG), backward(lattice, emissions, LOG)
-    score = float(over_ends(lattice, alpha, LOG))
+        score = float(over_ends(lattice, alpha, LOG))
     status = status_of(lattice, log_probs, score)
     gamma = np.zeros(emissions.shape)
     if status == Status.OK:

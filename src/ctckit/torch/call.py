@@ -16,12 +16,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..check import Reduction, check_reduction, not_integers, wrong_dtype
 from ..errors import CTCError
 from ..kernels import native, portable
 from ..kernels.backend import Gradients
 from ..loss import reduced_loss, reduction_weights
 from ..problem import ArrayProblem, ctc_problem
+from ..validate import Fault, Reduction, as_integers, check_form, check_reduction
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 HALF = (torch.float16, torch.bfloat16)
@@ -190,22 +190,40 @@ def checked_call(
         CTCError: for anything malformed; the message says where.
     """
     how = check_reduction(options.reduction)
-    _check_tensor("logits" if options.from_logits else "log_probs", log_probs)
+    if not isinstance(log_probs, Tensor):
+        name = "logits" if options.from_logits else "log_probs"
+        raise CTCError(Fault("not-a-tensor", name, (), type(log_probs).__name__, hint="arrays-elsewhere"))
+    target_integers, frames, lengths = (
+        values if isinstance(values, Tensor) else as_integers(name, values)
+        for name, values in (
+            ("targets", targets),
+            ("input_lengths", input_lengths),
+            ("target_lengths", target_lengths),
+        )
+    )
+    form = check_form(
+        log_probs,
+        target_integers,
+        frames,
+        lengths,
+        options.blank,
+        from_logits=options.from_logits,
+        batch_first=options.batch_first,
+    )
     backend = backend_of(log_probs)
     if backend == "triton":
         from .gpu import gpu_call
 
-        return gpu_call(log_probs, targets, input_lengths, target_lengths, options, how)
+        return gpu_call(log_probs, targets, input_lengths, target_lengths, options, how, form)
     swapped, has_kernel = options.batch_first and log_probs.ndim == 3, backend == "native"
     problem = ctc_problem(
         _view(log_probs, swapped) if has_kernel else unread(log_probs, swapped),
-        integers("targets", targets),
-        integers("input_lengths", input_lengths),
-        integers("target_lengths", target_lengths),
+        integers("targets", target_integers),
+        integers("input_lengths", frames),
+        integers("target_lengths", lengths),
         options.blank,
         from_logits=options.from_logits,
-        bfloat16=has_kernel and log_probs.dtype == torch.bfloat16,
-        shape=log_probs.shape,
+        form=form,
     )
     return Call(problem, reduction_weights(problem, how), how, options.zero_infinity, swapped, has_kernel)
 
@@ -242,44 +260,20 @@ def unread(scores: Tensor, swapped: bool) -> npt.NDArray[Any]:
     return array.swapaxes(0, 1) if swapped else array
 
 
-def _check_tensor(name: str, scores: Tensor) -> None:
-    if not isinstance(scores, Tensor):
-        raise CTCError(f"{name} is a {type(scores).__name__}: expected a torch.Tensor; ctckit.ctc_loss takes arrays")
-    if scores.dtype not in _DTYPES:
-        raise wrong_dtype(name, str(scores.dtype).removeprefix("torch."), f"{name}.float()")
-
-
-def integers(name: str, values: Lengths) -> npt.ArrayLike:
+def integers(name: str, values: Any) -> npt.ArrayLike:
     """Lengths or targets as an array, from whatever device, or as they are."""
     if not isinstance(values, Tensor):
-        return values
-    if values.is_floating_point():
-        raise not_integers(name, str(values.dtype).removeprefix("torch."))
+        return as_integers(name, values)
     if torch._C._functorch.peek_interpreter_stack() is None:  # not inside of torch.func
         return values.numpy(force=True)
     if _is_transformed(values):
-        raise CTCError(
-            f"{name} is mapped over by torch.func.vmap: expected the same {name} for all; only scores may be mapped"
-        )
+        raise CTCError(Fault("mapped", name, hint="map-scores-only"))
     with torch._C._DisableFuncTorch():  # inside of a transform even plain tensors have no memory to look at
         return values.numpy(force=True)
 
 
-def readable(name: str, values: Lengths, validate: bool, stand_in: int, first: int = 0) -> npt.ArrayLike:
-    """Integers as an array; where they are not to be read, harmless ones of the same shape and dtype.
-
-    Args:
-        name: for messages.
-        values: lengths or targets.
-        validate: whether to wait for a device.
-        stand_in: the harmless value.
-        first: what the first one has more than that.
-    """
-    if not isinstance(values, Tensor) or is_on_host(values) or validate:
-        return integers(name, values)
-    if values.is_floating_point():
-        raise not_integers(name, str(values.dtype).removeprefix("torch."))
-    array: npt.NDArray[Any] = np.full(values.shape, stand_in, str(values.dtype).removeprefix("torch."))
-    if array.ndim == 1:
-        array[:1] += first
-    return array
+def if_on_host(name: str, values: Any, validate: bool) -> npt.NDArray[Any] | None:
+    """Integers as an array; None if they are on a device that nobody is to wait for."""
+    if isinstance(values, Tensor) and not (validate or is_on_host(values)):
+        return None
+    return np.asarray(integers(name, values))

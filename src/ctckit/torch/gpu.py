@@ -7,17 +7,16 @@ kernels, call.py and what lies below it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..check import Reduction
 from ..kernels import portable, triton
-from ..problem import Lattices, Problem, ctc_problem
-from .call import Lengths, Options, frames_first, readable, reduced, unread
+from ..problem import Lattices, Problem
+from ..validate import Form, Reduction, check_values
+from .call import Lengths, Options, frames_first, if_on_host, reduced
 
 
 class GPUCall(NamedTuple):
@@ -79,22 +78,22 @@ def gpu_call(
     target_lengths: Lengths,
     options: Options,
     reduction: Reduction,
+    form: Form,
 ) -> GPUCall:
-    """Checks a call: form always, values where they are the host's or it is asked for."""
+    """Checks the values of a call that are on the host, or all if `validate` is set; its form has been checked."""
     swapped = options.batch_first and scores.ndim == 3
-    checked = ctc_problem(
-        unread(scores, swapped),
-        readable("targets", targets, options.validate, 1 if options.blank == 0 else 0),
-        readable("input_lengths", input_lengths, options.validate, 0),
-        readable("target_lengths", target_lengths, options.validate, 0, _tokens(targets)),
+    check_values(
+        form,
         options.blank,
+        if_on_host("targets", targets, options.validate),
+        if_on_host("input_lengths", input_lengths, options.validate),
+        if_on_host("target_lengths", target_lengths, options.validate),
         from_logits=options.from_logits,
-        shape=scores.shape,
     )
     tokens = _integers(targets)
     problem = triton.problem(
         frames_first(scores.detach(), swapped),
-        tokens if checked.batched or tokens.ndim == 2 else tokens[None],
+        tokens if form.batched or tokens.ndim == 2 else tokens[None],
         _integers(input_lengths).reshape(-1),
         _integers(target_lengths).reshape(-1),
         options.blank,
@@ -104,14 +103,7 @@ def gpu_call(
     weights = torch.ones(size, dtype=torch.float64, device=scores.device)
     if reduction == "mean":
         weights /= problem.lattices.lengths.clamp(min=1) * size
-    return GPUCall(problem, weights, reduction, options.zero_infinity, swapped, checked.batched)
-
-
-def _tokens(targets: Lengths) -> int:
-    """How many tokens lengths must add up to, if targets are end to end."""
-    if isinstance(targets, (Tensor, np.ndarray)):
-        return len(targets) if targets.ndim == 1 else 0
-    return len(targets) if isinstance(targets, Sequence) and all(isinstance(token, int) for token in targets) else 0
+    return GPUCall(problem, weights, reduction, options.zero_infinity, swapped, form.batched)
 
 
 def _integers(values: Lengths) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..check import check_reduction
+from ..validate import check_reduction
 from .call import CheckedCall, Lengths, Options, checked_call
 from .operators import compiled_ctc_loss
 

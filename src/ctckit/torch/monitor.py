@@ -1,7 +1,7 @@
 """Watches a training: a few numbers a step that show how the network's output and its gradient are doing.
 
 It exists to be left on: it takes well under a millisecond, whatever the number of frames and classes, since it looks at
-some frames only (bench/monitor.py). May import torch, check.py and what lies below it.
+some frames only (bench/monitor.py). May import torch, validate/ and what lies below it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..errors import CTCError
 from ..lattice import Arc
 from ..problem import ArrayProblem, ctc_problem
+from ..validate import check_form, check_integer
 from .call import Lengths, integers
 
 # How much of a batch is looked at: so many scores in so many rows (a row is a sample at a frame, C scores). With 256
@@ -132,10 +132,8 @@ class CTCMonitor:
         *,
         batch_first: bool = False,
     ) -> None:
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise CTCError(f"every = {every!r}: expected an integer of at least 1")
         self.writer = writer
-        self.every = every
+        self.every = check_integer("every", every, 1)
         self.blank = blank
         self.prefix = prefix
         self.batch_first = batch_first
@@ -166,15 +164,14 @@ class CTCMonitor:
         if step % self.every:
             return {}
         view = self._frames_first(scores.detach())
-        problem = ctc_problem(
-            # Lengths and targets are checked by it, scores are not read.
-            np.broadcast_to(np.float32(0), tuple(view.shape if scores.ndim == 3 else scores.shape)),
+        integer_arguments = (
             integers("targets", targets),
             integers("input_lengths", input_lengths),
             integers("target_lengths", target_lengths),
-            self.blank,
-            from_logits=True,
         )
+        form = check_form(scores, *integer_arguments, self.blank, from_logits=True, batch_first=self.batch_first)
+        unread = np.broadcast_to(np.float32(0), tuple(view.shape if form.batched else scores.shape))
+        problem = ctc_problem(unread, *integer_arguments, self.blank, from_logits=True, form=form)
         rows = Rows(tuple(view.shape), step // self.every)
         stats = self.last = self._outputs(view, problem.lattices.frames, rows)
         stats["infeasible"] = float(count_infeasible(problem))

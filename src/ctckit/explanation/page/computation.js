@@ -1,37 +1,55 @@
-/* One CTC computation, and its formulas. Needs words.js.
-   The rule of CTC is not here: which moves are legal stands in the page's data, as bits of each state. */
+/* One computation on a lattice, and its formulas. Needs words.js.
+   The rule of CTC is not here: which moves are legal stands in the page's data, as bits of each state and as long arcs. */
 
-/** log of the sum of exp(row[k]) over those states. −∞ is a true zero: it must not meet itself in a difference. */
-function logsumexp(row, states) {
+/** log of the sum of exp(values). −∞ is a true zero: it must not meet itself in a difference. */
+function logsumexp(values) {
   let most = -Infinity;
-  for (const k of states) if (row[k] > most) most = row[k];
+  for (const value of values) if (value > most) most = value;
   if (most === -Infinity) return most;
   let total = 0;
-  for (const k of states) total += Math.exp(row[k] - most);
+  for (const value of values) total += Math.exp(value - most);
   return most + Math.log(total);
 }
 
-/** The states, and where the arcs lead from and to, read off the bits. */
+/** The states and the arcs between them, each with what it adds to a path's score: {from, to, add}. */
 class Lattice {
   constructor(data) {
     this.states = data.states.length;
     this.column = data.states;
+    this.tokens = data.tokens;
+    this.costs = data.entryCosts.map(Number);
     const all = [...data.states.keys()];
-    this.back = all.map((k) => data.moves.filter(([bit]) => data.arcs[k] & bit).map(([, back]) => k - back));
+    this.back = all.map(() => []);
     this.ahead = all.map(() => []);
-    this.back.forEach((from, k) => from.forEach((j) => this.ahead[j].push(k)));
+    for (const k of all) {
+      for (const [bit, back] of data.moves) {
+        if (data.arcs[k] & bit) this.join(k - back, k, back ? -this.costs[k] : 0);
+      }
+    }
+    for (const [from, to, score] of data.longArcs) this.join(from, to, Number(score) - this.costs[to]);
     this.starts = all.filter((k) => data.arcs[k] & data.start);
     this.ends = all.filter((k) => data.arcs[k] & data.end);
+  }
+
+  join(from, to, add) {
+    const arc = { from, to, add };
+    this.back[to].push(arc);
+    this.ahead[from].push(arc);
+  }
+
+  isToken(k) {
+    return this.tokens[k] >= 0;
   }
 
   /** α (T·K): all beginnings that are in state k at frame t, their emissions up to t included. */
   forward(emissions) {
     const K = this.states;
     const alpha = new Float64Array(emissions.length).fill(-Infinity);
-    for (const k of alpha.length ? this.starts : []) alpha[k] = emissions[k];
+    for (const k of alpha.length ? this.starts : []) alpha[k] = emissions[k] - this.costs[k];
     for (let at = K; at < alpha.length; at += K) {
-      const before = alpha.subarray(at - K, at);
-      for (let k = 0; k < K; k++) alpha[at + k] = emissions[at + k] + logsumexp(before, this.back[k]);
+      for (let k = 0; k < K; k++) {
+        alpha[at + k] = emissions[at + k] + logsumexp(this.back[k].map(({ from, add }) => alpha[at - K + from] + add));
+      }
     }
     return alpha;
   }
@@ -40,11 +58,10 @@ class Lattice {
   backward(emissions) {
     const K = this.states;
     const beta = new Float64Array(emissions.length).fill(-Infinity);
-    const onward = new Float64Array(K);
     for (const k of beta.length ? this.ends : []) beta[beta.length - K + k] = 0;
     for (let at = beta.length - 2 * K; at >= 0; at -= K) {
-      for (let k = 0; k < K; k++) onward[k] = emissions[at + K + k] + beta[at + K + k];
-      for (let k = 0; k < K; k++) beta[at + k] = logsumexp(onward, this.ahead[k]);
+      const onward = ({ to, add }) => emissions[at + K + to] + beta[at + K + to] + add;
+      for (let k = 0; k < K; k++) beta[at + k] = logsumexp(this.ahead[k].map(onward));
     }
     return beta;
   }
@@ -59,7 +76,7 @@ class Computation {
     logProbs.forEach((row, t) => lattice.column.forEach((c, k) => (this.emissions[t * K + k] = row[c])));
     this.alpha = lattice.forward(this.emissions);
     this.beta = lattice.backward(this.emissions);
-    this.total = T ? logsumexp(this.alpha.subarray((T - 1) * K), lattice.ends) : Number(data.score);
+    this.total = T ? logsumexp(lattice.ends.map((k) => this.alpha[(T - 1) * K + k])) : Number(data.score);
     this.gamma = this.alpha.map((a, i) => (this.total > -Infinity ? Math.exp(a + this.beta[i] - this.total) : 0));
     this.gradient = logProbs.map((row, t) => this.gradientOf(row, t));
   }
@@ -82,8 +99,10 @@ class Computation {
     return view === "path" ? this.emissions[i] : this[view][i];
   }
 
-  scoreOf(path) {
-    return path.reduce((score, k, t) => score + this.emissions[t * this.K + k], 0);
+  /** The score of path number i: its emissions, and what its arcs add. */
+  scoreOf(i) {
+    const weight = Number(this.data.pathWeights[i]);
+    return this.data.paths[i].reduce((score, k, t) => score + this.emissions[t * this.K + k], weight);
   }
 
   // Formulas: the lines to show, and the cells whose numbers stand in them.
@@ -101,24 +120,24 @@ class Computation {
     const alpha = this.name("α", t, k);
     const emission = this.emissions[t * this.K + k];
     const own = this.name("log y", t, k);
+    const result = `= ${number(this.value("alpha", t, k))}`;
     if (t === 0) {
-      const start = this.lattice.starts.includes(k);
-      const lines = start ? [`${alpha} = ${own} = ${number(emission)}`] : [`${alpha} = −∞`, say("no_start")];
-      return { lines, terms: [] };
+      if (!this.lattice.starts.includes(k)) return { lines: [`${alpha} = −∞`, say("no_start")], terms: [] };
+      const cost = -this.lattice.costs[k];
+      if (!cost) return { lines: [`${alpha} = ${own} ${result}`], terms: [] };
+      return { lines: [`${alpha} = ${own}${added(cost)}`, `= ${number(emission)}${added(cost)}`, result], terms: [] };
     }
-    const terms = this.lattice.back[k].map((j) => [t - 1, j]);
-    const names = terms.map(([, j]) => this.name("α", t - 1, j));
-    const values = terms.map(([, j]) => this.value("alpha", t - 1, j));
-    const alone = terms.length === 1;
-    const added = alone ? names[0] : `logsumexp(${names.join(", ")})`;
-    const numbers = values.map((x) => number(x)).join(", ");
+    const arcs = this.lattice.back[k];
+    if (!arcs.length) return { lines: [`${alpha} = −∞`, say("no_way_in")], terms: [] };
+    const names = arcs.map(({ from, add }) => this.name("α", t - 1, from) + added(add));
+    const values = arcs.map(({ from, add }) => number(this.value("alpha", t - 1, from)) + added(add));
+    const alone = arcs.length === 1;
+    const all = (list) => (alone ? list[0] : `logsumexp(${list.join(", ")})`);
+    const before = this.value("alpha", t - 1, arcs[0].from);
+    const numbers = alone ? sum([emission, before]) + added(arcs[0].add) : `${number(emission)} + ${all(values)}`;
     return {
-      lines: [
-        `${alpha} = ${own} + ${added}`,
-        `= ${alone ? sum([emission, values[0]]) : `${number(emission)} + logsumexp(${numbers})`}`,
-        `= ${number(this.value("alpha", t, k))}`,
-      ],
-      terms,
+      lines: [`${alpha} = ${own} + ${all(names)}`, `= ${numbers}`, result],
+      terms: arcs.map(({ from }) => [t - 1, from]),
     };
   }
 
@@ -128,11 +147,15 @@ class Computation {
       const end = this.lattice.ends.includes(k);
       return { lines: [`${beta} = ${end ? "0" : "−∞"}`, say(end ? "may_end" : "no_end")], terms: [] };
     }
-    const terms = this.lattice.ahead[k].map((j) => [t + 1, j]);
-    const names = terms.map(([, j]) => `${this.name("log y", t + 1, j)} + ${this.name("β", t + 1, j)}`);
-    const values = terms.map(([, j]) => sum([this.value("path", t + 1, j), this.value("beta", t + 1, j)]));
+    const arcs = this.lattice.ahead[k];
+    if (!arcs.length) return { lines: [`${beta} = −∞`, say("no_way_out")], terms: [] };
+    const name = ({ to, add }) => `${this.name("log y", t + 1, to)} + ${this.name("β", t + 1, to)}${added(add)}`;
+    const value = ({ to, add }) => sum([this.value("path", t + 1, to), this.value("beta", t + 1, to)]) + added(add);
     const all = (list) => (list.length === 1 ? list[0] : `logsumexp(${list.join(", ")})`);
-    return { lines: [`${beta} = ${all(names)}`, `= ${all(values)}`, `= ${number(this.value("beta", t, k))}`], terms };
+    return {
+      lines: [`${beta} = ${all(arcs.map(name))}`, `= ${all(arcs.map(value))}`, `= ${number(this.value("beta", t, k))}`],
+      terms: arcs.map(({ to }) => [t + 1, to]),
+    };
   }
 
   gammaFormula(t, k) {
@@ -175,20 +198,29 @@ class Computation {
       const own = `${this.name("log y", t, k)} = ${number(logProb)}`;
       return { lines: [own, `${this.name("y", t, k)} = ${probability(Math.exp(logProb))}`], terms: [] };
     }
-    const terms = path.slice(0, t + 1).map((j, s) => [s, j]);
+    const terms = path.slice(0, t + 1).map((j, s) => ({ s, j, add: this.weight(path, s) }));
     const shown = terms.slice(-6);
     const cut = shown.length < terms.length ? "… + " : "";
-    const numbers = sum(shown.map(([s, j]) => this.value("path", s, j)));
-    const score = terms.reduce((total, [s, j]) => total + this.value("path", s, j), 0);
+    const names = shown.map(({ s, j, add }) => this.name("log y", s, j) + added(add)).join(" + ");
+    const numbers = sum(shown.flatMap(({ s, j, add }) => [this.value("path", s, j), ...(add ? [add] : [])]));
+    const score = terms.reduce((total, { s, j, add }) => total + this.value("path", s, j) + add, 0);
     return {
-      lines: [
-        `${say("path_so_far")} = ${cut}${shown.map(([s, j]) => this.name("log y", s, j)).join(" + ")}`,
-        `= ${cut}${numbers}`,
-        `= ${number(score)}`,
-      ],
+      lines: [`${say("path_so_far")} = ${cut}${names}`, `= ${cut}${numbers}`, `= ${number(score)}`],
       terms: [], // the path is marked as it is
     };
   }
+
+  /** What a path's arc into frame t adds to its score; of several between the same states, the best. */
+  weight(path, t) {
+    if (t === 0) return 0 - this.lattice.costs[path[0]];
+    const arcs = this.lattice.back[path[t]].filter(({ from }) => from === path[t - 1]);
+    return Math.max(...arcs.map(({ add }) => add));
+  }
+}
+
+/** A further term of a sum; nothing for 0. */
+function added(x) {
+  return x ? ` ${x < 0 ? "−" : "+"} ${number(Math.abs(x))}` : "";
 }
 
 function labelOf(data, c) {

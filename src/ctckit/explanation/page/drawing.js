@@ -104,7 +104,7 @@ class Drawing {
     const names = [];
     for (let k = k0; k < k1; k++) {
       const label = this.scene.symbol(k);
-      const kind = this.scene.lattice.column[k] === this.scene.data.blank ? "blank" : "token";
+      const kind = this.scene.lattice.isToken(k) ? "token" : "blank";
       names.push(html("span", { class: kind, title: label }, html("bdi", {}, label)));
     }
     this.names.style.paddingTop = `${CELL.top}px`;
@@ -133,9 +133,9 @@ class Drawing {
     const parts = [];
     for (let k = k0; k < k1; k++) {
       if (!this.scene.isShown(t, k)) continue;
-      for (const j of this.scene.lattice.back[k]) {
-        if (j >= k0 && j < k1 && this.scene.isShown(t - 1, j)) {
-          parts.push(arrow(this.x(t - 1) + CELL.width + 1, this.y(j), this.x(t) - 2, this.y(k)));
+      for (const { from } of this.scene.lattice.back[k]) {
+        if (from >= k0 && from < k1 && this.scene.isShown(t - 1, from)) {
+          parts.push(arrow(this.x(t - 1) + CELL.width + 1, this.y(from), this.x(t) - 2, this.y(k)));
         }
       }
     }

@@ -57,12 +57,12 @@ class HeatMap {
   }
 
   renderAxes() {
-    const { T, K, frame, view, lattice, data } = this.scene;
+    const { T, K, frame, view, lattice } = this.scene;
     const [from, to] = { alpha: [frame + 1, T], path: [frame + 1, T], beta: [0, frame] }[view] ?? [0, 0];
     this.faded.style.left = `${(100 * from) / T}%`;
     this.faded.style.width = `${(100 * (to - from)) / T}%`;
     this.cursor.style.left = `${(100 * (frame + 0.5)) / T}%`;
-    const tokens = [...lattice.column.keys()].filter((k) => lattice.column[k] !== data.blank);
+    const tokens = [...lattice.column.keys()].filter((k) => lattice.isToken(k));
     const ticks = tokens.filter((_, i) => i % Math.ceil(tokens.length / 9) === 0);
     const tick = (k) => html("span", { style: `top:${(100 * (k + 0.5)) / K}%` }, this.scene.symbol(k));
     this.states.replaceChildren(...ticks.map(tick));

@@ -24,5 +24,6 @@ window.ctckit = {
   widgets: widgets.map((widget) => ({
     logProbs: () => widget.logProbs.map((row) => row.slice()),
     loss: () => widget.computation.loss,
+    formula: (view, t, k) => widget.computation.formula(view, t, k, widget.followed).lines,
   })),
 };

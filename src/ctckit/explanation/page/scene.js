@@ -136,7 +136,11 @@ class Scene {
   }
 
   tokensOf(path, between = this.separator) {
-    const tokens = runsOf(path).map(([k]) => k).filter((k) => this.lattice.column[k] !== this.data.blank);
-    return tokens.map((k) => this.symbol(k)).join(between);
+    const first = new Map(); // of each token's states the first on the path, which never comes back to a token
+    for (const k of path) {
+      const token = this.lattice.tokens[k];
+      if (this.lattice.isToken(k) && !first.has(token)) first.set(token, k);
+    }
+    return [...first.values()].map((k) => this.symbol(k)).join(between);
   }
 }

@@ -250,6 +250,7 @@ class Widget extends Scene {
     const facts = {
       frames: this.T,
       states: this.K,
+      ...(this.data.longArcs.length ? { long_arcs: this.data.longArcs.length } : {}),
       path_count: this.data.pathCount,
       probability: exponential(this.computation.total),
     };
@@ -257,7 +258,8 @@ class Widget extends Scene {
     this.facts.replaceChildren(...Object.entries(facts).map(shown));
     const values = { T: this.T, needed: this.data.framesNeeded };
     const impossible = this.computation.total === -Infinity;
-    const problem = !this.feasible ? "infeasible" : !this.T ? "no_frames" : impossible ? "impossible" : "";
+    const infeasible = this.data.isCTC ? "infeasible" : "infeasible_lattice";
+    const problem = !this.feasible ? infeasible : !this.T ? "no_frames" : impossible ? "impossible" : "";
     this.alert.textContent = problem && say(problem, values);
     this.alert.hidden = !problem;
     this.reset.disabled = !this.edited;
@@ -302,7 +304,7 @@ class Widget extends Scene {
     this.pathRows.forEach(({ button, spelt, share, fill }, i) => {
       const path = this.data.paths[i];
       const reached = this.computation.total > -Infinity;
-      const part = reached ? Math.exp(this.computation.scoreOf(path) - this.computation.total) : 0;
+      const part = reached ? Math.exp(this.computation.scoreOf(i) - this.computation.total) : 0;
       spelt.textContent = `${this.spelt(path)} → ${this.tokensOf(path) || say("nothing")}`;
       share.textContent = percent(part);
       fill.style.width = `${100 * part}%`;

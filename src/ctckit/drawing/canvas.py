@@ -1,7 +1,7 @@
-"""What pictures are made of: sheets to draw on by hand, fonts, colours, and files. Imports matplotlib when first used.
+"""What pictures are made of: sheets to draw on by hand, figures, and files. Imports matplotlib when first used.
 
-matplotlib lays out text and writes SVG, PNG and PDF alike. Figures are made without pyplot, so nothing is ever shown or
-kept behind the caller's back.
+matplotlib lays out text and writes SVG, PNG and PDF alike. Figures are made without pyplot, so nothing is ever shown
+or kept in the caller's state.
 """
 
 from __future__ import annotations
@@ -11,45 +11,25 @@ import io
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import cache
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CTCError, MissingExtraError
 from ..files import write_whole
+from .colors import GRID, INK, MUTED, PAPER, VARIABLES
+from .text import CJK_FONTS, families, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Each colour, and the variable that gives it in a page's own style, light or dark.
-INK, MUTED, GRID, PAPER = "#1f2429", "#5b6570", "#c9d1d9", "#ffffff"
-ORANGE, BLUE, RED, GREEN, PURPLE, TEAL = "#e8710a", "#1c64d9", "#cf2a36", "#1a7f3c", "#8a3fd1", "#0b7f8c"
-VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper"}
-VARIABLES |= {ORANGE: "orange", BLUE: "blue", RED: "red", GREEN: "green"}
-PATH_COLORS = (RED, BLUE, GREEN, ORANGE, PURPLE, TEAL)
-
-# Looked for in this order; a browser looks for the same.
-CJK_FONTS = (
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Noto Sans SC",
-    "PingFang SC",
-    "Microsoft YaHei",
-    "SimHei",
-    "WenQuanYi Micro Hei",
-    "WenQuanYi Zen Hei",
-    "Source Han Sans SC",
-    "Arial Unicode MS",
-)
-
 
 class Picture:
-    """A finished picture: shown by notebooks, saved as SVG, PNG, PDF or HTML.
+    """A finished picture: notebooks show it, and it can be saved as SVG, PNG, PDF or HTML.
 
     Attributes:
         name: what it shows, for those who can't see it.
-        figure: the matplotlib figure, for whoever wants to change it.
+        figure: the matplotlib figure, to be changed if you like.
     """
 
     def __init__(self, figure: Figure, name: str) -> None:
@@ -76,11 +56,11 @@ class Picture:
         return text
 
     def save(self, path: str | Path) -> None:
-        """Writes the picture, whole or not at all, in the format that the name ends in: .svg, .png, .pdf or .html.
+        """Writes the picture atomically, in the format of the name's suffix: .svg, .png, .pdf or .html.
 
         Raises:
-            CTCError: for any other ending, for a folder that is not there, or where no font has a character (SVG and
-                HTML leave fonts to the viewer).
+            CTCError: another suffix, a missing folder, or a character that no installed font has (SVG and HTML leave
+                fonts to the viewer).
         """
         suffix = Path(path).suffix.lower()
         if suffix == ".svg":
@@ -122,7 +102,7 @@ _HTML = """<!doctype html>
 
 
 class Sheet:
-    """An empty sheet with the origin at the top left, in units of a point; drawing on it is drawing by hand."""
+    """An empty sheet to draw on by coordinates: points (1/72 inch) from the top left."""
 
     def __init__(self, width: float, height: float) -> None:
         self.figure = new_figure(width, height)
@@ -133,17 +113,11 @@ class Sheet:
     def text(self, x: float, y: float, text: str, *, size: float = 12, color: str = INK, **how: Any) -> None:
         """Text, by default to the right of x and centred on y."""
         how = {"ha": "left", "va": "center", **how}
-        self.axes.text(x, y, _plain(text), fontsize=size, color=color, fontfamily=families(), **how)
+        self.axes.text(x, y, plain(text), fontsize=size, color=color, fontfamily=families(), **how)
 
     def line(self, xs: Sequence[float], ys: Sequence[float], *, color: str = INK, width: float = 1) -> None:
         """A line through points."""
         self.axes.plot(xs, ys, color=color, linewidth=width, solid_capstyle="round", solid_joinstyle="round")
-
-    def rectangle(self, x: float, y: float, width: float, height: float, **how: Any) -> None:
-        """A rectangle, by default without a border."""
-        from matplotlib.patches import Rectangle
-
-        self.axes.add_patch(Rectangle((x, y), width, height, **{"linewidth": 0, **how}))
 
     def dot(self, x: float, y: float, *, color: str, radius: float = 6) -> None:
         """A filled circle."""
@@ -163,7 +137,7 @@ class Sheet:
         )
 
     def brace(self, start: float, end: float, at: float, *, upright: bool, color: str) -> None:
-        """A brace from `start` to `end` with its point at `at`: up if it lies, to the left if it is upright."""
+        """A brace from `start` to `end` with its point at `at`: to the left if `upright`, else upwards."""
         size = 7.0
         middle = (start + end) / 2
         along = [start, start + 3, middle - 3, middle, middle + 3, end - 3, end]
@@ -171,12 +145,12 @@ class Sheet:
         self.line(off if upright else along, along if upright else off, color=color, width=1.3)
 
     def picture(self, name: str) -> Picture:
-        """The sheet, done."""
+        """The finished sheet."""
         return Picture(self.figure, name)
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure of so many points, known to nobody else."""
+    """A figure of a size in points that pyplot does not know."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -186,7 +160,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def themed_axes(axes: Any) -> None:
-    """Quiet frame and ticks."""
+    """Gives axes a light frame and light ticks."""
     axes.spines[["top", "right"]].set_visible(False)
     for spine in axes.spines.values():
         spine.set_color(GRID)
@@ -199,7 +173,7 @@ def themed_axes(axes: Any) -> None:
 
 
 def settle(figure: Figure) -> None:
-    """Lays a figure out once and for all: left to each drawing, every one would differ a little from the last."""
+    """Lays a figure out once: done anew for each file, it would differ a little each time."""
     with _settings(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")
         figure.draw_without_rendering()
@@ -208,40 +182,9 @@ def settle(figure: Figure) -> None:
 
 @contextmanager
 def _settings() -> Iterator[None]:
-    """Real text in SVG, the same file every time, and fonts that have what is written."""
+    """Real text in SVG, the same bytes every time, and fonts that have the characters."""
     import matplotlib
 
     how: Any = {"svg.fonttype": "none", "svg.hashsalt": "ctckit", "pdf.fonttype": 42, "font.family": families()}
     with matplotlib.rc_context(how):
         yield
-
-
-@cache
-def families() -> list[str]:
-    """The font that matplotlib brings, then those here that have Chinese."""
-    from matplotlib import font_manager
-
-    known = font_manager.fontManager
-    if not any(font.name in CJK_FONTS for font in known.ttflist):
-        seen = {font.fname for font in known.ttflist}
-        for path in font_manager.findSystemFonts():  # matplotlib's list may be older than a font
-            if path not in seen and "mono" not in path.lower():
-                with suppress(RuntimeError, OSError):  # not a font after all
-                    known.addfont(path)
-    here = {font.name for font in known.ttflist}
-    return ["DejaVu Sans", *(name for name in CJK_FONTS if name in here)]
-
-
-def shortened(text: str, most: int = 12) -> str:
-    """Text of so many letters at most.
-
-    Example:
-        >>> shortened("word"), shortened("a very long label")
-        ('word', 'a very long…')
-    """
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def _plain(text: str) -> str:
-    """Text that matplotlib takes as it is: a dollar sign would begin a formula."""
-    return text.replace("$", r"\$")

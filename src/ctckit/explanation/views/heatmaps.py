@@ -1,27 +1,31 @@
 """Heat maps and curves, for inputs of any size: occupancy, gradient, α, log-probabilities, and the alignment.
 
-Imports canvas.py. Each takes matplotlib axes, or makes a picture of its own; labels thin out where there are many.
+Each takes matplotlib axes, or makes a picture of its own; labels thin out where there are many.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..catalogue import words
-from .canvas import GRID, INK, MUTED, PATH_COLORS, Picture, families, new_figure, settle, shortened, themed_axes
-from .computation import Explanation, Path
+from ...catalogue import words
+from ...drawing.canvas import Picture, new_figure, settle, themed_axes
+from ...drawing.colors import GRID, INK, MUTED, PATH_COLORS
+from ...drawing.text import families, plain, shortened
+from ..numbers import Computation, Path
+from ..wording import phrase
 
 MOST_LABELS = 42
 ROWS = 60  # of the classes, in the picture of the gradient
 
 
-def occupancy(explanation: Explanation, ax: Any = None) -> Any:
+def occupancy(computation: Computation, ax: Any = None) -> Any:
     """γ (K, T): states upside down, as in the tables. The axes if some were given, else a picture."""
-    e = explanation
+    e = computation
     say = words("explanation", e.lang)
 
     def draw(axes: Any) -> None:
@@ -29,13 +33,13 @@ def occupancy(explanation: Explanation, ax: Any = None) -> Any:
         _names(axes, e.state_labels)
         _describe(axes, e, say["occupancy.title"], say["states"], image)
 
-    name = say["occupancy.name"].format(target=_short(e.text(e.target)), frames=e.frames)
+    name = say["occupancy.name"].format(target=_short(e.spelling), frames=e.frames)
     return _drawn(draw, ax, name, _size(e.frames, e.lattice.num_states))
 
 
-def gradient(explanation: Explanation, ax: Any = None) -> Any:
+def gradient(computation: Computation, ax: Any = None) -> Any:
     """The gradient (C, T), of the classes that have any. The axes if some were given, else a picture."""
-    e = explanation
+    e = computation
     say = words("explanation", e.lang)
     strength = np.abs(e.grad).max(axis=0, initial=0)
     shown = np.sort(np.argsort(-strength, kind="stable")[:ROWS])
@@ -47,21 +51,22 @@ def gradient(explanation: Explanation, ax: Any = None) -> Any:
         title = say["gradient.title.logits" if e.from_logits else "gradient.title.log_probs"]
         _describe(axes, e, f"{title}\n{say['gradient.note']}", say["classes"], image)
 
-    name = say["gradient.name"].format(target=_short(e.text(e.target)))
+    name = say["gradient.name"].format(target=_short(e.spelling))
     return _drawn(draw, ax, name, _size(e.frames, len(shown)))
 
 
-def alignment(explanation: Explanation, ax: Any = None) -> Any:
+def alignment(computation: Computation, ax: Any = None) -> Any:
     """Each label's probability by frame, the best path's tokens above. The axes if some were given, else a picture."""
-    e = explanation
+    e = computation
     say = words("explanation", e.lang)
     best = e.best_path
 
     def draw(axes: Any) -> None:
         frames = np.arange(1, e.frames + 1)
         probs = np.exp(e.log_probs)
-        axes.fill_between(frames, probs[:, e.blank], step="mid", color=GRID, alpha=0.8, linewidth=0)
-        tokens = list(dict.fromkeys(e.target))
+        if e.blank is not None:
+            axes.fill_between(frames, probs[:, e.blank], step="mid", color=GRID, alpha=0.8, linewidth=0)
+        tokens = [c for c in dict.fromkeys(e.target) if c >= 0]
         colors = {c: PATH_COLORS[1:][i % 5] for i, c in enumerate(tokens)}
         for c in tokens:
             many = e.frames * len(tokens) > 10_000  # as pixels: as lines they would fill megabytes
@@ -72,32 +77,30 @@ def alignment(explanation: Explanation, ax: Any = None) -> Any:
         title = say["alignment.title"].format(share=f"{100 * (best.share if best else 0):.3g} %")
         _describe(axes, e, title, say["alignment.probability"])
 
-    name = say["alignment.name"].format(target=_short(e.text(e.target)))
+    name = say["alignment.name"].format(target=_short(e.spelling))
     return _drawn(draw, ax, name, (max(640.0, min(1000.0, 12.0 * e.frames)), 230.0))
 
 
-def _spans(axes: Any, e: Explanation, path: Path, colors: dict[int, str]) -> None:
+def _spans(axes: Any, e: Computation, path: Path, colors: dict[int, str]) -> None:
     """The tokens of a path, each over its own frames, above the curves; names only where there is room."""
-    states = np.array(path.states)
-    starts = np.flatnonzero(np.diff(states, prepend=-1))
-    ends = np.append(starts[1:], len(states))
     room = max(1.0, e.frames / 60)
-    last = -room
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        if states[start] % 2 == 0:
+    last, end = -room, 0
+    for token, frames in groupby(e.lattice.tokens[list(path.states)].tolist()):
+        begin, end = end, end + len(list(frames))
+        if token < 0:
             continue
-        label = int(e.lattice.labels[states[start]])
-        axes.plot([start + 0.6, end + 0.4], [1.04, 1.04], color=colors[label], linewidth=3, solid_capstyle="butt")
-        middle = (start + end + 1) / 2
+        label = e.target[token]
+        axes.plot([begin + 0.6, end + 0.4], [1.04, 1.04], color=colors[label], linewidth=3, solid_capstyle="butt")
+        middle = (begin + end + 1) / 2
         if middle - last >= room * max(1.0, len(_label(e.labels[label])) / 2):
             text = _label(e.labels[label])
             axes.text(middle, 1.06, text, ha="center", va="bottom", fontsize=9, color=INK, fontfamily=families())
             last = middle
 
 
-def alpha(explanation: Explanation) -> Picture:
+def alpha(computation: Computation) -> Picture:
     """α (K, T), for lattices that are too large for tables."""
-    e = explanation
+    e = computation
     say = words("explanation", e.lang)
 
     def draw(axes: Any) -> None:
@@ -108,14 +111,14 @@ def alpha(explanation: Explanation) -> Picture:
         _names(axes, e.state_labels)
         _describe(axes, e, say["computation.heat"], say["states"], image)
 
-    name = say["computation.name"].format(target=_short(e.text(e.target)), loss=f"{e.loss:.7g}")
+    name = phrase(e, "computation.name").format(target=_short(e.spelling), loss=f"{e.loss:.7g}")
     picture: Picture = _drawn(draw, None, name, _size(e.frames, e.lattice.num_states))
     return picture
 
 
-def inputs(explanation: Explanation) -> Picture:
+def inputs(computation: Computation) -> Picture:
     """The log-probabilities (C, T), where they are too many to read."""
-    e = explanation
+    e = computation
     say = words("explanation", e.lang)
 
     def draw(axes: Any) -> None:
@@ -124,14 +127,14 @@ def inputs(explanation: Explanation) -> Picture:
         _names(axes, e.labels)
         _describe(axes, e, say["inputs.heat"] + f": T = {e.frames}, C = {len(e.labels)}", say["classes"], image)
 
-    name = say["inputs.name"].format(frames=e.frames, classes=len(e.labels), target=_short(e.text(e.target)))
+    name = phrase(e, "inputs.name").format(frames=e.frames, classes=len(e.labels), target=_short(e.spelling))
     picture: Picture = _drawn(draw, None, name, _size(e.frames, len(e.labels)))
     return picture
 
 
-def paths(explanation: Explanation, shown: Sequence[Path]) -> Picture:
+def paths(computation: Computation, shown: Sequence[Path]) -> Picture:
     """A few paths as lines over the occupancy."""
-    e = explanation
+    e = computation
     say = words("explanation", e.lang)
 
     def draw(axes: Any) -> None:
@@ -139,11 +142,11 @@ def paths(explanation: Explanation, shown: Sequence[Path]) -> Picture:
         for path, color in zip(shown, PATH_COLORS, strict=False):
             axes.plot(np.arange(1, e.frames + 1), path.states, color=color, linewidth=1.6)
         _names(axes, e.state_labels)
-        _describe(axes, e, say["paths.title"][3:], say["states"])
-        texts = [shortened(e.spelled(path), 40).replace("$", r"\$") for path in shown]
+        _describe(axes, e, say["paths.title.lattice"], say["states"])
+        texts = [plain(shortened(e.spelled(path), 40)) for path in shown]
         axes.legend(axes.lines, texts, frameon=False, loc="lower left", prop={"family": families(), "size": 8})
 
-    name = say["paths.name"].format(target=_short(e.text(e.target)))
+    name = say["paths.name"].format(target=_short(e.spelling))
     picture: Picture = _drawn(draw, None, name, _size(e.frames, e.lattice.num_states))
     return picture
 
@@ -188,13 +191,13 @@ def _names(axes: Any, names: Sequence[str]) -> None:
     """Names of the rows, as many as are readable."""
     step = max(1, -(-len(names) // MOST_LABELS))
     if step % 2 == 0:
-        step += 1  # an odd step shows tokens and blanks in turns
+        step += 1  # an odd one: where tokens and blanks alternate, both are named
     places = range(0, len(names), step)
     axes.set_yticks(list(places))
     axes.set_yticklabels([_label(names[k]) for k in places])
 
 
-def _describe(axes: Any, e: Explanation, title: str, rows: str, image: Any = None) -> None:
+def _describe(axes: Any, e: Computation, title: str, rows: str, image: Any = None) -> None:
     """Title and axes; a colour bar, if there is an image."""
     say = words("explanation", e.lang)
     axes.set_title(title, fontsize=11, loc="left", color=INK, fontfamily=families())
@@ -209,7 +212,7 @@ def _describe(axes: Any, e: Explanation, title: str, rows: str, image: Any = Non
 
 def _label(name: str) -> str:
     """A label as an axis can show it: short, a space to be seen, and a dollar sign no formula."""
-    return shortened(name).replace("$", r"\$").replace(" ", "␣")
+    return plain(shortened(name).replace(" ", "␣"))
 
 
 def _short(text: str) -> str:

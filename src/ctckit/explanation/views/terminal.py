@@ -1,24 +1,24 @@
-"""The computation as text, step by step, in columns that line up in a terminal. Imports computation.py."""
+"""The computation as text, step by step, in columns that line up in a terminal."""
 
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..catalogue import words
-from ..kernels import reference
-from ..lattice import Arc
-from .computation import ALL_PATHS, Explanation, counted
+from ...catalogue import words
+from ...drawing.text import cells, number
+from ...lattice import Arc
+from ..numbers import ALL_PATHS, Computation, StateCost
+from ..wording import costs_in_words, counted, frames_needed, phrase
 
 MOST_CELLS = 120  # of α, whose formulas are all written out
 MOST_NUMBERS = 240  # of a matrix of log-probabilities
 SHOWN_PATHS = 12
 
 
-def written_out(explanation: Explanation) -> str:
+def written_out(computation: Computation) -> str:
     r"""Inputs, α with its formulas, the loss, what each token costs, and the paths.
 
     Example:
@@ -32,20 +32,21 @@ def written_out(explanation: Explanation) -> str:
           α2(φ₃) = log y2(φ) + logsumexp(α1(φ₃), α1(1)) = −1.65500 + logsumexp(−∞, −0.10690) = −1.76190
     """
     parts = (_head, _matrix, _recursion, _loss, _tokens, _paths)
-    sections = ("\n".join(part(explanation)) for part in parts)
+    sections = ("\n".join(part(computation)) for part in parts)
     return "\n\n".join(section for section in sections if section)
 
 
-def _head(e: Explanation) -> Iterator[str]:
+def _head(e: Computation) -> Iterator[str]:
     say = words("explanation", e.lang)
-    yield say["text.title"].format(target=f"{e.text(e.target)} = {list(e.target)}")
+    yield phrase(e, "text.title").format(target=f"{e.text(e.target)} = {list(e.target)}")
     sizes = {"frames": e.frames, "classes": len(e.labels), "tokens": len(e.target), "states": e.lattice.num_states}
-    yield say["text.size"].format(**sizes, needed=e.frames_needed, count=counted(e.path_count))
+    yield say["text.size"].format(**sizes, needed=frames_needed(e), count=counted(e.path_count))
+    yield from costs_in_words(e)
     if e.path_count == 0:
-        yield say["text.infeasible"].format(frames=e.frames, needed=e.frames_needed)
+        yield phrase(e, "text.infeasible").format(frames=e.frames, needed=e.frames_needed)
 
 
-def _matrix(e: Explanation) -> Iterator[str]:
+def _matrix(e: Computation) -> Iterator[str]:
     """The log-probabilities, if they are few."""
     if e.log_probs.size == 0 or e.log_probs.size > MOST_NUMBERS or len(e.labels) > 12:
         return
@@ -54,7 +55,7 @@ def _matrix(e: Explanation) -> Iterator[str]:
     yield from _columns([["", *e.labels], *rows])
 
 
-def _recursion(e: Explanation) -> Iterator[str]:
+def _recursion(e: Computation) -> Iterator[str]:
     say = words("explanation", e.lang)
     if e.frames * e.lattice.num_states > MOST_CELLS:
         yield say["text.alpha.large"].format(frames=e.frames, states=e.lattice.num_states)
@@ -68,21 +69,27 @@ def _recursion(e: Explanation) -> Iterator[str]:
                 yield "  " + formula(e, t, k)
 
 
-def formula(e: Explanation, t: int, k: int) -> str:
+def formula(e: Computation, t: int, k: int) -> str:
     """How α at one cell came about, in letters and in numbers."""
     names = e.state_names
     own = f"log y{t + 1}({e.state_labels[k]})"
+    emission = number(e.log_probs[t, e.lattice.labels[k]], 5)
     result = number(e.alpha[t, k], 5)
     if t == 0:
-        return f"α1({names[k]}) = {own} = {result}"
-    sources = [k - back for bit, back in reference.MOVES if k >= back and e.lattice.arcs[k] & bit]
-    letters = ", ".join(f"α{t}({names[j]})" for j in sources)
-    numbers = ", ".join(number(e.alpha[t - 1, j], 5) for j in sources)
-    emission = number(e.log_probs[t, e.lattice.labels[k]], 5)
+        cost = _added(-e.entry_costs[k])
+        return f"α1({names[k]}) = {own}{cost} = " + (f"{emission}{cost} = " if cost else "") + result
+    moves = e.moves_into[k]
+    letters = ", ".join(f"α{t}({names[move.source]}){_added(move.score)}" for move in moves)
+    numbers = ", ".join(f"{number(e.alpha[t - 1, move.source], 5)}{_added(move.score)}" for move in moves)
     return f"α{t + 1}({names[k]}) = {own} + logsumexp({letters}) = {emission} + logsumexp({numbers}) = {result}"
 
 
-def _loss(e: Explanation) -> Iterator[str]:
+def _added(score: float) -> str:
+    """A term of a sum; none for 0."""
+    return f" {'−' if score < 0 else '+'} {number(abs(score), 5)}" if score else ""
+
+
+def _loss(e: Computation) -> Iterator[str]:
     say = words("explanation", e.lang)
     if e.path_count == 0 or e.frames == 0:
         yield f"loss = {number(e.loss, 10)}"
@@ -93,24 +100,27 @@ def _loss(e: Explanation) -> Iterator[str]:
     yield say["text.loss"].format(ends=terms, loss=number(e.loss, 10))
 
 
-def _tokens(e: Explanation) -> Iterator[str]:
-    """What each token, and all blanks, add to the loss."""
+def _tokens(e: Computation) -> Iterator[str]:
+    """What each token, and all blanks together, add to the loss."""
     if not e.score > -math.inf or e.frames == 0:
         return
     say = words("explanation", e.lang)
     yield say["text.tokens"].format(entropy=number(e.entropy, 5))
     rows = [["", say["text.tokens.cost"], say["text.tokens.frames"], say["text.tokens.peak"]]]
-    states = e.tokens
-    for token in states[1::2]:
-        peak = "" if token.peak is None else f"t{token.peak + 1}"
-        rows.append([e.state_names[token.state], number(token.cost, 5), f"{token.frames:.2f}", peak])
-    blanks = states[::2]
-    cost, spent = sum(token.cost for token in blanks), sum(token.frames for token in blanks)
-    rows.append(["φ", number(cost, 5), f"{spent:.2f}", ""])
+    between: dict[str, list[StateCost]] = {}  # by label, the states that are no tokens: the blanks
+    for state in e.state_costs:
+        if e.lattice.tokens[state.state] < 0:
+            between.setdefault(e.state_labels[state.state], []).append(state)
+            continue
+        peak = "" if state.peak is None else f"t{state.peak + 1}"
+        rows.append([e.state_names[state.state], number(state.cost, 5), f"{state.frames:.2f}", peak])
+    for label, states in between.items():
+        cost, spent = sum(state.cost for state in states), sum(state.frames for state in states)
+        rows.append([label, number(cost, 5), f"{spent:.2f}", ""])
     yield from _columns(rows)
 
 
-def _paths(e: Explanation) -> Iterator[str]:
+def _paths(e: Computation) -> Iterator[str]:
     if not e.paths:
         return
     say = words("explanation", e.lang)
@@ -132,26 +142,6 @@ def _columns(rows: Sequence[Sequence[str]], *, last_left: bool = False) -> Itera
         if last_left:
             padded[-1] = row[-1]
         yield ("  " + "  ".join(padded)).rstrip()
-
-
-def cells(text: str) -> int:
-    r"""How many columns of a terminal a text takes: two for a Chinese character, none for a combining mark.
-
-    Example:
-        >>> cells("空白 φ"), cells("e\u0301")
-        (6, 1)
-    """
-    wide = {"W": 2, "F": 2}
-    return sum(
-        0 if unicodedata.combining(letter) else wide.get(unicodedata.east_asian_width(letter), 1) for letter in text
-    )
-
-
-def number(value: float, digits: int) -> str:
-    """A number as it is printed: so many places after the point, a true minus sign, and ∞."""
-    if math.isinf(value):
-        return "−∞" if value < 0 else "∞"
-    return f"{value:.{digits}f}".replace("-", "−")
 
 
 def _short(text: str) -> str:

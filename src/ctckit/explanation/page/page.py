@@ -1,9 +1,8 @@
-"""The page: explanations that can be touched, and the prose, figures and code around them, as one HTML file.
+"""The page: computations to walk through and change, and prose, figures and code around them, as one HTML file.
 
 Everything is in the file, so that it opens without a network, and its own policy lets no request out. The numbers on it
-are computed by its script (page/computation.js), which reads the arcs from the page's data.
-
-May import computation.py and what lies below it.
+are computed by its script (computation.js), which reads the lattice's arcs from the page's data. May import numbers.py,
+wording.py and what lies below them.
 """
 
 from __future__ import annotations
@@ -19,10 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from ..catalogue import LANGUAGES, check_language, words
-from ..kernels.reference import MOVES
-from ..lattice import Arc
-from .computation import Explanation, counted
+from ...catalogue import LANGUAGES, words
+from ...kernels.reference import MOVES
+from ...lattice import Arc
+from ...validate import check_language
+from ..numbers import Computation
+from ..wording import counted
 
 # Each needs those before it.
 SCRIPTS = ("words.js", "computation.js", "scene.js", "drawing.js", "heatmap.js", "widget.js", "page.js")
@@ -56,9 +57,9 @@ class Code:
 
 @dataclass(frozen=True)
 class Interactive:
-    """An explanation to walk through and change, and its caption as plain text in each language."""
+    """A computation to walk through and change, and its caption as plain text in each language."""
 
-    explanation: Explanation
+    computation: Computation
     caption: dict[str, str]
 
 
@@ -98,7 +99,7 @@ def page(title: dict[str, str], blocks: Sequence[Block], lang: str) -> str:
     return re.sub(r"@@(\w+)@@", lambda marker: parts[marker[1]], _package_file("page.html"))
 
 
-def explanation_page(explanation: Explanation) -> str:
+def explanation_page(computation: Computation) -> str:
     """One explanation as a page of its own.
 
     Example:
@@ -107,17 +108,18 @@ def explanation_page(explanation: Explanation) -> str:
         >>> "<title>1: loss 0.0196</title>" in explanation_page(explanation)
         True
     """
-    labels = [explanation.labels[c] for c in explanation.target]
+    labels = [computation.text([c]) for c in computation.target]
     target = (" " if max(map(len, labels), default=0) > 1 else "").join(labels)
     if len(target) > LONG_TITLE:
         target = target[: LONG_TITLE - 1] + "…"
-    loss = "∞" if math.isinf(explanation.loss) else f"{explanation.loss:.4f}"
+    loss = "∞" if math.isinf(computation.loss) else f"{computation.loss:.4f}"
 
     def said(key: str) -> dict[str, str]:
         return {lang: words("page", lang)[key].format(target=target, loss=loss) for lang in LANGUAGES}
 
-    title = said("title" if target else "title_of_nothing")
-    return page(title, [Interactive(explanation, said("lead"))], explanation.lang)
+    nothing = "title_of_nothing" if computation.is_ctc else "title_of_lattice"
+    lead = said("lead" if computation.is_ctc else "lead_lattice")
+    return page(said("title" if target else nothing), [Interactive(computation, lead)], computation.lang)
 
 
 def _block(block: Block, number: int) -> str:
@@ -133,50 +135,59 @@ def _block(block: Block, number: int) -> str:
         return (
             f"<figure>{_in_each_language('div', drawn, 'drawing')}\n{_in_each_language('figcaption', caption)}</figure>"
         )
-    data = _json(_data(block.explanation))
+    data = _json(_data(block.computation))
     return (
         f'<section class="block">{_in_each_language("p", caption, "lead")}\n'
         f'<div class="widget"><script type="application/json">{data}</script></div></section>'
     )
 
 
-def _data(explanation: Explanation) -> dict[str, Any]:
-    """What the script needs of an explanation. Infinities are strings that JavaScript's Number() reads."""
-    classes, rest = _columns(explanation)
+def _data(computation: Computation) -> dict[str, Any]:
+    """What the script needs of a computation. Infinities are strings that JavaScript's Number() reads."""
+    classes, rest = _columns(computation)
     column_of = {c: i for i, c in enumerate(classes)}
-    scores = explanation.log_probs[:, classes]
-    columns: list[dict[str, Any]] = [{"label": explanation.labels[c], "class": c} for c in classes]
+    scores = computation.log_probs[:, classes]
+    columns: list[dict[str, Any]] = [{"label": computation.labels[c], "class": c} for c in classes]
     if rest:
-        left = np.logaddexp.reduce(explanation.log_probs[:, rest], axis=1)
+        left = np.logaddexp.reduce(computation.log_probs[:, rest], axis=1)
         scores = np.column_stack([scores, left])
         columns.append({"rest": len(rest)})
-    arcs = explanation.lattice.arcs
+    lattice = computation.lattice
     return {
         "columns": columns,
-        "blank": column_of[explanation.blank],
-        "states": [column_of[c] for c in explanation.lattice.labels.tolist()],
-        "arcs": arcs.tolist(),
-        "moves": [[int(bit), back] for bit, back in MOVES],
+        "states": [column_of[c] for c in lattice.labels.tolist()],
+        "tokens": lattice.tokens.tolist(),
+        "arcs": lattice.arcs.tolist(),
+        "moves": [[int(bit), back] for bit, back in ((Arc.STAY, 0), *MOVES)],
         "start": int(Arc.START),
         "end": int(Arc.END),
-        "frames": explanation.frames,
-        "framesNeeded": explanation.frames_needed,
-        "fromLogits": explanation.from_logits,
-        "score": _number(explanation.score),
-        "pathCount": counted(explanation.path_count),
-        "allPaths": len(explanation.paths) == explanation.path_count,
-        "paths": [list(path.states) for path in explanation.paths],
+        "entryCosts": [_number(cost) for cost in computation.entry_costs],
+        "longArcs": [
+            [source, to, _number(score)]
+            for (source, to), score in zip(lattice.long_arcs.tolist(), lattice.long_arc_scores.tolist(), strict=True)
+        ],
+        "isCTC": computation.is_ctc,
+        "frames": computation.frames,
+        "framesNeeded": computation.frames_needed,
+        "fromLogits": computation.from_logits,
+        "score": _number(computation.score),
+        "pathCount": counted(computation.path_count),
+        "allPaths": len(computation.paths) == computation.path_count,
+        "paths": [list(path.states) for path in computation.paths],
+        "pathWeights": [_number(computation.weight_of(path)) for path in computation.paths],
         "logProbs": [[_number(value) for value in row] for row in scores.tolist()],
     }
 
 
-def _columns(explanation: Explanation) -> tuple[list[int], list[int]]:
+def _columns(computation: Computation) -> tuple[list[int], list[int]]:
     """The classes that have a column of their own, and those that share the last one."""
-    everything = range(len(explanation.labels))
+    everything = range(len(computation.labels))
     if len(everything) <= ALL_CLASSES:
         return list(everything), []
-    own = {explanation.blank, *explanation.lattice.labels.tolist()}
-    height = explanation.log_probs.max(axis=0, initial=-np.inf)
+    own = set(computation.lattice.labels.tolist())
+    if computation.blank is not None:
+        own.add(computation.blank)
+    height = computation.log_probs.max(axis=0, initial=-np.inf)
     others = [c for c in np.argsort(-height, kind="stable").tolist() if c not in own]
     shown = own.union(others[:LIKELIEST])
     return sorted(shown), [c for c in everything if c not in shown]
@@ -210,4 +221,4 @@ def _json(value: Any) -> str:
 
 
 def _package_file(name: str) -> str:
-    return (files("ctckit.explanation") / "page" / name).read_text(encoding="utf-8")
+    return (files(__package__) / name).read_text(encoding="utf-8")

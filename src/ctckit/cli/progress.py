@@ -1,6 +1,6 @@
-"""What a run over a corpus shows while it lasts: a bar with its rate and the time left. Imports rich.
+"""The progress of a run over a corpus: a bar with its rate and the time left. Imports rich.
 
-On a terminal only: a log has the last line, which the command line prints.
+It is shown on a terminal only. In a log file, the line that the command prints at the end is enough.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rich.text import Text
 
 
 class Display:
-    """Live progress, as a context manager; give `update` to :meth:`Corpus.run`."""
+    """Live progress, as a context manager; pass `update` to :meth:`Corpus.run`."""
 
     def __init__(self, console: Console) -> None:
         self._bar = Progress(
@@ -31,7 +31,7 @@ class Display:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[bad]} bad"),
+            TextColumn("{task.fields[failed]} failed"),
             console=console,
             disable=not console.is_terminal,
         )
@@ -43,11 +43,11 @@ class Display:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def update(self, done: int, bad: int, rows: int) -> None:
-        """Shows how far it is; rows that were done before count for the bar and not for the rate."""
+    def update(self, done: int, failed: int, total: int) -> None:
+        """Shows how far it is. The first call sets the start: rows done by earlier runs don't count for the rate."""
         if not self._bar.task_ids:
-            self._bar.add_task("", total=rows, completed=done + bad, bad=bad)
-        self._bar.update(self._bar.task_ids[0], completed=done + bad, bad=bad)
+            self._bar.add_task("", total=total, completed=done + failed, failed=failed)
+        self._bar.update(self._bar.task_ids[0], completed=done + failed, failed=failed)
 
 
 class _Rate(ProgressColumn):

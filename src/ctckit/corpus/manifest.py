@@ -1,6 +1,6 @@
-"""Manifests: JSON lines, one for each recording, checked one by one. Imports utterance.py.
+"""Manifests: one JSON line per recording. Imports files.py and the annotate package.
 
-Whatever is wrong with a line is that line's alone, so a manifest has good rows and bad ones.
+Each line is checked by itself: a line that is wrong becomes a failed row, and the others are not affected.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import CTCError
-from .utterance import check_frame_shift
+from ..files import decoded, read_bytes
+from ..validate import check_frame_shift
 
 KEYS = ("id", "emissions", "text", "transcript", "labels", "frame_shift", "blank")
 
@@ -25,7 +26,7 @@ class Defaults(NamedTuple):
     Attributes:
         labels: the file of the labels.
         frame_shift: seconds.
-        blank: the blank's class; to be told from the labels if None.
+        blank: the blank's class; found from the labels if None.
     """
 
     labels: Path | None = None
@@ -34,17 +35,17 @@ class Defaults(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of the manifest, with the paths as they are from here.
+    """A valid row of the manifest. Its paths are relative to the working directory.
 
     Attributes:
-        line: its line, from 1.
-        id: what its outputs are called.
-        given: all that the manifest says of it.
+        line: its line number, from 1.
+        id: the name of its outputs, without their endings.
+        given: the line's JSON object.
         emissions: the file of its scores.
         text: the transcript, or the file that holds it.
         labels: the file of its labels.
         frame_shift: seconds.
-        blank: the blank's class, if it isn't to be told from the labels.
+        blank: the blank's class; found from the labels if None.
     """
 
     line: int
@@ -58,34 +59,29 @@ class Row(NamedTuple):
 
     @property
     def inputs(self) -> list[Path]:
-        """The files that it is made from."""
+        """The files that its outputs are made from."""
         return [path for path in (self.emissions, self.text, self.labels) if isinstance(path, Path)]
 
 
-class BadRow(NamedTuple):
-    """A row that could not be aligned, as ``errors.jsonl`` has it."""
+class FailedRow(NamedTuple):
+    """A row that is invalid or could not be aligned; a line of ``errors.jsonl``."""
 
     id: str | None
     line: int
     reason: str
 
 
-def read_manifest(path: Path, defaults: Defaults) -> list[Row | BadRow]:
-    """The rows of a manifest, each by itself; empty lines are none.
+def read_manifest(path: Path, defaults: Defaults) -> list[Row | FailedRow]:
+    """The rows of a manifest; empty lines are skipped.
 
     Raises:
-        CTCError: it can't be read.
+        CTCError: the file can't be read.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CTCError(f"{path} can't be read: {error.strerror or error}") from None
-    lines = enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1)
+    lines = enumerate(read_bytes(path).removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1)
     return [_row(line, number, path.parent, defaults) for number, line in lines if line.strip()]
 
 
-def _row(line: bytes, number: int, folder: Path, defaults: Defaults) -> Row | BadRow:
-    """A line of the manifest, by itself."""
+def _row(line: bytes, number: int, folder: Path, defaults: Defaults) -> Row | FailedRow:
     id = None
     try:
         given = _object(line)
@@ -99,33 +95,34 @@ def _row(line: bytes, number: int, folder: Path, defaults: Defaults) -> Row | Ba
         text = _string(given, "text") if "text" in given else folder / _string(given, "transcript")
         labels = folder / _string(given, "labels") if "labels" in given else defaults.labels
         if labels is None:
-            raise CTCError("'labels' is missing: expected the file of the labels here, or --labels for all rows")
+            raise CTCError("'labels' is missing: expected the label file in this row, or a default for all rows")
         emissions = folder / _string(given, "emissions")
         shift, blank = _shift(given, defaults.frame_shift), _blank(given, defaults.blank)
         return Row(number, checked, given, emissions, text, labels, shift, blank)
     except CTCError as error:
-        return BadRow(id, number, str(error))
+        return FailedRow(id, number, str(error))
 
 
 def _object(line: bytes) -> dict[str, Any]:
+    text = decoded(line, "the line")
     try:
-        given = json.loads(line.decode())
-    except UnicodeDecodeError:
-        raise CTCError("the line is no UTF-8 text") from None
+        given = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise CTCError(f"the line is no JSON: {error}") from None
+        raise CTCError(f"the line is not JSON: {error}") from None
     if not isinstance(given, dict):
         raise CTCError(f'the line is a {type(given).__name__}: expected an object, such as {{"id": …}}')
     return given
 
 
 def _checked_id(id: object) -> str:
-    """An id that can be the name of a file, everywhere."""
+    """The id, if files can be named after it on all systems."""
     if not isinstance(id, str) or not id:
         raise CTCError(f"id is {id!r}: expected a string that names the row's files")
     wrong = re.search(r'[/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]', id)
     if wrong:
-        raise CTCError(f'id {id!r} has {wrong[0]!r}: it names files, and may not hold / \\ : * ? " < > | or the like')
+        raise CTCError(
+            f'id {id!r} has {wrong[0]!r}: it names files: expected none of / \\ : * ? " < > | and no controls'
+        )
     if id[0] == "." or id[-1] in ". ":
         raise CTCError(f"id {id!r} begins with a dot, or ends with one or with a space: it names files")
     if len(id.encode()) > 200:
@@ -143,7 +140,7 @@ def _string(given: dict[str, Any], key: str) -> str:
 def _shift(given: dict[str, Any], default: float | None) -> float:
     value = given.get("frame_shift", default)
     if value is None:
-        raise CTCError("'frame_shift' is missing: expected seconds here, or --frame-shift for all rows")
+        raise CTCError("'frame_shift' is missing: expected seconds in this row, or a default for all rows")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise CTCError(f"'frame_shift' is {value!r}: expected seconds")
     return check_frame_shift(value)
@@ -157,29 +154,30 @@ def _blank(given: dict[str, Any], default: int | None) -> int | None:
 
 
 def separate(
-    rows: Sequence[Row | BadRow], outputs: Callable[[Row], list[Path]], inputs: Sequence[Path]
-) -> Iterator[Row | BadRow]:
-    """The same rows, without those whose files would be another's, or something that is read.
+    rows: Sequence[Row | FailedRow], outputs: Callable[[Row], list[Path]], inputs: Sequence[Path]
+) -> Iterator[Row | FailedRow]:
+    """The same rows, but rows fail whose outputs would overwrite those of another row, or an input.
 
     Args:
         rows: of the manifest.
-        outputs: what will be written for a row.
-        inputs: what is read besides the rows' own inputs.
+        outputs: the files that will be written for a row.
+        inputs: files that are read besides the rows' own inputs.
     """
     read = {os.path.abspath(path) for row in rows if isinstance(row, Row) for path in row.inputs}
     read.update(map(os.path.abspath, inputs))
     seen: dict[str, Row] = {}
     for row in rows:
-        if isinstance(row, BadRow):
+        if isinstance(row, FailedRow):
             yield row
             continue
-        key = unicodedata.normalize("NFC", row.id).casefold()  # as disks of Macs and Windows take them
+        key = unicodedata.normalize("NFC", row.id).casefold()  # names that macOS and Windows take for the same
         first = seen.setdefault(key, row)
-        lost = [path for path in outputs(row) if os.path.abspath(path) in read]
+        clash = [path for path in outputs(row) if os.path.abspath(path) in read]
         if first is not row:
-            what = "that" if first.id == row.id else f"not told apart by all disks from {first.id!r},"
-            yield BadRow(row.id, row.line, f"id {row.id!r} is {what} of line {first.line}: expected each id once")
-        elif lost:
-            yield BadRow(row.id, row.line, f"its output {lost[0]} is an input: choose another --out or --format")
+            same = "" if first.id == row.id else f" as {first.id!r}, which is the same file name on some systems"
+            reason = f"id {row.id!r} is used on line {first.line}{same}: expected each id once"
+            yield FailedRow(row.id, row.line, reason)
+        elif clash:
+            yield FailedRow(row.id, row.line, f"its output {clash[0]} is an input: choose another folder or format")
         else:
             yield row

@@ -1,0 +1,202 @@
+"""``ctckit align``: checks which options go together; annotate and corpus do the work."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+from rich.console import Console
+
+from ..annotate.formats import ENDINGS
+from ..errors import CTCError, MissingExtraError
+from .command import LabelFile, Logits, UsageError
+
+if TYPE_CHECKING:
+    from ..annotate.utterance import Aligned, Options, Scores
+    from ..corpus import Defaults
+    from ..text import Vocabulary
+
+NOTES = 10  # printed of those on text that the labels can't spell
+
+
+def align(
+    emissions: Annotated[
+        Path | None, typer.Argument(help="Scores (T, C): .npy, .npz, .csv, .pt or .safetensors.")
+    ] = None,
+    transcript: Annotated[Path | None, typer.Argument(help="The text, one line per segment.")] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="A corpus instead, as JSON lines: id, emissions, text (or transcript, a file), and labels, "
+            "frame_shift, blank where they differ from the options."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help=f"The file: {', '.join(ENDINGS)}; for a manifest the folder."),
+    ] = None,
+    formats: Annotated[
+        str | None, typer.Option("--format", help="Formats, such as TextGrid,json (manifests only; default json).")
+    ] = None,
+    labels: LabelFile = None,
+    frame_shift: Annotated[float | None, typer.Option(help="Seconds from one frame to the next.")] = None,
+    blank: Annotated[int | None, typer.Option(help="The blank's class; found from the labels by default.")] = None,
+    from_logits: Logits = False,
+    extend: Annotated[int, typer.Option(help="How many frames of blanks a token may take on each side.")] = 0,
+    optional_words: Annotated[
+        bool, typer.Option("--optional-words", help="Words of the text may be missing from the recording.")
+    ] = False,
+    star: Annotated[
+        bool, typer.Option("--star", help="The recording may have more words than the text, between its words.")
+    ] = False,
+    picture: Annotated[Path | None, typer.Option(help="Draw a picture too: .png, .svg or .pdf.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="For the picture: the recording, as .wav.")] = None,
+    image: Annotated[Path | None, typer.Option(help="For the picture: the image of the line.")] = None,
+    lang: Annotated[str, typer.Option(help="The picture's language: en or zh.")] = "en",
+    num_threads: Annotated[
+        int | None, typer.Option("--threads", help="Rows aligned in parallel (manifests only; default 1).")
+    ] = None,
+) -> None:
+    """Finds the time of every word and token of a text: of one recording, or of a corpus.
+
+    A corpus may be stopped and started again.
+    Exits with 1 if any row failed (see errors.jsonl), with 2 for an invalid command line.
+    """
+    from ..annotate.utterance import Options
+
+    options = Options(from_logits, extend, optional_words, star)
+    if manifest is not None:
+        from ..corpus import Defaults
+
+        _refuse({"EMISSIONS": emissions, "--picture": picture, "--audio": audio, "--image": image})
+        if out is None:
+            raise UsageError("--out is missing: expected the folder of the outputs")
+        defaults = Defaults(labels, frame_shift, blank)
+        num_threads = 1 if num_threads is None else num_threads
+        return _align_corpus(manifest, out, formats or "json", options, defaults, num_threads)
+    if emissions is None or transcript is None:
+        raise UsageError("align takes EMISSIONS and TRANSCRIPT, or --manifest")
+    if formats is not None or num_threads is not None:
+        raise UsageError("--format and --threads go with --manifest; the format of --out follows from its ending")
+    if labels is None or frame_shift is None:
+        raise UsageError(f"--{'labels' if labels is None else 'frame-shift'} is missing")
+    if out is None and picture is None:
+        raise UsageError("--out is missing: expected a file to write, or --picture")
+    if picture is None and (audio is not None or image is not None):
+        raise UsageError("--audio and --image are for --picture, which is missing")
+    inputs = _Inputs(emissions, transcript, labels, audio, image)
+    _align_one(inputs, frame_shift, blank, options, out, picture, lang)
+
+
+def _refuse(alone: dict[str, Path | None]) -> None:
+    """Options that don't go with a manifest."""
+    for name, value in alone.items():
+        if value is not None:
+            raise UsageError(f"{name} is for one recording: it does not go with --manifest")
+
+
+class _Inputs(NamedTuple):
+    """The files of one recording."""
+
+    emissions: Path
+    transcript: Path
+    labels: Path
+    audio: Path | None
+    image: Path | None
+
+
+def _align_one(
+    inputs: _Inputs,
+    frame_shift: float,
+    blank: int | None,
+    options: Options,
+    out: Path | None,
+    picture: Path | None,
+    lang: str,
+) -> None:
+    """One recording. Whatever is wrong is found before anything is written."""
+    from ..annotate import utterance
+    from ..annotate.formats import check_format, encoded
+    from ..files import read_text, write_whole
+    from ..validate import check_frame_shift, check_language
+
+    options.check()
+    check_frame_shift(frame_shift)
+    outputs = [path for path in (picture, out) if path is not None]
+    _check_outputs(outputs, inputs)
+    if out is not None:
+        check_format(out)
+    check_language(lang)
+    vocabulary = utterance.read_vocabulary(inputs.labels, blank)
+    scores = utterance.read_scores(inputs.emissions)
+    found = utterance.align(scores, read_text(inputs.transcript), vocabulary, frame_shift, options)
+    content = None if out is None else encoded(found.lines, out, duration=found.duration)
+    for note in found.notes[:NOTES]:
+        print(note, file=sys.stderr)
+    if len(found.notes) > NOTES:
+        print(f"and {len(found.notes) - NOTES} more like these", file=sys.stderr)
+    if picture is not None:
+        _draw(found, scores, vocabulary, options, inputs, picture, lang)
+    if out is not None and content is not None:
+        write_whole(out, content)
+    print(utterance.summary(found.lines))
+    for path in (out, picture):
+        if path is not None:
+            print(f"wrote {path}")
+
+
+def _check_outputs(outputs: list[Path], inputs: _Inputs) -> None:
+    read = [os.path.realpath(path) for path in inputs if path is not None]
+    for path in outputs:
+        if os.path.realpath(path) in read:
+            raise CTCError(f"{path} is an input, and would be overwritten: choose another name")
+        if not path.absolute().parent.is_dir():  # checked first: else one output might be written and the other not
+            raise CTCError(f"{path}: can't be written: there is no folder {path.parent}")
+
+
+def _draw(
+    found: Aligned,
+    scores: Scores,
+    vocabulary: Vocabulary,
+    options: Options,
+    inputs: _Inputs,
+    picture: Path,
+    lang: str,
+) -> None:
+    import numpy as np
+
+    from ..annotate.picture import draw
+    from ..annotate.strips import read_strip
+    from ..kernels.reference import log_softmax
+
+    log_probs = log_softmax(scores.astype(np.float64)) if options.from_logits else scores
+    strip = read_strip(inputs.audio, inputs.image)
+    draw(found, log_probs, vocabulary.labels, vocabulary.blank, strip=strip, lang=lang).save(picture)
+
+
+def _align_corpus(
+    manifest: Path, out: Path, formats: str, options: Options, defaults: Defaults, num_threads: int
+) -> None:
+    try:
+        from ..corpus import Corpus, Threads, parse_formats
+        from ..corpus.store import ERRORS
+        from .progress import Display
+
+        corpus = Corpus(manifest, out, parse_formats(formats), options, defaults)
+        with Display(Console(stderr=True)) as display:
+            outcome = corpus.run(Threads(num_threads), display.update)
+    except (CTCError, MissingExtraError) as error:  # nothing was begun
+        raise UsageError(str(error)) from None
+    except KeyboardInterrupt:
+        print(f"stopped; run the same command again to continue in {out}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    skipped = f", {outcome.skipped} skipped (already done)" if outcome.skipped else ""
+    errors = f": see {out / ERRORS}" if outcome.failed else ""
+    print(f"{outcome.aligned} rows aligned{skipped}, {outcome.failed} failed{errors}")
+    if outcome.orphaned:
+        print(f"{out} also has {outcome.orphaned} rows that {manifest} lacks")
+    if outcome.failed:
+        raise typer.Exit(1)

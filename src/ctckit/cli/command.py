@@ -1,0 +1,60 @@
+"""What the commands share: their errors, and options that several of them have. Imports errors.py and typer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from ..errors import CTCError
+
+LabelFile = Annotated[
+    Path | None, typer.Option("--labels", help="A text file with one label per line, in class order.")
+]
+Logits = Annotated[bool, typer.Option("--logits", help="The scores are logits.")]
+
+
+class UsageError(CTCError):
+    """Invalid command line; exits with status 2."""
+
+
+class Command(TyperCommand):
+    """A command whose errors name its flags where the library's messages name parameters.
+
+    For this to work, a command's function calls its parameters what the library calls them.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except CTCError as error:
+            options = [parameter for parameter in self.params if parameter.param_type_name == "option"]
+            flags = {option.name: max(option.opts, key=len) for option in options if option.name}
+            kind = UsageError if isinstance(error, UsageError) else CTCError
+            raise kind(with_flags(str(error), flags)) from error
+
+
+def with_flags(message: str, flags: Mapping[str, str]) -> str:
+    """A message with flags for parameters.
+
+    Args:
+        message: names parameters with a value, as ``extend = -1`` or ``from_logits=True``.
+        flags: of parameters, by name. Other names are left as they are.
+
+    Example:
+        >>> with_flags("extend = -1: expected at least 0; pass from_logits=True", {"extend": "--extend"})
+        '--extend -1: expected at least 0; pass from_logits=True'
+        >>> with_flags("pass from_logits=True", {"from_logits": "--logits"})
+        'pass --logits'
+    """
+
+    def flag(found: re.Match[str]) -> str:
+        name, switch = found.groups()
+        return found[0] if name not in flags else flags[name] + ("" if switch else " ")
+
+    return re.sub(r"(?<![\w.])(\w+) ?= ?(True\b)?", flag, message)

@@ -1,0 +1,19 @@
+"""``ctckit demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("demo-report"),
+    fast: Annotated[bool, typer.Option("--fast", help="A few seconds of training, to see that it works.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of data, network and batches.")] = 0,
+) -> None:
+    """Trains a recogniser of real handwriting with the CTC loss, and writes a report about it."""
+    from ..demo import run
+
+    run(out=out, fast=fast, seed=seed)

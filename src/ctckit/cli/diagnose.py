@@ -1,0 +1,39 @@
+"""``ctckit diagnose``."""
+
+from __future__ import annotations
+
+from json import dumps
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def diagnose(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Batches: .npz, .pt or .safetensors with log_probs, targets, "
+            "input_lengths, target_lengths, and blank if it is not 0."
+        ),
+    ],
+    blank: Annotated[
+        int | None, typer.Option(help="The blank's class, if the files don't say and it is not 0.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Says what is wrong with batches, and how to fix it. Exits with 1 if anything is."""
+    from ..diagnosis import diagnose as diagnose_batch
+    from ..files import read_batch
+
+    batches = [read_batch(file) for file in files]  # a file that can't be read is an error before any report
+    found = {}
+    for file, batch in zip(files, batches, strict=True):
+        stored = batch.blank if blank is None else blank
+        found[str(file)] = diagnose_batch(*batch[:4], 0 if stored is None else stored)
+    if json:
+        print(dumps({name: diagnosis.as_dict() for name, diagnosis in found.items()}, indent=2, ensure_ascii=False))
+    else:
+        print("\n\n".join(f"{name}\n{diagnosis}" for name, diagnosis in found.items()))
+    if not all(diagnosis.healthy for diagnosis in found.values()):
+        raise typer.Exit(1)

@@ -1,0 +1,126 @@
+"""``ctckit explain``."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import CTCError
+from .command import LabelFile, Logits
+
+if TYPE_CHECKING:
+    from ..drawing.canvas import Picture as Drawn
+    from ..explanation import Explanation
+
+
+class Picture(str, Enum):
+    """The pictures that an explanation can draw."""
+
+    inputs = "inputs"
+    rule1 = "rule1"
+    rule2 = "rule2"
+    rule3 = "rule3"
+    paths = "paths"
+    computation = "computation"
+    occupancy = "occupancy"
+    gradient = "gradient"
+    alignment = "alignment"
+
+
+def explain(
+    word: Annotated[
+        str | None, typer.Argument(help="A word, to see its rules and paths: all classes equally probable.")
+    ] = None,
+    frames: Annotated[int | None, typer.Option(help="Frames for a word; by default two more than it needs.")] = None,
+    log_probs: Annotated[
+        Path | None, typer.Option(help="Scores (T, C): .npy, .npz, .csv, .pt or .safetensors.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The target: text if there are labels, else classes: 4,4,1.")
+    ] = None,
+    labels: LabelFile = None,
+    blank: Annotated[int, typer.Option(help="The blank's class.")] = 0,
+    from_logits: Logits = False,
+    seed_page: Annotated[
+        bool, typer.Option("--seed-page", help="The whole handbook page on CTCLoss, as HTML.")
+    ] = False,
+    picture: Annotated[
+        Picture, typer.Option(help="Which picture to save as .svg, .png or .pdf.")
+    ] = Picture.computation,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A page (.html) or a picture; by default text is printed.")
+    ] = None,
+    lang: Annotated[str, typer.Option(help="en or zh.")] = "en",
+) -> None:
+    """Shows what the CTC loss does with an input: in the terminal, as an interactive page, or as a picture."""
+    if sum((word is not None, log_probs is not None, seed_page)) != 1:
+        raise CTCError("explain takes one of: a WORD, --log-probs with --target, or --seed-page")
+    if seed_page:
+        return _write_seed_page(out or Path("ctc_loss.html"), lang)
+    if log_probs is None and (target is not None or labels is not None or from_logits or blank):
+        raise CTCError("--target, --labels, --blank and --logits go with --log-probs: a WORD has its own classes")
+    if log_probs is not None and frames is not None:
+        raise CTCError("--frames goes with a WORD: --log-probs has its own frames")
+    if word is not None:
+        from ..explanation import explain_word
+
+        explanation = explain_word(word, frames, lang=lang)
+    else:
+        explanation = _explain_file(log_probs, target, labels, blank, from_logits, lang)
+    if out is None:
+        return print(explanation)
+    if out.suffix.lower() in (".html", ".htm"):
+        explanation.save(out)
+    else:
+        _draw(explanation, picture).save(out)
+    print(f"wrote {out}")
+
+
+def _write_seed_page(out: Path, lang: str) -> None:
+    from ..explanation.seed_page import seed_page
+    from ..files import write_whole
+
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise CTCError(f"--out {out}: the seed page is HTML: expected a name that ends in .html")
+    write_whole(out, seed_page(lang).encode())
+    print(f"wrote {out}")
+
+
+def _explain_file(
+    log_probs: Path | None, target: str | None, labels: Path | None, blank: int, from_logits: bool, lang: str
+) -> Explanation:
+    """An explanation of scores in a file."""
+    from ..explanation import explain
+    from ..files import read_labels, read_log_probs
+
+    if target is None or log_probs is None:
+        raise CTCError("--target is missing: expected text with --labels, or classes, such as --target 4,4,1")
+    names = None if labels is None else read_labels(labels)
+    tokens: str | list[int] = target
+    if names is None:
+        try:
+            tokens = [int(token) for token in target.replace(",", " ").split()]
+        except ValueError:
+            raise CTCError(
+                f"--target {target!r} is text, and there are no --labels to read it by: "
+                "expected classes, such as 4,4,1, or a file of labels"
+            ) from None
+    return explain(read_log_probs(log_probs), tokens, labels=names, blank=blank, from_logits=from_logits, lang=lang)
+
+
+def _draw(explanation: Explanation, picture: Picture) -> Drawn:
+    if picture.value.startswith("rule"):
+        return explanation.rules()[int(picture.value[-1]) - 1]
+    draw = {
+        Picture.inputs: explanation.inputs,
+        Picture.paths: explanation.example_paths,
+        Picture.computation: explanation.computation,
+        Picture.occupancy: explanation.occupancy,
+        Picture.gradient: explanation.gradient,
+        Picture.alignment: explanation.alignment,
+    }
+    drawn: Drawn = draw[picture]()
+    return drawn

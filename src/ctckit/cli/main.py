@@ -1,0 +1,65 @@
+"""Runs the commands; turns errors into one line and an exit status."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from ..errors import CTCError, MissingExtraError
+from .align import align
+from .command import Command, UsageError
+from .demo import demo
+from .diagnose import diagnose
+from .explain import explain
+from .info import info
+
+app = typer.Typer(
+    name="ctckit",
+    help="Connectionist Temporal Classification: train with it, and see what it does.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (info, demo, explain, diagnose, align):
+    app.command(cls=Command)(command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from .. import __version__
+
+        print(f"ctckit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """The options of ctckit itself."""
+
+
+def main() -> None:
+    """Runs the command line. Bad input ends in one line, not in a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without φ shows a question mark
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except UsageError as error:
+        print(f"ctckit: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (CTCError, MissingExtraError) as error:
+        sys.exit(f"ctckit: {error}")
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter flushes stdout again
+        sys.exit(1 if isinstance(error, BrokenPipeError) else f"ctckit: the output can't be written: {error.strerror}")

@@ -1,0 +1,19 @@
+"""Aligns a whole corpus: every row of a manifest, in a run that may be stopped at any moment and started again.
+
+    manifest.py   the rows, each checked by itself
+    job.py        what is done for one row; plain data, so that any runner can execute it
+    plan.py       which rows are done, which are left, and which outputs belong to no row
+    store.py      the output folder: its log, its lock, its list of errors
+    runner.py     runs the job over rows: in threads
+    corpus.py     one run, from the manifest to its outcome
+
+May import annotate and what lies below it, and filelock.
+"""
+
+from __future__ import annotations
+
+from .corpus import Corpus, Outcome, parse_formats
+from .manifest import Defaults
+from .runner import Threads
+
+__all__ = ["Corpus", "Defaults", "Outcome", "Threads", "parse_formats"]

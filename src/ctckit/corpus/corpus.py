@@ -1,0 +1,148 @@
+"""One run over a corpus: reads the manifest, plans, and lets a runner do the rows. Imports the package's modules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..annotate.formats import check_format
+from ..annotate.utterance import Options, read_vocabulary
+from ..errors import CTCError
+from ..validate import check_frame_shift
+from .job import Entry, Job, digest
+from .manifest import Defaults, FailedRow, Row, read_manifest, separate
+from .plan import Plan, make_plan
+from .runner import Runner, Threads
+from .store import Store
+
+
+class Outcome(NamedTuple):
+    """How many rows a run aligned, skipped or failed to align, and how many outputs it found orphaned.
+
+    Attributes:
+        aligned: rows that this run aligned.
+        skipped: rows that an earlier run had aligned.
+        failed: rows that could not be aligned; ``errors.jsonl`` says why.
+        orphaned: rows in the log that the manifest no longer has.
+    """
+
+    aligned: int
+    skipped: int
+    failed: int
+    orphaned: int
+
+
+def _ignore(done: int, failed: int, total: int) -> None:
+    """The default for ``on_row``."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a run works on.
+
+    Attributes:
+        manifest: a file of JSON lines, one per recording.
+        out: the folder of the outputs.
+        suffixes: the endings of a row's output files.
+        options: of all rows.
+        defaults: for rows that don't say.
+    """
+
+    manifest: Path
+    out: Path
+    suffixes: tuple[str, ...]
+    options: Options = field(default_factory=Options)
+    defaults: Defaults = field(default_factory=Defaults)
+
+    def run(self, runner: Runner | None = None, on_row: Callable[[int, int, int], None] = _ignore) -> Outcome:
+        """Aligns all rows that are not done yet.
+
+        Args:
+            runner: does the rows; one thread if None.
+            on_row: called at the start and after each row with three numbers of rows: done, failed, and in total.
+
+        Raises:
+            CTCError: the run can't begin. A row that can't be aligned is no error: it goes to ``errors.jsonl``.
+        """
+        self._check()
+        rows = read_manifest(self.manifest, self.defaults)
+        job = Job(self.out, self.suffixes, self.options, self._settings())
+        rows = list(separate(rows, job.outputs, [self.manifest]))
+        names = {path.name for row in rows if isinstance(row, Row) for path in job.outputs(row)}
+        store = Store(self.out, job.settings)
+        store.create(names)
+        with store.locked():
+            log = store.read_log()
+            store.clean(names)
+            return _run(rows, make_plan(rows, log, job), job, store, runner or Threads(), on_row)
+
+    def _check(self) -> None:
+        self.options.check()
+        if self.defaults.frame_shift is not None:
+            check_frame_shift(self.defaults.frame_shift)
+        if self.defaults.labels is not None:
+            read_vocabulary(self.defaults.labels, self.defaults.blank)
+
+    def _settings(self) -> dict[str, Any]:
+        """The options as the log has them: the label file by its content."""
+        defaults = self.defaults._asdict()
+        if self.defaults.labels is not None:
+            defaults["labels"] = digest(self.defaults.labels)
+        return {**asdict(self.options), **defaults, "format": sorted(suffix[1:] for suffix in self.suffixes)}
+
+
+def _run(
+    rows: list[Row | FailedRow],
+    plan: Plan,
+    job: Job,
+    store: Store,
+    runner: Runner,
+    on_row: Callable[[int, int, int], None],
+) -> Outcome:
+    lines = {row.id: row.line for row in rows if isinstance(row, Row)}
+    entries = plan.done | plan.orphaned
+
+    def write_log() -> None:
+        order = sorted(entries.values(), key=lambda entry: (lines.get(entry["id"], math.inf), entry["id"]))
+        store.write_log(order)
+
+    write_log()  # without the rows that are about to change
+    aligned, skipped, failed = 0, len(plan.done), 0
+    on_row(skipped, failed, len(rows))
+    with closing(_results(plan.todo, job, runner)) as results:
+        for result in results:
+            store.add(result)
+            if isinstance(result, FailedRow):
+                failed += 1
+            else:
+                aligned += 1
+                entries[result["id"]] = result
+            on_row(skipped + aligned, failed, len(rows))
+    write_log()  # in the manifest's order, however many runs it took
+    return Outcome(aligned, skipped, failed, len(plan.orphaned))
+
+
+def _results(todo: list[Row | FailedRow], job: Job, runner: Runner) -> Generator[Entry | FailedRow, None, None]:
+    """The result of each row, in order; an invalid row is its own result."""
+    results = runner(job, [row for row in todo if isinstance(row, Row)])
+    for row in todo:
+        yield row if isinstance(row, FailedRow) else next(results)
+
+
+def parse_formats(names: str) -> tuple[str, ...]:
+    """The file endings of formats named in a list with commas: ``json,TextGrid``.
+
+    Raises:
+        CTCError: a name is unknown, or occurs twice.
+        MissingExtraError: the package that writes a format is not installed.
+    """
+    suffixes = ["." + name.strip().removeprefix(".") for name in names.split(",")]
+    for suffix in suffixes:
+        check_format(Path("x" + suffix))
+    if len({suffix.lower() for suffix in suffixes}) < len(suffixes):
+        raise CTCError(f"formats = {names}: expected each format once")
+    return tuple(suffixes)

@@ -1,0 +1,137 @@
+"""What is done for one row of a manifest: its text is aligned and its files are written.
+
+A job is plain data. It can be pickled, so that a runner may call it in a thread or send it to another process.
+Imports manifest.py and the annotate package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..annotate import formats
+from ..annotate.utterance import Options, align, confidence, read_scores, read_vocabulary, words_of
+from ..errors import CTCError, MissingExtraError
+from ..files import read_bytes, read_text, unreadable, write_whole
+from ..text import Vocabulary
+from .manifest import FailedRow, Row
+
+VERSION = version("ctckit")  # part of a fingerprint: another version may align differently
+
+Entry = dict[str, Any]  # a line of the log
+
+
+@dataclass(frozen=True)
+class Job:
+    """Aligns one row.
+
+    Attributes:
+        out: the folder of the outputs.
+        suffixes: the endings of a row's output files.
+        options: of all rows.
+        settings: the run's options as the log has them; part of each row's fingerprint.
+    """
+
+    out: Path
+    suffixes: tuple[str, ...]
+    options: Options
+    settings: Mapping[str, Any]
+
+    # Many rows share few label files.
+    _vocabularies: dict[tuple[Path, int | None], Vocabulary] = field(default_factory=dict, repr=False, compare=False)
+    _digests: dict[Path, str] = field(default_factory=dict, repr=False, compare=False)
+
+    def outputs(self, row: Row) -> list[Path]:
+        """The files that are written for a row."""
+        return [self.out / (row.id + suffix) for suffix in self.suffixes]
+
+    def fingerprint(self, row: Row) -> str:
+        """A hash of everything that a row's outputs depend on. Emissions may be large: only size and time count.
+
+        Raises:
+            CTCError: an input can't be read.
+        """
+        try:
+            stat = row.emissions.stat()
+        except OSError as error:
+            raise unreadable(row.emissions, error) from None
+        parts = [
+            VERSION,
+            self.settings,
+            row.given,
+            [stat.st_size, stat.st_mtime_ns],
+            read_text(row.text) if isinstance(row.text, Path) else None,
+            self._digest(row.labels),
+        ]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+    def is_done(self, row: Row, entry: Entry) -> bool:
+        """Whether a row's files are there, and were made from the present inputs."""
+        try:
+            sizes = {path.name: path.stat().st_size for path in self.outputs(row)}
+            return bool(entry["files"] == sizes and entry["fingerprint"] == self.fingerprint(row))
+        except (CTCError, OSError, KeyError):
+            return False
+
+    def run(self, row: Row) -> Entry | FailedRow:
+        """Aligns a row and writes its files. Returns its line for the log, or why it failed; it never raises.
+
+        A failed row has no files, unless an input is missing: then the files of an earlier run are kept.
+        """
+        try:
+            fingerprint = self.fingerprint(row)
+        except CTCError as error:  # what was made from the missing input may be all that is left of it
+            return FailedRow(row.id, row.line, str(error))
+        try:
+            return self._align(row, fingerprint)
+        except (CTCError, MissingExtraError) as error:
+            reason = str(error)
+        except Exception as error:  # an error of this row must not stop the others
+            reason = f"unexpected {type(error).__name__}: {error}"
+        for path in self.outputs(row):
+            path.unlink(missing_ok=True)
+        return FailedRow(row.id, row.line, reason)
+
+    def _align(self, row: Row, fingerprint: str) -> Entry:
+        text = row.text if isinstance(row.text, str) else read_text(row.text)
+        vocabulary = self._vocabulary(row.labels, row.blank)
+        found = align(read_scores(row.emissions), text, vocabulary, row.frame_shift, self.options)
+        paths = self.outputs(row)
+        contents = [formats.encoded(found.lines, path, duration=found.duration) for path in paths]
+        for path, content in zip(paths, contents, strict=True):
+            write_whole(path, content)
+        mean = confidence(found.lines)
+        return {
+            "id": row.id,
+            "words": len(words_of(found.lines)),
+            "confidence": None if math.isnan(mean) else round(mean, 6),
+            "notes": list(found.notes),
+            "files": {path.name: len(content) for path, content in zip(paths, contents, strict=True)},
+            "fingerprint": fingerprint,
+        }
+
+    def _vocabulary(self, labels: Path, blank: int | None) -> Vocabulary:
+        key = labels, blank
+        if key not in self._vocabularies:
+            self._vocabularies[key] = read_vocabulary(labels, blank)
+        return self._vocabularies[key]
+
+    def _digest(self, path: Path) -> str:
+        if path not in self._digests:
+            self._digests[path] = digest(path)
+        return self._digests[path]
+
+
+def digest(path: Path) -> str:
+    """A hash of a file's content.
+
+    Raises:
+        CTCError: it can't be read.
+    """
+    return hashlib.sha256(read_bytes(path)).hexdigest()[:16]

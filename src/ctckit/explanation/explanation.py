@@ -1,0 +1,214 @@
+"""The explanation that users hold: the numbers, and each way to see them as a method.
+
+May import everything else of the package but the seed page; what draws is imported when it is called.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import CTCError
+from ..files import write_whole
+from ..kernels import reference
+from ..lattice import Lattice, frames_needed
+from ..problem import ctc_problem, lattice_problem
+from ..validate import as_array, check_blank, check_language
+from .arguments import class_names, classes_of, one_sample, printable, spelled
+from .numbers import BLANK, Computation
+from .wording import counted
+
+if TYPE_CHECKING:
+    from pathlib import Path as FilePath
+
+    from ..drawing.canvas import Picture
+
+
+class Explanation(Computation):
+    """One CTC computation, to print, draw or walk through. Made by :func:`ctckit.explain`.
+
+    Letters: T frames, C classes, K states (2S+1 in CTC's lattice). Logarithms are natural; -inf is a probability of 0.
+
+    Attributes:
+        log_probs: float64 (T, C), as the loss sees them: normalised if logits were given.
+        target: (S,) the tokens' classes.
+        labels: (C,) the name of each class; the blank is φ.
+        blank: the blank's class, or None.
+        from_logits: whether the scores were logits, and the gradient is theirs.
+        lang: the language of pictures and texts.
+        lattice: the states and the legal moves between them.
+        alpha: (T, K) log-probability of all ways to be in a state at a frame, the frame included.
+        beta: (T, K) log-probability of all ways to go on from there to the end.
+        gamma: (T, K) occupancy: how probable it is, given the target, to be there.
+        grad: (T, C) gradient of the loss.
+        arc_costs: (K,) nats, what entering each state is expected to cost: entry costs, less the scores of long arcs.
+        score: log-probability of the target; the loss is minus that.
+        path_count: how many paths there are, exactly.
+        paths: all of them, or the best, best first.
+    """
+
+    def __str__(self) -> str:
+        """The computation step by step, as `print` shows it."""
+        from .views.terminal import written_out
+
+        return written_out(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"Explanation(target={self.text(self.target)!r}, T={self.frames}, C={len(self.labels)}, "
+            f"loss={self.loss:.6g}, paths={counted(self.path_count)})"
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the page, in a frame of its own."""
+        from .page import explanation_page
+
+        source = html.escape(explanation_page(self), quote=True)
+        return f'<iframe srcdoc="{source}" style="width:100%;height:44rem;border:0" title="{self!r}"></iframe>'
+
+    def save(self, path: str | FilePath) -> None:
+        """Writes the interactive page as one HTML file; for pictures see :meth:`inputs` and its neighbours.
+
+        Raises:
+            CTCError: the name does not end in .html.
+        """
+        from .page import explanation_page
+
+        if not str(path).lower().endswith((".html", ".htm")):
+            raise CTCError(
+                f"{path}: an explanation is saved as a page, .html; a picture of it is saved by its own "
+                "save(), for instance explanation.computation().save('x.svg')"
+            )
+        write_whole(path, explanation_page(self).encode())
+
+    def inputs(self) -> Picture:
+        """The matrix of log-probabilities and the target, with their names."""
+        from .views.inputs import inputs
+
+        return inputs(self)
+
+    def rules(self) -> tuple[Picture, ...]:
+        """The rules by which CTC's paths move, on this target's table: one picture each; none for another lattice."""
+        from .views.rules import rules
+
+        return rules(self)
+
+    def example_paths(self) -> Picture:
+        """A few paths through the table, each in its own colour."""
+        from .views.tables import example_paths
+
+        return example_paths(self)
+
+    def computation(self) -> Picture:
+        """The loss, worked out: one table for each state that paths may end in."""
+        from .views.tables import computation
+
+        return computation(self)
+
+    def occupancy(self, ax: Any = None) -> Any:
+        """γ as a heat map; a picture, or the axes if some were given."""
+        from .views.heatmaps import occupancy
+
+        return occupancy(self, ax)
+
+    def gradient(self, ax: Any = None) -> Any:
+        """The gradient as a heat map; a picture, or the axes if some were given."""
+        from .views.heatmaps import gradient
+
+        return gradient(self, ax)
+
+    def alignment(self, ax: Any = None) -> Any:
+        """Probabilities by frame, and the best path's tokens; a picture, or the axes if some were given."""
+        from .views.heatmaps import alignment
+
+        return alignment(self, ax)
+
+
+def explain(
+    log_probs: npt.ArrayLike,
+    target: Sequence[int] | npt.NDArray[np.integer] | str | None = None,
+    *,
+    lattice: Lattice | None = None,
+    labels: Sequence[str] | None = None,
+    blank: int | None = 0,
+    from_logits: bool = False,
+    lang: str = "en",
+) -> Explanation:
+    """Opens up one CTC computation: lattice, α, β, γ, paths, loss and gradient, to print, draw or walk through.
+
+    Args:
+        log_probs: (T, C) natural-log probabilities of one sample; an array or a tensor.
+        target: (S,) classes; or a string, if `labels` tell which classes its letters are.
+        lattice: in the place of a target, a lattice of any topology: without blanks, selfless, with optional words,
+            with entry costs. Sums then go over its paths.
+        labels: (C,) the name of each class, or (C-1,) without the blank, which is always shown as φ.
+        blank: the blank's class; None, with a lattice, if no class is one.
+        from_logits: `log_probs` holds raw scores.
+        lang: "en" or "zh", of all pictures and texts.
+
+    Raises:
+        CTCError: for anything malformed, and for NaN or +inf; the message says where.
+
+    Source:
+        Graves et al., "Connectionist Temporal Classification" (ICML 2006), equations 5-16.
+
+    Example:
+        >>> seed = explain([[-2.2892, -0.1069], [-1.6550, -0.2121]], [1])
+        >>> round(seed.loss, 12), seed.alpha.round(5).tolist()
+        (0.019619004552, [[-2.2892, -0.1069, -inf], [-3.9442, -0.21214, -1.7619]])
+        >>> from ctckit import ctc_lattice
+        >>> explain([[-2.2892, -0.1069], [-1.6550, -0.2121]], lattice=ctc_lattice([1]).without_blank()).path_count
+        1
+    """
+    check_language(lang)
+    scores = one_sample(as_array("log_probs", log_probs))
+    if blank is not None:
+        check_blank(blank, scores.shape[1])
+    names = class_names(labels, scores.shape[1], blank)
+    if lattice is not None:
+        if target is not None:
+            raise CTCError("target and lattice are both given: expected one of them, a lattice holds its own target")
+        problem = lattice_problem(scores, lattice, len(scores), from_logits=from_logits)
+    elif target is None:
+        raise CTCError("target is missing: expected the tokens' classes (S,), or lattice=")
+    elif blank is None:
+        raise CTCError(
+            "blank = None: expected the blank's class, which CTC needs; only with lattice= there may be none"
+        )
+    else:
+        tokens = spelled(target, names, blank) if isinstance(target, str) else classes_of(target)
+        problem = ctc_problem(scores, tokens, len(scores), len(tokens), blank, from_logits=from_logits)
+    sample = reference.sample(problem, 0)
+    if len(impossible := np.flatnonzero(np.isnan(sample.log_probs).any(axis=1))):
+        raise CTCError(
+            f"logits[{impossible[0]}] are all -inf: expected a finite one, or no class is possible in that frame; "
+            "is a mask applied to the wrong axis?"
+        )
+    shown = tuple(map(printable, names))
+    return Explanation.of(sample, shown, blank, from_logits=from_logits, lang=lang)
+
+
+def explain_word(word: str, frames: int | None = None, *, lang: str = "en") -> Explanation:
+    """A word's rules and paths: each of its letters is a class, and all classes are equally probable in each frame.
+
+    Args:
+        word: the target.
+        frames: T; by default two more than the word needs.
+        lang: "en" or "zh".
+
+    Example:
+        >>> explain_word("cat", 6).path_count, explain_word("see", 6).path_count
+        (84, 28)
+    """
+    letters = list(dict.fromkeys(word))
+    if frames is None:
+        frames = 2 + frames_needed(np.array([letters.index(letter) for letter in word], np.int64))
+    if frames < 0:
+        raise CTCError(f"frames = {frames}: expected a number of frames, at least 0")
+    classes = 1 + len(letters)
+    return explain(np.full((frames, classes), -math.log(classes)), word, labels=[BLANK, *letters], lang=lang)

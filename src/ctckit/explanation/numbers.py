@@ -1,0 +1,278 @@
+"""All numbers of one CTC computation. Pictures, texts and pages only show them.
+
+May import kernels/ and what lies below.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from ..kernels import reference
+from ..kernels.reference import Float64Array
+from ..lattice import Arc, Lattice, ctc_lattice
+from ..validate import check_language
+
+BLANK = "φ"
+ALL_PATHS = 200  # if there are at most as many, all are listed
+BEST_PATHS = 8  # if there are more, as many as this
+
+Self = TypeVar("Self", bound="Computation")
+
+
+@dataclass(frozen=True)
+class Path:
+    """A path through the lattice: one state per frame.
+
+    Attributes:
+        states: (T,), the state at each frame.
+        score: natural log of the path's probability.
+        share: of the probability of all paths, 0 to 1.
+    """
+
+    states: tuple[int, ...]
+    score: float
+    share: float
+
+
+@dataclass(frozen=True)
+class StateCost:
+    """What one lattice state adds to the loss.
+
+    The loss is the sum of all states' costs minus the entropy of the paths: what knowing the path would save.
+
+    Attributes:
+        state: 0 to K-1.
+        cost: nats, the sum over frames of occupancy times -log_prob, plus what entering the state is expected to cost.
+        frames: expected number of frames spent here.
+        peak: the frame of the greatest occupancy; None where no path goes.
+    """
+
+    state: int
+    cost: float
+    frames: float
+    peak: int | None
+
+
+class Move(NamedTuple):
+    """An arc of a lattice, with what it adds to a path's score.
+
+    Attributes:
+        source: the state it comes from.
+        to: the state it leads to, or the same.
+        score: nats: the score of a long arc, less the cost of entering ``to``.
+    """
+
+    source: int
+    to: int
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Computation:
+    """The numbers of one computation; :class:`ctckit.Explanation` adds ways to see them.
+
+    Its attributes are explained there.
+    """
+
+    log_probs: Float64Array
+    target: tuple[int, ...]
+    labels: tuple[str, ...]
+    blank: int | None
+    from_logits: bool
+    lang: str
+    lattice: Lattice
+    alpha: Float64Array
+    beta: Float64Array
+    gamma: Float64Array
+    grad: Float64Array
+    arc_costs: Float64Array
+    score: float
+    path_count: int
+    paths: tuple[Path, ...]
+
+    @classmethod
+    def of(
+        cls: type[Self],
+        sample: reference.Sample,
+        labels: tuple[str, ...],
+        blank: int | None,
+        *,
+        from_logits: bool,
+        lang: str,
+    ) -> Self:
+        """Computes everything.
+
+        Args:
+            sample: without NaN and +inf.
+            labels: (C,) the name of each class.
+            blank: the blank's class, or None.
+            from_logits: take the gradient by logits.
+            lang: "en" or "zh".
+        """
+        log_probs, lattice, emissions = sample
+        swept = reference.sweep(sample)
+        count = reference.count_paths(lattice, len(log_probs))
+        best = reference.best_paths(lattice, emissions, count if count <= ALL_PATHS else BEST_PATHS)
+        reached = swept.score > -math.inf
+        grad = -reference.by_class(swept.gamma, lattice, log_probs.shape[1])
+        if from_logits and reached:
+            grad = grad + np.exp(log_probs)
+        return cls(
+            log_probs=log_probs,
+            target=tuple(lattice.target.tolist()),
+            labels=labels,
+            blank=blank,
+            from_logits=from_logits,
+            lang=lang,
+            lattice=lattice,
+            alpha=swept.alpha,
+            beta=swept.beta,
+            gamma=swept.gamma,
+            grad=grad,
+            arc_costs=_arc_costs(swept) if reached else np.zeros(lattice.num_states),
+            score=swept.score,
+            path_count=count,
+            paths=tuple(
+                Path(path.states, path.score, math.exp(path.score - swept.score) if reached else 0.0) for path in best
+            ),
+        )
+
+    @property
+    def loss(self) -> float:
+        """Nats; +inf if the target has no path."""
+        return 0.0 - self.score
+
+    @property
+    def frames(self) -> int:
+        """T."""
+        return len(self.log_probs)
+
+    @cached_property
+    def is_ctc(self) -> bool:
+        """Whether the lattice is the one that CTC gives the target."""
+        if self.blank is None or self.blank in self.target or min(self.target, default=0) < 0:
+            return False
+        plain, own = ctc_lattice(self.target, self.blank), self.lattice
+        bits = all(np.array_equal(getattr(plain, name), getattr(own, name)) for name in ("labels", "arcs", "tokens"))
+        return bits and not len(own.long_arcs) and (own.entry_costs is None or not own.entry_costs.any())
+
+    @cached_property
+    def frames_needed(self) -> int | None:
+        """The fewest frames of any path; None if the lattice has no path at all."""
+        lattice = self.lattice
+        if reference.count_paths(lattice, 0):
+            return 0
+        fewest = [1.0 if arc & Arc.START else math.inf for arc in lattice.arcs]
+        for k, moves in enumerate(self.moves_into):  # no arc leads backwards
+            fewest[k] = min([fewest[k], *(fewest[move.source] + 1 for move in moves if move.source != k)])
+        least = min((fewest[k] for k in np.flatnonzero(lattice.arcs & Arc.END)), default=math.inf)
+        return int(least) if least < math.inf else None
+
+    @cached_property
+    def moves_into(self) -> tuple[tuple[Move, ...], ...]:
+        """The arcs that lead into each state (K,), from itself, then from others, the nearest first."""
+        lattice = self.lattice
+        into: list[list[Move]] = [[] for _ in range(lattice.num_states)]
+        costs = self.entry_costs
+        for k, arc in enumerate(lattice.arcs):
+            if arc & Arc.STAY:
+                into[k].append(Move(k, k, 0.0))
+            into[k] += [Move(k - back, k, -costs[k]) for bit, back in reference.MOVES if arc & bit]
+        for (source, to), score in zip(lattice.long_arcs.tolist(), lattice.long_arc_scores.tolist(), strict=True):
+            into[to].append(Move(source, to, score - costs[to]))
+        return tuple(tuple(sorted(moves, key=lambda move: -move.source)) for moves in into)
+
+    @property
+    def entry_costs(self) -> list[float]:
+        """Nats (K,): 0 where entering a state costs nothing."""
+        costs = self.lattice.entry_costs
+        return [0.0] * self.lattice.num_states if costs is None else costs.tolist()
+
+    def weight_of(self, path: Path) -> float:
+        """What entry costs and long arcs add to a path's score, in nats."""
+        if not path.states:
+            return 0.0
+        total = -self.entry_costs[path.states[0]]
+        for source, to in pairwise(path.states):
+            total += max(move.score for move in self.moves_into[to] if move.source == source)
+        return total
+
+    @property
+    def best_path(self) -> Path | None:
+        """The most probable path; None if there is none."""
+        return self.paths[0] if self.paths else None
+
+    @property
+    def state_labels(self) -> tuple[str, ...]:
+        """The label that each state emits (K,): φ y1 φ … yS φ in CTC's lattice."""
+        return tuple(self.labels[c] for c in self.lattice.labels)
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The same without repeats (K,): a label that comes more than once gets the state's number, from 1 on."""
+        labels = self.state_labels
+        low = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+        return tuple(
+            label + str(k + 1).translate(low) if labels.count(label) > 1 else label for k, label in enumerate(labels)
+        )
+
+    @property
+    def state_costs(self) -> tuple[StateCost, ...]:
+        """What each state, blanks included, adds to the loss (K,)."""
+        emissions = self.log_probs[:, self.lattice.labels]
+        with np.errstate(invalid="ignore"):  # 0 times -inf
+            costs = np.where(self.gamma > 0, -self.gamma * emissions, 0.0).sum(axis=0) + self.arc_costs
+        spent = self.gamma.sum(axis=0)
+        return tuple(
+            StateCost(k, float(costs[k]), float(spent[k]), int(self.gamma[:, k].argmax()) if spent[k] > 0 else None)
+            for k in range(self.lattice.num_states)
+        )
+
+    @property
+    def entropy(self) -> float:
+        """Nats: how uncertain the path is, given the target. 0 for one path, log(n) for n equally probable ones."""
+        return max(0.0, sum(state.cost for state in self.state_costs) - self.loss) if self.score > -math.inf else 0.0
+
+    def in_language(self: Self, lang: str) -> Self:
+        """The same in another language.
+
+        Example:
+            >>> from ctckit import explain
+            >>> explain([[-0.7, -0.7]], [1]).in_language("zh").lang
+            'zh'
+        """
+        return replace(self, lang=check_language(lang))
+
+    def text(self, symbols: Sequence[int]) -> str:
+        """The labels of classes as one string; * for a token that no state is left of."""
+        return "".join(self.labels[c] if c >= 0 else "*" for c in symbols)
+
+    @property
+    def spelling(self) -> str:
+        """The target as text; what the states emit if none of them is a token."""
+        return self.text(self.target if self.target or self.is_ctc else self.lattice.labels.tolist())
+
+    def spelled(self, path: Path) -> str:
+        """What a path emits, one label a frame."""
+        return "".join(self.state_labels[k] for k in path.states)
+
+
+def _arc_costs(swept: reference.Sweep) -> Float64Array:
+    """(K,) what entering each state is expected to cost: entry costs, less the scores of long arcs."""
+    lattice = swept.sample.lattice
+    costs = np.zeros(lattice.num_states)
+    if lattice.entry_costs is not None:
+        entries = swept.entries()
+        costs += np.multiply(entries, lattice.entry_costs, where=entries > 0, out=np.zeros_like(entries))
+    if len(lattice.long_arcs):
+        taken, scores = swept.taken(), lattice.long_arc_scores
+        gained = np.multiply(taken, scores, where=taken > 0, out=np.zeros_like(taken))
+        np.subtract.at(costs, lattice.long_arcs[:, 1], gained)
+    return costs

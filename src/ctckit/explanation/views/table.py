@@ -1,0 +1,102 @@
+"""A lattice as a table on a sheet, with arrows between its cells. Imports drawing/ and lattice.py."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ...drawing.canvas import Sheet
+from ...drawing.colors import GRID, INK, MUTED, ORANGE, RED
+from ...drawing.text import shortened, subscript, widest
+from ...kernels import reference
+from ...lattice import Arc, Lattice
+
+LINE = 17.0  # from one line of text to the next
+MARGIN = 16.0
+MOST_FRAMES, MOST_STATES = 14, 15  # of a table; more becomes a heat map
+
+
+class Table:
+    """A lattice as a table on a sheet: one row per state, one column per frame, and a corner that paths start from.
+
+    Args:
+        sheet: to draw on.
+        x: points, of the left edge.
+        y: points, of the upper edge.
+        names: (K,) of the states.
+        lattice: whose states they are; those that are no tokens are grey.
+        frames: T.
+        cell: points, the width of a cell.
+    """
+
+    CELL, WIDE_CELL, ROW = 54.0, 70.0, 32.0
+
+    def __init__(
+        self,
+        sheet: Sheet,
+        x: float,
+        y: float,
+        names: Sequence[str],
+        lattice: Lattice,
+        frames: int,
+        cell: float = CELL,
+    ) -> None:
+        self.sheet, self.x, self.y, self.cell = sheet, x, y, cell
+        width, height = self.size(names, frames, cell)
+        self.names = width - cell * frames
+        for edge in (x, *(x + self.names + cell * i for i in range(frames + 1))):
+            sheet.line([edge] * 2, [y, y + height], color=GRID)
+        for i in range(len(names) + 2):
+            sheet.line([x, x + width], [y + self.ROW * i] * 2, color=GRID)
+        for t in range(frames):
+            sheet.text(*self.place(-1, t), f"t{subscript(t + 1)}", ha="center", color=MUTED)
+        for k, label in enumerate(names):
+            color = MUTED if lattice.tokens[k] < 0 else INK
+            sheet.text(*self.place(k, -1), shortened(label), ha="center", color=color, size=13)
+
+    @classmethod
+    def size(cls, names: Sequence[str], frames: int, cell: float = CELL) -> tuple[float, float]:
+        """Width and height of a table; its first column is as wide as the names need."""
+        widest_name = max(cell, *(8.6 * widest(shortened(name)) + 16 for name in names))
+        return widest_name + cell * frames, cls.ROW * (len(names) + 1)
+
+    def place(self, k: int, t: int) -> tuple[float, float]:
+        """The middle of the cell of state k at frame t; -1 is the row of frames, or the column of names."""
+        across = self.names / 2 if t < 0 else self.names + self.cell * (t + 0.5)
+        return self.x + across, self.y + self.ROW * (k + 1.5)
+
+    def start(self) -> None:
+        """The dot that paths start from."""
+        self.sheet.dot(*self.place(-1, -1), color=ORANGE, radius=7)
+
+    def move(
+        self, begin: tuple[int, int], end: tuple[int, int], *, color: str = INK, label: str = "", shift: float = 0
+    ) -> None:
+        """An arrow from cell to cell, (state, frame) each, with room left for what the cells hold."""
+        (x0, y0), (x1, y1) = self.place(*begin), self.place(*end)
+        long = math.hypot(x1 - x0, y1 - y0)
+        dx, dy = (x1 - x0) / long, (y1 - y0) / long
+        x0, x1, y0, y1 = x0 - dy * shift, x1 - dy * shift, y0 + dx * shift, y1 + dx * shift
+        gap = 11.0
+        self.sheet.arrow((x0 + dx * gap, y0 + dy * gap), (x1 - dx * gap, y1 - dy * gap), color=color)
+        if label:
+            self.sheet.text(
+                (x0 + x1) / 2 + 5 * dy, (y0 + y1) / 2 - 7 - 2 * dy, label, color=color, size=10, ha="center"
+            )
+
+    def cross(self, begin: tuple[int, int], end: tuple[int, int]) -> None:
+        """A move that no path makes."""
+        self.move(begin, end, color=RED)
+        x, y = (np.array(self.place(*begin)) + self.place(*end)) / 2
+        for sign in (1, -1):
+            self.sheet.line([x - 6, x + 6], [y - 6 * sign, y + 6 * sign], color=RED, width=2.6)
+
+
+def moves_from(lattice: Lattice, k: int) -> Iterator[int]:
+    """The states that a path may be in one frame after state k."""
+    for bit, ahead in ((Arc.STAY, 0), *reference.MOVES):
+        if k + ahead < lattice.num_states and lattice.arcs[k + ahead] & bit:
+            yield k + ahead
+    yield from lattice.long_arcs[lattice.long_arcs[:, 0] == k, 1].tolist()

@@ -1,0 +1,201 @@
+"""Paths and α on the table of a lattice: example paths, and the loss worked out cell by cell.
+
+What is too large for a table is shown by heatmaps.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...catalogue import words
+from ...drawing.canvas import Picture, Sheet
+from ...drawing.colors import BLUE, INK, MUTED, PAPER, PATH_COLORS
+from ...drawing.text import number, shortened, widest
+from ...kernels import reference
+from ...lattice import Arc, Lattice
+from ..numbers import Computation, Path
+from ..wording import costs_in_words, counted, phrase
+from . import heatmaps
+from .table import LINE, MARGIN, MOST_FRAMES, MOST_STATES, Table, moves_from
+
+MOST_COLORED = 6  # paths; if there are more, all arrows are grey
+
+
+def example_paths(computation: Computation, paths: Sequence[Path] | None = None) -> Picture:
+    """A few paths through the table, each in its own colour, every arrow with the label that it emits."""
+    e = computation
+    say = words("explanation", e.lang)
+    shown = _unlike(e.paths) if paths is None else list(paths)
+    if e.frames > MOST_FRAMES or e.lattice.num_states > MOST_STATES:
+        return heatmaps.paths(e, shown)
+    target = e.spelling
+    heading = phrase(e, "paths.heading").format(
+        target=target, frames=e.frames, examples=", ".join(_listed(e, path) for path in shown)
+    )
+    note = phrase(e, "paths.note").format(count=counted(e.path_count), target=target)
+    if not shown:
+        heading = phrase(e, "computation.none").format(frames=e.frames, target=target, needed=e.frames_needed)
+        note = ""
+    table_width, table_height = Table.size(e.state_labels, e.frames)
+    legend = 10.5 * max((widest(_listed(e, path)) for path in shown), default=0)
+    width = max(table_width + 24 + legend, 6.8 * widest(heading), 6.8 * widest(note)) + 2 * MARGIN
+    sheet = Sheet(width, MARGIN + 56 + table_height + 36)
+    sheet.text(MARGIN, MARGIN + 8, phrase(e, "paths.title"), size=14, fontweight="bold")
+    sheet.text(MARGIN, MARGIN + 32, heading, size=11, color=MUTED)
+    table = Table(sheet, MARGIN, MARGIN + 56, e.state_labels, e.lattice, e.frames)
+    table.start()
+    for i, (path, color) in enumerate(zip(shown, PATH_COLORS, strict=False)):
+        _follow(table, path, color, names=e.state_labels, shift=5.0 * (i - (len(shown) - 1) / 2))
+        sheet.text(MARGIN + table_width + 18, table.place(0, 0)[1] + 24 * i, _listed(e, path), color=color, size=14)
+    for k in np.flatnonzero(e.lattice.arcs & Arc.END).tolist():
+        if e.frames:
+            x, y = table.place(k, e.frames - 1)
+            sheet.dot(x + 16, y, color=BLUE, radius=4)
+    sheet.text(MARGIN, MARGIN + 56 + table_height + 18, note, size=11, color=MUTED)
+    return sheet.picture(say["paths.name"].format(target=target))
+
+
+def _follow(table: Table, path: Path, color: str, *, names: Sequence[str] | None = None, shift: float = 0) -> None:
+    """A path's arrows, from the start dot on."""
+    places = [(-1, -1), *((k, t) for t, k in enumerate(path.states))]
+    for begin, end in pairwise(places):
+        table.move(begin, end, color=color, label=names[end[0]] if names else "", shift=shift)
+
+
+def _unlike(paths: Sequence[Path]) -> list[Path]:
+    """The best path, and the one that agrees with it in the fewest frames."""
+    if len(paths) < 2:
+        return list(paths)
+    best = np.array(paths[0].states)
+    return [paths[0], max(paths[1:], key=lambda path: int((np.array(path.states) != best).sum()))]
+
+
+def computation(computation: Computation) -> Picture:
+    """One table for each end state: α in the cells, the paths that end there in colour, and the loss below."""
+    e = computation
+    say = words("explanation", e.lang)
+    if e.frames > MOST_FRAMES or e.lattice.num_states > MOST_STATES:
+        return heatmaps.alpha(e)
+    ends = [k for k in np.flatnonzero(e.lattice.arcs & Arc.END).tolist() if e.frames and e.alpha[-1, k] > -np.inf]
+    values = [number(value, 5) for value in e.alpha[e.alpha > -np.inf].ravel()]
+    cell = max(Table.WIDE_CELL, 6.6 * max(map(len, values), default=0) + 20)
+    table_width, table_height = Table.size(e.state_labels, e.frames, cell)
+    listed = 9.5 * max(8, 2 + max((widest(_listed(e, path)) for path in e.paths), default=0))
+    panel = table_width + listed
+    loss = _loss_line(e, ends)
+    footer = [say["computation.note"], *costs_in_words(e), loss]
+    per_row = 2 if panel < 520 else 1
+    rows = -(-len(ends) // per_row)
+    panel_height = 30 + table_height + 24
+    width = max(per_row * panel, 6.9 * max(map(widest, footer))) + 2 * MARGIN
+    sheet = Sheet(width, MARGIN + rows * panel_height + LINE * len(footer) + MARGIN)
+    colors = iter(PATH_COLORS * 99)
+    for i, k in enumerate(ends):
+        x, y = MARGIN + i % per_row * panel, MARGIN + i // per_row * panel_height
+        sheet.text(
+            x, y + 8, say["computation.ends"].format(state=k + 1, label=e.state_labels[k]), size=12, fontweight="bold"
+        )
+        table = Table(sheet, x, y + 26, e.state_labels, e.lattice, e.frames, cell)
+        _end_table(e, table, k, colors)
+    for i, line in enumerate(footer):
+        sheet.text(
+            MARGIN, MARGIN + rows * panel_height + 6 + LINE * i, line, size=11.5, color=INK if line is loss else MUTED
+        )
+    return sheet.picture(phrase(e, "computation.name").format(target=e.spelling, loss=number(e.loss, 10)))
+
+
+def _end_table(e: Computation, table: Table, end: int, colors: Iterator[str]) -> None:
+    """What leads to one end state: α where that can still be reached, and the paths, if they are few, in colour."""
+    sheet = table.sheet
+    table.start()
+    reaches = _reaching(e.lattice, e.frames, end)
+    paths = sorted((path for path in e.paths if path.states[-1] == end), key=lambda path: path.states)
+    whole = len(e.paths) == e.path_count and e.path_count <= MOST_COLORED
+    backing: dict[str, Any] = (
+        {} if whole else {"bbox": {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5}}
+    )  # over the arrows
+    for t, k in np.argwhere(reaches & (e.alpha > -np.inf)).tolist():
+        sheet.text(*table.place(k, t), number(e.alpha[t, k], 5), ha="center", size=9.5, zorder=6, **backing)
+    shown = paths[: max(4, int((Table.ROW * (e.lattice.num_states + 1) - 60) / 20))]
+    left, top = table.place(0, e.frames)[0] - table.cell / 2 + 12, table.place(0, 0)[1]
+    for i, path in enumerate(shown):
+        color = next(colors) if whole else INK
+        if whole:
+            _cell_arrows(table, path, color, shift=3.0 * (i - (len(shown) - 1) / 2))
+        sheet.text(left, top + 20 * i, _listed(e, path), color=color)
+    if not whole:
+        _all_arrows(e, table, reaches)
+    rest = len(paths) - len(shown) if whole else _ending_in(e.lattice, e.frames, end) - len(shown)
+    if rest > 0:
+        more = words("explanation", e.lang)["computation.more"].format(count=counted(rest))
+        sheet.text(left, top + 20 * len(shown), more, color=MUTED, size=11)
+
+
+def _cell_arrows(table: Table, path: Path, color: str, shift: float) -> None:
+    """A path's arrows, from border to border, so that the numbers in the cells stay free."""
+    places = [(-1, -1), *((k, t) for t, k in enumerate(path.states))]
+    for (k0, t0), (k1, t1) in pairwise(places):
+        (x0, y0), (x1, y1) = table.place(k0, t0), table.place(k1, t1)
+        down = 9.0 if k1 == k0 else math.copysign(9.0, k1 - k0)
+        if k1 == k0:
+            table.sheet.arrow((x0 + 9, y0 + down + shift), (x1 - 9, y1 + down + shift), color=color, width=1.3)
+        else:
+            table.sheet.arrow((x0 + 9 + shift, y0 + down), (x1 - 9 + shift, y1 - down), color=color, width=1.3)
+
+
+def _all_arrows(e: Computation, table: Table, reaches: npt.NDArray[np.bool_]) -> None:
+    """Every move that some path to the end makes, in grey."""
+    alive = reaches & (e.alpha > -np.inf)
+    for k in np.flatnonzero(alive[0] if e.frames else []).tolist():
+        _cell_arrows(table, Path((k,), 0, 0), MUTED, 0)
+    for t in range(1, e.frames):
+        for k in np.flatnonzero(alive[t - 1]).tolist():
+            for to in moves_from(e.lattice, k):
+                if alive[t, to]:
+                    (x0, y0), (x1, y1) = table.place(k, t - 1), table.place(to, t)
+                    aside, down = (27, 0.0) if to == k else (10, 9.0)
+                    table.sheet.arrow((x0 + aside, y0 + down), (x1 - aside, y1 - down), color=MUTED, width=0.8)
+
+
+def _reaching(lattice: Lattice, frames: int, end: int) -> npt.NDArray[np.bool_]:
+    """Which cells (T, K) one state at the last frame can be reached from."""
+    return np.asarray(_ways(lattice, frames, end) != 0, bool)
+
+
+def _ending_in(lattice: Lattice, frames: int, end: int) -> int:
+    """How many paths end in one state."""
+    only = _only(lattice, end)
+    return reference.count_paths(only, frames)
+
+
+def _ways(lattice: Lattice, frames: int, end: int) -> npt.NDArray[np.object_]:
+    return reference.backward(_only(lattice, end), np.ones((frames, lattice.num_states), object), reference.COUNT)
+
+
+def _only(lattice: Lattice, end: int) -> Lattice:
+    """The same lattice, with one state to end in."""
+    arcs = lattice.arcs & ~np.uint8(Arc.END)
+    arcs[end] |= Arc.END
+    return replace(lattice, arcs=arcs)
+
+
+def _loss_line(e: Computation, ends: Sequence[int]) -> str:
+    say = words("explanation", e.lang)
+    if e.path_count and not ends:
+        return say["computation.impossible"].format(frames=e.frames, count=counted(e.path_count))
+    if not ends:
+        return phrase(e, "computation.none").format(frames=e.frames, target=e.spelling, needed=e.frames_needed)
+    terms = ", ".join(number(e.alpha[-1, k], 5) for k in ends)
+    return say["computation.loss"].format(ends=terms, loss=number(e.loss, 10))
+
+
+def _listed(e: Computation, path: Path) -> str:
+    """A path as it stands in a list."""
+    return shortened(e.spelled(path), 40)

@@ -1,0 +1,60 @@
+"""Validation of a call's arguments, once, at the public call: one clear `CTCError` for what no computation can take.
+
+- form.py: shapes and dtypes, of anything array-like on any device; reads no value.
+- values.py: lengths, tokens, on the host.
+- options.py: single numbers and choices.
+
+`check_form` raises the first fault and `form_faults` lists all, by the same rules; likewise `value_faults`. The kernels
+check values faster; values.py is for what they find wrong. To add a fault: yield it in one of these files, put its
+words into ``catalogue/faults.*.json``, and a call that has it into ``tests/arrays/test_messages.py``.
+
+May import faults.py and errors.py.
+"""
+
+from ..faults import Fault
+from .form import (
+    FLOATS,
+    LARGEST,
+    Form,
+    as_array,
+    as_integers,
+    check_blank,
+    check_form,
+    dtype_name,
+    form_faults,
+)
+from .options import (
+    Reduction,
+    check_choice,
+    check_cost,
+    check_extend,
+    check_frame_shift,
+    check_integer,
+    check_language,
+    check_reduction,
+)
+from .values import check_values, split_targets, value_faults
+
+__all__ = [
+    "FLOATS",
+    "LARGEST",
+    "Fault",
+    "Form",
+    "Reduction",
+    "as_array",
+    "as_integers",
+    "check_blank",
+    "check_choice",
+    "check_cost",
+    "check_extend",
+    "check_form",
+    "check_frame_shift",
+    "check_integer",
+    "check_language",
+    "check_reduction",
+    "check_values",
+    "dtype_name",
+    "form_faults",
+    "split_targets",
+    "value_faults",
+]

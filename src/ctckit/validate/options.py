@@ -1,0 +1,70 @@
+"""Single numbers and choices among a call's arguments. May import catalogue/, faults.py and errors.py."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from numbers import Real
+from typing import Literal, TypeVar, cast
+
+import numpy as np
+
+from ..catalogue import LANGUAGES
+from ..errors import CTCError
+from ..faults import Fault
+
+Reduction = Literal["none", "mean", "sum"]
+Choice = TypeVar("Choice", bound=str)
+
+_REDUCTIONS = ("none", "mean", "sum")
+
+
+def check_choice(name: str, value: Choice, choices: Sequence[Choice]) -> Choice:
+    """Returns the value if it is one of the choices."""
+    if value not in choices:
+        raise CTCError(Fault("unknown-choice", name, (), value, list(choices)))
+    return value
+
+
+def check_reduction(reduction: str) -> Reduction:
+    """Returns the reduction if there is one of that name."""
+    if isinstance(reduction, str) and reduction in _REDUCTIONS:
+        return cast(Reduction, reduction)
+    raise CTCError(Fault("unknown-choice", "reduction", (), reduction, list(_REDUCTIONS)))
+
+
+def check_language(lang: str) -> str:
+    """Returns the language if the catalogue has its words."""
+    return check_choice("lang", lang, LANGUAGES)
+
+
+def check_integer(name: str, value: object, least: int) -> int:
+    """Returns the value if it is an integer, of at least so much."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise CTCError(Fault("integer-out-of-range", name, (), value, least))
+    return int(value)
+
+
+def check_extend(extend: int) -> int:
+    """Returns the number of frames that spans may grow by, if it is one: an integer of at least 0."""
+    if isinstance(extend, bool) or not isinstance(extend, (int, np.integer)) or extend < 0:
+        raise CTCError(Fault("extend-out-of-range", "extend", (), extend, 0))
+    return int(extend)
+
+
+def check_frame_shift(seconds: float) -> float:
+    """Returns the time from one frame to the next if it is one: a finite number above 0."""
+    if not (_is_number(seconds) and 0 < seconds <= sys.float_info.max):
+        raise CTCError(Fault("frame-shift-out-of-range", "frame_shift", (), seconds))
+    return seconds
+
+
+def check_cost(name: str, nats: float, most: float) -> float:
+    """Returns a cost in nats if it is one: a number from 0 to `most`."""
+    if not (_is_number(nats) and 0 <= nats <= most):
+        raise CTCError(Fault("cost-out-of-range", name, (), nats, (0, most), details={"most": most}))
+    return nats
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

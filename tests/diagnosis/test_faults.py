@@ -1,0 +1,152 @@
+"""Faults: the loss raises the first of what a diagnosis lists, in the same words; each code has words and a call."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from test_messages import BAD, GOOD, SINGLE
+
+import ctckit
+from ctckit.catalogue import words
+from ctckit.faults import Fault
+from ctckit.text import Vocabulary
+
+CODES = {key.split("/")[0] for key in words("faults", "en")} - {"hint", "where"}
+
+
+def fault_of(function: Callable[..., Any], *arguments: Any, **options: Any) -> Fault:
+    with pytest.raises(ctckit.CTCError) as caught:
+        function(*arguments, **options)
+    assert caught.value.fault is not None
+    assert str(caught.value) == caught.value.fault.message()
+    return caught.value.fault
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_the_loss_raises_the_first_that_a_diagnosis_lists(case: str) -> None:
+    arguments = GOOD | BAD[case][0]
+    fault = fault_of(ctckit.ctc_loss, **arguments)
+    finding = ctckit.diagnose(**arguments).findings[0]
+    assert finding.fault == fault
+    assert (finding.severity, finding.code, finding.sample) == ("error", fault.code, fault.sample)
+    assert finding.message == f"{fault.statement()}."
+    advice = fault.advice()
+    assert finding.fix.startswith(advice[:1].upper() + advice[1:])
+
+
+# Several faults in one call, and the codes that a diagnosis lists, in their order.
+SEVERAL: list[tuple[dict[str, Any], list[str]]] = [
+    (
+        {"input_lengths": [7, 5, -1], "target_lengths": [3, 4, 1]},
+        ["input-length-out-of-range", "input-length-out-of-range", "target-length-out-of-range"],
+    ),
+    (
+        {"targets": np.array([[9, 0, 0], [4, 4, 0], [2, 0, 0]]), "blank": 5},
+        ["blank-out-of-range", "token-out-of-range"],
+    ),
+    (
+        {"targets": np.array([[9, 0, 3], [1, -1, 0], [7, 0, 0]])},
+        ["token-out-of-range", "blank-in-target", "target-length-counts-padding", "token-out-of-range"],
+    ),
+    (
+        {"log_probs": GOOD["log_probs"] > 0, "targets": GOOD["targets"] * 0.5, "blank": "_", "target_lengths": 3},
+        ["not-floats", "blank-not-integer", "not-integers"],
+    ),
+    (
+        {"target_lengths": [3, 2, 1, 1], "targets": GOOD["targets"][:2], "blank": -1},
+        ["blank-out-of-range", "shape-mismatch", "shape-mismatch"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "codes"), SEVERAL)
+def test_a_diagnosis_lists_them_all(change: dict[str, Any], codes: list[str]) -> None:
+    arguments = GOOD | change
+    found = [finding.fault for finding in ctckit.diagnose(**arguments).findings if finding.fault]
+    assert [fault.code for fault in found] == codes
+    assert fault_of(ctckit.ctc_loss, **arguments) == found[0]
+
+
+def test_axes_swapped_are_one_fault() -> None:
+    swapped = GOOD | {"log_probs": np.zeros((3, 6, 5))}
+    fault = fault_of(ctckit.ctc_loss, **swapped)
+    assert (fault.code, fault.argument, fault.value) == ("batch-first", "log_probs", (3, 6, 5))
+    assert "it looks like (N, T, C)" in fault.message()
+
+
+def other_calls() -> list[tuple[Callable[..., Any], dict[str, Any], str]]:
+    """Calls whose faults a loss on arrays does not have."""
+    torch = pytest.importorskip("torch", reason="tensors are torch's")
+    import ctckit.torch
+
+    align, scores = ctckit.forced_align, SINGLE["log_probs"]
+    (alignment,) = align(scores, [1, 2])
+    tensor = torch.zeros(6, 2, 5)
+    lengths = {"input_lengths": [6, 6], "target_lengths": [1, 1]}
+
+    def mapped(targets: Any) -> Any:
+        return ctckit.torch.ctc_loss(tensor, targets, **lengths)
+
+    def aligned(**options: Any) -> Any:
+        return align(scores, [1, 2], **options)
+
+    def over_targets(targets: Any) -> Any:
+        return torch.func.vmap(mapped)(targets)
+
+    timed = Vocabulary(["_", "a", "b"]).transcribe("ab").timed
+    return [
+        (ctckit.ctc_loss, GOOD | {"reduction": "all"}, "unknown-choice"),
+        (aligned, {"on_infeasible": "skip"}, "unknown-choice"),
+        (aligned, {"star_cost": -1.0}, "cost-out-of-range"),
+        (aligned, {"optional": [1]}, "optional-shape"),
+        (aligned, {"optional": np.array([1, 2**63], np.uint64)}, "optional-too-large"),
+        (aligned, {"optional": [0.5, 0.5]}, "not-integers"),
+        (align, {"log_probs": GOOD["log_probs"], "targets": [1, 2, 3]}, "target-lengths-missing"),
+        (align, {"log_probs": scores[:1], "targets": [1, 1]}, "no-path"),
+        (alignment.spans, {"extend": -1}, "extend-out-of-range"),
+        (ctckit.set_num_threads, {"threads": 0}, "integer-out-of-range"),
+        (Vocabulary, {"labels": ["a", "b"], "blank": 7}, "blank-out-of-range"),
+        (timed, {"alignment": alignment, "frame_shift": 0}, "frame-shift-out-of-range"),
+        (ctckit.torch.ctc_loss, {"log_probs": scores, "targets": [1], **lengths}, "not-a-tensor"),
+        (over_targets, {"targets": torch.ones(2, 2, 1, dtype=torch.long)}, "mapped"),
+        (ctckit.ctc_loss, GOOD | {"targets": torch.ones(3, 3, dtype=torch.long, device="meta")}, "not-an-array"),
+    ]
+
+
+def test_every_code_is_raised_and_worded() -> None:
+    found = [fault_of(ctckit.ctc_loss, **GOOD | change) for change, _ in BAD.values()]
+    found.append(fault_of(ctckit.ctc_loss, **GOOD | {"log_probs": np.zeros((3, 6, 5))}))
+    for function, arguments, code in other_calls():
+        fault = fault_of(function, **arguments)
+        assert fault.code == code
+        found.append(fault)
+    assert {fault.code for fault in found} | {"text-does-not-fit"} == CODES  # that one is test_cli_align's
+    for fault in found:
+        chinese = fault.message("zh")
+        assert re.search("[一-鿿]", chinese)
+        assert not re.search(r"\{\w", fault.message() + chinese)
+        assert fault.argument in chinese or fault.code == "no-path"
+
+
+def test_infeasible_says_which_sample_and_how_many_frames() -> None:
+    batch = {"log_probs": np.zeros((6, 3, 5)), "targets": [[1, 2, 3], [4, 4, 4], [2, 2, 1]]}
+    with pytest.raises(ctckit.InfeasibleError) as caught:
+        ctckit.forced_align(**batch, input_lengths=[6, 4, 3])
+    error = caught.value
+    assert (error.sample, error.frames, error.needed) == (1, 4, 5)
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.sample, again.fault) == (str(error), 1, error.fault)
+    with pytest.raises(ctckit.InfeasibleError) as caught:
+        ctckit.forced_align(np.zeros((2, 5)), [3, 3])
+    assert (caught.value.sample, caught.value.frames, caught.value.needed) == (None, 2, 3)
+
+
+def test_an_error_that_is_not_about_arguments_has_no_fault() -> None:
+    with pytest.raises(ctckit.CTCError) as caught:
+        Vocabulary([])
+    assert caught.value.fault is None

@@ -1,0 +1,245 @@
+"""Explanations of lattices other than CTC's: numbers by enumeration of all paths, and what pictures and text say."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import xml.etree.ElementTree as ET
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from ctckit import Arc, CTCError, Lattice, ctc_lattice, explain
+from ctckit.explanation import Explanation
+
+LABELS = ["φ", "c", "a", "t", "g"]
+LATTICES = {
+    "no blank": ctc_lattice([1, 2, 3]).without_blank(),
+    "selfless": ctc_lattice([1, 2, 2]).selfless(),
+    "minimal": ctc_lattice([1, 2, 2]).minimal(),
+    "optional": ctc_lattice([1, 2, 3]).with_optional([0, 7, 0]),
+    "optional at the end": ctc_lattice([1, 2, 3]).with_optional([1, 0, 2]),
+    "costs": ctc_lattice([1, 2]).with_costs(0.5),
+    "scores": ctc_lattice([1, 2, 3]).with_costs([0, -0.25, 0.5, 0, math.inf, 0, 1]).with_long_arcs([(1, 5)], [-2.5]),
+    "gaps": ctc_lattice([1, 2]).minimal().with_gaps([0, 4, 0]),
+    "two states a token": Lattice([1, 1, 2], [11, 3, 19], tokens=[0, 0, 1]),
+    "no tokens": Lattice([1, 2], [11, 19]),
+}
+
+
+class Enumerated(NamedTuple):
+    """All paths of a lattice, added up."""
+
+    scores: list[float]
+    total: float
+    gamma: np.ndarray
+
+
+def moves(lattice: Lattice, source: int, to: int) -> list[float]:
+    """What each arc between two states adds to a path's score: bits, then long arcs."""
+    cost = 0.0 if lattice.entry_costs is None else float(lattice.entry_costs[to])
+    bit = {0: Arc.STAY, 1: Arc.STEP, 2: Arc.SKIP}.get(to - source, 0)
+    found = [-cost if to > source else 0.0] if lattice.arcs[to] & bit else []
+    far = zip(lattice.long_arcs.tolist(), lattice.long_arc_scores.tolist(), strict=True)
+    return found + [score - cost for arc, score in far if arc == [source, to]]
+
+
+def enumerated(lattice: Lattice, log_probs: np.ndarray) -> Enumerated:
+    """By its definition: every sequence of states, times the arcs between neighbours."""
+    frames, gamma, scores = len(log_probs), np.zeros((len(log_probs), lattice.num_states)), []
+    weighted = []
+    for states in itertools.product(range(lattice.num_states), repeat=frames):
+        if not (lattice.arcs[states[0]] & Arc.START and lattice.arcs[states[-1]] & Arc.END):
+            continue
+        begin = 0.0 if lattice.entry_costs is None else -float(lattice.entry_costs[states[0]])
+        emitted = math.fsum(log_probs[t, lattice.labels[k]] for t, k in enumerate(states))
+        for arcs in itertools.product(*(moves(lattice, *pair) for pair in pairwise(states))):
+            scores.append(emitted + begin + math.fsum(arcs))
+            weighted.append((states, scores[-1]))
+    total = float(np.logaddexp.reduce([-math.inf, *scores]))
+    for states, score in weighted:
+        gamma[range(frames), states] += math.exp(score - total) if total > -math.inf else 0
+    return Enumerated(sorted(scores, reverse=True), total, gamma)
+
+
+def explained(name: str, frames: int = 5, lang: str = "en", *, from_logits: bool = True) -> Explanation:
+    logits = np.random.default_rng(frames).normal(size=(frames, 5))
+    return explain(logits, lattice=LATTICES[name], labels=LABELS, from_logits=from_logits, lang=lang)
+
+
+def texts(svg: str) -> list[str]:
+    root = ET.fromstring(svg)
+    return ["".join(element.itertext()).strip() for element in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+@pytest.mark.parametrize("name", LATTICES)
+@pytest.mark.parametrize("frames", [1, 3, 5])
+def test_numbers(name: str, frames: int) -> None:
+    e = explained(name, frames)
+    truth = enumerated(e.lattice, e.log_probs)
+    assert e.path_count == len(truth.scores)
+    assert e.score == pytest.approx(truth.total, rel=1e-12)
+    np.testing.assert_allclose(e.gamma, truth.gamma, atol=1e-12)
+    assert [path.score for path in e.paths] == pytest.approx(truth.scores, rel=1e-12)
+    for path in e.paths:
+        emitted = sum(e.log_probs[t, c] for t, c in enumerate(e.lattice.labels[list(path.states)]))
+        assert path.score - emitted == pytest.approx(e.weight_of(path), abs=1e-12)
+    by_class = np.zeros(e.grad.shape)
+    for k, label in enumerate(e.lattice.labels):
+        by_class[:, label] += truth.gamma[:, k]
+    expected = np.exp(e.log_probs) - by_class if e.path_count else 0
+    np.testing.assert_allclose(e.grad, np.broadcast_to(expected, e.grad.shape), atol=1e-12)
+    if e.path_count:
+        shares = np.array([math.exp(score - truth.total) for score in truth.scores])
+        entropy = float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
+        assert e.entropy == pytest.approx(entropy, abs=1e-9)
+        assert sum(state.cost for state in e.state_costs) - entropy == pytest.approx(e.loss, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", LATTICES)
+def test_frames_needed(name: str) -> None:
+    e = explained(name)
+    feasible = [frames for frames in range(8) if explained(name, frames).path_count]
+    assert e.frames_needed == min(feasible)
+
+
+def test_no_path_at_all() -> None:
+    e = explain(np.zeros((3, 2)), lattice=Lattice([1, 0], [Arc.START, Arc.END]), from_logits=True)
+    assert (e.frames_needed, e.path_count, e.loss) == (None, 0, math.inf)
+    assert "frames needed: –" in str(e)
+    assert "No path of the lattice has 3 frames" in str(e)
+
+
+def test_which_lattice_is_ctcs() -> None:
+    logits = np.zeros((5, 5))
+    for target in ([], [1, 2, 3], [1, 1]):
+        plain = explain(logits, target, from_logits=True)
+        assert plain.is_ctc
+        same = explain(logits, lattice=ctc_lattice(target).with_costs(0), from_logits=True)
+        assert same.is_ctc
+        assert (same.loss, same.paths, same.target) == (plain.loss, plain.paths, plain.target)
+        assert str(same) == str(plain)
+    assert not any(explained(name).is_ctc for name in LATTICES)
+
+
+def test_targets() -> None:
+    assert explained("selfless").target == (1, 2, 2)
+    assert explained("two states a token").target == (1, 2)
+    assert (explained("no tokens").target, explained("no tokens").spelling) == ((), "ca")
+    second_left_out = Lattice([1, 3], [11, 19], tokens=[0, 2])
+    e = explain(np.zeros((4, 5)), lattice=second_left_out, labels=LABELS, from_logits=True)
+    assert e.text(e.target) == "c*t"
+    assert e.alignment().svg()
+
+
+def test_no_class_is_the_blank() -> None:
+    """A recogniser without a blank keeps the names of all its classes."""
+    lattice = Lattice([0, 1, 2], [11, 3, 19], tokens=[0, 1, 2])
+    e = explain(np.zeros((5, 3)), lattice=lattice, labels=["c", "a", "t"], blank=None, from_logits=True)
+    assert (e.labels, e.spelling, e.path_count) == (("c", "a", "t"), "cat", math.comb(4, 2))
+    for draw in (e.inputs, e.example_paths, e.computation, e.occupancy, e.gradient, e.alignment):
+        assert not any("φ" in text for text in texts(draw().svg()))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "target is missing: expected the tokens' classes"),
+        ({"target": [1], "lattice": LATTICES["costs"]}, "target and lattice are both given: expected one of them"),
+        ({"target": [1], "blank": None}, "blank = None: expected the blank's class, which CTC needs"),
+        ({"lattice": ctc_lattice([5])}, r"labels\[1\] = 5 is not a class"),
+        ({"lattice": ctc_lattice([-1])}, r"labels\[1\] = -1 is not a class"),
+        ({"lattice": [1]}, "expected ctckit.Lattice"),
+        ({"lattice": LATTICES["no blank"], "blank": 5}, "blank = 5 is not a class"),
+    ],
+)
+def test_messages(options: dict[str, object], message: str) -> None:
+    with pytest.raises(CTCError, match=message):
+        explain(np.zeros((3, 5)), **options)  # type: ignore[arg-type]
+
+
+# --- what is seen -----------------------------------------------------------------------------------------------------
+
+
+def test_text() -> None:
+    text = str(explained("scores", 3))
+    assert text.startswith("Loss of cat = [1, 2, 3] on a lattice")
+    assert "Entering a state costs, in nats: c −0.25, φ₃ 0.50, φ₅ ∞, φ₇ 1.00" in text
+    assert "Long arcs: c → t (−2.50)" in text
+    assert "α1(c) = log y1(c) + 0.25000 = " in text
+    assert "α2(t) = log y2(t) + logsumexp(" in text
+    assert "α1(c) − 2.50000)" in text
+    assert "进入状态的代价" in str(explained("scores", 3, "zh"))
+
+
+@pytest.mark.parametrize("name", LATTICES)
+def test_printed_formulas_are_right(name: str) -> None:
+    """Each α is what its printed terms come to."""
+    e = explained(name, 3)
+    lines = [line for line in str(e).split("\n") if line.startswith("  α")]
+    assert len(lines) == (e.alpha > -math.inf).sum()
+    for line in lines:
+        *_, terms, result = line.replace("−∞", "-math.inf").replace("∞", "math.inf").replace("−", "-").split(" = ")
+        if terms.startswith("log y"):  # the emission alone
+            continue
+        found = eval(terms, {"math": math, "logsumexp": lambda *terms: float(np.logaddexp.reduce(terms))})
+        assert found == pytest.approx(float(result), abs=3e-5), line
+
+
+@pytest.mark.parametrize("name", LATTICES)
+def test_costs_of_tokens_and_of_the_rest(name: str) -> None:
+    e = explained(name)
+    table = str(e).split("\n\n")[4].split("\n")[2:]
+    rows = [line.split()[0] for line in table]
+    tokens = [e.state_names[k] for k in np.flatnonzero(e.lattice.tokens >= 0)]
+    between = dict.fromkeys(e.state_labels[k] for k in np.flatnonzero(e.lattice.tokens < 0))
+    assert rows == [*tokens, *between]
+    assert sum(float(line.split()[1].replace("−", "-")) for line in table) == pytest.approx(
+        e.loss + e.entropy, abs=1e-4
+    )
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("name", LATTICES)
+def test_pictures(name: str, lang: str) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    e = explained(name, lang=lang)
+    assert e.rules() == ()
+    for draw in (e.inputs, e.example_paths, e.computation, e.occupancy, e.gradient, e.alignment):
+        picture = draw()
+        assert texts(picture.svg())
+        assert "CTC" not in picture.name
+    shown = texts(e.computation().svg())
+    assert any(f"{e.loss:.10f}" in text for text in shown)
+    assert any(text.startswith(("Entering a state costs", "进入状态的代价")) for text in shown) == (
+        name in ("costs", "scores")
+    )
+    count = "such paths" if lang == "en" else "条这样的路径"
+    assert any(count in text and f" {e.path_count} " in text for text in texts(e.example_paths().svg()))
+
+
+def test_infeasible_pictures() -> None:
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    e = explained("no blank", 2)
+    assert e.loss == math.inf
+    for picture in (e.example_paths(), e.computation()):
+        assert any("No path of the lattice has 2 frames" in text for text in texts(picture.svg()))
+
+
+def test_a_path_s_tokens_lie_over_their_own_frames() -> None:
+    """Two states of one token are one span, and a token that was left out has none."""
+    from matplotlib.figure import Figure
+
+    scores = np.full((4, 5), -9.0)
+    scores[[0, 1, 2, 3], [1, 1, 2, 2]] = 0
+    for lattice, spans in (
+        (LATTICES["two states a token"], [(0.6, 2.4), (2.6, 4.4)]),
+        (LATTICES["optional"], [(0.6, 2.4), (2.6, 4.4)]),
+    ):
+        scores[[2, 3]] = scores[[2, 3]][:, [0, 1, 3, 2, 4]] if lattice is LATTICES["optional"] else scores[[2, 3]]
+        e = explain(scores, lattice=lattice, labels=LABELS, from_logits=True)
+        axes = e.alignment(ax=Figure().subplots())
+        drawn = [tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2]
+        assert drawn == spans
