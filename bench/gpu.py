@@ -29,6 +29,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ctckit.problem import Problem
+
 ROOT = Path(__file__).resolve().parent.parent
 MOST_ERROR = 1e-5
 CUDNN_TOKENS = 255  # of the longest target that torch gives to cuDNN
@@ -97,18 +99,26 @@ def ours(case: Case) -> Tensor:
     return x.grad
 
 
+def problem_of(case: Case) -> Problem[Tensor]:
+    from ctckit.kernels import triton
+
+    lattices = triton.ctc_lattices(case.logits, case.targets, case.frames, case.lengths, 0)
+    return Problem(case.logits, True, lattices)
+
+
 def kernels(case: Case) -> Tensor:
-    from ctckit.kernels import triton as backend
+    from ctckit.kernels import triton
+    from ctckit.kernels.backend import Gradients
 
     grad = torch.empty_like(case.logits)
-    backend.total(case.logits, case.targets, case.frames, case.lengths, 0, from_logits=True, grad=grad)
+    triton.total(problem_of(case), gradients=Gradients(grad))
     return grad
 
 
 def best_path(case: Case) -> Tensor:
-    from ctckit.kernels import triton as backend
+    from ctckit.kernels import triton
 
-    return backend.best_path(case.logits, case.targets, case.frames, case.lengths, 0, from_logits=True).states
+    return triton.best_path(problem_of(case)).states
 
 
 def torchs(case: Case) -> Tensor:

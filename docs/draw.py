@@ -79,7 +79,7 @@ def guide(lang: str) -> Pictures:
 
 
 def spoken(word: str, frames: int, lang: str) -> Explanation:
-    """What a recogniser might give for a word: each letter rises and falls in its place, blanks between them."""
+    """What a recogniser might give for a word: each letter rises and falls at its own time, with blanks between."""
     labels = ["φ", *dict.fromkeys(word)]
     logits = np.zeros((frames, len(labels)))
     places = (np.arange(len(word)) + 0.5) * frames / len(word) - 0.5
@@ -109,7 +109,7 @@ def words_in_time(lang: str) -> Picture:
 
 
 def error_by_frames(lang: str) -> Picture:
-    """How wrong float32 gradients are at so many frames, as bench/error_by_frames.py measured it."""
+    """The error of float32 gradients by number of frames, as bench/error_by_frames.py measured it."""
     say = {
         "en": (
             "frames T",

@@ -1,4 +1,4 @@
-"""What all tests share: the kernels they run on, outputs poisoned before every call, settings put back afterwards."""
+"""What all tests share: the backends, outputs full of NaN before every call, settings restored afterwards."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from support.poison import poisoned_memory
 from ctckit.kernels import native
 
 INTERPRETED = HAS_TRITON and not has_gpu()
-if INTERPRETED:  # read when triton is imported, by whomever
+if INTERPRETED:  # read when triton is imported, by whichever module
     os.environ["TRITON_INTERPRET"] = "1"
 
-# The package works without torch, and so do its tests; those of the torch frontend are then left out.
+# The package works without torch; then the tests of the torch frontend are left out.
 collect_ignore_glob = [] if HAS_TORCH else ["*/test_torch_*.py", "*/test_golden.py"]
 
 
@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out of the tests of Triton what its interpreter would be too long about."""
+    """Deselects the tests of Triton that would take too long in its interpreter."""
     left_out = [item for item in items if INTERPRETED and _takes_too_long(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
@@ -65,7 +65,7 @@ def _takes_too_long(item: pytest.Item) -> bool:
     return not values.pop("only", True) or any(call.params[name] not in few for name, few in values.items())
 
 
-# The same examples in every run: a red build must be one that its author can repeat. No deadline: machines vary.
+# The same examples in every run, so that every failure can be repeated. No deadline: machines vary.
 settings.register_profile("ctckit", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("ctckit")
 
@@ -79,7 +79,7 @@ def poisoned_outputs() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def language_patched_once(request: pytest.FixtureRequest) -> None:
-    """Triton's interpreter patches its language anew at every call of a function: a third of all its time."""
+    """Triton's interpreter patches its language at every call of a function, a third of its time; once is enough."""
     if not INTERPRETED or not any("triton" in item.nodeid for item in request.session.items):
         return
     from triton.runtime import interpreter
@@ -97,7 +97,7 @@ def language_patched_once(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(autouse=True)
 def settings_restored() -> Iterator[None]:
-    """Tests may switch kernels and set threads."""
+    """Tests may switch instruction sets and set threads."""
     kernels, threads = native.instruction_set(), native._threads
     yield
     native.use_instruction_set(kernels)
@@ -137,10 +137,10 @@ def instruction_set(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def unread(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
-    """Runs what uses the GPU backend; fails if a tensor's value reaches Python, which on a GPU waits for the device."""
+    """Runs a function on the GPU backend; fails if it reads a tensor's value, which on a GPU waits for the device."""
     import torch
 
-    from ctckit.kernels.triton import best, gradient, lattice, rows, sums
+    from ctckit.kernels.triton import best, gradient, lattice, pairs, rows, sums
 
     def on_a_gpu(work: Callable[[], Any]) -> None:
         work()  # compiles
@@ -155,7 +155,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Non
     kept = {name: getattr(torch.Tensor, name) for name in names}
 
     class Guard:
-        """Inside a launch the interpreter itself reads the tensors; outside of it nobody may."""
+        """Inside a launch the interpreter itself reads the tensors; outside of it nothing may."""
 
         def __init__(self, kernel: Any) -> None:
             self.kernel = kernel
@@ -174,7 +174,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Non
 
     def interpreted(work: Callable[[], Any]) -> None:
         with monkeypatch.context() as patch:
-            for module in (lattice, rows, sums, gradient, best):
+            for module in (lattice, pairs, rows, sums, gradient, best):
                 for name in [name for name in vars(module) if name.endswith("_kernel")]:
                     patch.setattr(module, name, Guard(getattr(module, name)))
             for name in names:

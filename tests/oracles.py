@@ -1,4 +1,4 @@
-"""What CTC means, written down without the package: every test's truth comes from here or from torch in float64.
+"""What CTC means, without the package: every test's truth comes from here or from torch in float64.
 
 Imports nothing of ctckit, on purpose: an oracle that shares code with what it judges proves nothing. So the rule of CTC
 stands here once more, as the collapse that defines it and as Graves' equations.
@@ -23,7 +23,7 @@ ORACLE_EPS = float(np.finfo(Wide).eps)
 
 
 def collapse(path: Sequence[int], blank: int) -> tuple[int, ...]:
-    """What a path reads as: repeats merged, then blanks dropped."""
+    """The label sequence of a path: repeats merged, then blanks dropped."""
     return tuple(label for label, _ in groupby(path) if label != blank)
 
 
@@ -114,7 +114,7 @@ def repeats(target: Sequence[int]) -> int:
 
 
 def paths_in_closed_form(frames: int, target: Sequence[int]) -> int:
-    """How many paths read as the target: a path is a choice of where its 2S state changes fall."""
+    """How many paths read as the target: a path is a choice of the frames of its 2S state changes."""
     return math.comb(max(frames + len(target) - repeats(target), 0), 2 * len(target))
 
 
@@ -186,7 +186,7 @@ def textbook_gradient(scores: Array, target: Sequence[int], blank: int, *, from_
 
 
 def best_by_reading(log_probs: Array, blank: int) -> dict[tuple[int, ...], float]:
-    """For everything that can be read from so many frames, the score of the best path that reads so."""
+    """For each label sequence that these frames can spell, the score of its best path."""
     best: dict[tuple[int, ...], float] = {}
     for path in product(range(log_probs.shape[1]), repeat=len(log_probs)):
         score = math.fsum(log_probs[t, c] for t, c in enumerate(path))
@@ -204,7 +204,7 @@ def best_walks(log_probs: Array, labels: Sequence[int], topology: Topology) -> t
 
 
 class Graph(NamedTuple):
-    """Any acyclic automaton whose states may also repeat: what a lattice says, as plain lists."""
+    """Any acyclic automaton whose states may also repeat: a lattice as plain lists."""
 
     stays: Sequence[bool]  # (K,) whether a state may follow itself
     moves: Sequence[tuple[int, int, float]]  # (from, to, nats that are added), entry costs not among them

@@ -1,4 +1,4 @@
-"""Memory and undefined behaviour: `make sanitize` builds the extension with sanitizers and runs its tests on it.
+"""`make sanitize`: builds the extension with AddressSanitizer and UndefinedBehaviorSanitizer and runs its tests.
 
 Not a test module: a script, run by hand and in CI. First the tests that reach every part of the kernels, then random
 batches of every form, then the extension's own functions, called with arguments that validate/ would not let pass.
@@ -59,14 +59,14 @@ def main() -> None:
     }
     tests = [str(path) for name in TESTS for path in (ROOT / "tests").rglob(name)]
     pytest = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "--capture=sys"]
-    # Standard error is left alone, since that is where a sanitizer speaks before it ends the process.
+    # Standard error is not redirected: a sanitizer reports there before it ends the process.
     run([*pytest, "-k", LEFT_OUT, *tests], environment)
     run([sys.executable, __file__, "--fuzz", str(FUZZ_ROUNDS)], environment)
     print("sanitize: no errors")
 
 
 def runtime(compiler: str, name: str) -> str | None:
-    """Where the compiler keeps a runtime library; it answers with the bare name if it has none."""
+    """The path of one of the compiler's runtime libraries, or None if it has none."""
     found = subprocess.run(
         [compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -81,7 +81,7 @@ def run(command: list[str], environment: dict[str, str] | None = None) -> None:
 
 
 def fuzz(rounds: int) -> None:
-    """Random batches through the public calls, and random nonsense through the extension's own."""
+    """Random batches through the public calls, and random garbage through the extension's own."""
     import numpy as np
 
     import conftest  # noqa: F401 - loads the sanitized module
@@ -89,14 +89,14 @@ def fuzz(rounds: int) -> None:
 
     assert _ext.__file__ == os.environ.get("CTCKIT_NATIVE", _ext.__file__)
     for seed in range(rounds):
-        print(f"\rfuzz: seed {seed}", end="", flush=True)  # so that the last one is on the screen if the process dies
+        print(f"\rfuzz: seed {seed}", end="", flush=True)  # so that the last seed is shown if the process dies
         fuzz_batch(np.random.default_rng(seed))
         fuzz_extension(np.random.default_rng(seed))
     print()
 
 
 def fuzz_batch(rng: Any) -> None:
-    """One batch: any sizes, dtype, strides and special values, through the public functions."""
+    """One batch: any sizes, dtype, strides and special values. The result must be a loss or a CTCError."""
     import numpy as np
     from support.batches import FRAMEWORK_FREE, draw
     from support.layouts import LAYOUTS
@@ -140,7 +140,7 @@ def fuzz_batch(rng: Any) -> None:
 
 
 def fuzz_extension(rng: Any) -> None:
-    """Arrays that fit each other and hold nonsense, or that do not fit: no memory beyond theirs may be touched."""
+    """Arrays of garbage, whether their shapes fit or not: no memory outside of them may be touched."""
     import numpy as np
 
     from ctckit import native

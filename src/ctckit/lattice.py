@@ -57,7 +57,7 @@ _BITS = ((Arc.STEP, 1), (Arc.SKIP, 2))  # arcs between different states, and how
 
 @dataclass(frozen=True, eq=False, init=False)
 class Lattice:
-    """One target's graph (k2: graph or topology): K states that emit one class each, and the arcs between them.
+    """One target's graph (k2: topology): K states with a class each, and arcs; long, since each topology is a method.
 
     A path visits one state per frame. Its score is the sum of the log-probabilities of its labels, minus the entry
     costs it pays, plus the scores of the long arcs it takes. Sums over paths count every path of the graph, as k2 does:

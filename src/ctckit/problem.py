@@ -15,7 +15,7 @@ import numpy.typing as npt
 from . import native
 from .errors import CTCError
 from .lattice import ARCS_BY_ROLE, Lattice
-from .validate import Fault, Form, as_array, as_integers, check_form, check_values
+from .validate import Fault, Form, as_array, as_integers, check_form, check_lattice_form, check_values
 
 Array = npt.NDArray[Any]
 A = TypeVar("A")  # an array of NumPy's, or a tensor
@@ -192,8 +192,7 @@ def lattice_problem(
     """
     array = as_array("logits" if from_logits else "log_probs", scores)
     frames = as_integers("input_lengths", _all_frames(array) if input_lengths is None else input_lengths)
-    shape = array.shape[1:-1]  # of targets without tokens: () for one sample, else (N,)
-    form = check_form(array, np.zeros((*shape, 0), int), frames, np.zeros(shape, int), 0, from_logits=from_logits)
+    form = check_lattice_form(array, frames, from_logits=from_logits)
     problem = checked_lattice_problem(array, form, lattices, frames, from_logits=from_logits, star=star)
     return with_added_scores(problem, class_scores, state_scores)
 

@@ -1,4 +1,4 @@
-"""Formats: what is written is read back by readers of other authors, and each thing that can be wrong is named."""
+"""Output formats: other packages read back what is written, and each possible fault is named."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PACKAGES = {format.ending: format.package for format in formats.FORMATS.values()
 
 
 def spelled(text: str, start: float, end: float, confidence: float = 0.9) -> Segment:
-    """A word of one token a letter, each as long as the others."""
+    """A word with one token per letter, all of the same length."""
     step = (end - start) / len(text)
     letters = [Segment(c, start + i * step, start + (i + 1) * step, -0.1, confidence) for i, c in enumerate(text)]
     return Segment(text, start, end, -0.2, confidence, tuple(letters))
@@ -336,7 +336,7 @@ WILD = st.text(
 
 @given(texts=st.lists(WILD, min_size=1, max_size=4), gaps=st.lists(st.sampled_from([0, 1e-7, 0.01, 2]), min_size=8))
 def test_any_text_and_times(texts: list[str], gaps: list[float]) -> None:
-    """What is read back is what was written, but for white space."""
+    """What is read back is what was written, except for white space."""
     srt, webvtt, tgt = (pytest.importorskip(name, reason="another reader") for name in ("srt", "webvtt", "tgt"))
 
     def plain(text: str) -> str:
@@ -369,7 +369,7 @@ def test_any_text_and_times(texts: list[str], gaps: list[float]) -> None:
 
 @pytest.mark.parametrize("page", [None, "alignment.md", "alignment.zh.md"])
 def test_every_format_is_documented(page: str | None) -> None:
-    """The tables in the docstring and in the guide have the formats that there are."""
+    """The tables in the docstring and in the guide list exactly the existing formats."""
     text = write.__doc__ if page is None else (DOCS / page).read_text(encoding="utf-8")
     rows = re.findall(r"^ *(?:\| )?(`+\.\w.*?`)(?: \||  )", text or "", re.MULTILINE)
     assert sorted(re.findall(r"\.\w+", " ".join(rows))) == sorted(SUFFIXES)

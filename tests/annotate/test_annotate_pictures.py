@@ -1,4 +1,4 @@
-"""Pictures of alignments: what they say, no text over another, any length; sounds and images that are read."""
+"""Pictures of alignments: their text, no overlaps, any length; and the audio and image files that are read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Scores = npt.NDArray[np.floating]
 
 
 def spoken(text: str, frames: int, seed: int = 0) -> Scores:
-    """Log-probabilities (T, C) that say a text, its letters spread over all frames."""
+    """Log-probabilities (T, C) of a text, its letters spread over all frames."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(frames, len(LABELS)))
     places = np.linspace(3, frames - 4, len(text)).astype(int)
@@ -51,7 +51,7 @@ def texts(picture: Picture) -> list[str]:
 
 
 def check_texts(picture: Picture) -> None:
-    """None is cut off, none covers another."""
+    """No text is cut off or covers another."""
     figure = picture.figure
     figure.draw_without_rendering()
     found = [text for text in figure.findobj(matplotlib.text.Text) if text.get_visible() and text.get_text().strip()]

@@ -1,4 +1,4 @@
-"""Files for the command line: every format gives the same numbers, and each thing that can be wrong is named."""
+"""Files for the command line: every format gives the same numbers, and each possible fault is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forced alignment on arrays: paths against the enumeration of all, and what is said of them."""
+"""Forced alignment on arrays: paths against the enumeration of all paths, and what is reported about them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ctckit import STAR, Alignment, Arc, CTCError, InfeasibleError, Lattice, ctc
 
 Array = np.ndarray[Any, Any]
 
-# Sums of a dozen numbers of order one, and what is the same of the kernels' float64.
+# Sums of a dozen numbers of order one, in float64 as in the kernels.
 EXACT = {"rtol": 1e-13, "atol": 1e-13}
 
 TARGETS = [(), (1,), (2,), (1, 1), (1, 2), (2, 1), (1, 1, 1), (1, 2, 1), (2, 2, 1)]
@@ -31,7 +31,7 @@ def scores_of(seed: int, frames: int, classes: int = 3) -> Array:
 
 
 def ties(seed: int, frames: int, classes: int = 3) -> Array:
-    """Small whole numbers, of which many paths have the same sum, exactly."""
+    """Small integers, so that many paths have exactly the same sum."""
     return np.random.default_rng(seed).integers(-2, 1, (frames, classes)).astype(np.float64)
 
 
@@ -40,7 +40,7 @@ def read_from_its_end(walk: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def assert_whole(alignment: Alignment, log_probs: Array, target: list[int], blank: int) -> None:
-    """All that an alignment says follows from its states."""
+    """Everything in an alignment follows from its states."""
     size = len(target)
     labels = [blank if k % 2 == 0 else target[k // 2] for k in alignment.states.tolist()]
     assert alignment.labels.tolist() == labels
@@ -159,7 +159,7 @@ def test_optional_tokens_walk_their_lattice(
 
 
 def runs_of(groups: list[int]) -> list[int]:
-    """Of each token the run of equal groups that it is in, from 0; -1 for one that must be there."""
+    """For each token the index of its run of equal groups; -1 for a token that must be there."""
     runs, run = [], 0
     for s, group in enumerate(groups):
         run += s > 0 and group != groups[s - 1]
@@ -168,7 +168,7 @@ def runs_of(groups: list[int]) -> list[int]:
 
 
 def choices(groups: list[int]) -> list[list[int]]:
-    """Which tokens may be left, for each set of runs that may be kept."""
+    """Which tokens remain, for each set of runs that are kept."""
     runs = runs_of(groups)
     own = sorted(set(runs) - {-1})
     kept = [{-1, *some} for count in range(len(own) + 1) for some in combinations(own, count)]
@@ -206,7 +206,7 @@ def test_the_best_of_all_choices(data: st.DataObject) -> None:
 @settings(max_examples=100)
 @given(st.data())
 def test_neighbours_are_passed_by_in_portions(data: st.DataObject) -> None:
-    """Between two portions of what is left out lies a blank: the best of all paths that have these blanks."""
+    """Between two portions that are left out lies a blank: the best of all paths that have these blanks."""
     target = data.draw(st.lists(st.sampled_from([1, 2]), min_size=2, max_size=6))
     groups = data.draw(st.lists(st.integers(0, 5), min_size=len(target), max_size=len(target)))
     frames, portion = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 2))
@@ -214,7 +214,7 @@ def test_neighbours_are_passed_by_in_portions(data: st.DataObject) -> None:
     runs = runs_of(groups)
     best = -math.inf
     for left in choices(groups):
-        # Between two tokens that are left, the blanks that must lie there.
+        # The blanks that must lie between two remaining tokens.
         gone = [len(set(runs[a + 1 : b])) for a, b in pairwise(left)]
         needed = [max(math.ceil(count / portion) - 1, 0) for count in gone]
         for path in all_paths(frames, 3, [target[s] for s in left], 0):
@@ -271,7 +271,7 @@ def test_a_star_in_logits(instruction_set: str) -> None:
 
 
 def along(path: str, target: str) -> Alignment:
-    """The alignment whose path reads so: φ is '.', a token its letter."""
+    """The alignment along this path: '.' for φ, a letter for its token."""
     letters = "." + "".join(sorted(set(target)))
     log_probs = np.log(np.full((len(path), len(letters)), 1e-3))
     log_probs[range(len(path)), [letters.index(c) for c in path]] = -0.01
@@ -423,7 +423,7 @@ def test_slices() -> None:
 def test_alignments_go_to_other_processes() -> None:
     batch = draw(5, 20, 3, 5, 6)
     found = forced_align(batch.scores, *batch.arguments[:3], from_logits=True)
-    assert found[0] != found[1]  # and no error, which comparing arrays would be
+    assert found[0] != found[1]  # comparing arrays would raise
     for made in (pickle.loads(pickle.dumps(found)), copy.deepcopy(found), [copy.deepcopy(a) for a in found]):
         for one, other in zip(made, found, strict=True):
             assert one.spans(1) == other.spans(1)
@@ -435,7 +435,7 @@ def test_alignments_go_to_other_processes() -> None:
 
 
 def separated(seed: int = 0, frames: int = 24, classes: int = 6, blank: int = 0) -> tuple[Array, list[int]]:
-    """Log-probabilities that leave no doubt, in steps that any dtype holds; and a target of them."""
+    """Unambiguous log-probabilities that every dtype holds exactly, and their target."""
     rng = np.random.default_rng(seed)
     path = [blank, 1, 1, blank, 1, 2, 3, blank, blank, 4, 3, 3]
     path = path + [blank] * (frames - len(path))
@@ -478,7 +478,7 @@ def test_layouts(instruction_set: str) -> None:
 
 @pytest.mark.parametrize("blank", [0, 5])
 def test_long_inputs_stay_exact(instruction_set: str, blank: int) -> None:
-    """float32 finds the path of float64, where that is clear, however many frames there are."""
+    """If one path is clearly the best, float32 finds the same path as float64 at any length."""
     rng = np.random.default_rng(blank)
     tokens = rng.integers(1, 5, 300)
     path = np.concatenate([np.repeat([blank, t], [rng.integers(1, 9), rng.integers(1, 3)]) for t in tokens])

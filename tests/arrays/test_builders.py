@@ -46,7 +46,7 @@ def is_without_blank(target: Sequence[int]) -> Callable[[tuple[int, ...]], bool]
 
 
 def is_selfless(target: Sequence[int]) -> Callable[[tuple[int, ...]], bool]:
-    """As CTC reads it, and no token is repeated from one frame to the next."""
+    """As in CTC, and no token takes two frames in a row."""
     return lambda labels: is_ctc(target)(labels) and all(a == BLANK or a != b for a, b in pairwise(labels))
 
 

@@ -1,4 +1,4 @@
-"""The numbers of the page that this project grew from, and of an independent decoder."""
+"""Known numbers: those of the page that this project started from, and of an independent decoder."""
 
 import math
 
@@ -58,7 +58,7 @@ def by_hand(*scores: float) -> float:
 
 
 def test_b_to_the_last_digit() -> None:
-    """Our lattice, swept with the page's way of adding, gives the page's number."""
+    """Our lattice with the page's way of adding gives the page's number."""
     assert -by_hand(-0.1069 - 1.6550, by_hand(-2.2892 - 0.2121, -0.1069 - 0.2121)) == HAND
     page = reference.Semiring(np.frompyfunc(by_hand, 2, 1), np.add, -math.inf, 0.0, float)
     lattice = ctckit.ctc_lattice(np.array([1]))

@@ -27,13 +27,13 @@ def test_numpy_reduction(function: Callable[..., Any], case: str) -> None:
 
 @pytest.mark.parametrize("case", [name for name, (change, _) in BAD.items() if "log_probs" in change])
 def test_posteriors_of_bad_logits(case: str) -> None:
-    """They are normalised before they are checked, and whatever is wrong must still come out as a CTCError."""
+    """Logits are normalised before they are checked; every fault must still be reported as a CTCError."""
     with pytest.raises(ctckit.CTCError):
         ctckit.posteriors(**(GOOD | BAD[case][0] | {"from_logits": True}))
 
 
 def test_good_input_is_good() -> None:
-    """What the cases above are changed from."""
+    """The call that the bad cases are derived from."""
     assert np.isfinite(ctckit.ctc_loss(**GOOD))
     assert np.isfinite(ctckit.ctc_loss(**SINGLE))
     assert np.isfinite(ctckit.ctc_loss(**(GOOD | END_TO_END)))

@@ -1,4 +1,4 @@
-"""The net itself: outputs are NaN before anybody writes them, wherever they are allocated."""
+"""Outputs are NaN before they are written, wherever they are allocated. Other tests rely on it."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Ladder, rung 7: what a handwriting recogniser really gave for one line and one word."""
+"""Ladder, rung 7: the real outputs of a handwriting recogniser for one line and one word."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def load(name: str, text: str) -> Batch:
 def test_golden_losses(instruction_set: str, example: tuple[str, str], loss: float, dtype: str) -> None:
     batch = load(*example)
     found = ctckit.ctc_loss(batch.scores.astype(dtype), *batch.arguments, "sum", from_logits=True)
-    # Published from float32, so good to half of its steps; a float32 result may round the other way.
+    # Published as float32, so exact to half a unit; a float32 result may round the other way.
     step = float(np.spacing(np.float32(loss)))
     assert found == pytest.approx(loss, abs=step / 2 if dtype == "float64" else step)
 
@@ -54,7 +54,7 @@ def test_score_and_gradient(implementation: tuple[Backend, str], example: tuple[
     ("example", "reading"), [(LINE, "the fak friend of the fomly hae tC"), (WORD, "aircrapt")], ids=["line", "word"]
 )
 def test_greedy_reading(example: tuple[str, str], reading: str) -> None:
-    """The logits are those that the data's description speaks of: class order, blank and all."""
+    """The logits match the description of the data: order of classes, blank and all."""
     classes = load(*example).scores[:, 0].argmax(axis=1)
     text = "".join(ALPHABET[c] for c in collapse(classes.tolist(), BLANK))
     assert text == reading
@@ -71,7 +71,7 @@ def test_occupancy_sums_to_one(instruction_set: str, example: tuple[str, str]) -
     batch = load(*example)
     for dtype, unit in (("float64", 2.0**-53), ("float32", 2.0**-24)):
         gamma = ctckit.posteriors(batch.scores.astype(dtype), *batch.arguments, from_logits=True)
-        # Each frame is divided by its own sum: what is left is the rounding of K entries, few of them not tiny.
+        # Each frame is divided by its own sum, which leaves the rounding of K entries, most of them tiny.
         assert np.abs(gamma.states.astype(float).sum(axis=2) - 1).max() <= 4 * unit
         assert np.abs(gamma.classes.astype(float).sum(axis=2) - 1).max() <= 4 * unit
         np.testing.assert_allclose(gamma.score, -28.0907217 if example is LINE else -5.4017572, rtol=1e-6)
@@ -88,7 +88,7 @@ def test_occupancy_sums_to_one(instruction_set: str, example: tuple[str, str]) -
     ],
 )
 def test_words_of_a_text_that_is_not_quite_right(text: str, not_there: list[str]) -> None:
-    """Misread words ("hae", "tC") are found all the same, and what is not in the image is left out."""
+    """Misread words ("hae", "tC") are still found, and words that are not in the image are left out."""
     logits = load(*LINE).scores[:, 0]
     vocabulary = ctckit.Vocabulary([*ALPHABET, "<blank>"], blank=BLANK)
 

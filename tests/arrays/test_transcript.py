@@ -313,7 +313,7 @@ def test_every_token_belongs_to_one_word_or_stands_between(
     assert set(transcript.tokens[between]) <= {STAR if stars else vocabulary.separator, vocabulary.separator}
     assert vocabulary.blank not in transcript.tokens
     assert len(transcript.optional) == len(transcript.tokens)
-    # A group is one run, and every word is in one that is its own.
+    # Each word is a group of its own, in one run.
     groups = [int(g) for g in transcript.optional if g]
     runs = 1 + np.count_nonzero(np.diff(groups)) if groups else 0
     assert runs == len(set(groups))
@@ -398,13 +398,13 @@ def test_words_too_many_and_too_few(seed: int, separator: str) -> None:
     found = {word.text: (word.start, word.end) for word in line.parts if word.start >= 0}
     truth = dict(zip(heard, spans, strict=True))
     assert {word: found.get(word) for word in map(str, both)} == {str(word): truth[word] for word in both}
-    assert len(found) <= 28  # a word that was only written may be found in one that was only spoken
+    assert len(found) <= 28  # a word that was only written may be placed on one that was only spoken
 
 
 @pytest.mark.parametrize("stars", [False, True])
 @pytest.mark.parametrize("seed", range(10))
 def test_a_text_longer_than_the_recording(seed: int, stars: bool) -> None:
-    """Where the last words were not said, the last one that was has its time, and needs no separator after it."""
+    """If the last words were not said, the last spoken one has its right time and needs no separator after it."""
     rng = np.random.default_rng(seed)
     vocabulary = Vocabulary(["<blank>", *string.ascii_lowercase, "|"])
     text = SOME.split()[:12]
@@ -504,7 +504,7 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the recogniser's outputs are not part of the repository")
 def test_handwriting() -> None:
-    """Words as columns of the image: they lie side by side, in order, where greedy reading has them too."""
+    """Words as columns of the image: side by side, in order, and where greedy reading finds them."""
     logits = np.load(DATA / "iam_line_logits.npy")
     vocabulary = Vocabulary(HANDWRITING, blank=79)
     transcript = vocabulary.transcribe("the fake friend of the family, like the")

@@ -1,4 +1,4 @@
-"""The command line: what it prints and writes, its exit codes, and one line for whatever is wrong."""
+"""The command line: what it prints and writes, its exit codes, and one line for each fault."""
 
 import ast
 import importlib.metadata
@@ -143,7 +143,7 @@ def test_diagnose(tmp_path: Path) -> None:
 
 
 def test_only_the_command_line_knows_flags() -> None:
-    """No string of the library names one: its messages name parameters."""
+    """No string of the library names a flag: its messages name parameters."""
     import typer
 
     from ctckit import cli

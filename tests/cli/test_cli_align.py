@@ -29,7 +29,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def ctckit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Runs the command in the test's folder, as a shell does but for a new process."""
+    """Runs the command in the test's folder, like a shell but without a new process."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         monkeypatch.chdir(tmp_path)
@@ -215,7 +215,7 @@ class TestOneRecording:
         assert "\x1b" not in done.stdout + done.stderr
 
     def test_text_of_another_alphabet(self, folder: Path, ctckit: Run) -> None:
-        """Some stars are fine, and told, though not by the thousand; nothing but stars is the wrong text."""
+        """Some stars are fine, and the first few are reported; a text of nothing but stars is an error."""
         (folder / "x.txt").write_text("the " + "7 " * 2 + "\n7" * 12, encoding="utf-8")
         done = ctckit(*ONE, "-o", "out.json")
         assert done.returncode == 0

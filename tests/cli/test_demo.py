@@ -1,4 +1,4 @@
-"""The demo: honest data, known readings and error rates, a page that stands by itself, and a clean stop."""
+"""The demo: honest data, known readings and error rates, a self-contained page, and a clean stop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ctckit.text.reading import edits
 
 
 def marked(labels: list[int], ink: float) -> data.Digits:
-    """Digits that are all of one shade, so that it shows on a line whose scans are on it."""
+    """Digits of one shade each, so that a line shows whose scans it is made of."""
     images = np.full((len(labels), data.SIZE, data.SIZE), ink, dtype=np.float32)
     return data.Digits(images, np.array(labels, dtype=np.int64))
 
@@ -124,13 +124,13 @@ SECTIONS = ("curves", "inside", "aligned", "samples", "wrong", "time", "machine"
 
 
 def check_page(path: Path) -> str:
-    """The page, once it is sure that it has all its sections and needs nothing but itself."""
+    """The page, checked to have all its sections and to load nothing from elsewhere."""
     page = path.read_text(encoding="utf-8")
     assert len(page) < 2_000_000
     assert [name for name in SECTIONS if f'<h2 id="{name}"' not in page] == []
     links = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"'\s>)]+)""", page)
     assert links
-    inside = {link for link in links if link.startswith("#")}  # what an SVG says of its own parts
+    inside = {link for link in links if link.startswith("#")}  # an SVG's references to its own parts
     assert [link for link in inside if f'id="{link[1:]}"' not in page] == []
     assert {link.split(",")[0] for link in set(links) - inside} == {"data:image/png;base64"}
     assert not re.search(r"https?:|<script|<link|@import", page)

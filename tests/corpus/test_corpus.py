@@ -1,4 +1,4 @@
-"""Corpora: each row as it should be, whatever was killed or changed before, and whoever runs the rows."""
+"""Corpora: each row's output is right, whatever was killed or changed before, and whichever runner is used."""
 
 from __future__ import annotations
 

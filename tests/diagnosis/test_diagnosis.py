@@ -1,4 +1,4 @@
-"""Diagnosis: each fault, planted in a healthy batch, is found with its numbers; healthy batches leave it silent."""
+"""Diagnosis: each fault planted in a healthy batch is found with its numbers; healthy batches have no findings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALPHABET = " !\"#&'()*+,-./0123456789:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 
 
 def path_of(target: list[int], frames: int, blank: int, rng: np.random.Generator) -> list[int]:
-    """A path of that many frames: each token once, and blanks where they must be and wherever there is room."""
+    """A path of that many frames: each token once, blanks where needed and in all remaining frames."""
     path: list[int] = []
     for token in target:
         path += [blank, token] if path and path[-1] == token else [token]
@@ -44,7 +44,7 @@ def trained(
     blank: int = 0,
     height: float = 9.0,
 ) -> Arguments:
-    """A batch as a trained network gives it: peaks of some e**height where each sample's path runs."""
+    """A batch like a trained network's: peaks of about e**height along each sample's path."""
     rng = np.random.default_rng(seed)
     targets = draw_targets(rng, (size, tokens), classes, blank)
     logits = rng.normal(size=(frames, size, classes))
@@ -341,7 +341,7 @@ class TestNetwork:
         assert evidence["blank_share"] == 1
 
     def test_the_blank_phase_is_no_collapse(self) -> None:
-        """The constant output that is likeliest: what training passes through."""
+        """The most probable constant output, which training passes through."""
         batch = untrained()
         logits = 0.1 * (batch["log_probs"] - batch["log_probs"].mean(axis=-1, keepdims=True))
         logits[..., 0] = np.log(11 * 0.85 / 0.15)
@@ -443,7 +443,7 @@ class TestSilence:
         assert notes["peaky"] > 20
 
     def test_training(self) -> None:
-        """Every step of a real training: the untrained network, the all-blank phase, learning, and peaky at last."""
+        """Every step of a real training: untrained, all blank, learning, and finally peaky."""
         pytest.importorskip("torch", reason="the demo needs torch")
         pytest.importorskip("sklearn", reason="the demo needs scikit-learn")
         from ctckit.demo import data, train
@@ -534,7 +534,7 @@ class TestInputs:
         ],
     )
     def test_what_is_not_a_batch(self, change: Arguments, parts: list[str]) -> None:
-        """Nothing can be measured then; the faults are listed all the same."""
+        """Nothing can be measured then, but the faults are still listed."""
         found = diagnose(**trained() | change)
         assert found.statistics["samples"] is None
         sentences = " ".join(found.findings[0].sentences())
@@ -586,7 +586,7 @@ class TestInputs:
         }
 
     def test_nothing_stops_it(self) -> None:
-        """Whatever numbers a batch holds, the diagnosis reads on to the end, without a warning of NumPy's."""
+        """Whatever numbers a batch holds, the diagnosis completes, without a warning from NumPy."""
         for seed in range(150):
             rng = np.random.default_rng(seed)
             batch = healthy(seed)

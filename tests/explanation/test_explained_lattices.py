@@ -128,7 +128,7 @@ def test_targets() -> None:
     assert explained("selfless").target == (1, 2, 2)
     assert explained("two states a token").target == (1, 2)
     assert (explained("no tokens").target, explained("no tokens").spelling) == ((), "ca")
-    second_left_out = Lattice([1, 3], [11, 19], tokens=[0, 2])
+    second_left_out = Lattice([1, 0, 3], [11, 3, 23], tokens=[0, -1, 2])
     e = explain(np.zeros((4, 5)), lattice=second_left_out, labels=LABELS, from_logits=True)
     assert e.text(e.target) == "c*t"
     assert e.alignment().svg()
@@ -151,7 +151,7 @@ def test_no_class_is_the_blank() -> None:
         ({"target": [1], "blank": None}, "blank = None: expected the blank's class, which CTC needs"),
         ({"lattice": ctc_lattice([5])}, r"labels\[1\] = 5 is not a class"),
         ({"lattice": ctc_lattice([-1])}, r"labels\[1\] = -1 is not a class"),
-        ({"lattice": [1]}, "expected ctckit.Lattice"),
+        ({"lattice": [1]}, "lattice is a list: expected a ctckit.Lattice; build one"),
         ({"lattice": LATTICES["no blank"], "blank": 5}, "blank = 5 is not a class"),
     ],
 )

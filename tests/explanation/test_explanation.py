@@ -1,4 +1,4 @@
-"""What `explain` holds, against enumeration of all paths; its text; and the messages for what it can't take."""
+"""The numbers of `explain` against the enumeration of all paths; its text; and its error messages."""
 
 import math
 import unicodedata
@@ -92,7 +92,7 @@ def test_many_paths_give_the_best_and_the_count() -> None:
 
 
 def test_best_paths_of_a_long_and_flat_input_come_at_once() -> None:
-    """All paths are equal: a search that looked at equals in breadth would never end."""
+    """All paths are equal: a breadth-first search over ties would never end."""
     lattice = ctckit.ctc_lattice(np.arange(1, 60))
     paths = reference.best_paths(lattice, np.full((400, lattice.num_states), -1.5), 5)
     assert [path.score for path in paths] == [-600.0] * 5
@@ -205,7 +205,7 @@ def test_a_page_is_saved_whole_or_not_at_all(tmp_path, monkeypatch: pytest.Monke
 
 
 def test_scores_above_zero_and_all_equal() -> None:
-    """What was taken for log-probabilities may be anything; ties must not make the search endless."""
+    """Scores passed as log-probabilities may be anything; ties must not make the search endless."""
     e = explain(np.full((60, 3), 1000.1), [1, 2, 1, 2])
     assert len(e.paths) == 8
     assert [path.score for path in e.paths] == pytest.approx([60006.0] * 8)

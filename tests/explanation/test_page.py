@@ -1,4 +1,4 @@
-"""The page in a real browser: what a hand, a keyboard or a screen reader does with it, against numbers from Python."""
+"""The page in a real browser, by mouse, keyboard and screen reader, against numbers from Python."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SCREEN = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as driver:
-        executable = shutil.which("chromium")  # the system's, or else the one that playwright has fetched
+        executable = shutil.which("chromium")  # the system's, or else playwright's
         try:
             started = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         except playwright.Error as error:
@@ -47,7 +47,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
-    """Opens a page's text from a file. At the end no error was logged, and nothing but the file was asked for."""
+    """Opens a page from a file. At the end no error must be logged and nothing but the file requested."""
     faults: list[str] = []
     asked: list[str] = []
     contexts: list[Any] = []
@@ -81,7 +81,7 @@ def show(tab: Any, view: str) -> None:
 
 
 def painted(tab: Any) -> None:
-    """Waits until what an edit changed is shown: the page draws between two repaints."""
+    """Waits until an edit is shown: the page draws between two repaints."""
     tab.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
@@ -94,7 +94,7 @@ def loss(tab: Any) -> float:
 
 
 def loss_in_python(tab: Any, explanation: Explanation) -> float:
-    """What the library makes of the probabilities that the page now holds."""
+    """The library's results for the probabilities that the page holds now."""
     rows = tab.evaluate("ctckit.widgets[0].logProbs().map((row) => row.map((x) => x.toString()))")
     log_probs = np.array([[float(x) for x in row] for row in rows])
     target = explanation.target
@@ -113,7 +113,7 @@ def tables() -> tuple[Any, ...]:
     return *sweeps, emissions
 
 
-# What it shows at first
+# What the page shows at first
 
 
 def test_loss_and_facts(opened: Open) -> None:
@@ -316,7 +316,7 @@ def test_keyboard_in_the_lattice(opened: Open) -> None:
     assert name == f"Frame 2, state 4 of 7, a: α forward {said(CAT.alpha[1, 3])}"
     assert formula(tab)[0].startswith("α₂(a) = ")
     assert tab.locator('.cell[tabindex="0"]').count() == 1
-    for _ in range(9):  # no way out of the lattice
+    for _ in range(9):  # does not lead out of the lattice
         tab.keyboard.press("ArrowDown")
     assert tab.evaluate("document.activeElement.dataset.k") == "6"
 
@@ -778,7 +778,7 @@ def handbook() -> str:
 
 
 def test_the_seed_page(opened: Open, handbook: str) -> None:
-    """The second of its three lattices, in every way that one can touch it."""
+    """The second of its three lattices, by every kind of input."""
     tab = opened(handbook)
     assert tab.locator(".widget").count() == 3
     assert tab.locator("figure:visible").count() == 9

@@ -1,4 +1,4 @@
-"""Pictures: what their text says, every format, any size, and that nothing is shown or kept behind one's back."""
+"""Pictures: their text, every format, any size; and no window opens and no figure stays open."""
 
 import re
 import time

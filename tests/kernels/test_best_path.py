@@ -1,4 +1,4 @@
-"""The best path's sweep: the native kernels against the reference, on any lattice, in any dtype, at any length."""
+"""Best paths: the native kernels against the reference, on any lattice, in any dtype, at any length."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def problem_of(batch: Batch, dtype: str, *, from_logits: bool = False) -> ArrayP
 
 
 def check(problem: ArrayProblem) -> None:
-    """States, visits, scores and each frame's score are the reference's; nothing is forgotten."""
+    """States, visits, scores and each frame's score equal the reference's, and all of them are written."""
     shape, cells = problem.scores.shape[1::-1], (*problem.lattices.labels.shape, 2)
     frame_scores, expected_scores = np.full(shape, np.nan), np.full(shape, np.nan)
     visits, expected_visits = np.full(cells, -7, np.int32), np.full(cells, -7, np.int32)
@@ -29,7 +29,7 @@ def check(problem: ArrayProblem) -> None:
     found = native.best_path(problem, frame_scores=frame_scores, visits=visits)
     assert np.array_equal(found.states, expected.states)
     assert np.array_equal(visits, expected_visits)
-    tolerance = 1e-13 if problem.scores.dtype == np.float64 else 2e-6  # of logits, the float32 of a softmax's sum
+    tolerance = 1e-13 if problem.scores.dtype == np.float64 else 2e-6  # of logits: the float32 sum of the softmax
     np.testing.assert_allclose(found.score, expected.score, rtol=tolerance, atol=tolerance * 10)
     np.testing.assert_allclose(frame_scores, expected_scores, rtol=tolerance, atol=tolerance)
 
@@ -70,7 +70,7 @@ def any_lattices(seed: int, dtype: str) -> ArrayProblem:
     scores = rng.normal(size=(frames, size, 5))
     if seed % 3:
         return ArrayProblem(scores.astype(dtype), bool(seed % 2), batch)
-    # A cost may be paid sooner or later for the same labels: nothing is rounded, so that these are equals.
+    # A cost may be paid sooner or later for the same labels: nothing is rounded, so that these are exact ties.
     return ArrayProblem((np.rint(scores * 64) / 64).astype(dtype), False, batch)
 
 
@@ -118,7 +118,7 @@ def peaky(frames: int, classes: int, length: int, *, height: float = 10, spread:
 
 @pytest.mark.parametrize(("frames", "classes", "length"), [(1500, 32, 200), (15000, 32, 2000), (60000, 64, 8000)])
 def test_token_starts_in_float32_are_those_of_float64(frames: int, classes: int, length: int) -> None:
-    """All of them, and the score; the truth is the reference, where that is quick enough."""
+    """All of the path, and its score; the truth is the reference where it is fast enough."""
     log_probs, target = peaky(frames, classes, length)
     log_probs = log_probs.astype(np.float32)
     narrow = ctc_problem(log_probs, target, frames, length, 0, from_logits=False)
@@ -182,7 +182,7 @@ def left_out_problem(kind: str, optional: str) -> ArrayProblem:
     + [("flat", "some words"), ("silence", "most of it at once")],
 )
 def test_what_is_left_out_is_on_no_best_path(instruction_set: str, kind: str, optional: str) -> None:
-    """Rows of so many states are cut to those that may still reach what a first sweep has found."""
+    """Long rows are cut to the states that may still reach the score that a first sweep has found."""
     problem, truth = left_out_problem(kind, optional), expected_of(kind, optional)
     found = native.best_path(problem)
     assert np.array_equal(found.states, truth.states)
@@ -217,7 +217,7 @@ def expected_of(kind: str, optional: str) -> BestPaths:
 
 @pytest.mark.parametrize("frame", [3, 1000, 2399])
 def test_no_number_in_a_long_sample(frame: int) -> None:
-    """Also where the sweep ends before it comes there, since nothing reaches that far."""
+    """Also if the sweep ends before it gets there, since nothing reaches that far."""
     for dead in (False, True):
         log_probs, target = peaky(2400, 8, 700)
         if dead:
@@ -228,7 +228,7 @@ def test_no_number_in_a_long_sample(frame: int) -> None:
 
 
 def test_labels_far_below_the_best_class(instruction_set: str) -> None:
-    """Precision is that of the labels among each other, however deep they lie."""
+    """Precision is relative to the other labels, however improbable all of them are."""
     rng = np.random.default_rng(5)
     scores = rng.normal(size=(50, 1, 5)).astype(np.float32)
     scores[..., 4] = 1e9
@@ -265,7 +265,7 @@ def test_occupancy_along_a_path(instruction_set: str, dtype: str) -> None:
 
 @pytest.mark.parametrize(("height", "spread"), [(10, 1), (0, 2), (0, 0)], ids=["peaky", "unsure", "flat"])
 def test_occupancy_along_a_long_path(instruction_set: str, height: float, spread: float) -> None:
-    """Few of the states are visited where the others weigh nothing, and all where they don't."""
+    """Few states are visited if the others have no weight, and all of them otherwise."""
     log_probs, target = peaky(3000, 8, 1300, height=height, spread=spread)
     problem = ctc_problem(log_probs, target, 3000, 1300, 0, from_logits=False)
     states = native.best_path(problem).states

@@ -1,4 +1,4 @@
-"""The same sample gives the same bits: whatever the batch around it, the threads, the run, the memory used before."""
+"""The same sample gives the same bits, whatever the batch, the threads, the run, and the memory used before."""
 
 from dataclasses import replace
 
@@ -76,7 +76,7 @@ def test_loss_alone_is_the_loss_beside_its_gradient(kernels: Backend, dtype: str
 @pytest.mark.interpreter(dtype=["bfloat16"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_occupancy_is_the_gradient(kernels: Backend, dtype: str) -> None:
-    """One sweep gives both: by class γ is minus the gradient of log-probabilities, bit for bit."""
+    """γ by class is minus the gradient of log-probabilities, bit for bit."""
     problem = problem_of(large(kernels), dtype, from_logits=False)
     score, gradient = kernels.score_and_gradient(problem)
     gamma = kernels.posteriors(problem)
@@ -88,7 +88,7 @@ def test_occupancy_is_the_gradient(kernels: Backend, dtype: str) -> None:
 
 
 def test_gradient_may_lie_in_any_layout(kernels: Backend) -> None:
-    """batch_first, a slice of something larger: the same numbers, and nothing beside them is written."""
+    """batch_first, a slice of a larger array: the same numbers, and nothing outside of it is written."""
     (frames,) = kernels.some([33], [4])
     batch = draw(4, frames, 5, 9, 8)
     problem = problem_of(batch, "float32", from_logits=True)

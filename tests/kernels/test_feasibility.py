@@ -1,4 +1,4 @@
-"""Targets that can't be reached, empty targets, no frames, and scores that are no numbers: design, section 4."""
+"""Infeasible targets, empty targets, no frames, and scores that are not finite."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ import ctckit
 
 
 def four() -> Batch:
-    """Feasible; too short by a repeat; of no tokens; feasible with frames to spare."""
+    """Samples: feasible; one frame too few for a repeat; no tokens; feasible with frames to spare."""
     batch = draw(1, 6, 4, 5, 4)
     targets = np.array([[1, 2, 3, 4], [1, 1, 2, 2], [1, 1, 1, 1], [3, 3, 0, 0]])
     return replace(batch, targets=targets, frames=np.array([6, 5, 4, 5]), lengths=np.array([4, 4, 0, 2]))
@@ -125,7 +125,7 @@ def test_no_frames(instruction_set: str, axis: int, dtype: str) -> None:
 
 
 def test_best_paths_of_what_has_none(pathfinder: Backend) -> None:
-    """A path; too few frames, and NaN besides; NaN; a frame that no path survives; no tokens; no tokens, no frames."""
+    """Samples: feasible; too few frames and NaN; NaN; a frame that kills all paths; no tokens; no tokens, no frames."""
     scores = draw(9, 4, 6, 4, 2, ragged=False).scores
     scores[0, 1, 0] = scores[2, 2, 3] = np.nan
     scores[1, 3] = -np.inf
@@ -140,7 +140,7 @@ def test_best_paths_of_what_has_none(pathfinder: Backend) -> None:
     assert found.score[5] == 0
 
 
-# --- Scores that are no numbers -------------------------------------------------------------------------------------
+# --- scores that are not finite -------------------------------------------------------------------------------------
 
 NO_NUMBER = [np.nan, np.inf]
 
@@ -176,7 +176,7 @@ def test_nan_anywhere_poisons_its_sample_only(
 
 @pytest.mark.parametrize("bad", NO_NUMBER)
 def test_nan_where_minus_infinity_has_closed_every_path(backend: Backend, bad: float) -> None:
-    """There are frames enough for the target, so it is feasible; a number that is none decides, not the zeros."""
+    """The target is feasible by its length, so NaN decides the result, not the zero probabilities."""
     scores = draw(4, 6, 1, 4, 2).scores
     scores[2, 0, :3] = -np.inf
     scores[4, 0, 1] = bad
@@ -217,7 +217,7 @@ def test_nan_in_public_results(instruction_set: str, from_logits: bool) -> None:
 @pytest.mark.interpreter(from_logits=[True])
 @pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
 def test_padding_is_never_read(implementation: tuple[Backend, str], from_logits: bool) -> None:
-    """Whatever stands beyond input_lengths and target_lengths changes no bit, and frames there have gradient 0."""
+    """Values beyond input_lengths and target_lengths change no bit, and frames there have gradient 0."""
     backend, dtype = implementation
     (frames,) = backend.some([21], [8])
     batch = draw(7, frames, 4, 6, 5)

@@ -31,14 +31,14 @@ def problem_of_bits(bits: np.ndarray, dtype: str) -> ArrayProblem:
 def test_every_number_is_read_exactly(kernels: Backend, dtype: str) -> None:
     with np.errstate(invalid="ignore"):  # some NaN are of the signalling kind
         values = (from_bfloat16(EVERY) if dtype == "bfloat16" else EVERY.view(np.float16)).astype(np.float64)
-    expected = np.where(values == np.inf, np.nan, values)  # +inf is no log-probability
+    expected = np.where(values == np.inf, np.nan, values)  # +inf is not a log-probability
     np.testing.assert_array_equal(kernels.total(problem_of_bits(EVERY, dtype)), expected)
 
 
 @pytest.mark.interpreter(only=False)
 @HALVES
 def test_every_number_is_written_rounded_to_even(kernels: Backend, dtype: str) -> None:
-    """The gradient of a certain frame is minus its weight, whatever that weight is: halves, and what lies between."""
+    """The gradient of a certain frame is minus its weight: numbers of half precision, and those between them."""
     halves = from_bfloat16(EVERY) if dtype == "bfloat16" else EVERY.view(np.float16).astype(np.float32)
     positive = np.sort(halves[np.isfinite(halves) & (halves > 0)]).astype(np.float64)
     middle = (positive[1:] + positive[:-1]) / 2  # exact ties

@@ -1,4 +1,4 @@
-"""Inputs that break float32 logarithms: long, steep, sure of themselves, full of zeros. Truth is the textbook's."""
+"""Inputs that break float32 logarithms: long, steep, certain, full of zeros. The textbook is the truth."""
 
 from functools import cache
 
@@ -28,7 +28,7 @@ def one(scores: np.ndarray, target: list[int], blank: int = 0) -> Batch:
 
 
 def many_blocks() -> Batch:
-    """Longer than what is kept whole: alpha is cut into blocks and recomputed. T around multiples of tile and block."""
+    """Too long for alpha to be kept whole: it is recomputed in blocks. T around multiples of tile and block."""
     frames = np.array([1033, 1032, 1031, 1025, 1024, 1023, 1017, 1016])
     batch = draw(3, 1033, len(frames), 12, 50, ragged=False)
     return quantised(Batch(batch.scores, batch.targets, frames, batch.lengths))
@@ -41,14 +41,14 @@ def steep(step: float) -> Batch:
 
 
 def abysses(classes: int, tokens: int) -> Batch:
-    """Tame scores with single abysses, over many blocks: tiles that need wide exponents lie among those that don't."""
+    """Tame scores with a few extreme ones, over many blocks: tiles that need wide exponents among others."""
     batch = quantised(draw(5, 1100, 2, classes, tokens, ragged=False))
     rng = np.random.default_rng(5)
     return batch.with_scores(np.where(rng.random(batch.scores.shape) < 0.1 / classes, -4096.0, batch.scores))
 
 
 def peaky() -> Batch:
-    """As a trained recogniser gives them: nearly all blank and sure of it, short spikes of tokens, some hard frames."""
+    """Like a trained recogniser's: nearly all blank and sure of it, short spikes of tokens, some hard frames."""
     rng = np.random.default_rng(6)
     batch = draw(6, 400, 2, 32, 40, ragged=False)
     scores = rng.normal(size=batch.scores.shape)
@@ -109,13 +109,13 @@ def test_score_and_gradient(kernels: Backend, name: str, dtype: str, from_logits
     check_batch(kernels, hard(name, dtype), dtype, expected, from_logits=from_logits)
 
 
-# Where a plain number stops holding e^-D: at 80 the kernels keep exponents apart, at 87 (708 in float64) e^-D is no
-# normal number any more.
+# Where a plain float stops holding e^-D: at 80 the kernels keep separate exponents, at 87 (708 in float64) e^-D is
+# subnormal.
 @pytest.mark.interpreter(gap=[81, 746, 30000], dtype=["float32"])
 @pytest.mark.parametrize("gap", [0, 1, 79, 80, 81, 86, 87, 88, 103, 104, 689, 690, 691, 708, 709, 745, 746, 30000])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_gap_between_labels(kernels: Backend, gap: int, dtype: str) -> None:
-    """Blank at 0 and tokens at -gap: the target can only be had at the price of gap for each token."""
+    """Blank at 0 and tokens at -gap: each token of the target costs gap."""
     scores = np.full((21, 4), -float(gap))
     scores[:, 0] = 0
     batch = one(decode(encode(scores, dtype)), [1, 2, 2, 3])
@@ -128,7 +128,7 @@ def test_gap_between_labels(kernels: Backend, gap: int, dtype: str) -> None:
 @pytest.mark.parametrize("steep", range(17))
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_single_steep_frame_that_no_path_avoids(kernels: Backend, steep: int, dtype: str) -> None:
-    """At every place within a tile; all tokens are improbable there, and there is time for no blank but one."""
+    """At every position within a tile; all tokens are improbable there, and only one blank fits."""
     target = [1, 2, 3, 1, 2, 3, 3, 2, 1, 3, 1, 2, 3, 1, 2, 1]
     batch = quantised(one(draw(steep, len(target) + repeats(target), 1, 4, 0).scores[:, 0], target))
     batch.scores[steep, 0] = [960, 0, -96, 3]
@@ -140,7 +140,7 @@ def test_a_single_steep_frame_that_no_path_avoids(kernels: Backend, steep: int, 
 @pytest.mark.interpreter(only=False)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_exponential(kernels: Backend, dtype: str) -> None:
-    """e^-d at 60000 places, read off a one-frame loss (an emission) and off the gradient of logits (a softmax)."""
+    """e^-d at 60000 values of d, from a one-frame loss (an emission) and from the gradient of logits (a softmax)."""
     d = np.concatenate([np.linspace(0, 90, 40000), np.linspace(90, 1500, 20000)]).astype(dtype)
     scores = np.zeros((1, d.size, 2), dtype)
     scores[0, :, 1] = -d
@@ -161,7 +161,7 @@ def test_exponential(kernels: Backend, dtype: str) -> None:
 
 @pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
 def test_minus_infinity_is_a_probability_of_zero(implementation: tuple[Backend, str], from_logits: bool) -> None:
-    """Some entries are impossible: some samples' paths all die, others' do not."""
+    """Some entries are impossible: some samples lose all paths, others do not."""
     backend, dtype = implementation
     (size,) = backend.some([40], [4])
     batch = quantised(draw(10, 24, size, 5, 4))
@@ -194,7 +194,7 @@ def test_a_frame_without_any_possibility(implementation: tuple[Backend, str]) ->
 
 @pytest.mark.interpreter(only=False)
 def test_zeros_stay_zeros(kernels: Backend) -> None:
-    """A true zero never comes back to life, however many frames multiply it."""
+    """A true zero stays zero, however many frames multiply it."""
     frames = 70000
     scores = np.zeros((frames, 1, 3), np.float32)
     scores[5, 0, 1] = -np.inf
@@ -234,7 +234,7 @@ def test_every_tile_of_frames(kernels: Backend, frames: int) -> None:
 
 
 def test_probabilities_that_float32_cannot_hold(instruction_set: str) -> None:
-    """A score of -4e5: e to that power is nothing in any float; γ is ordinary all the same."""
+    """A score of -4e5: e to that power is 0 in any float, but γ is ordinary."""
     rng = np.random.default_rng(12)
     scores = (rng.normal(size=(2000, 4)) * 2 - 200).astype(np.float32)
     target = [1, 2, 3, 1, 2, 3]
@@ -265,7 +265,7 @@ def test_what_is_certain_costs_nothing(instruction_set: str) -> None:
 @pytest.mark.parametrize("classes", [3, 9])  # few enough for a table of all classes, and not
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_labels_buried_under_another_class(kernels: Backend, dtype: str, classes: int) -> None:
-    """A class that is no label may be likelier by any number of nats: labels count by each other, not by it."""
+    """A class that is not in the target may be more probable by any number of nats: γ depends on the labels only."""
     (frames,) = kernels.some([300], [6])
     for buried, depth in ((slice(1, 2), 1e9), (slice(None), 1e6)):
         scores = np.zeros((frames, 1, classes))

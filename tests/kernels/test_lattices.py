@@ -1,4 +1,4 @@
-"""Every backend on every kind of lattice, against the enumeration of its paths; and who takes what.
+"""Every backend on every kind of lattice, against the enumeration of its paths; and which backend refuses what.
 
 ``CANNOT`` is the one list of what a backend refuses.
 """

@@ -39,7 +39,7 @@ def test_strides_of_scores(instruction_set: str, layout: Layout, dtype: str, fro
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_reaches_the_kernels_is_aligned(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    """C++ may not read a float at an address that is no multiple of its size, though x86 lets it."""
+    """C++ must not read a float at an address that is not a multiple of its size, though x86 allows it."""
     seen = []
     monkeypatch.setattr(native.extension, "sums", lambda scores, *rest: seen.append(scores))
     ctckit.ctc_loss(layout(BATCH.scores), *BATCH.arguments)
@@ -161,7 +161,7 @@ def test_ml_dtypes_bfloat16() -> None:
 
 @pytest.mark.parametrize("dtype", FRAMEWORK_FREE)
 def test_posteriors_from_logits_lose_nothing_on_the_way(instruction_set: str, dtype: str) -> None:
-    """log_softmax must not be rounded to half precision before the sweep: the loss itself says what is right."""
+    """log_softmax must not be rounded to half precision before the sweep; the loss is the reference."""
     batch = draw(2, 300, 2, 30, 12, spread=4.0)
     scores = batch.scores.astype(dtype)
     gamma = ctckit.posteriors(scores, *batch.arguments, from_logits=True)

@@ -1,4 +1,4 @@
-"""Memory: an hour of audio against a book's chapter, in what a phone has to spare."""
+"""Memory: an hour of audio against a book's chapter, in as much as a phone can spare."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ def account(name):
 def resident():
     return account("VmRSS:")
 
-def peak():  # not getrusage's: that begins with the size of the process that started this one
+def peak():  # getrusage's peak would include the process that started this one
     return account("VmHWM:")
 """
 
@@ -67,18 +67,18 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak me
 
 
 def measured(script: str) -> Any:
-    """What a script, in a process of its own, says that it took."""
+    """The memory that a script in a process of its own reports."""
     done = subprocess.run([sys.executable, "-c", ACCOUNTS + script], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["controlled"] >= 200 * MIB  # that this way of measuring would have noticed
+    assert found["controlled"] >= 200 * MIB  # the measurement would have noticed
     return found
 
 
 @linux
 @pytest.mark.parametrize(("shape", "most"), [((60000, 64, 8000), 60), ((15000, 32, 2000), 8)], ids=str)
 def test_alignment(shape: tuple[int, int, int], most: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """T, C, S; two bits a move of the first alone would be 240 MB."""
+    """T, C, S; storing two bits per move would take 240 MB for the first."""
     found = measured(ALIGNMENT.format(shape=shape))
     with capsys.disabled():
         print(f"\n  {found['growth'] / MIB:.1f} MiB beyond input", end=" ")

@@ -40,7 +40,7 @@ def test_frames_needed_is_where_the_count_leaves_zero(target: tuple[int, ...]) -
 @pytest.mark.parametrize(("frames", "tokens"), [(6, 3), (40, 11), (500, 100), (3000, 60), (3000, 1400)])
 @pytest.mark.parametrize("value", [0.0, -3.25])
 def test_uniform_scores_give_the_count(kernels: Backend, dtype: str, frames: int, tokens: int, value: float) -> None:
-    """All paths weigh the same: the score is the logarithm of a whole number that Python knows exactly."""
+    """All paths weigh the same: the score is the logarithm of an integer that Python computes exactly."""
     target = np.random.default_rng(tokens).integers(1, 4, tokens)  # a third of the neighbours are equal
     count = paths_in_closed_form(frames, target.tolist())
     batch = Batch(np.full((frames, 1, 4), value), target[None], np.array([frames]), np.array([tokens]))
@@ -52,5 +52,5 @@ def test_uniform_scores_give_the_count(kernels: Backend, dtype: str, frames: int
     # Emissions are exactly 1 here, so a frame costs its two additions; they are independent, hence the root.
     unit = 2.0**-53 if dtype == "float64" else 2.0**-24
     assert abs(score[0] - expected) <= 2 * math.sqrt(frames) * unit + (abs(expected) + 1) * 2.0**-51
-    # Each used frame's occupancy sums to 1; its parts are rounded.
+    # Each used frame's occupancies sum to 1 up to their rounding.
     np.testing.assert_allclose(-gradient[:, 0].sum(axis=1), 1, atol=8 * unit)

@@ -1,4 +1,4 @@
-"""Memory of large gradients: used again when nothing refers to it, never before, and never more than a few blocks."""
+"""Memory of large gradients: reused once nothing refers to it, never before, and at most a few blocks."""
 
 import multiprocessing
 import subprocess
@@ -24,7 +24,7 @@ def address(array: np.ndarray) -> int:
 
 @pytest.fixture(autouse=True)
 def empty_store() -> None:
-    """Four blocks of a size that no test asks for push out whatever earlier tests have left."""
+    """Four blocks of an unused size push out the blocks of earlier tests."""
     blocks = [recycled(200 * MIB) for _ in range(4)]
     del blocks
 
@@ -80,7 +80,7 @@ def test_too_much() -> None:
 
 
 def test_eight_threads() -> None:
-    """Nobody's numbers change while others take and drop memory."""
+    """No thread's numbers change while others take and drop memory."""
 
     def work(me: int) -> bool:
         rng, right = np.random.default_rng(me), True
@@ -129,7 +129,7 @@ def test_fork_while_other_threads_take_and_drop() -> None:
 
 
 def test_gradients_may_outlive_the_module() -> None:
-    """At exit nobody knows which goes first."""
+    """At exit the order of destruction is unknown."""
     script = """
 import builtins, sys, numpy as np
 from ctckit.kernels import native

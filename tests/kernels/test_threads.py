@@ -33,7 +33,7 @@ def all_results() -> list[tuple[bytes, bytes]]:
 
 @pytest.mark.parametrize("inner", [1, 2])
 def test_eight_python_threads(instruction_set: str, inner: int) -> None:
-    """Each calls at the same time as seven others, in another order, and gets the bits that one thread alone gets."""
+    """Eight threads call at the same time, each in another order, and get the same bits as one thread alone."""
     ctckit.set_num_threads(1)
     expected = all_results()
     ctckit.set_num_threads(inner)
@@ -82,7 +82,7 @@ def _child(pipe: Connection) -> None:
 @pytest.mark.skipif(not FORKS, reason="fork is not the way to start processes here")
 @pytest.mark.parametrize("threads", [1, 4])
 def test_fork_after_threads(threads: int) -> None:
-    """No thread of ours outlives a call, so none is missing in a child; its own calls start theirs anew."""
+    """Threads end with each call, so none is missing in a forked child; its own calls start new ones."""
     ctckit.set_num_threads(threads)
     expected = all_results()
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""What is the GPU backend's own: layouts of tensors, wrong values, rows cut into tiles, no word to the host, compiling.
+"""The GPU backend's own features: tensor layouts, wrong values, rows cut into tiles, no synchronisation, compiling.
 
 The rules that all backends share are tested where they are for all: the backend is a parameter there. In Triton's
 interpreter those tests are few, with a GPU they are all of them.
@@ -20,16 +20,21 @@ import pytest
 from support.backends import Backend, check_batch
 from support.batches import Array, Batch, draw, truth_of
 from support.installed import has_gpu
+from support.triton import Triton
 
-from ctckit import CTCError, ctc_lattice
+from ctckit import Arc, CTCError, Lattice, ctc_lattice
+from ctckit.kernels import reference
+from ctckit.problem import ArrayProblem, lattice_problem
+from ctckit.results import Status
 
 torch = pytest.importorskip("torch", reason="the GPU backend needs torch")
 pytest.importorskip("triton", reason="the GPU backend needs triton")
 HAS_GPU = has_gpu()
 
 from ctckit.kernels import triton as backend  # noqa: E402
-from ctckit.kernels.triton import backend as on_tensors  # noqa: E402
+from ctckit.kernels.backend import Gradients  # noqa: E402
 from ctckit.kernels.triton import tuning  # noqa: E402
+from ctckit.problem import Problem  # noqa: E402
 from ctckit.torch import gpu  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,13 +42,13 @@ DEVICE = "cuda" if HAS_GPU else "cpu"
 gpu_only = pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")
 
 # NumPy, which the interpreter computes with, warns of NaN and infinity where a GPU does not.
-# On a GPU torch says once that its mode that finds out who waits does not find out everything.
+# On a GPU torch warns once that its synchronisation debug mode does not detect everything.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore:Synchronization debug mode")
 
 
 @pytest.fixture(autouse=True)
 def poisoned_memory() -> Iterator[None]:
-    """Memory that nobody wrote can't look like a result."""
+    """Unwritten memory cannot pass for a result."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
         before = torch.are_deterministic_algorithms_enabled()
@@ -69,11 +74,19 @@ def arguments(batch: Batch) -> tuple[Any, ...]:
     return (*(torch.from_numpy(np.asarray(x)).to(DEVICE) for x in (targets, frames, lengths)), blank)
 
 
+def problem(scores: Any, *given: Any, from_logits: bool = True) -> Any:
+    return Problem(scores, from_logits, backend.ctc_lattices(scores, *given))
+
+
+def problem_of(batch: Batch, *, from_logits: bool = True) -> Any:
+    """Float32 scores, whatever the lengths and targets say."""
+    return problem(tensor(batch.scores), *arguments(batch), from_logits=from_logits)
+
+
 def score_and_gradient(batch: Batch) -> tuple[Array, Array]:
-    """Of float32 logits, whatever the lengths and targets say."""
-    scores = tensor(batch.scores)
-    grad = torch.full_like(scores, float("nan"))
-    score = backend.total(scores, *arguments(batch), from_logits=True, grad=grad)
+    given = problem_of(batch)
+    grad = torch.full_like(given.scores, float("nan"))
+    score = backend.total(given, gradients=Gradients(grad)).score
     return score.cpu().numpy(), grad.double().cpu().numpy()
 
 
@@ -84,7 +97,7 @@ def check(batch: Batch) -> None:
 
 
 def test_rows_in_memory(narrow: None) -> None:
-    """However a row is cut, and however it is passed on."""
+    """The same bits, however a row is cut into tiles."""
     check(draw(10, 8, 1, 4, 4))
 
 
@@ -99,11 +112,11 @@ def test_cut_or_whole_rows_are_the_same_bits(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_best_paths_of_cut_or_whole_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = draw(24, 11, 2, 4, 5)
-    given = tensor(batch.scores), *arguments(batch)
-    whole = backend.best_path(*given, from_logits=True)
+    given = problem_of(batch)
+    whole = backend.best_path(given)
     monkeypatch.setattr(tuning, "LARGEST_BLOCK", 2)
     monkeypatch.setattr(tuning, "TILE", 2)
-    cut = backend.best_path(*given, from_logits=True)
+    cut = backend.best_path(given)
     assert torch.equal(cut.states, whole.states)
     torch.testing.assert_close(cut.score, whole.score, rtol=1e-15, atol=0)  # added up in another order
     assert (whole.states[0] >= 0).all()
@@ -127,22 +140,24 @@ def test_what_is_no_score_is_found_in_any_part_of_a_row(bad: float, c: int, monk
 
 def test_lists_are_the_hosts_whatever_the_default_device() -> None:
     with torch.device("meta"):
-        assert on_tensors._integers("target_lengths", [1, 2]).is_cpu
         assert gpu._integers([1, 2]).is_cpu
 
 
 def test_lattice_is_that_of_the_table() -> None:
     targets = np.array([[1, 1, 2, 0], [3, 2, 2, 2], [0, 0, 0, 0]])
     lengths = torch.tensor([3, 4, 0])
-    sizes = tuning.Sizes(9, 3, 5, 5)
-    made = on_tensors._lay_out(
-        torch.from_numpy(targets).to(DEVICE), lengths.to(DEVICE) + 5, lengths.to(DEVICE), sizes, 4
+    scores = torch.empty((9, 3, 5), device=DEVICE)
+    made = backend.ctc_lattices(
+        scores, torch.from_numpy(targets).to(DEVICE), lengths.to(DEVICE) + 5, lengths.to(DEVICE), 4
     )
-    arcs = made.arcs.cpu().numpy()
+    assert made.num_tokens.tolist() == lengths.tolist()
     for n, length in enumerate(lengths.tolist()):
         lattice = ctc_lattice(targets[n, :length], 4)
-        assert arcs[n].T.ravel()[: lattice.states].tolist() == lattice.arcs.tolist()
-        assert not arcs[n].T.ravel()[lattice.states :].any()
+        k = int(made.num_states[n])
+        assert made.arcs[n, :k].tolist() == lattice.arcs.tolist()
+        assert made.labels[n, :k].tolist() == lattice.labels.tolist()
+        assert made.tokens[n, :k].tolist() == lattice.tokens.tolist()
+        assert not made.arcs[n, k:].any()
 
 
 def test_no_frames_at_all() -> None:
@@ -154,7 +169,7 @@ def test_no_frames_at_all() -> None:
 
 
 def test_layouts() -> None:
-    """Any strides of the scores, the gradient and the targets; any integers; lists; end to end."""
+    """Any strides of the scores, the gradient and the targets; any integers; end to end."""
     batch = draw(14, 5, 2, 5, 2)
     expected = score_and_gradient(batch)
     targets, frames, lengths, blank = arguments(batch)
@@ -167,10 +182,10 @@ def test_layouts() -> None:
     for given in (
         (column, frames.int(), lengths.to(torch.uint8)),
         (flat.to(torch.uint8), frames.cpu(), lengths.cpu().short()),
-        (flat.int(), batch.frames.tolist(), batch.lengths.tolist()),
+        (flat.int(), frames, lengths),
     ):
         grad.fill_(float("nan"))
-        score = backend.total(strided, *given, blank, from_logits=True, grad=grad)
+        score = backend.total(problem(strided, *given, blank), gradients=Gradients(grad)).score
         assert np.array_equal(score.cpu().numpy(), expected[0])
         assert np.array_equal(grad.cpu().numpy(), expected[1])
 
@@ -209,110 +224,238 @@ def test_what_is_wrong_with_a_sample_is_its_own(what: str) -> None:
     score, gradient = score_and_gradient(broken)
     assert np.isnan(score[1])
     assert np.isnan(gradient[:, 1]).all()
-    path = backend.best_path(tensor(batch.scores), *arguments(broken), from_logits=True)
+    path = backend.best_path(problem_of(broken))
+    assert path.status.tolist() == [Status.OK, Status.INVALID, Status.OK]
+    assert backend.total(problem_of(broken)).status.tolist() == path.status.tolist()
     assert torch.isnan(path.score).tolist() == [False, True, False]
     assert (path.states[1] == -1).all()
     for n in (0, 2):
         assert score[n] == whole[0][n]
         assert np.array_equal(gradient[:, n], whole[1][:, n])
-    with pytest.raises(CTCError, match=rf"{name}\[1"):
-        backend.total(tensor(batch.scores), *arguments(broken), from_logits=True, validate=True)
 
 
 def test_end_to_end_lengths_that_lie() -> None:
-    """Nothing beyond the tokens is read; a sample before the lie is right."""
+    """Nothing beyond the tokens is read; samples before the wrong length are right."""
     batch = draw(16, 6, 3, 5, 2, ragged=False)
     flat = torch.from_numpy(batch.targets).flatten().to(DEVICE)
     grad = torch.empty((6, 3, 5), device=DEVICE)
     lengths = torch.tensor([2, 900, -7], device=DEVICE)
-    score = backend.total(tensor(batch.scores), flat, [6] * 3, lengths, 0, from_logits=True, grad=grad)
+    frames = torch.full((3,), 6, device=DEVICE)
+    score = backend.total(problem(tensor(batch.scores), flat, frames, lengths, 0), gradients=Gradients(grad)).score
     assert torch.isnan(score[1:]).all()
     assert torch.isnan(grad[:, 1:]).all()
     assert score[0] == score_and_gradient(batch)[0][0]
-
-
-@pytest.mark.parametrize(
-    ("scores", "targets", "frames", "lengths", "blank", "named"),
-    [
-        ((4, 2), (2, 1), (2,), (2,), 0, "scores"),
-        ((4, 2, 3), (3, 1), (2,), (2,), 0, "targets"),
-        ((4, 2, 3), (2, 1), (1,), (2,), 0, "input_lengths"),
-        ((4, 2, 3), (2, 1), (2,), (2, 1), 0, "target_lengths"),
-        ((4, 2, 3), (2, 1), (2,), (2,), 3, "blank"),
-    ],
-)
-def test_malformed_arguments(scores: Any, targets: Any, frames: Any, lengths: Any, blank: int, named: str) -> None:
-    integers = (torch.ones(shape, dtype=torch.int64) for shape in (targets, frames, lengths))
-    with pytest.raises(CTCError, match=named):
-        backend.total(torch.zeros(scores), *integers, blank, from_logits=True)
-
-
-def test_wrong_types() -> None:
-    ones = torch.ones(1, dtype=torch.int64)
-    with pytest.raises(CTCError, match="scores"):
-        backend.total(torch.zeros((2, 1, 3), dtype=torch.int32), ones[None], ones, ones, 0, from_logits=True)
-    with pytest.raises(CTCError, match="targets has dtype float32"):
-        backend.total(torch.zeros((2, 1, 3)), ones[None].float(), ones, ones, 0, from_logits=True)
 
 
 def test_the_host_never_asks(unread: Callable[[Callable[[], Any]], None]) -> None:
     batch = draw(18, 3, 2, 4, 1)
     scores, given = tensor(batch.scores), arguments(batch)
     grad = torch.empty_like(scores)
-    unread(lambda: backend.total(scores, *given, from_logits=True, grad=grad))
-    unread(lambda: backend.posteriors(scores, *given))
-    unread(lambda: backend.best_path(scores, *given))
+    unread(lambda: backend.total(problem(scores, *given), gradients=Gradients(grad)))
+    unread(lambda: backend.posteriors(problem(scores, *given)))
+    unread(lambda: backend.best_path(problem(scores, *given)))
+
+
+def test_the_host_never_asks_about_any_lattice(unread: Callable[[Callable[[], Any]], None]) -> None:
+    given = Triton.problem(random_problem(3, "float32", 2, 3))
+    outputs = gradients_of(given)
+    unread(lambda: backend.total(given, gradients=outputs))
+    unread(lambda: backend.posteriors(given))
+    unread(lambda: backend.best_path(given))
 
 
 def test_posteriors_of_logits() -> None:
-    """Occupancies do not depend on what all classes of a frame have in common; the score does."""
+    """Occupancies do not depend on a number added to all classes of a frame; the score does."""
     batch = draw(19, 6, 2, 5, 3)
-    scores = tensor(batch.scores)
-    found = backend.posteriors(scores, *arguments(batch), from_logits=True)
-    same = backend.posteriors(scores, *arguments(batch))
+    found = backend.posteriors(problem_of(batch))
+    same = backend.posteriors(problem_of(batch, from_logits=False))
     assert torch.equal(found.states, same.states)
     assert torch.equal(found.classes, same.classes)
-    assert torch.equal(found.score, backend.total(scores, *arguments(batch), from_logits=True))
+    assert torch.equal(found.score, backend.total(problem_of(batch)).score)
 
 
 def test_nothing_of_the_callers_is_changed() -> None:
     batch = draw(20, 2, 1, 4, 1)
     scores, given = tensor(batch.scores), arguments(batch)
     before = [x.clone() for x in (scores, *given[:3])]
-    backend.total(scores, *given, from_logits=True, grad=torch.empty_like(scores))
+    backend.total(problem(scores, *given), gradients=Gradients(torch.empty_like(scores)))
     assert all(torch.equal(a, b) for a, b in zip(before, (scores, *given[:3]), strict=True))
+
+
+def random_lattice(rng: np.random.Generator, states: int, classes: int) -> Lattice:
+    """Labels, bits and costs at random; a state in three is a token."""
+    bits = (Arc.STAY, 0.7), (Arc.STEP, 0.8), (Arc.SKIP, 0.6), (Arc.START, 0.5), (Arc.END, 0.5)
+    arcs = sum(int(bit) * (rng.random(states) < share) for bit, share in bits)
+    costs = np.where(rng.random(states) < 0.1, np.inf, rng.normal(size=states) * 2)
+    tokens = np.where(rng.random(states) < 1 / 3, np.arange(states), -1)
+    return Lattice(rng.integers(0, classes, states), arcs, tokens, costs if rng.random() < 0.7 else None)
+
+
+def random_problem(seed: int, dtype: str, size: int = 3, frames: int | None = None) -> ArrayProblem:
+    """Lattices of any shape, some without a path; scores of classes and states; here and there -inf or NaN."""
+    rng = np.random.default_rng(seed)
+    classes, longest = 4, int(rng.integers(0, 7)) if frames is None else frames
+    lattices = [random_lattice(rng, int(rng.integers(1, 8)), classes) for _ in range(size)]
+    scores = (rng.normal(size=(longest, size, classes)) * 2).astype(dtype)
+    for value in (-np.inf, np.nan):
+        if frames is None and longest and rng.random() < 0.3:
+            scores[rng.integers(longest), rng.integers(size), rng.integers(classes)] = value
+    states = max(lattice.num_states for lattice in lattices)
+    return lattice_problem(
+        scores,
+        lattices,
+        rng.integers(0, longest + 1, size) if frames is None else np.full(size, frames),
+        from_logits=bool(rng.random() < 0.5),
+        class_scores=rng.normal(size=classes) if rng.random() < 0.7 else None,
+        state_scores=rng.normal(size=(size, states)) if rng.random() < 0.7 else None,
+    )
+
+
+def gradients_of(given: Any) -> Any:
+    """Memory for all of them, on tensors."""
+    size, states = given.lattices.labels.shape
+    nan = {"fill_value": float("nan"), "dtype": torch.float64, "device": DEVICE}
+    by_class = torch.full((size, given.scores.shape[2]), **nan)
+    return Gradients(
+        torch.full_like(given.scores, torch.nan),
+        by_class,
+        torch.full((size, states), **nan),
+        torch.full((size, states), **nan),
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("seed", range(200) if HAS_GPU else [4, 6, 7])
+def test_lattices_of_any_shape(seed: int, dtype: str, narrow: None) -> None:
+    """Scores, statuses, occupancies, paths and all gradients are the reference's."""
+    given = random_problem(seed, dtype)
+    bound = {"float64": 1e-12, "float32": 5e-6}[dtype]
+    (frames, size, classes), states = given.scores.shape, given.lattices.labels.shape[1]
+    weights = np.random.default_rng(seed).normal(size=size)
+    shapes = ((frames, size, classes), (size, classes), (size, states), (size, states))
+    ours, expected = (Gradients(*(np.full(shape, np.nan) for shape in shapes)) for _ in range(2))
+    ours.scores = ours.scores.astype(dtype)
+    found = Triton.total(given, weights=weights, gradients=ours)
+    truth = reference.total(given, weights=weights, gradients=expected)
+    assert found.status.tolist() == truth.status.tolist()
+    np.testing.assert_allclose(found.score, truth.score, rtol=bound, atol=bound)
+    gamma, true_gamma = Triton.posteriors(given), reference.posteriors(given)
+    path, true_path = Triton.best_path(given), reference.best_path(given)
+    assert path.status.tolist() == true_path.status.tolist()
+    np.testing.assert_allclose(path.score, true_path.score, rtol=bound, atol=bound)
+    if dtype == "float64":
+        assert path.states.tolist() == true_path.states.tolist()
+    for n in np.flatnonzero(truth.status != Status.NOT_FINITE):
+        np.testing.assert_allclose(ours.scores[:, n], expected.scores[:, n], atol=bound)
+        np.testing.assert_allclose(gamma.states[:, n], true_gamma.states[:, n], atol=bound)
+        np.testing.assert_allclose(gamma.classes[:, n], true_gamma.classes[:, n], atol=bound)
+        for name in ("class_scores", "state_scores", "entry_costs"):
+            np.testing.assert_allclose(getattr(ours, name)[n], getattr(expected, name)[n], rtol=bound, atol=bound)
+    for n in np.flatnonzero(truth.status == Status.NOT_FINITE):
+        assert np.isnan(ours.scores[: given.lattices.frames[n], n]).all()
+        assert all(np.isnan(part[n]).all() for part in (ours.class_scores, ours.state_scores, ours.entry_costs))
+
+
+def test_statuses_of_any_lattice(narrow: None) -> None:
+    """A lattice with paths of two frames only: infeasible whatever frames hold, impossible, not finite."""
+    two = Lattice([1, 2, 1], [Arc.START, Arc.STEP, Arc.STEP | Arc.SKIP | Arc.END])
+    scores = np.zeros((4, 4, 3))
+    scores[0, 0], scores[0, 1], scores[0, 2, 1] = np.nan, np.nan, -np.inf
+    given = lattice_problem(scores, two, [4, 2, 2, 2], from_logits=False)
+    expected = [Status.INFEASIBLE, Status.NOT_FINITE, Status.IMPOSSIBLE, Status.OK]
+    for backend_ in (Triton, reference):
+        assert backend_.total(given).status.tolist() == expected
+        assert backend_.best_path(given).status.tolist() == expected
+        assert backend_.posteriors(given).status.tolist() == expected
+
+
+def test_what_a_device_may_hold_is_invalid() -> None:
+    """Nobody has looked at tensors on the device: a label, a number of states or frames that is wrong, NaN."""
+    lattice = Lattice([1, 2], [Arc.STAY | Arc.START, Arc.STAY | Arc.STEP | Arc.END])
+    given = Triton.problem(lattice_problem(np.zeros((2, 6, 3)), lattice, [2] * 6, from_logits=False))
+    batch = given.lattices
+    batch.labels[0, 0], batch.labels[1, 0], batch.num_states[2], batch.frames[3] = 3, -1, 3, 3
+    given.state_scores = torch.zeros((6, 2), dtype=torch.float64, device=DEVICE)
+    given.state_scores[4] = torch.nan
+    outputs = gradients_of(given)
+    found = backend.total(given, gradients=outputs)
+    assert found.status.tolist() == [Status.INVALID] * 5 + [Status.OK]
+    assert torch.isnan(found.score).tolist() == [True] * 5 + [False]
+    for gradient in (outputs.scores.transpose(0, 1), outputs.state_scores, outputs.class_scores):
+        assert torch.isnan(gradient[:5]).all()
+        assert torch.isfinite(gradient[5]).all()
+    assert backend.best_path(given).status.tolist() == found.status.tolist()
+
+
+def test_class_scores_of_ctc_lattices() -> None:
+    """With something added, CTC's lattices take the way of all others; that this is nothing shows that both agree."""
+    batch = draw(26, 5, 2, 4, 2)
+    given, same = problem_of(batch), problem_of(batch)
+    same.class_scores = torch.zeros(4, device=DEVICE)
+    same.lattices.states.status[1] = Status.INFEASIBLE.value  # what the layout has found is not looked for again
+    plain, general = gradients_of(given), gradients_of(given)
+    score = backend.total(given, gradients=Gradients(plain.scores)).score
+    found = backend.total(same, gradients=general)
+    assert found.status.tolist() == [Status.OK, Status.INFEASIBLE]
+    torch.testing.assert_close(found.score[0], score[0], rtol=1e-6, atol=0)
+    torch.testing.assert_close(general.scores[:, 0], plain.scores[:, 0], rtol=1e-5, atol=1e-6)
+    assert general.class_scores[0].sum().item() == pytest.approx(-5)
+    assert not general.class_scores[1].any()
+
+
+def test_long_arcs_are_refused() -> None:
+    lattice = ctc_lattice([1, 2, 3]).with_long_arcs([(1, 5)])
+    given = Triton.problem(lattice_problem(np.zeros((4, 1, 4)), lattice, [4], from_logits=False))
+    for call in (backend.total, backend.posteriors, backend.best_path):
+        with pytest.raises(CTCError, match="the triton backend cannot take long arcs yet"):
+            call(given)
 
 
 COMPILED = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from ctckit.kernels.triton import best, gradient, lattice, rows, sums
+from ctckit.kernels.triton import best, gradient, lattice, pairs, rows, sums
 
-MODULES = lattice, rows, sums, gradient, best
+MODULES = lattice, pairs, rows, sums, gradient, best
 REAL, SCORE = {real!r}, {score!r}
 POINTERS = dict(
     p_scores=SCORE, p_grad=SCORE, p_weights="fp64", p_targets="i64", p_begins="i64", p_input_lengths="i32",
     p_target_lengths="i64",
-    p_tokens="i32", p_arcs="u8", p_frames="i64", p_lengths="i64", p_status="i32", p_wide="i8", p_offset="fp64",
+    p_labels="i32", p_arcs="u8", p_added="fp64", p_entry="fp64", p_counts="fp64", p_count="i64", p_final="u8",
+    p_bits="u8", p_of_token="i32", p_costs="fp64", p_class_scores="fp64", p_state_scores="fp64", p_num_states="i32",
+    p_num_frames="i64", p_known="i32", p_out_labels="i32", p_out_arcs="u8", p_rows="u8", p_visits="fp64",
+    p_frames="i64", p_lengths="i64", p_status="i32", p_wide="i8", p_offset="fp64",
     p_e="i32", p_edge_e="i32", p_moves="u8", p_last="i32", p_path="i32",
     p_total="i32", p_score="fp64", p_sorted="i32", p_order="i64", p_run="i64", p_first="i64",
 )
 kind = getattr(triton.language, REAL)
-SWEEP = dict(EVEN_SKIPS=False, BLOCK=64)
+CTC, ANY = dict(GENERAL=False, BLOCK=64), dict(GENERAL=True, BLOCK=64)
 GRADIENT = dict(ROWS=8, BLOCK=32, LABELS=32)
 for name, fixed in (
     ("_lattice_kernel", dict(FLAT=True, BLOCK=64)),
-    ("_rows_kernel", dict(LOGITS=True, ROWS=8, BLOCK=32, LABELS=32, REAL=kind)),
-    ("_sweep_kernel", dict(TILED=False, SECOND=False, KEEP=True, **SWEEP)),
-    ("_sweep_kernel", dict(TILED=False, SECOND=True, KEEP=False, **SWEEP)),
-    ("_sweep_kernel", dict(TILED=True, SECOND=True, KEEP=False, **SWEEP)),
-    ("_total_kernel", SWEEP),
-    ("_best_kernel", dict(TILED=False, REAL=kind, **SWEEP)),
-    ("_best_kernel", dict(TILED=True, REAL=kind, **SWEEP)),
-    ("_trace_kernel", dict(BLOCK=64)),
-    ("_gradient_kernel", dict(SOFTMAX=True, STATES=False, **GRADIENT)),
-    ("_gradient_kernel", dict(SOFTMAX=False, STATES=True, **GRADIENT)),
+    ("_pair_kernel", dict(COSTS=True, CLASS_SCORES=True, STATE_SCORES=True, KNOWN=False, BLOCK=64)),
+    ("_feasible_kernel", dict(TILED=False, BLOCK=64)),
+    ("_feasible_kernel", dict(TILED=True, BLOCK=64)),
+    ("_rows_kernel", dict(LOGITS=True, ROWS=8, BLOCK=32, LABELS=32, REAL=kind, GENERAL=False)),
+    ("_rows_kernel", dict(LOGITS=True, ROWS=8, BLOCK=32, LABELS=32, REAL=kind, GENERAL=True)),
+    ("_sweep_kernel", dict(TILED=False, SECOND=False, KEEP=True, COUNT=False, **CTC)),
+    ("_sweep_kernel", dict(TILED=False, SECOND=True, KEEP=False, COUNT=False, **CTC)),
+    ("_sweep_kernel", dict(TILED=True, SECOND=True, KEEP=False, COUNT=False, **CTC)),
+    ("_sweep_kernel", dict(TILED=False, SECOND=False, KEEP=True, COUNT=False, **ANY)),
+    ("_sweep_kernel", dict(TILED=False, SECOND=True, KEEP=False, COUNT=True, **ANY)),
+    ("_sweep_kernel", dict(TILED=True, SECOND=True, KEEP=False, COUNT=True, **ANY)),
+    ("_total_kernel", CTC),
+    ("_total_kernel", ANY),
+    ("_best_kernel", dict(TILED=False, REAL=kind, **CTC)),
+    ("_best_kernel", dict(TILED=True, REAL=kind, **CTC)),
+    ("_best_kernel", dict(TILED=False, REAL=kind, **ANY)),
+    ("_best_kernel", dict(TILED=True, REAL=kind, **ANY)),
+    ("_trace_kernel", CTC),
+    ("_trace_kernel", ANY),
+    ("_gradient_kernel", dict(SOFTMAX=True, STATES=False, GENERAL=False, **GRADIENT)),
+    ("_gradient_kernel", dict(SOFTMAX=False, STATES=True, GENERAL=True, **GRADIENT)),
+    ("_visits_kernel", dict(ROWS=8, BLOCK=32)),
 ):
     kernel = next(vars(module)[name] for module in MODULES if name in vars(module))
     varying = {{x.name for x in kernel.params if not (x.is_constexpr or x.do_not_specialize or x.name[:2] == "p_")}}
@@ -334,7 +477,7 @@ print("all compiled")
     ],
 )
 def test_kernels_compile_without_a_gpu(tmp_path: Path, score: str, real: str, target: str) -> None:
-    """What the interpreter takes, the compiler may not: layouts, types, annotations."""
+    """The compiler is stricter than the interpreter: layouts, types, annotations."""
     setting = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
     setting |= {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_DEFAULT_FP_FUSION": "1"}
     code = COMPILED.format(score=score, real=real, target=target)
@@ -347,7 +490,7 @@ def test_kernels_need_no_torch() -> None:
     """They are for any framework that Triton has; only backend.py allocates, by torch."""
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from ctckit.kernels.triton import batch, best, cells, gradient, lattice, rows, scaled, sums, tuning\n"
+        "from ctckit.kernels.triton import batch, best, cells, gradient, lattice, pairs, rows, scaled, sums, tuning\n"
         "print('imported')"
     )
     setting = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
@@ -356,7 +499,7 @@ def test_kernels_need_no_torch() -> None:
 
 
 def test_what_the_benchmark_asks_before_it_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of bench/gpu.py that needs no GPU: inputs, steps, errors, ratios."""
+    """The parts of bench/gpu.py that need no GPU: inputs, steps, errors, ratios."""
     torch.use_deterministic_algorithms(False)  # with which torch's own CUDA loss has no gradient
     specification = importlib.util.spec_from_file_location("bench_gpu", ROOT / "bench" / "gpu.py")
     bench = importlib.util.module_from_spec(specification)
@@ -385,12 +528,16 @@ def test_captured_in_a_graph() -> None:
     batch = draw(21, 40, 4, 8, 10)
     scores, given = tensor(batch.scores), arguments(batch)
     grad = torch.empty_like(scores)
-    expected = backend.total(scores, *given, from_logits=True, grad=grad).clone()
-    expected_grad, expected_path = grad.clone(), backend.best_path(scores, *given, from_logits=True)
+
+    def step() -> tuple[Any, Any]:
+        laid_out = problem(scores, *given)
+        return backend.total(laid_out, gradients=Gradients(grad)).score, backend.best_path(laid_out)
+
+    expected, expected_path = step()
+    expected_grad = grad.clone()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        score = backend.total(scores, *given, from_logits=True, grad=grad)
-        path = backend.best_path(scores, *given, from_logits=True)
+        score, path = step()
     grad.fill_(float("nan"))
     graph.replay()
     assert torch.equal(score, expected)

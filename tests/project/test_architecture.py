@@ -1,12 +1,16 @@
-"""What keeps the code what its documents say: no framework by accident, one home of the rule, papers in step."""
+"""What keeps the code what its documents say: no framework by accident, one home of the rule, no long files."""
 
+import ast
 import importlib.metadata
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from oracles import Topology, best_walks, enumerate_walks
 
 import ctckit
 from ctckit.kernels import native
@@ -17,7 +21,7 @@ FRAMEWORKS = ["torch", "jax", "tensorflow", "matplotlib", "rich", "typer", "skle
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
     """In a fresh interpreter, since this one has imported everything already."""
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
 def test_importing_ctckit_imports_no_framework() -> None:
@@ -74,25 +78,76 @@ def sources() -> list[Path]:
     return files
 
 
-def test_the_skip_rule_has_one_home() -> None:
-    """SKIP is given in lattice.py alone. Neighbouring tokens are compared there, and where its table is laid out: by
-    the extension, and on a GPU.
+CHANGED_RULE = """
+import json, sys
+import numpy as np
+from ctckit.lattice import ARCS_BY_ROLE, Arc
+ARCS_BY_ROLE[2] |= Arc.SKIP  # a token equal to the one before it needs no blank between them
+sys.path.insert(0, "tests")
+import conftest  # sets up Triton's interpreter
+import ctckit
+from support.backends import BACKENDS
+from support.batches import Batch, problem_of
 
-    (That the layout follows the table, and kernels the bits, is shown by test_prepare and test_brute_force, on random
-    tables and lattices of random arcs.)
-    """
-    neighbours = re.compile(
-        r"(labels?|target|token)\w*(\[[^\]]*\]|\[.*?\])\s*[!=]=\s*\w*(labels?|target|token)\w*\["
-        r"|(labels?|target|token)\w*\s*[!=]=\s*\w*(previous|before|last)"
-    )
-    homes = {path for path in sources() if any(neighbours.search(line) for line in path.read_text().splitlines())}
-    assert {str(path.relative_to(ROOT)) for path in homes} == {
-        "src/ctckit/lattice.py",
-        "src/ctckit/kernels/triton/lattice.py",
-        "native/layout.cpp",
-    }
-    given = re.compile(r"\|\s*Arc\.SKIP|\|=\s*\w*skip", re.IGNORECASE)
-    assert {path.name for path in sources() if given.search(path.read_text())} == {"lattice.py"}
+scores = np.random.default_rng(0).normal(size=(4, 2, 3))
+scores -= np.log(np.exp(scores).sum(axis=2, keepdims=True))
+batch = Batch(scores, np.array([[1, 1, 2], [2, 2, 2]]), np.array([4, 3]), np.array([3, 3]))
+problem = problem_of(batch, "float64", from_logits=False)
+found = {backend.name: backend.total(problem) for backend in BACKENDS}
+found["posteriors"] = ctckit.posteriors(scores, *batch.arguments).score
+found["loss"] = -ctckit.ctc_loss(scores, *batch.arguments, reduction="none")
+found["explain"] = [-ctckit.explain(*batch.sample(n)).loss for n in range(2)]
+best = [alignment.score for alignment in ctckit.forced_align(scores, *batch.arguments)]
+samples = [(scores.tolist(), target) for scores, target in map(batch.sample, range(2))]
+print(json.dumps({"found": {k: list(v) for k, v in found.items()}, "best": best, "samples": samples}))
+"""
+
+
+def test_the_rule_of_ctc_has_one_home() -> None:
+    """After a change of the one table in lattice.py every backend and every public call computes the changed rule."""
+    done = run(CHANGED_RULE)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    truth, best = [], []
+    for scores, target in result["samples"]:
+        labels = [0, *(label for token in target for label in (token, 0))]
+        odd = [k % 2 == 1 and k > 1 for k in range(len(labels))]
+        changed = Topology(
+            [(0, 1, 2) if skips else (0, 1) for skips in odd], (0, 1), (len(labels) - 2, len(labels) - 1)
+        )
+        truth.append(enumerate_walks(np.array(scores), labels, changed)[0])
+        best.append(best_walks(np.array(scores), labels, changed)[0])
+    assert np.isfinite(truth).all()  # three equal tokens in three frames: CTC itself has no path
+    for name, found in result["found"].items():
+        np.testing.assert_allclose(found, truth, rtol=1e-12, err_msg=name)
+    np.testing.assert_allclose(result["best"], best, rtol=1e-12)
+
+
+KERNELS = [
+    *(ROOT / "native").rglob("*.h"),
+    *(ROOT / "native").rglob("*.cpp"),
+    *(ROOT / "src/ctckit/kernels").rglob("*.py"),
+]
+
+
+def test_a_long_class_says_why() -> None:
+    """In its docstring's first line: ``…; long, since …``."""
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and node.end_lineno - node.lineno >= 300:
+                first = (ast.get_docstring(node) or "").split("\n")[0]
+                assert "long, since" in first, f"{path.name}: {node.name}"
+
+
+def test_a_long_class_of_the_extension_says_why() -> None:
+    """In the line above it."""
+    for path in (path for path in KERNELS if path.suffix != ".py"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        begins = [i for i, line in enumerate(lines) if re.match(r"(class|struct) \w+[^;]*$", line)]
+        for begin in begins:
+            end = next(i for i in range(begin, len(lines)) if lines[i].startswith("}"))
+            comment = next((line for line in reversed(lines[:begin]) if not line.startswith("template")), "")
+            assert end - begin < 300 or "long, since" in comment, f"{path.name}: {lines[begin]}"
 
 
 def test_no_finite_stand_in_for_minus_infinity() -> None:

@@ -1,4 +1,4 @@
-"""Everything a person reads is there in every language, with the same blanks to fill in."""
+"""The catalogue is complete in every language, with the same placeholders."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def test_languages_are_complete(part: str) -> None:
 def test_chinese_is_chinese(part: str) -> None:
     for key, text in words(part, "zh").items():
         english = words(part, "en")[key]
-        # Without what is no prose: blanks to fill in, tags, names of arguments, formulas.
+        # Without placeholders, tags, names of arguments and formulas, which are the same in all languages.
         prose = re.sub(r"\{\w+[^}]*\}|<[^>]*>|\w*_\w*|loss = .*", "", english)
         if re.search(r"[a-z]{4,}", prose):
             assert text != english, key

@@ -1,4 +1,4 @@
-"""The guide and the notebooks: both languages in step, every example run, every picture as the code draws it now."""
+"""Guide and notebooks: both languages in step, every example runs, every picture is what the code draws now."""
 
 import doctest
 import io
@@ -32,7 +32,7 @@ def in_chinese(path: Path) -> Path:
 
 
 def prose_and_code(text: str) -> tuple[str, list[str]]:
-    """What stands outside of fences and indented blocks, and what stands inside."""
+    """The text outside of fences and indented blocks, and the blocks."""
     code: list[str] = []
 
     def taken(block: re.Match[str]) -> str:
@@ -54,7 +54,7 @@ def skeleton(text: str) -> dict[str, list[str]]:
 
 
 def pictures(text: str) -> list[str]:
-    """Those that say what they show."""
+    """Pictures with a description."""
     return re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
 
 
@@ -93,7 +93,7 @@ def test_the_guide_is_whole() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
 def test_examples_of_the_guide_run(page: Path) -> None:
-    """Those of the English pages; the Chinese ones have the same."""
+    """On the English pages; the Chinese ones have the same examples."""
     examples = doctest.DocTestParser().get_doctest(page.read_text(encoding="utf-8"), {}, page.name, str(page), 0)
     assert examples.examples
     told = io.StringIO()
@@ -127,7 +127,7 @@ def test_commands_of_the_guide_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_guide_has_every_finding() -> None:
-    """Each code that the diagnosis can give stands in the tables, and nothing else."""
+    """The tables list exactly the codes that the diagnosis can give."""
     checks = "".join((ROOT / f"src/ctckit/validate/{name}.py").read_text() for name in ("form", "values"))
     codes = {key.partition("/")[0] for key in words("findings", "en")} - {"hint", "report"}
     codes |= {code for code in (key.partition("/")[0] for key in words("faults", "en")) if f'"{code}"' in checks}
@@ -146,7 +146,7 @@ def texts(svg: str) -> list[str]:
 
 
 def test_committed_pictures_are_what_the_code_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their texts, numbers among them; python docs/draw.py brings them up to date."""
+    """Compares their texts, including numbers; python docs/draw.py updates them."""
     monkeypatch.syspath_prepend(str(DOCS))
     from draw import FOLDERS, drawings
 
@@ -227,7 +227,7 @@ sys.stdout.write(nbformat.writes(executed(Path(sys.argv[1]))))
 
 @pytest.fixture(scope="module")
 def executed() -> dict[Path, nbformat.NotebookNode]:
-    """Both notebooks as they come out now, run side by side, each in a process with an event loop of its own."""
+    """Both notebooks, executed now, in parallel, each in a process with an event loop of its own."""
     utf8 = {**os.environ, "PYTHONUTF8": "1"}
     running = {
         path: subprocess.Popen(
@@ -247,7 +247,7 @@ def executed() -> dict[Path, nbformat.NotebookNode]:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_gives_what_it_shows(path: Path, executed: dict[Path, nbformat.NotebookNode]) -> None:
-    """Its text; of its pictures only that they are there."""
+    """The same text; of pictures only their number."""
     stored = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in stored] == list(range(1, len(stored) + 1)), "run all of it, in order"
     again = [cell for cell in executed[path].cells if cell.cell_type == "code"]

@@ -32,12 +32,12 @@ class Backend:
         return self.name == "triton"
 
     def some(self, cases: Sequence[Item], few: Sequence[Item]) -> Sequence[Item]:
-        """All cases, but the few where they would take minutes: in Triton's interpreter, at 5 ms a frame."""
+        """All cases; only the few in Triton's interpreter, which takes 5 ms per frame."""
         return few if self.is_triton and not has_gpu() else cases
 
     @property
     def exact(self) -> bool:
-        """Whether it computes in float64 whatever it is given."""
+        """Whether it computes in float64 for scores of any dtype."""
         return self.name in ("reference", "portable")
 
     def total(self, problem: ArrayProblem, *, weights: Array | None = None, grad: Array | None = None) -> Array:
@@ -53,13 +53,13 @@ class Backend:
         return self._module().best_path(problem)
 
     def budget(self, scores: Array, dtype: str, oracle: float, repeating: bool = False) -> Budget:
-        """What this backend's results may be off, on scores of a dtype."""
+        """The error that this backend's results may have, on scores of a dtype."""
         if self.is_triton:
             return TritonBudget(scores, dtype, oracle, repeating)
         return Budget(scores, "float64" if self.exact else dtype, oracle, repeating)
 
     def score_and_gradient(self, problem: ArrayProblem, weights: Array | None = None) -> tuple[Array, Array]:
-        """Log-scores and gradient in float64, the latter written over NaN: whatever is forgotten shows."""
+        """Log-scores and gradient in float64; the gradient is written over NaN, so that a missing entry shows."""
         if self.exact:
             grad = np.full(problem.scores.shape, np.nan)
         elif problem.scores.dtype == np.uint16:
@@ -126,8 +126,7 @@ TRITON = (Backend("triton"),) if HAS_TRITON else ()
 EXACT = tuple(Backend(name) for name in ("reference", "portable")[: 2 if HAS_TORCH else 1])
 BACKENDS = (*EXACT, *NATIVE, *TRITON)
 KERNELS = (*NATIVE, *TRITON)
-# Those that turn whatever they are given into float64 are told whole by one dtype; so are half precision's rules by
-# float32, which the interpreter is spared.
+# Backends that compute in float64 need only one dtype. In the interpreter float32 stands for half precision too.
 IMPLEMENTATIONS = (
     *((backend, "float64") for backend in EXACT),
     *((kernels, dtype) for kernels in NATIVE for dtype in DTYPES),

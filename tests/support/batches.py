@@ -68,7 +68,7 @@ def draw(
     spread: float = 2.0,
     ragged: bool = True,
 ) -> Batch:
-    """A random batch: logits of that standard deviation; sample 0 is the longest in frames and tokens."""
+    """A random batch: logits with standard deviation ``spread``; sample 0 has the most frames and tokens."""
     rng = np.random.default_rng(seed)
     scores = rng.normal(size=(frames, size, classes)) * spread
     targets = draw_targets(rng, (size, longest), classes, blank)
@@ -95,7 +95,7 @@ def encode(scores: Array, dtype: str) -> Array:
 
 
 def decode(scores: Array) -> Array:
-    """What was encoded, in float64: the numbers that an oracle must be given."""
+    """Encoded scores in float64: the numbers that an oracle must be given."""
     return (from_bfloat16(scores) if scores.dtype == np.uint16 else scores).astype(np.float64)
 
 
@@ -110,12 +110,8 @@ def checked_problem(scores: Array, *arguments: Any, dtype: str, from_logits: boo
     return ctc_problem(scores, *given, arguments[3], from_logits=from_logits, form=form)
 
 
-class AnyTopology(ArrayProblem):
-    """A problem whose lattices are not CTC's: whoever lays them out anew must take these instead."""
-
-
 def truth_of(batch: Batch, dtype: str, *, from_logits: bool) -> list[Textbook]:
-    """Each sample's score and gradient by the textbook, for the numbers that the dtype really holds."""
+    """Each sample's score and gradient by the textbook, for the scores rounded to the dtype."""
     held = batch.with_scores(decode(encode(batch.scores, dtype)))
     samples = (held.sample(n) for n in range(len(batch.frames)))
     return [textbook_gradient(scores, target, batch.blank, from_logits=from_logits) for scores, target in samples]

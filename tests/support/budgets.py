@@ -1,13 +1,13 @@
 """The error that results in each dtype may have, as bounds derived from the arithmetic.
 
-What arithmetic of a dtype must cost, as bounds on |error|, in half-units of the last place of the kernels' floats.
+Bounds on |error| are in half-units of the last place of the kernels' floats.
 
-A path's weight is a product of one emission a frame. Each costs the rounding of its argument (a difference of two
+A path's weight is a product of one emission per frame. Each costs the rounding of its argument (a difference of two
 scores, so relative to their spread D; beyond 80 the kernels take it in float64, exactly) and four more: the
 exponential, two additions, the product. Roundings are independent, so T of them grow as sqrt(T). (Where frames repeat
 each other, so do their roundings, and grow as T.)
 
-- The score collects (4 + D) a frame, and a softmax sum over C classes, added in 8 lanes, half of sqrt(C / 8) more. It
+- The score collects (4 + D) per frame, and a softmax sum over C classes, added in 8 lanes, half of sqrt(C / 8) more. It
   is held in float64: there the sum of all frames' offsets costs a unit of the last place of its own size.
 - An occupancy, at most 1, is a ratio: paths share all but what lies around a frame, each frame is divided by its own
   sum, and so roundings from far away cancel. Half of the above, from no more than 64 frames, bounds the rest. (Peers
@@ -28,13 +28,18 @@ from support.batches import Array
 from support.installed import has_gpu
 
 _UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-24, "bfloat16": 2.0**-24}  # the kernels' arithmetic
-_ROUND = {"float64": 0.0, "float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8}  # the gradient's, on the way out
+_ROUND = {
+    "float64": 0.0,
+    "float32": 0.0,
+    "float16": 2.0**-11,
+    "bfloat16": 2.0**-8,
+}  # the gradient's, when written
 _STEP = {"float64": 0.0, "float32": 0.0, "float16": 2.0**-25, "bfloat16": 0.0}  # half of the smallest step
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The error that one sample's results may have: its used scores (T, C), in a dtype, by an oracle of that unit."""
+    """The error that one sample's results may have: its used scores (T, C), their dtype, and the oracle's unit."""
 
     scores: Array
     dtype: str
@@ -48,7 +53,7 @@ class Budget:
         return float(arithmetic + self._of_the_oracle)
 
     def gradient(self, truth: Array) -> Array:
-        """For a gradient, or occupancies by class, whose true entries are given: they are rounded on the way out."""
+        """For a gradient or occupancies by class with these true entries; they are rounded when written."""
         arithmetic = self.occupancy * max(1.0, float(np.abs(truth).max(initial=0)))
         return arithmetic + _ROUND[self.dtype] * (np.abs(truth) + arithmetic) + _STEP[self.dtype]
 
@@ -84,13 +89,13 @@ class Budget:
 
 
 class TritonBudget(Budget):
-    """The same, from the roundings of four frames at least: fewer do not average out."""
+    """The same, with the roundings of at least four frames: fewer do not average out."""
 
     def _frames(self, most: float = np.inf) -> float:
         return max(super()._frames(most), 2.0)
 
     def gradient(self, truth: Array) -> Array:
-        """As ever, and what the interpreter cuts off of a bfloat16 that a GPU rounds to nearest."""
+        """The interpreter truncates to bfloat16, where a GPU rounds to nearest."""
         cut = 2.0**-8 if self.dtype == "bfloat16" and not has_gpu() else 0.0
         return super().gradient(truth) + cut * np.abs(truth)
 

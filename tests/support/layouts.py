@@ -43,7 +43,7 @@ def classes_cut_off(scores: np.ndarray) -> np.ndarray:
 
 
 def record_field(scores: np.ndarray) -> np.ndarray:
-    """A field of packed records: strides that are no multiple of the item, addresses that are not aligned."""
+    """A field of packed records: strides that are not multiples of the item size, unaligned addresses."""
     records = np.zeros(scores.shape, np.dtype([("flag", "u1"), ("score", scores.dtype)]))
     records["score"] = scores
     return records["score"]

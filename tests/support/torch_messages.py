@@ -11,10 +11,10 @@ from support.messages import BAD, GOOD
 
 
 def as_tensors(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arrays of numbers as tensors; all else as it is."""
+    """Arrays of numbers as tensors; everything else unchanged."""
 
     def of(array: np.ndarray) -> torch.Tensor:
-        if array.ndim and array.strides[0] == 0:  # one row, said to be many: copied it might not fit into memory
+        if array.ndim and array.strides[0] == 0:  # one row broadcast to many: a copy might not fit into memory
             return torch.from_numpy(array[:1].copy()).expand(array.shape)
         return torch.from_numpy(np.ascontiguousarray(array))
 

@@ -24,7 +24,7 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return request.param
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy, which the interpreter computes with, warns of infinity
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the interpreter computes with NumPy, which warns of infinity
 @pytest.mark.parametrize("integers", [torch.int32, torch.int64], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_like_the_arrays(dtype: torch.dtype, integers: torch.dtype, backend: str) -> None:

@@ -1,4 +1,4 @@
-"""How the loss behaves under autograd: factors, second calls, layouts, half precision, and who owns what."""
+"""The loss under autograd: factors, second backward calls, layouts, half precision, ownership of memory."""
 
 import pickle
 from copy import deepcopy
@@ -36,7 +36,7 @@ def poisoned_tensors():
 
 @pytest.fixture(autouse=True, params=[native.RECYCLED, 1], ids=["", "recycled"])
 def small_gradients_too(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything once more in the memory that large gradients live in."""
+    """The same with recycled memory, which large gradients use."""
     monkeypatch.setattr(native, "RECYCLED", request.param)
 
 
@@ -95,7 +95,7 @@ def test_without_a_gradient_the_loss_is_the_same(dtype: torch.dtype, from_logits
 
 
 def assert_scaled(found: Tensor, plain: Tensor, factor: Tensor | float) -> None:
-    """The plain gradient times a factor, up to one more rounding; exact for powers of two, but for halves."""
+    """The plain gradient times a factor, up to one more rounding; exact for powers of two, except in half precision."""
     expected, limits = plain.double() * factor, torch.finfo(plain.dtype)
     allowed = expected.abs() * limits.eps + 2 * limits.smallest_normal * limits.eps
     assert ((found.double() - expected).abs() <= allowed).all()
@@ -156,7 +156,7 @@ def test_backward_twice(from_logits: bool, how: str) -> None:
 
 
 def test_second_backward_does_not_see_changed_targets() -> None:
-    """Targets and lengths were read in forward; changing them afterwards is the caller's right."""
+    """Targets and lengths are read in forward; the caller may change them afterwards."""
     x, targets = leaf(), TARGETS.clone()
     frames, lengths = torch.tensor(FRAMES), torch.tensor(LENGTHS)
     loss = ctckit.torch.ctc_loss(x, targets, frames, lengths)
@@ -169,7 +169,7 @@ def test_second_backward_does_not_see_changed_targets() -> None:
 
 @pytest.mark.parametrize("backward_before", [False, True])
 def test_scores_changed_in_place_are_noticed(backward_before: bool) -> None:
-    """The gradient belongs to the scores that the loss was taken of; torch's own loss says so too."""
+    """Scores changed in place before backward raise an error, as with torch's own loss."""
     x = leaf()
     y = x * 1
     loss = loss_of(y, from_logits=True)
@@ -261,14 +261,14 @@ def test_strides(layout: str, dtype: torch.dtype, from_logits: bool) -> None:
 
 
 def test_scores_that_torch_negates_lazily() -> None:
-    """The imaginary part of a conjugate: memory holds the opposite of what the tensor says."""
+    """The imaginary part of a conjugate: memory holds the negative of the tensor's values."""
     lazy = torch.complex(leaf().detach(), -leaf().detach()).conj().imag.requires_grad_()
     assert lazy.is_neg()
     assert torch.equal(gradient_of(lazy), gradient_of(leaf()))
 
 
 def test_the_usual_step_copies_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What forward wrote is what the leaf gets."""
+    """The leaf gets the memory that forward wrote."""
     made = []
 
     def record(owner: object, name: str) -> None:
@@ -324,7 +324,7 @@ def test_single_sample(batch_first: bool) -> None:
 
 @FORMS
 def test_infeasible_samples_have_gradient_zero_whatever_comes_from_above(from_logits: bool) -> None:
-    """A power of the loss multiplies the gradient by infinity; 0 times infinity must not become NaN."""
+    """The upstream gradient of an infeasible sample may be infinite; 0 times infinity must not become NaN."""
     x = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
     targets = torch.tensor([[1, 2, 3], [1, 1, 1], [2, 3, 3]])
     losses = ctckit.torch.ctc_loss(x, targets, (4, 4, 4), (3, 3, 3), reduction="none", from_logits=from_logits)
@@ -402,7 +402,7 @@ def test_grad_output_is_not_modified() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
 def test_half_precision_is_rounded_once(dtype: torch.dtype) -> None:
-    """Arithmetic in float32, whatever comes in; the gradient is the nearest half of what float32 gives."""
+    """Half precision computes in float32; the gradient is rounded to half precision once."""
     x = leaf(dtype)
     for from_logits in (False, True):
         gradient = gradient_of(x, from_logits=from_logits, reduction="sum")
@@ -428,7 +428,7 @@ def test_float16_gradient_under_loss_scaling() -> None:
 
 
 def test_torch_threads_are_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Called from torch, torch's number of threads holds, until ours is set."""
+    """Calls from torch use torch's number of threads, until ours is set."""
     seen = []
     sweep = native.extension.sums
     monkeypatch.setattr(native.extension, "sums", lambda *arguments: (seen.append(arguments[-1]), sweep(*arguments)))

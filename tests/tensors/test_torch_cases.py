@@ -1,4 +1,4 @@
-"""The cases that torch tests its own CTC loss with, from its wheel, given to ours."""
+"""torch's own test cases of CTC, from its wheel, run on our loss."""
 
 from functools import cache
 

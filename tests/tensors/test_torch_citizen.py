@@ -1,4 +1,4 @@
-"""Manners among torch's other facilities: autocast, checkpointing, deterministic mode, torch.func's transforms."""
+"""The loss under autocast, checkpointing, deterministic mode and torch.func's transforms."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +16,7 @@ from ctckit.kernels import native
 BATCH = draw(1, 21, 4, 9, 5)
 ARGUMENTS = tuple(torch.from_numpy(x) for x in BATCH.arguments[:3])
 
-# Eager mode, and the operators of compiled code: the same manners by two implementations.
+# Eager mode, and the operators of compiled code: the same behaviour by two implementations.
 MODES: dict[str, Callable[..., Callable[..., Any]]] = {
     "eager": lambda function: function,
     "compiled": lambda function: torch.compile(function, fullgraph=True, backend="aot_eager"),
@@ -45,15 +45,15 @@ def gradient_of(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return torch.autograd.grad(function(x), x)[0]
 
 
-# Autocast. The rule: the loss takes what it is given, and casts nothing. Half precision is computed in float32 inside;
-# the loss is float32, the gradient of the scores' dtype, rounded once. torch's own is on autocast's list of float32.
+# Autocast. The rule: the loss takes scores of any dtype and casts nothing. Half precision is computed in float32; the
+# loss is float32, and the gradient is rounded once to the scores' dtype. Autocast runs torch's own loss in float32.
 
 
 @IN_ALL_MODES
 @FORMS
 @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=str)
 def test_autocast(half: torch.dtype, from_logits: bool, mode: str) -> None:
-    """The output of a layer below autocast goes in as it is; the same numbers as for such scores outside of it."""
+    """The half-precision output of a layer under autocast gives the same numbers as such scores outside of it."""
     torch.manual_seed(0)
     layer = torch.nn.Linear(9, 9)
     seen: dict[str, Tensor] = {}
@@ -94,7 +94,7 @@ def test_autocast_leaves_wide_scores_alone(dtype: torch.dtype, mode: str) -> Non
 @FORMS
 @pytest.mark.parametrize("reduction", ["none", "mean"])
 def test_activation_checkpointing(from_logits: bool, reduction: str) -> None:
-    """The loss inside of what is computed anew in backward: once more forward, and the same bits."""
+    """Inside a checkpoint, forward runs again in backward and gives the same bits."""
     torch.manual_seed(0)
     layer = torch.nn.Linear(9, 9)
     calls = []
@@ -135,7 +135,7 @@ def deterministic() -> Iterator[None]:
 @pytest.mark.parametrize("recycled", [native.RECYCLED, 1], ids=["", "recycled"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_deterministic_mode(dtype: torch.dtype, recycled: int, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Accepted, and true: the same bits in every run, whatever the number of threads."""
+    """The loss is accepted, and rightly: the same bits in every run, for any number of threads."""
     monkeypatch.setattr(native, "RECYCLED", recycled)
     step = MODES[mode](lambda x: loss_of(x, from_logits=True) * 3)
     gradients = []

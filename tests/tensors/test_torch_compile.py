@@ -52,7 +52,7 @@ def scores(dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def loss_and_gradient(function: Callable[..., Tensor], x: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
-    """By a function of a leaf and more."""
+    """The loss that a function returns, and its gradient at a leaf."""
     x = x.detach().clone().requires_grad_()
     loss = function(x, *arguments)
     loss.backward()
@@ -105,7 +105,7 @@ def test_inductor_without_a_kernel_of_its_own() -> None:
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="inductor needs a C++ compiler")
 def test_inductor() -> None:
-    """It generates code for the factors from above, which the gradient is multiplied by."""
+    """inductor generates code for the upstream factors that the gradient is multiplied by."""
 
     def step(x: Tensor) -> Tensor:
         losses = ctckit.torch.ctc_loss(x, TARGETS, FRAMES, LENGTHS, reduction="none", from_logits=True)
@@ -119,7 +119,7 @@ def test_inductor() -> None:
 
 @REDUCED
 def test_without_a_gradient(reduction: str) -> None:
-    """The operator without the gradient is taken, and says the same."""
+    """Without a gradient another operator is called, with the same result."""
 
     def evaluate(x: Tensor) -> Tensor:
         return ctckit.torch.ctc_loss(x, TARGETS, FRAMES, LENGTHS, reduction=reduction, from_logits=True)
@@ -141,7 +141,7 @@ def test_without_a_gradient(reduction: str) -> None:
 
 
 def test_the_backward_graph_needs_no_scores() -> None:
-    """Between forward and backward only the gradient is kept, not what it was taken of."""
+    """Between forward and backward only the gradient is kept, not the scores."""
     ours = compiled(lambda x: ctckit.torch.ctc_loss(x * 1.5, TARGETS, FRAMES, LENGTHS, from_logits=True))
     x = scores().requires_grad_()
     ours(x)
@@ -228,7 +228,7 @@ def test_module_in_a_model() -> None:
 @REDUCED
 @FORMS
 def test_infeasible_samples_have_gradient_zero_whatever_comes_from_above(reduction: str, from_logits: bool) -> None:
-    """A power of the loss multiplies the gradient by infinity; 0 times infinity must not become NaN."""
+    """The upstream gradient of an infeasible sample may be infinite; 0 times infinity must not become NaN."""
     x = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0))
     targets = torch.tensor([[1, 2, 3], [1, 1, 1], [2, 3, 3]])
 
@@ -289,7 +289,7 @@ def test_export(reduction: str, strict: bool) -> None:
 @pytest.mark.parametrize(("layout", "reduction"), [("TNC", "none"), ("NTC", "none"), ("TNC", "mean"), ("TC", "none")])
 @DTYPES
 def test_opcheck(dtype: torch.dtype, layout: str, reduction: str) -> None:
-    """torch's own examination: schema, autograd, fake kernel, traced with symbolic shapes."""
+    """torch's own opcheck: schema, autograd, fake kernel, traced with symbolic shapes."""
     x, *arguments, batch_first = LAYOUTS[layout](scores(dtype))
     options = 0, reduction, False, True, batch_first, False
     torch.library.opcheck(torch.ops.ctckit.ctc_loss, (x, *arguments, *options))
@@ -300,7 +300,7 @@ def test_opcheck(dtype: torch.dtype, layout: str, reduction: str) -> None:
 
 
 def test_loss_grad_and_score() -> None:
-    """What the operator returns is what the NumPy call returns."""
+    """The operator returns the same numbers as the NumPy call."""
     x = scores(torch.float64)
     loss, grad, score = torch.ops.ctckit.ctc_loss_and_grad(
         x.transpose(0, 1), TARGETS, FRAMES, LENGTHS, 0, "mean", False, True, True, False
@@ -314,7 +314,7 @@ def test_loss_grad_and_score() -> None:
 
 
 def test_only_the_loss_is_differentiable() -> None:
-    """The gradient beside it is no function that anyone could differentiate by accident."""
+    """The gradient that the operator returns cannot be differentiated by accident."""
     x = scores().requires_grad_()
     outputs = torch.ops.ctckit.ctc_loss_and_grad(x, TARGETS, FRAMES, LENGTHS, 0, "mean", False, True, False, False)
     assert [output.requires_grad for output in outputs] == [True, False, False]
@@ -353,7 +353,7 @@ def test_a_second_derivative_of_compiled_code_is_refused_by_torch() -> None:
 
 
 def gets_into_the_graph(name: str) -> bool:
-    """All but what is wrong about types of Python, which torch refuses to put into a graph in its own words."""
+    """All cases except wrong Python types, which torch itself refuses to trace."""
     change = as_tensors(BAD[name][0])
     return name != "frames without end" and all(
         isinstance(value, Tensor) or (key == "blank" and type(value) is int) or key == "from_logits"
@@ -386,7 +386,7 @@ def test_an_error_with_a_gradient_and_a_good_call_after_it() -> None:
 
 
 def test_scores_elsewhere() -> None:
-    """Asked of the check itself: meta tensors, the only others that are everywhere, run the fake kernel."""
+    """Calls the check itself: meta tensors, the only other device available everywhere, run the fake kernel."""
     x = torch.zeros(6, 3, 5, device="meta")
     with pytest.raises(ctckit.CTCError, match=r"logits is on meta: expected the CPU inside of torch\.compile"):
         ctckit.torch.operators._checked(x, TARGETS, FRAMES, LENGTHS, 0, "mean", False, True, False, False)

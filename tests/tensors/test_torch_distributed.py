@@ -68,7 +68,7 @@ def train(rank: int, folder: str) -> None:
         alone = dist.new_group([rank], use_local_synchronization=True)
         losses = torch.tensor([1.0, 2.0, 6.0])[rank:]
         found["a group of one"] = global_mean(losses, group=alone)
-        # The last rank has nothing left of the data: it takes part all the same.
+        # The last rank has no data left but takes part in the reduction.
         empty = torch.tensor([1.0, 2.0, 6.0])[: 3 - 3 * rank].requires_grad_()
         found["an empty rank"] = global_mean(empty).detach()
         torch.save(found, f"{folder}/{rank}.pt")
@@ -78,7 +78,7 @@ def train(rank: int, folder: str) -> None:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[object, object]]:
-    """What each rank found. Ended after a while whatever happens, so that nothing can hang."""
+    """Each rank's results. The processes are ended after a while, so that nothing can hang."""
     folder: Path = tmp_path_factory.mktemp("ranks")
     context = torch.multiprocessing.spawn(train, (str(folder),), nprocs=RANKS, join=False)
     end = time.monotonic() + SECONDS
@@ -126,7 +126,7 @@ def test_sum_is_divided_by_the_ranks(found, parts: str) -> None:
 
 
 def test_group(found) -> None:
-    """Only its ranks count."""
+    """Only the group's ranks count."""
     assert [each["a group of one"].item() for each in found] == [3.0, 4.0]
 
 

@@ -54,7 +54,7 @@ def test_dtypes_of_scores(dtype: torch.dtype) -> None:
 
 
 def test_batch_first_speaks_of_the_callers_shape() -> None:
-    """The tensor as it was passed, not as it is turned inside."""
+    """Messages give the shape as it was passed, not the transposed one."""
     arguments = as_tensors(GOOD) | {"batch_first": True}
     check(ctckit.torch.ctc_loss, arguments | {"log_probs": torch.zeros(0, 6, 5)}, ["log_probs has shape (0, 6, 5)"])
     check(ctckit.torch.ctc_loss, arguments | {"log_probs": torch.zeros(3, 6, 0)}, ["log_probs has shape (3, 6, 0)"])

@@ -101,7 +101,7 @@ def test_unknown_reduction_is_refused_when_constructed() -> None:
 
 
 def test_training_step() -> None:
-    """Some steps of a tiny network: the loss falls, as a gradient of the right sign makes it."""
+    """Some steps of a tiny network: the loss falls if the gradient has the right sign."""
     torch.manual_seed(0)
     network = torch.nn.Linear(6, 6)
     criterion = CTCLoss(blank=2, from_logits=True)

@@ -1,4 +1,4 @@
-"""The training monitor: right numbers, at any layout, without a trace in the training; and where they are written."""
+"""The training monitor: right numbers in any layout, no effect on training, and where numbers are written."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ class TestLayouts:
 class TestCheapness:
     @pytest.mark.parametrize("shape", [(1500, 16, 32), (400, 8, 5000), (500, 7, 500), (36, 32, 11), (3, 1, 2)])
     def test_every_row_has_its_turn(self, shape: tuple[int, int, int]) -> None:
-        """Over as many steps as the stride is long, each row is looked at once; a step looks at few."""
+        """Within as many steps as the stride, each row is looked at once; a single step looks at few."""
         frames, size, classes = shape
         first = Rows(shape, 0)
         most = min(max(FEWEST_ROWS, SCORES // classes), MOST_ROWS)
@@ -194,12 +194,12 @@ class TestCheapness:
             seen += zip(rows.frames.tolist(), rows.samples.tolist(), strict=True)
             step += 1
         assert sorted(seen) == [(t, n) for t in range(frames) for n in range(size)]
-        # A step meets all samples, or as many as it has rows.
+        # A step looks at all samples, or at as many as it has rows.
         assert len(set(first.samples.tolist())) == min(size, len(first.samples))
 
     @pytest.mark.parametrize("contiguous", [True, False])
     def test_estimates(self, contiguous: bool) -> None:
-        """Looking at a sixtieth, it finds the truth to some hundredths."""
+        """From a sixtieth of the rows the numbers are right to a few hundredths."""
         generator = torch.Generator().manual_seed(0)
         logits = torch.randn(1000, 16, 20, generator=generator)
         logits[..., 0] += 2
@@ -216,7 +216,7 @@ class TestCheapness:
         assert stats["grad_norm"] == pytest.approx(float(logits.grad.norm()), rel=0.1)
 
     def test_leaves_no_trace(self) -> None:
-        """The same gradient, and no hook that stays."""
+        """The gradient does not change, and no hook remains."""
         gradients = []
         for monitor in (None, CTCMonitor(blank=2)):
             scores, rest = tensors(SMALL)
@@ -277,7 +277,7 @@ class TestWriters:
 
 
 class TestLightning:
-    # Lightning's own use of torch; and it would rather have more workers than this needs.
+    # Warnings of Lightning's own: its use of torch, and a hint to use more workers.
     @pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning", "ignore:.*does not have many workers")
     def test_callback(self, tmp_path: Path) -> None:
         lightning = pytest.importorskip("lightning.pytorch", reason="Lightning is not installed")

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import ctckit.torch
 
-# torch adds up float64 logarithms. Paths here weigh up to e^-400, over 50 frames: sqrt(50) * 400 * 2^-53.
+# torch adds up float64 logarithms. Paths here weigh e^-400 or more, over 50 frames: sqrt(50) * 400 * 2^-53.
 CLOSE = {"rtol": 0.0, "atol": 4e-13}
 
 REDUCTIONS = pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
@@ -102,7 +102,7 @@ def test_single_sample(reduction: str) -> None:
         ((50,), (14,)),
     ):
         compare(scores, tokens, frames, length, reduction=reduction)
-    # Numbers are what NumPy's users write; torch insists on tensors or tuples.
+    # NumPy's users pass numbers; torch needs tensors or tuples.
     x = torch.from_numpy(scores)
     ours = ctckit.torch.ctc_loss(x, tokens, 50, 14, reduction=reduction)
     assert torch.equal(ours, ctckit.torch.ctc_loss(x, tokens, (50,), (14,), reduction=reduction))
@@ -112,7 +112,7 @@ def test_single_sample(reduction: str) -> None:
 @REDUCTIONS
 @pytest.mark.parametrize("zero_infinity", [False, True])
 def test_infeasible(reduction: str, zero_infinity: bool) -> None:
-    """The loss is torch's; so is the gradient where zero_infinity makes torch's a number. Ours always is one."""
+    """The loss is torch's, and so is the gradient if zero_infinity makes torch's finite. Ours is never NaN."""
     scores = draw(3, 6, 3, 5, 4, ragged=False).scores
     arguments = torch.tensor([[1, 2, 3, 4], [1, 1, 2, 2], [2, 2, 2, 2]]), (6, 5, 6), (4, 4, 3)
     options = {"reduction": reduction, "zero_infinity": zero_infinity}
@@ -184,7 +184,7 @@ def test_large_against_float64(shape: tuple[int, ...], dtype: torch.dtype, from_
 
 
 def test_gradient_of_log_probs_is_the_derivative_and_torchs_is_not() -> None:
-    """Of unnormalised scores: checked by differences, so that neither library is the other's judge."""
+    """Of unnormalised scores: checked by finite differences, independent of both libraries."""
     scores = torch.from_numpy(BATCH.scores[:, :1].copy())
     arguments = as_tensors(BATCH)[0][:1], (50,), (14,)
     x = scores.clone().requires_grad_()

@@ -16,7 +16,7 @@ ARGUMENTS = (TARGETS, tuple(BATCH.frames.tolist()), tuple(BATCH.lengths.tolist()
 
 @pytest.fixture
 def no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Takes the CPU for a device that has none."""
+    """Treats the CPU as a device without a kernel."""
     monkeypatch.setattr(frontend, "backend_of", lambda scores: "portable")
 
 
@@ -78,7 +78,7 @@ def test_long_utterances_keep_their_precision_in_float64() -> None:
 
 
 def test_another_device() -> None:
-    """The only other device that every torch has holds no numbers, but shapes and a graph."""
+    """Meta tensors, the only other device of every torch, hold shapes and a graph but no numbers."""
     scores = torch.zeros(BATCH.scores.shape, device="meta", requires_grad=True)
     loss = ctckit.torch.ctc_loss(scores, *ARGUMENTS, from_logits=True)
     assert (loss.device.type, loss.shape) == ("meta", ())

@@ -1,4 +1,4 @@
-"""Our loss in the place of torch's: with a real client, and what a block does to the name and gives back."""
+"""Our loss in the place of torch's: in a real model, and how the context manager replaces and restores the name."""
 
 import threading
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def nothing_is_left_behind():
 
 
 def is_ours() -> bool:
-    """By what it does: torch's gradient of an infeasible sample is NaN."""
+    """Tells the two apart by behaviour: torch's gradient of an infeasible sample is NaN."""
     x = torch.from_numpy(BATCH.scores).log_softmax(-1).requires_grad_()
     torch.nn.CTCLoss()(x, *INFEASIBLE).backward()
     return bool(x.grad.isfinite().all())
@@ -116,7 +116,7 @@ def test_what_was_there_is_put_back_whoever_put_it_there(monkeypatch: pytest.Mon
 
 
 def test_blocks_of_two_threads_that_do_not_nest() -> None:
-    """One opens, the other opens, the first closes: the second still has ours, and the last puts torch's back."""
+    """Overlapping blocks: after the first closes the second still has ours, and the last one restores torch's."""
     first, second = replace_torch_ctc(), replace_torch_ctc()
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
         one.submit(first.__enter__).result()
@@ -128,7 +128,7 @@ def test_blocks_of_two_threads_that_do_not_nest() -> None:
 
 
 def test_threads_read_while_others_open_and_close() -> None:
-    """Whoever calls gets one of the two losses, whole; both say the same here. Nobody is left with the wrong one."""
+    """Concurrent callers get one of the two losses, which agree here; at the end torch's own is back."""
     x = torch.from_numpy(BATCH.scores).log_softmax(-1)
     expected = TORCHS(x, *ARGUMENTS)
     stop = threading.Event()
@@ -254,4 +254,4 @@ def test_transformers(client: Wav2Vec2ForCTC, reduction: str, zero_infinity: boo
     for name, gradient in gradients.items():
         # Relative to the largest entry of all: some, such as a key's bias, are 0 but for rounding.
         torch.testing.assert_close(our_gradients[name], gradient, rtol=0, atol=1e-10 * largest, msg=name)
-    assert not torch.equal(our_gradients["lm_head.weight"], gradients["lm_head.weight"])  # it was another computation
+    assert not torch.equal(our_gradients["lm_head.weight"], gradients["lm_head.weight"])  # the two computations differ

@@ -1,4 +1,4 @@
-"""The torch frontend on the GPU backend: what it returns is what the CPU returns, and nobody waits.
+"""The torch frontend on the GPU backend: the same results as on the CPU, without synchronisation.
 
 Without a GPU, tensors on the CPU are taken for a GPU's by the two functions of call.py that say where things are; the
 kernels then run in Triton's interpreter. With one, the tensors are on it and nothing is replaced.
@@ -21,27 +21,32 @@ from ctckit.torch import call as frontend
 
 pytestmark = [
     pytest.mark.skipif(not HAS_TRITON, reason="the GPU backend needs triton"),
-    # NumPy, which the interpreter computes with, warns of NaN and infinity where a GPU does not.
-    # On a GPU torch says once that its mode that finds out who waits does not find out everything.
+    # The interpreter computes with NumPy, which warns of NaN and infinity where a GPU does not.
+    # On a GPU torch warns once that its synchronisation debug mode does not detect everything.
     pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore:Synchronization debug mode"),
 ]
 
 BATCH = draw(1, 6, 3, 5, 2)
 TARGETS, FRAMES, LENGTHS = (torch.from_numpy(x) for x in BATCH.arguments[:3])
 DEVICE = Triton.device()
-DTYPES = {"float64": 1e-13, "float32": 2e-6, "bfloat16": 2.0**-7, "float16": 2.0**-10}  # the interpreter cuts bfloat16
+DTYPES = {
+    "float64": 1e-13,
+    "float32": 2e-6,
+    "bfloat16": 2.0**-7,
+    "float16": 2.0**-10,
+}  # it truncates bfloat16
 
 
 @pytest.fixture
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is on the device counts as a GPU's, and its values are not to be read."""
+    """Tensors on the device count as a GPU's, and their values must not be read."""
     if not has_gpu():
         monkeypatch.setattr(frontend, "backend_of", lambda scores: "triton")
         monkeypatch.setattr(frontend, "is_on_host", lambda values: False)
 
 
 def of(values: Any) -> Any:
-    """There, if it is a tensor."""
+    """Tensors on the device; anything else unchanged."""
     return values.to(DEVICE) if isinstance(values, Tensor) else values
 
 
@@ -105,7 +110,7 @@ def test_the_cpus_numbers(form: str, dtype: str, request: pytest.FixtureRequest)
 
 @pytest.mark.usefixtures("on_a_gpu")
 def test_without_a_gradient_and_twice_with_one() -> None:
-    """The same loss; the same gradient again, in memory of its own, whatever became of targets and lengths."""
+    """A second backward gives the same gradient in new memory, even if targets and lengths have changed."""
     x, given = of(torch.from_numpy(BATCH.scores)).requires_grad_(), [of(v.clone()) for v in (TARGETS, FRAMES, LENGTHS)]
     with torch.no_grad():
         alone = ctckit.torch.ctc_loss(x, *given)
@@ -122,7 +127,7 @@ def test_without_a_gradient_and_twice_with_one() -> None:
 
 @pytest.mark.usefixtures("on_a_gpu")
 def test_autograd_keeps_what_is_large_and_frees_it() -> None:
-    """A loss that somebody holds after backward holds no occupancies; a third backward says what torch always says."""
+    """After backward the loss no longer holds occupancies; a third backward raises torch's usual error."""
     x = of(torch.from_numpy(BATCH.scores)).requires_grad_()
     kept: list[tuple[int, ...]] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(tuple(x.shape)) or x, lambda x: x):
@@ -147,7 +152,7 @@ def test_half_precision_is_scaled_before_it_is_rounded() -> None:
 
 
 def test_second_derivative(request: pytest.FixtureRequest) -> None:
-    """By plain operations, from the same lattices: too short ones, empty ones and all."""
+    """By torch's operations, from the same lattices, including infeasible and empty targets."""
     scores = torch.from_numpy(draw(2, 4, 4, 4, 2).scores)
     given = torch.tensor([[1, 2], [1, 1], [3, 3], [0, 0]]), torch.tensor([4, 2, 4, 3]), torch.tensor([2, 2, 2, 0])
 
@@ -167,7 +172,7 @@ def test_second_derivative(request: pytest.FixtureRequest) -> None:
 @pytest.mark.usefixtures("on_a_gpu")
 @pytest.mark.parametrize("wrong", ["targets", "input_lengths", "target_lengths"])
 def test_what_is_wrong_is_nan_or_said(wrong: str) -> None:
-    """A sample with a wrong number is NaN, its neighbours are not touched; asked to, the call says what is wrong."""
+    """A sample with a wrong number is NaN, its neighbours are unchanged; validate=True reports the fault."""
     scores = of(torch.from_numpy(BATCH.scores).float())
     given = {"targets": of(TARGETS), "input_lengths": of(FRAMES), "target_lengths": of(LENGTHS)}
     clean = step(scores, *given.values(), reduction="none")
@@ -229,7 +234,7 @@ def test_a_step_asks_the_device_nothing(form: str, unread: Callable[[Callable[[]
 @pytest.mark.usefixtures("on_a_gpu")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_compiled(dtype: str) -> None:
-    """The operators take the same way; in half precision the factor from above comes before the rounding."""
+    """Operators give the same results; in half precision the upstream factor is applied before the rounding."""
     torch.compiler.reset()
     given = of(TARGETS), of(FRAMES), of(LENGTHS)
 

@@ -146,7 +146,7 @@ class _Sheet:
 
     @cached_property
     def named(self) -> list[Segment]:
-        """The words that are drawn: a single one is what its tokens say already."""
+        """The words that are drawn: none if there is only one, which its tokens spell already."""
         return self.words if len(self.words) > 1 or not self.tokens else []
 
     @property
@@ -165,7 +165,7 @@ class _Sheet:
         return [c for c in seen if c not in (self.blank, STAR)] + [self.blank]
 
     def strip_height(self, scale: float) -> float:
-        """As an image's own proportions want it, within bounds."""
+        """An image keeps its proportions, within bounds."""
         if isinstance(self.strip, Scan):
             return float(min(max(self.strip.pixels.shape[0] * scale, 34.0), 120.0))
         return SOUND if self.strip is not None else 0.0
@@ -191,9 +191,9 @@ def _tier(labels: Sequence[_Label], size: float) -> float:
 
 
 def _wrapped(sheet: _Sheet) -> list[_Row]:
-    """As few rows as can hold the texts of all spans beside each other, those of tokens in one line if that can be."""
+    """As few rows as have room for the texts of all spans side by side, those of tokens in one line if possible."""
     for lanes in (1, 2):
-        # What can't be is not tried: texts of one letter would not fit, and a day's words would take long.
+        # Fewer rows would not fit texts of one letter each; trying them would take long for a day of speech.
         fewest = max(
             math.ceil(len(pieces) * 0.66 * size / (most * sheet.width))
             for pieces, size, most in ((sheet.tokens, TOKEN_SIZE, lanes), (sheet.named, WORD_SIZE, WORD_LANES))
@@ -212,7 +212,7 @@ def _wrapped(sheet: _Sheet) -> list[_Row]:
 
 
 def _rows(sheet: _Sheet, count: int) -> list[_Row]:
-    """So many rows of about the same length."""
+    """`count` rows of about the same length."""
     limits = list(pairwise(_breaks(sheet.length, count, sheet.words, sheet.tokens)))
     scale = sheet.width / max(end - begin for begin, end in limits)
     rows = []
@@ -224,16 +224,16 @@ def _rows(sheet: _Sheet, count: int) -> list[_Row]:
 
 
 def _breaks(length: float, count: int, words: Sequence[Segment], tokens: Sequence[Segment]) -> list[float]:
-    """Where rows begin and end: between words if such a place is near, else between tokens."""
+    """Where rows begin and end: between words if such a gap is near, else between tokens."""
     step = length / count
-    places = [length * i / count for i in range(count + 1)]
+    breaks = [length * i / count for i in range(count + 1)]
     for pieces in (tokens, words):  # words last: they decide
         between = [(one.end + other.start) / 2 for one, other in pairwise(pieces)]
         for i in range(1, count):
-            near = min(between, key=lambda place: abs(place - length * i / count), default=math.inf)
+            near = min(between, key=lambda time: abs(time - length * i / count), default=math.inf)
             if abs(near - length * i / count) < step / 4:
-                places[i] = near
-    return places
+                breaks[i] = near
+    return breaks
 
 
 def _placed(
@@ -285,7 +285,7 @@ def _legend(figure: Any, height: float, x: float, color: str, text: str) -> floa
 
 
 def _write(figure: Any, height: float, x: float, y: float, text: str, **how: Any) -> None:
-    """Text at so many points from the left and from the top."""
+    """Text at a point: x from the left, y from the top."""
     how = {"ha": "left", "va": "center", "color": INK, "fontfamily": families(), **how}
     figure.text(x / (figure.get_figwidth() * 72), 1 - y / height, plain(text), **how)
 
@@ -357,7 +357,7 @@ def _draw_chances(axes: Any, row: _Row, sheet: _Sheet) -> None:
 
 
 def _draw_map(axes: Any, probs: Floats, times: Floats, names: Sequence[str]) -> None:
-    """(frames, classes) as an image, a class a row."""
+    """(frames, classes) as an image, one row per class."""
     extent = (times[0], times[-1], len(names) - 0.5, -0.5)
     axes.imshow(probs.T, cmap="Blues", vmin=0, vmax=1, aspect="auto", extent=extent, interpolation="nearest")
     shown = [plain(shortened(name, 9).replace(" ", "␣")) for name in names]
@@ -403,6 +403,6 @@ def _draw_tier(
 
 
 def _colored(pieces: Sequence[Segment]) -> Iterator[tuple[Segment, str]]:
-    """Neighbours in two colours, by turns."""
+    """Neighbours in two alternating colours."""
     for i, piece in enumerate(pieces):
         yield piece, (BLUE, ORANGE)[i % 2]

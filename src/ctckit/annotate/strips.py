@@ -20,13 +20,13 @@ from ..files import unreadable
 
 @dataclass(frozen=True)
 class Sound:
-    """A recording: samples (M,), so many a second."""
+    """A recording: samples (M,), and their rate per second."""
 
     samples: npt.NDArray[np.float32]
     rate: int
 
     def check_length(self, duration: float) -> None:
-        """Raises a CTCError if all frames together take another time."""
+        """Raises a CTCError if the frames together have another duration."""
         seconds = len(self.samples) / self.rate
         if abs(seconds - duration) > max(0.5, 0.05 * duration):
             raise CTCError(
@@ -37,7 +37,7 @@ class Sound:
     def spectrogram(
         self, begin: float, end: float
     ) -> tuple[npt.NDArray[np.float64], tuple[float, float, float, float]]:
-        """Between two times: loudness (frequencies, times) in dB below the loudest, and its extent, seconds and kHz."""
+        """Between two times: loudness (frequencies, times) in dB below the maximum, and the extent, s and kHz."""
         from matplotlib.mlab import specgram
 
         window = max(16, 2 ** round(math.log2(0.025 * self.rate)))
@@ -59,7 +59,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class Scan:
-    """An image (H, W) of a line, paper 1 and ink 0; its columns are in proportion to the frames."""
+    """An image (H, W) of a line, paper 1 and ink 0; its columns are proportional to the frames."""
 
     pixels: npt.NDArray[np.floating[Any]]
 

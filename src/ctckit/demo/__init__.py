@@ -1,4 +1,4 @@
-"""``ctckit demo``: a recogniser of real handwriting, trained by ctckit's loss in front of your eyes.
+"""``ctckit demo``: a recogniser of real handwriting, trained with ctckit's loss while you watch.
 
 It exists to show the loss doing its job from end to end, and what CTC does on the way. May import everything below
 the command line; what needs an optional package is imported when `run` is called.
@@ -20,7 +20,7 @@ HELD_OUT_SEED = 2006  # not `seed`: the held-out lines are the same in every run
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo came to.
+    """The result of the demo.
 
     Attributes:
         cer: character error rate on the held-out lines, 0.02 is 2 %.

@@ -113,7 +113,7 @@ def _deal(kinds: int, count: int, rng: np.random.Generator) -> Ints:
 
 
 def _distort(scans: Floats, rng: np.random.Generator) -> Floats:
-    """Scans (M, 8, 8) as another hand might have written them: pen, slant, size and place differ a little.
+    """Scans (M, 8, 8) as another hand might have written them: pen, slant, size and position differ a little.
 
     Some 1400 scans by a dozen people are little to learn all handwriting from; people differ most in how hard they
     press and how wide they write.

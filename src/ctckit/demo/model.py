@@ -14,7 +14,7 @@ from .data import SIZE, Ints, Lines
 from .reading import HeldOut, digits
 
 CLASSES = 11  # the blank and ten digits
-STRIDE = 2  # image columns to a frame
+STRIDE = 2  # image columns per frame
 FEATURES = 96  # per frame
 
 
@@ -39,7 +39,7 @@ class LineReader(nn.Module):
         """Logits (T, N, 11) of `images` (N, 8, W)."""
         strokes = self.strokes(images.unsqueeze(1)).flatten(1, 2)
         digits = self.dropout(self.norm(self.digits(strokes)).relu()).permute(2, 0, 1)
-        # The recurrent layer only adds to what a frame shows by itself: reading unseen hands, that errs less.
+        # The recurrent layer is a residual: that generalises better to unseen handwriting.
         seen = digits + self.neighbours(digits)[0]
         logits: Tensor = self.classes(self.dropout(seen))
         return logits

@@ -1,4 +1,4 @@
-"""What the demo says while it runs and when it ends. Imports rich.
+"""What the demo prints while it runs and when it ends. Imports rich.
 
 On a terminal there is a live bar; elsewhere (a log, CI) only the lines that are worth keeping.
 """

@@ -1,4 +1,4 @@
-"""The report: one HTML page that shows what was learned, and how CTC saw it. Imports Jinja2 and matplotlib.
+"""The report: one HTML page that shows what the network learned and how CTC aligned it. Imports Jinja2 and matplotlib.
 
 Everything is in the page itself, so that it can be mailed, archived by CI and opened without a network.
 """
@@ -33,7 +33,7 @@ from .reading import HeldOut
 from .train import Comparison, Record
 
 SAMPLES = 12  # lines shown of those read right or wrong as they come, and of those read wrong
-ALIGNED = 4  # lines shown with each digit's place
+ALIGNED = 4  # lines shown with each digit's position
 CONFUSIONS = 8
 
 
@@ -46,7 +46,7 @@ def write_report(
     scans: tuple[Digits, Digits],
     seed: int,
 ) -> None:
-    """Writes the page to `result.report`: whole, or not at all."""
+    """Writes the page to `result.report`, atomically."""
     seen = record.last
     wrong = [n for n, right in enumerate(seen.right) if not right]
     environment = jinja2.Environment(
@@ -134,16 +134,16 @@ def _inside(held_out: Lines, seen: HeldOut, n: int) -> dict[str, Any]:
 
 
 def _aligned(held_out: Lines, seen: HeldOut, n: int) -> dict[str, Any]:
-    """One line with the place of each digit that was written on it."""
+    """One line with the position of each digit."""
     frames = int(seen.frames[n])
     written = "".join(map(str, held_out.truth(n)))
     digits = Vocabulary([figures.BLANK, *"0123456789"], 0)
     found = align(seen.log_probs[:frames, n], written, digits, 1.0, Options(extend=1))
     image = held_out.images[n, :, : held_out.widths[n]]
-    paper = np.ones((len(image), STRIDE * frames))  # the last frame may see a column more than there is
+    paper = np.ones((len(image), STRIDE * frames))  # the last frame may reach a column past the image
     paper[:, : image.shape[1]] -= image
     svg = draw(found, strip=Scan(paper), width=330).svg(themed=True)
-    # What a page with its own names and kinds of elements has no use for.
+    # Metadata, ids and namespaces are not needed inside a page.
     svg = re.sub(r'<metadata>.*?</metadata>|(?<=<g) id="[^"]*"|\sxmlns(:\w+)?="[^"]*"', "", svg, flags=re.DOTALL)
     return {**_sample(held_out, seen, n), "figure": Markup(svg)}
 

@@ -55,7 +55,7 @@ class Test:
 
 @dataclass
 class Record:
-    """How a training run went; it grows while the run lasts, and is whole whenever the run is stopped."""
+    """How a training run went; it is complete whenever the run is stopped."""
 
     steps: int  # that were planned
     losses: list[float] = field(default_factory=list)  # one for each step that was made, nats per digit
@@ -132,7 +132,7 @@ def train(
 def train_step(
     model: LineReader, loss: CTCLoss, optimizer: torch.optim.Optimizer, lines: Lines, record: Record, *, keep: bool
 ) -> None:
-    """One step on one batch. The loss has its own forward and backward pass, so that its time can be told apart."""
+    """One step on one batch. The loss has its own forward and backward pass, to be timed by itself."""
     with record.timed("network, forward"):
         output = model(torch.from_numpy(lines.images))
     logits = output.detach().requires_grad_()
@@ -210,7 +210,7 @@ class Comparison:
 
 
 def compare_losses(batches: list[LossInput]) -> Comparison | None:
-    """Times both losses on the logits of a run's batches, in turns, so that both meet the same noise."""
+    """Times both losses on the logits of a run's batches, taking turns, so that both meet the same noise."""
     if not batches:
         return None
     ours, torchs = CTCLoss(from_logits=True), nn.CTCLoss()

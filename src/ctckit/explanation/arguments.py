@@ -1,4 +1,4 @@
-"""What ``explain`` is given, checked and in one form. May import check.py, text/ and what lies below."""
+"""Checks the arguments of ``explain`` and brings them into one form. May import check.py, text/ and what lies below."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .numbers import BLANK
 
 
 def one_sample(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """One sample's scores (T, C), all of them readable."""
+    """One sample's scores (T, C), without NaN and +inf."""
     if scores.ndim == 3 and scores.shape[1] == 1:
         scores = scores[:, 0]
     if scores.ndim != 2:

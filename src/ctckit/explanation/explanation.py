@@ -18,7 +18,7 @@ from ..files import write_whole
 from ..kernels import reference
 from ..lattice import Lattice, frames_needed
 from ..problem import ctc_problem, lattice_problem
-from ..validate import as_array, check_blank, check_language
+from ..validate import Fault, as_array, check_blank, check_language
 from .arguments import class_names, classes_of, one_sample, printable, spelled
 from .numbers import BLANK, Computation
 from .wording import counted
@@ -46,7 +46,7 @@ class Explanation(Computation):
         beta: (T, K) log-probability of all ways to go on from there to the end.
         gamma: (T, K) occupancy: how probable it is, given the target, to be there.
         grad: (T, C) gradient of the loss.
-        arc_costs: (K,) nats, what entering each state is expected to cost: entry costs, less the scores of long arcs.
+        arc_costs: (K,) nats, the expected cost of entering each state: entry costs minus the scores of long arcs.
         score: log-probability of the target; the loss is minus that.
         path_count: how many paths there are, exactly.
         paths: all of them, or the best, best first.
@@ -65,7 +65,7 @@ class Explanation(Computation):
         )
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the page, in a frame of its own."""
+        """The page in an iframe, for notebooks."""
         from .page import explanation_page
 
         source = html.escape(explanation_page(self), quote=True)
@@ -93,7 +93,7 @@ class Explanation(Computation):
         return inputs(self)
 
     def rules(self) -> tuple[Picture, ...]:
-        """The rules by which CTC's paths move, on this target's table: one picture each; none for another lattice."""
+        """CTC's rules on this target's table, one picture each; none for a lattice other than CTC's."""
         from .views.rules import rules
 
         return rules(self)
@@ -105,25 +105,25 @@ class Explanation(Computation):
         return example_paths(self)
 
     def computation(self) -> Picture:
-        """The loss, worked out: one table for each state that paths may end in."""
+        """The loss worked out: one table for each state in which paths may end."""
         from .views.tables import computation
 
         return computation(self)
 
     def occupancy(self, ax: Any = None) -> Any:
-        """γ as a heat map; a picture, or the axes if some were given."""
+        """γ as a heat map; returns a picture, or `ax` if it is given."""
         from .views.heatmaps import occupancy
 
         return occupancy(self, ax)
 
     def gradient(self, ax: Any = None) -> Any:
-        """The gradient as a heat map; a picture, or the axes if some were given."""
+        """The gradient as a heat map; returns a picture, or `ax` if it is given."""
         from .views.heatmaps import gradient
 
         return gradient(self, ax)
 
     def alignment(self, ax: Any = None) -> Any:
-        """Probabilities by frame, and the best path's tokens; a picture, or the axes if some were given."""
+        """Probabilities by frame, and the best path's tokens; returns a picture, or `ax` if it is given."""
         from .views.heatmaps import alignment
 
         return alignment(self, ax)
@@ -173,6 +173,8 @@ def explain(
     if lattice is not None:
         if target is not None:
             raise CTCError("target and lattice are both given: expected one of them, a lattice holds its own target")
+        if not isinstance(lattice, Lattice):
+            raise CTCError(Fault("not-a-lattice", "lattice", (), type(lattice).__name__, hint="build-lattice"))
         problem = lattice_problem(scores, lattice, len(scores), from_logits=from_logits)
     elif target is None:
         raise CTCError("target is missing: expected the tokens' classes (S,), or lattice=")
@@ -194,7 +196,7 @@ def explain(
 
 
 def explain_word(word: str, frames: int | None = None, *, lang: str = "en") -> Explanation:
-    """A word's rules and paths: each of its letters is a class, and all classes are equally probable in each frame.
+    """Explains a word: each of its letters is a class, and all classes are equally probable in each frame.
 
     Args:
         word: the target.

@@ -17,11 +17,12 @@ import numpy as np
 from ..kernels import reference
 from ..kernels.reference import Float64Array
 from ..lattice import Arc, Lattice, ctc_lattice
+from ..results import Status
 from ..validate import check_language
 
 BLANK = "φ"
-ALL_PATHS = 200  # if there are at most as many, all are listed
-BEST_PATHS = 8  # if there are more, as many as this
+ALL_PATHS = 200  # up to this number all paths are listed
+BEST_PATHS = 8  # of more paths, the number of best ones that are listed
 
 Self = TypeVar("Self", bound="Computation")
 
@@ -49,7 +50,7 @@ class StateCost:
 
     Attributes:
         state: 0 to K-1.
-        cost: nats, the sum over frames of occupancy times -log_prob, plus what entering the state is expected to cost.
+        cost: nats, the sum over frames of occupancy times -log_prob, plus the expected cost of entering the state.
         frames: expected number of frames spent here.
         peak: the frame of the greatest occupancy; None where no path goes.
     """
@@ -117,11 +118,16 @@ class Computation:
             lang: "en" or "zh".
         """
         log_probs, lattice, emissions = sample
-        swept = reference.sweep(sample)
+        alpha, beta = (sweep(lattice, emissions, reference.LOG) for sweep in (reference.forward, reference.backward))
+        score = float(reference.over_ends(lattice, alpha, reference.LOG))
+        reached = score > -math.inf
+        gamma = np.exp(alpha + beta - score) if reached else np.zeros(alpha.shape)
+        arc_costs = np.zeros(lattice.num_states)
+        if reached:
+            arc_costs = _arc_costs(reference.Sweep(sample, alpha, beta, gamma, score, Status.OK))
         count = reference.count_paths(lattice, len(log_probs))
         best = reference.best_paths(lattice, emissions, count if count <= ALL_PATHS else BEST_PATHS)
-        reached = swept.score > -math.inf
-        grad = -reference.by_class(swept.gamma, lattice, log_probs.shape[1])
+        grad = -reference.by_class(gamma, lattice, log_probs.shape[1])
         if from_logits and reached:
             grad = grad + np.exp(log_probs)
         return cls(
@@ -132,15 +138,15 @@ class Computation:
             from_logits=from_logits,
             lang=lang,
             lattice=lattice,
-            alpha=swept.alpha,
-            beta=swept.beta,
-            gamma=swept.gamma,
+            alpha=alpha,
+            beta=beta,
+            gamma=gamma,
             grad=grad,
-            arc_costs=_arc_costs(swept) if reached else np.zeros(lattice.num_states),
-            score=swept.score,
+            arc_costs=arc_costs,
+            score=score,
             path_count=count,
             paths=tuple(
-                Path(path.states, path.score, math.exp(path.score - swept.score) if reached else 0.0) for path in best
+                Path(path.states, path.score, math.exp(path.score - score) if reached else 0.0) for path in best
             ),
         )
 
@@ -251,7 +257,7 @@ class Computation:
         return replace(self, lang=check_language(lang))
 
     def text(self, symbols: Sequence[int]) -> str:
-        """The labels of classes as one string; * for a token that no state is left of."""
+        """The labels of classes as one string; * stands for a token that has no state in the lattice."""
         return "".join(self.labels[c] if c >= 0 else "*" for c in symbols)
 
     @property
@@ -260,12 +266,12 @@ class Computation:
         return self.text(self.target if self.target or self.is_ctc else self.lattice.labels.tolist())
 
     def spelled(self, path: Path) -> str:
-        """What a path emits, one label a frame."""
+        """What a path emits, one label per frame."""
         return "".join(self.state_labels[k] for k in path.states)
 
 
 def _arc_costs(swept: reference.Sweep) -> Float64Array:
-    """(K,) what entering each state is expected to cost: entry costs, less the scores of long arcs."""
+    """(K,) the expected cost of entering each state: entry costs minus the scores of long arcs."""
     lattice = swept.sample.lattice
     costs = np.zeros(lattice.num_states)
     if lattice.entry_costs is not None:

@@ -1,6 +1,6 @@
 """The C++ backend: scaled floats, one sample a thread. Sources in native/.
 
-May import backend.py, problem.py, validate/, results.py, errors.py and the extension (ctckit.native).
+May import backend.py, problem.py, validate/, results.py and the extension (ctckit.native).
 """
 
 from __future__ import annotations

@@ -83,8 +83,9 @@ def entered(lattice: Lattice, row: Rows, weights: Weights, ring: Semiring) -> Ro
     for bit, back in MOVES:
         arriving = np.where(lattice.arcs[back:] & bit, row[: len(row) - back], ring.zero)
         into[back:] = ring.plus(into[back:], arriving)
-    for (source, k), score in zip(lattice.long_arcs, weights.far, strict=True):
-        into[k] = ring.plus(into[k], ring.times(row[source], score))
+    for j, (source, k) in enumerate(lattice.long_arcs.tolist()):  # slices, since a scalar would not stay an object
+        arriving = ring.times(row[source : source + 1], weights.far[j : j + 1])
+        into[k : k + 1] = ring.plus(into[k : k + 1], arriving)
     return np.asarray(ring.times(into, weights.entry))
 
 
@@ -100,8 +101,9 @@ def backward(lattice: Lattice, emissions: Rows, ring: Semiring) -> Rows:
         for bit, back in MOVES:
             row = beta[t, : lattice.num_states - back]
             row[...] = ring.plus(row, np.where(lattice.arcs[back:] & bit, entering[back:], ring.zero))
-        for (source, k), score in zip(lattice.long_arcs, weights.far, strict=True):
-            beta[t, source] = ring.plus(beta[t, source], ring.times(entering[k], score))
+        for j, (source, k) in enumerate(lattice.long_arcs.tolist()):
+            leaving = ring.times(entering[k : k + 1], weights.far[j : j + 1])
+            beta[t, source : source + 1] = ring.plus(beta[t, source : source + 1], leaving)
     return beta
 
 
@@ -156,6 +158,8 @@ def _write_gradients(problem: ArrayProblem, n: int, swept: Sweep, weight: float,
     log_probs, lattice, _ = swept.sample
     k, own = lattice.num_states, problem.lattices.long_arcs[:, 0] == n
     by_class_ = by_class(swept.gamma, lattice, log_probs.shape[1])
+    if swept.status == Status.NOT_FINITE:
+        by_class_ = np.full(log_probs.shape, np.nan)
     if wanted.scores is not None:
         row = np.exp(log_probs) - by_class_ if problem.from_logits else -by_class_
         wanted.scores[: len(log_probs), n] = row * weight
@@ -364,11 +368,12 @@ def log_softmax(logits: Float64Array) -> Float64Array:
 
 def status_of(lattice: Lattice, log_probs: Float64Array, score: float) -> Status:
     """What became of a sample, given its frames and what its paths sum up to, or the best one's score."""
+    finite = bool((log_probs < np.inf).all())
+    if finite and score > -np.inf:
+        return Status.OK
     if count_paths(lattice, len(log_probs)) == 0:
         return Status.INFEASIBLE
-    if not (log_probs < np.inf).all():
-        return Status.NOT_FINITE
-    return Status.OK if score > -np.inf else Status.IMPOSSIBLE
+    return Status.IMPOSSIBLE if finite else Status.NOT_FINITE
 
 
 @dataclass(frozen=True)

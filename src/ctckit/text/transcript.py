@@ -17,6 +17,7 @@ from ..align import Alignment
 from ..errors import CTCError
 from ..lattice import STAR
 from ..results import Segment
+from ..validate import check_frame_shift
 from .pieces import Piece
 
 WORD_START = "▁"  # SentencePiece's mark
@@ -82,8 +83,7 @@ class Transcript:
         Raises:
             CTCError: the alignment is of another target, `frame_shift` is not above 0, or a number is not finite.
         """
-        if not (math.isfinite(frame_shift) and frame_shift > 0):
-            raise CTCError(f"frame_shift = {frame_shift}: expected seconds from one frame to the next, more than 0")
+        check_frame_shift(frame_shift)
         if not math.isfinite(offset):
             raise CTCError(f"offset = {offset}: expected seconds, the time of the first frame")
         if not np.array_equal(alignment.target, self.tokens):

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ..errors import CTCError
 from ..lattice import STAR
+from ..validate import check_blank
 from .pieces import Piece, Pieces
 from .transcript import WORD_START, Transcript, Writer
 
@@ -85,7 +86,7 @@ class Vocabulary:
         if blank is not None and blank == len(names):
             names.append("φ")
         self.labels = tuple(names)
-        self.blank = _blank(self.labels) if blank is None else _checked_blank(blank, self.labels)
+        self.blank = _blank(self.labels) if blank is None else check_blank(blank, len(self.labels), of_labels=True)
         others = {name: c for c, name in enumerate(self.labels) if c != self.blank}
         self.convention: Convention = _convention(others) if convention is None else convention
         if self.convention not in get_args(Convention):
@@ -233,17 +234,6 @@ def _check_labels(labels: list[str]) -> None:
         seen[label] = c
     if not labels:
         raise CTCError("labels is empty: expected the name of each class")
-
-
-def _checked_blank(blank: int, labels: tuple[str, ...]) -> int:
-    if isinstance(blank, bool) or not isinstance(blank, (int, np.integer)):
-        raise CTCError(f"blank = {blank!r} has type {type(blank).__name__}: expected an integer")
-    if not 0 <= blank < len(labels):
-        raise CTCError(
-            f"blank = {blank} is not a class: there are {len(labels)} labels (0..{len(labels) - 1}); pass its index "
-            f"among them, or {len(labels)} if it comes after them"
-        )
-    return int(blank)
 
 
 def _blank(labels: tuple[str, ...]) -> int:

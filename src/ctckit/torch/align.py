@@ -12,7 +12,10 @@ from torch import Tensor
 
 from ..align import forced_align as forced_align_arrays
 from ..errors import CTCError
-from .call import backend_of
+from ..problem import Problem
+from ..results import Status
+from ..validate import check_form, check_values
+from .call import backend_of, if_on_host
 
 
 def forced_align(
@@ -74,10 +77,14 @@ def _states_on_gpu(
     from ..kernels import triton
 
     size = len(targets)
-    frames = [len(scores)] * size if input_lengths is None else input_lengths
-    lengths = [targets.shape[1]] * size if target_lengths is None else target_lengths
-    best = triton.best_path(scores, targets, frames, lengths, blank, validate=True)
-    return best.states if bool(best.score.isfinite().all()) else None
+    frames = torch.full((size,), len(scores)) if input_lengths is None else input_lengths
+    lengths = torch.full((size,), targets.shape[1]) if target_lengths is None else target_lengths
+    form = check_form(scores, targets, frames, lengths, blank)
+    given = {"targets": targets, "input_lengths": frames, "target_lengths": lengths}
+    check_values(form, blank, *(if_on_host(name, values, True) for name, values in given.items()))
+    lattices = triton.ctc_lattices(scores, targets, frames, lengths, blank)
+    best = triton.best_path(Problem(scores, False, lattices))
+    return best.states if bool((best.status == Status.OK).all()) else None
 
 
 def _labelled(log_probs: Tensor, targets: Tensor, states: Tensor, blank: int) -> tuple[Tensor, Tensor]:

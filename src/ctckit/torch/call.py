@@ -23,7 +23,6 @@ from ..loss import reduced_loss, reduction_weights
 from ..problem import ArrayProblem, ctc_problem
 from ..validate import Fault, Reduction, as_integers, check_form, check_reduction
 
-_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 HALF = (torch.float16, torch.bfloat16)
 _TRITON = (3, 4)  # the oldest that is known to do
 Lengths = Tensor | Sequence[int] | int

@@ -7,6 +7,7 @@ kernels, call.py and what lies below it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor
 
 from ..kernels import portable, triton
-from ..problem import Lattices, Problem
+from ..problem import Problem
+from ..results import Status
 from ..validate import Form, Reduction, check_values
 from .call import Lengths, Options, frames_first, if_on_host, reduced
 
@@ -22,7 +24,8 @@ from .call import Lengths, Options, frames_first, if_on_host, reduced
 class GPUCall(NamedTuple):
     """A checked call; methods as for :class:`ctckit.torch.call.Call`, with log-scores as tensors."""
 
-    problem: triton.Problem
+    problem: Problem[Tensor]
+    status: Tensor  # uint8 (N,), as far as targets and lengths tell
     weights: Tensor  # float64 (N,)
     reduction: Reduction
     zero_infinity: bool
@@ -60,14 +63,13 @@ class GPUCall(NamedTuple):
     def loss(self, score: Tensor) -> Tensor:
         """Log-scores (N,) as what the caller asked for, rounded once."""
         loss = reduced(score, self.weights, self.reduction, self.zero_infinity, self.batched)
-        return loss.to(self.problem.real)
+        return loss.to(torch.float64 if self.problem.scores.dtype == torch.float64 else torch.float32)
 
     def portable_loss(self, scores: Tensor) -> Tensor:
         """The loss by plain operations, differentiable as often as one likes. Nobody waits for this one either."""
         scores = frames_first(scores, self.swapped)
-        lattices = self.problem.lattices
-        score = portable.log_scores(Problem(scores, self.problem.from_logits, _layout(self.problem)))
-        score = torch.where(lattices.status == triton.WRONG.value, torch.nan, score)
+        score = portable.log_scores(replace(self.problem, scores=scores))
+        score = torch.where(self.status == Status.INVALID, torch.nan, score)
         return reduced(score, self.weights.to(score), self.reduction, self.zero_infinity, self.batched)
 
 
@@ -91,38 +93,21 @@ def gpu_call(
         from_logits=options.from_logits,
     )
     tokens = _integers(targets)
-    problem = triton.problem(
-        frames_first(scores.detach(), swapped),
+    laid_out = frames_first(scores.detach(), swapped)
+    lattices = triton.ctc_lattices(
+        laid_out,
         tokens if form.batched or tokens.ndim == 2 else tokens[None],
         _integers(input_lengths).reshape(-1),
         _integers(target_lengths).reshape(-1),
         options.blank,
-        from_logits=options.from_logits,
     )
-    size = problem.sizes.size
+    size = lattices.sizes.size
     weights = torch.ones(size, dtype=torch.float64, device=scores.device)
     if reduction == "mean":
-        weights /= problem.lattices.lengths.clamp(min=1) * size
-    return GPUCall(problem, weights, reduction, options.zero_infinity, swapped, form.batched)
+        weights /= lattices.num_tokens.clamp(min=1) * size
+    problem: Problem[Tensor] = Problem(laid_out, options.from_logits, lattices)
+    return GPUCall(problem, lattices.status, weights, reduction, options.zero_infinity, swapped, form.batched)
 
 
 def _integers(values: Lengths) -> Tensor:
     return values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values, np.int64), device="cpu")
-
-
-def _layout(problem: triton.Problem) -> Lattices[Tensor]:
-    """The portable backend's layout from the kernels' lattices: states of pairs in one row."""
-    lattices = problem.lattices
-    tokens = lattices.tokens.clamp(max=problem.sizes.classes - 1)
-    labels = torch.full((problem.sizes.size, 2 * problem.sizes.pairs - 1), problem.blank, device=tokens.device)
-    labels[:, 1::2] = tokens
-    arcs = lattices.arcs.transpose(1, 2).flatten(1)[:, :-1]
-    # Of a target without a path no state is left, or one too long for the frames would look like the empty one.
-    states = torch.where(lattices.status == triton.INFEASIBLE.value, 0, 2 * lattices.lengths + 1)
-    arcs = arcs.masked_fill(states[:, None] == 0, 0)
-    tokens = torch.full_like(labels, -1, dtype=torch.int32)
-    tokens[:, 1::2] = torch.arange(problem.sizes.pairs - 1, device=tokens.device)
-    nothing = torch.empty((0, 3), dtype=torch.int32, device=tokens.device)
-    return Lattices(
-        lattices.frames, lattices.lengths, states, labels, arcs, tokens, None, nothing, nothing[:, 0].double()
-    )

@@ -20,6 +20,7 @@ from .form import (
     as_integers,
     check_blank,
     check_form,
+    check_lattice_form,
     dtype_name,
     form_faults,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "check_frame_shift",
     "check_integer",
     "check_language",
+    "check_lattice_form",
     "check_reduction",
     "check_values",
     "dtype_name",

@@ -128,14 +128,35 @@ def form_faults(
     batch_first: bool = False,
 ) -> tuple[list[Fault], Form | None]:
     """All that is wrong with the form of a loss's arguments, and the form if nothing is; arguments as above."""
-    given, faults = _described(
-        {
-            scores_name: scores,
-            "input_lengths": input_lengths,
-            "target_lengths": target_lengths,
-            "targets": targets,
-        }
-    )
+    arguments = {
+        scores_name: scores,
+        "input_lengths": input_lengths,
+        "target_lengths": target_lengths,
+        "targets": targets,
+    }
+    return _faults(arguments, scores_name, blank, batch_first)
+
+
+def check_lattice_form(
+    scores: Any, input_lengths: Any | None = None, *, from_logits: bool = False, batch_first: bool = False
+) -> Form:
+    """Checks the form of a call that has lattices in the place of targets; arguments as for `check_form`.
+
+    Raises:
+        CTCError: the first fault.
+    """
+    name = "logits" if from_logits else "log_probs"
+    arguments = {name: scores} if input_lengths is None else {name: scores, "input_lengths": input_lengths}
+    faults, form = _faults(arguments, name, 0, batch_first)
+    if form is None:
+        raise CTCError(faults[0])
+    return form
+
+
+def _faults(
+    arguments: dict[str, Any], scores_name: str, blank: Any, batch_first: bool
+) -> tuple[list[Fault], Form | None]:
+    given, faults = _described(arguments)
     sizes = None
     if scores_name in given:
         fault = _scores_fault(scores_name, given[scores_name])
@@ -151,7 +172,7 @@ def form_faults(
     faults += _layout_faults(integers, sizes, scores_name, shape, batch_first)
     if faults or sizes is None:
         return faults, None
-    layout = given["targets"].shape
+    layout = given["targets"].shape if "targets" in given else (sizes.size, 0)
     padded = len(layout) == 2 or not sizes.batched
     form = Form(sizes.num_frames, sizes.size, sizes.classes, layout[-1], sizes.batched, padded, given[scores_name].kind)
     return [], form

@@ -1,4 +1,4 @@
-"""The interactive page: page.py writes it, the scripts and the style sheet beside it are what it consists of."""
+"""The interactive page: page.py puts it together from the scripts and the style sheet beside it."""
 
 from __future__ import annotations
 

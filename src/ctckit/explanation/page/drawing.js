@@ -13,7 +13,7 @@ class Drawing {
     this.node = html("div", { class: "lattice" }, this.names, this.scroll);
   }
 
-  /** In another language all names are others. */
+  /** All names change with the language. */
   relabel() {
     this.grid.setAttribute("aria-label", say("lattice"));
     this.drawn = null;
@@ -67,7 +67,7 @@ class Drawing {
     return CELL.top + (k - this.drawn.k0) * CELL.stepY + CELL.stepY / 2;
   }
 
-  /** Draws the lattice's window anew, if it is another than the one drawn. */
+  /** Draws the lattice's window again if it has moved. */
   draw() {
     const seen = this.window();
     if (seen === this.drawn) return;
@@ -127,7 +127,7 @@ class Drawing {
     return row;
   }
 
-  /** All arcs into a frame as one outline, arrowheads included: one element a frame, not one an arc. */
+  /** All arcs into a frame as one outline, arrowheads included: one element per frame, not one per arc. */
   arcsInto(t) {
     const { k0, k1 } = this.drawn;
     const parts = [];

@@ -20,7 +20,7 @@ class HeatMap {
     this.canvas.setAttribute("aria-label", say("map"));
   }
 
-  /** Paints all cells only if their numbers are others: stepping through the frames must be quick. */
+  /** Paints all cells only if their numbers have changed: stepping through the frames must be quick. */
   render() {
     const now = [this.scene.computation, this.scene.view, this.scene.path];
     if (!this.painted || now.some((value, i) => value !== this.painted[i])) this.paint();

@@ -1,4 +1,4 @@
-/* The page's widgets, its language, and what tests may ask it. Needs widget.js. */
+/* The page's widgets, its language, and what tests read from it. Needs widget.js. */
 
 const widgets = [...document.querySelectorAll(".widget")].map((root, index) => new Widget(root, index));
 

@@ -27,14 +27,14 @@ from ..wording import counted
 
 # Each needs those before it.
 SCRIPTS = ("words.js", "computation.js", "scene.js", "drawing.js", "heatmap.js", "widget.js", "page.js")
-ALL_CLASSES = 40  # up to so many are all on the page
-LONG_TITLE = 60  # letters of a target that a heading has room for
-LIKELIEST = 12  # of more, so many besides the target's own; the rest is one column
+ALL_CLASSES = 40  # up to this number all classes are on the page
+LONG_TITLE = 60  # characters of a target in a heading
+LIKELIEST = 12  # of more classes, those shown besides the lattice's own; the rest share one column
 
 
 @dataclass(frozen=True)
 class Prose:
-    """Words, as HTML of our own, in each language."""
+    """Prose as HTML (trusted), in each language."""
 
     html: dict[str, str]
 
@@ -194,18 +194,18 @@ def _columns(computation: Computation) -> tuple[list[int], list[int]]:
 
 
 def _number(value: float) -> float | str:
-    """Nine digits: the script's loss is then good to a millionth of itself, and a long utterance stays a small file."""
+    """Nine digits: enough for a loss with a relative error below 1e-6, and long utterances stay small files."""
     return float(f"{value:.9g}") if math.isfinite(value) else "-Infinity" if value < 0 else "Infinity"
 
 
 def _in_each_language(tag: str, texts: Mapping[str, str], name: str = "") -> str:
-    """One element a language; the style shows that of the page's language."""
+    """One element per language; the style sheet shows that of the page's language."""
     kind = f' class="{name}"' if name else ""
     return "\n".join(f'<{tag}{kind} lang="{lang}" data-lang="{lang}">{texts[lang]}</{tag}>' for lang in LANGUAGES)
 
 
 def _with_own_ids(svg: str, prefix: str) -> str:
-    """The <svg> element alone, its ids unlike those of any other picture on the page."""
+    """The <svg> element alone, with ids that no other picture on the page has."""
     named = r'\bid="|url\(#|href="#|aria-labelledby="'
     return re.sub(named, lambda found: found[0] + prefix, svg[svg.index("<svg") :])
 
@@ -216,7 +216,7 @@ def _escaped(text: str) -> str:
 
 
 def _json(value: Any) -> str:
-    """JSON that can stand inside <script>: plain ASCII, and no '<' that could end it."""
+    """JSON that is safe inside <script>: ASCII only, and without '<', which could end it."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 

@@ -2,7 +2,7 @@
    knows no nodes of the page. */
 
 const ALL_CELLS = 1500; // more are drawn as a heat map, and only those around the current frame one by one
-const NATS = 12; // cells so much less likely than the frame's best have no colour left
+const NATS = 12; // cells that are this much less likely than the frame's best have no colour
 const LONG = 16; // paths of more frames are written as runs
 
 class Scene {
@@ -108,7 +108,7 @@ class Scene {
     return most;
   }
 
-  /** How much colour a cell gets, 0 to 1. Of log-probabilities only their order within a frame tells something. */
+  /** How much colour a cell gets, 0 to 1. Log-probabilities are compared within a frame only. */
   intensity(t, k) {
     const value = this.computation.value(this.view, t, k);
     if (!this.isShown(t, k)) return 0;
@@ -117,7 +117,7 @@ class Scene {
     return value === -Infinity ? 0 : Math.max(0, 1 + (value - this.bestOfFrame[t]) / NATS);
   }
 
-  /** Whether the recursion, at the current frame, has yet to come to that frame. */
+  /** Whether the recursion has not reached that frame yet. */
   isLater(t) {
     return this.view === "beta" ? t < this.frame : (this.view === "alpha" || this.view === "path") && t > this.frame;
   }

@@ -1,4 +1,4 @@
-/* How things are said: words of the page's language, numbers, labels; and the nodes that hold them.
+/* Text: words of the page's language, numbers, labels; and the nodes that hold them.
    Labels may be any text: they are only ever set as text, never as HTML. */
 
 const WORDS = JSON.parse(document.getElementById("words").textContent);

@@ -24,7 +24,7 @@ ROWS = 60  # of the classes, in the picture of the gradient
 
 
 def occupancy(computation: Computation, ax: Any = None) -> Any:
-    """γ (K, T): states upside down, as in the tables. The axes if some were given, else a picture."""
+    """γ (K, T), the first state on top, as in the tables. Returns the axes if they are given, else a picture."""
     e = computation
     say = words("explanation", e.lang)
 
@@ -38,7 +38,7 @@ def occupancy(computation: Computation, ax: Any = None) -> Any:
 
 
 def gradient(computation: Computation, ax: Any = None) -> Any:
-    """The gradient (C, T), of the classes that have any. The axes if some were given, else a picture."""
+    """The gradient (C, T), of the classes where it is largest. Returns the axes if they are given, else a picture."""
     e = computation
     say = words("explanation", e.lang)
     strength = np.abs(e.grad).max(axis=0, initial=0)
@@ -56,7 +56,7 @@ def gradient(computation: Computation, ax: Any = None) -> Any:
 
 
 def alignment(computation: Computation, ax: Any = None) -> Any:
-    """Each label's probability by frame, the best path's tokens above. The axes if some were given, else a picture."""
+    """Each label's probability by frame, the best path's tokens above. Returns the axes, if given, or a picture."""
     e = computation
     say = words("explanation", e.lang)
     best = e.best_path
@@ -69,7 +69,7 @@ def alignment(computation: Computation, ax: Any = None) -> Any:
         tokens = [c for c in dict.fromkeys(e.target) if c >= 0]
         colors = {c: PATH_COLORS[1:][i % 5] for i, c in enumerate(tokens)}
         for c in tokens:
-            many = e.frames * len(tokens) > 10_000  # as pixels: as lines they would fill megabytes
+            many = e.frames * len(tokens) > 10_000  # drawn as pixels: lines would fill megabytes
             axes.plot(frames, probs[:, c], color=colors[c], linewidth=1.4, drawstyle="steps-mid", rasterized=many)
         if best and e.frames:
             _spans(axes, e, best, colors)
@@ -104,7 +104,7 @@ def alpha(computation: Computation) -> Picture:
     say = words("explanation", e.lang)
 
     def draw(axes: Any) -> None:
-        # α falls by nats a frame: what can be seen is how it differs between the states of one.
+        # α falls from frame to frame: only its differences within a frame can be seen.
         top = e.alpha.max(axis=1, initial=-np.inf, keepdims=True)
         relative = np.where(np.isfinite(e.alpha), e.alpha - np.where(np.isfinite(top), top, 0), np.nan)
         image = _map(axes, relative.T, "viridis", -40, 0)
@@ -167,7 +167,7 @@ def _drawn(draw: Callable[[Any], None], ax: Any, name: str, size: tuple[float, f
 
 
 def _size(columns: int, rows: int) -> tuple[float, float]:
-    """Of a picture, in points: a cell is as large as it can be within bounds."""
+    """The size of a picture in points: as large as the cells need, within bounds."""
     return 190 + min(max(16.0 * columns, 330.0), 820.0), 90 + min(max(16.0 * rows, 120.0), 560.0)
 
 
@@ -192,9 +192,9 @@ def _names(axes: Any, names: Sequence[str]) -> None:
     step = max(1, -(-len(names) // MOST_LABELS))
     if step % 2 == 0:
         step += 1  # an odd one: where tokens and blanks alternate, both are named
-    places = range(0, len(names), step)
-    axes.set_yticks(list(places))
-    axes.set_yticklabels([_label(names[k]) for k in places])
+    ticks = range(0, len(names), step)
+    axes.set_yticks(list(ticks))
+    axes.set_yticklabels([_label(names[k]) for k in ticks])
 
 
 def _describe(axes: Any, e: Computation, title: str, rows: str, image: Any = None) -> None:
@@ -211,7 +211,7 @@ def _describe(axes: Any, e: Computation, title: str, rows: str, image: Any = Non
 
 
 def _label(name: str) -> str:
-    """A label as an axis can show it: short, a space to be seen, and a dollar sign no formula."""
+    """A label for an axis: shortened, with visible spaces, and dollar signs that begin no formula."""
     return plain(shortened(name).replace(" ", "␣"))
 
 

@@ -72,7 +72,7 @@ def _moves(e: Computation, blank: int) -> Picture:
     for k in np.flatnonzero(lattice.arcs & Arc.START).tolist():
         table.move((-1, -1), (k, 0))
     for k in np.flatnonzero(lattice.arcs & Arc.END).tolist():
-        sheet.dot(*table.place(k, frames - 1), color=BLUE)
+        sheet.dot(*table.center(k, frames - 1), color=BLUE)
     for first in states[:1]:
         for t, k in ((0, first), (2, first + 1)):
             for to in moves_from(lattice, k):

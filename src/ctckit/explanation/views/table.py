@@ -15,7 +15,7 @@ from ...lattice import Arc, Lattice
 
 LINE = 17.0  # from one line of text to the next
 MARGIN = 16.0
-MOST_FRAMES, MOST_STATES = 14, 15  # of a table; more becomes a heat map
+MOST_FRAMES, MOST_STATES = 14, 15  # of a table; what is larger is drawn as a heat map
 
 
 class Table:
@@ -51,10 +51,10 @@ class Table:
         for i in range(len(names) + 2):
             sheet.line([x, x + width], [y + self.ROW * i] * 2, color=GRID)
         for t in range(frames):
-            sheet.text(*self.place(-1, t), f"t{subscript(t + 1)}", ha="center", color=MUTED)
+            sheet.text(*self.center(-1, t), f"t{subscript(t + 1)}", ha="center", color=MUTED)
         for k, label in enumerate(names):
             color = MUTED if lattice.tokens[k] < 0 else INK
-            sheet.text(*self.place(k, -1), shortened(label), ha="center", color=color, size=13)
+            sheet.text(*self.center(k, -1), shortened(label), ha="center", color=color, size=13)
 
     @classmethod
     def size(cls, names: Sequence[str], frames: int, cell: float = CELL) -> tuple[float, float]:
@@ -62,20 +62,20 @@ class Table:
         widest_name = max(cell, *(8.6 * widest(shortened(name)) + 16 for name in names))
         return widest_name + cell * frames, cls.ROW * (len(names) + 1)
 
-    def place(self, k: int, t: int) -> tuple[float, float]:
+    def center(self, k: int, t: int) -> tuple[float, float]:
         """The middle of the cell of state k at frame t; -1 is the row of frames, or the column of names."""
         across = self.names / 2 if t < 0 else self.names + self.cell * (t + 0.5)
         return self.x + across, self.y + self.ROW * (k + 1.5)
 
     def start(self) -> None:
         """The dot that paths start from."""
-        self.sheet.dot(*self.place(-1, -1), color=ORANGE, radius=7)
+        self.sheet.dot(*self.center(-1, -1), color=ORANGE, radius=7)
 
     def move(
         self, begin: tuple[int, int], end: tuple[int, int], *, color: str = INK, label: str = "", shift: float = 0
     ) -> None:
-        """An arrow from cell to cell, (state, frame) each, with room left for what the cells hold."""
-        (x0, y0), (x1, y1) = self.place(*begin), self.place(*end)
+        """An arrow between two cells (state, frame), with room for what stands in them."""
+        (x0, y0), (x1, y1) = self.center(*begin), self.center(*end)
         long = math.hypot(x1 - x0, y1 - y0)
         dx, dy = (x1 - x0) / long, (y1 - y0) / long
         x0, x1, y0, y1 = x0 - dy * shift, x1 - dy * shift, y0 + dx * shift, y1 + dx * shift
@@ -87,9 +87,9 @@ class Table:
             )
 
     def cross(self, begin: tuple[int, int], end: tuple[int, int]) -> None:
-        """A move that no path makes."""
+        """A move that no path makes: a red arrow, crossed out."""
         self.move(begin, end, color=RED)
-        x, y = (np.array(self.place(*begin)) + self.place(*end)) / 2
+        x, y = (np.array(self.center(*begin)) + self.center(*end)) / 2
         for sign in (1, -1):
             self.sheet.line([x - 6, x + 6], [y - 6 * sign, y + 6 * sign], color=RED, width=2.6)
 

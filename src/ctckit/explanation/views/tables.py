@@ -53,19 +53,19 @@ def example_paths(computation: Computation, paths: Sequence[Path] | None = None)
     table.start()
     for i, (path, color) in enumerate(zip(shown, PATH_COLORS, strict=False)):
         _follow(table, path, color, names=e.state_labels, shift=5.0 * (i - (len(shown) - 1) / 2))
-        sheet.text(MARGIN + table_width + 18, table.place(0, 0)[1] + 24 * i, _listed(e, path), color=color, size=14)
+        sheet.text(MARGIN + table_width + 18, table.center(0, 0)[1] + 24 * i, _listed(e, path), color=color, size=14)
     for k in np.flatnonzero(e.lattice.arcs & Arc.END).tolist():
         if e.frames:
-            x, y = table.place(k, e.frames - 1)
+            x, y = table.center(k, e.frames - 1)
             sheet.dot(x + 16, y, color=BLUE, radius=4)
     sheet.text(MARGIN, MARGIN + 56 + table_height + 18, note, size=11, color=MUTED)
     return sheet.picture(say["paths.name"].format(target=target))
 
 
 def _follow(table: Table, path: Path, color: str, *, names: Sequence[str] | None = None, shift: float = 0) -> None:
-    """A path's arrows, from the start dot on."""
-    places = [(-1, -1), *((k, t) for t, k in enumerate(path.states))]
-    for begin, end in pairwise(places):
+    """Draws a path's arrows, beginning at the start dot."""
+    cells = [(-1, -1), *((k, t) for t, k in enumerate(path.states))]
+    for begin, end in pairwise(cells):
         table.move(begin, end, color=color, label=names[end[0]] if names else "", shift=shift)
 
 
@@ -122,9 +122,9 @@ def _end_table(e: Computation, table: Table, end: int, colors: Iterator[str]) ->
         {} if whole else {"bbox": {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5}}
     )  # over the arrows
     for t, k in np.argwhere(reaches & (e.alpha > -np.inf)).tolist():
-        sheet.text(*table.place(k, t), number(e.alpha[t, k], 5), ha="center", size=9.5, zorder=6, **backing)
+        sheet.text(*table.center(k, t), number(e.alpha[t, k], 5), ha="center", size=9.5, zorder=6, **backing)
     shown = paths[: max(4, int((Table.ROW * (e.lattice.num_states + 1) - 60) / 20))]
-    left, top = table.place(0, e.frames)[0] - table.cell / 2 + 12, table.place(0, 0)[1]
+    left, top = table.center(0, e.frames)[0] - table.cell / 2 + 12, table.center(0, 0)[1]
     for i, path in enumerate(shown):
         color = next(colors) if whole else INK
         if whole:
@@ -140,9 +140,9 @@ def _end_table(e: Computation, table: Table, end: int, colors: Iterator[str]) ->
 
 def _cell_arrows(table: Table, path: Path, color: str, shift: float) -> None:
     """A path's arrows, from border to border, so that the numbers in the cells stay free."""
-    places = [(-1, -1), *((k, t) for t, k in enumerate(path.states))]
-    for (k0, t0), (k1, t1) in pairwise(places):
-        (x0, y0), (x1, y1) = table.place(k0, t0), table.place(k1, t1)
+    cells = [(-1, -1), *((k, t) for t, k in enumerate(path.states))]
+    for (k0, t0), (k1, t1) in pairwise(cells):
+        (x0, y0), (x1, y1) = table.center(k0, t0), table.center(k1, t1)
         down = 9.0 if k1 == k0 else math.copysign(9.0, k1 - k0)
         if k1 == k0:
             table.sheet.arrow((x0 + 9, y0 + down + shift), (x1 - 9, y1 + down + shift), color=color, width=1.3)
@@ -159,7 +159,7 @@ def _all_arrows(e: Computation, table: Table, reaches: npt.NDArray[np.bool_]) ->
         for k in np.flatnonzero(alive[t - 1]).tolist():
             for to in moves_from(e.lattice, k):
                 if alive[t, to]:
-                    (x0, y0), (x1, y1) = table.place(k, t - 1), table.place(to, t)
+                    (x0, y0), (x1, y1) = table.center(k, t - 1), table.center(to, t)
                     aside, down = (27, 0.0) if to == k else (10, 9.0)
                     table.sheet.arrow((x0 + aside, y0 + down), (x1 - aside, y1 - down), color=MUTED, width=0.8)
 

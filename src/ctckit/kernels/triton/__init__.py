@@ -1,9 +1,10 @@
 """The GPU backend, in Triton: scaled floats, two programs a sample, and nothing that the host has to wait for.
 
-Kernels and their launches, by what they do: lattice.py (lays out CTC's lattices), rows.py (reads each frame once),
-sums.py (forward and backward sweeps), gradient.py, best.py (best paths), on top of scaled.py (numbers) and cells.py
-(rows of states). They need no torch: their caller allocates, and arrays may be any that Triton takes. backend.py is
-that caller for torch; its functions are offered here, and torch is imported when one of them is first used.
+Kernels and their launches, by what they do: lattice.py (lays out CTC's lattices), pairs.py (those of any shape),
+rows.py (reads each frame once), sums.py (forward and backward sweeps), gradient.py, best.py (best paths), on top of
+scaled.py (numbers) and cells.py (rows of states). They need no torch: their caller allocates, and arrays may be any
+that Triton takes. backend.py is that caller for torch; its functions are offered here, and torch is imported when one
+of them is first used.
 
 In kernels, p_ begins the name of a pointer, o_ that of an offset, b_ that of what a program has loaded. Needs Triton
 3.4 or later.
@@ -12,26 +13,14 @@ In kernels, p_ begins the name of a pointer, o_ that of an offset, b_ that of wh
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .backend import BestPaths, Posteriors, Problem, Sweep, best_path, posteriors, problem, total
-    from .lattice import INFEASIBLE, WRONG
+    from .backend import CTCLattices, Sweep, best_path, ctc_lattices, posteriors, total
 
-__all__ = [
-    "INFEASIBLE",
-    "WRONG",
-    "BestPaths",
-    "Posteriors",
-    "Problem",
-    "Sweep",
-    "best_path",
-    "posteriors",
-    "problem",
-    "total",
-]
+__all__ = ["CTCLattices", "Sweep", "best_path", "ctc_lattices", "posteriors", "total"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import backend, lattice
+    from . import backend
 
-    return getattr(lattice if name in ("INFEASIBLE", "WRONG") else backend, name)
+    return getattr(backend, name)

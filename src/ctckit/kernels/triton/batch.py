@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .lattice import Lattices
+from .lattice import States
 from .tuning import Sizes
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Batch(NamedTuple):
         from_logits: whether scores are logits.
         blank: the blank's class.
         sizes: T, N, C, pairs.
-        lattices: laid out.
+        states: the lattices, laid out.
         real: the Triton type that sums are computed in, float32 or float64.
     """
 
@@ -31,8 +31,16 @@ class Batch(NamedTuple):
     from_logits: bool
     blank: int
     sizes: Sizes
-    lattices: Lattices
+    states: States
     real: Any
+
+    @property
+    def extra(self) -> tuple[Tensor, Tensor]:
+        """What states add and what entering them adds, of general lattices; of CTC's, arrays that nobody reads."""
+        states = self.states
+        if states.added is None or states.entry is None:
+            return states.arcs, states.arcs
+        return states.added, states.entry
 
     @property
     def score_layout(self) -> tuple[int, ...]:
@@ -44,7 +52,7 @@ class Rows(NamedTuple):
     """Of each frame (N, T).
 
     Attributes:
-        top: the best score of the target's labels; emissions are relative to it.
+        top: the best score of the lattice's labels; emissions are relative to it.
         wide: int8, whether labels lie so far apart that their differences need float64.
         offset: float64, the factor common to all paths, in nats; NaN if the frame holds NaN or +inf.
         peak: the best score of all classes; of logits only.

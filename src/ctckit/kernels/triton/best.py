@@ -13,8 +13,8 @@ import triton.language as tl
 
 from . import tuning
 from .batch import Batch, Rows
-from .cells import OPEN, arc_mask, arc_masks, carry_row, first_row
-from .lattice import END, EVEN_SKIPS, INFEASIBLE, WRONG
+from .cells import OPEN, arc_mask, arc_score, arcs_into, carry_row, label_pointers
+from .lattice import END, START, scored
 from .tuning import SIZES_AND_STRIDES
 
 if TYPE_CHECKING:
@@ -35,14 +35,24 @@ def _better(best, move, other, back):
 
 
 @triton.jit
-def _best_entering(even, odd, even_below, odd_below, arcs, EVEN_SKIPS: tl.constexpr):
+def _along(value, arc, GENERAL: tl.constexpr):
+    """What comes along an arc between different states."""
+    if GENERAL:
+        return value + arc
+    else:
+        return _open(value, arc)
+
+
+@triton.jit
+def _best_entering(even, odd, even_below, odd_below, arcs, GENERAL: tl.constexpr):
     """The best ways into pairs, and from how many states below they come."""
-    into_even, even_move = _open(odd_below, arcs[1]), tl.full(even.shape, 1, tl.int32)
-    if EVEN_SKIPS:
-        into_even, even_move = _better(_open(even_below, arcs[2]), tl.full(even.shape, 2, tl.int32), into_even, 1)
+    into_even, even_move = _along(odd_below, arcs[1], GENERAL), tl.full(even.shape, 1, tl.int32)
+    if GENERAL:
+        skipping, move = _along(even_below, arcs[2], GENERAL), tl.full(even.shape, 2, tl.int32)
+        into_even, even_move = _better(skipping, move, into_even, 1)
     into_even, even_move = _better(into_even, even_move, _open(even, arcs[0]), 0)
-    into_odd, odd_move = _open(odd_below, arcs[5]), tl.full(odd.shape, 2, tl.int32)
-    into_odd, odd_move = _better(into_odd, odd_move, _open(even, arcs[4]), 1)
+    into_odd, odd_move = _along(odd_below, arcs[5], GENERAL), tl.full(odd.shape, 2, tl.int32)
+    into_odd, odd_move = _better(into_odd, odd_move, _along(even, arcs[4], GENERAL), 1)
     into_odd, odd_move = _better(into_odd, odd_move, _open(odd, arcs[3]), 0)
     return into_even, into_odd, even_move | (odd_move << 2)
 
@@ -56,14 +66,26 @@ def _base(peak):
 @triton.jit
 def _begun(j, into, first):
     """What enters at step j: at the first step, the beginnings of paths."""
-    return tl.where(j == 0, tl.where(first == 0, 0.0, float("-inf")).to(into.dtype), into)
+    return tl.where(j == 0, first, into)
 
 
 @triton.jit
-def _last(even, odd, p_arc, pairs, i, length):
+def _best_firsts(p_arcs, p_entry, pairs, i, length, GENERAL: tl.constexpr, REAL: tl.constexpr):
+    """The row that paths begin from: 0 where a path may begin, or what beginning there adds; else -inf."""
+    if GENERAL:
+        even = arc_score(p_arcs, p_entry, i, i <= length, START, REAL)
+        odd = arc_score(p_arcs, p_entry, pairs + i, i < length, START, REAL)
+    else:
+        even = _open(0.0, arc_mask(p_arcs, p_entry, i, i <= length, START, REAL)).to(REAL)
+        odd = _open(0.0, arc_mask(p_arcs, p_entry, pairs + i, i < length, START, REAL)).to(REAL)
+    return even, odd
+
+
+@triton.jit
+def _last(even, odd, p_arc, pairs, i, length, REAL: tl.constexpr):
     """The best score of pairs that paths may end in, and its state: of equals the lowest."""
-    ends_even = _open(even, arc_mask(p_arc, i, i <= length, END))
-    ends_odd = _open(odd, arc_mask(p_arc + pairs, i, i < length, END))
+    ends_even = _open(even, arc_mask(p_arc, p_arc, i, i <= length, END, REAL))
+    ends_odd = _open(odd, arc_mask(p_arc, p_arc, pairs + i, i < length, END, REAL))
     best = tl.max(tl.maximum(ends_even, ends_odd), axis=0)
     states = tl.minimum(tl.where(ends_even == best, 2 * i, OPEN), tl.where(ends_odd == best, 2 * i + 1, OPEN))
     return best, tl.where(best > float("-inf"), tl.min(states, axis=0).to(tl.int32), -1)
@@ -80,11 +102,12 @@ def _best_step(
     constants,
     MEET: tl.constexpr,
     KEEP: tl.constexpr,
-    EVEN_SKIPS: tl.constexpr,
+    GENERAL: tl.constexpr,
+    COUNT: tl.constexpr,
 ):
     """One frame of a row in registers; before the first of four, the row's best entry is made 0."""
     _, length, _, stop, pairs, i = sample
-    arcs, firsts = constants
+    arcs, firsts, added = constants
     even, odd = row
     if FIRST:
         base = _base(tl.max(tl.maximum(even, odd), axis=0))
@@ -92,32 +115,37 @@ def _best_step(
     if j < stop:
         odd_below = tl.where(i > 0, tl.gather(odd, tl.maximum(i - 1, 0), 0), float("-inf"))
         even_below = odd_below
-        if EVEN_SKIPS:
+        if GENERAL:
             even_below = tl.where(i > 0, tl.gather(even, tl.maximum(i - 1, 0), 0), float("-inf"))
-        into_even, into_odd, moves = _best_entering(even, odd, even_below, odd_below, arcs, EVEN_SKIPS)
-        even = _begun(j, into_even, firsts[0]) + (frame[0] - frame[2])
-        odd = _begun(j, into_odd, firsts[1]) + (frame[1] - frame[2])
+        into_even, into_odd, moves = _best_entering(even, odd, even_below, odd_below, arcs, GENERAL)
+        even_label, odd_label = frame[0] - frame[2], frame[1] - frame[2]
+        if GENERAL:
+            even_label, odd_label = even_label + added[0], odd_label + added[1]
+        even = _begun(j, into_even, firsts[0]) + even_label
+        odd = _begun(j, into_odd, firsts[1]) + odd_label
         tl.store(rows + j * pairs + i, moves.to(tl.uint8), mask=i <= length)
     return even, odd
 
 
 @triton.jit
 def _best_in_registers(
-    sample, layout, sources, p_moves, REAL: tl.constexpr, EVEN_SKIPS: tl.constexpr, BLOCK: tl.constexpr
+    sample, layout, sources, p_moves, REAL: tl.constexpr, GENERAL: tl.constexpr, BLOCK: tl.constexpr
 ):
     """A sample's sweep, its row in registers."""
     frames, length, forward, pairs = sample
-    p_arc, p_token, p_score, o_blank, stride_c = layout
+    p_arc, p_entry = layout[0], layout[1]
     p_top, p_wide, stride_t = sources
     i = tl.arange(0, BLOCK)
-    arcs = arc_masks(p_arc, pairs, i, length, forward)
-    firsts = first_row(p_arc, pairs, i, length, forward)
-    b_token = tl.load(p_token + i, mask=i < length, other=0).to(tl.int64)
-    pointers = (p_score + o_blank, p_score + b_token * stride_c, p_top, p_wide, stride_t)
+    READ: tl.constexpr = arc_score if GENERAL else arc_mask
+    arcs = arcs_into(p_arc, p_entry, pairs, i, length, forward, READ, REAL)
+    firsts = _best_firsts(p_arc, p_entry, pairs, i, length, GENERAL, REAL)
+    p_even, p_odd, added = label_pointers(layout, pairs, i, length, forward, GENERAL, REAL)
+    pointers = (p_even, p_odd, p_top, p_wide, stride_t)
     carried = (frames, length, forward, frames, pairs, i)
+    constants = (arcs, firsts, added)
     row = tl.full((BLOCK,), float("-inf"), REAL), tl.full((BLOCK,), float("-inf"), REAL)
-    even, odd = carry_row(0, row, carried, pointers, p_moves, (arcs, firsts), _best_step, False, True, EVEN_SKIPS)
-    _, last = _last(even, odd, p_arc, pairs, i, length)
+    even, odd = carry_row(0, row, carried, pointers, p_moves, constants, _best_step, False, True, GENERAL, False)
+    _, last = _last(even, odd, p_arc, pairs, i, length, REAL)
     return last
 
 
@@ -131,33 +159,38 @@ def _load_best(p_row, pairs, i, length, alive):
 
 @triton.jit
 def _best_in_tiles(
-    n, sample, layout, sources, p_moves, p_edge, REAL: tl.constexpr, EVEN_SKIPS: tl.constexpr, BLOCK: tl.constexpr
+    n, sample, layout, sources, p_moves, p_edge, REAL: tl.constexpr, GENERAL: tl.constexpr, BLOCK: tl.constexpr
 ):
     """The same for any number of states, tile by tile: the last two rows are in memory."""
     frames, length, forward, pairs = sample
-    p_arc, p_token, p_score, o_blank, stride_c = layout
+    p_arc, p_entry = layout[0], layout[1]
     p_top, _, stride_t = sources
+    READ: tl.constexpr = arc_score if GENERAL else arc_mask
     p_row = p_edge + n * 4 * pairs
     peak = tl.full((), float("-inf"), REAL)
     for j in range(0, frames):
         b_top = tl.load(p_top + j)
-        b_blank = tl.load(p_score + j * stride_t + o_blank).to(REAL)
         base = tl.where((j & 3) == 0, _base(peak), 0.0)
         peak = tl.full((), float("-inf"), REAL)
         p_before, p_after = p_row + ((j & 1) ^ 1) * 2 * pairs, p_row + (j & 1) * 2 * pairs
         for i0 in range(0, length + 1, BLOCK):
             i = i0 + tl.arange(0, BLOCK).to(tl.int64)
-            arcs = arc_masks(p_arc, pairs, i, length, forward)
-            firsts = first_row(p_arc, pairs, i, length, forward)
+            arcs = arcs_into(p_arc, p_entry, pairs, i, length, forward, READ, REAL)
+            firsts = _best_firsts(p_arc, p_entry, pairs, i, length, GENERAL, REAL)
             even, odd = _load_best(p_before, pairs, i, length, j > 0)
             even_below, odd_below = _load_best(p_before, pairs, i - 1, length, j > 0)
             into_even, into_odd, moves = _best_entering(
-                even - base, odd - base, even_below - base, odd_below - base, arcs, EVEN_SKIPS
+                even - base, odd - base, even_below - base, odd_below - base, arcs, GENERAL
             )
-            b_token = tl.load(p_token + i, mask=i < length, other=0).to(tl.int64)
-            b_label = tl.load(p_score + j * stride_t + b_token * stride_c, mask=i < length, other=0.0).to(REAL)
-            even = _begun(j, into_even, firsts[0]) + (b_blank - b_top)
-            odd = _begun(j, into_odd, firsts[1]) + (b_label - b_top)
+            p_even, p_odd, added = label_pointers(layout, pairs, i, length, forward, GENERAL, REAL)
+            odd_label = tl.load(p_odd + j * stride_t, mask=i < length, other=0.0).to(REAL) - b_top
+            if GENERAL:
+                even_label = tl.load(p_even + j * stride_t, mask=i <= length, other=0.0).to(REAL) - b_top + added[0]
+                odd_label += added[1]
+            else:
+                even_label = tl.load(p_even + j * stride_t).to(REAL) - b_top
+            even = _begun(j, into_even, firsts[0]) + even_label
+            odd = _begun(j, into_odd, firsts[1]) + odd_label
             tl.store(p_moves + j * pairs + i, moves.to(tl.uint8), mask=i <= length)
             tl.store(p_after + i, even, mask=i <= length)
             tl.store(p_after + pairs + i, odd, mask=i < length)
@@ -167,7 +200,7 @@ def _best_in_tiles(
     for i0 in range(0, tl.where(frames > 0, length + 1, 0), BLOCK):
         i = i0 + tl.arange(0, BLOCK).to(tl.int64)
         even, odd = _load_best(p_row + ((frames - 1) & 1) * 2 * pairs, pairs, i, length, True)
-        value, state = _last(even, odd, p_arc, pairs, i, length)
+        value, state = _last(even, odd, p_arc, pairs, i, length, REAL)
         best, last = _better(best, last, value, state)
     return last
 
@@ -175,8 +208,10 @@ def _best_in_tiles(
 @triton.jit(do_not_specialize=SIZES_AND_STRIDES)
 def _best_kernel(
     p_scores,
-    p_tokens,
+    p_labels,
     p_arcs,
+    p_added,
+    p_entry,
     p_frames,
     p_lengths,
     p_top,
@@ -192,27 +227,34 @@ def _best_kernel(
     pairs,
     TILED: tl.constexpr,
     REAL: tl.constexpr,
-    EVEN_SKIPS: tl.constexpr,
+    GENERAL: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """One sample's best path as a sweep with maxima: the moves that won (a byte per pair), and where the path ends."""
     n = tl.program_id(0).to(tl.int64)
     frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
     sample = (frames, length, n < 0, pairs)  # cells are those of the forward direction
-    layout = (p_arcs + n * 2 * pairs, p_tokens + n * (pairs - 1), p_scores + n * stride_n, o_blank, stride_c)
+    o_states = n * 2 * pairs
+    if GENERAL:
+        p_label, p_added, p_entry = p_labels + o_states, p_added + o_states, p_entry + o_states
+    else:
+        p_label = p_labels + n * (pairs - 1)
+    layout = (p_arcs + o_states, p_entry, p_label, p_added, p_scores + n * stride_n, o_blank, stride_c)
     sources = (p_top + n * frames_max, p_wide + n * frames_max, stride_t)
     p_moves += n * frames_max * pairs
     if TILED:
-        last = _best_in_tiles(n, sample, layout, sources, p_moves, p_edge, REAL, EVEN_SKIPS, BLOCK)
+        last = _best_in_tiles(n, sample, layout, sources, p_moves, p_edge, REAL, GENERAL, BLOCK)
     else:
-        last = _best_in_registers(sample, layout, sources, p_moves, REAL, EVEN_SKIPS, BLOCK)
+        last = _best_in_registers(sample, layout, sources, p_moves, REAL, GENERAL, BLOCK)
     tl.store(p_last + n, last)
 
 
 @triton.jit(do_not_specialize=SIZES_AND_STRIDES)
 def _trace_kernel(
     p_scores,
-    p_tokens,
+    p_labels,
+    p_added,
+    p_entry,
     p_frames,
     p_status,
     p_top,
@@ -221,17 +263,19 @@ def _trace_kernel(
     p_last,
     p_path,
     p_score,
+    p_final,
     stride_t,
     stride_n,
     stride_c,
     frames_max,
     o_blank,
     pairs,
+    GENERAL: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """Follows one sample's moves back from its last state, and sums the path's score in float64."""
     n = tl.program_id(0).to(tl.int64)
-    frames, status, last = tl.load(p_frames + n), tl.load(p_status + n), tl.load(p_last + n)
+    frames, last = tl.load(p_frames + n), tl.load(p_last + n)
     p_top, p_offset, p_path = p_top + n * frames_max, p_offset + n * frames_max, p_path + n * frames_max
     offset = tl.zeros((), tl.float64)  # NaN if a frame holds NaN or +inf
     for t0 in range(0, frames, BLOCK):
@@ -251,23 +295,29 @@ def _trace_kernel(
         t = t0 + tl.arange(0, BLOCK).to(tl.int64)
         on_path = t < used
         b_state = tl.load(p_path + t, mask=on_path, other=0).to(tl.int64)
-        is_token = on_path & ((b_state & 1) == 1)
-        b_token = tl.load(p_tokens + n * (pairs - 1) + (b_state >> 1), mask=is_token, other=0).to(tl.int64)
-        o_label = tl.where(is_token, b_token * stride_c, o_blank)
+        if GENERAL:
+            o_state = n * 2 * pairs + (b_state & 1) * pairs + (b_state >> 1)
+            o_label = tl.load(p_labels + o_state, mask=on_path, other=0).to(tl.int64) * stride_c
+        else:
+            is_token = on_path & ((b_state & 1) == 1)
+            b_token = tl.load(p_labels + n * (pairs - 1) + (b_state >> 1), mask=is_token, other=0).to(tl.int64)
+            o_label = tl.where(is_token, b_token * stride_c, o_blank)
         x = tl.load(p_scores + n * stride_n + t * stride_t + o_label, mask=on_path, other=0.0).to(tl.float64)
         x -= tl.load(p_top + t, mask=on_path, other=0.0).to(tl.float64)
+        if GENERAL:
+            x += tl.load(p_added + o_state, mask=on_path, other=0.0)
+            b_before = tl.load(p_path + t - 1, mask=on_path & (t > 0), other=-1)
+            x += tl.load(p_entry + o_state, mask=on_path & (b_before != b_state), other=0.0)
         score += tl.sum(x + tl.load(p_offset + t, mask=on_path, other=0.0), axis=0)
         tl.store(p_path + t, -1, mask=(t < frames_max) & (on_path == 0))
-    score = tl.where(last < 0, float("-inf"), score)
-    score = tl.where(offset != offset, float("nan"), score)
     score = tl.where(frames == 0, 0.0, score)
-    score = tl.where(status == INFEASIBLE, float("-inf"), score)
-    score = tl.where(status == WRONG, float("nan"), score)
+    score, status = scored(score, tl.load(p_status + n), (last >= 0) | (frames == 0), offset)
     tl.store(p_score + n, score)
+    tl.store(p_final + n, status.to(tl.uint8))
 
 
 def find_best(
-    batch: Batch, rows: Rows, moves: Tensor, edges: Tensor, last: Tensor, states: Tensor, score: Tensor
+    batch: Batch, rows: Rows, moves: Tensor, edges: Tensor, last: Tensor, states: Tensor, score: Tensor, status: Tensor
 ) -> None:
     """Launches the sweep, and then the way back.
 
@@ -279,13 +329,15 @@ def find_best(
         last: int32 (N,), memory for the states that paths end in.
         states: int32 (N, T), written: the paths.
         score: float64 (N,), written: their scores.
+        status: uint8 (N,), written, as ctckit.Status.
     """
-    lattices = batch.lattices
+    lattices = batch.states
     block = tuning.row_block(batch.sizes.pairs)
     _best_kernel[(batch.sizes.size,)](
         batch.scores,
-        lattices.tokens,
+        lattices.labels,
         lattices.arcs,
+        *batch.extra,
         lattices.frames,
         lattices.lengths,
         rows.top,
@@ -296,14 +348,15 @@ def find_best(
         *batch.score_layout,
         TILED=block.tiled,
         REAL=batch.real,
-        EVEN_SKIPS=EVEN_SKIPS,
+        GENERAL=lattices.general,
         BLOCK=block.block,
         num_warps=block.num_warps,
         enable_fp_fusion=tuning.FUSED,
     )
     _trace_kernel[(batch.sizes.size,)](
         batch.scores,
-        lattices.tokens,
+        lattices.labels,
+        *batch.extra,
         lattices.frames,
         lattices.status,
         rows.top,
@@ -312,7 +365,9 @@ def find_best(
         last,
         states,
         score,
+        status,
         *batch.score_layout,
+        GENERAL=lattices.general,
         BLOCK=tuning.TILE,
         num_warps=1,
         enable_fp_fusion=tuning.FUSED,

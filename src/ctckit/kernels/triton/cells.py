@@ -1,7 +1,8 @@
 """Rows of lattice states: where they lie, which arcs enter them, and the loop that carries one from frame to frame.
 
-States are kept in pairs, as in native/cells.h: pair i holds state 2i, which emits the blank, and state 2i+1, which
-emits token i; of the last pair only the first state exists. A backward sweep is a forward one on the mirrored lattice:
+States are kept in pairs, as in native/cells.h: pair i holds states 2i and 2i+1; of the last pair only the first exists.
+In CTC's lattices state 2i emits the blank and 2i+1 token i, and no blank is skipped into; with GENERAL, labels and arcs
+are any, and arcs between different states have weights. A backward sweep is a forward one on the mirrored lattice:
 states and frames are counted from the other end, and an arc is read where it arrives. May import triton, scaled.py and
 lattice.py.
 """
@@ -10,7 +11,7 @@ import triton
 import triton.language as tl
 
 from .lattice import END, SKIP, START, STAY, STEP
-from .scaled import ZERO
+from .scaled import ZERO, exponential
 
 OPEN = tl.constexpr(1 << 30)  # an arc mask that leaves every exponent alone
 AHEAD = tl.constexpr(4)  # frames whose scores are loaded before they are used
@@ -25,38 +26,66 @@ def pair_cells(i, length, backward):
 
 
 @triton.jit
-def arc_mask(p_arcs, cell, mask, bit):
+def arc_mask(p_arcs, p_entry, cell, mask, bit, REAL: tl.constexpr):
     """An arc as a mask of exponents: min(e, mask) keeps e where the arc exists, and makes a zero where it does not."""
     return tl.where((tl.load(p_arcs + cell, mask=mask, other=0) & bit) != 0, OPEN, ZERO)
 
 
 @triton.jit
-def arc_masks(p_arcs, pairs, i, length, backward):
-    """Masks of stay, step and skip into the even states of pairs i, then into the odd ones.
+def arc_factor(p_arcs, p_entry, cell, mask, bit, REAL: tl.constexpr):
+    """An arc between different states as a scaled float: what entering a state is multiplied by, 0 without an arc."""
+    exists = (tl.load(p_arcs + cell, mask=mask, other=0) & bit) != 0
+    m, e = exponential(tl.load(p_entry + cell, mask=mask, other=0.0))
+    return m.to(REAL), tl.where(exists, e, ZERO)
+
+
+@triton.jit
+def arc_score(p_arcs, p_entry, cell, mask, bit, REAL: tl.constexpr):
+    """The same as a logarithm: what is added on entering a state, -inf without an arc."""
+    exists = (tl.load(p_arcs + cell, mask=mask, other=0) & bit) != 0
+    return tl.where(exists, tl.load(p_entry + cell, mask=mask, other=0.0), float("-inf")).to(REAL)
+
+
+@triton.jit
+def arcs_into(p_arcs, p_entry, pairs, i, length, backward, READ: tl.constexpr, REAL: tl.constexpr):
+    """Stay, step and skip into the even states of pairs i, then into the odd ones: stay as a mask, the others by READ.
 
     Forward, an arc's bit is stored at the state that it enters. Backward it is taken in reverse, from the state where
-    the bit is stored to one or two below.
+    the bit is stored to one or two below. What entering costs is stored beside the bit.
     """
     even, is_even, odd, is_odd = pair_cells(i, length, backward)
     ahead = backward.to(tl.int64)
-    p_even, p_odd = p_arcs, p_arcs + pairs
-    stay_even = arc_mask(p_even, even, is_even, STAY)
-    step_even = arc_mask(p_arcs + ahead * pairs, even, is_even & (even < length + 1 - ahead), STEP)
-    skip_even = arc_mask(p_even, even + ahead, is_even & (even + ahead <= length), SKIP)
-    stay_odd = arc_mask(p_odd, odd, is_odd, STAY)
-    step_odd = arc_mask(p_arcs + (1 - ahead) * pairs, odd + ahead, is_odd, STEP)
-    skip_odd = arc_mask(p_odd, odd + ahead, is_odd & (odd + ahead < length), SKIP)
+    step = ahead * pairs + even
+    stay_even = arc_mask(p_arcs, p_entry, even, is_even, STAY, REAL)
+    step_even = READ(p_arcs, p_entry, step, is_even & (even < length + 1 - ahead), STEP, REAL)
+    skip_even = READ(p_arcs, p_entry, even + ahead, is_even & (even + ahead <= length), SKIP, REAL)
+    step = (1 - ahead) * pairs + odd + ahead
+    stay_odd = arc_mask(p_arcs, p_entry, pairs + odd, is_odd, STAY, REAL)
+    step_odd = READ(p_arcs, p_entry, step, is_odd, STEP, REAL)
+    skip_odd = READ(p_arcs, p_entry, pairs + odd + ahead, is_odd & (odd + ahead < length), SKIP, REAL)
     return stay_even, step_even, skip_even, stay_odd, step_odd, skip_odd
 
 
 @triton.jit
-def first_row(p_arcs, pairs, i, length, backward):
-    """Exponents of the row that paths begin from: 0, which is the number 1, where a path may begin (backward: end)."""
+def _first(p_arcs, p_entry, cell, mask, bit, backward, REAL: tl.constexpr):
+    """What a path that begins in a state is multiplied by: the cost of entering it; backward nothing, for it ends."""
+    exists = (tl.load(p_arcs + cell, mask=mask, other=0) & bit) != 0
+    m, e = exponential(tl.where(backward, 0.0, tl.load(p_entry + cell, mask=mask, other=0.0)))
+    return m.to(REAL), tl.where(exists, e, ZERO)
+
+
+@triton.jit
+def first_row(p_arcs, p_entry, pairs, i, length, backward, GENERAL: tl.constexpr, REAL: tl.constexpr):
+    """The row that paths begin from: 1 where a path may begin (backward: end), or what beginning there costs."""
     even, is_even, odd, is_odd = pair_cells(i, length, backward)
     bit = tl.where(backward, END, START)
-    return tl.minimum(arc_mask(p_arcs, even, is_even, bit), 0), tl.minimum(
-        arc_mask(p_arcs + pairs, odd, is_odd, bit), 0
-    )
+    if GENERAL:
+        first_even = _first(p_arcs, p_entry, even, is_even, bit, backward, REAL)
+        first_odd = _first(p_arcs, p_entry, pairs + odd, is_odd, bit, backward, REAL)
+    else:
+        first_even = 1.0, tl.minimum(arc_mask(p_arcs, p_entry, even, is_even, bit, REAL), 0)
+        first_odd = 1.0, tl.minimum(arc_mask(p_arcs, p_entry, pairs + odd, is_odd, bit, REAL), 0)
+    return first_even, first_odd
 
 
 @triton.jit
@@ -101,22 +130,44 @@ def frame_of_step(j, frames, backward):
 
 
 @triton.jit
-def load_frame(j, sample, sources, rows, MEET: tl.constexpr):
-    """What step j needs: scores of the blank and of the tokens, the frame's top, and the row to meet, if any."""
+def label_pointers(layout, pairs, i, length, backward, GENERAL: tl.constexpr, REAL: tl.constexpr):
+    """Pointers to the scores of pairs i's labels in frame 0, and what is added to these scores, if anything is."""
+    p_arcs, _, p_label, p_added, p_score, o_blank, stride_c = layout
+    even, is_even, odd, is_odd = pair_cells(i, length, backward)
+    if GENERAL:
+        # Where there is no arc there may be no state, and then its label is not a class.
+        is_even = is_even & (tl.load(p_arcs + even, mask=is_even, other=0) != 0)
+        is_odd = is_odd & (tl.load(p_arcs + pairs + odd, mask=is_odd, other=0) != 0)
+        b_even = tl.load(p_label + even, mask=is_even, other=0).to(tl.int64)
+        b_odd = tl.load(p_label + pairs + odd, mask=is_odd, other=0).to(tl.int64)
+        added_even = tl.load(p_added + even, mask=is_even, other=0.0).to(REAL)
+        added_odd = tl.load(p_added + pairs + odd, mask=is_odd, other=0.0).to(REAL)
+        return p_score + b_even * stride_c, p_score + b_odd * stride_c, (added_even, added_odd)
+    else:
+        b_odd = tl.load(p_label + odd, mask=is_odd, other=0).to(tl.int64)
+        return p_score + o_blank, p_score + b_odd * stride_c, (0, 0)
+
+
+@triton.jit
+def load_frame(j, sample, sources, rows, MEET: tl.constexpr, GENERAL: tl.constexpr):
+    """What step j needs: scores of the even and of the odd states, the frame's top, and the row to meet, if any."""
     frames, length, backward, stop, pairs, i = sample
-    p_blank, p_label, p_top, p_wide, stride_t = sources
+    p_even, p_odd, p_top, p_wide, stride_t = sources
     valid = j < stop
     t = tl.where(valid, frame_of_step(j, frames, backward), 0)
     b_top = tl.load(p_top + t, mask=valid, other=0.0)
     b_wide = tl.load(p_wide + t, mask=valid, other=0)
-    b_blank = tl.load(p_blank + t * stride_t, mask=valid, other=0.0).to(b_top.dtype)
-    b_label = tl.load(p_label + t * stride_t, mask=i < tl.where(valid, length, 0), other=0.0).to(b_top.dtype)
+    if GENERAL:
+        b_even = tl.load(p_even + t * stride_t, mask=i <= tl.where(valid, length, -1), other=0.0).to(b_top.dtype)
+    else:  # the blank's, for all of them
+        b_even = tl.load(p_even + t * stride_t, mask=valid, other=0.0).to(b_top.dtype)
+    b_odd = tl.load(p_odd + t * stride_t, mask=i < tl.where(valid, length, 0), other=0.0).to(b_top.dtype)
     if MEET:
         p_m, p_e = rows
         met = load_row(p_m + t * 2 * pairs, p_e + t * 2 * pairs, pairs, i, length, backward, valid)
-        return b_blank, b_label, b_top, b_wide, met
+        return b_even, b_odd, b_top, b_wide, met
     else:
-        return b_blank, b_label, b_top, b_wide
+        return b_even, b_odd, b_top, b_wide
 
 
 @triton.jit
@@ -130,7 +181,8 @@ def carry_row(
     STEP: tl.constexpr,
     MEET: tl.constexpr,
     KEEP: tl.constexpr,
-    EVEN_SKIPS: tl.constexpr,
+    GENERAL: tl.constexpr,
+    COUNT: tl.constexpr,
 ):
     """Carries a row in registers from step ``start`` to the sample's last; scores are loaded four frames ahead.
 
@@ -144,18 +196,19 @@ def carry_row(
         rows: stored rows, as for load_frame.
         constants: what STEP gets besides, the same at each step.
         STEP: makes the next row from (j, first of four or not, row, frame, sample, rows, constants, MEET, KEEP,
-            EVEN_SKIPS); must leave a row alone beyond the last step.
+            GENERAL, COUNT); must leave a row alone beyond the last step.
         MEET: whether rows of the other direction are loaded.
         KEEP: whether STEP stores the rows.
-        EVEN_SKIPS: whether even states may be skipped into.
+        GENERAL: whether lattices are any, not CTC's own.
+        COUNT: whether STEP counts how often states are entered; then a row holds these counts, too.
     """
     queue = ()
     for q in tl.static_range(AHEAD):
-        queue = queue + (load_frame(start + q, sample, sources, rows, MEET),)
+        queue = queue + (load_frame(start + q, sample, sources, rows, MEET, GENERAL),)
     for j in range(start, sample[3], AHEAD):
         loaded = ()
         for q in tl.static_range(AHEAD):
-            row = STEP(j + q, q == 0, row, queue[q], sample, rows, constants, MEET, KEEP, EVEN_SKIPS)
-            loaded = loaded + (load_frame(j + q + AHEAD, sample, sources, rows, MEET),)
+            row = STEP(j + q, q == 0, row, queue[q], sample, rows, constants, MEET, KEEP, GENERAL, COUNT)
+            loaded = loaded + (load_frame(j + q + AHEAD, sample, sources, rows, MEET, GENERAL),)
         queue = loaded
     return row

@@ -12,13 +12,16 @@ import triton.language as tl
 
 from . import tuning
 from .batch import Batch, Rows
-from .lattice import WRONG
+from .lattice import INVALID
 from .rows import columns
 from .sums import Sums
 from .tuning import SIZES
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+VISITS_BLOCK, VISITS_ROWS = 64, 32  # states and frames that one program sums at a time
+NO_CLASS = -1  # in the place of the blank, where the even states have labels of their own
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -30,6 +33,7 @@ def _gradient_kernel(
     p_gamma,
     p_frames,
     p_lengths,
+    p_count,
     p_status,
     p_score,
     p_peak,
@@ -51,6 +55,7 @@ def _gradient_kernel(
     pairs,
     SOFTMAX: tl.constexpr,
     STATES: tl.constexpr,
+    GENERAL: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     LABELS: tl.constexpr,
@@ -71,7 +76,7 @@ def _gradient_kernel(
     out = p_grad.dtype.element_ty
     o_state = (t * size + n) * (2 * pairs - 1)
 
-    num_nan = tl.where(status == WRONG, frames_max, tl.where(score != score, frames, 0))
+    num_nan = tl.where(status == INVALID, frames_max, tl.where(score != score, frames, 0))
     b_fill = tl.where(t < num_nan, float("nan"), 0.0).to(real)
     if (score > float("-inf")) & ((tl.program_id(0) % tiles) * ROWS < frames):
         p_row = p_gamma + (n * frames_max + t) * 2 * pairs
@@ -112,19 +117,24 @@ def _gradient_kernel(
             tl.store(columns(p_grad + o_grad, c0, c, grad_stride_c), b_grad.to(out), mask=mask)
         tl.debug_barrier()
 
-        # The target's labels again. Equal tokens are runs of the sorted ones; each run is summed in the target's order.
-        longest = pairs - 1
-        runs = tl.load(p_run + n * longest + length - 1, mask=length > 0, other=0)
+        # The lattice's labels again. Equal ones are runs of the sorted ones; each run is summed in the lattice's order.
+        if GENERAL:  # those of all states
+            longest, first_cell = 2 * pairs, 0
+            count = tl.load(p_count + n)
+        else:  # those of the odd states
+            longest, first_cell = pairs - 1, pairs
+            count = length
+        runs = tl.load(p_run + n * longest + count - 1, mask=count > 0, other=0)
         for q0 in range(0, runs, LABELS):
             q = q0 + tl.arange(0, LABELS).to(tl.int64)[None, :]
             is_run = q < runs
             b_first = tl.load(p_first + n * longest + q, mask=is_run, other=0)
             b_next = tl.load(p_first + n * longest + q + 1, mask=q + 1 < runs, other=0)
-            b_count = tl.where(is_run, tl.where(q + 1 < runs, b_next, length) - b_first, 0)
+            b_count = tl.where(is_run, tl.where(q + 1 < runs, b_next, count) - b_first, 0)
             b_sum = tl.zeros((ROWS, LABELS), real)
             for r in range(0, tl.max(b_count)):
                 s = tl.load(p_order + n * longest + b_first + r, mask=r < b_count, other=0)
-                b_sum += tl.load(p_row[:, None] + (pairs + s), mask=used[:, None] & (r < b_count), other=0.0)
+                b_sum += tl.load(p_row[:, None] + (first_cell + s), mask=used[:, None] & (r < b_count), other=0.0)
             b_label = tl.load(p_sorted + n * longest + b_first, mask=is_run, other=0).to(tl.int64)
             b_grad = -b_sum * b_share[:, None]
             mask = used[:, None] & is_run
@@ -147,17 +157,35 @@ def _gradient_kernel(
                 tl.store(p_states + o_state[:, None] + k[None, :], b_gamma, mask=mask)
 
 
+@triton.jit(do_not_specialize=SIZES)
+def _visits_kernel(p_gamma, p_frames, p_lengths, p_visits, frames_max, pairs, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """Sums some states' occupancies over the frames of one sample, in float64."""
+    n = tl.program_id(0).to(tl.int64)
+    cell = tl.program_id(1).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
+    exists = (cell <= length) | ((cell >= pairs) & (cell < pairs + length))
+    b_sum = tl.zeros((BLOCK,), tl.float64)
+    for t0 in range(0, frames, ROWS):
+        t = t0 + tl.arange(0, ROWS).to(tl.int64)
+        p_row = p_gamma + (n * frames_max + t) * 2 * pairs
+        mask = (t < frames)[:, None] & exists[None, :]
+        b_sum += tl.sum(tl.load(p_row[:, None] + cell[None, :], mask=mask, other=0.0).to(tl.float64), axis=0)
+    tl.store(p_visits + n * 2 * pairs + cell, b_sum, mask=cell < 2 * pairs)
+
+
 class Runs(NamedTuple):
-    """Which tokens of a target are equal: runs of the sorted tokens, in the target's order within a run.
+    """Which labels of a lattice are equal: runs of the sorted labels, in the lattice's order within a run.
+
+    L labels: of CTC's own lattices the S tokens, else those of 2 · pairs states, the even ones first.
 
     Attributes:
-        tokens: int32 (N, S), sorted.
-        order: int64 (N, S), the index in the target of each sorted token.
-        run: int64 (N, S), the number of runs up to each sorted token.
-        first: int64 (N, S), the index in sorted order of each run's first token.
+        labels: int32 (N, L), sorted.
+        order: int64 (N, L), the index in the lattice of each sorted label.
+        run: int64 (N, L), the number of runs up to each sorted label.
+        first: int64 (N, L), the index in sorted order of each run's first label.
     """
 
-    tokens: Tensor
+    labels: Tensor
     order: Tensor
     run: Tensor
     first: Tensor
@@ -180,13 +208,13 @@ def write_gradient(
         batch: scores and lattices.
         rows: what is known of each frame.
         sums: the occupancies.
-        runs: equal tokens.
+        runs: equal labels.
         weights: float64 (N,).
         grad: (T, N, C), any strides, written.
         states: (T, N, 2·pairs - 1), written if given: occupancies by state.
         softmax: whether the gradient goes to logits.
     """
-    sizes, lattices = batch.sizes, batch.lattices
+    sizes, lattices = batch.sizes, batch.states
     block, together = tuning.score_block(sizes.classes)
     _gradient_kernel[(triton.cdiv(sizes.frames, together) * sizes.size,)](
         batch.scores,
@@ -196,6 +224,7 @@ def write_gradient(
         sums.occupancy,
         lattices.frames,
         lattices.lengths,
+        lattices.count if lattices.count is not None else lattices.lengths,
         lattices.status,
         sums.score,
         rows.peak,
@@ -206,13 +235,38 @@ def write_gradient(
         sizes.frames,
         sizes.size,
         sizes.classes,
-        batch.blank,
+        NO_CLASS if lattices.general else batch.blank,
         sizes.pairs,
         SOFTMAX=softmax,
         STATES=states is not None,
+        GENERAL=lattices.general,
         ROWS=together,
         BLOCK=block,
         LABELS=min(block, tuning.TILE),
+        num_warps=4,
+        enable_fp_fusion=tuning.FUSED,
+    )
+
+
+def count_visits(batch: Batch, gamma: Tensor, visits: Tensor) -> None:
+    """Launches the sums of occupancies over frames, not yet normalised.
+
+    Args:
+        batch: lattices.
+        gamma: (N, T, 2, pairs), occupancies as a sweep leaves them.
+        visits: float64 (N, 2, pairs), written.
+    """
+    sizes = batch.sizes
+    block = min(triton.next_power_of_2(2 * sizes.pairs), VISITS_BLOCK)
+    _visits_kernel[(sizes.size, triton.cdiv(2 * sizes.pairs, block))](
+        gamma,
+        batch.states.frames,
+        batch.states.lengths,
+        visits,
+        sizes.frames,
+        sizes.pairs,
+        ROWS=VISITS_ROWS,
+        BLOCK=block,
         num_warps=4,
         enable_fp_fusion=tuning.FUSED,
     )

@@ -1,7 +1,7 @@
 """Lays the CTC lattice out on the device: the table of arcs in ctckit/lattice.py over each target.
 
 So the host never reads a token or a length. What is wrong with a sample becomes its status. May import triton,
-tuning.py and ctckit/lattice.py.
+tuning.py, ctckit/lattice.py and ctckit/results.py.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 
 from ...lattice import ARCS_BY_ROLE, Arc
+from ...results import Status
 from . import tuning
 from .tuning import SIZES_AND_STRIDES, Sizes
 
@@ -21,27 +22,42 @@ if TYPE_CHECKING:
 STAY, STEP, SKIP = tl.constexpr(int(Arc.STAY)), tl.constexpr(int(Arc.STEP)), tl.constexpr(int(Arc.SKIP))
 START, END = tl.constexpr(int(Arc.START)), tl.constexpr(int(Arc.END))
 BLANK_ROLE, TOKEN_ROLE, REPEAT_ROLE, START_ROLE, END_ROLE = (tl.constexpr(role) for role in ARCS_BY_ROLE.tolist())
-EVEN_SKIPS = bool(ARCS_BY_ROLE[0] & Arc.SKIP)  # whether blanks may be skipped into
+PLAIN = not ARCS_BY_ROLE[0] & Arc.SKIP  # whether CTC's lattices have the shape that kernels have a short way for
 
-SOUND, INFEASIBLE, WRONG = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)  # a sample's status
+# A sample's status, as ctckit.Status counts them.
+OK, INFEASIBLE, IMPOSSIBLE, NOT_FINITE, INVALID = (tl.constexpr(int(status)) for status in Status)
 
 
-class Lattices(NamedTuple):
-    """A batch's lattices, on the device.
+class States(NamedTuple):
+    """A batch's lattices as the kernels read them, on the device: states in pairs, the even ones apart from the odd.
+
+    CTC's own lattices hold less: their even states emit the blank, nothing is added, and entering costs nothing.
 
     Attributes:
-        tokens: int32 (N, S); C, which is not a class, past a target.
-        arcs: uint8 (N, 2, S + 1), bits of :class:`ctckit.Arc`: of the even states, then of the odd ones.
-        frames: int64 (N,), the frames used: none of a sample that is not sound.
-        lengths: int64 (N,), tokens; none of a sample that is wrong.
-        status: int32 (N,), SOUND, INFEASIBLE or WRONG.
+        labels: int32 (N, 2, pairs), the class that each state emits; of CTC's (N, S), those of the odd states. C, which
+            is not a class, where there is no state.
+        arcs: uint8 (N, 2, pairs), bits of :class:`ctckit.Arc`; 0 where there is no state.
+        frames: int64 (N,), the frames used: none of a sample whose status is not OK.
+        lengths: int64 (N,), pairs of states before the last, of which only the even state exists.
+        status: int32 (N,), OK, INFEASIBLE or INVALID.
+        added: float64 (N, 2, pairs), nats added to each state's emission.
+        entry: float64 (N, 2, pairs), nats added when a path enters each state: minus its entry cost.
+        count: int64 (N,), states of each lattice.
     """
 
-    tokens: Tensor
+    labels: Tensor
     arcs: Tensor
     frames: Tensor
     lengths: Tensor
     status: Tensor
+    added: Tensor | None = None
+    entry: Tensor | None = None
+    count: Tensor | None = None
+
+    @property
+    def general(self) -> bool:
+        """Whether these are lattices of any shape, not CTC's own."""
+        return self.added is not None
 
 
 @triton.jit
@@ -55,7 +71,7 @@ def _lattice_kernel(
     p_begins,
     p_input_lengths,
     p_target_lengths,
-    p_tokens,
+    p_labels,
     p_arcs,
     p_frames,
     p_lengths,
@@ -110,12 +126,28 @@ def _lattice_kernel(
         tl.store(p_out, b_even.to(tl.uint8), mask=s < pairs)
         tl.store(p_out + pairs, b_odd.to(tl.uint8), mask=s < pairs)
         b_token = tl.where(is_token & (bad == 0), b_token, classes)
-        tl.store(p_tokens + n * (pairs - 1) + s, b_token.to(tl.int32), mask=s < pairs - 1)
-    b_status = tl.where(too_long | (b_frames < b_length + b_detours), INFEASIBLE, SOUND)
-    b_status = tl.where(b_wrong != 0, WRONG, b_status)
+        tl.store(p_labels + n * (pairs - 1) + s, b_token.to(tl.int32), mask=s < pairs - 1)
+    b_status = tl.where(too_long | (b_frames < b_length + b_detours), INFEASIBLE, OK)
+    b_status = tl.where(b_wrong != 0, INVALID, b_status)
     tl.store(p_status + n, b_status)
-    tl.store(p_frames + n, tl.where(b_status == SOUND, b_frames, 0))
-    tl.store(p_lengths + n, tl.where(b_status == WRONG, 0, b_length))
+    tl.store(p_frames + n, tl.where(b_status == OK, b_frames, 0))
+    tl.store(p_lengths + n, tl.where(b_status == INVALID, 0, b_length))
+
+
+@triton.jit
+def scored(score, status, alive, offset):
+    """A sample's final score and status.
+
+    Args:
+        score: the log-score, if all is well.
+        status: OK, INFEASIBLE or INVALID, as known before the sweep.
+        alive: whether any path has a probability above 0.
+        offset: the factor common to all paths, NaN if a frame holds NaN or +inf.
+    """
+    final = tl.where(offset != offset, NOT_FINITE, tl.where(alive, OK, IMPOSSIBLE))
+    final = tl.where(status == OK, final, status)
+    score = tl.where((final == IMPOSSIBLE) | (final == INFEASIBLE), float("-inf"), score)
+    return tl.where((final == NOT_FINITE) | (final == INVALID), float("nan"), score), final
 
 
 def lay_out(
@@ -123,7 +155,7 @@ def lay_out(
     begins: Tensor,
     input_lengths: Tensor,
     target_lengths: Tensor,
-    lattices: Lattices,
+    states: States,
     sizes: Sizes,
     blank: int,
 ) -> None:
@@ -134,7 +166,7 @@ def lay_out(
         begins: int64 (N,), where each target begins; read only if they are end to end.
         input_lengths: (N,) integers, contiguous.
         target_lengths: (N,) integers, contiguous.
-        lattices: written.
+        states: written.
         sizes: those of the batch.
         blank: the blank's class.
     """
@@ -144,7 +176,7 @@ def lay_out(
         begins,
         input_lengths,
         target_lengths,
-        *lattices,
+        *states[:5],
         0 if flat else targets.stride(0),
         targets.stride(-1),
         sizes.frames,

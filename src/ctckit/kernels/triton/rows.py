@@ -23,9 +23,10 @@ def columns(p_row, c0, c, stride_c):
 @triton.jit(do_not_specialize=SIZES)
 def _rows_kernel(
     p_scores,
-    p_tokens,
+    p_labels,
     p_frames,
     p_lengths,
+    p_added,
     p_top,
     p_wide,
     p_offset,
@@ -43,6 +44,7 @@ def _rows_kernel(
     BLOCK: tl.constexpr,
     LABELS: tl.constexpr,
     REAL: tl.constexpr,
+    GENERAL: tl.constexpr,
 ):
     """Of each frame: its best label, whether labels are far apart, the softmax's statistics, the factor of all paths.
 
@@ -71,17 +73,33 @@ def _rows_kernel(
             b_peak = peak
         else:
             b_bad = tl.maximum(b_bad, tl.max(tl.where(x < float("inf"), 0, 1), axis=1))
-    b_length = tl.load(p_lengths + n)
-    b_top = tl.load(p_row + o_blank, mask=used, other=0.0).to(REAL)
-    b_least = tl.where(b_top == float("-inf"), float("inf"), b_top)
-    for s0 in range(0, b_length, LABELS):
-        s = s0 + tl.arange(0, LABELS).to(tl.int64)
-        is_token = s < b_length
-        b_token = tl.load(p_tokens + n * (pairs - 1) + s, mask=is_token, other=0).to(tl.int64)
-        mask = used[:, None] & is_token[None, :]
-        x = tl.load(p_row[:, None] + (b_token * stride_c)[None, :], mask=mask, other=float("-inf")).to(REAL)
-        b_top = tl.maximum(b_top, tl.max(x, axis=1))
-        b_least = tl.minimum(b_least, tl.min(tl.where(x == float("-inf"), float("inf"), x), axis=1))
+    if GENERAL:  # the labels of all states; what is added to them counts for how far apart they are
+        b_top = tl.full((ROWS,), float("-inf"), REAL)
+        b_least, b_most = -b_top, b_top
+        for s0 in range(0, 2 * pairs, LABELS):
+            s = s0 + tl.arange(0, LABELS).to(tl.int64)
+            b_label = tl.load(p_labels + n * 2 * pairs + s, mask=s < 2 * pairs, other=classes).to(tl.int64)
+            b_added = tl.load(p_added + n * 2 * pairs + s, mask=b_label < classes, other=0.0).to(REAL)
+            mask = used[:, None] & (b_label < classes)[None, :]
+            x = tl.load(p_row[:, None] + (b_label * stride_c)[None, :], mask=mask, other=float("-inf")).to(REAL)
+            b_top = tl.maximum(b_top, tl.max(x, axis=1))
+            x += b_added[None, :]
+            b_most = tl.maximum(b_most, tl.max(x, axis=1))
+            b_least = tl.minimum(b_least, tl.min(tl.where(x == float("-inf"), float("inf"), x), axis=1))
+        b_wide = (b_least < b_top - NARROW) | (b_most > b_top + NARROW)
+    else:
+        b_length = tl.load(p_lengths + n)
+        b_top = tl.load(p_row + o_blank, mask=used, other=0.0).to(REAL)
+        b_least = tl.where(b_top == float("-inf"), float("inf"), b_top)
+        for s0 in range(0, b_length, LABELS):
+            s = s0 + tl.arange(0, LABELS).to(tl.int64)
+            is_token = s < b_length
+            b_token = tl.load(p_labels + n * (pairs - 1) + s, mask=is_token, other=0).to(tl.int64)
+            mask = used[:, None] & is_token[None, :]
+            x = tl.load(p_row[:, None] + (b_token * stride_c)[None, :], mask=mask, other=float("-inf")).to(REAL)
+            b_top = tl.maximum(b_top, tl.max(x, axis=1))
+            b_least = tl.minimum(b_least, tl.min(tl.where(x == float("-inf"), float("inf"), x), axis=1))
+        b_wide = b_least < b_top - NARROW
     b_top = tl.where(b_top == float("-inf"), 0.0, b_top)
     b_offset = b_top.to(tl.float64)
     o_row = n * frames_max + t
@@ -92,7 +110,7 @@ def _rows_kernel(
         tl.store(p_peak + o_row, b_peak, mask=used)
         tl.store(p_inverse + o_row, 1.0 / b_sum, mask=used)
     tl.store(p_top + o_row, b_top, mask=used)
-    tl.store(p_wide + o_row, (b_least < b_top - NARROW).to(tl.int8), mask=used)
+    tl.store(p_wide + o_row, b_wide.to(tl.int8), mask=used)
     tl.store(p_offset + o_row, tl.where(b_bad != 0, float("nan"), b_offset), mask=used)
 
 
@@ -102,9 +120,10 @@ def read_rows(batch: Batch, rows: Rows) -> None:
     block, together = tuning.score_block(sizes.classes)
     _rows_kernel[(triton.cdiv(sizes.frames, together) * sizes.size,)](
         batch.scores,
-        batch.lattices.tokens,
-        batch.lattices.frames,
-        batch.lattices.lengths,
+        batch.states.labels,
+        batch.states.frames,
+        batch.states.lengths,
+        batch.extra[0],
         *rows,
         *batch.scores.stride(),
         sizes.frames,
@@ -116,6 +135,7 @@ def read_rows(batch: Batch, rows: Rows) -> None:
         BLOCK=block,
         LABELS=min(block, tuning.TILE),
         REAL=batch.real,
+        GENERAL=batch.states.general,
         num_warps=4,
         enable_fp_fusion=tuning.FUSED,
     )

@@ -67,7 +67,7 @@ def product(am, ae, bm, be):
 
 @triton.jit
 def exponential(d):
-    """e^d for d <= 0, by a Taylor series around the nearest power of two."""
+    """e^d, by a Taylor series around the nearest power of two."""
     alive = d > DEAD * LN2
     d = tl.where(alive, d, 0.0)
     n = tl.floor(d * 1.4426950408889634 + 0.5)
@@ -104,4 +104,18 @@ def emission(x, top, wide):
             mantissa = exact.to(tl.float32)
         else:
             mantissa, exponent = exponential(x - top)
+    return mantissa, exponent
+
+
+@triton.jit
+def emission_plus(x, top, added, wide):
+    """e^(x - top + added), likewise."""
+    if x.dtype == tl.float64:
+        mantissa, exponent = exponential((x - top) + added)
+    else:
+        if wide != 0:
+            exact, exponent = exponential((x.to(tl.float64) - top.to(tl.float64)) + added.to(tl.float64))
+            mantissa = exact.to(tl.float32)
+        else:
+            mantissa, exponent = exponential((x - top) + added)
     return mantissa, exponent

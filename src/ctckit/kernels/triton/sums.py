@@ -15,17 +15,20 @@ import triton.language as tl
 from . import tuning
 from .batch import Batch, Rows
 from .cells import (
-    arc_masks,
+    arc_factor,
+    arc_mask,
+    arcs_into,
     carry_row,
     first_row,
     frame_of_step,
+    label_pointers,
     load_row,
     pair_below,
     pair_cells,
     store_row,
 )
-from .lattice import EVEN_SKIPS, INFEASIBLE, WRONG
-from .scaled import DEAD, LN2, ZERO, emission, plain, product, sum_of_three, sum_of_two
+from .lattice import scored
+from .scaled import DEAD, LN2, ZERO, emission, emission_plus, plain, product, sum_of_three, sum_of_two
 from .tuning import SIZES_AND_STRIDES
 
 if TYPE_CHECKING:
@@ -33,53 +36,77 @@ if TYPE_CHECKING:
 
 
 @triton.jit
-def _entering(even, odd, even_below, odd_below, arcs, EVEN_SKIPS: tl.constexpr):
-    """Sums along the arcs into pairs, from their own states and from those of the pairs below."""
-    if EVEN_SKIPS:
-        even_sum = sum_of_three(
-            even[0],
-            tl.minimum(even[1], arcs[0]),
-            odd_below[0],
-            tl.minimum(odd_below[1], arcs[1]),
-            even_below[0],
-            tl.minimum(even_below[1], arcs[2]),
-        )
-    else:
-        even_sum = sum_of_two(even[0], tl.minimum(even[1], arcs[0]), odd_below[0], tl.minimum(odd_below[1], arcs[1]))
-    odd_sum = sum_of_three(
-        odd[0],
-        tl.minimum(odd[1], arcs[3]),
-        even[0],
-        tl.minimum(even[1], arcs[4]),
-        odd_below[0],
-        tl.minimum(odd_below[1], arcs[5]),
-    )
-    return even_sum, odd_sum
+def _along(state, arc):
+    """What comes along an arc with a weight."""
+    return state[0] * arc[0], tl.maximum(state[1] + arc[1], ZERO)
 
 
 @triton.jit
-def _entering_from(p_m, p_e, pairs, i, length, backward, j, arcs, firsts, EVEN_SKIPS: tl.constexpr):
-    """The sums along the arcs into pairs i at step j, from a row in memory."""
-    even, odd = load_row(p_m, p_e, pairs, i, length, backward, j > 0)
-    even_below, odd_below = load_row(p_m, p_e, pairs, i - 1, length, backward, j > 0)
-    into_even, into_odd = _entering(even, odd, even_below, odd_below, arcs, EVEN_SKIPS)
-    return _or_first(j, into_even, firsts[0]), _or_first(j, into_odd, firsts[1])
+def _entering(even, odd, even_below, odd_below, arcs, GENERAL: tl.constexpr):
+    """Sums along the arcs into pairs, from their own states and from those of the pairs below.
+
+    Returns:
+        The sums into even states, into odd ones, and with GENERAL the parts of both that come from other states.
+    """
+    if GENERAL:
+        even_step, even_skip = _along(odd_below, arcs[1]), _along(even_below, arcs[2])
+        odd_step, odd_skip = _along(even, arcs[4]), _along(odd_below, arcs[5])
+        even_part = sum_of_two(even_step[0], even_step[1], even_skip[0], even_skip[1])
+        odd_part = sum_of_two(odd_step[0], odd_step[1], odd_skip[0], odd_skip[1])
+        even_sum = sum_of_two(even[0], tl.minimum(even[1], arcs[0]), even_part[0], even_part[1])
+        odd_sum = sum_of_two(odd[0], tl.minimum(odd[1], arcs[3]), odd_part[0], odd_part[1])
+        return even_sum, odd_sum, even_part, odd_part
+    else:
+        even_sum = sum_of_two(even[0], tl.minimum(even[1], arcs[0]), odd_below[0], tl.minimum(odd_below[1], arcs[1]))
+        odd_sum = sum_of_three(
+            odd[0],
+            tl.minimum(odd[1], arcs[3]),
+            even[0],
+            tl.minimum(even[1], arcs[4]),
+            odd_below[0],
+            tl.minimum(odd_below[1], arcs[5]),
+        )
+        return even_sum, odd_sum, even_sum, odd_sum
 
 
 @triton.jit
 def _or_first(j, into, first):
     """What enters at step j: at the first step, the beginnings of paths."""
-    return tl.where(j == 0, 1.0, into[0]), tl.where(j == 0, first, into[1])
+    return tl.where(j == 0, first[0], into[0]), tl.where(j == 0, first[1], into[1])
+
+
+@triton.jit
+def _entering_from(p_m, p_e, pairs, i, length, backward, j, arcs, firsts, GENERAL: tl.constexpr):
+    """The same for pairs i at step j, from a row in memory."""
+    even, odd = load_row(p_m, p_e, pairs, i, length, backward, j > 0)
+    even_below, odd_below = load_row(p_m, p_e, pairs, i - 1, length, backward, j > 0)
+    into_even, into_odd, even_part, odd_part = _entering(even, odd, even_below, odd_below, arcs, GENERAL)
+    return _or_first(j, into_even, firsts[0]), _or_first(j, into_odd, firsts[1]), even_part, odd_part
+
+
+@triton.jit
+def _occupancy(into, met, total):
+    """What enters a state, times what the other direction has there: a part of the total."""
+    return plain(into[0] * met[0], into[1] + (met[1] - total))
 
 
 @triton.jit
 def _store_occupancy(p_m, pairs, i, length, backward, even, odd, met, total):
-    """Writes occupancies over the other direction's mantissas: what enters, times what the other direction has."""
+    """Writes occupancies over the other direction's mantissas."""
     even_cell, is_even, odd_cell, is_odd = pair_cells(i, length, backward)
-    gamma = plain(even[0] * met[0][0], even[1] + (met[0][1] - total))
-    tl.store(p_m + even_cell, gamma, mask=is_even)
-    gamma = plain(odd[0] * met[1][0], odd[1] + (met[1][1] - total))
-    tl.store(p_m + pairs + odd_cell, gamma, mask=is_odd)
+    tl.store(p_m + even_cell, _occupancy(even, met[0], total), mask=is_even)
+    tl.store(p_m + pairs + odd_cell, _occupancy(odd, met[1], total), mask=is_odd)
+
+
+@triton.jit
+def _entered(first, into, part, met, total):
+    """A state's part of the total that has just entered it; where the directions meet, all that is in it.
+
+    Those who are in a state where the directions meet have entered it once. Forward, those who enter it later are added
+    up; backward, those who have left it before.
+    """
+    entered = tl.where(first, into[0], part[0]), tl.where(first, into[1], part[1])
+    return _occupancy(entered, met, total).to(tl.float64)
 
 
 @triton.jit
@@ -110,32 +137,47 @@ def _step(
     constants,
     SECOND: tl.constexpr,
     KEEP: tl.constexpr,
-    EVEN_SKIPS: tl.constexpr,
+    GENERAL: tl.constexpr,
+    COUNT: tl.constexpr,
 ):
     """One frame of a row in registers: along the arcs, then times the emissions."""
     frames, length, backward, stop, pairs, i = sample
-    arcs, firsts, total = constants
+    arcs, firsts, added, total, start = constants
     p_m, p_e = rows
-    even, odd = row
-    even_m, even_e = even
-    odd_m, odd_e = odd
+    even_m, even_e = row[0]
+    odd_m, odd_e = row[1]
+    if COUNT:
+        even_count, odd_count = row[2]
     if j < stop:
         t = frame_of_step(j, frames, backward)
         odd_below = pair_below(odd_m, odd_e, i)
-        even_below = pair_below(even_m, even_e, i) if EVEN_SKIPS else odd_below
-        into_even, into_odd = _entering((even_m, even_e), (odd_m, odd_e), even_below, odd_below, arcs, EVEN_SKIPS)
+        even_below = pair_below(even_m, even_e, i) if GENERAL else odd_below
+        into_even, into_odd, even_part, odd_part = _entering(
+            (even_m, even_e), (odd_m, odd_e), even_below, odd_below, arcs, GENERAL
+        )
         into_even = _or_first(j, into_even, firsts[0])
         into_odd = _or_first(j, into_odd, firsts[1])
         if SECOND:
             _store_occupancy(p_m + t * 2 * pairs, pairs, i, length, backward, into_even, into_odd, frame[4], total)
-        blank_m, blank_e = emission(frame[0], frame[2], frame[3])
-        label_m, label_e = emission(frame[1], frame[2], frame[3])
-        even_m, even_e = product(into_even[0], into_even[1], blank_m, blank_e)
-        odd_m, odd_e = product(into_odd[0], into_odd[1], label_m, label_e)
+        if COUNT:
+            first = j == tl.where(backward, -1, start)
+            even_count += _entered(first, into_even, even_part, frame[4][0], total)
+            odd_count += _entered(first, into_odd, odd_part, frame[4][1], total)
+        if GENERAL:
+            even_label_m, even_label_e = emission_plus(frame[0], frame[2], added[0], frame[3])
+            odd_label_m, odd_label_e = emission_plus(frame[1], frame[2], added[1], frame[3])
+        else:
+            even_label_m, even_label_e = emission(frame[0], frame[2], frame[3])
+            odd_label_m, odd_label_e = emission(frame[1], frame[2], frame[3])
+        even_m, even_e = product(into_even[0], into_even[1], even_label_m, even_label_e)
+        odd_m, odd_e = product(into_odd[0], into_odd[1], odd_label_m, odd_label_e)
         if KEEP:
             o_row = t * 2 * pairs
             store_row(p_m + o_row, p_e + o_row, pairs, i, length, backward, (even_m, even_e), (odd_m, odd_e))
-    return (even_m, even_e), (odd_m, odd_e)
+    if COUNT:
+        return (even_m, even_e), (odd_m, odd_e), (even_count, odd_count)
+    else:
+        return (even_m, even_e), (odd_m, odd_e)
 
 
 @triton.jit
@@ -145,33 +187,45 @@ def _sweep_in_registers(
     sources,
     rows,
     edges,
+    p_counts,
     total,
     SECOND: tl.constexpr,
     KEEP: tl.constexpr,
-    EVEN_SKIPS: tl.constexpr,
+    GENERAL: tl.constexpr,
+    COUNT: tl.constexpr,
+    REAL: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """One direction of a sample, its row in registers."""
     n, frames, length, backward, start, stop, pairs = sample
-    p_arc, p_token, p_score, o_blank, stride_c = layout
+    p_arc, p_entry = layout[0], layout[1]
     p_top, p_wide, stride_t = sources
     p_edge_m, p_edge_e = edges
     i = tl.arange(0, BLOCK)
-    arcs = arc_masks(p_arc, pairs, i, length, backward)
-    firsts = first_row(p_arc, pairs, i, length, backward)
-    _, _, odd_cell, is_odd = pair_cells(i, length, backward)
-    b_token = tl.load(p_token + odd_cell, mask=is_odd, other=0).to(tl.int64)
-    pointers = (p_score + o_blank, p_score + b_token * stride_c, p_top, p_wide, stride_t)
+    READ: tl.constexpr = arc_factor if GENERAL else arc_mask
+    arcs = arcs_into(p_arc, p_entry, pairs, i, length, backward, READ, REAL)
+    firsts = first_row(p_arc, p_entry, pairs, i, length, backward, GENERAL, REAL)
+    p_even, p_odd, added = label_pointers(layout, pairs, i, length, backward, GENERAL, REAL)
+    pointers = (p_even, p_odd, p_top, p_wide, stride_t)
     carried = (frames, length, backward, stop, pairs, i)
 
     # The row before the first step: zeros, or the last row of this direction's first half.
     o_edge = _edge(start - 1, n, pairs, backward)
     even, odd = load_row(p_edge_m + o_edge, p_edge_e + o_edge, pairs, i, length, backward, start > 0)
-    constants = (arcs, firsts, total)
-    even, odd = carry_row(start, (even, odd), carried, pointers, rows, constants, _step, SECOND, KEEP, EVEN_SKIPS)
+    constants = (arcs, firsts, added, total, start)
+    if COUNT:
+        none = tl.zeros((BLOCK,), tl.float64)
+        row = carry_row(
+            start, (even, odd, (none, none)), carried, pointers, rows, constants, _step, SECOND, KEEP, GENERAL, COUNT
+        )
+        even_cell, is_even, odd_cell, is_odd = pair_cells(i, length, backward)
+        tl.store(p_counts + even_cell, row[2][0], mask=is_even)
+        tl.store(p_counts + pairs + odd_cell, row[2][1], mask=is_odd)
+    else:
+        row = carry_row(start, (even, odd), carried, pointers, rows, constants, _step, SECOND, KEEP, GENERAL, COUNT)
     if not SECOND:
         o_edge = _edge(stop - 1, n, pairs, backward)
-        store_row(p_edge_m + o_edge, p_edge_e + o_edge, pairs, i, length, backward, even, odd)
+        store_row(p_edge_m + o_edge, p_edge_e + o_edge, pairs, i, length, backward, row[0], row[1])
 
 
 @triton.jit
@@ -181,42 +235,60 @@ def _sweep_in_tiles(
     sources,
     rows,
     edges,
+    p_counts,
     total,
     SECOND: tl.constexpr,
     KEEP: tl.constexpr,
-    EVEN_SKIPS: tl.constexpr,
+    GENERAL: tl.constexpr,
+    COUNT: tl.constexpr,
+    REAL: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """The same for any number of states, tile by tile: each row is read back from memory, one barrier per frame."""
     n, frames, length, backward, start, stop, pairs = sample
-    p_arc, p_token, p_score, o_blank, stride_c = layout
+    p_arc, p_entry, _, _, p_score, o_blank, _ = layout
     p_top, p_wide, stride_t = sources
     p_m, p_e = rows
     p_edge_m, p_edge_e = edges
+    READ: tl.constexpr = arc_factor if GENERAL else arc_mask
     for j in range(start, stop):
         t = frame_of_step(j, frames, backward)
         b_top, b_wide = tl.load(p_top + t), tl.load(p_wide + t)
-        b_blank = tl.load(p_score + t * stride_t + o_blank).to(b_top.dtype)
-        blank_m, blank_e = emission(b_blank, b_top, b_wide)
+        if not GENERAL:
+            b_blank = tl.load(p_score + t * stride_t + o_blank).to(b_top.dtype)
+            blank_m, blank_e = emission(b_blank, b_top, b_wide)
         o_last, o_next = _edge(j - 1, n, pairs, backward), _edge(j, n, pairs, backward)
         o_row = t * 2 * pairs
         for i0 in range(0, length + 1, BLOCK):
             i = i0 + tl.arange(0, BLOCK).to(tl.int64)
-            arcs = arc_masks(p_arc, pairs, i, length, backward)
-            firsts = first_row(p_arc, pairs, i, length, backward)
-            into_even, into_odd = _entering_from(
-                p_edge_m + o_last, p_edge_e + o_last, pairs, i, length, backward, j, arcs, firsts, EVEN_SKIPS
+            arcs = arcs_into(p_arc, p_entry, pairs, i, length, backward, READ, REAL)
+            firsts = first_row(p_arc, p_entry, pairs, i, length, backward, GENERAL, REAL)
+            into_even, into_odd, even_part, odd_part = _entering_from(
+                p_edge_m + o_last, p_edge_e + o_last, pairs, i, length, backward, j, arcs, firsts, GENERAL
             )
+            even_cell, is_even, odd_cell, is_odd = pair_cells(i, length, backward)
             if SECOND:
                 met = load_row(p_m + o_row, p_e + o_row, pairs, i, length, backward, True)
                 _store_occupancy(p_m + o_row, pairs, i, length, backward, into_even, into_odd, met, total)
-            _, _, odd_cell, is_odd = pair_cells(i, length, backward)
-            b_token = tl.load(p_token + odd_cell, mask=is_odd, other=0).to(tl.int64)
-            p_label = p_score + t * stride_t + b_token * stride_c
-            b_label = tl.load(p_label, mask=is_odd, other=0.0).to(b_top.dtype)
-            label_m, label_e = emission(b_label, b_top, b_wide)
-            even = product(into_even[0], into_even[1], blank_m, blank_e)
-            odd = product(into_odd[0], into_odd[1], label_m, label_e)
+            if COUNT:
+                first = j == tl.where(backward, -1, start)
+                even_count = tl.load(p_counts + even_cell, mask=is_even, other=0.0)
+                odd_count = tl.load(p_counts + pairs + odd_cell, mask=is_odd, other=0.0)
+                even_count += _entered(first, into_even, even_part, met[0], total)
+                odd_count += _entered(first, into_odd, odd_part, met[1], total)
+                tl.store(p_counts + even_cell, even_count, mask=is_even)
+                tl.store(p_counts + pairs + odd_cell, odd_count, mask=is_odd)
+            p_even, p_odd, added = label_pointers(layout, pairs, i, length, backward, GENERAL, REAL)
+            b_odd = tl.load(p_odd + t * stride_t, mask=is_odd, other=0.0).to(b_top.dtype)
+            if GENERAL:
+                b_even = tl.load(p_even + t * stride_t, mask=is_even, other=0.0).to(b_top.dtype)
+                even_m, even_e = emission_plus(b_even, b_top, added[0], b_wide)
+                odd_m, odd_e = emission_plus(b_odd, b_top, added[1], b_wide)
+                even = product(into_even[0], into_even[1], even_m, even_e)
+            else:
+                odd_m, odd_e = emission(b_odd, b_top, b_wide)
+                even = product(into_even[0], into_even[1], blank_m, blank_e)
+            odd = product(into_odd[0], into_odd[1], odd_m, odd_e)
             store_row(p_edge_m + o_next, p_edge_e + o_next, pairs, i, length, backward, even, odd)
             if KEEP:
                 store_row(p_m + o_row, p_e + o_row, pairs, i, length, backward, even, odd)
@@ -226,8 +298,10 @@ def _sweep_in_tiles(
 @triton.jit(do_not_specialize=SIZES_AND_STRIDES)
 def _sweep_kernel(
     p_scores,
-    p_tokens,
+    p_labels,
     p_arcs,
+    p_added,
+    p_entry,
     p_frames,
     p_lengths,
     p_top,
@@ -236,6 +310,7 @@ def _sweep_kernel(
     p_e,
     p_edge_m,
     p_edge_e,
+    p_counts,
     p_total,
     stride_t,
     stride_n,
@@ -246,7 +321,8 @@ def _sweep_kernel(
     TILED: tl.constexpr,
     SECOND: tl.constexpr,
     KEEP: tl.constexpr,
-    EVEN_SKIPS: tl.constexpr,
+    GENERAL: tl.constexpr,
+    COUNT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """One sample in one direction: its first half, up to where the two meet, or its second."""
@@ -255,20 +331,32 @@ def _sweep_kernel(
     frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
     start, stop = _steps(frames, backward, SECOND)
     sample = (n, frames, length, backward, start, stop, pairs)
-    layout = (p_arcs + n * 2 * pairs, p_tokens + n * (pairs - 1), p_scores + n * stride_n, o_blank, stride_c)
+    o_states = n * 2 * pairs
+    if GENERAL:
+        p_label, p_added, p_entry = p_labels + o_states, p_added + o_states, p_entry + o_states
+        p_counts += (n * 2 + tl.program_id(1)) * 2 * pairs
+    else:
+        p_label = p_labels + n * (pairs - 1)
+    layout = (p_arcs + o_states, p_entry, p_label, p_added, p_scores + n * stride_n, o_blank, stride_c)
     sources = (p_top + n * frames_max, p_wide + n * frames_max, stride_t)
     rows = (p_m + n * frames_max * 2 * pairs, p_e + n * frames_max * 2 * pairs)
     edges = (p_edge_m, p_edge_e)
     b_total = tl.load(p_total + n)
+    REAL: tl.constexpr = p_m.dtype.element_ty
     if TILED:
-        _sweep_in_tiles(sample, layout, sources, rows, edges, b_total, SECOND, KEEP, EVEN_SKIPS, BLOCK)
+        _sweep_in_tiles(
+            sample, layout, sources, rows, edges, p_counts, b_total, SECOND, KEEP, GENERAL, COUNT, REAL, BLOCK
+        )
     else:
-        _sweep_in_registers(sample, layout, sources, rows, edges, b_total, SECOND, KEEP, EVEN_SKIPS, BLOCK)
+        _sweep_in_registers(
+            sample, layout, sources, rows, edges, p_counts, b_total, SECOND, KEEP, GENERAL, COUNT, REAL, BLOCK
+        )
 
 
 @triton.jit(do_not_specialize=SIZES_AND_STRIDES)
 def _total_kernel(
     p_arcs,
+    p_entry,
     p_frames,
     p_lengths,
     p_status,
@@ -277,28 +365,33 @@ def _total_kernel(
     p_edge_e,
     p_total,
     p_score,
+    p_final,
     frames_max,
     pairs,
-    EVEN_SKIPS: tl.constexpr,
+    GENERAL: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """One sample's log-score in float64, where its directions meet, and the exponent that occupancies refer to."""
+    """One sample's log-score in float64, where its directions meet, its status, and the occupancies' exponent."""
     n = tl.program_id(0).to(tl.int64)
     frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
-    status = tl.load(p_status + n)
     half = frames // 2
     backward = n < 0  # false: cells are those of the forward direction
     o_before, o_met = _edge(half - 1, n, pairs, backward), _edge(frames - half - 1, n, pairs, n >= 0)
     top = tl.full((), ZERO, tl.int32)
     b_sum = tl.zeros((), tl.float64)
     swept = tl.where(frames > 0, length + 1, 0)
+    REAL: tl.constexpr = p_edge_m.dtype.element_ty
+    READ: tl.constexpr = arc_factor if GENERAL else arc_mask
+    p_arc = p_arcs + n * 2 * pairs
+    if GENERAL:
+        p_entry += n * 2 * pairs
     for turn in tl.static_range(2):
         for i0 in range(0, swept, BLOCK):
             i = i0 + tl.arange(0, BLOCK).to(tl.int64)
-            arcs = arc_masks(p_arcs + n * 2 * pairs, pairs, i, length, backward)
-            firsts = first_row(p_arcs + n * 2 * pairs, pairs, i, length, backward)
-            even, odd = _entering_from(
-                p_edge_m + o_before, p_edge_e + o_before, pairs, i, length, backward, half, arcs, firsts, EVEN_SKIPS
+            arcs = arcs_into(p_arc, p_entry, pairs, i, length, backward, READ, REAL)
+            firsts = first_row(p_arc, p_entry, pairs, i, length, backward, GENERAL, REAL)
+            even, odd, _, _ = _entering_from(
+                p_edge_m + o_before, p_edge_e + o_before, pairs, i, length, backward, half, arcs, firsts, GENERAL
             )
             met_even, met_odd = load_row(p_edge_m + o_met, p_edge_e + o_met, pairs, i, length, backward, True)
             even_e, odd_e = even[1] + met_even[1], odd[1] + met_odd[1]
@@ -314,11 +407,10 @@ def _total_kernel(
         offset += tl.sum(tl.load(p_offset + n * frames_max + t, mask=t < frames, other=0.0), axis=0)
     alive = top >= DEAD
     score = tl.log(tl.where(alive, b_sum, 1.0)) + top.to(tl.float64) * LN2 + offset
-    score = tl.where(alive | (offset != offset), score, float("-inf"))
     score = tl.where(frames == 0, 0.0, score)
-    score = tl.where(status == INFEASIBLE, float("-inf"), score)
-    score = tl.where(status == WRONG, float("nan"), score)
+    score, status = scored(score, tl.load(p_status + n), alive | (frames == 0), offset)
     tl.store(p_score + n, score)
+    tl.store(p_final + n, status.to(tl.uint8))
     tl.store(p_total + n, top)
 
 
@@ -330,47 +422,58 @@ class Sums(NamedTuple):
         exponents: int32, those of the rows; both are empty if only the score is wanted.
         edges_m: R (2, 2, N, 2, pairs), each direction's last two rows.
         edges_e: int32, their exponents.
+        counts: float64 (N, 2, 2, pairs), how often each state is entered, in two parts, not yet normalised; empty if
+            that is not wanted.
         total: int32 (N,), the exponent that occupancies are relative to.
         score: float64 (N,), nats.
+        status: uint8 (N,), as ctckit.Status.
     """
 
     occupancy: Tensor
     exponents: Tensor
     edges_m: Tensor
     edges_e: Tensor
+    counts: Tensor
     total: Tensor
     score: Tensor
+    status: Tensor
 
 
-def sweep(batch: Batch, rows: Rows, sums: Sums, *, keep: bool) -> None:
-    """Launches both directions up to where they meet, the total, and if ``keep`` their second halves."""
-    _sweep_half(batch, rows, sums, second=False, keep=keep)
+def sweep(batch: Batch, rows: Rows, sums: Sums, *, keep: bool, count: bool = False) -> None:
+    """Launches both directions up to where they meet, the total, and if ``keep`` their second halves.
+
+    With ``count`` (general lattices only) these count how often each state is entered.
+    """
+    _sweep_half(batch, rows, sums, second=False, keep=keep, count=False)
     _meet(batch, rows, sums)
     if keep:
-        _sweep_half(batch, rows, sums, second=True, keep=False)
+        _sweep_half(batch, rows, sums, second=True, keep=False, count=count)
 
 
-def _sweep_half(batch: Batch, rows: Rows, sums: Sums, *, second: bool, keep: bool) -> None:
-    lattices = batch.lattices
+def _sweep_half(batch: Batch, rows: Rows, sums: Sums, *, second: bool, keep: bool, count: bool) -> None:
+    states = batch.states
     block = tuning.row_block(batch.sizes.pairs)
     _sweep_kernel[(batch.sizes.size, 2)](
         batch.scores,
-        lattices.tokens,
-        lattices.arcs,
-        lattices.frames,
-        lattices.lengths,
+        states.labels,
+        states.arcs,
+        *batch.extra,
+        states.frames,
+        states.lengths,
         rows.top,
         rows.wide,
         sums.occupancy,
         sums.exponents,
         sums.edges_m,
         sums.edges_e,
+        sums.counts,
         sums.total,
         *batch.score_layout,
         TILED=block.tiled,
         SECOND=second,
         KEEP=keep,
-        EVEN_SKIPS=EVEN_SKIPS,
+        GENERAL=states.general,
+        COUNT=count,
         BLOCK=block.block,
         num_warps=block.num_warps,
         enable_fp_fusion=tuning.FUSED,
@@ -378,20 +481,22 @@ def _sweep_half(batch: Batch, rows: Rows, sums: Sums, *, second: bool, keep: boo
 
 
 def _meet(batch: Batch, rows: Rows, sums: Sums) -> None:
-    lattices, sizes = batch.lattices, batch.sizes
+    states, sizes = batch.states, batch.sizes
     _total_kernel[(sizes.size,)](
-        lattices.arcs,
-        lattices.frames,
-        lattices.lengths,
-        lattices.status,
+        states.arcs,
+        batch.extra[1],
+        states.frames,
+        states.lengths,
+        states.status,
         rows.offset,
         sums.edges_m,
         sums.edges_e,
         sums.total,
         sums.score,
+        sums.status,
         sizes.frames,
         sizes.pairs,
-        EVEN_SKIPS=EVEN_SKIPS,
+        GENERAL=states.general,
         BLOCK=tuning.TILE,
         num_warps=4,
         enable_fp_fusion=tuning.FUSED,

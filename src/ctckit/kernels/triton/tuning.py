@@ -18,7 +18,7 @@ FUSED = True
 
 # Arguments that Triton must not compile anew for (it does for 1 and for multiples of 16, which takes seconds). Sizes
 # differ from batch to batch, and nothing is gained; nor by strides, except where whole rows are read.
-SIZES = ["frames_max", "size", "classes", "blank", "o_blank", "pairs", "available"]
+SIZES = ["frames_max", "size", "classes", "blank", "o_blank", "pairs", "available", "most"]
 SIZES_AND_STRIDES = [*SIZES, "stride_t", "stride_n", "stride_c", "stride_s"]
 
 
