@@ -1,5 +1,5 @@
 // The extension module: translates NumPy arrays to the C interface. Shapes are checked here once more, since the
-// kernels trust their pointers; the messages that users read come from check.py.
+// kernels trust their pointers; the messages that users read come from validate/.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -32,7 +32,7 @@ using Scores = nb::ndarray<nb::ro, nb::ndim<3>, nb::device::cpu>;
 using Out = nb::ndarray<nb::ndim<3>, nb::device::cpu>;
 using Contiguous = nb::ndarray<nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
-constexpr std::size_t kLargest = std::size_t(1) << 26;  // of T, C and S; see check.py
+constexpr std::size_t kLargest = std::size_t(1) << 26;  // of T, C and S; see validate/
 
 void require(bool holds, const char* what) {
     if (!holds) throw std::invalid_argument(what);

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "sanitize"
 TESTS = [
     "test_prepare.py",
+    "test_native_lattices.py",
     "test_half_precision.py",
     "test_brute_force.py",
     "test_path_counts.py",
@@ -140,59 +141,113 @@ def fuzz_batch(rng: Any) -> None:
 
 
 def fuzz_extension(rng: Any) -> None:
-    """Arrays of garbage, whether their shapes fit or not: no memory outside of them may be touched."""
+    """Arrays that fit each other and hold nonsense, or that do not fit: no memory beyond theirs may be touched."""
     import numpy as np
 
     from ctckit import native
 
-    frames, size, classes, states = (int(x) for x in rng.integers(1, 20, 4))
+    sizes = [int(x) for x in rng.integers(1, 20, 4)]
+    frames, size, _, states = sizes
     wild, along = rng.random(2) < 0.5
-    arrays: dict[str, Any] = {
-        "scores": rng.normal(size=(frames, size, classes)).astype(np.float32),
-        "from_logits": bool(rng.random() < 0.5),
-        "frames": rng.integers(-1 if wild else 0, frames + (2 if wild else 1), size),
+    lattices, shared = random_lattices(rng, wild, *sizes), random_inputs(rng, *sizes)
+    outputs = random_outputs(rng, wild, along, *sizes, len(lattices["long_arcs"]))
+    if wild and rng.random() < 0.5:  # one array of another size
+        group = (lattices, shared, outputs)[int(rng.integers(0, 3))]
+        name = str(rng.choice([name for name, value in group.items() if isinstance(value, np.ndarray)] or ["none"]))
+        if name in group and group[name].shape[-1]:
+            group[name] = group[name][..., : group[name].shape[-1] - 1].copy()
+    paths = {
+        "states": np.empty((size, frames), np.int32),
+        "frame_scores": np.empty((size, frames)),
+        "visits": np.empty((size, states, 2), np.int32),
+    }
+    try:
+        batch = native.LatticeBatch(**lattices)
+        native.sums(lattices=batch, **shared, **outputs)
+        native.best_path(lattices=batch, **shared, **paths)
+    except (ValueError, TypeError):
+        assert wild
+    fuzz_layout(rng)
+
+
+def costs(rng: Any, *shape: int) -> Any:
+    """Nats of every size and sign."""
+    import numpy as np
+
+    return rng.choice([0, 1, -3, 40, -1e4, 1e8, np.inf], shape, p=[0.3, 0.2, 0.2, 0.1, 0.1, 0.05, 0.05])
+
+
+def random_lattices(rng: Any, wild: bool, frames: int, size: int, classes: int, states: int) -> dict[str, Any]:
+    """Arguments of a LatticeBatch; wild ones need not be valid."""
+    import numpy as np
+
+    over = 2 if wild else 0
+    num_states = rng.integers(1 - over, states + 1 + over, size).astype(np.int32)
+    far = rng.integers(0, states, (int(rng.integers(0, 6)), 3)).astype(np.int32)
+    far[:, 0] %= size
+    if not wild:
+        far = far[(far[:, 1] < far[:, 2]) & (far[:, 2] < num_states[far[:, 0]])]
+        far = far[np.lexsort((far[:, 2], far[:, 0]))]
+    arcs = rng.integers(0, 256, (size, states)) | rng.choice([0, 3], (size, states))
+    labels = rng.integers(-over, classes + over, (size, states))
+    if rng.random() < 0.5:  # shaped as CTC's, but for some bits of odd states
+        labels[:, ::2] = labels[:, :1]
+        arcs[:] = 3
+        arcs[:, 1::2] ^= rng.integers(0, 32, arcs[:, 1::2].shape) & ~2
+        arcs[:, :2] |= 8
+    return {
+        "frames": rng.integers(-over, frames + 1 + over, size),
         "num_tokens": rng.integers(0, states, size),
-        "labels": rng.integers(-2 if wild else 0, classes + (2 if wild else 0), (size, states)).astype(np.int32),
-        "arcs": rng.integers(0, 256, (size, states)).astype(np.uint8),
-        "num_states": rng.integers(-1 if wild else 1, states + (2 if wild else 1), size).astype(np.int32),
+        "labels": labels.astype(np.int32),
+        "arcs": arcs.astype(np.uint8),
+        "num_states": num_states,
+        "long_arcs": far,
+        "entry_costs": costs(rng, size, states) if rng.random() < 0.5 else None,
+        "tokens": rng.integers(-1, states, (size, states)).astype(np.int32) if rng.random() < 0.5 else None,
+        "long_arc_scores": -costs(rng, len(far)) if rng.random() < 0.5 else None,
+    }
+
+
+def random_inputs(rng: Any, frames: int, size: int, classes: int, states: int) -> dict[str, Any]:
+    """What sums and best paths both take."""
+    import numpy as np
+
+    from ctckit import native
+
+    return {
+        "scores": (rng.normal(size=(frames, size, classes)) * rng.choice([1, 100])).astype(np.float32),
+        "from_logits": bool(rng.random() < 0.5),
         "score": np.empty(size),
-        "grad": np.empty((frames, size, classes), np.float32) if rng.random() < 0.7 else None,
-        "weights": rng.normal(size=size) if rng.random() < 0.7 else None,
-        "occupancy": np.empty((frames, size, states), np.float32) if rng.random() < 0.5 else None,
-        "along": rng.integers(-2, states + 2, (size, frames)).astype(np.int32) if along else None,
-        "occupancy_along": np.empty((size, frames)) if along else None,
+        "status": np.empty(size, np.uint8),
+        "class_scores": -costs(rng, classes) if rng.random() < 0.5 else None,
+        "state_scores": -costs(rng, size, states) if rng.random() < 0.5 else None,
         "isa": str(rng.choice(native.instruction_sets())),
         "threads": int(rng.integers(-1, 5)),
     }
-    if wild and rng.random() < 0.5:  # one array of another size
-        name = str(
-            rng.choice(
-                ["frames", "num_tokens", "labels", "arcs", "num_states", "score", "weights", "grad", "occupancy"]
-            )
-        )
-        if arrays[name] is not None:
-            arrays[name] = arrays[name][..., : arrays[name].shape[-1] - 1].copy()
-    form = ("frames", "num_tokens", "labels", "arcs", "num_states")
-    lattices = [arrays.pop(name) for name in form]
-    try:
-        if along and not wild:
-            arrays["grad"] = arrays["occupancy"] = None  # they come alone
-        native.sums(lattices=native.LatticeBatch(*lattices), **arrays)
-        arrays = {name: arrays[name] for name in ("scores", "from_logits", "score", "isa", "threads")}
-        paths = np.empty((size, frames), np.int32), np.empty((size, frames)), np.empty((size, states, 2), np.int32)
-        long_arcs = rng.integers(0, states, (int(rng.integers(0, 6)), 3)).astype(np.int32)
-        long_arcs[:, 0] %= size
-        if not wild:
-            long_arcs = long_arcs[
-                (long_arcs[:, 1] < long_arcs[:, 2]) & (long_arcs[:, 2] < lattices[4][long_arcs[:, 0]])
-            ]
-            long_arcs = long_arcs[np.lexsort((long_arcs[:, 2], long_arcs[:, 0]))]
-        costs = rng.integers(0, 9, (size, states)).astype(float) if rng.random() < 0.5 else None
-        batch = native.LatticeBatch(*lattices, long_arcs, costs)
-        native.best_path(lattices=batch, states=paths[0], frame_scores=paths[1], visits=paths[2], **arrays)
-    except ValueError:
-        assert wild
-    fuzz_layout(rng)
+
+
+def random_outputs(
+    rng: Any, wild: bool, along: bool, frames: int, size: int, classes: int, states: int, arcs: int
+) -> dict[str, Any]:
+    """Some outputs of sums; unless wild, occupancies along a path come alone."""
+    import numpy as np
+
+    alone = along and not wild
+    shapes = {
+        "class_scores_grad": (size, classes),
+        "state_scores_grad": (size, states),
+        "entry_costs_grad": (size, states),
+        "long_arc_scores_grad": (arcs,),
+    }
+    outputs: dict[str, Any] = {name: np.empty(shape) for name, shape in shapes.items()}
+    outputs["grad"] = np.empty((frames, size, classes), np.float32)
+    outputs["occupancy"] = np.empty((frames, size, states), np.float32)
+    outputs = {name: None if alone or rng.random() < 0.4 else array for name, array in outputs.items()}
+    return outputs | {
+        "weights": rng.normal(size=size) if rng.random() < 0.7 else None,
+        "along": rng.integers(-2, states + 2, (size, frames)).astype(np.int32) if along else None,
+        "occupancy_along": np.empty((size, frames)) if along else None,
+    }
 
 
 def fuzz_layout(rng: Any) -> None:
@@ -210,6 +265,7 @@ def fuzz_layout(rng: Any) -> None:
         assert made[0] in ("input_lengths", "target_lengths", "sum", "token")
     else:
         assert made.num_states.max() <= made.labels.shape[1]
+        assert made.tokens.max() < max(made.num_tokens.max(), 1)
 
 
 if __name__ == "__main__":

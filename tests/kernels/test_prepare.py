@@ -106,7 +106,7 @@ def test_a_bad_token_is_named_wherever_it_is(dtype: str, single: bool, end_to_en
             for value in (0, np.iinfo(dtype).max, 4, np.iinfo(dtype).min):
                 targets: Any = np.ones((len(lengths), 3), dtype)
                 targets[n, s] = value
-                where = f"targets[{n}, {s}]"
+                where = f"targets[{s}]" if single else f"targets[{n}, {s}]"
                 if end_to_end:
                     targets = np.concatenate([row[:used] for row, used in zip(targets, lengths, strict=True)])
                     flat = sum(lengths[:n]) + s
@@ -156,7 +156,7 @@ def test_the_ctc_rule(target: list[int], arcs: str) -> None:
     assert ctckit.ctc_lattice(np.array(target, int)).arcs.tolist() == expected
 
 
-@pytest.mark.parametrize("target", [[1, 0], [2, -1]])
+@pytest.mark.parametrize("target", [[1, 0], [2, -2]])
 def test_a_lattice_holds_tokens_only(target: list[int]) -> None:
     with pytest.raises(ctckit.CTCError, match=rf"target\[1\] = {target[1]} is not a token: .* other than the blank, 0"):
         ctckit.ctc_lattice(np.array(target))
@@ -217,27 +217,43 @@ def test_a_lattice_batch_takes_only_long_arcs_that_lead_on(long_arcs: str) -> No
         )
 
 
-def test_sums_refuse_long_arcs_and_entry_costs() -> None:
-    cells = np.zeros((1, 3), np.int32), np.zeros((1, 3), np.uint8), np.full(1, 3, np.int32)
-    lattices = native.LatticeBatch(ONES[:1], ONES[:1], *cells, np.array([[0, 0, 2]], np.int32))
-    scores = np.zeros((3, 1, 4), np.float32)
-    with pytest.raises(ValueError, match="without long arcs or entry costs"):
-        native.sums(scores, True, lattices, np.zeros(1), None, None, None, None, None, "", 1)
-    lattices = native.LatticeBatch(ONES[:1], ONES[:1], *cells, None, np.zeros((1, 3)))
-    with pytest.raises(ValueError, match="without long arcs or entry costs"):
-        native.sums(scores, True, lattices, np.zeros(1), None, None, None, None, None, "", 1)
-
-
 @pytest.mark.parametrize(
-    "entry_costs", [np.zeros((2, 2)), np.zeros((1, 3)), np.full((2, 3), -1.0), np.full((2, 3), np.nan)]
+    ("name", "wrong"),
+    [
+        ("entry_costs", np.zeros((2, 2))),
+        ("entry_costs", np.zeros((1, 3))),
+        ("entry_costs", np.full((2, 3), -np.inf)),
+        ("entry_costs", np.full((2, 3), np.nan)),
+        ("tokens", np.zeros((2, 2), np.int32)),
+        ("long_arc_scores", np.zeros(2)),
+        ("long_arc_scores", np.array([np.inf])),
+        ("long_arc_scores", np.array([np.nan])),
+    ],
 )
-def test_a_lattice_batch_takes_only_entry_costs_that_fit(entry_costs: np.ndarray) -> None:
+def test_a_lattice_batch_takes_only_numbers_that_fit(name: str, wrong: np.ndarray) -> None:
     cells = np.zeros((2, 3), np.int32), np.zeros((2, 3), np.uint8), np.full(2, 3, np.int32)
-    fine = np.arange(6.0).reshape(2, 3)
-    assert native.LatticeBatch(ONES, ONES, *cells).entry_costs is None
-    assert native.LatticeBatch(ONES, ONES, *cells, None, fine).entry_costs.tolist() == fine.tolist()  # type: ignore[union-attr]
-    with pytest.raises(ValueError, match="entry_costs must"):
-        native.LatticeBatch(ONES, ONES, *cells, None, entry_costs)
+    plain = native.LatticeBatch(ONES, ONES, *cells)
+    assert plain.entry_costs is None
+    assert plain.tokens.tolist() == [[-1] * 3] * 2
+    assert not plain.long_arc_scores.size
+    fine: dict[str, Any] = {
+        "long_arcs": np.array([[1, 0, 2]], np.int32),
+        "entry_costs": np.array([[-1, 0.5, np.inf], [0, 0, 2]]),
+        "tokens": np.array([[0, -1, 1]] * 2, np.int32),
+        "long_arc_scores": np.array([-np.inf]),
+    }
+    made = native.LatticeBatch(ONES, ONES, *cells, **fine)
+    for attribute, value in fine.items():
+        np.testing.assert_array_equal(getattr(made, attribute), value)
+    with pytest.raises(ValueError, match=f"{name} must"):
+        native.LatticeBatch(ONES, ONES, *cells, **fine | {name: wrong})
+
+
+def test_tokens_of_a_layout() -> None:
+    lengths = np.array([2, 0])
+    made = native.lay_out(lengths, np.array([[1, 1], [9, 9]]), lengths, 2, 3, 0, ARCS_BY_ROLE)
+    assert isinstance(made, native.LatticeBatch)
+    assert made.tokens.tolist() == [[-1, 0, -1, 1, -1], [-1] * 5]
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.floats(-100, 0) | st.just(-np.inf)), min_size=1), st.booleans())
@@ -253,6 +269,16 @@ def test_reductions(samples: list[tuple[int, float]], zero_infinity: bool) -> No
     assert not np.signbit(found)
 
 
+def call_of(lattices: native.LatticeBatch, scores: np.ndarray) -> dict[str, Any]:
+    """Arguments of native.sums without optional ones."""
+    names = ("grad", "weights", "occupancy", "along", "occupancy_along", "class_scores", "state_scores")
+    gradients = [f"{name}_grad" for name in ("class_scores", "state_scores", "entry_costs", "long_arc_scores")]
+    size = scores.shape[1]
+    call = {"scores": scores, "from_logits": True, "lattices": lattices, "isa": native.instruction_sets()[0]}
+    call |= {"threads": 1, "score": np.zeros(size), "status": np.zeros(size, np.uint8)}
+    return call | dict.fromkeys((*names, *gradients))
+
+
 def test_outputs_are_written_to_or_refused() -> None:
     """An output that had to be converted would be written as a copy, and lost."""
     cells = np.zeros((2, 1), np.int32), np.zeros((2, 1), np.uint8), np.ones(2, np.int32)
@@ -260,10 +286,35 @@ def test_outputs_are_written_to_or_refused() -> None:
     for wrong in (np.zeros(4)[::2], np.zeros(2, np.float32)):
         with pytest.raises(TypeError, match="incompatible"):
             native.mean_weights(lattices, wrong)
+    wrongs = {
+        "score": np.zeros(2, np.float32),
+        "status": np.zeros(2, np.int32),
+        "occupancy": np.zeros((3, 2, 2))[..., ::2],
+        "class_scores_grad": np.zeros((2, 4), np.float32),
+        "long_arc_scores_grad": np.zeros(4)[::2],
+    }
+    for name, wrong in wrongs.items():
         with pytest.raises(TypeError, match="incompatible"):
-            native.sums(scores, True, lattices, wrong, None, None, None, None, None, "", 1)
-    with pytest.raises(TypeError, match="incompatible"):
-        native.sums(scores, True, lattices, np.zeros(2), None, None, np.zeros((3, 2, 2))[..., ::2], None, None, "", 1)
+            native.sums(**call_of(lattices, scores) | {name: wrong})
+
+
+def test_sums_take_only_arrays_that_fit() -> None:
+    cells = np.zeros((2, 1), np.int32), np.zeros((2, 1), np.uint8), np.ones(2, np.int32)
+    lattices, scores = native.LatticeBatch(ONES, ONES, *cells), np.zeros((3, 2, 4), np.float32)
+    native.sums(**call_of(lattices, scores))
+    wrongs = {
+        "status": np.zeros(3, np.uint8),
+        "class_scores": np.zeros(3),
+        "state_scores": np.zeros((2, 2)),
+        "class_scores_grad": np.zeros((2, 3)),
+        "state_scores_grad": np.zeros((1, 1)),
+        "entry_costs_grad": np.zeros((2, 2)),
+        "long_arc_scores_grad": np.zeros(1),
+        "isa": "x86-64-v9",
+    }
+    for name, wrong in wrongs.items():
+        with pytest.raises(ValueError, match=r"must|unknown instruction set"):
+            native.sums(**call_of(lattices, scores) | {name: wrong})
 
 
 def started_with(instruction_set: str) -> subprocess.CompletedProcess[str]:

@@ -104,7 +104,7 @@ def total(
         gradients: where to write them; in ``gradients.scores``, classes are contiguous.
         threads: a frontend's default number of threads.
     """
-    return _sums(problem, threads, weights=weights, gradients=gradients)
+    return _sums(problem, threads, weights, gradients)
 
 
 def posteriors(problem: ArrayProblem, *, threads: int | None = None) -> Posteriors[Array]:
@@ -113,7 +113,7 @@ def posteriors(problem: ArrayProblem, *, threads: int | None = None) -> Posterio
     states = np.empty((frames, size, problem.lattices.labels.shape[1]), problem.real)
     # The gradient of log-probabilities is -γ by class; a weight of -1 turns it into γ.
     classes = gradient(problem.scores.shape, problem.scores.dtype)
-    sums = _sums(problem, threads, weights=-np.ones(size), gradients=Gradients(classes), occupancy=states)
+    sums = _sums(problem, threads, -np.ones(size), Gradients(classes), states)
     return Posteriors(states, classes, sums.score, sums.status)
 
 
@@ -173,7 +173,6 @@ def occupancy_along(
 def _sums(
     problem: ArrayProblem,
     threads: int | None,
-    *,
     weights: Array | None = None,
     gradients: Gradients[Array] | None = None,
     occupancy: Array | None = None,
