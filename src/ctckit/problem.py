@@ -149,7 +149,8 @@ def ctc_problem(
             scores, targets, input_lengths, target_lengths, blank, from_logits=from_logits
         )
     else:
-        array, tokens, frames, lengths = map(np.asarray, (scores, targets, input_lengths, target_lengths))
+        array, tokens = np.asarray(scores), np.asarray(targets)
+        frames, lengths = np.asarray(input_lengths), np.asarray(target_lengths)
     laid_out = native.lay_out(
         np.ascontiguousarray(frames, np.int64),  # one dimension at least
         np.ascontiguousarray(tokens if form.batched else np.atleast_2d(tokens), np.int64),
@@ -162,7 +163,9 @@ def ctc_problem(
     if isinstance(laid_out, tuple):  # a number too large for int64 has become negative, which is wrong as well
         check_values(form, blank, tokens, frames, lengths, from_logits=from_logits)
         raise RuntimeError(f"the extension finds fault with {laid_out}, validate/ with nothing: please report this")
-    return ArrayProblem(_readable(array, form), from_logits, laid_out, form.batched)
+    if not (form.batched and array.dtype.isnative and array.dtype.kind == "f"):
+        array = _readable(array, form)
+    return ArrayProblem(array, from_logits, laid_out, form.batched)
 
 
 def lattice_problem(

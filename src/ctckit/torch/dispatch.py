@@ -19,22 +19,21 @@ from .. import native
 from ..kernels import portable
 from ..lattice import Lattice
 from ..problem import ArrayProblem, check_added, checked_lattice_problem, ctc_problem, with_added_scores
-from ..validate import check_reduction
+from ..validate import REDUCTIONS, check_reduction
 from .arguments import (
-    NOTHING,
     Added,
     Lengths,
     Options,
+    all_integers,
     as_frames,
     checked_form,
     frames_first,
     if_on_host,
-    integers,
     is_transformed,
     unread_frames,
 )
 from .calls import Call
-from .cpu import cpu_call, with_added
+from .cpu import CPUCall, with_added
 
 _TRITON = (3, 4)  # the oldest that is known to do
 AnyCall = Call[Any, Any]
@@ -42,7 +41,7 @@ AnyCall = Call[Any, Any]
 
 def backend_of(scores: Tensor) -> Literal["native", "triton", "portable"]:
     """Which backend takes scores, from where they are."""
-    if is_transformed(scores):
+    if torch._C._functorch.is_functorch_wrapped_tensor(scores):  # inside of torch.func: it has no memory itself
         return "portable"
     if scores.is_cpu:
         return "native"
@@ -67,24 +66,23 @@ def checked_call(
     Raises:
         CTCError: for anything malformed; the message says where.
     """
-    how = check_reduction(options.reduction)
-    given = checked_form(log_probs, targets, input_lengths, target_lengths, options)
+    how = REDUCTIONS.get(options.reduction) or check_reduction(options.reduction)
+    form, *given = checked_form(log_probs, targets, input_lengths, target_lengths, options)
     backend = backend_of(log_probs)
     if backend == "triton":
         from .gpu import gpu_call
 
-        return gpu_call(log_probs, given, options, how)
-    batch_first, has_kernel = options.batch_first and given.form.batched, backend == "native"
-    problem = ctc_problem(
-        as_frames(log_probs, batch_first) if has_kernel else unread_frames(log_probs, batch_first),
-        integers("targets", given.targets),
-        integers("input_lengths", given.input_lengths),
-        integers("target_lengths", given.target_lengths),
-        options.blank,
-        from_logits=options.from_logits,
-        form=given.form,
-    )
-    return cpu_call(problem, how, options.zero_infinity, batch_first, has_kernel, NOTHING)
+        return gpu_call(log_probs, (form, *given), options, how)
+    batch_first, has_kernel = options.batch_first and form.batched, backend == "native"
+    if not has_kernel:
+        array = unread_frames(log_probs, batch_first)
+    elif batch_first or form.dtype == "bfloat16":
+        array = as_frames(log_probs, batch_first)
+    else:
+        array = log_probs.numpy(force=True)
+    problem = ctc_problem(array, *all_integers(*given), options.blank, from_logits=options.from_logits, form=form)
+    weights = problem.lattices.loss_weights(how == "mean")
+    return CPUCall(problem, weights, how, options.zero_infinity, batch_first, has_kernel)
 
 
 def checked_lattice_call(
@@ -101,28 +99,29 @@ def checked_lattice_call(
     rows = shape[:1] if batch_first else shape[1:-1]  # (N,), or () for one sample
     frames = np.full(rows, shape[1 if batch_first else 0]) if input_lengths is None and shape else input_lengths
     no_tokens, none = np.zeros((*rows, 0), int), np.zeros(rows, int)
-    given = checked_form(scores, no_tokens, frames, none, options._replace(blank=0))  # type: ignore[arg-type]
+    form, _, lengths, _ = checked_form(scores, no_tokens, frames, none, options._replace(blank=0))  # type: ignore[arg-type]
     backend = backend_of(scores)
-    known = if_on_host("input_lengths", given.input_lengths, options.validate or backend != "triton")
+    known = if_on_host("input_lengths", lengths, options.validate or backend != "triton")
     problem = checked_lattice_problem(
         as_frames(scores, batch_first) if backend == "native" else unread_frames(scores, batch_first),
-        given.form,
+        form,
         lattices,
         none if known is None else known,
         from_logits=options.from_logits,
     )
     problem = _with_added_values(problem, added)
     if backend != "triton":
-        return cpu_call(problem, how, options.zero_infinity, batch_first, backend == "native", added)
+        weights = problem.lattices.loss_weights(how == "mean")
+        return CPUCall(problem, weights, how, options.zero_infinity, batch_first, backend == "native", added)
     from .gpu import GPUCall, gpu_weights
 
     laid_out = portable.on_tensors(problem, frames_first(scores.detach(), batch_first))
     laid_out = with_added(laid_out, Added(*(None if tensor is None else tensor.detach() for tensor in added)))
     if known is None:
-        counts = given.input_lengths.reshape(-1).to(scores.device, torch.int64)
+        counts = lengths.reshape(-1).to(scores.device, torch.int64)
         laid_out = replace(laid_out, lattices=replace(laid_out.lattices, frames=counts))  # type: ignore[type-var]
-    weights = gpu_weights(laid_out.lattices, how)
-    return GPUCall(laid_out, None, weights, how, options.zero_infinity, batch_first, given.form.batched, added)
+    factors = gpu_weights(laid_out.lattices, how)
+    return GPUCall(laid_out, None, factors, how, options.zero_infinity, batch_first, form.batched, added)
 
 
 def _with_added_values(problem: ArrayProblem, added: Added) -> ArrayProblem:

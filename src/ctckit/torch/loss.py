@@ -8,7 +8,7 @@ torch.func) torch's own operations serve.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -80,8 +80,7 @@ def ctc_loss(
     if not call.has_kernel:
         return call.portable_loss(log_probs)
     if log_probs.requires_grad and torch.is_grad_enabled():
-        loss: Tensor = _Loss.apply(log_probs, call)  # type: ignore[no-untyped-call]
-        return loss
+        return _apply(log_probs, call)
     return call.evaluate()
 
 
@@ -148,8 +147,7 @@ def lattice_loss(
     if not call.has_kernel:
         return call.portable_loss(scores)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (scores, *given)):
-        loss: Tensor = _Loss.apply(scores, call, *added)  # type: ignore[no-untyped-call]
-        return loss
+        return _apply(scores, call, *added)
     return call.evaluate()
 
 
@@ -222,6 +220,10 @@ class _Loss(torch.autograd.Function):
         others = ctx.call.added_gradients(ctx.swept, grad_output) if ctx.added else ()
         ctx.swept.occupancy = None
         return gradient, None, *others
+
+
+# The C++ part of `_Loss.apply`. Its Python part is for torch.func, whose tensors the portable loss takes.
+_apply: Callable[..., Tensor] = super(torch.autograd.Function, _Loss).apply
 
 
 def _differentiable(
