@@ -20,6 +20,7 @@ test-long: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(BIN)/python bench/loss.py
+	$(BIN)/python bench/lattices.py
 	$(BIN)/python bench/align.py
 	$(BIN)/python bench/texts.py
 	$(BIN)/python bench/monitor.py

@@ -13,8 +13,8 @@ from .errors import CTCError, InfeasibleError
 from .explanation import Explanation, explain
 from .kernels.native import get_num_threads, set_num_threads
 from .lattice import STAR, Arc, Lattice, ctc_lattice, frames_needed
-from .loss import ctc_loss, ctc_loss_and_grad, posteriors
-from .results import LossAndGrad, Posteriors, Segment, Status, TokenSpan
+from .loss import ctc_loss, ctc_loss_and_grad, lattice_loss, lattice_loss_and_grad, posteriors
+from .results import LatticeLossAndGrad, LossAndGrad, Posteriors, Segment, Status, TokenSpan
 from .text import Transcript, Vocabulary
 
 __version__ = _version("ctckit")
@@ -30,6 +30,7 @@ __all__ = [
     "Finding",
     "InfeasibleError",
     "Lattice",
+    "LatticeLossAndGrad",
     "LossAndGrad",
     "Posteriors",
     "Segment",
@@ -45,6 +46,8 @@ __all__ = [
     "forced_align",
     "frames_needed",
     "get_num_threads",
+    "lattice_loss",
+    "lattice_loss_and_grad",
     "posteriors",
     "set_num_threads",
 ]

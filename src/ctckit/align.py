@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
-from typing import Literal, overload
+from typing import Literal, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -204,12 +204,51 @@ def forced_align(
         2 3 4 -0.223
     """
     check_choice("on_infeasible", on_infeasible, ("raise", "mark"))
+    problem = alignment_problem(
+        log_probs,
+        targets,
+        input_lengths,
+        target_lengths,
+        blank,
+        lattices=lattices,
+        from_logits=from_logits,
+        class_scores=class_scores,
+        state_scores=state_scores,
+        optional=optional,
+        star_cost=star_cost,
+        optional_star_cost=optional_star_cost,
+    )
+    star = problem.scores.shape[2] if has_star(problem) else None
+    if star is not None:
+        problem = with_star(problem, float(star_cost))
+    found = find_paths(problem)
+    if on_infeasible == "raise":
+        raise_infeasible(problem, found.best.status)
+    return Alignments(found.best.score, found.best.status, partial(_alignment, problem, star, found))
+
+
+def alignment_problem(
+    log_probs: npt.ArrayLike,
+    targets: npt.ArrayLike | None,
+    input_lengths: npt.ArrayLike | None,
+    target_lengths: npt.ArrayLike | None,
+    blank: int,
+    *,
+    lattices: Lattice | Sequence[Lattice] | None,
+    from_logits: bool,
+    class_scores: npt.ArrayLike | None,
+    state_scores: npt.ArrayLike | None,
+    optional: npt.ArrayLike | None,
+    star_cost: float,
+    optional_star_cost: float,
+) -> ArrayProblem:
+    """The arguments of :func:`forced_align`, checked. Stars are the class C, which the scores don't have yet."""
     check_cost("star_cost", star_cost, _DEAREST)
     check_cost("optional_star_cost", optional_star_cost, _DEAREST)
-    if lattices is not None and (targets is not None or target_lengths is not None or optional is not None):
+    if lattices is not None and not (targets is None and target_lengths is None and optional is None):
         raise CTCError("lattices stands in the place of targets, target_lengths and optional: pass one or the other")
     if lattices is not None:
-        problem = lattice_problem(
+        return lattice_problem(
             log_probs,
             lattices,
             input_lengths,
@@ -218,27 +257,33 @@ def forced_align(
             state_scores=state_scores,
             star=True,
         )
-    elif targets is None:
+    if targets is None:
         raise CTCError("targets is missing: expected the tokens of each sample, or lattices in their place")
-    else:
-        problem = _problem_of_targets(
-            log_probs, targets, input_lengths, target_lengths, blank, from_logits, optional, optional_star_cost
-        )
-        problem = with_added_scores(problem, class_scores, state_scores)
-    if (problem.lattices.labels == problem.scores.shape[2]).any():
-        problem = _with_star(problem, float(star_cost))
-        return align(problem, problem.scores.shape[2] - 1, on_infeasible)
-    return align(problem, None, on_infeasible)
+    problem = _problem_of_targets(
+        log_probs, targets, input_lengths, target_lengths, blank, from_logits, optional, optional_star_cost
+    )
+    return with_added_scores(problem, class_scores, state_scores)
 
 
-def align(problem: ArrayProblem, star: int | None, on_infeasible: str, threads: int | None = None) -> Alignments:
-    """The best paths of a checked batch, one of whose classes may stand for stars."""
+def has_star(problem: ArrayProblem) -> bool:
+    """Whether a lattice has a star, whose class the scores don't have yet."""
+    return bool((problem.lattices.labels == problem.scores.shape[2]).any())
+
+
+class FoundPaths(NamedTuple):
+    """The best paths of a batch, and more about them."""
+
+    best: BestPaths[Array]
+    frame_scores: Float64Array  # (N, T) what each frame adds to the score
+    visits: Int32Array  # (N, K, 2) first frame in each state, and one past the last; -1 if it is never visited
+
+
+def find_paths(problem: ArrayProblem, threads: int | None = None) -> FoundPaths:
+    """The best paths of a checked batch, in whose scores stars have a class."""
     frame_scores = np.empty(problem.scores.shape[1::-1])
     visits = np.empty((*problem.lattices.labels.shape, 2), np.int32)
     best = native.best_path(problem, frame_scores=frame_scores, visits=visits, threads=threads)
-    if on_infeasible == "raise":
-        _raise_infeasible(problem, best)
-    return Alignments(best.score, best.status, partial(_alignment, problem, star, best, frame_scores, visits))
+    return FoundPaths(best, frame_scores, visits)
 
 
 def _problem_of_targets(
@@ -309,7 +354,7 @@ def _of_stars_only(stars: npt.NDArray[np.bool_], groups: Int64Array) -> npt.NDAr
     return found
 
 
-def _with_star(problem: ArrayProblem, cost: float) -> ArrayProblem:
+def with_star(problem: ArrayProblem, cost: float) -> ArrayProblem:
     """The same batch on log-probabilities, with one class more: the most probable of each frame, at a cost."""
     frames, size, classes = problem.scores.shape
     wide = np.zeros((frames, size, classes + 1), problem.real)
@@ -321,15 +366,9 @@ def _with_star(problem: ArrayProblem, cost: float) -> ArrayProblem:
     return replace(problem, scores=wide, from_logits=False, class_scores=added)
 
 
-def _alignment(
-    problem: ArrayProblem,
-    star: int | None,
-    best: BestPaths[Array],
-    frame_scores: Float64Array,
-    visits: Int32Array,
-    n: int,
-) -> Alignment:
+def _alignment(problem: ArrayProblem, star: int | None, found: FoundPaths, n: int) -> Alignment:
     """Sample n's."""
+    best, frame_scores, visits = found
     batch, status = problem.lattices, Status(int(best.status[n]))
     used = int(batch.frames[n]) if status == Status.OK else 0
     states = best.states[n, :used]
@@ -382,15 +421,15 @@ def _occupancy(problem: ArrayProblem, n: int, states: Int32Array) -> Float64Arra
     return along if along.any() else np.full(along.shape, np.nan)  # no path has a sum above 0, though one has a score
 
 
-def _raise_infeasible(problem: ArrayProblem, best: BestPaths[Array]) -> None:
+def raise_infeasible(problem: ArrayProblem, status: npt.NDArray[np.uint8]) -> None:
     """Names the first sample that has no path, and why."""
-    wrong = np.flatnonzero(best.status)
+    wrong = np.flatnonzero(status)
     if not len(wrong):
         return
     n = int(wrong[0])
     frames, needed = int(problem.lattices.frames[n]), problem.lattice(n).fewest_frames()
     reason = {Status.NOT_FINITE: "not-finite", Status.IMPOSSIBLE: "probability-0"}.get(
-        Status(int(best.status[n])), "few-frames" if needed is not None and frames < needed else "no-such-length"
+        Status(int(status[n])), "few-frames" if needed is not None and frames < needed else "no-such-length"
     )
     parts = {"whose": "no-path/sample" if problem.batched else "no-path/this", "reason": f"no-path/{reason}"}
     if len(wrong) > 1:

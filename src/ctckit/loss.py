@@ -5,17 +5,20 @@ May import kernels/ and what lies below, and of the extension its reductions; no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from .errors import CTCError
 from .kernels import native, reference
 from .kernels.backend import Gradients
+from .lattice import Lattice
 from .native import mean_weights, weighted_loss
-from .problem import ArrayProblem, ctc_problem
-from .results import Array, FloatArray, LossAndGrad, Posteriors
+from .problem import ArrayProblem, ctc_problem, lattice_problem, with_added_scores
+from .results import Array, FloatArray, LatticeLossAndGrad, LossAndGrad, Posteriors
 from .validate import Reduction, check_reduction
 
 
@@ -99,22 +102,153 @@ def ctc_loss_and_grad(
     return LossAndGrad(_rounded(problem, loss), grad if problem.batched else grad[:, 0])
 
 
-def posteriors(
-    log_probs: npt.ArrayLike,
-    targets: npt.ArrayLike,
-    input_lengths: npt.ArrayLike,
-    target_lengths: npt.ArrayLike,
-    blank: int = 0,
+def lattice_loss(
+    scores: npt.ArrayLike,
+    lattices: Lattice | Sequence[Lattice],
+    input_lengths: npt.ArrayLike | None = None,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
     *,
     from_logits: bool = False,
+    class_scores: npt.ArrayLike | None = None,
+    state_scores: npt.ArrayLike | None = None,
+) -> FloatArray:
+    """Minus the log of the sum over all paths of a lattice: :func:`ctc_loss` for any topology.
+
+    Args:
+        scores: (T, N, C), or (T, C) for one sample; log-probabilities as they are, or logits; dtypes as for
+            :func:`ctc_loss`.
+        lattices: a :class:`Lattice` for each sample, or one for all.
+        input_lengths: (N,) frames of each sample; all T if not given.
+        reduction: ``"none"``, ``"sum"`` or ``"mean"`` (by the lattice's number of tokens, at least 1, then over the
+            batch).
+        zero_infinity: an infeasible sample costs 0 instead of +inf.
+        from_logits: ``scores`` holds raw scores; log_softmax is part of the loss.
+        class_scores: (C,) nats added to each class's log-probability after the log_softmax, such as minus a scaled log
+            prior, or a blank penalty. -inf forbids a class.
+        state_scores: (N, K) nats added to what a state emits at every frame, K of the largest lattice; (K,) for one
+            sample.
+
+    Returns:
+        Nats; (N,) for ``"none"``, else a scalar. With added scores, or costs below 0, it may be below 0.
+
+    Raises:
+        CTCError: for anything malformed; the message says where.
+
+    Source:
+        Sums over the paths of a graph: Graves et al. (ICML 2006) for CTC's; Hannun et al., "Differentiable Weighted
+        Finite-State Transducers" (2020), for any.
+
+    Example:
+        >>> from ctckit import ctc_lattice
+        >>> log_probs = np.log([[0.5, 0.25, 0.25]] * 3)
+        >>> print(round(float(lattice_loss(log_probs, ctc_lattice([1, 2]).minimal(), reduction="sum")), 4))
+        2.3671
+    """
+    how = check_reduction(reduction)
+    problem = lattice_problem(
+        scores,
+        lattices,
+        input_lengths,
+        from_logits=from_logits,
+        class_scores=class_scores,
+        state_scores=state_scores,
+    )
+    weights = reduction_weights(problem, how)
+    return _rounded(problem, reduced_loss(problem, native.total(problem).score, weights, how, zero_infinity))
+
+
+def lattice_loss_and_grad(
+    scores: npt.ArrayLike,
+    lattices: Lattice | Sequence[Lattice],
+    input_lengths: npt.ArrayLike | None = None,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+    *,
+    from_logits: bool = False,
+    class_scores: npt.ArrayLike | None = None,
+    state_scores: npt.ArrayLike | None = None,
+) -> LatticeLossAndGrad:
+    """:func:`lattice_loss` and its gradients by everything that it depends on, in one pass; arguments are the same.
+
+    Returns:
+        The loss; its gradient by ``scores``, in their shape and dtype; and, in float64, by class scores (C,), state
+        scores (N, K), the lattices' entry costs (N, K) and the scores of their long arcs (J,), sample by sample in the
+        order of ``Lattice.long_arcs``. The gradient by an entry cost is how often a path is expected to enter that
+        state; by a long arc's score, minus how often it is expected to take that arc.
+
+    Raises:
+        CTCError: for anything malformed; the message says where.
+
+    Example:
+        >>> from ctckit import ctc_lattice
+        >>> found = lattice_loss_and_grad(np.zeros((3, 3)), ctc_lattice([1, 2]), from_logits=True, reduction="sum")
+        >>> found.entry_costs.round(2).tolist()  # each token is entered once
+        [0.2, 1.0, 0.2, 1.0, 0.2]
+    """
+    how = check_reduction(reduction)
+    problem = lattice_problem(
+        scores,
+        lattices,
+        input_lengths,
+        from_logits=from_logits,
+        class_scores=class_scores,
+        state_scores=state_scores,
+    )
+    (size, most), classes = problem.lattices.labels.shape, problem.scores.shape[2]
+    gradients = Gradients(
+        native.gradient(problem.scores.shape, problem.scores.dtype),
+        np.empty((size, classes)),
+        np.empty((size, most)),
+        np.empty((size, most)),
+        np.empty(len(problem.lattices.long_arcs)),
+    )
+    weights = reduction_weights(problem, how)
+    score = native.total(problem, weights=weights, gradients=gradients).score
+    loss = reduced_loss(problem, score, weights, how, zero_infinity)
+    grad = _like(cast(Array, gradients.scores), scores)
+    by_state, costs = cast(Array, gradients.state_scores), cast(Array, gradients.entry_costs)
+    return LatticeLossAndGrad(
+        _rounded(problem, loss),
+        grad if problem.batched else grad[:, 0],
+        cast(Array, gradients.class_scores).sum(axis=0),
+        by_state if problem.batched else by_state[0],
+        costs if problem.batched else costs[0],
+        cast(Array, gradients.long_arc_scores),
+    )
+
+
+def posteriors(
+    log_probs: npt.ArrayLike,
+    targets: npt.ArrayLike | None = None,
+    input_lengths: npt.ArrayLike | None = None,
+    target_lengths: npt.ArrayLike | None = None,
+    blank: int = 0,
+    *,
+    lattices: Lattice | Sequence[Lattice] | None = None,
+    from_logits: bool = False,
+    class_scores: npt.ArrayLike | None = None,
+    state_scores: npt.ArrayLike | None = None,
 ) -> Posteriors[Array]:
     """Occupancies γ: the probability, given the target, of being in each lattice state at each frame.
 
-    Arguments as for :func:`ctc_loss`.
+    Args:
+        log_probs: (T, N, C), or (T, C) for one sample, as for :func:`ctc_loss`.
+        targets: (N, S) padded, or all samples' tokens end to end; (S,) for one sample.
+        input_lengths: (N,) frames of each sample; with lattices all T if not given.
+        target_lengths: (N,) tokens of each sample.
+        blank: the blank's class.
+        lattices: in the place of targets and their lengths: a :class:`Lattice` for each sample, or one for all.
+        from_logits: ``log_probs`` holds raw scores; they are normalised.
+        class_scores: (C,) nats added to each class's log-probability.
+        state_scores: (N, K) nats added to what a state emits at every frame.
 
     Returns:
-        ``states`` (T, N, K) with K = 2S+1 states φ y1 φ … yS φ, ``classes`` (T, N, C), and ``score`` (N,), the total
-        log-score in nats. Without the N axis for one sample. γ of an infeasible sample is 0.
+        ``states`` (T, N, K), for targets of K = 2S+1 states φ y1 φ … yS φ; ``classes`` (T, N, C); ``score`` (N,), the
+        total log-score in nats; and ``status`` (N,). Without the N axis for one sample. γ of an infeasible sample is 0.
+
+    Raises:
+        CTCError: for anything malformed; the message says where.
 
     Example:
         >>> log_probs = np.array([[-2.2892, -0.1069], [-1.6550, -0.2121]])
@@ -122,12 +256,32 @@ def posteriors(
         array([[0.0836 , 0.9164 , 0.     ],
                [0.     , 0.82488, 0.17512]])
     """
-    problem = ctc_problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
-    gamma = native.posteriors(_normalised(problem) if from_logits else problem)
+    if lattices is None:
+        if targets is None or input_lengths is None or target_lengths is None:
+            raise CTCError("targets and their lengths are missing: expected them, or lattices in their place")
+        problem = ctc_problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
+        problem = with_added_scores(problem, class_scores, state_scores)
+    else:
+        if targets is not None or target_lengths is not None:
+            raise CTCError("lattices stands in the place of targets and target_lengths: pass one or the other")
+        problem = lattice_problem(
+            log_probs,
+            lattices,
+            input_lengths,
+            from_logits=from_logits,
+            class_scores=class_scores,
+            state_scores=state_scores,
+        )
+    gamma = posteriors_of(problem)
     classes = gamma.classes if from_logits else _like(gamma.classes, log_probs)
     if problem.batched:
         return Posteriors(gamma.states, classes, gamma.score, gamma.status)
     return Posteriors(gamma.states[:, 0], classes[:, 0], gamma.score[0], gamma.status[0])
+
+
+def posteriors_of(problem: ArrayProblem, threads: int | None = None) -> Posteriors[Array]:
+    """Occupancies of a checked batch; those by class are in its scores' dtype, or in that of sums for logits."""
+    return native.posteriors(_normalised(problem) if problem.from_logits else problem, threads=threads)
 
 
 def reduction_weights(problem: ArrayProblem, reduction: Reduction) -> npt.NDArray[np.float64]:

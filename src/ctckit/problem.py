@@ -15,7 +15,7 @@ import numpy.typing as npt
 from . import native
 from .errors import CTCError
 from .lattice import ARCS_BY_ROLE, Lattice
-from .validate import Fault, Form, as_array, as_integers, check_form, check_lattice_form, check_values
+from .validate import Fault, Form, as_array, as_integers, check_lattice_form, check_values, checked_arrays
 
 Array = npt.NDArray[Any]
 A = TypeVar("A")  # an array of NumPy's, or a tensor
@@ -145,12 +145,11 @@ def ctc_problem(
         CTCError: whatever is wrong, before any work.
     """
     if form is None:
-        scores = as_array("logits" if from_logits else "log_probs", scores)
-        targets = as_integers("targets", targets)
-        input_lengths = as_integers("input_lengths", input_lengths)
-        target_lengths = as_integers("target_lengths", target_lengths)
-        form = check_form(scores, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
-    array, tokens, frames, lengths = map(np.asarray, (scores, targets, input_lengths, target_lengths))
+        (array, tokens, frames, lengths), form = checked_arrays(
+            scores, targets, input_lengths, target_lengths, blank, from_logits=from_logits
+        )
+    else:
+        array, tokens, frames, lengths = map(np.asarray, (scores, targets, input_lengths, target_lengths))
     laid_out = native.lay_out(
         np.ascontiguousarray(frames, np.int64),  # one dimension at least
         np.ascontiguousarray(tokens if form.batched else np.atleast_2d(tokens), np.int64),
@@ -253,16 +252,17 @@ def with_added_scores(
         return problem
     added = replace(problem)
     if class_scores is not None:
-        added.class_scores = _added("class_scores", class_scores, problem.scores.shape[2:])
+        added.class_scores = check_added("class_scores", class_scores, problem.scores.shape[2:])
     if state_scores is not None:
         given = as_array("state_scores", state_scores)
         given = given[None] if given.ndim == 1 and not problem.batched else given
-        added.state_scores = _added("state_scores", given, problem.lattices.labels.shape)
+        added.state_scores = check_added("state_scores", given, problem.lattices.labels.shape)
     _check_gain(added)
     return added
 
 
-def _added(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+def check_added(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Nats in an array of a shape, finite or -inf."""
     array = as_array(name, values)
     if array.dtype.kind not in "iuf" or array.shape != shape:
         raise CTCError(Fault("added-scores-form", name, (), array.shape, shape, details={"dtype": str(array.dtype)}))

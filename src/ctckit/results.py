@@ -41,6 +41,26 @@ class LossAndGrad(NamedTuple):
     grad: FloatArray
 
 
+class LatticeLossAndGrad(NamedTuple):
+    """A lattice's loss and its gradients.
+
+    Attributes:
+        loss: nats; (N,) for ``reduction="none"``, else a scalar.
+        grad: by the scores, in their shape and dtype.
+        class_scores: float64 (C,), summed over the batch.
+        state_scores: float64 (N, K); (K,) for one sample.
+        entry_costs: float64 (N, K); (K,) for one sample.
+        long_arc_scores: float64 (J,), all samples' end to end.
+    """
+
+    loss: FloatArray
+    grad: FloatArray
+    class_scores: FloatArray
+    state_scores: FloatArray
+    entry_costs: FloatArray
+    long_arc_scores: FloatArray
+
+
 @dataclass(frozen=True)
 class Posteriors(Generic[A]):
     """Occupancies γ: how probable it is, given the target, that a path is in a state at a frame.

@@ -114,6 +114,7 @@ def test_the_seed_page(tmp_path: Path) -> None:
         (["explain", "--log-probs", "x.npy", "--target", "cat"], "there are no --labels to read it by"),
         (["explain", "--log-probs", "x.npy", "--target", "5"], "targets[0] = 5 is not a class"),
         (["diagnose", "missing.npz"], "missing.npz"),
+        (["diagnose", "missing.npz", "--lang", "fr"], "--lang 'fr' is unknown"),
     ],
 )
 def test_one_line_for_what_is_wrong(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -140,6 +141,10 @@ def test_diagnose(tmp_path: Path) -> None:
     read = json.loads(ctckit("diagnose", "--json", tmp_path / "good.npz", tmp_path / "bad.npz").stdout)
     assert [name.endswith("bad.npz") for name in read] == [False, True]
     assert "infeasible" in json.dumps(read[str(tmp_path / "bad.npz")])
+    np.savez(tmp_path / "raw.npz", **batch | {"log_probs": log_probs + 7}, input_lengths=[30, 28])
+    assert "not-log-probs" in ctckit("diagnose", tmp_path / "raw.npz").stdout
+    assert ctckit("diagnose", tmp_path / "raw.npz", "--logits").returncode == 0
+    assert "不正常：" in ctckit("diagnose", tmp_path / "raw.npz", "--lang", "zh").stdout
 
 
 def test_only_the_command_line_knows_flags() -> None:

@@ -119,6 +119,18 @@ class TestShape:
         )
         assert "divide by 4" in finding.fix
 
+    @pytest.mark.parametrize("joined", [False, True])
+    def test_lengths_exchanged(self, joined: bool) -> None:
+        batch = trained(size=8)
+        whole = diagnose(**batch)
+        batch["input_lengths"], batch["target_lengths"] = batch["target_lengths"], batch["input_lengths"]
+        if joined:
+            batch["targets"] = batch["targets"].ravel()
+        found = diagnose(**batch)
+        assert alarms(found) == [("lengths-swapped", None)]
+        assert found.statistics == whole.statistics
+        assert "the batch with the lengths exchanged" in found.findings[0].fix
+
     def test_negative_length(self) -> None:
         batch = trained()
         batch["input_lengths"][1] = -1
@@ -623,13 +635,13 @@ class TestReport:
         assert lines[0] == "Not healthy: 2 errors, 1 warning, 1 note (N=4 samples, T=40 frames, C=12 classes, blank=0)"
         assert max(map(len, lines)) <= 100
         assert "error: infeasible" in lines
-        told = " ".join(text.split())
+        shown = " ".join(text.split())
         for finding in diagnose(**batch).findings:
-            assert finding.message in told
-            assert finding.fix in told
+            assert finding.message in shown
+            assert finding.fix in shown
         assert str(diagnose(**trained())).startswith("Healthy: no errors, no warnings, 1 note (N=4")
 
-    def test_the_same_fault_in_many_samples_is_told_briefly(self) -> None:
+    def test_the_same_fault_in_many_samples_is_short(self) -> None:
         batch = trained(size=40)
         batch["input_lengths"][:] = 5
         found = diagnose(**batch)
@@ -660,6 +672,8 @@ class TestReport:
             for sentence in finding.sentences("zh"):
                 assert re.search("[一-鿿].*[。？]$", sentence)
         assert "不正常：" in found.html("zh")
+        with pytest.raises(ctckit.CTCError, match="lang = 'fr' is unknown"):
+            found.text("fr")
 
     def test_dictionary_is_strict_json(self) -> None:
         batch = trained()

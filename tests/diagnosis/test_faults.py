@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
 import re
@@ -56,7 +57,7 @@ SEVERAL: list[tuple[dict[str, Any], list[str]]] = [
     ),
     (
         {"log_probs": GOOD["log_probs"] > 0, "targets": GOOD["targets"] * 0.5, "blank": "_", "target_lengths": 3},
-        ["not-floats", "blank-not-integer", "not-integers"],
+        ["not-floats", "blank-not-integer", "shape-mismatch", "not-integers"],
     ),
     (
         {"target_lengths": [3, 2, 1, 1], "targets": GOOD["targets"][:2], "blank": -1},
@@ -78,6 +79,50 @@ def test_axes_swapped_are_one_fault() -> None:
     fault = fault_of(ctckit.ctc_loss, **swapped)
     assert (fault.code, fault.argument, fault.value) == ("batch-first", "log_probs", (3, 6, 5))
     assert "it looks like (N, T, C)" in fault.message()
+
+
+class Unreadable:
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise KeyError("nothing here")
+
+
+def odd_values() -> list[Any]:
+    """What people pass by mistake, and what libraries make of arrays."""
+    torch = pytest.importorskip("torch", reason="tensors are torch's")
+    return [
+        *(None, "cat", b"x", 1, -1, 10**30, 1.5, 1j, True, math.nan, object(), {"a": 1}, Unreadable(), range(2)),
+        *([], [[]], [1, 2], [[1], [2, 3]], [10**30, 1], (1, 2, 3), iter([1, 2])),
+        *(np.zeros(0), np.zeros((0, 0)), np.zeros((2, 0, 3)), np.zeros((0, 2, 3)), np.array(5), np.float32(2)),
+        *(np.array([2**64 - 1, 1], np.uint64), np.array([math.nan, 2]), np.array(["a"]), np.zeros((2, 1), int)),
+        *(np.zeros((3, 2, 4), complex), np.zeros((3, 2, 4), ">f4"), np.zeros((3, 2, 4), np.longdouble)),
+        *(np.full((3, 2, 4), math.inf), np.full((3, 2, 4), -math.inf), np.array([1, 2], "datetime64[s]")),
+        *(torch.zeros(3, 2, 4), torch.zeros(3, 2, 4, dtype=torch.bfloat16), torch.ones(2, dtype=torch.bool)),
+        *(torch.zeros(2, 2, device="meta"), torch.zeros(2, 2).to_sparse()),
+    ]
+
+
+def test_odd_arguments() -> None:
+    """Whatever is passed, the loss and a diagnosis find the same, and nothing else than a CTCError is raised."""
+    rng = np.random.default_rng(0)
+    odd = odd_values()
+    good = [np.log(np.full((3, 2, 4), 0.25)), np.array([[1, 2], [3, 1]]), np.array([3, 3]), np.array([2, 1]), 0]
+    places = [(i, o) for i in range(5) for o in range(len(odd))]
+    changes = [[place] for place in places]
+    changes += [[places[p] for p in rng.integers(len(places), size=rng.integers(2, 6))] for _ in range(800)]
+    for change in changes:
+        arguments = list(good)
+        for i, o in change:
+            arguments[i] = odd[o]
+        found = ctckit.diagnose(*arguments)
+        listed = [finding.fault for finding in found.findings if finding.fault]
+        assert found.text("zh")
+        json.dumps(found.as_dict(), allow_nan=False)
+        raised = []
+        try:
+            ctckit.ctc_loss(*arguments)
+        except ctckit.CTCError as error:
+            raised.append(error.fault)
+        assert repr(listed[:1]) == repr(raised)  # not ==: a value may be NaN, or an array
 
 
 def other_calls() -> list[tuple[Callable[..., Any], dict[str, Any], str]]:

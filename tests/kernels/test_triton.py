@@ -140,7 +140,7 @@ def test_what_is_no_score_is_found_in_any_part_of_a_row(bad: float, c: int, monk
 
 def test_lists_are_the_hosts_whatever_the_default_device() -> None:
     with torch.device("meta"):
-        assert gpu._integers([1, 2]).is_cpu
+        assert gpu._tensor(np.array([1, 2])).is_cpu
 
 
 def test_lattice_is_that_of_the_table() -> None:

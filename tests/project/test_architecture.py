@@ -130,6 +130,11 @@ KERNELS = [
 ]
 
 
+@pytest.mark.parametrize("path", KERNELS, ids=lambda path: path.name)
+def test_no_file_of_kernels_is_long(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 600
+
+
 def test_a_long_class_says_why() -> None:
     """In its docstring's first line: ``…; long, since …``."""
     for path in (ROOT / "src").rglob("*.py"):
@@ -148,6 +153,13 @@ def test_a_long_class_of_the_extension_says_why() -> None:
             end = next(i for i in range(begin, len(lines)) if lines[i].startswith("}"))
             comment = next((line for line in reversed(lines[:begin]) if not line.startswith("template")), "")
             assert end - begin < 300 or "long, since" in comment, f"{path.name}: {lines[begin]}"
+
+
+def test_layers_make_few_exceptions() -> None:
+    """At most one ignored import, for the extension module."""
+    configuration = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    ignored = re.findall(r"ignore_imports = \[(.*?)\]", configuration, re.DOTALL)
+    assert sum(part.count("->") for part in ignored) <= 1
 
 
 def test_no_finite_stand_in_for_minus_infinity() -> None:

@@ -92,6 +92,10 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
         SINGLE | {"targets": [1, 9, 2]},
         ["targets[1] = 9 is not a class", CLASSES, VOCABULARY],
     ),
+    "a token of a single sample in a row": (
+        SINGLE | {"targets": [[1, 9, 2]]},
+        ["targets[0, 1] = 9 is not a class", CLASSES, VOCABULARY],
+    ),
     "float targets": ({"targets": GOOD["targets"] * 1.0}, ["targets has dtype float64", INTEGERS]),
     "boolean targets": ({"targets": GOOD["targets"] > 0}, ["targets has dtype bool", INTEGERS]),
     "ragged targets": (
@@ -167,6 +171,22 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "float target lengths": ({"target_lengths": [3.0, 2.0, 1.0]}, ["target_lengths has dtype float64", INTEGERS]),
     "boolean target lengths": ({"target_lengths": np.ones(3, bool)}, ["target_lengths has dtype bool", INTEGERS]),
     "too many target lengths": ({"target_lengths": [3, 2, 1, 1]}, ["target_lengths has shape (4,)", "expected (3,)"]),
+    "lengths exchanged": (
+        {"input_lengths": [3, 2, 1], "target_lengths": [6, 5, 4]},
+        [
+            "target_lengths[0] = 6 is out of range: expected 0..3",
+            "all lengths are in range if input_lengths and target_lengths are exchanged",
+            "pass input_lengths, the frames, before target_lengths",
+        ],
+    ),
+    "lengths exchanged end to end": (
+        END_TO_END | {"input_lengths": [3, 2, 1], "target_lengths": [6, 5, 4]},
+        ["target_lengths sums to 15: expected 6", "and input_lengths does", "if the two are exchanged"],
+    ),
+    "lengths exchanged, one sample": (
+        SINGLE | {"input_lengths": 3, "target_lengths": 6},
+        ["target_lengths = 6 is out of range: expected 0..3", "are exchanged"],
+    ),
     # blank
     "blank of C": (
         {"blank": 5},

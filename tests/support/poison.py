@@ -25,7 +25,7 @@ def poisoned_memory() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("empty", "empty_like"):
             patch.setattr(np, name, _filled(getattr(np, name), _poison_array))
-        patch.setattr(native, "recycled", _filled(native.recycled, lambda block: block.fill(0xFF)))  # NaN in any float
+        patch.setattr(native, "recycled", _filled(native.recycled, _poison_bytes))
         if HAS_TORCH:
             import torch
 

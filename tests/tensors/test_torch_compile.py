@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import ctckit
 import ctckit.torch
-from ctckit.torch.call import Options
+from ctckit.torch.arguments import Options
 from ctckit.torch.operators import compiled_ctc_loss
 
 BATCH = draw(1, 21, 4, 9, 5)

@@ -7,7 +7,7 @@ from support.batches import draw
 
 import ctckit.torch
 from ctckit.kernels import portable
-from ctckit.torch import call as frontend
+from ctckit.torch import dispatch
 
 BATCH = draw(5, 12, 4, 6, 4)
 TARGETS = torch.from_numpy(BATCH.targets)
@@ -17,7 +17,7 @@ ARGUMENTS = (TARGETS, tuple(BATCH.frames.tolist()), tuple(BATCH.lengths.tolist()
 @pytest.fixture
 def no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Treats the CPU as a device without a kernel."""
-    monkeypatch.setattr(frontend, "backend_of", lambda scores: "portable")
+    monkeypatch.setattr(dispatch, "backend_of", lambda scores: "portable")
 
 
 def results(scores: torch.Tensor, **options: object) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,6 +1,6 @@
 """The torch frontend on the GPU backend: the same results as on the CPU, without synchronisation.
 
-Without a GPU, tensors on the CPU are taken for a GPU's by the two functions of call.py that say where things are; the
+Without a GPU, tensors on the CPU are taken for a GPU's by the two functions that say where things are; the
 kernels then run in Triton's interpreter. With one, the tensors are on it and nothing is replaced.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 import ctckit
 import ctckit.torch
-from ctckit.torch import call as frontend
+from ctckit.torch import arguments, dispatch
 
 pytestmark = [
     pytest.mark.skipif(not HAS_TRITON, reason="the GPU backend needs triton"),
@@ -41,8 +41,8 @@ DTYPES = {
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tensors on the device count as a GPU's, and their values must not be read."""
     if not has_gpu():
-        monkeypatch.setattr(frontend, "backend_of", lambda scores: "triton")
-        monkeypatch.setattr(frontend, "is_on_host", lambda values: False)
+        monkeypatch.setattr(dispatch, "backend_of", lambda scores: "triton")
+        monkeypatch.setattr(arguments, "is_on_host", lambda values: False)
 
 
 def of(values: Any) -> Any:
@@ -199,8 +199,8 @@ def test_what_the_cpu_has_is_checked_always(wrong: str, monkeypatch: pytest.Monk
         given["target_lengths"] = LENGTHS.tolist()
     if not has_gpu():
         on_host = [values for values in given.values() if isinstance(values, Tensor) and wrong == "targets"][:1]
-        monkeypatch.setattr(frontend, "backend_of", lambda scores: "triton")
-        monkeypatch.setattr(frontend, "is_on_host", lambda values: any(values is each for each in on_host))
+        monkeypatch.setattr(dispatch, "backend_of", lambda scores: "triton")
+        monkeypatch.setattr(arguments, "is_on_host", lambda values: any(values is each for each in on_host))
     with pytest.raises(ctckit.CTCError, match=rf"{wrong}\["):
         ctckit.torch.ctc_loss(of(torch.from_numpy(BATCH.scores)), *given.values())
 
@@ -265,11 +265,11 @@ def test_no_frames_at_all(shape: tuple[int, ...]) -> None:
 
 
 def test_where_scores_are_says_which_backend() -> None:
-    assert frontend.backend_of(torch.zeros(1)) == "native"
-    assert frontend.backend_of(torch.zeros(1, device="meta")) == "portable"
-    assert frontend.has_triton()
+    assert dispatch.backend_of(torch.zeros(1)) == "native"
+    assert dispatch.backend_of(torch.zeros(1, device="meta")) == "portable"
+    assert dispatch.has_triton()
     if has_gpu():
-        assert frontend.backend_of(torch.zeros(1, device="cuda")) == "triton"
+        assert dispatch.backend_of(torch.zeros(1, device="cuda")) == "triton"
 
 
 def test_numbers_are_those_of_numpy(on_a_gpu: None) -> None:

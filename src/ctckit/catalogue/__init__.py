@@ -24,8 +24,8 @@ def words(part: str, lang: str) -> Mapping[str, str]:
     """The words of one part of the program in one language.
 
     Example:
-        >>> words("explanation", "zh")["blank"]
-        '空白'
+        >>> words("faults", "zh")["no-path/this"]
+        '目标序列'
     """
     text = (files(__name__) / f"{part}.{lang}.json").read_text(encoding="utf-8")
     read: Mapping[str, str] = json.loads(text)

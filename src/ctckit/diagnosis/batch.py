@@ -76,7 +76,7 @@ def read_batch(
         )
     except (CTCError, _UnreadableError):
         return None, faults
-    batched = array.ndim == 3
+    batched, rows_passed = array.ndim == 3, tokens.ndim == 2
     if not batched:
         array, tokens = array[:, None], np.atleast_2d(tokens)
     if "batch-first" in codes:
@@ -87,7 +87,11 @@ def read_batch(
         return None, faults
     num_frames, size, classes = array.shape
     form = Form(num_frames, size, classes, tokens.shape[-1], batched, tokens.ndim == 2, "float64")
-    faults += value_faults(form, int(blank), tokens if batched else tokens[0], frames, lengths, scores_name=name)
+    passed = tokens if batched or rows_passed else tokens[0]
+    faults += value_faults(form, int(blank), passed, frames, lengths, scores_name=name)
+    if faults and faults[-1].code == "lengths-swapped":
+        frames, lengths = lengths, frames
+        faults += value_faults(form, int(blank), passed, frames, lengths, scores_name=name)
     rows = [row.astype(np.int64) for row in split_targets(form, tokens, lengths)]
     used = np.minimum(frames.reshape(-1), form.num_frames).astype(np.int64).clip(0).tolist()
     return Batch(array, rows, used, form.num_tokens if form.padded else None, int(blank), from_logits), faults

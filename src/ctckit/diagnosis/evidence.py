@@ -1,6 +1,6 @@
-"""What is measured of a batch before anything is judged: what its numbers are, and of each sample loss and reading.
+"""What is measured before anything is judged: what kind of scores these are, and each sample's loss and reading.
 
-May import loss.py and what lies below it. Judging is left to rules.py, so that thresholds stand in one place.
+Judging is left to rules.py, so that thresholds are in one place. May import loss.py and what lies below it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 Kind = Literal["log-probabilities", "probabilities", "negated log-probabilities", "logits"]
 
 # How far a frame's logsumexp may be from 0. Half precision rounds log-probabilities near -log C by up to 2**-9 of their
-# size: 0.02 for bfloat16 and 10,000 classes. Nothing that is no log-softmax comes so close at every frame.
+# size: 0.02 for bfloat16 and 10,000 classes. Only the output of a log_softmax comes so close at every frame.
 NORMALISED = 0.05
 
 _OUTPUTS = ("blank_share", "confidence", "entropy", "spike_width", "token_mass", "error_rate")
@@ -30,11 +30,11 @@ _OUTPUTS = ("blank_share", "confidence", "entropy", "spike_width", "token_mass",
 
 @dataclass(frozen=True)
 class Scale:
-    """What the scores are.
+    """What kind of scores these are.
 
     Attributes:
         kind: log-probabilities, or what they look like instead.
-        axis: the axis along which they are normalised: 2 is the classes, as it should be.
+        axis: the axis along which they are normalised; it should be 2, the classes.
         deviation: (T, N) logsumexp of each used frame; NaN where a frame is unused or not finite.
     """
 
@@ -52,7 +52,7 @@ class Sample:
         log_probs: (T, C) used frames.
         target: (S,).
         blank: the blank's class.
-        loss: nats; inf if the target can't be reached.
+        loss: nats; inf if there is no path.
     """
 
     index: int
@@ -93,23 +93,23 @@ class Sample:
 
     @cached_property
     def errors(self) -> int:
-        """How many tokens are wrong, missing or too many in the reading (Levenshtein distance to the target)."""
+        """The Levenshtein distance of the reading to the target, in tokens."""
         return edit_distance(self.target.tolist(), self.reading)
 
     @property
     def token_mass(self) -> float:
-        """The probability that is not the blank's, summed over frames: the frames given to tokens."""
+        """The probability of all tokens together, summed over frames."""
         return float((1 - np.exp(self.log_probs[:, self.blank])).sum())
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What rules judge.
+    """What the rules judge.
 
     Attributes:
         batch: as read.
-        scale: what its numbers are.
-        samples: those whose loss can be computed, on normalised scores; none if the scores can't be made sense of.
+        scale: what kind of scores it has.
+        samples: those whose loss can be computed, on normalised scores; none if the scores can't be normalised.
     """
 
     batch: Batch
@@ -124,7 +124,7 @@ class Evidence:
 
     @cached_property
     def statistics(self) -> dict[str, Any]:
-        """Of the batch; None where nothing could be computed."""
+        """Numbers about the batch; None for what could not be computed."""
         frames, _, classes = self.batch.scores.shape
         known: dict[str, Any] = {
             "samples": len(self.batch),
@@ -141,7 +141,7 @@ class Evidence:
         return known | self._outputs()
 
     def _outputs(self) -> dict[str, Any]:
-        """Of the used frames of all samples together."""
+        """Numbers about the used frames of all samples together."""
         known: dict[str, Any] = dict.fromkeys(_OUTPUTS)
         frames = np.concatenate([sample.log_probs for sample in self.samples]) if self.samples else np.zeros((0, 1))
         if not len(frames):
@@ -212,7 +212,7 @@ def scale_of(batch: Batch) -> Scale:
 
 
 def normalised(scores: Floats, kind: Kind) -> Floats:
-    """Used frames as log-probabilities, whatever they are."""
+    """Used frames as log-probabilities, whatever kind of scores they are."""
     if kind == "probabilities":
         with np.errstate(divide="ignore"):
             scores = np.log(scores.clip(0))
@@ -233,7 +233,7 @@ def logsumexp(scores: Floats, axis: int) -> Floats:
 
 
 def unusable(scores: Floats) -> npt.NDArray[np.bool_]:
-    """Which frames (T,) of (T, C) hold NaN or +inf, or leave no class possible."""
+    """Which frames (T,) of (T, C) hold NaN or +inf, or give every class the probability 0."""
     return np.asarray(~(scores < np.inf).all(axis=1) | np.isneginf(scores).all(axis=1))
 
 
@@ -243,5 +243,5 @@ def is_finite(batch: Batch, n: int) -> bool:
 
 
 def is_spelled(target: Ints, batch: Batch) -> bool:
-    """Whether a target holds tokens only: no blanks, no numbers that are no classes."""
+    """Whether a target holds tokens only: classes other than the blank."""
     return bool(((target >= 0) & (target < batch.classes) & (target != batch.blank)).all())

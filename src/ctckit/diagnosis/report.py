@@ -1,7 +1,7 @@
 """What a diagnosis says and how it is shown: as text, as HTML, as a dictionary.
 
 Findings carry their numbers, so that a person can judge them and a program can act on them; words come last, from the
-catalogue. May import catalogue/ and faults.py.
+catalogue. May import catalogue/, faults.py and validate/.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from ..catalogue import fill, words
 from ..faults import Fault
+from ..validate import check_language
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")  # worst first
@@ -120,7 +121,7 @@ class Diagnosis:
 
     def text(self, lang: str = "en") -> str:
         """The report in a language of the catalogue, "en" or "zh"; ``str()`` is the English one."""
-        known, width = words("findings", lang), _WIDTH[lang]
+        known, width = words("findings", check_language(lang)), _WIDTH[lang]
         colon = {"en": ": ", "zh": "："}[lang]
         lines = [self._headline(lang)]
         for finding, more in _grouped(self.findings):
@@ -136,7 +137,7 @@ class Diagnosis:
 
     def html(self, lang: str = "en") -> str:
         """The report as a fragment of HTML; notebooks show the English one."""
-        known = words("findings", lang)
+        known = words("findings", check_language(lang))
         items = []
         for finding, more in _grouped(self.findings):
             message, fix = finding.sentences(lang)

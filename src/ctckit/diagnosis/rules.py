@@ -1,8 +1,9 @@
-"""What is a fault and what is not: one function a rule, each with the reason for its threshold.
+"""What a healthy batch does not have: one function per rule, each with the reason for its threshold.
 
-A new finding is a new function in `RULES`. May import evidence.py, batch.py and report.py beside it, and what lies
-below them. Nothing here may fire on a healthy batch, not on one from an untrained network either: the tests hold that
-against real trainings, real outputs and random batches.
+The faults that the loss raises itself are validate/'s; these rules find what it takes and what makes no sense. A new
+finding is a new function in `RULES`, and its words in ``catalogue/findings.*.json``. No rule may fire on a healthy
+batch, nor on one from an untrained network: tests check that on real trainings, real outputs and random batches. May
+import evidence.py, batch.py and report.py beside it, and what lies below them.
 """
 
 from __future__ import annotations
@@ -102,10 +103,10 @@ def softmax_over_wrong_axis(evidence: Evidence) -> Iterator[Finding]:
 
 
 def swapped_square(evidence: Evidence) -> Iterator[Finding]:
-    """Batch-first with as many samples as frames, which no shape gives away.
+    """Batch-first with as many samples as frames, where shapes say nothing.
 
-    Turned round, every sample must become likelier, and the batch be read well, at less than half a nat a token: that
-    is a trained network's work, unless the targets together say so little that noise could spell them.
+    With the two axes swapped, every sample must be likelier, and the batch must be read well, at less than half a nat
+    per token. Only a trained network does that, unless the targets are so short that noise could spell them.
     """
     batch, samples = evidence.batch, evidence.samples
     frames, size, _ = batch.scores.shape
@@ -131,11 +132,12 @@ def swapped_square(evidence: Evidence) -> Iterator[Finding]:
 
 
 def padding_of_a_class(evidence: Evidence) -> Iterator[Finding]:
-    """Padding that is a class of its own, given away by its place: at the ends of rows and nowhere else.
+    """Padding with a class of its own, which stands at the ends of rows and nowhere else.
 
-    Were it an ordinary token, all of its m uses in a row of S would stand at the end with chance 1 / binom(S, m). One
-    a row may be an end-of-sentence token, so only rows with two or more count; and only targets of full width are
-    asked, since counting padding makes them so. At one in a million for the whole batch, random targets keep silent.
+    If it were an ordinary token, all of its m uses in a row of S would be at the end with probability 1 / binom(S, m).
+    One per row may be an end-of-sentence token, so only rows with two or more count. Only batches whose targets all
+    have the full width are looked at, since counting the padding makes them so. The threshold is one in a million for
+    the whole batch, so that random targets don't reach it.
     """
     batch = evidence.batch
     if batch.width is None or len(batch) < 3 or any(len(target) != batch.width for target in batch.targets):
@@ -143,7 +145,7 @@ def padding_of_a_class(evidence: Evidence) -> Iterator[Finding]:
     ends = Counter(int(target[-1]) for target in batch.targets if len(target))
     for value, _ in ends.most_common():
         if value == batch.blank or not 0 <= value < batch.classes:
-            continue  # that is for faulty_tokens
+            continue  # values.py finds these
         counts = [int((target == value).sum()) for target in batch.targets]
         at_end = all(
             (target[len(target) - m :] == value).all() for target, m in zip(batch.targets, counts, strict=True)
@@ -182,7 +184,7 @@ def infeasible(evidence: Evidence) -> Iterator[Finding]:
 
 
 def impossible(evidence: Evidence) -> Iterator[Finding]:
-    """Frames enough, and yet no path: all of them meet a probability of 0."""
+    """Enough frames, but every path meets a probability of 0."""
     for sample in evidence.samples:
         if sample.loss < np.inf or sample.index in evidence.infeasible:
             continue
@@ -198,7 +200,7 @@ def impossible(evidence: Evidence) -> Iterator[Finding]:
 
 
 def mean_is_lost(evidence: Evidence) -> Iterator[Finding]:
-    """The samples that make the batch's mean inf or NaN, and what it is without them."""
+    """The samples that make the batch's mean inf or NaN, and the mean without them."""
     batch = evidence.batch
     endless = sorted({*evidence.infeasible, *(sample.index for sample in evidence.samples if sample.loss == np.inf)})
     undefined = [n for n in range(len(batch)) if not is_finite(batch, n) and n not in endless]
@@ -216,11 +218,11 @@ def mean_is_lost(evidence: Evidence) -> Iterator[Finding]:
 
 
 def input_length_short(evidence: Evidence) -> Iterator[Finding]:
-    """Frames beyond the length that carry the target.
+    """Frames beyond the length that hold the target.
 
-    Judged by the loss: with all T frames the target must be read well, at less than half a nat a token, and with the
-    frames given be ten nats worse, so 20,000 times less likely. Noise in the padding makes targets less likely, but for
-    those that say little.
+    Judged by the loss: with all T frames the target must be read well, at less than half a nat per token, and with the
+    sample's own frames its loss must be ten nats higher, so that it is 20,000 times less likely. Noise in the padding
+    makes targets less likely, except very short ones.
     """
     batch = evidence.batch
     most = len(batch.scores)
@@ -251,7 +253,7 @@ def input_length_short(evidence: Evidence) -> Iterator[Finding]:
 
 
 def frames_unused(evidence: Evidence) -> Iterator[Finding]:
-    """Half of the frames and more beyond every length, yet as lively as the rest: only a note, since it may be so."""
+    """Half of the frames or more are beyond every length, but change as much as the rest. They may be noise: a note."""
     batch = evidence.batch
     most, longest = len(batch.scores), max(batch.frames, default=0)
     if evidence.scale.axis != 2 or longest < 2 or longest > most // 2:
@@ -270,12 +272,12 @@ def frames_unused(evidence: Evidence) -> Iterator[Finding]:
 
 
 def all_blank(evidence: Evidence) -> Iterator[Finding]:
-    """Every frame says blank. Usual early in training, and a collapse if hardly any probability is left to tokens.
+    """The blank wins in every frame. Usual early in training; a collapse if tokens have hardly any probability left.
 
-    The loss's gradient by the blank's logits, summed over frames, is the expected number of token frames given the
-    target (S at least) minus the mass that the network gives to tokens. So training balances that mass near S, in the
-    early all-blank phase too; below a tenth of S something has pushed the network there. One or two tokens may just be
-    misread.
+    The loss's gradient with respect to the blank's logits, summed over frames, is the expected number of token frames
+    given the target (at least S) minus the probability that the network gives to tokens. So training keeps that
+    probability near S, in the early all-blank phase too. Below a tenth of S something else has pushed the network
+    there. With one or two tokens it may be a plain misreading.
     """
     statistics = evidence.statistics
     share, mass = statistics["blank_share"], statistics["token_mass"]
@@ -291,8 +293,8 @@ def all_blank(evidence: Evidence) -> Iterator[Finding]:
 def constant_frames(evidence: Evidence) -> Iterator[Finding]:
     """The same output at every frame.
 
-    A thousandth of a nat is less than an untrained network's output varies with its input. One constant reading may
-    still be right (silence, or one token held): then the sample is no fault.
+    The threshold, a thousandth of a nat, is less than an untrained network's output varies with its input. A constant
+    output may still be right (silence, or one long token): then nothing is wrong with the sample.
     """
     for sample in evidence.samples:
         if sample.frames < 3 or sample.log_probs.shape[1] < 2 or sample.errors == 0:
@@ -313,11 +315,11 @@ def constant_frames(evidence: Evidence) -> Iterator[Finding]:
 def unlikely_target(evidence: Evidence) -> Iterator[Finding]:
     """A network that is sure of another text.
 
-    Sure: its best path keeps 0.8 of the probability at each frame (the geometric mean). Another text: it reads half to
-    three times as many tokens as the target has, so it neither rests on early training's blanks nor follows noise, and
-    0.7 of the tokens differ: texts of one language that have nothing to do with each other differ in some 0.8, and a
-    recogniser's errors rarely reach half. Much less likely: by 20 nats, some 10**9 times, and by 4 nats for each token
-    that differs; less is a plain misreading. And what is read must say something.
+    Sure: its best path has 0.8 of the probability per frame (the geometric mean). Another text: it reads half to three
+    times as many tokens as the target has, so that it is neither early training's blanks nor noise, and 0.7 of the
+    tokens differ. Unrelated texts of one language differ in about 0.8 of them, and a recogniser's errors rarely reach
+    half. Much less likely: by 20 nats, about 10**9 times, and by 4 nats per token that differs; less than that is a
+    plain misreading. And the reading must be long enough to mean something.
     """
     for sample in evidence.samples:
         if sample.loss == np.inf or not sample.tokens / 2 <= len(sample.reading) <= 3 * sample.tokens:
@@ -345,17 +347,17 @@ def unlikely_target(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _says_something(tokens: int, batch: Batch) -> bool:
-    """Whether a text of so many tokens has at least a million alternatives; a shorter one noise may spell too."""
+    """Whether there are at least a million texts of that many tokens; noise may spell a shorter one by chance."""
     return tokens * math.log(max(batch.classes - 1, 1)) > math.log(1e6)
 
 
 def _looks_trained(sample: Sample) -> bool:
-    """Trained outputs hold a class for some frames or rest on the blank; noise changes it nearly every frame."""
+    """The best class of a trained network stays for some frames, or is the blank; that of noise keeps changing."""
     return 2 * len(sample.reading) <= sample.frames
 
 
 def peaky(evidence: Evidence) -> Iterator[Finding]:
-    """Sure, mostly blank, and tokens of hardly more than a frame: how CTC networks usually end up, so only a note."""
+    """Sure, mostly blank, and hardly more than a frame per token: the usual end of CTC training, so only a note."""
     numbers = {key: evidence.statistics[key] for key in ("blank_share", "spike_width", "entropy", "confidence")}
     if numbers["spike_width"] is None:
         return

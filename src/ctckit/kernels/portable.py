@@ -59,7 +59,8 @@ def log_scores(problem: TensorProblem) -> Tensor:
     The rules are those of all backends: -inf for a target without a path, whatever its frames hold, with gradient 0;
     NaN for a sample with NaN or +inf in a used frame; frames beyond a sample's own are not read.
     """
-    return _score(problem, _emissions(problem), _logsumexp)
+    score = _score(problem, _emissions(problem), _logsumexp)
+    return score if len(problem.scores) else score + problem.scores.sum()  # without frames: a graph all the same
 
 
 def total(
@@ -70,14 +71,14 @@ def total(
     threads: int | None = None,
 ) -> Totals[Tensor]:
     """Log-scores of all samples; writes the gradients of Σ weights·(-score) that are wanted."""
-    given, batch = _to_differentiate(problem), problem.lattices
+    given = _to_differentiate(problem)
     with torch.enable_grad():
         score = log_scores(given)
         if gradients is not None:
             loss = -(score if weights is None else score * weights.to(score)).sum()
             _write(gradients, given, loss)
     detached = score.detach().double()
-    return Totals(detached, _status(problem, detached, _feasible(batch, len(problem.scores))))
+    return Totals(detached, status(problem, detached))
 
 
 def posteriors(problem: TensorProblem, *, threads: int | None = None) -> Posteriors[Tensor]:
@@ -90,7 +91,7 @@ def posteriors(problem: TensorProblem, *, threads: int | None = None) -> Posteri
     labels = problem.lattices.labels.long().expand(gamma.shape)
     classes = torch.zeros_like(problem.scores).scatter_add(2, labels, gamma)
     detached = score.detach().double()
-    return Posteriors(gamma, classes, detached, _status(problem, detached, emitted.feasible))
+    return Posteriors(gamma, classes, detached, _status(detached, emitted.feasible))
 
 
 def best_path(problem: TensorProblem, *, threads: int | None = None) -> BestPaths[Tensor]:
@@ -99,7 +100,7 @@ def best_path(problem: TensorProblem, *, threads: int | None = None) -> BestPath
     emitted, batch = _emissions(problem), problem.lattices
     rows: list[Tensor] = []
     score = _score(problem, emitted, _amax, rows).double()
-    status = _status(problem, score, emitted.feasible)
+    status = _status(score, emitted.feasible)
     found, frames = status == Status.OK, batch.frames
     states = torch.full((len(batch.labels), len(rows)), -1, dtype=torch.int32, device=score.device)
     ends = (batch.arcs & Arc.END) != 0
@@ -209,7 +210,12 @@ def _feasible(batch: LatticeBatch[Tensor], num_frames: int) -> Tensor:
     return torch.where(batch.frames == 0, empty, (alive & ((arcs & Arc.END) != 0)).any(dim=1))
 
 
-def _status(problem: TensorProblem, score: Tensor, feasible: Tensor) -> Tensor:
+def status(problem: TensorProblem, score: Tensor) -> Tensor:
+    """What became of each sample (N,), given the log-scores."""
+    return _status(score, _feasible(problem.lattices, len(problem.scores)))
+
+
+def _status(score: Tensor, feasible: Tensor) -> Tensor:
     status = torch.where(score.isnan(), int(Status.NOT_FINITE), int(Status.OK))
     status = torch.where(score == -torch.inf, int(Status.IMPOSSIBLE), status)
     return torch.where(feasible, status, int(Status.INFEASIBLE)).to(torch.uint8)

@@ -12,18 +12,23 @@ except ImportError as error:
 
     raise MissingExtraError("ctckit.torch", "torch", "torch") from error
 
-from .align import forced_align, merge_tokens
+from .align import LabelsAndScores, forced_align, merge_tokens, posteriors
+from .calls import last_status
 from .distributed import global_mean
-from .loss import CTCLoss, ctc_loss
+from .loss import CTCLoss, ctc_loss, lattice_loss
 from .monitor import CTCMonitor
 from .replacing import replace_torch_ctc
 
 __all__ = [
     "CTCLoss",
     "CTCMonitor",
+    "LabelsAndScores",
     "ctc_loss",
     "forced_align",
     "global_mean",
+    "last_status",
+    "lattice_loss",
     "merge_tokens",
+    "posteriors",
     "replace_torch_ctc",
 ]

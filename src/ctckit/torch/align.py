@@ -1,100 +1,265 @@
-"""Forced alignment of tensors, with the signatures and results of torchaudio's functions of these names.
+"""Forced alignment and posteriors of tensors; the former with the signature of torchaudio's function.
 
-May import torch, call.py, ctckit.align, and what lies below them.
+May import torch, dispatch.py, ctckit.align, ctckit.loss, and what lies below them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..align import forced_align as forced_align_arrays
+from ..align import alignment_problem, find_paths, has_star, raise_infeasible, with_star
 from ..errors import CTCError
-from ..problem import Problem
-from ..results import Status
-from ..validate import check_form, check_values
-from .call import backend_of, if_on_host
+from ..kernels import portable
+from ..lattice import STAR, Lattice
+from ..loss import posteriors_of
+from ..problem import ArrayProblem, Problem
+from ..results import Posteriors
+from ..validate import check_choice
+from .arguments import NOTHING, Lengths, Options, as_frames, frames_first, integers, unread_frames
+from .calls import remember
+from .dispatch import backend_of, checked_call, checked_lattice_call
+
+
+class LabelsAndScores(tuple[Tensor, Tensor]):
+    """Labels (N, T) and their scores (N, T), as a pair, with more about them.
+
+    Attributes:
+        status: uint8 (N,), a :class:`ctckit.Status` for each sample.
+        states: int32 (N, T), the lattice state of each frame; -1 beyond a sample's frames and without a path.
+    """
+
+    status: Tensor
+    states: Tensor
+
+    def __new__(cls, labels: Tensor, scores: Tensor, status: Tensor, states: Tensor) -> LabelsAndScores:
+        """From all four."""
+        pair = super().__new__(cls, (labels, scores))
+        pair.status, pair.states = status, states
+        return pair
 
 
 def forced_align(
     log_probs: Tensor,
-    targets: Tensor,
-    input_lengths: Tensor | None = None,
-    target_lengths: Tensor | None = None,
+    targets: Tensor | None = None,
+    input_lengths: Lengths | None = None,
+    target_lengths: Lengths | None = None,
     blank: int = 0,
-) -> tuple[Tensor, Tensor]:
+    *,
+    lattices: Lattice | Sequence[Lattice] | None = None,
+    from_logits: bool = False,
+    class_scores: Tensor | None = None,
+    state_scores: Tensor | None = None,
+    optional: Tensor | None = None,
+    star_cost: float = 0.5,
+    optional_star_cost: float = 8,
+    on_infeasible: Literal["raise", "mark"] = "raise",
+) -> LabelsAndScores:
     """The most probable label of each frame given the target; as ``torchaudio.functional.forced_align``, for any batch.
 
     Args:
         log_probs: (N, T, C) natural-log probabilities; any float dtype, strides and device.
-        targets: (N, S) tokens, padded.
+        targets: (N, S) tokens, padded; ``ctckit.STAR`` stands for whatever is said or written there.
         input_lengths: (N,) frames of each sample; all T if not given.
         target_lengths: (N,) tokens of each sample; all S if not given.
         blank: the blank's class.
+        lattices: in the place of targets and their lengths: one for each sample, or one for all.
+        from_logits: ``log_probs`` holds raw scores; they are normalised.
+        class_scores: (C,) nats added to each class's log-probability.
+        state_scores: (N, K) nats added to what a state emits at every frame.
+        optional: (N, S) groups of tokens that may be left out, and
+        star_cost: and
+        optional_star_cost: nats, all as for :func:`ctckit.forced_align`.
+        on_infeasible: ``"raise"``, or ``"mark"``: samples without a path are labelled blank, with score 0; ``status``
+            says so.
 
     Returns:
-        Labels (N, T), in the dtype of targets, and each one's log-probability (N, T), in that of log_probs. Frames
-        beyond a sample's own are labelled blank, with log-probability 0. Both on the device of log_probs. On a GPU with
-        Triton the path is found there, and the call waits for it, to know of samples without one; else on the CPU.
+        Labels (N, T), in the dtype of targets (int64 with lattices), ``ctckit.STAR`` for a star's; and what each frame
+        adds to the path's score (N, T), in the dtype of log_probs. Frames beyond a sample's own are labelled blank,
+        with score 0. Both on the device of log_probs. The pair has attributes ``status`` and ``states``. On a GPU with
+        Triton the path is found there, and the call waits for it; elsewhere on the CPU, with as many threads as
+        ``torch.get_num_threads()`` says.
 
     Raises:
         InfeasibleError: a sample has no path.
-        CTCError: for anything malformed; the message says where.
+        CTCError: for anything malformed; the message says where. On a GPU also for optional tokens.
 
     Example:
         >>> log_probs = torch.tensor([[[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]]).log()
-        >>> forced_align(log_probs, torch.tensor([[1]]))[0]
+        >>> labels, scores = forced_align(log_probs, torch.tensor([[1]]))
+        >>> labels
         tensor([[0, 1, 0]])
     """
+    check_choice("on_infeasible", on_infeasible, ("raise", "mark"))
     if not isinstance(log_probs, Tensor) or log_probs.ndim != 3:
         raise CTCError(
             f"log_probs has shape {tuple(getattr(log_probs, 'shape', ()))}: expected a tensor (N, T, C), batch first; "
             "for one sample, log_probs[None]"
         )
-    if not isinstance(targets, Tensor) or targets.ndim != 2:
+    if lattices is None and (not isinstance(targets, Tensor) or targets.ndim != 2):
         raise CTCError(f"targets has shape {tuple(getattr(targets, 'shape', ()))}: expected a tensor (N, S), padded")
-    scores = log_probs.detach().transpose(0, 1)
-    if backend_of(scores) == "triton":
-        states = _states_on_gpu(scores, targets, input_lengths, target_lengths, blank)
-        if states is not None:
-            return _labelled(log_probs.detach(), targets, states, blank)
-    found = forced_align_arrays(scores, targets, input_lengths, target_lengths, blank)
-    labels = torch.full(log_probs.shape[:2], blank, dtype=targets.dtype)
-    frame_scores = torch.zeros(log_probs.shape[:2], dtype=log_probs.dtype)
-    for n, alignment in enumerate(found):
-        used = len(alignment.labels)
-        labels[n, :used] = torch.from_numpy(alignment.labels)
-        frame_scores[n, :used] = torch.from_numpy(alignment.frame_scores)
-    return labels.to(log_probs.device), frame_scores.to(log_probs.device)
+    scores, on_gpu = log_probs.detach(), backend_of(log_probs) == "triton"
+    half = scores.dtype == torch.bfloat16 and not on_gpu  # NumPy has no bfloat16
+    problem = alignment_problem(
+        unread_frames(scores, True) if on_gpu else as_frames(scores.float() if half else scores, True),
+        None if targets is None else integers("targets", targets),
+        None if input_lengths is None else integers("input_lengths", input_lengths),
+        None if target_lengths is None else integers("target_lengths", target_lengths),
+        blank,
+        lattices=lattices,
+        from_logits=from_logits,
+        class_scores=None if class_scores is None else class_scores.detach().cpu().double().numpy(),
+        state_scores=None if state_scores is None else state_scores.detach().cpu().double().numpy(),
+        optional=None if optional is None else integers("optional", optional),
+        star_cost=star_cost,
+        optional_star_cost=optional_star_cost,
+    )
+    star = scores.shape[2] if has_star(problem) else None
+    dtype = torch.int64 if targets is None else targets.dtype
+    if on_gpu:
+        return _on_gpu(scores, problem, star, star_cost, blank, dtype, on_infeasible)
+    if star is not None:
+        problem = with_star(problem, star_cost)
+    found = find_paths(problem, torch.get_num_threads())
+    if on_infeasible == "raise":
+        raise_infeasible(problem, found.best.status)
+    labels = _labels(problem.lattices.labels, found.best.states, star, blank)
+    return LabelsAndScores(
+        torch.from_numpy(labels).to(scores.device, dtype),
+        torch.from_numpy(found.frame_scores).to(scores),
+        torch.from_numpy(found.best.status).to(scores.device),
+        torch.from_numpy(found.best.states).to(scores.device),
+    )
 
 
-def _states_on_gpu(
-    scores: Tensor, targets: Tensor, input_lengths: Tensor | None, target_lengths: Tensor | None, blank: int
-) -> Tensor | None:
-    """The paths' states (N, T); None if a sample has no path, which the CPU has the words for."""
+def _labels(labels_of_states: Any, states: Any, star: int | None, blank: int) -> Any:
+    """(N, T) the label of each frame's state; the blank where there is none."""
+    labels = np.take_along_axis(labels_of_states, np.maximum(states, 0), axis=1)
+    labels = np.where(states < 0, blank, labels)
+    return labels if star is None else np.where(labels == star, STAR, labels)
+
+
+def _on_gpu(
+    scores: Tensor,
+    problem: ArrayProblem,
+    star: int | None,
+    star_cost: float,
+    blank: int,
+    dtype: torch.dtype,
+    on_infeasible: str,
+) -> LabelsAndScores:
+    """The same where the scores are; the rest of the problem goes there."""
     from ..kernels import triton
 
-    size = len(targets)
-    frames = torch.full((size,), len(scores)) if input_lengths is None else input_lengths
-    lengths = torch.full((size,), targets.shape[1]) if target_lengths is None else target_lengths
-    form = check_form(scores, targets, frames, lengths, blank)
-    given = {"targets": targets, "input_lengths": frames, "target_lengths": lengths}
-    check_values(form, blank, *(if_on_host(name, values, True) for name, values in given.items()))
-    lattices = triton.ctc_lattices(scores, targets, frames, lengths, blank)
-    best = triton.best_path(Problem(scores, False, lattices))
-    return best.states if bool((best.status == Status.OK).all()) else None
+    frames, from_logits = frames_first(scores, True), problem.from_logits
+    if star is not None:
+        frames = frames.log_softmax(-1) if from_logits else frames
+        frames, from_logits = torch.cat((frames, frames.amax(-1, keepdim=True) - star_cost), -1), False
+        if problem.class_scores is not None:
+            problem = replace(problem, class_scores=np.append(problem.class_scores, 0))
+    there = replace(portable.on_tensors(problem, frames), from_logits=from_logits)
+    best = triton.best_path(there)
+    if on_infeasible == "raise":
+        raise_infeasible(problem, best.status.cpu().numpy())
+    labels = torch.from_numpy(_labels(problem.lattices.labels, best.states.cpu().numpy(), star, blank))
+    frame_scores = _frame_scores(there, best.states).to(scores.dtype)
+    return LabelsAndScores(labels.to(scores.device, dtype), frame_scores, best.status, best.states)
 
 
-def _labelled(log_probs: Tensor, targets: Tensor, states: Tensor, blank: int) -> tuple[Tensor, Tensor]:
-    """Labels and their scores (N, T), from states: token s is 2s + 1, blanks are even, and -1 is beyond the frames."""
-    tokens = targets.to(states.device, torch.int64)
-    tokens = torch.nn.functional.pad(tokens, (0, 1), value=blank)  # the last blank has no token after it
-    labels = tokens.gather(1, states.clamp(min=0).long() // 2).where(states % 2 == 1, blank)
-    labels = labels.where(states >= 0, blank)
-    frame_scores = log_probs.gather(2, labels[..., None])[..., 0]
-    return labels.to(targets.dtype), frame_scores.masked_fill(states < 0, 0)
+def _frame_scores(problem: Problem[Tensor], states: Tensor) -> Tensor:
+    """(N, T) what each frame adds to the score of a path without long arcs."""
+    batch, at = problem.lattices, states.clamp(min=0).long()
+    labels = batch.labels.long().gather(1, at)
+    log_probs = problem.scores.log_softmax(-1) if problem.from_logits else problem.scores
+    found = log_probs.transpose(0, 1).gather(2, labels[..., None])[..., 0]
+    if problem.class_scores is not None:
+        found = found + problem.class_scores[labels]
+    if problem.state_scores is not None:
+        found = found + problem.state_scores.gather(1, at)
+    if batch.entry_costs is not None:
+        entered = torch.diff(at, dim=1, prepend=at[:, :1] - 1) != 0
+        found = found - torch.where(entered, batch.entry_costs.gather(1, at), 0)
+    return torch.where(states < 0, 0, found)
+
+
+def posteriors(
+    log_probs: Tensor,
+    targets: Tensor | None = None,
+    input_lengths: Lengths | None = None,
+    target_lengths: Lengths | None = None,
+    blank: int = 0,
+    *,
+    lattices: Lattice | Sequence[Lattice] | None = None,
+    from_logits: bool = False,
+    batch_first: bool = False,
+    validate: bool = False,
+) -> Posteriors[Tensor]:
+    """Occupancies γ: the probability, given the target, of being in each lattice state at each frame.
+
+    :func:`ctckit.posteriors` for tensors, on their device; not differentiable.
+
+    Args:
+        log_probs: (T, N, C), or (T, C) for one sample; as for :func:`ctc_loss`.
+        targets: as for :func:`ctc_loss`.
+        input_lengths: (N,) frames of each sample; with lattices all T if not given.
+        target_lengths: (N,) tokens of each sample.
+        blank: the blank's class.
+        lattices: in the place of targets and their lengths: one for each sample, or one for all.
+        from_logits: ``log_probs`` holds raw scores; they are normalised.
+        batch_first: ``log_probs`` is (N, T, C), and so are the occupancies.
+        validate: as for :func:`ctc_loss`.
+
+    Returns:
+        ``states`` (T, N, K), ``classes`` (T, N, C), ``score`` (N,) in nats and ``status`` (N,). Without the N axis for
+        one sample.
+
+    Raises:
+        CTCError: for anything malformed; the message says where.
+
+    Example:
+        >>> log_probs = torch.tensor([[-2.2892, -0.1069], [-1.6550, -0.2121]])
+        >>> posteriors(log_probs, torch.tensor([1]), 2, 1).states
+        tensor([[0.0836, 0.9164, 0.0000],
+                [0.0000, 0.8249, 0.1751]])
+    """
+    options = Options(blank, "none", False, from_logits, batch_first, validate)
+    if lattices is not None and (targets is not None or target_lengths is not None):
+        raise CTCError("lattices stands in the place of targets and target_lengths: pass one or the other")
+    call: Any
+    if lattices is not None:
+        call = checked_lattice_call(log_probs, lattices, input_lengths, options, NOTHING)
+    elif targets is None or input_lengths is None or target_lengths is None:
+        raise CTCError("targets and their lengths are missing: expected them, or lattices in their place")
+    else:
+        call = checked_call(log_probs, targets, input_lengths, target_lengths, options)
+    batch_first = batch_first and log_probs.ndim == 3
+    found = _posteriors(call.problem, log_probs.detach(), batch_first)
+    states, classes = (array.transpose(0, 1) if batch_first else array for array in (found.states, found.classes))
+    remember(found.status)
+    if log_probs.ndim == 3:
+        return Posteriors(states, classes, found.score, found.status)
+    return Posteriors(states[:, 0], classes[:, 0], found.score[0], found.status[0])
+
+
+def _posteriors(problem: Any, scores: Tensor, batch_first: bool) -> Posteriors[Tensor]:
+    backend = backend_of(scores)
+    if backend == "native":
+        found = posteriors_of(problem, torch.get_num_threads())
+        arrays = (found.states, found.classes, found.score, found.status)
+        states, classes, score, status = (torch.from_numpy(array) for array in arrays)
+        if scores.dtype == torch.bfloat16 and not problem.from_logits:
+            classes = classes.view(torch.bfloat16)
+        return Posteriors(states, classes.to(scores.dtype), score, status)
+    if backend == "portable":
+        return portable.posteriors(portable.on_tensors(problem, frames_first(scores, batch_first)))
+    from ..kernels import triton
+
+    return triton.posteriors(problem)
 
 
 @dataclass(frozen=True)

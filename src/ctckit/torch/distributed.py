@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ..errors import CTCError
-from .call import Lengths
+from .arguments import Lengths
 
 
 def global_mean(

@@ -1,113 +1,140 @@
-"""A call of the loss on a GPU, by the Triton kernels: nothing that is there is read back, so nobody waits.
+"""A call of the loss on a GPU, by the Triton kernels: nothing on the device is read back, so the host never waits.
 
-Forward sweeps and keeps the occupancies; backward writes the gradient from them, times what comes from above. So the
-gradient is written once and rounded once, though nobody on the host knows that factor. May import torch, triton's
-kernels, call.py and what lies below it.
+Forward sweeps and keeps the occupancies; backward writes the gradient from them, times ``grad_output``. So the gradient
+is written once and rounded once, though the host never knows that factor. May import torch, triton's kernels, calls.py,
+arguments.py and what lies below them.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..kernels import portable, triton
-from ..problem import Problem
+from ..kernels.backend import Gradients
+from ..problem import LatticeBatch, Problem
 from ..results import Status
-from ..validate import Form, Reduction, check_values
-from .call import Lengths, Options, frames_first, if_on_host, reduced
+from ..validate import Reduction, check_values
+from .arguments import NOTHING, Added, Given, Options, frames_first, if_on_host
+from .calls import reduced, remember
+from .cpu import with_added
 
 
 class GPUCall(NamedTuple):
-    """A checked call; methods as for :class:`ctckit.torch.call.Call`, with log-scores as tensors."""
+    """A checked call; methods as in :class:`calls.Call`, with log-scores as tensors."""
 
     problem: Problem[Tensor]
-    status: Tensor  # uint8 (N,), as far as targets and lengths tell
+    invalid: Tensor | None  # bool (N,), samples whose targets or lengths are known to be wrong
     weights: Tensor  # float64 (N,)
     reduction: Reduction
     zero_infinity: bool
-    swapped: bool
+    batch_first: bool
     batched: bool
+    added: Added = NOTHING
 
     @property
     def has_kernel(self) -> bool:
         """Whether there is one of ours."""
         return True
 
-    def empty(self, scores: Tensor) -> Tensor:
-        """Memory for a gradient."""
-        return torch.empty_like(scores, memory_format=torch.contiguous_format)
-
     def evaluate(self) -> Tensor:
         """The loss alone."""
-        return self.loss(triton.Sweep(self.problem, keep=False).score)
+        swept = triton.Sweep(self.problem, keep=False)
+        remember(swept.status)
+        return self.loss(swept.score)
 
     def sweep(self, scores: Tensor) -> triton.Sweep:
         """Log-scores, and what the gradient needs."""
-        return triton.Sweep(self.problem, keep=True)
-
-    def gradient(self, scores: Tensor, swept: triton.Sweep, grad_output: Tensor | None) -> Tensor:
-        """The gradient times what comes from above; None stands for 1."""
-        gradient = self.empty(scores)
-        weights = self.weights if grad_output is None else self.weights * grad_output.detach().double()
-        swept.gradient(frames_first(gradient, self.swapped), weights)
-        return gradient
-
-    def scaled(self, scores: Tensor, score: Tensor, grad_output: Tensor) -> Tensor:
-        """The same by another sweep."""
-        return self.gradient(scores, self.sweep(scores), grad_output)
+        swept = triton.Sweep(self.problem, keep=True, wanted=self._wanted())
+        remember(swept.status)
+        return swept
 
     def loss(self, score: Tensor) -> Tensor:
         """Log-scores (N,) as what the caller asked for, rounded once."""
         loss = reduced(score, self.weights, self.reduction, self.zero_infinity, self.batched)
         return loss.to(torch.float64 if self.problem.scores.dtype == torch.float64 else torch.float32)
 
+    def gradient(self, scores: Tensor, swept: triton.Sweep, grad_output: Tensor | None) -> Tensor:
+        """The gradient by the scores, times ``grad_output``; None means 1."""
+        gradient = torch.empty_like(scores, memory_format=torch.contiguous_format)
+        weights = self.weights if grad_output is None else self.weights * grad_output.detach().double()
+        swept.gradient(frames_first(gradient, self.batch_first), weights)
+        return gradient
+
+    def added_gradients(self, swept: triton.Sweep, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients by what is added, times ``grad_output``."""
+        wanted = self._wanted()
+        swept.write(wanted, self.weights * grad_output.detach().double())
+        by_class = None if wanted.class_scores is None else wanted.class_scores.sum(dim=0)
+        found = (by_class, wanted.state_scores, wanted.entry_costs, wanted.long_arc_scores)
+        return tuple(
+            None if value is None or tensor is None else value.reshape(tensor.shape).to(tensor)
+            for value, tensor in zip(found, self.added, strict=True)
+        )
+
+    def scaled(self, scores: Tensor, score: Tensor, grad_output: Tensor) -> Tensor:
+        """The same by another sweep."""
+        return self.gradient(scores, self.sweep(scores), grad_output)
+
     def portable_loss(self, scores: Tensor) -> Tensor:
-        """The loss by plain operations, differentiable as often as one likes. Nobody waits for this one either."""
-        scores = frames_first(scores, self.swapped)
-        score = portable.log_scores(replace(self.problem, scores=scores))
-        score = torch.where(self.status == Status.INVALID, torch.nan, score)
+        """The loss by plain operations, differentiable as often as one likes. The host does not wait here either."""
+        problem = with_added(replace(self.problem, scores=frames_first(scores, self.batch_first)), self.added)
+        score = portable.log_scores(problem)
+        if self.invalid is not None:
+            score = torch.where(self.invalid, torch.nan, score)
         return reduced(score, self.weights.to(score), self.reduction, self.zero_infinity, self.batched)
 
+    def _wanted(self) -> Gradients[Tensor]:
+        """Memory for the gradients by what is added and needs one."""
+        if self.added is NOTHING:
+            return Gradients()
+        scores, batch = self.problem.scores, self.problem.lattices
+        size, most = batch.labels.shape
+        shapes = ((size, scores.shape[2]), (size, most), (size, most), (len(batch.long_arcs),))
+        memory = [
+            scores.new_empty(shape, dtype=torch.float64) if tensor is not None and tensor.requires_grad else None
+            for shape, tensor in zip(shapes, self.added, strict=True)
+        ]
+        return Gradients(None, *memory)
 
-def gpu_call(
-    scores: Tensor,
-    targets: Lengths,
-    input_lengths: Lengths,
-    target_lengths: Lengths,
-    options: Options,
-    reduction: Reduction,
-    form: Form,
-) -> GPUCall:
-    """Checks the values of a call that are on the host, or all if `validate` is set; its form has been checked."""
-    swapped = options.batch_first and scores.ndim == 3
+
+def gpu_call(scores: Tensor, given: Given, options: Options, reduction: Reduction) -> GPUCall:
+    """A call with targets. Values are checked if they are on the host, or all if ``validate`` is set."""
+    form, batch_first = given.form, options.batch_first and scores.ndim == 3
     check_values(
         form,
         options.blank,
-        if_on_host("targets", targets, options.validate),
-        if_on_host("input_lengths", input_lengths, options.validate),
-        if_on_host("target_lengths", target_lengths, options.validate),
+        if_on_host("targets", given.targets, options.validate),
+        if_on_host("input_lengths", given.input_lengths, options.validate),
+        if_on_host("target_lengths", given.target_lengths, options.validate),
         from_logits=options.from_logits,
     )
-    tokens = _integers(targets)
-    laid_out = frames_first(scores.detach(), swapped)
+    targets, frames, lengths = (_tensor(values) for values in given[1:])
+    laid_out = frames_first(scores.detach(), batch_first)
     lattices = triton.ctc_lattices(
         laid_out,
-        tokens if form.batched or tokens.ndim == 2 else tokens[None],
-        _integers(input_lengths).reshape(-1),
-        _integers(target_lengths).reshape(-1),
+        targets if form.batched or targets.ndim == 2 else targets[None],
+        frames.reshape(-1),
+        lengths.reshape(-1),
         options.blank,
     )
-    size = lattices.sizes.size
-    weights = torch.ones(size, dtype=torch.float64, device=scores.device)
+    problem: Problem[Tensor] = Problem(laid_out, options.from_logits, lattices, form.batched)
+    invalid = lattices.status == Status.INVALID
+    weights = gpu_weights(lattices, reduction)
+    return GPUCall(problem, invalid, weights, reduction, options.zero_infinity, batch_first, form.batched)
+
+
+def _tensor(values: Any) -> Tensor:
+    # Arrays are the host's, whatever torch's default device: to bring one back from there would be to wait.
+    return values if isinstance(values, Tensor) else torch.as_tensor(values, device="cpu")
+
+
+def gpu_weights(lattices: LatticeBatch[Tensor], reduction: Reduction) -> Tensor:
+    """What a reduction multiplies each sample's loss with (N,)."""
+    weights = torch.ones_like(lattices.num_tokens, dtype=torch.float64)
     if reduction == "mean":
-        weights /= lattices.num_tokens.clamp(min=1) * size
-    problem: Problem[Tensor] = Problem(laid_out, options.from_logits, lattices)
-    return GPUCall(problem, lattices.status, weights, reduction, options.zero_infinity, swapped, form.batched)
-
-
-def _integers(values: Lengths) -> Tensor:
-    return values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values, np.int64), device="cpu")
+        weights /= lattices.num_tokens.clamp(min=1) * len(weights)
+    return weights

@@ -1,4 +1,4 @@
-"""The loss as a torch function and module. May import torch, ctckit.loss and what lies below it.
+"""The loss as a torch function and module. May import torch, dispatch.py, operators.py and what they may import.
 
 On the CPU the gradient is computed together with the loss, already scaled for the reduction, and handed out by the
 first ``backward``: a second one (``retain_graph=True``) computes it anew. So the usual step allocates one gradient and
@@ -8,13 +8,16 @@ torch.func) torch's own operations serve.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..lattice import Lattice
 from ..validate import check_reduction
-from .call import CheckedCall, Lengths, Options, checked_call
+from .arguments import NOTHING, Added, Lengths, Options
+from .dispatch import AnyCall, checked_call, checked_lattice_call
 from .operators import compiled_ctc_loss
 
 
@@ -77,7 +80,75 @@ def ctc_loss(
     if not call.has_kernel:
         return call.portable_loss(log_probs)
     if log_probs.requires_grad and torch.is_grad_enabled():
-        loss: Tensor = _CTCLoss.apply(log_probs, call)  # type: ignore[no-untyped-call]
+        loss: Tensor = _Loss.apply(log_probs, call)  # type: ignore[no-untyped-call]
+        return loss
+    return call.evaluate()
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def lattice_loss(
+    scores: Tensor,
+    lattices: Lattice | Sequence[Lattice],
+    input_lengths: Lengths | None = None,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+    *,
+    from_logits: bool = False,
+    batch_first: bool = False,
+    validate: bool = False,
+    class_scores: Tensor | None = None,
+    state_scores: Tensor | None = None,
+    entry_costs: Tensor | None = None,
+    long_arc_scores: Tensor | None = None,
+) -> Tensor:
+    """Minus the log of the sum over all paths of a lattice: the loss for any topology, differentiable by all it holds.
+
+    :func:`ctc_loss` with lattices in the place of targets. Inside of ``torch.compile`` it breaks the graph.
+
+    Args:
+        scores: (T, N, C), or (T, C) for one sample; log-probabilities as they are, or logits.
+        lattices: a :class:`ctckit.Lattice` for each sample, or one for all.
+        input_lengths: (N,) frames of each sample; all T if not given.
+        reduction: ``"none"``, ``"sum"`` or ``"mean"`` (by the lattice's number of tokens, at least 1, then over the
+            batch).
+        zero_infinity: infeasible samples cost 0 instead of +inf. Their gradient is 0 in either case.
+        from_logits: ``scores`` holds raw scores; log_softmax is part of the loss.
+        batch_first: ``scores`` is (N, T, C).
+        validate: reads lengths that are on a GPU, as in :func:`ctc_loss`.
+        class_scores: (C,) nats added to each class's log-probability after the log_softmax, such as minus a scaled log
+            prior, or a blank penalty. -inf forbids a class.
+        state_scores: (N, K) nats added to what a state emits at every frame, K of the largest lattice; (K,) for one
+            sample.
+        entry_costs: (N, K) nats in the place of the lattices' own, to be learned; (K,) for one sample.
+        long_arc_scores: (J,) nats in the place of the lattices' own, sample by sample, each in the order of
+            ``Lattice.long_arcs``.
+
+    Returns:
+        Nats, in the dtype of ``scores`` (float32 for half precision). With added scores it may be below 0.
+
+    Raises:
+        CTCError: for anything malformed; the message says where. On a GPU also for long arcs.
+
+    Source:
+        Sums over the paths of a graph: Graves et al. (ICML 2006) for CTC's; Hannun et al., "Differentiable Weighted
+        Finite-State Transducers" (2020), for any.
+
+    Example:
+        >>> import ctckit
+        >>> lattice = ctckit.ctc_lattice([1, 2]).with_optional([0, 1])
+        >>> logits, cost = torch.zeros(3, 3), torch.zeros(5, requires_grad=True)
+        >>> lattice_loss(logits, lattice, from_logits=True, entry_costs=cost).backward()
+        >>> cost.grad.sum()  # states entered by a path, by token
+        tensor(1.2143)
+    """
+    options = Options(0, reduction, zero_infinity, from_logits, batch_first, validate)
+    added = Added(class_scores, state_scores, entry_costs, long_arc_scores)
+    given = [tensor for tensor in added if tensor is not None]
+    call = checked_lattice_call(scores, lattices, input_lengths, options, added if given else NOTHING)
+    if not call.has_kernel:
+        return call.portable_loss(scores)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (scores, *given)):
+        loss: Tensor = _Loss.apply(scores, call, *added)  # type: ignore[no-untyped-call]
         return loss
     return call.evaluate()
 
@@ -129,10 +200,12 @@ class CTCLoss(torch.nn.Module):
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
-class _CTCLoss(torch.autograd.Function):
+class _Loss(torch.autograd.Function):
+    """The loss by a kernel; ``added`` are the tensors that the call holds besides the scores."""
+
     @staticmethod
-    def forward(ctx: Any, scores: Tensor, call: CheckedCall) -> Tensor:
-        ctx.call = call
+    def forward(ctx: Any, scores: Tensor, call: AnyCall, *added: Tensor | None) -> Tensor:
+        ctx.call, ctx.added = call, added
         ctx.swept = call.sweep(scores)
         # So that torch notices if scores are changed before a second backward, and frees what is large after the last.
         ctx.save_for_backward(scores, ctx.swept.occupancy)
@@ -140,13 +213,25 @@ class _CTCLoss(torch.autograd.Function):
         return call.loss(ctx.swept.score)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         scores, occupancy = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph=True: a gradient that can be differentiated itself
-            loss = ctx.call.portable_loss(scores.double()).to(grad_output.dtype)
-            (gradient,) = torch.autograd.grad(loss, scores, grad_output, create_graph=True)
-            return gradient, None
+            return _differentiable(ctx.call, scores, ctx.added, grad_output)
         ctx.swept.occupancy = occupancy
-        gradient = ctx.call.gradient(scores, ctx.swept, grad_output)
+        gradient = ctx.call.gradient(scores, ctx.swept, grad_output) if ctx.needs_input_grad[0] else None
+        others = ctx.call.added_gradients(ctx.swept, grad_output) if ctx.added else ()
         ctx.swept.occupancy = None
-        return gradient, None
+        return gradient, None, *others
+
+
+def _differentiable(
+    call: AnyCall, scores: Tensor, added: tuple[Tensor | None, ...], grad_output: Tensor
+) -> tuple[Tensor | None, ...]:
+    """The gradients with a graph of their own, in float64."""
+    loss = call.portable_loss(scores.double()).to(grad_output.dtype)
+    inputs = [tensor for tensor in (scores, *added) if tensor is not None and tensor.requires_grad]
+    found = iter(torch.autograd.grad(loss, inputs, grad_output, create_graph=True, allow_unused=True))
+    first, *others = (
+        next(found) if tensor is not None and tensor.requires_grad else None for tensor in (scores, *added)
+    )
+    return first, None, *others

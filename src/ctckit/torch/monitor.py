@@ -18,7 +18,7 @@ from torch import Tensor
 from ..lattice import Arc
 from ..problem import ArrayProblem, ctc_problem
 from ..validate import check_form, check_integer
-from .call import Lengths, integers
+from .arguments import Lengths, integers
 
 # How much of a batch is looked at: so many scores in so many rows (a row is a sample at a frame, C scores). With 256
 # rows a share's sampling error is 0.03 at most, and less over some steps, since each looks at other rows.

@@ -1,8 +1,8 @@
 """The loss as operators that ``torch.compile`` and ``torch.export`` take into their graphs as they are.
 
-Eager calls don't pass here: an operator's dispatch costs as much as the loss of a short batch. What operators compute
-is what eager calls do (call.py), bit for bit. A graph knows tensors only, hence the gradient is an output beside the
-loss. May import torch, call.py and what that may import.
+Eager calls don't pass here: an operator's dispatch costs as much as the loss of a short batch. Operators compute what
+eager calls do (dispatch.py), bit for bit. A graph knows tensors only, hence the gradient is an output beside the
+loss. May import torch, dispatch.py and what that may import.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.library import custom_op
 
 from ..errors import CTCError
-from .call import HALF, CheckedCall, Lengths, Options, backend_of, checked_call
+from .arguments import HALF, Lengths, Options
+from .dispatch import AnyCall, backend_of, checked_call
 
 _ARGUMENTS = (
     "Tensor scores, Tensor targets, Tensor input_lengths, Tensor target_lengths, "
@@ -82,9 +83,7 @@ def _backward(grad_output: Tensor, grad: Tensor, score: Tensor, scores: Tensor, 
     return _checked(scores, *arguments).scaled(scores, score, grad_output)
 
 
-def _checked(
-    scores: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, *options: Any
-) -> CheckedCall:
+def _checked(scores: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, *options: Any) -> AnyCall:
     given = Options(*options)
     if backend_of(scores) == "portable":
         raise CTCError(

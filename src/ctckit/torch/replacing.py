@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from .call import Lengths
+from .arguments import Lengths
 from .loss import ctc_loss
 
 _lock = threading.Lock()

@@ -21,6 +21,7 @@ from .form import (
     check_blank,
     check_form,
     check_lattice_form,
+    checked_arrays,
     dtype_name,
     form_faults,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "check_lattice_form",
     "check_reduction",
     "check_values",
+    "checked_arrays",
     "dtype_name",
     "form_faults",
     "split_targets",

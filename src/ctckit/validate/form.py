@@ -106,7 +106,7 @@ def check_form(
         ):
             padded = rows or not batched
             return Form(num_frames, size, classes, target_shape[-1], batched, padded, dtype)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
         pass  # no array, a dtype that is not known yet, or another rank: the slow way has the words
     name = "logits" if from_logits else "log_probs"
     faults, form = form_faults(
@@ -157,18 +157,17 @@ def _faults(
     arguments: dict[str, Any], scores_name: str, blank: Any, batch_first: bool
 ) -> tuple[list[Fault], Form | None]:
     given, faults = _described(arguments)
-    sizes = None
+    sizes, shape = None, given[scores_name].shape if scores_name in given else ()
     if scores_name in given:
-        fault = _scores_fault(scores_name, given[scores_name])
-        if fault is None:
-            sizes = _Sizes.of(given[scores_name].shape, batch_first)
-            fault = _size_fault(scores_name, given[scores_name].shape, sizes)
-            sizes = None if fault else sizes
-        faults += [fault] if fault else []
+        faults += _scores_faults(scores_name, given[scores_name])
+        if len(shape) in (2, 3):
+            sizes = _Sizes.of(shape, batch_first)
+            fault = _size_fault(scores_name, shape, sizes)
+            if fault:
+                faults, sizes = [*faults, fault], None
     fault = _blank_fault(blank, scores_name, sizes.classes if sizes else None)
     faults += [fault] if fault else []
     integers = {name: given[name] for name in _INTEGER_ARGUMENTS if name in given}
-    shape = given[scores_name].shape if scores_name in given else ()
     faults += _layout_faults(integers, sizes, scores_name, shape, batch_first)
     if faults or sizes is None:
         return faults, None
@@ -179,7 +178,7 @@ def _faults(
 
 
 def check_blank(blank: int, classes: int, *, scores_name: str = "log_probs", of_labels: bool = False) -> int:
-    """Returns the blank if it is one of so many classes.
+    """Returns the blank if it is one of the C classes.
 
     Args:
         blank: as the caller passed it.
@@ -221,19 +220,40 @@ def as_array(name: str, values: Any) -> npt.NDArray[Any]:
             values = values.detach().cpu()
             values = values.float() if "bfloat16" in str(values.dtype) else values
         return np.asarray(values)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except Exception as error:
         if "inhomogeneous" in str(error):
-            raise CTCError(Fault("not-rectangular", name, (), None, None, "pad-rows")) from None
-        reason = " ".join(str(error).split())
-        raise CTCError(
-            Fault("not-an-array", name, (), type(values).__name__, None, "pass-numbers", details={"reason": reason})
-        ) from None
+            raise CTCError(Fault("not-rectangular", name, hint="pad-rows")) from None
+        raise CTCError(_unreadable(name, values, error)) from None
 
 
 def as_integers(name: str, values: Any) -> npt.NDArray[Any]:
     """The same for integers: NumPy makes floats of an empty list."""
     array = as_array(name, values)
     return array.astype(np.int64) if array.size == 0 and isinstance(values, Sequence) else array
+
+
+def checked_arrays(
+    scores: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: int, *, from_logits: bool
+) -> tuple[tuple[npt.NDArray[Any], ...], Form]:
+    """A call's scores, targets and lengths as arrays, and their form; arguments as for `check_form`.
+
+    Raises:
+        CTCError: the first fault, with the hint that fits what was passed.
+    """
+    name = "logits" if from_logits else "log_probs"
+    given = (scores, targets, input_lengths, target_lengths)
+    try:
+        arrays = (
+            as_array(name, scores),
+            as_integers("targets", targets),
+            as_integers("input_lengths", input_lengths),
+            as_integers("target_lengths", target_lengths),
+        )
+        return arrays, check_form(*arrays, blank, from_logits=from_logits)
+    except CTCError as error:
+        failure = error
+    check_form(*given, blank, from_logits=from_logits)  # raises, unless what has a form can't be read
+    raise failure
 
 
 class _Described(NamedTuple):
@@ -263,25 +283,39 @@ def _described(arguments: dict[str, Any]) -> tuple[dict[str, _Described], list[F
     given: dict[str, _Described] = {}
     faults: list[Fault] = []
     for name, values in arguments.items():
-        is_tensor = hasattr(values, "detach")
-        try:
-            if not is_tensor and not (hasattr(values, "shape") and dtype_name(values.dtype)):
-                values = as_integers(name, values) if name in _INTEGER_ARGUMENTS else as_array(name, values)
-        except CTCError as error:
-            faults += [error.fault] if error.fault else []
-            continue
-        dtype = str(values.dtype).removeprefix("torch.")
-        given[name] = _Described(tuple(values.shape), dtype, dtype_name(values.dtype), is_tensor)
+        found = _describe(name, values)
+        if isinstance(found, Fault):
+            faults.append(found)
+        else:
+            given[name] = found
     return given, faults
 
 
-def _scores_fault(name: str, given: _Described) -> Fault | None:
+def _describe(name: str, values: Any) -> _Described | Fault:
+    try:
+        is_tensor = hasattr(values, "detach")
+        if not is_tensor and not (hasattr(values, "shape") and dtype_name(values.dtype)):
+            values = as_integers(name, values) if name in _INTEGER_ARGUMENTS else as_array(name, values)
+        dtype = str(values.dtype).removeprefix("torch.")
+        return _Described(tuple(values.shape), dtype, dtype_name(values.dtype), is_tensor)
+    except Exception as error:  # whatever an array-like of some library does when it is asked
+        fault = getattr(error, "fault", None)
+        return fault if isinstance(fault, Fault) else _unreadable(name, values, error)
+
+
+def _unreadable(name: str, values: Any, error: Exception) -> Fault:
+    reason = " ".join(str(error).split())
+    return Fault("not-an-array", name, (), type(values).__name__, hint="pass-numbers", details={"reason": reason})
+
+
+def _scores_faults(name: str, given: _Described) -> list[Fault]:
+    faults = []
     if given.kind not in FLOATS:
         hint = "tensor-to-float" if given.is_tensor else "array-to-float"
-        return Fault("not-floats", name, (), given.dtype, list(FLOATS), hint)
+        faults.append(Fault("not-floats", name, (), given.dtype, list(FLOATS), hint))
     if len(given.shape) not in (2, 3):
-        return Fault("scores-shape", name, (), given.shape, ["(T, N, C)", "(T, C)"], "change-axes")
-    return None
+        faults.append(Fault("scores-shape", name, (), given.shape, ["(T, N, C)", "(T, C)"], "change-axes"))
+    return faults
 
 
 def _size_fault(name: str, shape: tuple[int, ...], sizes: _Sizes) -> Fault | None:
@@ -326,11 +360,9 @@ def _layout_faults(
     about = {"scores": scores_name, "shape": list(scores_shape), "samples": rows}
     faults = []
     for name, array in given.items():
-        fault = _integer_fault(name, array)
-        if fault is None and sizes is not None:
-            check = _rows_fault if name == "targets" else _lengths_fault
-            fault = check(name, array.shape, sizes, about)
-        faults += [fault] if fault else []
+        check = _rows_fault if name == "targets" else _lengths_fault
+        found = (_integer_fault(name, array), check(name, array.shape, sizes, about) if sizes else None)
+        faults += [fault for fault in found if fault]
     if sizes is None or not _other_axis_first(rows, sizes):
         return faults
     details = {**about, "frames": sizes.num_frames, "size": sizes.size, "rows": sizes.num_frames}

@@ -21,7 +21,7 @@ _REDUCTIONS = ("none", "mean", "sum")
 
 def check_choice(name: str, value: Choice, choices: Sequence[Choice]) -> Choice:
     """Returns the value if it is one of the choices."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise CTCError(Fault("unknown-choice", name, (), value, list(choices)))
     return value
 
@@ -39,7 +39,7 @@ def check_language(lang: str) -> str:
 
 
 def check_integer(name: str, value: object, least: int) -> int:
-    """Returns the value if it is an integer, of at least so much."""
+    """Returns the value if it is an integer of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise CTCError(Fault("integer-out-of-range", name, (), value, least))
     return int(value)

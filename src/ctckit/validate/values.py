@@ -59,6 +59,11 @@ def value_faults(
         target_lengths: likewise.
         scores_name: what messages call the scores.
     """
+    if input_lengths is not None and target_lengths is not None:
+        swapped = _swapped_lengths(form, input_lengths, target_lengths)
+        if swapped is not None:
+            yield swapped
+            return
     if input_lengths is not None:
         yield from _input_lengths(form, input_lengths, scores_name)
     if target_lengths is not None:
@@ -80,6 +85,23 @@ def split_targets(form: Form, targets: Integers, target_lengths: Integers) -> li
         return [row[:length] for row, length in zip(np.atleast_2d(targets), lengths.tolist(), strict=True)]
     ends = lengths.cumsum()
     return np.split(targets[: ends[-1]], ends[:-1])
+
+
+def _swapped_lengths(form: Form, input_lengths: Integers, target_lengths: Integers) -> Fault | None:
+    """Lengths that don't fit the arrays, but do if frames and tokens are exchanged."""
+    most, total = form.num_tokens, sum(target_lengths.reshape(-1).tolist())
+    wrong = _outside(target_lengths, most)
+    if not wrong and (form.padded or total == most):
+        return None
+    exchanged_fit = not _outside(input_lengths, most) and not _outside(target_lengths, form.num_frames)
+    if not exchanged_fit or (target_lengths < input_lengths).any():
+        return None
+    if form.padded:
+        position, value = (wrong[0],) if target_lengths.ndim else (), target_lengths.item(wrong[0])
+        return Fault("lengths-swapped", "target_lengths", position, value, range(most + 1), "swap-lengths")
+    if sum(input_lengths.tolist()) != most:
+        return None
+    return Fault("lengths-swapped", "target_lengths", (), total, most, "swap-lengths", variant="joined")
 
 
 def _input_lengths(form: Form, lengths: Integers, scores_name: str) -> Iterator[Fault]:
@@ -153,18 +175,18 @@ def _tokens(form: Form, blank: int, targets: Integers, target_lengths: Integers,
                 _counted_padding(row, padding, blank, form.classes, counted),
             )
             for fault in sorted(filter(None, faults), key=lambda fault: int(fault.details["token"])):
-                yield _placed(fault, form, n, start, len(row), common)
+                yield _placed(fault, form, targets.ndim == 2, n, start, len(row), common)
         start += len(row)
 
 
-def _placed(fault: Fault, form: Form, n: int, start: int, length: int, common: dict[str, Any]) -> Fault:
+def _placed(fault: Fault, form: Form, rows: bool, n: int, start: int, length: int, common: dict[str, Any]) -> Fault:
     """A fault of sample n's target, with its index in the argument."""
     s = fault.details["token"]
     details = {**common, "length": length, **fault.details}
-    if not form.batched:
-        return replace(fault, position=(s,), sample=n, details=details)
-    if form.padded:
+    if rows:
         return replace(fault, position=(n, s), sample=n, details=details)
+    if form.padded:  # one sample in one dimension
+        return replace(fault, position=(s,), sample=n, details=details)
     details["index"] = start + s
     return replace(fault, position=(start + s,), sample=n, details=details, parts={"where": "where/joined"})
 

@@ -158,7 +158,7 @@ def total(
         gradients: where to write, any strides; that of the scores in their dtype, the others float64.
         threads: of no use here.
     """
-    wanted = Gradients[Tensor]() if gradients is None else gradients
+    wanted: Gradients[Tensor] = Gradients() if gradients is None else gradients
     keep = any(array is not None for array in vars(wanted).values())
     swept = Sweep(problem, keep=keep, wanted=wanted)
     swept.write(wanted, weights)

@@ -1,0 +1,98 @@
+"""`make bench`: the loss of lattices other than CTC's, as a share of the plain lattice's speed.
+
+Loss and gradient of float32 logits through the torch API, one thread. All rows have the same logits and targets, in
+which no two neighbours are equal, since a lattice without blanks cannot hold them. Times are interleaved, see
+harness.py. Before anything is timed, each loss is compared with the one in float64.
+
+Writes bench/results/lattices.csv. Exits with status 1 if a row is below its bar.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from harness import Contender, Row, interleaved, milliseconds, ratio, seconds, show, write_results
+from shapes import LATTICES, LossCase, loss_case
+
+import ctckit
+import ctckit.torch
+from ctckit import Lattice
+
+# How to build each lattice from CTC's, and the share of the plain lattice's speed that it must reach.
+KINDS: dict[str, tuple[Callable[[Lattice], Lattice], float]] = {
+    "plain": (lambda lattice: lattice, 1.0),
+    "selfless": (Lattice.selfless, 0.6),
+    "no blank": (Lattice.without_blank, 0.6),
+    "entry costs": (lambda lattice: lattice.with_costs(0.5), 0.7),
+}
+MOST_ERROR = 1e-5
+
+
+def make_case() -> LossCase:
+    """The shape's inputs, with a token that equals its left neighbour replaced by the next class."""
+    case = loss_case(LATTICES)
+    for s in range(1, LATTICES.S):
+        same = case.targets[:, s] == case.targets[:, s - 1]
+        case.targets[:, s] = torch.where(same, case.targets[:, s] % (LATTICES.C - 1) + 1, case.targets[:, s])
+    return case.leaf(torch.float32)
+
+
+def loss(case: LossCase, lattices: Sequence[Lattice]) -> torch.Tensor:
+    return ctckit.torch.lattice_loss(case.logits, lattices, case.input_lengths, from_logits=True)
+
+
+def check(name: str, case: LossCase, lattices: Sequence[Lattice]) -> None:
+    """Ends the run if loss or gradient in float32 are too far from float64."""
+    results = []
+    for each in (case.leaf(torch.float64), case.leaf(torch.float32)):
+        value = loss(each, lattices)
+        value.backward()
+        results.append((value.detach(), each.logits.grad))
+    for exact, found in zip(*results, strict=True):
+        error = float((found - exact).abs().max() / exact.abs().max())
+        if not error <= MOST_ERROR:
+            sys.exit(f"{name}: error {error:.1e}: wrong, so not timed")
+
+
+def contender(case: LossCase, lattices: Sequence[Lattice]) -> Contender:
+    def before() -> None:
+        case.logits.grad = None
+
+    return Contender(lambda: loss(case, lattices).backward(), before)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15, help="timed rounds (default 15)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    case = make_case()
+    plain = [ctckit.ctc_lattice(target.numpy()) for target in case.targets]
+    lattices = {name: [build(lattice) for lattice in plain] for name, (build, _) in KINDS.items()}
+    for name in KINDS:
+        check(name, case, lattices[name])
+    contenders = {name: contender(case, lattices[name]) for name in KINDS}
+    times = interleaved(contenders, arguments.rounds, timer=partial(seconds, calls=3))
+    rows: list[Row] = [
+        {
+            **{letter: getattr(LATTICES, letter) for letter in "TCNS"},
+            "lattice": name,
+            "ms": f"{milliseconds(times[name]):.3g}",
+            "speed, plain = 1": f"{ratio(times['plain'], times[name]):.2f}",
+            "bar": bar,
+        }
+        for name, (_, bar) in KINDS.items()
+    ]
+    show("loss and gradient of lattices, one thread", rows, left=("lattice",))
+    write_results("lattices", rows, f"float32 logits, one thread; torch {torch.__version__}")
+    slow = [name for name, (_, bar) in KINDS.items() if ratio(times["plain"], times[name]) < bar]
+    if slow:
+        sys.exit(f"below the bar: {', '.join(slow)}")
+
+
+if __name__ == "__main__":
+    main()

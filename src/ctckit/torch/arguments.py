@@ -1,0 +1,139 @@
+"""The arguments of a call on tensors: what they may be, and how NumPy reads them.
+
+May import torch, validate/ and errors.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..errors import CTCError
+from ..validate import Fault, Form, as_integers, check_form
+
+HALF = (torch.float16, torch.bfloat16)
+Lengths = Tensor | Sequence[int] | int
+
+
+class Options(NamedTuple):
+    """What a call says besides its tensors and lengths; as for :func:`ctckit.torch.ctc_loss`."""
+
+    blank: int
+    reduction: str
+    zero_infinity: bool
+    from_logits: bool
+    batch_first: bool
+    validate: bool = False
+
+
+class Added(NamedTuple):
+    """What is added to scores or paid on the way, as tensors that may need a gradient.
+
+    Attributes:
+        class_scores: (C,).
+        state_scores: (N, K).
+        entry_costs: (N, K), in the place of the lattices' own.
+        long_arc_scores: (J,), in the place of the lattices' own.
+    """
+
+    class_scores: Tensor | None = None
+    state_scores: Tensor | None = None
+    entry_costs: Tensor | None = None
+    long_arc_scores: Tensor | None = None
+
+
+NOTHING = Added()  # the usual case, told by identity
+
+
+class Given(NamedTuple):
+    """The integers of a call, and its form."""
+
+    form: Form
+    targets: Any
+    input_lengths: Any
+    target_lengths: Any
+
+
+def checked_form(
+    log_probs: Tensor, targets: Lengths, input_lengths: Lengths, target_lengths: Lengths, options: Options
+) -> Given:
+    """Checks shapes and dtypes, which no device needs to be waited for.
+
+    Raises:
+        CTCError: the first thing wrong.
+    """
+    if not isinstance(log_probs, Tensor):
+        name = "logits" if options.from_logits else "log_probs"
+        raise CTCError(Fault("not-a-tensor", name, (), type(log_probs).__name__, hint="arrays-elsewhere"))
+    tokens = targets if isinstance(targets, Tensor) else as_integers("targets", targets)
+    frames = input_lengths if isinstance(input_lengths, Tensor) else as_integers("input_lengths", input_lengths)
+    lengths = target_lengths if isinstance(target_lengths, Tensor) else as_integers("target_lengths", target_lengths)
+    form = check_form(
+        log_probs,
+        tokens,
+        frames,
+        lengths,
+        options.blank,
+        from_logits=options.from_logits,
+        batch_first=options.batch_first,
+    )
+    return Given(form, tokens, frames, lengths)
+
+
+def integers(name: str, values: Any) -> npt.NDArray[Any]:
+    """Lengths or targets as an array, from whatever device."""
+    if not isinstance(values, Tensor):
+        return as_integers(name, values)
+    array: npt.NDArray[Any]
+    if torch._C._functorch.peek_interpreter_stack() is None:  # not inside of torch.func
+        array = values.numpy(force=True)
+        return array
+    if is_transformed(values):
+        raise CTCError(Fault("mapped", name, hint="map-scores-only"))
+    with torch._C._DisableFuncTorch():  # inside of a transform even plain tensors have no memory to look at
+        array = values.numpy(force=True)
+        return array
+
+
+def if_on_host(name: str, values: Any, validate: bool) -> npt.NDArray[Any] | None:
+    """Integers as an array; None if they are on a device that nobody is to wait for."""
+    if isinstance(values, Tensor) and not (validate or is_on_host(values)):
+        return None
+    return integers(name, values)
+
+
+def is_on_host(values: Tensor) -> bool:
+    """Whether reading values waits for no device."""
+    return values.is_cpu
+
+
+def is_transformed(scores: Tensor) -> bool:
+    """Whether a tensor stands for others, inside of torch.func's grad, vmap and the like: it has no memory itself."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(scores))
+
+
+def as_frames(tensor: Tensor, batch_first: bool) -> npt.NDArray[Any]:
+    """A tensor's memory as an array, frames first; bfloat16, which NumPy lacks, as the integers of its bits."""
+    array: npt.NDArray[Any]
+    if tensor.dtype == torch.bfloat16:
+        array = tensor.detach().view(torch.int16).numpy().view(np.uint16)
+    else:
+        array = tensor.numpy(force=True)
+    return array.swapaxes(0, 1) if batch_first else array
+
+
+def unread_frames(scores: Tensor, batch_first: bool) -> npt.NDArray[Any]:
+    """A zero-stride stand-in with the scores' shape and precision, for checks that must not touch device memory."""
+    array = np.broadcast_to(np.zeros((), np.float64 if scores.dtype == torch.float64 else np.float32), scores.shape)
+    return array.swapaxes(0, 1) if batch_first else array
+
+
+def frames_first(scores: Tensor, batch_first: bool) -> Tensor:
+    """Scores as (T, N, C)."""
+    scores = scores.transpose(0, 1) if batch_first else scores
+    return scores if scores.ndim == 3 else scores.unsqueeze(1)

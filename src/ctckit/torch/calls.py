@@ -1,0 +1,96 @@
+"""What a checked call can do, wherever its scores are, and what calls on the CPU and on a GPU share.
+
+May import torch, arguments.py, results.py and validate/.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..errors import CTCError
+from ..validate import Reduction
+
+S = TypeVar("S", contravariant=True)  # log-scores: an array on the CPU, a tensor on a GPU
+W = TypeVar("W")  # what forward leaves to backward
+
+
+class Call(Protocol[S, W]):
+    """A checked call of the loss. ``added`` are tensors as in ``arguments.Added``, those that are given."""
+
+    @property
+    def has_kernel(self) -> bool:
+        """Whether there is one of ours; if not, the portable loss must do."""
+
+    def evaluate(self) -> Tensor:
+        """The loss alone."""
+
+    def sweep(self, scores: Tensor) -> W:
+        """Log-scores, and all that gradients need."""
+
+    def loss(self, score: S) -> Tensor:
+        """Log-scores (N,) as what the caller asked for, rounded once."""
+
+    def gradient(self, scores: Tensor, swept: W, grad_output: Tensor | None) -> Tensor:
+        """The gradient by the scores, times ``grad_output``; None means 1."""
+
+    def added_gradients(self, swept: W, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients by ``Added``, times ``grad_output``; None for what needs none."""
+
+    def scaled(self, scores: Tensor, score: Tensor, grad_output: Tensor) -> Tensor:
+        """The gradient by the scores from log-scores alone, scaled before it is rounded."""
+
+    def portable_loss(self, scores: Tensor) -> Tensor:
+        """The loss by plain operations: on any device, and differentiable as often as one likes."""
+
+
+def reduced(score: Tensor, weights: Tensor, reduction: Reduction, zero_infinity: bool, batched: bool) -> Tensor:
+    """Log-scores (N,) as a loss, in torch's operations."""
+    loss = 0.0 - score  # not -score: a certain target costs 0, not -0
+    if zero_infinity:
+        loss = torch.where(score == -torch.inf, 0, loss)
+    if reduction == "none":
+        return loss if batched else loss[0]
+    return (loss * weights).sum()
+
+
+class _Last(threading.local):
+    status: Tensor | npt.NDArray[np.uint8] | Callable[[], Tensor] | None = None
+
+
+_last = _Last()
+
+
+def remember(status: Tensor | npt.NDArray[np.uint8] | Callable[[], Tensor]) -> None:
+    """Keeps the statuses of a call for :func:`last_status`."""
+    _last.status = status
+
+
+def last_status() -> Tensor:
+    """What became of each sample in this thread's last eager loss: uint8 (N,), values of :class:`ctckit.Status`.
+
+    On a GPU the tensor is there, and reading it waits for the loss; until then nothing waits.
+
+    Raises:
+        CTCError: this thread has computed no loss yet.
+
+    Example:
+        >>> import ctckit.torch
+        >>> logits = torch.zeros(2, 2, 3)
+        >>> logits[0, 1, 0] = torch.nan
+        >>> loss = ctckit.torch.ctc_loss(logits, torch.tensor([[1, 1], [1, 0]]), [2, 2], [2, 1], from_logits=True)
+        >>> [ctckit.Status(value).name for value in ctckit.torch.last_status().tolist()]
+        ['INFEASIBLE', 'NOT_FINITE']
+    """
+    status = _last.status
+    if status is None:
+        raise CTCError("this thread has computed no loss yet: expected a call of ctckit.torch.ctc_loss before")
+    if callable(status):
+        status = status()
+    return status if isinstance(status, Tensor) else torch.from_numpy(status)

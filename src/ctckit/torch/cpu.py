@@ -1,0 +1,176 @@
+"""A call of the loss on the CPU by the C++ kernels; or anywhere by torch's operations, where there is no kernel.
+
+The gradient is computed in the forward pass, already scaled for the reduction, and handed out by the first backward
+pass. May import torch, calls.py, arguments.py, ctckit.loss and what lies below it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..kernels import native, portable
+from ..kernels.backend import Gradients
+from ..loss import reduced_loss, reduction_weights
+from ..problem import ArrayProblem, Problem
+from ..validate import Reduction
+from .arguments import HALF, NOTHING, Added, as_frames, frames_first
+from .calls import reduced, remember
+
+Array = npt.NDArray[Any]
+
+
+@dataclass
+class Swept:
+    """What forward leaves to backward on the CPU."""
+
+    score: npt.NDArray[np.float64]  # (N,)
+    gradient: Tensor | None  # by the scores, already weighted; handed out once
+    added: Gradients[Array] | None  # by what is added, sample by sample, already weighted
+    occupancy: None = None  # a GPU's
+
+
+class CPUCall(NamedTuple):
+    """A checked call, as forward and each backward need it; methods as in :class:`calls.Call`."""
+
+    problem: ArrayProblem
+    weights: npt.NDArray[np.float64]
+    reduction: Reduction
+    zero_infinity: bool
+    batch_first: bool
+    has_kernel: bool  # ours can read the scores' memory
+    added: Added = NOTHING
+
+    def evaluate(self) -> Tensor:
+        """The loss alone."""
+        totals = native.total(self.problem, threads=torch.get_num_threads())
+        remember(totals.status)
+        return self.loss(totals.score)
+
+    def sweep(self, scores: Tensor) -> Swept:
+        """Log-scores together with the gradient, which costs little more and is what comes next."""
+        gradient, added = self._empty(scores), self._wanted()
+        score = self._fill(gradient, self.weights, added)
+        return Swept(score, gradient, added)
+
+    def loss(self, score: npt.NDArray[np.float64]) -> Tensor:
+        """Log-scores (N,) as what the caller asked for, rounded once."""
+        loss = reduced_loss(self.problem, score, self.weights, self.reduction, self.zero_infinity)
+        real = torch.float64 if self.problem.real is np.float64 else torch.float32
+        return torch.scalar_tensor(loss, dtype=real) if isinstance(loss, float) else torch.from_numpy(loss).to(real)
+
+    def gradient(self, scores: Tensor, swept: Swept, grad_output: Tensor | None) -> Tensor:
+        """The gradient by the scores, times ``grad_output``; None means 1."""
+        gradient, swept.gradient = swept.gradient, None
+        if gradient is None:
+            gradient = self._empty(scores)
+            self._fill(gradient, self.weights)
+        if grad_output is None or (grad_output.ndim == 0 and grad_output.item() == 1):
+            return gradient
+        factor = _factor(swept.score, grad_output)
+        if scores.dtype in HALF or not np.isfinite(factor).all():  # 0 times inf is not a number
+            self._fill(gradient, self.weights * factor)
+            return gradient
+        factors = torch.from_numpy(factor).to(scores.dtype)
+        if not self.problem.batched:
+            return gradient.mul_(factors)
+        return gradient.mul_(factors[:, None, None] if self.batch_first else factors[:, None])
+
+    def added_gradients(self, swept: Swept, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients by what is added, times ``grad_output``."""
+        factor = np.broadcast_to(_factor(swept.score, grad_output), swept.score.shape)
+        found = swept.added or Gradients()
+        of_arcs = factor[self.problem.lattices.long_arcs[:, 0]]
+        scaled = (
+            None if found.class_scores is None else (found.class_scores * factor[:, None]).sum(axis=0),
+            None if found.state_scores is None else found.state_scores * factor[:, None],
+            None if found.entry_costs is None else found.entry_costs * factor[:, None],
+            None if found.long_arc_scores is None else found.long_arc_scores * of_arcs,
+        )
+        return tuple(
+            None if value is None or tensor is None else torch.from_numpy(value).reshape(tensor.shape).to(tensor)
+            for value, tensor in zip(scaled, self.added, strict=True)
+        )
+
+    def scaled(self, scores: Tensor, score: Tensor, grad_output: Tensor) -> Tensor:
+        """The same anew, scaled before it is rounded: afterwards, what a loss scale is to save would be gone."""
+        gradient = self._empty(scores)
+        self._fill(gradient, self.weights * _factor(score.numpy(), grad_output))
+        return gradient
+
+    def portable_loss(self, scores: Tensor) -> Tensor:
+        """The loss by plain operations: on any device, and differentiable as often as one likes."""
+        scores = frames_first(scores, self.batch_first)
+        scores = scores if scores.dtype == torch.float64 else scores.float()
+        problem = with_added(portable.on_tensors(self.problem, scores), self.added)
+        score = portable.log_scores(problem)
+        remember(lambda: portable.status(problem, score.detach()))
+        weights = torch.from_numpy(self.weights).to(score)
+        return reduced(score, weights, self.reduction, self.zero_infinity, self.problem.batched)
+
+    def _empty(self, scores: Tensor) -> Tensor:
+        """Memory for a gradient: contiguous, whatever the scores are. If recycled, torch can't resize it."""
+        if scores.nbytes < native.RECYCLED:
+            return torch.empty_like(scores, memory_format=torch.contiguous_format)
+        gradient = torch.from_numpy(native.gradient(scores.shape, self.problem.scores.dtype))
+        return gradient.view(torch.bfloat16) if scores.dtype == torch.bfloat16 else gradient
+
+    def _wanted(self) -> Gradients[Array] | None:
+        """Memory for the gradients by what is added and needs one."""
+        if self.added is NOTHING:
+            return None
+        size, most = self.problem.lattices.labels.shape
+        shapes = (
+            (size, self.problem.scores.shape[2]),
+            (size, most),
+            (size, most),
+            (len(self.problem.lattices.long_arcs),),
+        )
+        memory = [
+            np.empty(shape) if tensor is not None and tensor.requires_grad else None
+            for shape, tensor in zip(shapes, self.added, strict=True)
+        ]
+        return Gradients(None, *memory)
+
+    def _fill(
+        self, gradient: Tensor, weights: npt.NDArray[np.float64], added: Gradients[Array] | None = None
+    ) -> npt.NDArray[np.float64]:
+        """Writes the gradients of the weighted loss, in the caller's layout; returns the log-scores (N,)."""
+        view = as_frames(gradient, self.batch_first)
+        view = view if self.problem.batched else view[:, None]
+        wanted = Gradients(view) if added is None else replace(added, scores=view)
+        totals = native.total(self.problem, weights=weights, gradients=wanted, threads=torch.get_num_threads())
+        remember(totals.status)
+        return totals.score
+
+
+def cpu_call(
+    problem: ArrayProblem, reduction: Reduction, zero_infinity: bool, batch_first: bool, has_kernel: bool, added: Added
+) -> CPUCall:
+    """A call from a checked problem."""
+    weights = reduction_weights(problem, reduction)
+    return CPUCall(problem, weights, reduction, zero_infinity, batch_first, has_kernel, added)
+
+
+def with_added(problem: Problem[Tensor], added: Added) -> Problem[Tensor]:
+    """The same problem with the caller's tensors, which may carry a graph."""
+    if added is NOTHING:
+        return problem
+    lattices = problem.lattices
+    if added.entry_costs is not None or added.long_arc_scores is not None:
+        costs = lattices.entry_costs if added.entry_costs is None else added.entry_costs
+        lattices = portable.replace_lattices(lattices, costs, added.long_arc_scores)
+    states = added.state_scores
+    if states is not None and states.ndim == 1:
+        states = states[None]
+    return replace(problem, lattices=lattices, class_scores=added.class_scores, state_scores=states)
+
+
+def _factor(score: npt.NDArray[np.float64], grad_output: Tensor) -> npt.NDArray[np.float64]:
+    """``grad_output`` (N,); 0 for an infeasible sample, whose gradient is 0 even times inf."""
+    return np.where(score == -np.inf, 0, grad_output.detach().double().numpy())
