@@ -27,7 +27,7 @@ enum class Shape {
     kAny,
 };
 
-// Calls visit(shape, wide) with both as types.
+// Calls visit(shape, wide) with both as types, for shapes other than plain ones.
 template <class Visit>
 inline void with_shape(Shape shape, bool wide, Visit visit) {
     const auto with_width = [&](auto known) {
@@ -35,7 +35,7 @@ inline void with_shape(Shape shape, bool wide, Visit visit) {
     };
     switch (shape) {
         case Shape::kPlain:
-            return with_width(std::integral_constant<Shape, Shape::kPlain>{});
+            return;
         case Shape::kShared:
             return with_width(std::integral_constant<Shape, Shape::kShared>{});
         case Shape::kSharedCosts:

@@ -67,6 +67,8 @@ class Recursion {
     template <Shape kShape, bool kWide>
     void retreat_cells(int t, const Table<Real>& table);
     bool is_wide(const Table<Real>& table) const { return table.wide || lattice_.state_scores; }
+    void advance_other(int t, const Table<Real>& table);
+    void retreat_other(int t, const Table<Real>& table);
     void begin_paths(const Table<Real>& table);
     void end_paths(const Table<Real>& table);
     void virtual_row(Block<Real>* row, int state);
@@ -197,15 +199,20 @@ auto Recursion<Real>::emissions(int t, const Table<Real>& table) const -> RowEmi
 
 template <class Real>
 void Recursion<Real>::advance_frame(int t, const Table<Real>& table) {
-    if (t == 0 && !lattice_.plain()) {
-        begin_paths(table);
-    } else {
-        with_shape(lattice_.shape, is_wide(table),
-                   [&](auto shape, auto wide) { this->template advance_cells<shape(), wide()>(t, table); });
-        long_arcs_.advance(before_frame(t), alpha(t), [&](int k) { return emission_of(t, k, table); });
-    }
+    if (!lattice_.plain()) advance_other(t, table);
+    else if (table.wide) advance_cells<Shape::kPlain, true>(t, table);
+    else advance_cells<Shape::kPlain, false>(t, table);
     const int end = lattice_.end(t);
     if (t + 1 < num_frames_ && lattice_.end(t + 1) > end) alpha(t)[end] = dead_block<Real>();
+}
+
+// Of a lattice that is not plain.
+template <class Real>
+void Recursion<Real>::advance_other(int t, const Table<Real>& table) {
+    if (t == 0) return begin_paths(table);
+    with_shape(lattice_.shape, is_wide(table),
+               [&](auto shape, auto wide) { this->template advance_cells<shape(), wide()>(t, table); });
+    long_arcs_.advance(before_frame(t), alpha(t), [&](int k) { return emission_of(t, k, table); });
 }
 
 template <class Real>
@@ -269,17 +276,21 @@ void Recursion<Real>::settle_back() {
 
 template <class Real>
 void Recursion<Real>::retreat_frame(int t, const Table<Real>& table) {
-    if (t == num_frames_ - 1 && !lattice_.plain()) {
-        end_paths(table);
-    } else {
-        with_shape(lattice_.shape, is_wide(table),
-                   [&](auto shape, auto wide) { this->template retreat_cells<shape(), wide()>(t, table); });
-        long_arcs_.retreat(alpha(t), beta(t + 1), beta(t), total_exponent_, occupancy(t % kTile), even_sum_[t % kTile],
-                           [&](int k) { return emission_of(t, k, table); });
-    }
+    if (!lattice_.plain()) retreat_other(t, table);
+    else if (table.wide) retreat_cells<Shape::kPlain, true>(t, table);
+    else retreat_cells<Shape::kPlain, false>(t, table);
     // What the next frame may read below this one's cells.
     const int begin = lattice_.begin(t);
     if (t > 0 && lattice_.begin(t - 1) < begin) beta(t)[begin - 1] = dead_block<Real>();
+}
+
+template <class Real>
+void Recursion<Real>::retreat_other(int t, const Table<Real>& table) {
+    if (t == num_frames_ - 1) return end_paths(table);
+    with_shape(lattice_.shape, is_wide(table),
+               [&](auto shape, auto wide) { this->template retreat_cells<shape(), wide()>(t, table); });
+    long_arcs_.retreat(alpha(t), beta(t + 1), beta(t), total_exponent_, occupancy(t % kTile), even_sum_[t % kTile],
+                       [&](int k) { return emission_of(t, k, table); });
 }
 
 template <class Real>
