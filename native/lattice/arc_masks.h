@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "ctckit.h"
 #include "lattice/arena.h"
@@ -25,6 +26,26 @@ enum class Shape {
     kNoSkips,      // no state may be skipped into, as in lattices without blanks
     kAny,
 };
+
+// Calls visit(shape, wide) with both as types.
+template <class Visit>
+inline void with_shape(Shape shape, bool wide, Visit visit) {
+    const auto with_width = [&](auto known) {
+        wide ? visit(known, std::true_type{}) : visit(known, std::false_type{});
+    };
+    switch (shape) {
+        case Shape::kPlain:
+            return with_width(std::integral_constant<Shape, Shape::kPlain>{});
+        case Shape::kShared:
+            return with_width(std::integral_constant<Shape, Shape::kShared>{});
+        case Shape::kSharedCosts:
+            return with_width(std::integral_constant<Shape, Shape::kSharedCosts>{});
+        case Shape::kNoSkips:
+            return with_width(std::integral_constant<Shape, Shape::kNoSkips>{});
+        case Shape::kAny:
+            return with_width(std::integral_constant<Shape, Shape::kAny>{});
+    }
+}
 
 // Whether a path can pay this: beyond, its score would count as -inf.
 inline bool payable(double cost) {
