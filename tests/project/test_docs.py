@@ -138,6 +138,17 @@ def test_the_guide_has_every_finding() -> None:
     assert len(rows) == len(codes)
 
 
+def test_glossary() -> None:
+    """The design's glossary has exactly the public names of both fronts."""
+    torch_front = pytest.importorskip("ctckit.torch", reason="the glossary has the names of the torch front")
+    glossary = (DOCS / "design.md").read_text(encoding="utf-8").partition("\n## Glossary\n")[2]
+    blocks = [block.splitlines() for block in glossary.split("\n\n") if block.lstrip().startswith("|")]
+    tables = {rows[0].split("|")[1].strip(" `"): rows[2:] for rows in blocks}
+    for module in (ctckit, torch_front):
+        names = [name for row in tables[module.__name__] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+        assert sorted(names) == sorted(module.__all__)
+
+
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
