@@ -5,7 +5,7 @@ May import validate/, lattice.py, and of the extension the layout of lattices.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -228,19 +228,27 @@ def _readable(array: Array, form: Form) -> Array:
 
 
 def _one_per_sample(lattices: Lattice | Sequence[Lattice], size: int, classes: int, star: bool) -> Sequence[Lattice]:
+    if not isinstance(lattices, (Lattice, Iterable)):
+        raise CTCError(Fault("not-a-lattice", "lattices", (), type(lattices).__name__, hint="build-lattice"))
     given = [lattices] * size if isinstance(lattices, Lattice) else list(lattices)
     for n, lattice in enumerate(given):
         if not isinstance(lattice, Lattice):
             raise CTCError(Fault("not-a-lattice", "lattices", (n,), type(lattice).__name__, hint="build-lattice"))
     if len(given) != size:
         raise CTCError(Fault("lattices-count", "lattices", (), len(given), size, "one-lattice-per-sample"))
-    for n, lattice in {id(lattice): (n, lattice) for n, lattice in enumerate(given)}.values():
+    first_of: dict[int, tuple[int, Lattice]] = {}
+    for n, lattice in enumerate(given):
+        first_of.setdefault(id(lattice), (n, lattice))
+    for n, lattice in first_of.values():
         wrong = (lattice.labels >= classes) | ((lattice.labels < 0) & (not star))
         if wrong.any():
             k = int(np.flatnonzero(wrong)[0])
             label, details = int(lattice.labels[k]), {"last": classes - 1, "state": k}
             hint = "star-column" if label < 0 else "same-vocabulary"
-            raise CTCError(Fault("label-out-of-range", "lattices", (n,), label, range(classes), hint, n, "", details))
+            position = () if isinstance(lattices, Lattice) else (n,)
+            raise CTCError(
+                Fault("label-out-of-range", "lattices", position, label, range(classes), hint, n, "", details)
+            )
     return given
 
 
