@@ -119,6 +119,14 @@ def if_on_host(name: str, values: Any, validate: bool) -> npt.NDArray[Any] | Non
     return integers(name, values)
 
 
+def values_on_host(tensor: Tensor) -> npt.NDArray[np.float64]:
+    """A tensor's values, or zeros in the place of those that nobody is to wait for."""
+    if is_transformed(tensor) or not is_on_host(tensor):
+        return np.zeros(tuple(tensor.shape))
+    array: npt.NDArray[np.float64] = tensor.detach().double().numpy()
+    return array
+
+
 def is_on_host(values: Tensor) -> bool:
     """Whether reading values waits for no device."""
     return values.is_cpu

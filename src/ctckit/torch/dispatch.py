@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from .. import native
+from ..errors import CTCError
 from ..kernels import portable
 from ..lattice import Lattice
-from ..problem import ArrayProblem, check_added, checked_lattice_problem, ctc_problem, with_added_scores
-from ..validate import REDUCTIONS, check_reduction
+from ..problem import ArrayProblem, check_added, check_gain, checked_lattice_problem, ctc_problem, with_added_scores
+from ..validate import REDUCTIONS, Fault, check_reduction
 from .arguments import (
     Added,
     Lengths,
@@ -31,6 +32,7 @@ from .arguments import (
     if_on_host,
     is_transformed,
     unread_frames,
+    values_on_host,
 )
 from .calls import Call
 from .cpu import CPUCall, with_added
@@ -100,7 +102,7 @@ def checked_lattice_call(
     frames = np.full(rows, shape[1 if batch_first else 0]) if input_lengths is None and shape else input_lengths
     no_tokens, none = np.zeros((*rows, 0), int), np.zeros(rows, int)
     form, _, lengths, _ = checked_form(scores, no_tokens, frames, none, options._replace(blank=0))  # type: ignore[arg-type]
-    backend = backend_of(scores)
+    backend = _backend_with(scores, added)
     known = if_on_host("input_lengths", lengths, options.validate or backend != "triton")
     problem = checked_lattice_problem(
         as_frames(scores, batch_first) if backend == "native" else unread_frames(scores, batch_first),
@@ -124,6 +126,15 @@ def checked_lattice_call(
     return GPUCall(laid_out, None, factors, how, options.zero_infinity, batch_first, form.batched, added)
 
 
+def _backend_with(scores: Tensor, added: Added) -> Literal["native", "triton", "portable"]:
+    """Which backend takes scores with what is added, which must be on their device."""
+    for name, tensor in added._asdict().items():
+        if tensor is not None and tensor.device != scores.device:
+            raise CTCError(Fault("other-device", name, (), str(tensor.device), str(scores.device), "move-to-scores"))
+    transformed = any(tensor is not None and is_transformed(tensor) for tensor in added)
+    return "portable" if transformed else backend_of(scores)
+
+
 def _with_added_values(problem: ArrayProblem, added: Added) -> ArrayProblem:
     """The same batch with the values of what is on the host; of what is on a device only the shape is checked."""
     costs, far = added.entry_costs, added.long_arc_scores
@@ -138,27 +149,21 @@ def _with_added_values(problem: ArrayProblem, added: Added) -> ArrayProblem:
                 batch.arcs,
                 batch.num_states,
                 batch.long_arcs,
-                batch.entry_costs if costs is None else _values("entry_costs", costs, batch.labels.shape),
+                batch.entry_costs if costs is None else _costs(costs, problem),
                 batch.tokens,
-                batch.long_arc_scores if far is None else _values("long_arc_scores", far, (len(batch.long_arcs),)),
+                batch.long_arc_scores if far is None else _long_arc_scores(far, problem),
             ),
         )
-    classes, states = (None if x is None else _host_values(x) for x in (added.class_scores, added.state_scores))
+        check_gain(problem)
+    classes, states = (None if x is None else values_on_host(x) for x in (added.class_scores, added.state_scores))
     return with_added_scores(problem, classes, states)
 
 
-def _values(name: str, tensor: Tensor, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    array = _host_values(tensor)
-    array = array.reshape(shape) if array.size == int(np.prod(shape)) and array.ndim < len(shape) else array
-    checked = -array if name == "entry_costs" else array
-    return check_added(name, checked, shape) * (-1 if name == "entry_costs" else 1)
+def _costs(tensor: Tensor, problem: ArrayProblem) -> npt.NDArray[np.float64]:
+    costs = values_on_host(tensor)
+    costs = costs[None] if costs.ndim == 1 and not problem.batched else costs
+    return check_added("entry_costs", costs, problem.lattices.labels.shape, cost=True)
 
 
-def _host_values(tensor: Tensor) -> npt.NDArray[np.float64]:
-    """A tensor's values, or zeros in the place of those that nobody is to wait for."""
-    array: npt.NDArray[np.float64]
-    if tensor.is_cpu and not is_transformed(tensor):
-        array = tensor.detach().double().numpy()
-    else:
-        array = np.zeros(tuple(tensor.shape))
-    return array
+def _long_arc_scores(tensor: Tensor, problem: ArrayProblem) -> npt.NDArray[np.float64]:
+    return check_added("long_arc_scores", values_on_host(tensor), problem.lattices.long_arc_scores.shape)
