@@ -122,8 +122,8 @@ class ArrayProblem(Problem[Array]):
 def ctc_problem(
     scores: npt.ArrayLike,
     targets: npt.ArrayLike,
-    input_lengths: npt.ArrayLike,
-    target_lengths: npt.ArrayLike,
+    input_lengths: npt.ArrayLike | None,
+    target_lengths: npt.ArrayLike | None,
     blank: int,
     *,
     from_logits: bool,
