@@ -106,7 +106,7 @@ def test_a_bad_token_is_named_wherever_it_is(dtype: str, single: bool, end_to_en
             for value in (0, np.iinfo(dtype).max, 4, np.iinfo(dtype).min):
                 targets: Any = np.ones((len(lengths), 3), dtype)
                 targets[n, s] = value
-                where = f"targets[{s}]" if single else f"targets[{n}, {s}]"
+                where = f"targets[{n}, {s}]"
                 if end_to_end:
                     targets = np.concatenate([row[:used] for row, used in zip(targets, lengths, strict=True)])
                     flat = sum(lengths[:n]) + s
