@@ -127,7 +127,7 @@ def test_class_scores_are_summed_over_samples_with_their_factors(backend: str) -
 @pytest.mark.parametrize("from_logits", [False, True], ids=["as scores", "as logits"])
 @pytest.mark.parametrize("reduction", ["none", "mean"])
 def test_gradcheck(reduction: str, from_logits: bool, twice: bool, backend: str) -> None:
-    """By all five at once, and by each alone."""
+    """By all five at once, and by each alone; second derivatives along random directions."""
     given = Given(some_lattices())
 
     def loss(scores: Tensor, *added: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ def test_gradcheck(reduction: str, from_logits: bool, twice: bool, backend: str)
     alone_too = [] if twice or reduction == "mean" else list(range(5))
     for alone in (None, *alone_too):
         leaves = [tensor.clone().requires_grad_(alone in (None, i)) for i, tensor in enumerate(tensors)]
-        assert check(loss, leaves, **PRECISION)
+        assert check(loss, leaves, **PRECISION, fast_mode=twice)
 
 
 def test_scores_need_no_gradient() -> None:
@@ -236,6 +236,16 @@ def test_backward_twice_and_no_grad(where: str, monkeypatch: pytest.MonkeyPatch)
         torch.testing.assert_close(2 * one, two, rtol=1e-14, atol=0)
     with pytest.raises(RuntimeError, match="second time"):
         torch.autograd.grad(value, leaves)
+
+
+@pytest.mark.parametrize("changed", ["scores", *NAMES])
+def test_what_was_changed_in_between_is_not_differentiated(changed: str) -> None:
+    given = Given(some_lattices())
+    leaves = {name: x.clone().requires_grad_() for name, x in {"scores": given.scores, **given.added}.items()}
+    loss = lattice_loss(lattices=given.lattices, input_lengths=given.frames, **leaves)
+    leaves[changed].detach().add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
 
 
 @pytest.mark.parametrize("where", ["native", "portable", pytest.param("triton", marks=needs_triton)])
