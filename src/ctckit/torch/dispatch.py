@@ -1,4 +1,4 @@
-"""Which backend takes a call follows from where its scores are: decided here, and nowhere else.
+"""Chooses the backend of a call, from the device of its scores. This is the only place that does.
 
 May import torch, cpu.py, gpu.py (when a GPU is there) and what they may import.
 """
@@ -36,12 +36,12 @@ from .arguments import (
 from .calls import Call
 from .cpu import cpu_call, with_added
 
-_TRITON = (3, 4)  # the oldest that is known to do
+_TRITON = (3, 4)  # the oldest version known to work
 AnyCall = Call[Any, Any]
 
 
 def backend_of(scores: Tensor) -> Literal["native", "triton", "portable"]:
-    """Which backend takes scores, from where they are."""
+    """Which backend takes these scores; it follows from the device that they are on."""
     if is_transformed(scores):
         return "portable"
     if scores.is_cpu:
@@ -51,7 +51,7 @@ def backend_of(scores: Tensor) -> Literal["native", "triton", "portable"]:
 
 @cache
 def has_triton() -> bool:
-    """Whether there is a Triton for our kernels."""
+    """Whether a Triton that our kernels can use is installed."""
     try:
         import triton
     except ImportError:
@@ -126,7 +126,7 @@ def checked_lattice_call(
 
 
 def _with_added_values(problem: ArrayProblem, added: Added) -> ArrayProblem:
-    """The same batch with the values of what is on the host; of what is on a device only the shape is checked."""
+    """The same batch with the values of tensors on the host; of tensors on a device only the shape is checked."""
     costs, far = added.entry_costs, added.long_arc_scores
     batch = problem.lattices
     if costs is not None or far is not None:
@@ -156,7 +156,7 @@ def _values(name: str, tensor: Tensor, shape: tuple[int, ...]) -> npt.NDArray[np
 
 
 def _host_values(tensor: Tensor) -> npt.NDArray[np.float64]:
-    """A tensor's values, or zeros in the place of those that nobody is to wait for."""
+    """A tensor's values, or zeros if reading them would wait for a device."""
     array: npt.NDArray[np.float64]
     if tensor.is_cpu and not is_transformed(tensor):
         array = tensor.detach().double().numpy()
