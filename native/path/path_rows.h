@@ -159,13 +159,17 @@ void PathRows<Real>::advance_group(std::int64_t i, int count, const Real* blank,
                                    std::int64_t kept_length) {
     constexpr int lanes = kLanes<Real>, last = lanes - 1;
     constexpr std::make_index_sequence<kLanes<Real>> all{};
+    // Pointers of its own: the compiler must assume that a store of a register changes those of the class.
+    Real* const evens = row_ + i;
+    Real* const odds = evens + length_;
+    const BitsOf<Real>* const skips = lattice_.masks.odd.skip + i;
     Lanes<Real> even[kCount], odd[kCount];
     decltype(Lanes<BitsOf<Real>>{} > 0) skip[kCount];
 #pragma GCC unroll 4
     for (int j = 0; j < kCount; ++j) {
-        even[j] = load_lanes(row_ + i + j * lanes);
-        odd[j] = load_lanes(row_ + length_ + i + j * lanes);
-        skip[j] = load_lanes(lattice_.masks.odd.skip + i + j * lanes) > 0;
+        even[j] = load_lanes(evens + j * lanes);
+        odd[j] = load_lanes(odds + j * lanes);
+        skip[j] = load_lanes(skips + j * lanes) > 0;
     }
     for (int f = 0; f < count; ++f) {
         const Lanes<Real> carried = carry_[f], stay_blank = Lanes<Real>{} + blank[f];
@@ -187,8 +191,8 @@ void PathRows<Real>::advance_group(std::int64_t i, int count, const Real* blank,
     }
 #pragma GCC unroll 4
     for (int j = 0; j < kCount; ++j) {
-        store_lanes<Real>(even[j], row_ + i + j * lanes);
-        store_lanes<Real>(odd[j], row_ + length_ + i + j * lanes);
+        store_lanes<Real>(even[j], evens + j * lanes);
+        store_lanes<Real>(odd[j], odds + j * lanes);
         best_ = greater(best_, greater(even[j], odd[j]));
     }
 }

@@ -58,31 +58,33 @@ class PathScores {
 // which has been taken off the row before. False if a frame holds NaN or +inf.
 template <class In>
 bool PathScores<In>::tabulate(int t0, int count, Real rebase) {
+    const LabelSlots slots = slots_;  // copies: the compiler must assume that a store to the table changes members
+    Real* const table = table_;
     const Real* rows = input_.rows(t0, count);
     const std::int64_t stride = input_.row_stride();
     bool fine = true;
     for (int f = 0; f < count; ++f) fine &= readable(rows + f * stride, num_classes_);
-    if (slots_.by_class) {
-        turn_rows(rows, stride, count, num_classes_, table_);
+    if (slots.by_class) {
+        turn_rows(rows, stride, count, num_classes_, table);
     } else {
-        for (int i = 0; i < slots_.num_labels; ++i)
+        for (int i = 0; i < slots.num_labels; ++i)
             for (int f = 0; f < kTile; ++f)
-                table_[i * kTile + f] = rows[lesser(f, count - 1) * stride + slots_.labels[i]];
+                table[i * kTile + f] = rows[lesser(f, count - 1) * stride + slots.labels[i]];
     }
-    for (int i = 0; class_scores_ && i < slots_.num_labels; ++i) {
-        Real* row = table_ + slots_.slot_of_label(i) * kTile;
-        for (int f = 0; f < kTile; ++f) row[f] = Real(double(row[f]) + class_scores_[slots_.labels[i]]);
+    for (int i = 0; class_scores_ && i < slots.num_labels; ++i) {
+        Real* row = table + slots.slot_of_label(i) * kTile;
+        for (int f = 0; f < kTile; ++f) row[f] = Real(double(row[f]) + class_scores_[slots.labels[i]]);
     }
     Pack<Real> top, scores;
-    load_pack(table_ + slots_.slot_of_label(0) * kTile, top);
-    for (int i = 1; i < slots_.num_labels; ++i) {
-        load_pack(table_ + slots_.slot_of_label(i) * kTile, scores);
+    load_pack(table + slots.slot_of_label(0) * kTile, top);
+    for (int i = 1; i < slots.num_labels; ++i) {
+        load_pack(table + slots.slot_of_label(i) * kTile, scores);
         raise<Real>(top, scores);
     }
     for (int f = 0; f < kTile; ++f)
         if (!(top[f] > -kInfinity<Real>)) top[f] = 0;
-    for (int i = 0; i < slots_.num_labels; ++i) {
-        Real* row = table_ + slots_.slot_of_label(i) * kTile;
+    for (int i = 0; i < slots.num_labels; ++i) {
+        Real* row = table + slots.slot_of_label(i) * kTile;
         load_pack(row, scores);
         store_pack<Real>(scores - top, row);
         row[0] -= rebase;

@@ -66,7 +66,7 @@ def enumerated(lattice: Lattice, log_probs: np.ndarray) -> Enumerated:
 
 def explained(name: str, frames: int = 5, lang: str = "en", *, from_logits: bool = True) -> Explanation:
     logits = np.random.default_rng(frames).normal(size=(frames, 5))
-    return explain(logits, lattice=LATTICES[name], labels=LABELS, from_logits=from_logits, lang=lang)
+    return explain(logits, lattices=LATTICES[name], labels=LABELS, from_logits=from_logits, lang=lang)
 
 
 def texts(svg: str) -> list[str]:
@@ -106,7 +106,7 @@ def test_frames_needed(name: str) -> None:
 
 
 def test_no_path_at_all() -> None:
-    e = explain(np.zeros((3, 2)), lattice=Lattice([1, 0], [Arc.START, Arc.END]), from_logits=True)
+    e = explain(np.zeros((3, 2)), lattices=Lattice([1, 0], [Arc.START, Arc.END]), from_logits=True)
     assert (e.frames_needed, e.path_count, e.loss) == (None, 0, math.inf)
     assert "frames needed: –" in str(e)
     assert "No path of the lattice has 3 frames" in str(e)
@@ -117,7 +117,7 @@ def test_which_lattice_is_ctcs() -> None:
     for target in ([], [1, 2, 3], [1, 1]):
         plain = explain(logits, target, from_logits=True)
         assert plain.is_ctc
-        same = explain(logits, lattice=ctc_lattice(target).with_costs(0), from_logits=True)
+        same = explain(logits, lattices=ctc_lattice(target).with_costs(0), from_logits=True)
         assert same.is_ctc
         assert (same.loss, same.paths, same.target) == (plain.loss, plain.paths, plain.target)
         assert str(same) == str(plain)
@@ -129,7 +129,7 @@ def test_targets() -> None:
     assert explained("two states a token").target == (1, 2)
     assert (explained("no tokens").target, explained("no tokens").spelling) == ((), "ca")
     second_left_out = Lattice([1, 0, 3], [11, 3, 23], tokens=[0, -1, 2])
-    e = explain(np.zeros((4, 5)), lattice=second_left_out, labels=LABELS, from_logits=True)
+    e = explain(np.zeros((4, 5)), lattices=second_left_out, labels=LABELS, from_logits=True)
     assert e.text(e.target) == "c*t"
     assert e.alignment().svg()
 
@@ -137,7 +137,7 @@ def test_targets() -> None:
 def test_no_class_is_the_blank() -> None:
     """A recogniser without a blank keeps the names of all its classes."""
     lattice = Lattice([0, 1, 2], [11, 3, 19], tokens=[0, 1, 2])
-    e = explain(np.zeros((5, 3)), lattice=lattice, labels=["c", "a", "t"], blank=None, from_logits=True)
+    e = explain(np.zeros((5, 3)), lattices=lattice, labels=["c", "a", "t"], blank=None, from_logits=True)
     assert (e.labels, e.spelling, e.path_count) == (("c", "a", "t"), "cat", math.comb(4, 2))
     for draw in (e.inputs, e.example_paths, e.computation, e.occupancy, e.gradient, e.alignment):
         assert not any("φ" in text for text in texts(draw().svg()))
@@ -147,12 +147,12 @@ def test_no_class_is_the_blank() -> None:
     ("options", "message"),
     [
         ({}, "target is missing: expected the tokens' classes"),
-        ({"target": [1], "lattice": LATTICES["costs"]}, "target and lattice are both given: expected one of them"),
-        ({"target": [1], "blank": None}, "blank = None: expected the blank's class, which CTC needs"),
-        ({"lattice": ctc_lattice([5])}, r"labels\[1\] = 5 is not a class"),
-        ({"lattice": ctc_lattice([-1])}, r"labels\[1\] = -1 is not a class"),
-        ({"lattice": [1]}, "lattice is a list: expected a ctckit.Lattice; build one"),
-        ({"lattice": LATTICES["no blank"], "blank": 5}, "blank = 5 is not a class"),
+        ({"target": [1], "lattices": LATTICES["costs"]}, "target and lattices are both given: expected one of them"),
+        ({"target": [1], "blank": None}, "blank = None: expected the blank's class; only a lattice"),
+        ({"lattices": ctc_lattice([5])}, r"labels\[1\] = 5 is not a class"),
+        ({"lattices": ctc_lattice([-1])}, r"labels\[1\] = -1 is not a class"),
+        ({"lattices": [1]}, r"lattices\[0\] is a int: expected a ctckit.Lattice; build one"),
+        ({"lattices": LATTICES["no blank"], "blank": 5}, "blank = 5 is not a class"),
     ],
 )
 def test_messages(options: dict[str, object], message: str) -> None:
@@ -239,7 +239,7 @@ def test_a_path_s_tokens_lie_over_their_own_frames() -> None:
         (LATTICES["optional"], [(0.6, 2.4), (2.6, 4.4)]),
     ):
         scores[[2, 3]] = scores[[2, 3]][:, [0, 1, 3, 2, 4]] if lattice is LATTICES["optional"] else scores[[2, 3]]
-        e = explain(scores, lattice=lattice, labels=LABELS, from_logits=True)
+        e = explain(scores, lattices=lattice, labels=LABELS, from_logits=True)
         axes = e.alignment(ax=Figure().subplots())
         drawn = [tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2]
         assert drawn == spans

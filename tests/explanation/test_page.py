@@ -702,7 +702,7 @@ OTHERS = {
 
 
 def other(name: str, lang: str = "en") -> Explanation:
-    return explain(LOGITS, lattice=OTHERS[name], labels=CAT.labels, from_logits=True, lang=lang)
+    return explain(LOGITS, lattices=OTHERS[name], labels=CAT.labels, from_logits=True, lang=lang)
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -750,7 +750,7 @@ def test_long_arcs_are_drawn_and_counted(opened: Open, name: str) -> None:
 
 
 def test_an_infeasible_lattice_says_so(opened: Open) -> None:
-    e = explain(LOGITS[:2], lattice=OTHERS["no blank"], labels=CAT.labels, from_logits=True)
+    e = explain(LOGITS[:2], lattices=OTHERS["no blank"], labels=CAT.labels, from_logits=True)
     tab = opened(explanation_page(e))
     assert tab.locator(".alert").inner_text().startswith("No path of the lattice has 2 frames.")
     assert "The paths of a lattice" in tab.locator(".lead:visible").inner_text()

@@ -18,7 +18,7 @@ from ..files import write_whole
 from ..kernels import reference
 from ..lattice import Lattice, frames_needed
 from ..problem import ctc_problem, lattice_problem
-from ..validate import Fault, as_array, check_blank, check_language
+from ..validate import as_array, check_blank, check_language
 from .arguments import class_names, classes_of, one_sample, printable, spelled
 from .numbers import BLANK, Computation
 from .wording import counted
@@ -133,7 +133,7 @@ def explain(
     log_probs: npt.ArrayLike,
     target: Sequence[int] | npt.NDArray[np.integer] | str | None = None,
     *,
-    lattice: Lattice | None = None,
+    lattices: Lattice | Sequence[Lattice] | None = None,
     labels: Sequence[str] | None = None,
     blank: int | None = 0,
     from_logits: bool = False,
@@ -144,8 +144,8 @@ def explain(
     Args:
         log_probs: (T, C) natural-log probabilities of one sample; an array or a tensor.
         target: (S,) classes; or a string, if `labels` tell which classes its letters are.
-        lattice: in the place of a target, a lattice of any topology: without blanks, selfless, with optional words,
-            with entry costs. Sums then go over its paths.
+        lattices: in the place of a target, a lattice of any topology: without blanks, selfless, with optional words,
+            with entry costs; one, or a list of one. Sums then go over its paths.
         labels: (C,) the name of each class, or (C-1,) without the blank, which is always shown as φ.
         blank: the blank's class; None, with a lattice, if no class is one.
         from_logits: `log_probs` holds raw scores.
@@ -162,7 +162,7 @@ def explain(
         >>> round(seed.loss, 12), seed.alpha.round(5).tolist()
         (0.019619004552, [[-2.2892, -0.1069, -inf], [-3.9442, -0.21214, -1.7619]])
         >>> from ctckit import ctc_lattice
-        >>> explain([[-2.2892, -0.1069], [-1.6550, -0.2121]], lattice=ctc_lattice([1]).without_blank()).path_count
+        >>> explain([[-2.2892, -0.1069], [-1.6550, -0.2121]], lattices=ctc_lattice([1]).without_blank()).path_count
         1
     """
     check_language(lang)
@@ -170,18 +170,14 @@ def explain(
     if blank is not None:
         check_blank(blank, scores.shape[1])
     names = class_names(labels, scores.shape[1], blank)
-    if lattice is not None:
+    if lattices is not None:
         if target is not None:
-            raise CTCError("target and lattice are both given: expected one of them, a lattice holds its own target")
-        if not isinstance(lattice, Lattice):
-            raise CTCError(Fault("not-a-lattice", "lattice", (), type(lattice).__name__, hint="build-lattice"))
-        problem = lattice_problem(scores, lattice, len(scores), from_logits=from_logits)
+            raise CTCError("target and lattices are both given: expected one of them, a lattice holds its own target")
+        problem = lattice_problem(scores, lattices, len(scores), from_logits=from_logits)
     elif target is None:
-        raise CTCError("target is missing: expected the tokens' classes (S,), or lattice=")
+        raise CTCError("target is missing: expected the tokens' classes (S,), or a lattice in its place")
     elif blank is None:
-        raise CTCError(
-            "blank = None: expected the blank's class, which CTC needs; only with lattice= there may be none"
-        )
+        raise CTCError("blank = None: expected the blank's class; only a lattice can do without one")
     else:
         tokens = spelled(target, names, blank) if isinstance(target, str) else classes_of(target)
         problem = ctc_problem(scores, tokens, len(scores), len(tokens), blank, from_logits=from_logits)

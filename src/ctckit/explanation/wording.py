@@ -27,7 +27,7 @@ def costs_in_words(e: Computation) -> list[str]:
     Example:
         >>> from ctckit import ctc_lattice, explain
         >>> lattice = ctc_lattice([1]).with_costs(0.5).with_long_arcs([(0, 2)], [-1])
-        >>> costs_in_words(explain([[-0.7, -0.7]], lattice=lattice))
+        >>> costs_in_words(explain([[-0.7, -0.7]], lattices=lattice))
         ['Entering a state costs, in nats: 1 0.50', 'Long arcs: φ₁ → φ₃ (−1.00)']
     """
     names, far = e.state_names, e.lattice.long_arcs.tolist()
