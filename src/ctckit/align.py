@@ -20,7 +20,7 @@ from .problem import ArrayProblem, ctc_problem, lattice_batch, lattice_problem, 
 from .results import Array, BestPaths, Status, TokenSpan
 from .validate import Fault, as_array, check_choice, check_cost, check_extend
 
-_DEAREST = 1e30  # a star's cost, within float32
+_DEAREST = 1e30  # the highest cost of a star, within float32
 
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
@@ -35,8 +35,9 @@ class Alignment:
         target: int64 (S,), the tokens.
         states: int32 (T,), the lattice state of each frame.
         labels: int32 (T,), the class of each frame: a token's, the blank's, or ``STAR``.
-        frame_scores: float64 (T,), nats, the log-probability of each frame's label; a star's are its frame's greatest
-            less what the star costs, and so its token's score tells of the cost.
+        frame_scores: float64 (T,), nats, what each frame adds to the score: its label's log-probability and added
+            scores, minus the cost of the state entered there, plus the score of the long arc taken. A star's label has
+            the frame's greatest log-probability, minus ``star_cost``.
         score: nats, their sum; -inf if no path reaches the target, NaN if a used frame holds NaN or +inf.
         status: whether there is a path, and why not.
         starts: int32 (S,), each token's first frame; -1 for an optional token that was left out.
@@ -56,7 +57,7 @@ class Alignment:
     _occupancy: Callable[[], Float64Array] = field(repr=False)
 
     def __getstate__(self) -> dict[str, object]:
-        """What copies and other processes get: confidences, in the place of the scores that it takes to find them."""
+        """For pickle and copy: the confidences, instead of the scores needed to compute them."""
         return {**vars(self), "confidence": self.confidence, "_occupancy": None}
 
     @property
@@ -71,11 +72,11 @@ class Alignment:
 
     @cached_property
     def confidence(self) -> Float64Array:
-        """(S,) of each token the mean of its frames' occupancies γ: how sure, given the target, that they are its.
+        """(S,) the mean occupancy γ of each token's frames: how sure it is, given the target, that they are its own.
 
-        Tokens that were left out are not part of that target: the sums are over the paths through the tokens that were
-        found, and a token that was left out has NaN. So has everything if scores lie so far apart that sums over paths
-        are 0. Costs a sweep like the loss's, when first asked for, of the scores as they are then.
+        The sums are over the paths through the tokens that were found; a token that was left out has NaN. All are NaN
+        if scores lie so far apart that the sums are 0. Takes a sweep like the loss's when it is first asked for, over
+        the scores as they are then.
         """
         return self._mean_over_spans(self._occupancy())
 
@@ -84,10 +85,10 @@ class Alignment:
 
         Args:
             extend: CTC's outputs are spikes: a token's frames are often fewer than its sound has. Each span grows over
-                the blanks on both of its sides, by so many frames at most; neighbours meet in the middle of the blanks
-                between them, and the earlier takes the odd frame. 0: spans are the frames of the token itself.
+                the blanks on each side, by at most this many frames; neighbours meet in the middle of the blanks
+                between them, and the earlier one takes the odd frame. 0: a span is the token's own frames.
         """
-        extend = min(check_extend(extend), len(self.states))  # more than that is all there is, and may be no int32
+        extend = min(check_extend(extend), len(self.states))  # more would change nothing, and may not fit into int32
         kept = np.flatnonzero(self.starts >= 0)
         if not len(kept):
             return []
@@ -163,25 +164,25 @@ def forced_align(
     """Finds the most probable path of each target: which frames are which token.
 
     Args:
-        log_probs: (T, N, C), or (T, C) for one sample; any dtype that the loss takes, and as it takes them.
+        log_probs: (T, N, C), or (T, C) for one sample; any dtype that the loss takes.
         targets: (N, S) padded, or all samples' end to end; (S,) for one sample. ``ctckit.STAR`` stands for whatever is
             said or written there: it takes the most probable class of each of its frames.
         input_lengths: (N,) frames of each sample; all T if not given.
         target_lengths: (N,) tokens of each sample; all S if not given.
         blank: the blank's class.
-        lattices: in the place of ``targets`` and ``target_lengths``: one for each sample, or one for all. Their labels
-            may be ``ctckit.STAR``.
+        lattices: instead of ``targets`` and ``target_lengths``: one for each sample, or one for all. Their labels may
+            be ``ctckit.STAR``.
         from_logits: ``log_probs`` holds raw scores; they are normalised.
         class_scores: (C,) nats added to each class's log-probability. A star is not changed by them.
         state_scores: (N, K) nats added to what a state emits at every frame, K of the largest lattice.
         optional: integers shaped as targets: runs of equal positive numbers, such as a word's tokens, may be left out
-            as a whole; 0 for tokens that must be there. Where more than five neighbouring runs are left out, each
-            portion of five needs a blank.
-        star_cost: nats that a star's frame costs more than the frame's most probable class. At 0 a star is as good as
-            the tokens beside it; where it is dear, optional tokens are found in what it should have covered.
-        optional_star_cost: nats that a star costs besides, once, if it is one that may be left out with no other token.
-            Such stars stand for what the text lacks: where they are cheap, they take the place of words that are
-            misread; where they are dear, words that were not said are found in what they should have covered.
+            as a whole; 0 for tokens that must be there. If more than five neighbouring runs are left out, each portion
+            of five needs a blank.
+        star_cost: nats by which a star's frame costs more than the frame's most probable class. At 0, a star is as good
+            as the tokens beside it; if it is high, optional tokens are found where the star should be.
+        optional_star_cost: entry cost, in nats, of a star that may be left out without any other token. Such stars
+            stand for what the text lacks. If it is low, they replace words that the recogniser misread; if it is high,
+            words that were not said are found where the star should be.
         on_infeasible: ``"raise"``, or ``"mark"``: samples without a path come back without one.
 
     Returns:
@@ -189,7 +190,7 @@ def forced_align(
         that, read from its end, has the lowest states.
 
     Raises:
-        InfeasibleError: a sample has no path: too few frames, or probabilities of 0 or NaN where it would need others.
+        InfeasibleError: a sample has no path: it has too few frames, or all paths meet a probability of 0, NaN or +inf.
         CTCError: for anything malformed; the message says where.
 
     Source:
@@ -323,7 +324,7 @@ def _problem_of_targets(
 
 
 def _split(values: npt.NDArray[np.integer], problem: ArrayProblem) -> list[Int64Array]:
-    """What stands where targets do, for each sample: from rows, or from end to end."""
+    """Splits an array that is shaped as targets are, in rows or end to end, into one array per sample."""
     copies, lengths = values.astype(np.int64), problem.lattices.num_tokens.tolist()
     end_to_end = values.ndim == 1 and problem.batched
     rows = np.split(copies, np.cumsum(lengths)[:-1]) if end_to_end else list(np.atleast_2d(copies))
@@ -347,7 +348,7 @@ def _groups(optional: npt.ArrayLike, given: list[Int64Array], problem: ArrayProb
 
 
 def _of_stars_only(stars: npt.NDArray[np.bool_], groups: Int64Array) -> npt.NDArray[np.bool_]:
-    """The tokens that may be left out, and with no other token than stars."""
+    """Which tokens are in optional groups that hold only stars."""
     run = np.cumsum(np.diff(groups, prepend=groups[:1]) != 0)
     others = np.bincount(run, ~stars, minlength=1)
     found: npt.NDArray[np.bool_] = (groups > 0) & (others[run] == 0)
@@ -355,7 +356,7 @@ def _of_stars_only(stars: npt.NDArray[np.bool_], groups: Int64Array) -> npt.NDAr
 
 
 def with_star(problem: ArrayProblem, cost: float) -> ArrayProblem:
-    """The same batch on log-probabilities, with one class more: the most probable of each frame, at a cost."""
+    """The same batch on log-probabilities, with one more class: each frame's greatest log-probability, minus a cost."""
     frames, size, classes = problem.scores.shape
     wide = np.zeros((frames, size, classes + 1), problem.real)
     for n, used in enumerate(problem.lattices.frames):
@@ -377,13 +378,11 @@ def _alignment(problem: ArrayProblem, star: int | None, found: FoundPaths, n: in
         labels_of_states = np.where(labels_of_states == star, STAR, labels_of_states).astype(np.int32)
     is_token = np.flatnonzero(batch.tokens[n] >= 0)
     tokens, size = batch.tokens[n, is_token], int(batch.num_tokens[n])
-    target, starts, ends = np.full(size, STAR, np.int64), np.full(size, -1, np.int32), np.full(size, -1, np.int32)
-    target[tokens] = labels_of_states[is_token]
     first, end = visits[n, is_token].T
-    visited = np.flatnonzero(end >= 0)
-    starts[tokens[visited]] = first[visited]
-    np.minimum.at(starts, tokens[visited], first[visited])  # of a token that has several states
-    np.maximum.at(ends, tokens[visited], end[visited])
+    if np.array_equal(tokens, np.arange(size)):  # one state per token, in order
+        target, starts, ends = labels_of_states[is_token].astype(np.int64), first, end
+    else:
+        target, starts, ends = _over_states(size, tokens, labels_of_states[is_token], first, end)
     occupancy = partial(_occupancy, problem, n, states)
     return Alignment(
         target,
@@ -396,6 +395,19 @@ def _alignment(problem: ArrayProblem, star: int | None, found: FoundPaths, n: in
         ends,
         occupancy,
     )
+
+
+def _over_states(
+    size: int, tokens: Int32Array, labels: Int32Array, first: Int32Array, end: Int32Array
+) -> tuple[Int64Array, Int32Array, Int32Array]:
+    """Each token's class, first frame, and one past the last, over the states that it has."""
+    target, starts, ends = np.full(size, STAR, np.int64), np.full(size, -1, np.int32), np.full(size, -1, np.int32)
+    target[tokens] = labels
+    visited = np.flatnonzero(end >= 0)
+    starts[tokens[visited]] = first[visited]
+    np.minimum.at(starts, tokens[visited], first[visited])
+    np.maximum.at(ends, tokens[visited], end[visited])
+    return target, starts, ends
 
 
 def _occupancy(problem: ArrayProblem, n: int, states: Int32Array) -> Float64Array:

@@ -2,7 +2,7 @@
 
 This is the only place that knows the CTC rule: a table of arcs by role, which the extension lays out over targets and
 whose bits the kernels read. Every other topology is a method of :class:`Lattice` that returns a new one. May import
-errors.py, and of the extension that layout.
+errors.py and, of the extension, the layout.
 
 A target y1 … yS becomes the K = 2S+1 states φ y1 φ y2 … yS φ. A path visits one state per frame. It begins in one of
 the first two states, ends in one of the last two, and from one frame to the next stays, steps to the next state, or
@@ -67,19 +67,20 @@ class Lattice:
     Args:
         labels: int32 (K,), the class that each state emits; ``ctckit.STAR`` in lattices for :func:`forced_align`.
         arcs: uint8 (K,), bits of :class:`Arc`.
-        tokens: int32 (K,), which token of the target each state is, from 0; -1 for a state that is none, such as a
-            blank. All -1 if not given.
+        tokens: int32 (K,), the index of the token that each state is; -1, the default, for a state that is not a token,
+            such as a blank.
         entry_costs: float64 (K,), nats that a path pays when it enters a state from another one or begins in it, but
-            not while it stays. May be negative; +inf forbids. None: no costs.
-        long_arcs: int32 (J, 2), arcs (from, to) to a state further on, which bits need not reach. They are kept in
-            order of ``to``, then ``from``. Two arcs between the same states are two ways, and so is one beside a bit.
+            not while it stays. May be negative; +inf forbids entering. None: no costs.
+        long_arcs: int32 (J, 2), arcs (from, to) with from < to, in addition to the bits. Stored in order of ``to``,
+            then ``from``. If two arcs connect the same states, or an arc and a bit do, each counts as a path of its
+            own.
         long_arc_scores: float64 (J,), nats added when such an arc is taken; 0 if not given. -inf forbids.
 
     Raises:
-        CTCError: shapes that don't fit, a bit that is none, an arc that leads backwards, NaN.
+        CTCError: shapes that don't match, unknown bits, an arc that leads backwards, NaN.
 
-    A state that is no token, and in which a path may begin and end, may also take no frame at all: so the empty target
-    has a path of 0 frames.
+    If a path may begin and end in a state that is not a token, the lattice also has a path of 0 frames, as the empty
+    target needs.
 
     Example:
         >>> lattice = Lattice([1, 2], [Arc.STAY | Arc.START, Arc.STAY | Arc.STEP | Arc.END], tokens=[0, 1])
@@ -155,18 +156,18 @@ class Lattice:
             groups: integer (S,), the group of each token: a run of equal positive numbers, such as a word's tokens, is
                 left out as a whole; 0 for a token that must be there.
 
-        A long arc passes groups by, from the token before them and from the blank after that one to the token after
-        them. Two tokens that become neighbours and are equal need that blank. Up to five groups side by side are passed
-        by at once; of more, each portion of five leaves a blank behind.
+        Long arcs lead past a group to the token after it: from the token before it, and from the blank after that
+        token. If the two tokens are equal, only the arc from the blank exists. One arc passes up to five neighbouring
+        groups; where more are left out, each portion of five leaves a blank behind.
 
-        If no more than five groups stand side by side, each choice of groups gives a label sequence one path. If more
-        do, a pause between two portions can be spread over their blanks in several ways, and sums count each.
+        If at most five groups are neighbours, each choice of groups gives a label sequence exactly one path. With more,
+        a pause between two portions can be spread over their blanks in several ways, and sums count each of them.
 
         Raises:
             CTCError: not one group per token; a token with several states.
 
         Source:
-            Words that an arc passes by: Gao et al., "Bypass Temporal Classification" (Interspeech 2023).
+            Words that an arc bypasses: Gao et al., "Bypass Temporal Classification" (Interspeech 2023).
 
         Example:
             >>> ctc_lattice([1, 2, 3]).with_optional([0, 7, 0]).long_arcs.tolist()
@@ -216,7 +217,7 @@ class Lattice:
         """Only the tokens: y1 … yS, each for one frame or more.
 
         Raises:
-            CTCError: two equal tokens are neighbours: without a blank nothing tells them apart.
+            CTCError: two equal tokens are neighbours: only a blank could separate them.
 
         Source:
             The "no blank" topology: Collobert et al., "Wav2Letter" (2016), without its transition scores.
@@ -267,7 +268,7 @@ class Lattice:
         return replace(self, arcs=arcs).with_long_arcs(far)
 
     def with_gaps(self, labels: npt.ArrayLike) -> Lattice:
-        """The states that are no tokens emit other classes than the blank: one per gap between tokens, say.
+        """States that are not tokens emit other classes than the blank, for example one per gap between tokens.
 
         With ``minimal()`` this is the graph of Star Temporal Classification: gap s emits a column of the scores that
         holds log(p_blank + w · p_star), where p_star is the probability of all classes but the blank and token s.
@@ -287,8 +288,45 @@ class Lattice:
         values[gaps] = _numbers("labels", labels, np.int32, (int(gaps.sum()),))
         return replace(self, labels=values)
 
+    def with_wildcards(self, label: int) -> Lattice:
+        """Anything may come before and after: ★* x ★*, where x is what the lattice accepts.
+
+        A text that lacks the beginning or the end of what was said. The wildcard is a class of its own: a column of the
+        scores that says what a frame outside of the text costs, such as zeros.
+
+        Args:
+            label: the wildcard's class.
+
+        Source:
+            "W-CTC": Cai et al., "W-CTC: a Connectionist Temporal Classification Loss with Wild Cards" (ICLR 2022).
+
+        Example:
+            >>> ctc_lattice([1]).with_wildcards(9).labels.tolist()
+            [9, 0, 1, 0, 9]
+        """
+        last, arcs = self.num_states + 1, np.pad(self.arcs, 1)
+        far: list[tuple[int, int]] = []
+        arcs[[0, last]] = Arc.STAY | Arc.START, Arc.STAY | Arc.END
+        bits = {back: bit for bit, back in _BITS}
+        moves = [(0, int(k) + 1) for k in np.flatnonzero(self.arcs & Arc.START)]
+        moves += [(int(k) + 1, last) for k in np.flatnonzero(self.arcs & Arc.END)]
+        for source, to in moves:
+            if to - source in bits:
+                arcs[to] |= np.uint8(bits[to - source])
+            else:
+                far.append((source, to))
+        made = Lattice(
+            np.pad(self.labels, 1, constant_values=label),
+            arcs,
+            np.pad(self.tokens, 1, constant_values=-1),
+            None if self.entry_costs is None else np.pad(self.entry_costs, 1),
+            self.long_arcs + 1,
+            self.long_arc_scores,
+        )
+        return made.with_long_arcs(far)
+
     def with_costs(self, costs: npt.ArrayLike) -> Lattice:
-        """Entry costs in the place of those that were: path score minus costs[k] each time a path enters state k.
+        """Replaces the entry costs: a path's score falls by costs[k] each time the path enters state k.
 
         Args:
             costs: nats (K,), or one number for all states that are tokens.
@@ -301,7 +339,7 @@ class Lattice:
         return replace(self, entry_costs=np.where(self.tokens >= 0, given, 0) if given.ndim == 0 else given)
 
     def with_long_arcs(self, arcs: npt.ArrayLike, scores: npt.ArrayLike | None = None) -> Lattice:
-        """More long arcs: a path may go from state i to state j > i, and its score changes by the arc's.
+        """Adds long arcs: a path may go from state i to state j > i, and the arc's score is added to its own.
 
         Args:
             arcs: integer (J, 2), (from, to).
@@ -320,15 +358,15 @@ class Lattice:
         )
 
     def through(self, tokens: npt.ArrayLike) -> tuple[Lattice, Int32Array]:
-        """Only the paths that visit all of some tokens, and no others.
+        """Only the paths that visit exactly the given tokens.
 
         Args:
-            tokens: bool (S,). The states of each token must stand together.
+            tokens: bool (S,). The states of each token must be consecutive.
 
         Returns:
-            A lattice of the states that are on such a path, and int32 (K,), the number of each state there, or -1.
-            Arcs that bits can say become bits, and neighbouring blanks become one: of an optional word that is left out
-            nothing remains, and each label sequence has one path.
+            A lattice of the states that are on such a path; and int32 (K,), the index in it of each state, or -1. Arcs
+            that bits can express become bits, and neighbouring blanks are merged. So nothing remains of an optional
+            word that is left out, and each label sequence has one path.
 
         Raises:
             CTCError: there is no such path.
@@ -370,14 +408,14 @@ class Lattice:
         return replace(self, entry_costs=None) if (self.tokens >= 0).sum() == self.num_tokens else self
 
     def _restricted(self, keep: npt.NDArray[np.bool_]) -> tuple[Lattice, Int32Array]:
-        """A lattice of the kept states (K,) that are on a path through kept ones, and the numbers of states in it."""
+        """The lattice of kept states that lie on a path through kept states, and the index of each state in it."""
         alive = self._on_paths(keep)
         if not alive.any():
             raise CTCError("no path is left: expected those of one path at least")
         return self._renumbered(np.where(alive, np.cumsum(alive) - 1, -1).astype(np.int32))
 
     def _merged(self) -> tuple[Lattice, Int32Array]:
-        """Neighbouring states that are no tokens and emit the same class, without costs, become one."""
+        """Merges neighbouring states that are not tokens, emit the same class and cost nothing to enter."""
         gap = self.tokens < 0
         if self.entry_costs is not None:
             gap &= self.entry_costs == 0
@@ -385,7 +423,7 @@ class Lattice:
         return self._renumbered((np.cumsum(~np.append(False, same)) - 1).astype(np.int32))
 
     def _renumbered(self, index: Int32Array) -> tuple[Lattice, Int32Array]:
-        """A lattice whose state index[k] is what state k is here, or several are; -1 for a state that falls away."""
+        """The lattice in which state k becomes state index[k]; several may become one, and -1 drops a state."""
         source, to, scores = self._moves()
         kept = (index[source] >= 0) & (index[to] >= 0) & (index[source] != index[to])
         source, to, scores = index[source[kept]], index[to[kept]], scores[kept]
@@ -452,7 +490,7 @@ class Lattice:
         return source, to, scores
 
     def _missing_detours(self) -> list[tuple[int, int]]:
-        """(before, after) of tokens that a path can only go between by way of the blank after the first."""
+        """States (before, after) of tokens between which a path must take the blank after the first."""
         source, to, _ = self._moves()
         direct = set(zip(source.tolist(), to.tolist(), strict=True))
         by_blank = (self.tokens[source] < 0) & (source > 0) & (self.tokens[source - 1] >= 0) & (self.tokens[to] >= 0)
@@ -505,7 +543,7 @@ def ctc_lattice(target: npt.ArrayLike, blank: int = 0) -> Lattice:
 
 
 def equal_neighbours(target: IntArray) -> list[int]:
-    """The positions s whose token equals the one before it: between these two a path must visit the blank.
+    """The indices s of tokens that equal the one before: between these two a path must visit the blank.
 
     Example:
         >>> equal_neighbours(np.array([7, 7, 2, 2, 2]))

@@ -1,6 +1,6 @@
 """The CTC loss and posteriors on NumPy arrays.
 
-May import kernels/ and what lies below, and of the extension its reductions; no framework.
+May import kernels/ and what lies below, and the extension's reductions; no framework.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ def posteriors(
         input_lengths: (N,) frames of each sample; with lattices all T if not given.
         target_lengths: (N,) tokens of each sample.
         blank: the blank's class.
-        lattices: in the place of targets and their lengths: a :class:`Lattice` for each sample, or one for all.
+        lattices: instead of targets and their lengths: a :class:`Lattice` for each sample, or one for all.
         from_logits: ``log_probs`` holds raw scores; they are normalised.
         class_scores: (C,) nats added to each class's log-probability.
         state_scores: (N, K) nats added to what a state emits at every frame.
@@ -291,7 +291,7 @@ def reduced_loss(
     reduction: Reduction,
     zero_infinity: bool,
 ) -> npt.NDArray[np.float64] | float:
-    """Log-scores (N,) as the loss that the caller asked for, in nats, still to be rounded."""
+    """Turns log-scores (N,) into the loss that the caller asked for, in nats, not yet rounded."""
     if reduction == "none" and problem.batched:
         loss = 0.0 - score  # not -score: a certain target costs 0, not -0
         if zero_infinity:
@@ -306,7 +306,7 @@ def _rounded(problem: ArrayProblem, loss: npt.NDArray[np.float64] | float) -> Fl
 
 
 def _normalised(problem: ArrayProblem) -> ArrayProblem:
-    """The same problem on log-probabilities, in float32 at least; frames beyond a sample's own stay unread."""
+    """The same problem on log-probabilities, in float32 or float64; frames beyond a sample's own are not read."""
     log_probs = np.zeros(problem.scores.shape, problem.real)
     for n, frames in enumerate(problem.lattices.frames):
         log_probs[:frames, n] = reference.log_probs_of(problem, n)
@@ -314,6 +314,6 @@ def _normalised(problem: ArrayProblem) -> ArrayProblem:
 
 
 def _like(array: npt.NDArray[Any], scores: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Bits of bfloat16 as the bfloat16 that the scores were; any other array as it is."""
+    """The bits of bfloat16 with the scores' own dtype; any other array as it is."""
     dtype = getattr(scores, "dtype", None)
     return array.view(dtype) if array.dtype == np.uint16 and isinstance(dtype, np.dtype) else array

@@ -19,7 +19,7 @@ class Status(IntEnum):
 
     ``OK``: a path has a probability above 0. ``INFEASIBLE``: no path has the sample's number of frames, whatever they
     hold. ``IMPOSSIBLE``: all of its paths have probability 0. ``NOT_FINITE``: a used frame holds NaN or +inf.
-    ``INVALID``: a token or a length is wrong, on a GPU, where nothing is read before the work.
+    ``INVALID``: a token or a length is wrong; on a GPU only, where the host does not read them.
     """
 
     OK = 0
@@ -83,10 +83,10 @@ class BestPaths(Generic[A]):
     """The most probable path of each sample.
 
     Attributes:
-        states: int32 (N, T), the lattice state at each frame; -1 beyond a sample's frames, and in a sample that has no
-            path of a probability above 0.
-        score: float64 (N,), the path's log-score in nats; -inf without a path; NaN where a used frame holds NaN or
-            +inf, and then there is no path either.
+        states: int32 (N, T), the lattice state at each frame; -1 beyond a sample's frames, and everywhere if all of its
+            paths have probability 0.
+        score: float64 (N,), the path's log-score in nats; -inf without a path; NaN, and no states, if a used frame
+            holds NaN or +inf.
         status: uint8 (N,), a :class:`Status` for each sample.
     """
 
@@ -121,11 +121,11 @@ class Segment(NamedTuple):
         start: seconds.
         end: seconds.
         score: nats, the mean over the frames of its tokens.
-        confidence: how probable it is, given the transcript, that its frames are its own: the mean over them of their
-            occupancies, 0 to 1.
+        confidence: the mean occupancy of its frames, 0 to 1: how probable it is, given the transcript, that they are
+            its own.
         parts: what it consists of: a line's words, a word's tokens.
 
-    A piece that has no audio (an optional word that was skipped) has start, end, score and confidence NaN.
+    For a piece without audio (a skipped optional word), start, end, score and confidence are NaN.
     """
 
     text: str

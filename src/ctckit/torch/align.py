@@ -72,11 +72,11 @@ def forced_align(
         from_logits: ``log_probs`` holds raw scores; they are normalised.
         class_scores: (C,) nats added to each class's log-probability.
         state_scores: (N, K) nats added to what a state emits at every frame.
-        optional: (N, S) groups of tokens that may be left out, and
-        star_cost: and
-        optional_star_cost: nats, all as for :func:`ctckit.forced_align`.
-        on_infeasible: ``"raise"``, or ``"mark"``: samples without a path are labelled blank, with score 0; ``status``
-            says so.
+        optional: (N, S) groups of tokens that may be left out, as for :func:`ctckit.forced_align`.
+        star_cost: nats, as there.
+        optional_star_cost: nats, as there.
+        on_infeasible: ``"raise"``, or ``"mark"``: samples without a path have blanks for labels, scores of 0, and a
+            status that says so.
 
     Returns:
         Labels (N, T), in the dtype of targets (int64 with lattices), ``ctckit.STAR`` for a star's; and what each frame

@@ -1,4 +1,4 @@
-"""The arguments of a call on tensors: what they may be, and how NumPy reads them.
+"""The arguments of a call on tensors: checks of their form, and views of them as arrays.
 
 May import torch, validate/ and errors.py.
 """
@@ -22,7 +22,7 @@ INTEGERS = ("targets", "input_lengths", "target_lengths")
 
 
 class Options(NamedTuple):
-    """What a call says besides its tensors and lengths; as for :func:`ctckit.torch.ctc_loss`."""
+    """A call's arguments other than tensors and lengths; as for :func:`ctckit.torch.ctc_loss`."""
 
     blank: int
     reduction: str
@@ -33,13 +33,13 @@ class Options(NamedTuple):
 
 
 class Added(NamedTuple):
-    """What is added to scores or paid on the way, as tensors that may need a gradient.
+    """Added scores and costs, as tensors that may need a gradient.
 
     Attributes:
         class_scores: (C,).
         state_scores: (N, K).
-        entry_costs: (N, K), in the place of the lattices' own.
-        long_arc_scores: (J,), in the place of the lattices' own.
+        entry_costs: (N, K), instead of the lattices' own.
+        long_arc_scores: (J,), instead of the lattices' own.
     """
 
     class_scores: Tensor | None = None
@@ -48,7 +48,7 @@ class Added(NamedTuple):
     long_arc_scores: Tensor | None = None
 
 
-NOTHING = Added()  # the usual case, told by identity
+NOTHING = Added()  # the usual case, recognised by identity
 
 
 Given = tuple[Form, Any, Any, Any]  # the form of a call, its targets, input lengths and target lengths
@@ -57,7 +57,7 @@ Given = tuple[Form, Any, Any, Any]  # the form of a call, its targets, input len
 def checked_form(
     log_probs: Tensor, targets: Lengths, input_lengths: Lengths, target_lengths: Lengths, options: Options
 ) -> Given:
-    """Checks shapes and dtypes, which no device needs to be waited for.
+    """Checks shapes and dtypes, without waiting for a device.
 
     Raises:
         CTCError: the first thing wrong.
@@ -98,22 +98,22 @@ def all_integers(
 
 
 def integers(name: str, values: Any) -> npt.NDArray[Any]:
-    """Lengths or targets as an array, from whatever device."""
+    """Lengths or targets as an array, from any device."""
     if not isinstance(values, Tensor):
         return as_integers(name, values)
     array: npt.NDArray[Any]
-    if torch._C._functorch.peek_interpreter_stack() is None:  # not inside of torch.func
+    if torch._C._functorch.peek_interpreter_stack() is None:  # not inside torch.func
         array = values.numpy(force=True)
         return array
     if is_transformed(values):
         raise CTCError(Fault("mapped", name, hint="map-scores-only"))
-    with torch._C._DisableFuncTorch():  # inside of a transform even plain tensors have no memory to look at
+    with torch._C._DisableFuncTorch():  # inside a transform, even plain tensors have no memory to read
         array = values.numpy(force=True)
         return array
 
 
 def if_on_host(name: str, values: Any, validate: bool) -> npt.NDArray[Any] | None:
-    """Integers as an array; None if they are on a device that nobody is to wait for."""
+    """Integers as an array; None if they are on a device and must not be read."""
     if isinstance(values, Tensor) and not (validate or is_on_host(values)):
         return None
     return integers(name, values)
@@ -128,12 +128,12 @@ def values_on_host(tensor: Tensor) -> npt.NDArray[np.float64]:
 
 
 def is_on_host(values: Tensor) -> bool:
-    """Whether reading values waits for no device."""
+    """Whether values can be read without waiting for a device."""
     return values.is_cpu
 
 
 def is_transformed(scores: Tensor) -> bool:
-    """Whether a tensor stands for others, inside of torch.func's grad, vmap and the like: it has no memory itself."""
+    """Whether a tensor is a wrapper, inside torch.func's grad, vmap and the like, without memory of its own."""
     return bool(torch._C._functorch.is_functorch_wrapped_tensor(scores))
 
 

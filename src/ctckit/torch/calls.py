@@ -26,7 +26,7 @@ class Call(Protocol[S, W]):
 
     @property
     def has_kernel(self) -> bool:
-        """Whether there is one of ours; if not, the portable loss must do."""
+        """Whether one of our kernels can run; if not, use the portable loss."""
 
     def evaluate(self) -> Tensor:
         """The loss alone."""
@@ -35,7 +35,7 @@ class Call(Protocol[S, W]):
         """Log-scores, and all that gradients need."""
 
     def loss(self, score: S) -> Tensor:
-        """Log-scores (N,) as what the caller asked for, rounded once."""
+        """Turns log-scores (N,) into the loss that the caller asked for, rounded once."""
 
     def gradient(self, scores: Tensor, swept: W, grad_output: Tensor | None) -> Tensor:
         """The gradient by the scores, times ``grad_output``; None means 1."""
@@ -47,7 +47,7 @@ class Call(Protocol[S, W]):
         """The gradient by the scores from log-scores alone, scaled before it is rounded."""
 
     def portable_loss(self, scores: Tensor) -> Tensor:
-        """The loss by plain operations: on any device, and differentiable as often as one likes."""
+        """The loss by torch's operations: on any device, and differentiable any number of times."""
 
 
 def reduced(score: Tensor, weights: Tensor, reduction: Reduction, zero_infinity: bool, batched: bool) -> Tensor:
@@ -75,10 +75,10 @@ def remember(status: Tensor | npt.NDArray[np.uint8] | Callable[[], Tensor]) -> N
 def last_status() -> Tensor:
     """What became of each sample in this thread's last eager loss: uint8 (N,), values of :class:`ctckit.Status`.
 
-    On a GPU the tensor is there, and reading it waits for the loss; until then nothing waits.
+    On a GPU it is a tensor there: only reading it waits for the loss.
 
     Raises:
-        CTCError: this thread has computed no loss yet.
+        CTCError: this thread has not computed a loss yet.
 
     Example:
         >>> import ctckit.torch

@@ -1,4 +1,4 @@
-"""A call of the loss on the CPU by the C++ kernels; or anywhere by torch's operations, where there is no kernel.
+"""A call of the loss by the C++ kernels on the CPU; or on any device by torch's operations, if there is no kernel.
 
 The gradient is computed in the forward pass, already scaled for the reduction, and handed out by the first backward
 pass. May import torch, calls.py, arguments.py, ctckit.loss and what lies below it.
@@ -43,7 +43,7 @@ class CPUCall(NamedTuple):
     reduction: Reduction
     zero_infinity: bool
     batch_first: bool
-    has_kernel: bool  # ours can read the scores' memory
+    has_kernel: bool  # our kernels can read the scores' memory
     added: Added = NOTHING
 
     def evaluate(self) -> Tensor:
@@ -60,7 +60,7 @@ class CPUCall(NamedTuple):
         return Swept(self._fill(gradient, self.weights, added), gradient, added)
 
     def loss(self, score: npt.NDArray[np.float64]) -> Tensor:
-        """Log-scores (N,) as what the caller asked for, rounded once."""
+        """Turns log-scores (N,) into the loss that the caller asked for, rounded once."""
         loss = reduced_loss(self.problem, score, self.weights, self.reduction, self.zero_infinity)
         real = torch.float64 if self.problem.real is np.float64 else torch.float32
         return torch.scalar_tensor(loss, dtype=real) if isinstance(loss, float) else torch.from_numpy(loss).to(real)
@@ -74,7 +74,7 @@ class CPUCall(NamedTuple):
         if grad_output is None or (grad_output.ndim == 0 and grad_output.item() == 1):
             return gradient
         factor = _factor(swept.score, grad_output)
-        if scores.dtype in HALF or not np.isfinite(factor).all():  # 0 times inf is not a number
+        if scores.dtype in HALF or not np.isfinite(factor).all():  # 0 times inf would be NaN
             self._fill(gradient, self.weights * factor)
             return gradient
         factors = torch.from_numpy(factor).to(scores.dtype)
@@ -99,13 +99,13 @@ class CPUCall(NamedTuple):
         )
 
     def scaled(self, scores: Tensor, score: Tensor, grad_output: Tensor) -> Tensor:
-        """The same anew, scaled before it is rounded: afterwards, what a loss scale is to save would be gone."""
+        """The gradient anew, scaled before it is rounded: else a loss scale could not save small values."""
         gradient = self._empty(scores)
         self._fill(gradient, self.weights * _factor(score.numpy(), grad_output))
         return gradient
 
     def portable_loss(self, scores: Tensor) -> Tensor:
-        """The loss by plain operations: on any device, and differentiable as often as one likes."""
+        """The loss by torch's operations: on any device, and differentiable any number of times."""
         scores = frames_first(scores, self.batch_first)
         scores = scores if scores.dtype == torch.float64 else scores.float()
         problem = with_added(portable.on_tensors(self.problem, scores), self.added)
@@ -115,14 +115,14 @@ class CPUCall(NamedTuple):
         return reduced(score, weights, self.reduction, self.zero_infinity, self.problem.batched)
 
     def _empty(self, scores: Tensor) -> Tensor:
-        """Memory for a gradient: contiguous, whatever the scores are. If recycled, torch can't resize it."""
+        """Memory for a gradient, always contiguous. If it is recycled, torch can't resize it."""
         if scores.nbytes < native.RECYCLED:
             return torch.empty_like(scores, memory_format=torch.contiguous_format)
         gradient = torch.from_numpy(native.gradient(scores.shape, self.problem.scores.dtype))
         return gradient.view(torch.bfloat16) if scores.dtype == torch.bfloat16 else gradient
 
     def _wanted(self) -> Gradients[Array]:
-        """Memory for the gradients by what is added and needs one."""
+        """Memory for the gradients of the added tensors that need one."""
         size, most = self.problem.lattices.labels.shape
         shapes = (
             (size, self.problem.scores.shape[2]),

@@ -1,4 +1,4 @@
-"""Which backend takes a call follows from where its scores are: decided here, and nowhere else.
+"""Chooses the backend of a call, from the device of its scores. This is the only place that does.
 
 May import torch, cpu.py, gpu.py (when a GPU is there) and what they may import.
 """
@@ -37,12 +37,12 @@ from .arguments import (
 from .calls import Call
 from .cpu import CPUCall, with_added
 
-_TRITON = (3, 4)  # the oldest that is known to do
+_TRITON = (3, 4)  # the oldest version known to work
 AnyCall = Call[Any, Any]
 
 
 def backend_of(scores: Tensor) -> Literal["native", "triton", "portable"]:
-    """Which backend takes scores, from where they are."""
+    """Which backend takes these scores; it follows from the device that they are on."""
     if torch._C._functorch.is_functorch_wrapped_tensor(scores):  # inside of torch.func: it has no memory itself
         return "portable"
     if scores.is_cpu:
@@ -52,7 +52,7 @@ def backend_of(scores: Tensor) -> Literal["native", "triton", "portable"]:
 
 @cache
 def has_triton() -> bool:
-    """Whether there is a Triton for our kernels."""
+    """Whether a Triton that our kernels can use is installed."""
     try:
         import triton
     except ImportError:
@@ -136,7 +136,7 @@ def _backend_with(scores: Tensor, added: Added) -> Literal["native", "triton", "
 
 
 def _with_added_values(problem: ArrayProblem, added: Added) -> ArrayProblem:
-    """The same batch with the values of what is on the host; of what is on a device only the shape is checked."""
+    """The same batch with the values of tensors on the host; of tensors on a device only the shape is checked."""
     costs, far = added.entry_costs, added.long_arc_scores
     batch = problem.lattices
     if costs is not None or far is not None:

@@ -1,4 +1,4 @@
-"""The mean over all samples of all processes, which the mean of their means is not. May import torch and loss.py."""
+"""The mean over all samples of all processes: not the mean of their means. May import torch and loss.py."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def global_mean(
     number of ranks.)
 
     What is returned here, the sum of this rank's losses · ranks / samples of all ranks, has the right gradient for any
-    sizes: averaged by DDP, it is that of the one mean, as a single process with the whole batch computes it. So is the
-    average of the returned values the mean loss; a single rank's value is only its share.
+    sizes: averaged by DDP, it is that of the one mean, as a single process with the whole batch computes it. The
+        average of the returned values is the mean loss; a single rank's value is only its share.
 
     Args:
-        losses: (N,) nats, from ``reduction="none"``; N may differ from rank to rank. An empty one counts nothing.
+        losses: (N,) nats, from ``reduction="none"``; N may differ from rank to rank. It may be 0.
         target_lengths: (N,) tokens; if given, each loss is first divided by its own (at least 1), as ``"mean"`` does.
         group: the ranks over which DDP averages; all of them by default.
 
@@ -33,8 +33,8 @@ def global_mean(
         A scalar. Without an initialised process group, the mean over the N samples.
 
     Raises:
-        CTCError: if losses or target_lengths don't have one number a sample. Before anything is sent, so the other
-            ranks wait for this one until their timeout.
+        CTCError: if losses or target_lengths don't have one number per sample. It is raised before anything is sent, so
+            the other ranks wait for this one until their timeout.
 
     Example:
         >>> losses = torch.tensor([6.0, 2.0, 1.0])

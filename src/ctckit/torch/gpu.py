@@ -37,7 +37,7 @@ class GPUCall(NamedTuple):
 
     @property
     def has_kernel(self) -> bool:
-        """Whether there is one of ours."""
+        """Always: the Triton kernels."""
         return True
 
     def evaluate(self) -> Tensor:
@@ -53,7 +53,7 @@ class GPUCall(NamedTuple):
         return swept
 
     def loss(self, score: Tensor) -> Tensor:
-        """Log-scores (N,) as what the caller asked for, rounded once."""
+        """Turns log-scores (N,) into the loss that the caller asked for, rounded once."""
         loss = reduced(score, self.weights, self.reduction, self.zero_infinity, self.batched)
         return loss.to(torch.float64 if self.problem.scores.dtype == torch.float64 else torch.float32)
 
@@ -80,7 +80,7 @@ class GPUCall(NamedTuple):
         return self.gradient(scores, self.sweep(scores), grad_output)
 
     def portable_loss(self, scores: Tensor) -> Tensor:
-        """The loss by plain operations, differentiable as often as one likes. The host does not wait here either."""
+        """The loss by torch's operations, differentiable any number of times. The host does not wait here either."""
         problem = with_added(replace(self.problem, scores=frames_first(scores, self.batch_first)), self.added)
         score = portable.log_scores(problem)
         if self.invalid is not None:
@@ -88,7 +88,7 @@ class GPUCall(NamedTuple):
         return reduced(score, self.weights.to(score), self.reduction, self.zero_infinity, self.batched)
 
     def _wanted(self) -> Gradients[Tensor]:
-        """Memory for the gradients by what is added and needs one."""
+        """Memory for the gradients of the added tensors that need one."""
         if self.added is NOTHING:
             return Gradients()
         scores, batch = self.problem.scores, self.problem.lattices
@@ -127,12 +127,12 @@ def gpu_call(scores: Tensor, given: Given, options: Options, reduction: Reductio
 
 
 def _tensor(values: Any) -> Tensor:
-    # Arrays are the host's, whatever torch's default device: to bring one back from there would be to wait.
+    # Arrays stay on the host, whatever torch's default device is: copying one back from a device would wait.
     return values if isinstance(values, Tensor) else torch.as_tensor(values, device="cpu")
 
 
 def gpu_weights(lattices: LatticeBatch[Tensor], reduction: Reduction) -> Tensor:
-    """What a reduction multiplies each sample's loss with (N,)."""
+    """The weight of each sample's loss in a reduction (N,)."""
     weights = torch.ones_like(lattices.num_tokens, dtype=torch.float64)
     if reduction == "mean":
         weights /= lattices.num_tokens.clamp(min=1) * len(weights)

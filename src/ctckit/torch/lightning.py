@@ -1,7 +1,7 @@
 """The monitor's numbers in Lightning's log. Imported by name only, since few have Lightning; may import it and torch.
 
-The model's ``training_step`` calls the monitor, where logits and targets are at hand; this callback logs what came of
-it, the gradient's norm included, when the step is over.
+The model's ``training_step`` calls the monitor, where logits and targets are at hand; this callback logs the results,
+including the gradient's norm, when the step is over.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 try:
-    # Many have the package under both of its names; a callback is to belong to the one that the trainer comes from.
+    # The package exists under two names, and many have both; a callback must belong to the one that the trainer comes
+    # from.
     if TYPE_CHECKING or "pytorch_lightning" not in sys.modules or "lightning.pytorch" in sys.modules:
         from lightning.pytorch import Callback, LightningModule, Trainer
     else:

@@ -40,7 +40,7 @@ def ctc_loss(
     operations. On a GPU nothing waits for the device, unless ``validate=True``.
 
     Args:
-        log_probs: (T, N, C), or (T, C) for one sample; float64, float32, bfloat16 or float16, any strides. -inf is a
+        log_probs: (T, N, C), or (T, C) for one sample; float64, float32, bfloat16 or float16; any strides. -inf is a
             legal probability of 0, and so is anything more than 1.8e8 nats below the best label of its frame (to mask a
             class, use -inf).
         targets: (N, S) padded, or one dimension, all samples end to end; any integer dtype.
@@ -49,12 +49,12 @@ def ctc_loss(
         blank: the blank's class.
         reduction: ``"none"``, ``"sum"`` or ``"mean"`` (by target length, at least 1, then over the batch).
         zero_infinity: infeasible samples cost 0 instead of +inf. Their gradient is 0 in either case.
-        from_logits: ``log_probs`` holds raw scores: log_softmax is part of the loss, and the gradient is theirs. The
-            fast way: no log-probabilities are stored.
+        from_logits: ``log_probs`` holds raw scores: log_softmax is part of the loss, and the gradient is theirs. This
+            is the fast way: no log-probabilities are stored.
         batch_first: ``log_probs`` is (N, T, C).
         validate: reads targets and lengths that are on a GPU, and raises if a value is wrong, at the price of waiting
-            for the GPU. Otherwise such a sample has loss NaN and gradient NaN; the others are not touched by it. What
-            is on the CPU is checked always.
+            for the GPU. Otherwise such a sample has loss NaN and gradient NaN, and the others are not affected. Values
+            on the CPU are always checked.
 
     Returns:
         Nats, in the dtype of ``log_probs`` (float32 for half precision, where the gradient is rounded once).
@@ -63,8 +63,8 @@ def ctc_loss(
         CTCError: for anything malformed; the message says where.
 
     Note:
-        Log-probabilities are taken as they are and the gradient is the true derivative, -γ. torch's is
-        exp(log_probs) - γ, which is the same below a log_softmax and only there.
+        Log-probabilities are taken as they are and the gradient is the true derivative, -γ. torch's is exp(log_probs) -
+        γ. Both give the same gradient if log_softmax comes before the loss, and only then.
 
     Example:
         >>> logits = torch.zeros(4, 2, 3, requires_grad=True)
@@ -102,7 +102,7 @@ def lattice_loss(
 ) -> Tensor:
     """Minus the log of the sum over all paths of a lattice: the loss for any topology, differentiable by all it holds.
 
-    :func:`ctc_loss` with lattices in the place of targets. Inside of ``torch.compile`` it breaks the graph.
+    :func:`ctc_loss` with lattices instead of targets. Inside ``torch.compile`` it breaks the graph.
 
     Args:
         scores: (T, N, C), or (T, C) for one sample; log-probabilities as they are, or logits.
@@ -118,8 +118,8 @@ def lattice_loss(
             prior, or a blank penalty. -inf forbids a class.
         state_scores: (N, K) nats added to what a state emits at every frame, K of the largest lattice; (K,) for one
             sample.
-        entry_costs: (N, K) nats in the place of the lattices' own, to be learned; (K,) for one sample.
-        long_arc_scores: (J,) nats in the place of the lattices' own, sample by sample, each in the order of
+        entry_costs: (N, K) nats instead of the lattices' own, which can be learned; (K,) for one sample.
+        long_arc_scores: (J,) nats instead of the lattices' own, sample by sample, each in the order of
             ``Lattice.long_arcs``.
 
     Returns:
@@ -199,13 +199,13 @@ class CTCLoss(torch.nn.Module):
 
 
 class _Loss(torch.autograd.Function):
-    """The loss by a kernel; ``added`` are the tensors that the call holds besides the scores."""
+    """The loss by a kernel; ``added`` are the call's other tensors that may need a gradient."""
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, call: AnyCall, *added: Tensor | None) -> Tensor:
         ctx.call = call
         ctx.swept = call.sweep(scores)
-        # So that torch notices if they are changed before a second backward, and frees what is large after the last.
+        # So torch notices if they are changed before a second backward, and frees the large tensors after the last.
         ctx.save_for_backward(scores, ctx.swept.occupancy, *added)
         ctx.swept.occupancy = None
         return call.loss(ctx.swept.score)

@@ -1,7 +1,7 @@
-"""Watches a training: a few numbers a step that show how the network's output and its gradient are doing.
+"""Watches a training run: a few numbers per step that show how the network's output and its gradient are doing.
 
-It exists to be left on: it takes well under a millisecond, whatever the number of frames and classes, since it looks at
-some frames only (bench/monitor.py). May import torch, validate/ and what lies below it.
+It is meant to be left on: it takes well under a millisecond, whatever the number of frames and classes, since it looks
+at some frames only (bench/monitor.py). May import torch, validate/ and what lies below it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ..problem import ArrayProblem, ctc_problem
 from ..validate import check_form, check_integer
 from .arguments import Lengths, integers
 
-# How much of a batch is looked at: so many scores in so many rows (a row is a sample at a frame, C scores). With 256
-# rows a share's sampling error is 0.03 at most, and less over some steps, since each looks at other rows.
+# How much of a batch is looked at: at most this many scores and rows (a row is a sample at a frame, C scores). With 256
+# rows a share's sampling error is at most 0.03, and less over several steps, since each looks at other rows.
 SCORES = 2**13
 FEWEST_ROWS, MOST_ROWS = 16, 256
 
@@ -30,7 +30,7 @@ Floats = npt.NDArray[np.float32]
 
 
 class ScalarWriter(Protocol):
-    """Whatever takes scalars, such as TensorBoard's ``SummaryWriter``."""
+    """Anything that takes scalars, such as TensorBoard's ``SummaryWriter``."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> object:
         """Writes one number."""
@@ -49,7 +49,7 @@ class Rows:
         frames, self._size, classes = shape
         self._total = frames * self._size
         stride = max(1, self._total // min(max(FEWEST_ROWS, SCORES // classes), MOST_ROWS))
-        while math.gcd(stride, self._size) > 1:  # or some samples would never have their turn
+        while math.gcd(stride, self._size) > 1:  # or some samples would never be looked at
             stride += 1
         self._picked = slice(step % stride, self._total, stride)
 
@@ -82,11 +82,11 @@ class Rows:
 
 
 class CTCMonitor:
-    """Gathers numbers about a CTC training, and writes them to whatever has ``add_scalar``.
+    """Gathers numbers about a training run, and writes them to anything that has ``add_scalar``.
 
     Call it between the forward and the backward pass. It returns a dictionary of floats:
 
-    - ``blank_share``: the share of frames whose likeliest class is the blank. Goes to 1 soon, then comes down.
+    - ``blank_share``: the share of frames whose likeliest class is the blank. It soon goes to 1, then comes down.
     - ``peakiness``: the mean probability of the likeliest class.
     - ``infeasible``: how many samples need more frames than they have.
     - ``loss``: if it was passed.
@@ -98,8 +98,8 @@ class CTCMonitor:
 
     Args:
         writer: gets each number as ``add_scalar(prefix + name, value, step)``; None writes nowhere.
-        every: measures at every so many-th call; at the others the dictionary is empty. A measurement takes 0.4 to
-            0.8 ms on a CPU: raise this where steps are shorter than 30 ms.
+        every: measures on every `every`-th call; on the others the dictionary is empty. A measurement takes 0.4 to 0.8
+            ms on a CPU: raise this where steps are shorter than 30 ms.
         blank: the blank's class.
         prefix: what the writer's names begin with.
         batch_first: scores are (N, T, C), as for :class:`ctckit.torch.CTCLoss`.
@@ -108,8 +108,8 @@ class CTCMonitor:
         CTCError: for an `every` below 1.
 
     Attributes:
-        last: the numbers measured last.
-        step: how many calls there have been.
+        last: the latest numbers.
+        step: the number of calls so far.
 
     Example:
         >>> import ctckit.torch
@@ -158,7 +158,7 @@ class CTCMonitor:
             loss: a scalar to be reported with the rest.
 
         Raises:
-            CTCError: for what the loss can't take either.
+            CTCError: for anything that the loss can't take.
         """
         step, self.step = self.step, self.step + 1
         if step % self.every:
@@ -225,7 +225,7 @@ class CTCMonitor:
 
 
 def count_infeasible(problem: ArrayProblem) -> int:
-    """How many samples need more frames than they have: one a token, and one before each token without a skip."""
+    """How many samples need more frames than they have: one per token, and one before each token without a skip."""
     batch = problem.lattices
     if (2 * batch.num_tokens <= batch.frames).all():  # room for a blank after each token, so nothing to count
         return 0

@@ -1,7 +1,7 @@
 """The loss as operators that ``torch.compile`` and ``torch.export`` take into their graphs as they are.
 
-Eager calls don't pass here: an operator's dispatch costs as much as the loss of a short batch. Operators compute what
-eager calls do (dispatch.py), bit for bit. A graph knows tensors only, hence the gradient is an output beside the
+Eager calls don't go through here: an operator's dispatch costs as much as the loss of a short batch. Operators compute
+what eager calls do (dispatch.py), bit for bit. A graph holds tensors only, so the gradient is an output beside the
 loss. May import torch, dispatch.py and what that may import.
 """
 
@@ -28,8 +28,8 @@ def compiled_ctc_loss(
 ) -> Tensor:
     """:func:`ctckit.torch.ctc_loss` while torch compiles or exports: one operator in the graph.
 
-    Arguments are checked when the graph runs, by the same code as in eager mode. Of torch.func, torch lets vmap alone
-    take such an operator, and without a gradient; its other transforms belong outside of compiled code.
+    Arguments are checked when the graph runs, by the same code as in eager mode. Of torch.func's transforms, only vmap
+    takes such an operator, and without a gradient; use the others outside compiled code.
 
     Returns:
         The loss, and its gradient by ``backward``, bit for bit those of eager mode.
@@ -65,7 +65,7 @@ def _loss(scores: Tensor, *arguments: Any) -> Tensor:
 
 @custom_op("ctckit::ctc_loss_and_grad", mutates_args=(), schema=f"({_ARGUMENTS}) -> (Tensor, Tensor, Tensor)")
 def _loss_and_grad(scores: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss; its gradient, contiguous; and the log-scores (N,), float64, by which backward knows the infeasible."""
+    """The loss; its gradient, contiguous; and the log-scores (N,), float64, which tell backward what is infeasible."""
     call = _checked(scores, *arguments)
     swept = call.sweep(scores)
     return call.loss(swept.score), call.gradient(scores, swept, None), torch.as_tensor(swept.score)
@@ -77,7 +77,7 @@ def _loss_and_grad(scores: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Ten
     schema=f"(Tensor grad_output, Tensor grad, Tensor score, {_ARGUMENTS}) -> Tensor",
 )
 def _backward(grad_output: Tensor, grad: Tensor, score: Tensor, scores: Tensor, *arguments: Any) -> Tensor:
-    """The gradient times what comes from above; in half precision it is scaled before it is rounded, as in loss.py."""
+    """The gradient times ``grad_output``; in half precision it is scaled before it is rounded, as in loss.py."""
     if grad.dtype not in HALF or (grad.is_cpu and bool((grad_output == 1).all())):
         return _scaled(grad, score, grad_output, Options(*arguments[3:]))
     return _checked(scores, *arguments).scaled(scores, score, grad_output)
@@ -94,7 +94,7 @@ def _checked(scores: Tensor, targets: Tensor, input_lengths: Tensor, target_leng
 
 
 def _factors(score: Tensor, grad_output: Tensor) -> Tensor:
-    """What multiplies each sample's gradient (N,): 0 if it is infeasible, whatever comes from above."""
+    """The factor of each sample's gradient (N,): 0 if it is infeasible, whatever ``grad_output`` is."""
     return torch.where(score.isneginf(), 0, grad_output.double())
 
 
@@ -105,7 +105,7 @@ def _scaled(grad: Tensor, score: Tensor, grad_output: Tensor, options: Options) 
     return grad * (factors[:, None, None] if options.batch_first else factors[:, None])
 
 
-# Shapes and dtypes of what the operators return. Malformed arguments pass: the running operator words what is wrong.
+# Shapes and dtypes of what the operators return. Malformed arguments pass: the running operator says what is wrong.
 
 
 @_loss.register_fake
@@ -135,7 +135,7 @@ def _size(scores: Tensor, options: Options) -> int:
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     _, grad, score = output
-    ctx.set_materialize_grads(False)  # or backward would be handed zeros of the gradient's size
+    ctx.set_materialize_grads(False)  # or backward would get zeros of the gradient's size
     ctx.mark_non_differentiable(grad, score)
     ctx.save_for_backward(grad, score, *inputs[:4])
     ctx.options = Options(*inputs[4:])
@@ -146,8 +146,8 @@ def _differentiate(ctx: Any, grad_output: Tensor | None, *_: None) -> tuple[Tens
     if grad_output is None:
         return None, *others
     grad, score, *tensors = ctx.saved_tensors
-    # A product is better told to the compiler, which can fuse it, and can drop the scores. The operator is for what a
-    # product can't do: to scale before rounding, and to refuse a second derivative, which create_graph=True announces.
+    # A plain product is visible to the compiler, which can fuse it and drop the scores. The operator does what a
+    # product can't: it scales before rounding, and refuses a second derivative, which create_graph=True announces.
     if grad.dtype in HALF or torch.is_grad_enabled():
         return _backward(grad_output, grad, score, *tensors, *ctx.options), *others
     return _scaled(grad, score, grad_output, ctx.options), *others

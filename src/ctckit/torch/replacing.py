@@ -1,4 +1,4 @@
-"""Puts our loss in the place of torch's for the time of a block, so that code which calls torch's can stay as it is.
+"""Replaces torch's loss by ours inside a ``with`` block, so that code which calls torch's need not change.
 
 May import torch and loss.py.
 """
@@ -16,7 +16,7 @@ from .arguments import Lengths
 from .loss import ctc_loss
 
 _lock = threading.Lock()
-# What each open block found, the process over. A block that closes puts back what the youngest one found: blocks of
+# What each open block of the process found. A block that closes puts back what the youngest one found: blocks of
 # several threads need not close in order, and what the oldest one found comes back when all are closed.
 _found: list[Callable[..., Tensor]] = []
 
@@ -25,18 +25,18 @@ _found: list[Callable[..., Tensor]] = []
 def replace_torch_ctc() -> Iterator[None]:
     """Makes ``torch.nn.functional.ctc_loss``, and so ``torch.nn.CTCLoss``, ours inside the block.
 
-    It holds for the whole process: other threads, too, get our loss while the block is open. Blocks can be nested, and
+    It holds for the whole process: other threads also get our loss while the block is open. Blocks can be nested, and
     opened by several threads at once; the last one to close puts back what the first one found, after an exception too.
     A function that was imported by name before (``from torch.nn.functional import ctc_loss``) stays torch's.
 
     What differs from torch inside the block:
 
     - The gradient of an infeasible sample is 0, with ``zero_infinity=False`` too, where torch's is NaN.
-    - Anything malformed is a :class:`ctckit.CTCError`, which says where: among it targets that hold the blank or no
-      class at all, for which torch computes something or reads whatever is there.
-    - The gradient of log-probabilities is the true one, -γ; torch's is exp(log_probs) - γ. Below a log_softmax, where
-      the loss is meant to stand, both come to the same.
-    - float16 and bfloat16 are taken.
+    - Malformed arguments raise a :class:`ctckit.CTCError` that says where. That includes targets that hold the blank,
+      or a number that is not a class, for which torch computes something or reads other memory.
+    - The gradient of log-probabilities is the true one, -γ; torch's is exp(log_probs) - γ. If log_softmax comes before
+      the loss, as it should, both give the same gradient.
+    - float16 and bfloat16 are accepted.
 
     Example:
         >>> log_probs = torch.zeros(4, 2, 3).log_softmax(-1)
@@ -65,5 +65,5 @@ def _ctc_loss(
     reduction: str = "mean",
     zero_infinity: bool = False,
 ) -> Tensor:
-    """With the signature of torch's: without what ours has besides."""
+    """With the signature of torch's, without our additional arguments."""
     return ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, reduction, zero_infinity)
