@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -196,6 +197,32 @@ def test_the_best_path(kind: str, from_logits: bool) -> None:
             for s, (start, end) in enumerate(zip(alignment.starts, alignment.ends, strict=True)):
                 own = np.flatnonzero(lattice.tokens[alignment.states] == s)
                 assert (start, end) == ((own[0], own[-1] + 1) if len(own) else (-1, -1))
+
+
+def test_ctcs_lattice_gives_the_bits_of_the_loss() -> None:
+    batch = draw(7, 20, 4, 6, 5)
+    lattices = [ctc_lattice(batch.sample(n)[1]) for n in range(4)]
+    for reduction in ("none", "sum", "mean"):
+        for from_logits in (False, True):
+            by_target = ctckit.ctc_loss_and_grad(batch.scores, *batch.arguments, reduction, from_logits=from_logits)
+            found = ctckit.lattice_loss_and_grad(
+                batch.scores, lattices, batch.frames, reduction, from_logits=from_logits
+            )
+            np.testing.assert_array_equal(found.loss, by_target.loss)
+            np.testing.assert_array_equal(found.grad, by_target.grad)
+
+
+def test_what_pickles_and_copies_hold() -> None:
+    given = Given([KINDS["optional and costs"](), ctc_lattice([1, 1, 1])], from_logits=True)
+    given.frames[1] = 2
+    options = {**given.options, "on_infeasible": "mark"}
+    found = ctckit.forced_align(given.scores, None, given.frames, lattices=given.lattices, **options)
+    again = pickle.loads(pickle.dumps(found))
+    assert again.status.tolist() == found.status.tolist() == [Status.OK, Status.INFEASIBLE]
+    for ours, theirs in zip(again, found, strict=True):
+        assert ours.status is theirs.status
+        np.testing.assert_array_equal(ours.confidence, theirs.confidence)
+        np.testing.assert_array_equal(ours.states, theirs.states)
 
 
 def test_a_star_in_a_lattice() -> None:

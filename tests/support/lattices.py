@@ -37,6 +37,7 @@ KINDS: dict[str, Callable[[], Lattice]] = {
     "minimal": lambda: ctc_lattice([1, 2, 2]).minimal(),
     "star with entry cost": lambda: ctc_lattice([1, 4, 2]).with_costs(np.array([0, 0, 0, 1.5, 0, 0, 0])),
     "STC gap": lambda: ctc_lattice([1, 2]).minimal().with_gaps([0, 3, 4]),
+    "wildcards": lambda: ctc_lattice([1, 2]).with_wildcards(4),
     "optional words": lambda: ctc_lattice([1, 2, 3]).with_optional([1, 1, 2]),
     "optional and costs": lambda: ctc_lattice([1, 2, 3]).with_optional([0, 1, 0]).with_costs(0.7),
     "scored long arcs": lambda: ctc_lattice([1, 2, 3]).with_long_arcs([(1, 5), (1, 5), (2, 3)], [-1.0, 0.5, -0.25]),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from support.batches import draw
+from support.installed import has_gpu
+from support.lattices import CLASSES, KINDS
+from support.triton import Triton
 
 import ctckit
-from ctckit import CTCError, InfeasibleError
+from ctckit import STAR, CTCError, InfeasibleError, Status, ctc_lattice
+from ctckit.kernels import native
 from ctckit.torch import align, forced_align, merge_tokens
 from ctckit.torch.align import TokenSpan
 
@@ -20,8 +26,14 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Where paths are found; Triton's interpreter takes tensors of the CPU for those of a GPU."""
     if request.param == "triton":
         pytest.importorskip("triton", reason="the GPU backend needs triton")
-        monkeypatch.setattr(align, "backend_of", lambda scores: "triton")
+        if not has_gpu():
+            monkeypatch.setattr(align, "backend_of", lambda scores: "triton")
     return request.param
+
+
+def of(tensor: torch.Tensor, backend: str) -> torch.Tensor:
+    """A tensor where that backend takes it."""
+    return tensor.to(Triton.device()) if backend == "triton" else tensor
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the interpreter computes with NumPy, which warns of infinity
@@ -32,7 +44,8 @@ def test_like_the_arrays(dtype: torch.dtype, integers: torch.dtype, backend: str
     batch.frames[1], batch.lengths[1] = batch.frames[0], batch.lengths[0]
     log_probs = torch.from_numpy(batch.scores).log_softmax(-1).to(dtype).transpose(0, 1)
     targets, frames, lengths = (torch.from_numpy(x).to(integers) for x in (batch.targets, batch.frames, batch.lengths))
-    labels, scores = forced_align(log_probs, targets, frames, lengths, blank=6)
+    pair = forced_align(of(log_probs, backend), targets, frames, lengths, blank=6)
+    labels, scores = (tensor.cpu() for tensor in pair)
     assert labels.shape == scores.shape == log_probs.shape[:2]
     assert labels.dtype == integers
     assert scores.dtype == dtype
@@ -71,7 +84,7 @@ def test_merge_tokens() -> None:
 
 
 def test_messages(backend: str) -> None:
-    log_probs, targets = torch.zeros(1, 4, 3), torch.tensor([[1, 1, 1]])
+    log_probs, targets = of(torch.zeros(1, 4, 3), backend), torch.tensor([[1, 1, 1]])
     with pytest.raises(InfeasibleError, match=r"T=4 frames: expected at least 5"):
         forced_align(log_probs, targets)
     with pytest.raises(CTCError, match=r"log_probs has shape \(4, 3\): expected a tensor \(N, T, C\)"):
@@ -82,3 +95,122 @@ def test_messages(backend: str) -> None:
         forced_align(log_probs, torch.tensor([[1, 3]]))
     with pytest.raises(CTCError, match=r"expected \(T,\), the same for both"):
         merge_tokens(torch.zeros(2, 3), torch.zeros(2, 3))
+
+
+BATCH = draw(6, 9, 3, CLASSES, 3, ragged=False)
+TARGETS = torch.from_numpy(BATCH.targets)
+WITH_STAR = torch.tensor([[1, STAR, 2], [STAR, 3, 3], [2, 1, STAR]])
+RANDOM = torch.Generator().manual_seed(0)
+BY_CLASS = torch.randn(CLASSES, generator=RANDOM)
+BY_STATE = torch.randn(3, 7, generator=RANDOM, dtype=torch.float64)
+ADDED = {"class_scores": BY_CLASS, "state_scores": BY_STATE}
+FORMS: dict[str, dict[str, Any]] = {
+    "logits": {"targets": TARGETS, "from_logits": True},
+    "added": {"targets": TARGETS, **ADDED},
+    "added to logits": {"targets": TARGETS, "from_logits": True, **ADDED},
+    "stars": {"targets": WITH_STAR, "from_logits": True},
+    "dear stars": {"targets": WITH_STAR, "star_cost": 2.5, "input_lengths": [9, 7, 8]},
+    "stars, added": {"targets": WITH_STAR, "from_logits": True, **ADDED},
+    "optional": {"targets": TARGETS, "from_logits": True, "optional": torch.tensor([[0, 1, 2], [1, 1, 0], [0, 0, 3]])},
+    "optional stars": {
+        "targets": WITH_STAR,
+        "optional": torch.tensor([[0, 1, 0], [1, 0, 0], [0, 0, 1]]),
+        "optional_star_cost": 1.5,
+        "star_cost": 0.25,
+    },
+    "one lattice": {"lattices": KINDS["star with entry cost"](), "from_logits": True},
+    "lattices": {"lattices": [KINDS["selfless"](), KINDS["no blank"](), KINDS["ctc"]()], "input_lengths": [9, 8, 7]},
+    "stars in lattices": {"lattices": ctc_lattice([1, STAR]).with_costs([0, 0, 0, 2, 0]), "star_cost": 0.75},
+    "long arcs": {"lattices": KINDS["scored long arcs"](), **ADDED},
+}
+LONG_ARCS = ("optional", "optional stars", "long arcs")
+
+
+def on_arrays(form: dict[str, Any]) -> dict[str, Any]:
+    return {name: x.numpy() if isinstance(x, torch.Tensor) else x for name, x in form.items()}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the interpreter computes with NumPy, which warns of infinity
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_option_is_that_of_the_arrays(dtype: torch.dtype, form: str, backend: str) -> None:
+    """In half precision too the path and its score are computed in float32 at least."""
+    log_probs = torch.from_numpy(BATCH.scores).transpose(0, 1).to(dtype)
+    if backend == "triton" and form in LONG_ARCS:
+        with pytest.raises(CTCError, match="the triton backend cannot take long arcs yet"):
+            forced_align(of(log_probs, backend), **FORMS[form])
+        return
+    arrays = log_probs.float().numpy() if dtype == torch.bfloat16 else log_probs.numpy()
+    expected = ctckit.forced_align(arrays.swapaxes(0, 1), **on_arrays(FORMS[form]))
+    found = forced_align(of(log_probs, backend), **FORMS[form])
+    labels, scores = (tensor.cpu() for tensor in found)
+    assert labels.dtype == torch.int64
+    assert scores.dtype == dtype
+    assert found.status.tolist() == expected.status.tolist() == [Status.OK] * 3
+    close = {"rtol": max(torch.finfo(dtype).eps, 1e-12), "atol": 1e-12 if dtype == torch.float64 else 2e-6}
+    for n, alignment in enumerate(expected):
+        used = len(alignment.states)
+        assert found.states[n, :used].tolist() == alignment.states.tolist()
+        assert labels[n, :used].tolist() == alignment.labels.tolist()
+        np.testing.assert_allclose(scores[n, :used].double(), alignment.frame_scores, **close)
+        assert (found.states[n, used:] == -1).all()
+        assert not labels[n, used:].any()
+        assert not scores[n, used:].any()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("given", ["targets", "lattices"])
+def test_samples_without_a_path_are_marked(given: str, backend: str) -> None:
+    log_probs = torch.zeros(4, 3, 3).log_softmax(-1)
+    log_probs[2, :, 1], log_probs[3, 1, 2] = -torch.inf, torch.nan
+    log_probs = of(log_probs, backend)
+    targets, frames = torch.tensor([[1, 2], [1, 1], [1, 2], [1, 2]]), [3, 2, 3, 3]
+    options: dict[str, Any] = {"targets": targets.int(), "input_lengths": frames}
+    if given == "lattices":
+        options = {"lattices": [ctc_lattice(y) for y in targets.tolist()], "input_lengths": frames}
+    found = forced_align(log_probs, **options, on_infeasible="mark")
+    assert found.status.tolist() == [Status.OK, Status.INFEASIBLE, Status.IMPOSSIBLE, Status.NOT_FINITE]
+    labels, scores = found
+    assert labels.dtype == (torch.int32 if given == "targets" else torch.int64)
+    assert (found.states[1:] == -1).all()
+    assert not labels[1:].any()
+    assert not scores[1:].any()
+    assert labels[0].any()
+    with pytest.raises(InfeasibleError, match=r"sample 1 .*T=2 frames.*; 2 more have none"):
+        forced_align(log_probs, **options)
+    with pytest.raises(CTCError, match="on_infeasible = 'skip' is unknown"):
+        forced_align(log_probs, **options, on_infeasible="skip")
+
+
+def test_torchs_number_of_threads_reaches_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int | None] = []
+    whole = native.best_path
+
+    def spy(*args: Any, threads: int | None = None, **options: Any) -> Any:
+        seen.append(threads)
+        return whole(*args, threads=threads, **options)
+
+    monkeypatch.setattr(native, "best_path", spy)
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            forced_align(torch.zeros(1, 4, 3), torch.tensor([[1, 2]]))
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 3]
+
+
+def test_targets_or_lattices() -> None:
+    log_probs, lattice = torch.zeros(1, 4, 3), ctc_lattice([1])
+    for given in (
+        {"targets": torch.tensor([[1]])},
+        {"target_lengths": torch.tensor([1])},
+        {"optional": torch.tensor([[1]])},
+    ):
+        with pytest.raises(CTCError, match="lattices stands in the place of targets, target_lengths and optional"):
+            forced_align(log_probs, lattices=lattice, **given)
+    with pytest.raises(CTCError, match=r"targets has shape \(\): expected a tensor \(N, S\)"):
+        forced_align(log_probs)
+    with pytest.raises(CTCError, match=r"lattices has 2 entries: expected 1"):
+        forced_align(log_probs, lattices=[lattice] * 2)

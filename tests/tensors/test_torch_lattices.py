@@ -267,6 +267,30 @@ def test_infeasible_samples_have_no_gradient(where: str, monkeypatch: pytest.Mon
     assert zero == pytest.approx(loss[1].item() / 6)
 
 
+@pytest.mark.parametrize("where", ["native", "portable", pytest.param("triton", marks=needs_triton)])
+@pytest.mark.parametrize("from_logits", [False, True], ids=["as scores", "as logits"])
+def test_what_is_forbidden(from_logits: bool, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Classes, states and arcs with a score of -inf, entries with a cost of inf: they have no part in any gradient."""
+    arcs = [] if where == "triton" else [KINDS["scored long arcs"]()]
+    given = Given([KINDS["ctc"](), KINDS["selfless"](), ctc_lattice([4]), *arcs])
+    given.added["class_scores"][4] = -torch.inf
+    given.added["state_scores"][0, 4] = -torch.inf
+    given.added["entry_costs"][1, 0] = torch.inf
+    given.added["long_arc_scores"][:1] = -torch.inf
+    expected = given.on_arrays("none", from_logits=from_logits)
+    assert expected.loss[2] == np.inf
+    pretend(monkeypatch, where)
+    device = DEVICE if where == "triton" else "cpu"
+    loss, found = given.step(reduction="none", from_logits=from_logits, device=device)
+    np.testing.assert_allclose(loss, expected.loss, rtol=1e-12)
+    np.testing.assert_allclose(found["scores"], expected.grad, atol=1e-12)
+    for name in NAMES:
+        np.testing.assert_allclose(found[name], getattr(expected, name), atol=1e-12, err_msg=name)
+    assert found["class_scores"][4] == 0
+    assert found["state_scores"][0, 4] == 0
+    assert found["entry_costs"][1, 0] == 0
+
+
 def test_a_cost_is_learned() -> None:
     """A few steps of gradient descent on the cost of leaving a word out lower the loss."""
     lattice = ctc_lattice([1, 2, 3]).with_optional([0, 1, 0])

@@ -83,20 +83,20 @@ def total(
 
 def posteriors(problem: TensorProblem, *, threads: int | None = None) -> Posteriors[Tensor]:
     """Occupancies by state and by class: γ is the score's derivative by a state's emission."""
-    emitted = _emissions(replace(problem, scores=problem.scores.detach()))
+    emitted = _emissions(replace(problem, scores=_widened(problem.scores)))
     leaf = emitted.values.detach().requires_grad_()
     with torch.enable_grad():
         score = _score(problem, emitted._replace(values=leaf), _logsumexp)
         (gamma,) = torch.autograd.grad(score.sum(), leaf)
     labels = problem.lattices.labels.long().expand(gamma.shape)
-    classes = torch.zeros_like(problem.scores).scatter_add(2, labels, gamma)
+    classes = gamma.new_zeros(problem.scores.shape).scatter_add(2, labels, gamma).to(problem.scores.dtype)
     detached = score.detach().double()
     return Posteriors(gamma, classes, detached, _status(detached, emitted.feasible))
 
 
 def best_path(problem: TensorProblem, *, threads: int | None = None) -> BestPaths[Tensor]:
     """Each sample's most probable path. Of equally good ones, read from its end, that of the lowest states."""
-    problem = replace(problem, scores=problem.scores.detach())
+    problem = replace(problem, scores=_widened(problem.scores))
     emitted, batch = _emissions(problem), problem.lattices
     rows: list[Tensor] = []
     score = _score(problem, emitted, _amax, rows).double()
@@ -221,6 +221,12 @@ def _status(score: Tensor, feasible: Tensor) -> Tensor:
     return torch.where(feasible, status, int(Status.INFEASIBLE)).to(torch.uint8)
 
 
+def _widened(scores: Tensor) -> Tensor:
+    """Scores without their graph, in float32 at least."""
+    scores = scores.detach()
+    return scores if scores.dtype == torch.float64 else scores.float()
+
+
 def _to_differentiate(problem: TensorProblem) -> TensorProblem:
     """The same problem on leaves of a new graph."""
 
@@ -228,8 +234,7 @@ def _to_differentiate(problem: TensorProblem) -> TensorProblem:
         return None if tensor is None else tensor.detach().requires_grad_()
 
     batch, size, classes = problem.lattices, *problem.scores.shape[1:]
-    scores = problem.scores.detach()
-    scores = (scores if scores.dtype == torch.float64 else scores.float()).requires_grad_()
+    scores = _widened(problem.scores).requires_grad_()
     zeros = scores.new_zeros(batch.labels.shape)
     by_class = scores.new_zeros((size, classes)) if problem.class_scores is None else problem.class_scores
     by_state = zeros if problem.state_scores is None else problem.state_scores

@@ -158,7 +158,7 @@ def _on_gpu(
 
     frames, from_logits = frames_first(scores, True), problem.from_logits
     if star is not None:
-        frames = frames.log_softmax(-1) if from_logits else frames
+        frames = _log_softmax(frames) if from_logits else frames.to(_wide(frames))
         frames, from_logits = torch.cat((frames, frames.amax(-1, keepdim=True) - star_cost), -1), False
         if problem.class_scores is not None:
             problem = replace(problem, class_scores=np.append(problem.class_scores, 0))
@@ -171,11 +171,20 @@ def _on_gpu(
     return LabelsAndScores(labels.to(scores.device, dtype), frame_scores, best.status, best.states)
 
 
+def _log_softmax(logits: Tensor) -> Tensor:
+    return logits.log_softmax(-1, dtype=_wide(logits))
+
+
+def _wide(scores: Tensor) -> torch.dtype:
+    """What scores are computed in: float32 for half precision."""
+    return torch.float64 if scores.dtype == torch.float64 else torch.float32
+
+
 def _frame_scores(problem: Problem[Tensor], states: Tensor) -> Tensor:
     """(N, T) what each frame adds to the score of a path without long arcs."""
     batch, at = problem.lattices, states.clamp(min=0).long()
     labels = batch.labels.long().gather(1, at)
-    log_probs = problem.scores.log_softmax(-1) if problem.from_logits else problem.scores
+    log_probs = _log_softmax(problem.scores) if problem.from_logits else problem.scores
     found = log_probs.transpose(0, 1).gather(2, labels[..., None])[..., 0]
     if problem.class_scores is not None:
         found = found + problem.class_scores[labels]

@@ -1,0 +1,209 @@
+"""`ctckit.torch.last_status` and `ctckit.torch.posteriors` on every backend."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.batches import draw
+from support.installed import HAS_TRITON, has_gpu
+from support.lattices import CLASSES, KINDS
+from support.triton import Triton
+from torch import Tensor
+
+import ctckit
+import ctckit.torch
+from ctckit import CTCError, Status, ctc_lattice
+from ctckit.kernels import native
+from ctckit.torch import align, arguments, dispatch, last_status
+
+# The interpreter computes with NumPy, which warns of NaN and infinity where a GPU does not.
+# On a GPU torch warns once that its synchronisation debug mode does not detect everything.
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore:Synchronization debug mode")
+BACKENDS = [
+    "native",
+    "portable",
+    pytest.param("triton", marks=pytest.mark.skipif(not HAS_TRITON, reason="the GPU backend needs triton")),
+]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where there is no GPU, tensors of the CPU count as those of a device with that backend."""
+    if request.param != "triton" or not has_gpu():
+        for module in (dispatch, align):
+            monkeypatch.setattr(module, "backend_of", lambda scores: request.param)
+        if request.param == "triton":
+            monkeypatch.setattr(arguments, "is_on_host", lambda values: False)
+    return request.param
+
+
+def of(tensor: Tensor, backend: str) -> Tensor:
+    return tensor.to(Triton.device()) if backend == "triton" else tensor
+
+
+def names(status: Tensor) -> list[str]:
+    assert status.dtype == torch.uint8
+    return [Status(value).name for value in status.tolist()]
+
+
+SCORES = torch.zeros(3, 4, 3)
+SCORES[:, 2, 1], SCORES[1, 3, 2] = -torch.inf, torch.nan
+TARGETS, FRAMES, LENGTHS = torch.tensor([[1, 2], [1, 1], [1, 2], [1, 2]]), torch.tensor([3, 2, 3, 3]), [2, 2, 2, 2]
+LATTICES = [ctc_lattice(target) for target in TARGETS.tolist()]
+STATUS = ["OK", "INFEASIBLE", "IMPOSSIBLE", "NOT_FINITE"]
+
+
+def calls(backend: str) -> list[Callable[[Tensor], Any]]:
+    """A loss of each front, and posteriors, which leave a status behind."""
+    given = [of(TARGETS, backend), of(FRAMES, backend), of(torch.tensor(LENGTHS), backend)]
+    return [
+        lambda scores: ctckit.torch.ctc_loss(scores, *given),
+        lambda scores: ctckit.torch.ctc_loss(scores, *given, from_logits=True, zero_infinity=True),
+        lambda scores: ctckit.torch.lattice_loss(scores, LATTICES, given[1]),
+        lambda scores: ctckit.torch.posteriors(scores, *given),
+        lambda scores: ctckit.torch.posteriors(scores, None, given[1], lattices=LATTICES),
+    ]
+
+
+@pytest.mark.parametrize("with_gradient", [False, True])
+def test_each_status(with_gradient: bool, backend: str) -> None:
+    for call in calls(backend):
+        ctckit.torch.ctc_loss(torch.zeros(1, 1, 2), torch.ones(1, 1, dtype=torch.long), [1], [1])
+        scores = of(SCORES, backend).clone().requires_grad_(with_gradient)
+        call(scores)
+        assert names(last_status()) == STATUS
+
+
+@pytest.mark.parametrize("lattices", [False, True])
+def test_status_after_backward_and_second_derivatives(lattices: bool, backend: str) -> None:
+    """A gradient with a graph of its own, too, leaves the status of its sample."""
+    scores = of(SCORES, backend).double().requires_grad_()
+    loss = calls(backend)[2 * lattices](scores)
+    torch.autograd.grad(loss, scores, create_graph=True)
+    assert names(last_status()) == STATUS
+
+
+@pytest.mark.skipif(not HAS_TRITON, reason="the GPU backend needs triton")
+def test_what_is_wrong_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A NaN on a GPU says which it is."""
+    if not has_gpu():
+        monkeypatch.setattr(dispatch, "backend_of", lambda scores: "triton")
+        monkeypatch.setattr(arguments, "is_on_host", lambda values: False)
+    targets = TARGETS.clone()
+    targets[0, 1] = 3
+    given = [of(values, "triton") for values in (targets, FRAMES, torch.tensor(LENGTHS))]
+    loss = ctckit.torch.ctc_loss(of(SCORES, "triton"), *given, reduction="none")
+    assert loss.isnan().tolist() == [True, False, False, True]
+    assert names(last_status()) == ["INVALID", *STATUS[1:]]
+
+
+@pytest.mark.skipif(not HAS_TRITON, reason="the GPU backend needs triton")
+def test_reading_waits_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, unread: Callable[[Callable[[], Any]], None]
+) -> None:
+    if not has_gpu():
+        monkeypatch.setattr(dispatch, "backend_of", lambda scores: "triton")
+        monkeypatch.setattr(arguments, "is_on_host", lambda values: False)
+    scores, (loss, *_) = of(SCORES, "triton"), calls("triton")
+    kept = []
+    unread(lambda: kept.append((loss(scores), last_status())))
+    assert names(kept[-1][1]) == STATUS
+
+
+def test_each_thread_has_its_own() -> None:
+    ctckit.torch.ctc_loss(SCORES, TARGETS, FRAMES, LENGTHS)
+    found: list[Any] = []
+
+    def other() -> None:
+        try:
+            last_status()
+        except CTCError as error:
+            found.append(str(error))
+        ctckit.torch.ctc_loss(torch.zeros(1, 1, 2), torch.tensor([[1]]), [1], [1])
+        found.append(names(last_status()))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert found[0].startswith("this thread has computed no loss yet: expected a call of ctckit.torch.ctc_loss")
+    assert found[1:] == [["OK"]]
+    assert names(last_status()) == STATUS
+
+
+@pytest.mark.parametrize("from_logits", [False, True], ids=["as scores", "as logits"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("by", ["targets", "lattices"])
+def test_posteriors_are_numpys(by: str, dtype: torch.dtype, from_logits: bool, backend: str) -> None:
+    batch = draw(4, 6, 3, CLASSES, 2)
+    lattices = [KINDS["selfless"](), KINDS["no blank"](), KINDS["star with entry cost"]()]
+    scores = torch.from_numpy(batch.scores).log_softmax(-1).to(dtype)
+    arrays = scores.double().numpy()
+    frames = of(torch.from_numpy(batch.frames), backend)
+    if by == "targets":
+        expected = ctckit.posteriors(arrays, *batch.arguments, from_logits=from_logits)
+        given = (of(torch.from_numpy(batch.targets), backend), frames, of(torch.from_numpy(batch.lengths), backend))
+        options: dict[str, Any] = {"from_logits": from_logits}
+    else:
+        expected = ctckit.posteriors(arrays, None, batch.frames, lattices=lattices, from_logits=from_logits)
+        given, options = (None, frames), {"from_logits": from_logits, "lattices": lattices}
+    found = ctckit.torch.posteriors(of(scores, backend), *given, **options)
+    real = torch.float64 if dtype == torch.float64 else torch.float32
+    assert (found.states.dtype, found.classes.dtype, found.score.dtype) == (real, dtype, torch.float64)
+    close = {"rtol": 1e-12, "atol": 1e-12} if dtype == torch.float64 else {"rtol": 2e-6, "atol": 2e-6}
+    np.testing.assert_allclose(found.score.cpu(), expected.score, **close)
+    np.testing.assert_allclose(found.states.cpu().double(), expected.states, **close)
+    unit = max(torch.finfo(dtype).eps, close["atol"])  # Triton's interpreter truncates bfloat16
+    np.testing.assert_allclose(found.classes.cpu().double(), expected.classes, rtol=unit, atol=close["atol"])
+    assert found.status.tolist() == expected.status.tolist()
+    turned = ctckit.torch.posteriors(of(scores.transpose(0, 1), backend), *given, **options, batch_first=True)
+    assert torch.equal(turned.states.transpose(0, 1), found.states)
+    assert torch.equal(turned.classes.transpose(0, 1), found.classes)
+    assert not found.states.requires_grad
+
+
+def test_posteriors_of_one_sample(backend: str) -> None:
+    scores = torch.from_numpy(draw(5, 6, 2, CLASSES, 2).scores).requires_grad_()
+    target = torch.tensor([1, 2])
+    batch = ctckit.torch.posteriors(of(scores, backend), of(target.repeat(2, 1), backend), [6, 6], [2, 2])
+    for batch_first in (False, True):
+        for given in (
+            {"targets": of(target, backend), "input_lengths": 6, "target_lengths": 2},
+            {"lattices": ctc_lattice([1, 2])},
+        ):
+            alone = ctckit.torch.posteriors(of(scores[:, 1], backend), **given, batch_first=batch_first)
+            assert alone.states.shape == (6, 5)
+            assert alone.score.shape == alone.status.shape == ()
+            torch.testing.assert_close(alone.states, batch.states[:, 1], rtol=1e-12, atol=1e-14)
+            torch.testing.assert_close(alone.classes, batch.classes[:, 1], rtol=1e-12, atol=1e-14)
+            torch.testing.assert_close(alone.score, batch.score[1], rtol=1e-12, atol=0)
+
+
+def test_posteriors_use_torchs_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int | None] = []
+    whole = native.posteriors
+
+    def spy(*args: Any, threads: int | None = None) -> Any:
+        seen.append(threads)
+        return whole(*args, threads=threads)
+
+    monkeypatch.setattr(native, "posteriors", spy)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        ctckit.torch.posteriors(SCORES, TARGETS, FRAMES, LENGTHS)
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1]
+
+
+def test_posteriors_of_targets_or_lattices() -> None:
+    for given in ({"targets": TARGETS}, {"target_lengths": LENGTHS}):
+        with pytest.raises(CTCError, match="lattices stands in the place of targets and target_lengths"):
+            ctckit.torch.posteriors(SCORES, lattices=LATTICES, **given)
+    with pytest.raises(CTCError, match="targets and their lengths are missing"):
+        ctckit.torch.posteriors(SCORES, TARGETS)
