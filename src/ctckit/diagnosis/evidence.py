@@ -1,6 +1,6 @@
-"""What is measured before anything is judged: what kind of scores these are, and each sample's loss and reading.
+"""Measures before anything is judged: the kind of the scores, and each sample's loss and reading.
 
-Judging is left to rules.py, so that thresholds are in one place. May import loss.py and what lies below it.
+rules.py judges, so that thresholds are in one place. May import loss.py and what lies below it.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class Evidence:
 
 
 def no_statistics() -> dict[str, Any]:
-    """The statistics of what is not a batch: none known."""
+    """The statistics if there is no batch: all unknown."""
     names = ("samples", "frames", "classes", "blank", "losses", "loss", "infeasible", *_OUTPUTS)
     return dict.fromkeys(names)
 

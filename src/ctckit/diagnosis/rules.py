@@ -1,9 +1,9 @@
 """What a healthy batch does not have: one function per rule, each with the reason for its threshold.
 
-The faults that the loss raises itself are validate/'s; these rules find what it takes and what makes no sense. A new
-finding is a new function in `RULES`, and its words in ``catalogue/findings.*.json``. No rule may fire on a healthy
-batch, nor on one from an untrained network: tests check that on real trainings, real outputs and random batches. May
-import evidence.py, batch.py and report.py beside it, and what lies below them.
+Faults that the loss raises are in validate/; these rules find what it accepts and what makes no sense. A new finding is
+a new function in `RULES`, and its words in ``catalogue/findings.*.json``. No rule may fire on a healthy batch, nor on
+one from an untrained network: tests check that on real trainings, real outputs and random batches. May import
+evidence.py, batch.py and report.py beside it, and what lies below them.
 """
 
 from __future__ import annotations

@@ -144,8 +144,8 @@ def explain(
     Args:
         log_probs: (T, C) natural-log probabilities of one sample; an array or a tensor.
         target: (S,) classes; or a string, if `labels` tell which classes its letters are.
-        lattice: in the place of a target, a lattice of any topology: without blanks, selfless, with optional words,
-            with entry costs. Sums then go over its paths.
+        lattice: instead of a target, a lattice of any topology: without blanks, selfless, with optional words, with
+            entry costs. Sums are then over its paths.
         labels: (C,) the name of each class, or (C-1,) without the blank, which is always shown as φ.
         blank: the blank's class; None, with a lattice, if no class is one.
         from_logits: `log_probs` holds raw scores.

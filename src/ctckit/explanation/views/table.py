@@ -26,7 +26,7 @@ class Table:
         x: points, of the left edge.
         y: points, of the upper edge.
         names: (K,) of the states.
-        lattice: whose states they are; those that are no tokens are grey.
+        lattice: whose states they are; those that are not tokens are grey.
         frames: T.
         cell: points, the width of a cell.
     """
