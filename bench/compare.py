@@ -73,7 +73,7 @@ def work() -> None:
             run = action(row)
             run()
             gc.collect()
-            gc.freeze()
+            gc.disable()
         times: list[float] = []
         while sum(times) < TURN and len(times) < 1000:
             begin = time.process_time()

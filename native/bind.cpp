@@ -6,6 +6,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cmath>
 #include <new>
 #include <optional>
@@ -155,9 +156,13 @@ std::optional<nb::ndarray<nb::numpy, const double, nb::ndim<2>>> entry_costs_of(
     return view<&LatticeBatch::entry_costs, 2>(owner);
 }
 
-void mean_weights_of(const LatticeBatch& lattices, Filled<double, nb::ndim<1>> weights) {
-    require(weights.shape(0) == lattices.num_tokens.size(), "weights must have N entries");
-    mean_weights(lattices.num_tokens.data(), lattices.num_tokens.size(), weights.data());
+nb::ndarray<nb::numpy, double, nb::ndim<1>> loss_weights(const LatticeBatch& lattices, bool mean) {
+    const std::size_t size = lattices.num_tokens.size();
+    double* weights = new double[size];
+    nb::capsule owner(weights, [](void* pointer) noexcept { delete[] static_cast<double*>(pointer); });
+    if (mean) mean_weights(lattices.num_tokens.data(), size, weights);
+    else std::fill(weights, weights + size, 1.0);
+    return {weights, {size}, owner};
 }
 
 double weighted_loss_of(In<double, nb::ndim<1>> score, In<double, nb::ndim<1>> weights, bool zero_infinity) {
@@ -323,6 +328,7 @@ NB_MODULE(_ext, m) {
              nb::arg("num_states"), nb::arg("long_arcs").none() = nb::none(),
              nb::arg("entry_costs").none() = nb::none(), nb::arg("tokens").none() = nb::none(),
              nb::arg("long_arc_scores").none() = nb::none())
+        .def("loss_weights", &loss_weights, nb::arg("mean"))
         .def_prop_ro("frames", &view<&LatticeBatch::frames, 1>)
         .def_prop_ro("num_tokens", &view<&LatticeBatch::num_tokens, 1>)
         .def_prop_ro("labels", &view<&LatticeBatch::labels, 2>)
@@ -334,7 +340,6 @@ NB_MODULE(_ext, m) {
         .def_prop_ro("long_arc_scores", &long_arc_scores_of);
     m.def("lay_out", &lay_out_call, nb::arg("frames"), nb::arg("targets"), nb::arg("lengths"), nb::arg("frames_max"),
           nb::arg("classes"), nb::arg("blank"), nb::arg("arcs_by_role"));
-    m.def("mean_weights", &mean_weights_of, nb::arg("lattices"), nb::arg("weights").noconvert());
     m.def("weighted_loss", &weighted_loss_of, nb::arg("score"), nb::arg("weights"), nb::arg("zero_infinity"));
     m.def("recycled", &recycled, nb::arg("bytes"));
     m.def("sums", &sums, nb::arg("scores"), nb::arg("from_logits"), nb::arg("lattices"), nb::arg("score").noconvert(),

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "ctckit.h"
 #include "lattice/arena.h"
@@ -25,7 +26,27 @@ enum class Shape {
     kAny,
 };
 
-// Whether a path can pay this cost: if it is higher, the score would count as -inf.
+// Calls visit(shape, wide) with both as types, for shapes other than plain ones.
+template <class Visit>
+inline void with_shape(Shape shape, bool wide, Visit visit) {
+    const auto with_width = [&](auto known) {
+        wide ? visit(known, std::true_type{}) : visit(known, std::false_type{});
+    };
+    switch (shape) {
+        case Shape::kPlain:
+            return;
+        case Shape::kShared:
+            return with_width(std::integral_constant<Shape, Shape::kShared>{});
+        case Shape::kSharedCosts:
+            return with_width(std::integral_constant<Shape, Shape::kSharedCosts>{});
+        case Shape::kNoSkips:
+            return with_width(std::integral_constant<Shape, Shape::kNoSkips>{});
+        case Shape::kAny:
+            return with_width(std::integral_constant<Shape, Shape::kAny>{});
+    }
+}
+
+// Whether a path can pay this: beyond, its score would count as -inf.
 inline bool payable(double cost) {
     return cost < -kDead * 0.6931471805599453;
 }

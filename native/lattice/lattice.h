@@ -26,23 +26,33 @@ std::int64_t cells_length(std::int64_t num_states) {
     return round_up((blocks_of<Real>(num_states) + 1) * kLanes<Real>, 16);
 }
 
+// See Shape::kPlain. Asked of every sample, so a loop without branches.
+inline bool is_plain(const std::int32_t* labels, const std::uint8_t* arcs, int num_states) {
+    const std::int32_t shared = labels[0];
+    bool plain = num_states % 2 == 1;
+    for (int k = 0; k < num_states; ++k) {
+        const bool even = k % 2 == 0;
+        const int needed = (k > 0 ? CTCKIT_STAY | CTCKIT_STEP : CTCKIT_STAY) | (k < 2 ? CTCKIT_START : 0) |
+                           (k + 2 >= num_states ? CTCKIT_END : 0);
+        const int optional = (even ? 0 : CTCKIT_SKIP) | (k == 0 ? CTCKIT_STEP : 0);
+        plain &= (arcs[k] & ~optional) == needed && (!even || labels[k] == shared);
+    }
+    return plain;
+}
+
 // The shape of a lattice by its bits and labels alone.
 inline Shape shape_of(const std::int32_t* labels, const std::uint8_t* arcs, int num_states) {
-    const std::int32_t shared_label = labels[0];
-    bool plain = num_states % 2 == 1, shared = true;
+    if (is_plain(labels, arcs, num_states)) return Shape::kPlain;
+    bool shared = true;
     int seen = 0;
     for (int k = 0; k < num_states; ++k) {
         const bool even = k % 2 == 0;
-        const int moves = k > 0 ? CTCKIT_STAY | CTCKIT_STEP : CTCKIT_STAY;
-        const int ends = (k < 2 ? CTCKIT_START : 0) | (k + 2 >= num_states ? CTCKIT_END : 0);
-        const int optional = (even ? 0 : CTCKIT_SKIP) | (k == 0 ? CTCKIT_STEP : 0);
-        const int needed = even ? moves : CTCKIT_STEP;
-        const bool same_label = !even || labels[k] == shared_label;
-        plain &= (arcs[k] & ~optional) == (moves | ends) && same_label;
-        shared &= (arcs[k] & needed) == needed && !(even && (arcs[k] & CTCKIT_SKIP)) && same_label;
+        const int needed = k == 0 ? CTCKIT_STAY : even ? CTCKIT_STAY | CTCKIT_STEP : CTCKIT_STEP;
+        shared &=
+            (arcs[k] & needed) == needed && !(even && (arcs[k] & CTCKIT_SKIP)) && (!even || labels[k] == labels[0]);
         seen |= arcs[k];
     }
-    return plain ? Shape::kPlain : shared ? Shape::kShared : seen & CTCKIT_SKIP ? Shape::kAny : Shape::kNoSkips;
+    return shared ? Shape::kShared : seen & CTCKIT_SKIP ? Shape::kAny : Shape::kNoSkips;
 }
 
 template <class Real>

@@ -325,9 +325,10 @@ double BestPath<In>::arc_score(int t) const {
 template <class In>
 void BestPath<In>::write_scores() {
     double sum = 0;
+    const bool arcs_are_free = lattice_.plain();
     const auto class_at = [&](int t) { return lattice_.labels[states()[t]]; };
     scores_.for_each_score(class_at, [&](int t, double score) {
-        score += arc_score(t);
+        if (!arcs_are_free) score += arc_score(t);
         if (lattice_.state_scores) score += lattice_.state_scores[states()[t]];
         if (out_.frame_scores) frame_scores()[t] = score;
         sum += score;

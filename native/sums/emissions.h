@@ -65,8 +65,9 @@ class Emissions {
     void tabulate(int t0, int count, bool first_time);
 
     Table<Real> table(int t) const {
-        const std::int64_t tile = tile_of(t), at = tile * slots_.num_slots * kTile;
-        return {values_ + at, exponents_ + at, wide_[tile]};
+        Table<Real> made = unmade_table(t);
+        made.wide = wide_[tile_of(t)];
+        return made;
     }
     // A tile's table without exponents: 0 for emissions that need one.
     const Real* plain_values(int t0, int count);
@@ -83,6 +84,11 @@ class Emissions {
     void tabulate_classes(int t0, int count, bool first_time);
     void tabulate_wide(const Table<Real>& table, const Real* top);
     void count_in(int t, Real top, Real sum);
+    // The memory of a tile's table.
+    Table<Real> unmade_table(int t) const {
+        const std::int64_t at = std::int64_t(tile_of(t)) * slots_.num_slots * kTile;
+        return {values_ + at, exponents_ + at, false};
+    }
     int tile_of(int t) const { return (tables_kept_ ? t : t - block_start_) / kTile; }
 
     const LatticeView<Real>& lattice_;
@@ -200,7 +206,7 @@ void Emissions<In>::gather_labels(int t0, int count, Real* values) const {
 // Turns the labels' scores of a tile into emissions, each frame relative to its best label.
 template <class In>
 void Emissions<In>::tabulate_labels(int t0, int count, bool first_time) {
-    Table<Real> made = table(t0);
+    Table<Real> made = unmade_table(t0);
     Real* values = made.values;
     gather_labels(t0, count, values);
     for (int s = 0; class_scores_ && s < slots_.num_slots; ++s)
@@ -238,7 +244,7 @@ template <class In>
 void Emissions<In>::tabulate_classes(int t0, int count, bool first_time) {
     for (int t = lesser(t0 + kTile, num_frames_); t < lesser(t0 + 2 * kTile, num_frames_); ++t)
         Ahead<In>{input_.base + t * input_.stride_t, input_.stride_c, nullptr}.ask_for_row(num_classes_);
-    Table<Real> made = table(t0);
+    Table<Real> made = unmade_table(t0);
     Real* values = made.values;
     turn_rows(input_.rows(t0, count), input_.row_stride(), count, num_classes_, values);
     Pack<Real> best[2], least, scores, sum[2] = {};

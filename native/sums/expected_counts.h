@@ -36,6 +36,8 @@ class ExpectedCounts {
         return out.class_scores_grad || out.state_scores_grad || out.entry_costs_grad || out.long_arc_scores_grad;
     }
 
+    bool any() const { return classes_ || states_ || entries_ || long_arcs_; }
+
     void start() {
         fill(0);
         if (entries_)
@@ -43,6 +45,7 @@ class ExpectedCounts {
     }
 
     void fill(double value) {
+        if (!any()) return;
         for (std::int64_t c = 0; classes_ && c < num_classes_; ++c) classes_[c] = value;
         for (std::int64_t k = 0; k < max_states_; ++k) {
             const double own = k < lattice_.num_states ? value : 0;

@@ -46,7 +46,9 @@ class Outputs {
     void narrow(Windows& windows);
     void widen();
     // To be called right after the recursion has retreated to frame t.
-    void count_arcs(int t) { counts_.count_arcs(t); }
+    void count_arcs(int t) {
+        if (counts_.any()) counts_.count_arcs(t);
+    }
     // Whether more than a negligible share of the paths goes along the edge of narrowed windows.
     bool too_narrow() const { return near_edge_ > kNegligible; }
     // Prefetches the lines of a gradient row that collect() will write.
@@ -178,7 +180,7 @@ void Outputs<In>::collect(int t0, int count) {
     Real factor[kTile];
     for (int f = 0; f < kTile; ++f) factor[f] = f < count ? 1 / sum[f] : 0;
     if (grad_) write_gradient(t0, count, factor);
-    counts_.add_tile(t0, count, sums_, factor);
+    if (counts_.any()) counts_.add_tile(t0, count, sums_, factor);
     if (out_.occupancy)
         for (int f = 0; f < count; ++f) write_occupancy(t0 + f, f, factor[f]);
     if (out_.occupancy_along)

@@ -5,7 +5,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <type_traits>
 
 #include "ctckit.h"
 #include "lattice/lattice.h"
@@ -13,6 +12,7 @@
 #include "simd/tile.h"
 #include "sums/cells.h"
 #include "sums/emissions.h"
+#include "sums/long_arc_sums.h"
 #include "sums/scaled_row.h"
 
 namespace {
@@ -57,19 +57,18 @@ class Recursion {
     // shape), and visit(arc, x) for each long arc. To be called right after retreat_frame(t), for t + 1 < num_frames.
     void write_entries(int t, const ArcMasks<Real>& masks, Real* row) const;
     template <class Visit>
-    void for_each_long_arc(int t, Visit visit) const;
+    void for_each_long_arc(int t, Visit visit) const {
+        long_arcs_.for_each(alpha(t), beta(t + 1), total_exponent_, visit);
+    }
 
    private:
-    template <class Visit>
-    void with_shape(const Table<Real>& table, Visit visit) const;
     template <Shape kShape, bool kWide>
     void advance_cells(int t, const Table<Real>& table);
     template <Shape kShape, bool kWide>
     void retreat_cells(int t, const Table<Real>& table);
-    void advance_long_arcs(int t, const Table<Real>& table);
-    void retreat_long_arcs(int t, const Table<Real>& table);
-    void build_factors();
     bool is_wide(const Table<Real>& table) const { return table.wide || lattice_.state_scores; }
+    void advance_other(int t, const Table<Real>& table);
+    void retreat_other(int t, const Table<Real>& table);
     void begin_paths(const Table<Real>& table);
     void end_paths(const Table<Real>& table);
     void virtual_row(Block<Real>* row, int state);
@@ -92,12 +91,8 @@ class Recursion {
         const std::int64_t at = std::int64_t(t - block_start_) * row_length_ + lattice_.cell(k);
         return normalised<Real>(emission_[at], is_wide(table) ? emission_exponent_[at] : 0);
     }
-    // exp(-cost) of state k.
-    Scaled<Real> factor_of(int k) const {
-        return lattice_.entry_costs ? exponential<Real>(-lattice_.entry_costs[k]) : Scaled<Real>{1, 0};
-    }
-
     const LatticeView<Real>& lattice_;
+    LongArcSums<Real> long_arcs_;
     const int num_frames_;
     const bool backward_;
     const int row_blocks_;           // blocks in a row of cells
@@ -113,13 +108,13 @@ class Recursion {
     Real* occupancy_;             // (kTile, row_length_)
     Real even_sum_[kTile];        // of each frame's even cells
     Scaled<Real>* state_factor_;  // (num_states,) exp(state score); none without such scores
-    Scaled<Real>* long_arc_factor_;  // (num_long_arcs,) exp(score - entry cost)
     Bits total_exponent_;
 };
 
 template <class Real>
 Recursion<Real>::Recursion(const LatticeView<Real>& lattice, int num_frames, bool backward)
     : lattice_(lattice),
+      long_arcs_(lattice),
       num_frames_(num_frames),
       backward_(backward),
       row_blocks_(blocks_of<Real>(lattice.num_states)),
@@ -145,23 +140,17 @@ void Recursion<Real>::lay_out(Arena& arena) {
     emission_exponent_ = arena.take<Bits>(block_length_ * row_length_);
     occupancy_ = arena.take<Real>(kTile * row_length_);
     state_factor_ = arena.take<Scaled<Real>>(lattice_.state_scores ? lattice_.num_states : 0);
-    long_arc_factor_ = arena.take<Scaled<Real>>(lattice_.num_long_arcs);
+    long_arcs_.lay_out(arena);
 }
 
 template <class Real>
 void Recursion<Real>::start() {
     for (int f = 0; f < kTile; ++f) even_sum_[f] = 0;
     block_start_ = 0;
-    build_factors();
-    if (lattice_.plain()) virtual_row(checkpoint(0), 0);
-}
-
-template <class Real>
-void Recursion<Real>::build_factors() {
+    long_arcs_.build();
     for (int k = 0; lattice_.state_scores && k < lattice_.num_states; ++k)
         state_factor_[k] = exponential<Real>(lattice_.state_scores[k]);
-    for (int j = 0; j < lattice_.num_long_arcs; ++j)
-        long_arc_factor_[j] = times(exponential<Real>(lattice_.long_arc_scores[j]), factor_of(lattice_.long_arc_to(j)));
+    if (lattice_.plain()) virtual_row(checkpoint(0), 0);
 }
 
 template <class Real>
@@ -208,37 +197,22 @@ auto Recursion<Real>::emissions(int t, const Table<Real>& table) const -> RowEmi
     return {lattice_.shares_even() ? shared : own, {emission_ + odd, emission_exponent_ + odd}};
 }
 
-// Calls visit(shape, wide) with both as types.
-template <class Real>
-template <class Visit>
-void Recursion<Real>::with_shape(const Table<Real>& table, Visit visit) const {
-    const auto with_width = [&](auto shape) {
-        is_wide(table) ? visit(shape, std::true_type{}) : visit(shape, std::false_type{});
-    };
-    switch (lattice_.shape) {
-        case Shape::kPlain:
-            return with_width(std::integral_constant<Shape, Shape::kPlain>{});
-        case Shape::kShared:
-            return with_width(std::integral_constant<Shape, Shape::kShared>{});
-        case Shape::kSharedCosts:
-            return with_width(std::integral_constant<Shape, Shape::kSharedCosts>{});
-        case Shape::kNoSkips:
-            return with_width(std::integral_constant<Shape, Shape::kNoSkips>{});
-        case Shape::kAny:
-            return with_width(std::integral_constant<Shape, Shape::kAny>{});
-    }
-}
-
 template <class Real>
 void Recursion<Real>::advance_frame(int t, const Table<Real>& table) {
-    if (t == 0 && !lattice_.plain()) {
-        begin_paths(table);
-    } else {
-        with_shape(table, [&](auto shape, auto wide) { this->template advance_cells<shape(), wide()>(t, table); });
-        if (lattice_.num_long_arcs > 0) advance_long_arcs(t, table);
-    }
+    if (!lattice_.plain()) advance_other(t, table);
+    else if (table.wide) advance_cells<Shape::kPlain, true>(t, table);
+    else advance_cells<Shape::kPlain, false>(t, table);
     const int end = lattice_.end(t);
     if (t + 1 < num_frames_ && lattice_.end(t + 1) > end) alpha(t)[end] = dead_block<Real>();
+}
+
+// Of a lattice that is not plain.
+template <class Real>
+void Recursion<Real>::advance_other(int t, const Table<Real>& table) {
+    if (t == 0) return begin_paths(table);
+    with_shape(lattice_.shape, is_wide(table),
+               [&](auto shape, auto wide) { this->template advance_cells<shape(), wide()>(t, table); });
+    long_arcs_.advance(before_frame(t), alpha(t), [&](int k) { return emission_of(t, k, table); });
 }
 
 template <class Real>
@@ -251,26 +225,13 @@ void Recursion<Real>::advance_cells(int t, const Table<Real>& table) {
                                  emissions(t, table), alpha(t), begin, end);
 }
 
-// Adds what long arcs bring to a row, state by state.
-template <class Real>
-void Recursion<Real>::advance_long_arcs(int t, const Table<Real>& table) {
-    const Block<Real>* last = before_frame(t);
-    for (int j = 0; j < lattice_.num_long_arcs;) {
-        const int to = lattice_.long_arc_to(j);
-        Scaled<Real> arriving = {1, kZero};
-        for (; j < lattice_.num_long_arcs && lattice_.long_arc_to(j) == to; ++j)
-            arriving = plus(arriving, times(value_of(last, lattice_.long_arc_from(j)), long_arc_factor_[j]));
-        const Cell<Real> cell = cell_of(alpha(t), to);
-        cell.set(plus(cell.get(), times(arriving, emission_of(t, to, table))));
-    }
-}
-
 // The first row of a lattice that is not plain: paths begin in its START states.
 template <class Real>
 void Recursion<Real>::begin_paths(const Table<Real>& table) {
     for (int b = lattice_.begin(0); b < lattice_.end(0); ++b) alpha(0)[b] = dead_block<Real>();
     for (int k = lattice_.windows.low[0]; k <= lattice_.windows.high[0]; ++k)
-        if (lattice_.may_begin_in(k)) cell_of(alpha(0), k).set(times(emission_of(0, k, table), factor_of(k)));
+        if (lattice_.may_begin_in(k))
+            cell_of(alpha(0), k).set(times(emission_of(0, k, table), entry_factor<Real>(lattice_.entry_costs, k)));
 }
 
 // Stores the last row of a block for the next one.
@@ -315,15 +276,21 @@ void Recursion<Real>::settle_back() {
 
 template <class Real>
 void Recursion<Real>::retreat_frame(int t, const Table<Real>& table) {
-    if (t == num_frames_ - 1 && !lattice_.plain()) {
-        end_paths(table);
-    } else {
-        with_shape(table, [&](auto shape, auto wide) { this->template retreat_cells<shape(), wide()>(t, table); });
-        if (lattice_.num_long_arcs > 0) retreat_long_arcs(t, table);
-    }
+    if (!lattice_.plain()) retreat_other(t, table);
+    else if (table.wide) retreat_cells<Shape::kPlain, true>(t, table);
+    else retreat_cells<Shape::kPlain, false>(t, table);
     // What the next frame may read below this one's cells.
     const int begin = lattice_.begin(t);
     if (t > 0 && lattice_.begin(t - 1) < begin) beta(t)[begin - 1] = dead_block<Real>();
+}
+
+template <class Real>
+void Recursion<Real>::retreat_other(int t, const Table<Real>& table) {
+    if (t == num_frames_ - 1) return end_paths(table);
+    with_shape(lattice_.shape, is_wide(table),
+               [&](auto shape, auto wide) { this->template retreat_cells<shape(), wide()>(t, table); });
+    long_arcs_.retreat(alpha(t), beta(t + 1), beta(t), total_exponent_, occupancy(t % kTile), even_sum_[t % kTile],
+                       [&](int k) { return emission_of(t, k, table); });
 }
 
 template <class Real>
@@ -335,21 +302,6 @@ void Recursion<Real>::retreat_cells(int t, const Table<Real>& table) {
     even_sum_[t % kTile] = retreat<Real, kShape, kWide>(beta(t + 1), moved ? beta(t + 1)[end] : dead_block<Real>(),
                                                         lattice_.masks, emissions(t, table), alpha(t), total_exponent_,
                                                         beta(t), row, row + lattice_.length, lattice_.begin(t), end);
-}
-
-// Adds to each state what leaves it by long arcs. Everything is a sum, so this can be added afterwards.
-template <class Real>
-void Recursion<Real>::retreat_long_arcs(int t, const Table<Real>& table) {
-    Real* row = occupancy(t % kTile);
-    for (int j = 0; j < lattice_.num_long_arcs; ++j) {
-        const int from = lattice_.long_arc_from(j);
-        const Scaled<Real> ahead = times(value_of(beta(t + 1), lattice_.long_arc_to(j)), long_arc_factor_[j]);
-        const Real gamma = share(times(value_of(alpha(t), from), ahead), total_exponent_);
-        row[lattice_.cell(from)] += gamma;
-        if (from % 2 == 0) even_sum_[t % kTile] += gamma;
-        const Cell<Real> cell = cell_of(beta(t), from);
-        cell.set(plus(cell.get(), times(ahead, emission_of(t, from, table))));
-    }
 }
 
 // The last row of a lattice that is not plain: paths end in its END states.
@@ -376,15 +328,6 @@ void Recursion<Real>::write_entries(int t, const ArcMasks<Real>& masks, Real* ro
     const Block<Real>* from = alpha(t);
     count_entries<Real>(from, begin > lattice_.begin(t) ? from[begin - 1] : dead_block<Real>(), masks, beta(t + 1),
                         total_exponent_, row, row + lattice_.length, begin, end);
-}
-
-template <class Real>
-template <class Visit>
-void Recursion<Real>::for_each_long_arc(int t, Visit visit) const {
-    for (int j = 0; j < lattice_.num_long_arcs; ++j) {
-        const Scaled<Real> ahead = times(value_of(beta(t + 1), lattice_.long_arc_to(j)), long_arc_factor_[j]);
-        visit(j, share(times(value_of(alpha(t), lattice_.long_arc_from(j)), ahead), total_exponent_));
-    }
 }
 
 }  // namespace

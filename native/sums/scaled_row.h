@@ -37,6 +37,11 @@ inline Scaled<Real> plus(const Scaled<Real>& a, const Scaled<Real>& b) {
     const BitsOf<Real> e = greater(a.exponent, b.exponent);
     return normalised<Real>(shifted(a.mantissa, a.exponent - e) + shifted(b.mantissa, b.exponent - e), e);
 }
+// exp(-cost) of state k; `costs` may be null.
+template <class Real>
+inline Scaled<Real> entry_factor(const double* costs, int k) {
+    return costs ? exponential<Real>(-costs[k]) : Scaled<Real>{1, 0};
+}
 // x / 2^total as a plain number.
 template <class Real>
 inline Real share(const Scaled<Real>& x, BitsOf<Real> total) {

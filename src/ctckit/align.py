@@ -378,13 +378,11 @@ def _alignment(problem: ArrayProblem, star: int | None, found: FoundPaths, n: in
         labels_of_states = np.where(labels_of_states == star, STAR, labels_of_states).astype(np.int32)
     is_token = np.flatnonzero(batch.tokens[n] >= 0)
     tokens, size = batch.tokens[n, is_token], int(batch.num_tokens[n])
-    target, starts, ends = np.full(size, STAR, np.int64), np.full(size, -1, np.int32), np.full(size, -1, np.int32)
-    target[tokens] = labels_of_states[is_token]
     first, end = visits[n, is_token].T
-    visited = np.flatnonzero(end >= 0)
-    starts[tokens[visited]] = first[visited]
-    np.minimum.at(starts, tokens[visited], first[visited])  # of a token that has several states
-    np.maximum.at(ends, tokens[visited], end[visited])
+    if np.array_equal(tokens, np.arange(size)):  # one state per token, in order
+        target, starts, ends = labels_of_states[is_token].astype(np.int64), first, end
+    else:
+        target, starts, ends = _over_states(size, tokens, labels_of_states[is_token], first, end)
     occupancy = partial(_occupancy, problem, n, states)
     return Alignment(
         target,
@@ -397,6 +395,19 @@ def _alignment(problem: ArrayProblem, star: int | None, found: FoundPaths, n: in
         ends,
         occupancy,
     )
+
+
+def _over_states(
+    size: int, tokens: Int32Array, labels: Int32Array, first: Int32Array, end: Int32Array
+) -> tuple[Int64Array, Int32Array, Int32Array]:
+    """Each token's class, first frame, and one past the last, over the states that it has."""
+    target, starts, ends = np.full(size, STAR, np.int64), np.full(size, -1, np.int32), np.full(size, -1, np.int32)
+    target[tokens] = labels
+    visited = np.flatnonzero(end >= 0)
+    starts[tokens[visited]] = first[visited]
+    np.minimum.at(starts, tokens[visited], first[visited])
+    np.maximum.at(ends, tokens[visited], end[visited])
+    return target, starts, ends
 
 
 def _occupancy(problem: ArrayProblem, n: int, states: Int32Array) -> Float64Array:

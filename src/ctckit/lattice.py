@@ -288,6 +288,43 @@ class Lattice:
         values[gaps] = _numbers("labels", labels, np.int32, (int(gaps.sum()),))
         return replace(self, labels=values)
 
+    def with_wildcards(self, label: int) -> Lattice:
+        """Anything may come before and after: ★* x ★*, where x is what the lattice accepts.
+
+        A text that lacks the beginning or the end of what was said. The wildcard is a class of its own: a column of the
+        scores that says what a frame outside of the text costs, such as zeros.
+
+        Args:
+            label: the wildcard's class.
+
+        Source:
+            "W-CTC": Cai et al., "W-CTC: a Connectionist Temporal Classification Loss with Wild Cards" (ICLR 2022).
+
+        Example:
+            >>> ctc_lattice([1]).with_wildcards(9).labels.tolist()
+            [9, 0, 1, 0, 9]
+        """
+        last, arcs = self.num_states + 1, np.pad(self.arcs, 1)
+        far: list[tuple[int, int]] = []
+        arcs[[0, last]] = Arc.STAY | Arc.START, Arc.STAY | Arc.END
+        bits = {back: bit for bit, back in _BITS}
+        moves = [(0, int(k) + 1) for k in np.flatnonzero(self.arcs & Arc.START)]
+        moves += [(int(k) + 1, last) for k in np.flatnonzero(self.arcs & Arc.END)]
+        for source, to in moves:
+            if to - source in bits:
+                arcs[to] |= np.uint8(bits[to - source])
+            else:
+                far.append((source, to))
+        made = Lattice(
+            np.pad(self.labels, 1, constant_values=label),
+            arcs,
+            np.pad(self.tokens, 1, constant_values=-1),
+            None if self.entry_costs is None else np.pad(self.entry_costs, 1),
+            self.long_arcs + 1,
+            self.long_arc_scores,
+        )
+        return made.with_long_arcs(far)
+
     def with_costs(self, costs: npt.ArrayLike) -> Lattice:
         """Replaces the entry costs: a path's score falls by costs[k] each time the path enters state k.
 

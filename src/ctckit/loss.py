@@ -16,7 +16,7 @@ from .errors import CTCError
 from .kernels import native, reference
 from .kernels.backend import Gradients
 from .lattice import Lattice
-from .native import mean_weights, weighted_loss
+from .native import weighted_loss
 from .problem import ArrayProblem, ctc_problem, lattice_problem, with_added_scores
 from .results import Array, FloatArray, LatticeLossAndGrad, LossAndGrad, Posteriors
 from .validate import Reduction, check_reduction
@@ -66,7 +66,7 @@ def ctc_loss(
     """
     how = check_reduction(reduction)
     problem = ctc_problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
-    weights = reduction_weights(problem, how)
+    weights = problem.lattices.loss_weights(how == "mean")
     return _rounded(problem, reduced_loss(problem, native.total(problem).score, weights, how, zero_infinity))
 
 
@@ -95,7 +95,7 @@ def ctc_loss_and_grad(
     how = check_reduction(reduction)
     problem = ctc_problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
     grad = native.gradient(problem.scores.shape, problem.scores.dtype)
-    weights = reduction_weights(problem, how)
+    weights = problem.lattices.loss_weights(how == "mean")
     score = native.total(problem, weights=weights, gradients=Gradients(grad)).score
     loss = reduced_loss(problem, score, weights, how, zero_infinity)
     grad = _like(grad, log_probs)
@@ -154,7 +154,7 @@ def lattice_loss(
         class_scores=class_scores,
         state_scores=state_scores,
     )
-    weights = reduction_weights(problem, how)
+    weights = problem.lattices.loss_weights(how == "mean")
     return _rounded(problem, reduced_loss(problem, native.total(problem).score, weights, how, zero_infinity))
 
 
@@ -203,7 +203,7 @@ def lattice_loss_and_grad(
         np.empty((size, most)),
         np.empty(len(problem.lattices.long_arcs)),
     )
-    weights = reduction_weights(problem, how)
+    weights = problem.lattices.loss_weights(how == "mean")
     score = native.total(problem, weights=weights, gradients=gradients).score
     loss = reduced_loss(problem, score, weights, how, zero_infinity)
     grad = _like(cast(Array, gradients.scores), scores)
@@ -257,8 +257,8 @@ def posteriors(
                [0.     , 0.82488, 0.17512]])
     """
     if lattices is None:
-        if targets is None or input_lengths is None or target_lengths is None:
-            raise CTCError("targets and their lengths are missing: expected them, or lattices in their place")
+        if targets is None:
+            raise CTCError("targets is missing: expected the tokens of each sample, or lattices in their place")
         problem = ctc_problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
         problem = with_added_scores(problem, class_scores, state_scores)
     else:
@@ -282,16 +282,6 @@ def posteriors(
 def posteriors_of(problem: ArrayProblem, threads: int | None = None) -> Posteriors[Array]:
     """Occupancies of a checked batch; those by class are in its scores' dtype, or in that of sums for logits."""
     return native.posteriors(_normalised(problem) if problem.from_logits else problem, threads=threads)
-
-
-def reduction_weights(problem: ArrayProblem, reduction: Reduction) -> npt.NDArray[np.float64]:
-    """The weight of each sample's loss in a reduction (N,)."""
-    size = problem.scores.shape[1]
-    if reduction != "mean":
-        return np.ones(size)
-    weights = np.empty(size)
-    mean_weights(problem.lattices, weights)
-    return weights
 
 
 def reduced_loss(

@@ -5,7 +5,7 @@ May import validate/, lattice.py and, of the extension, the layout of lattices.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -122,8 +122,8 @@ class ArrayProblem(Problem[Array]):
 def ctc_problem(
     scores: npt.ArrayLike,
     targets: npt.ArrayLike,
-    input_lengths: npt.ArrayLike,
-    target_lengths: npt.ArrayLike,
+    input_lengths: npt.ArrayLike | None,
+    target_lengths: npt.ArrayLike | None,
     blank: int,
     *,
     from_logits: bool,
@@ -149,7 +149,8 @@ def ctc_problem(
             scores, targets, input_lengths, target_lengths, blank, from_logits=from_logits
         )
     else:
-        array, tokens, frames, lengths = map(np.asarray, (scores, targets, input_lengths, target_lengths))
+        array, tokens = np.asarray(scores), np.asarray(targets)
+        frames, lengths = np.asarray(input_lengths), np.asarray(target_lengths)
     laid_out = native.lay_out(
         np.ascontiguousarray(frames, np.int64),  # one dimension at least
         np.ascontiguousarray(tokens if form.batched else np.atleast_2d(tokens), np.int64),
@@ -162,7 +163,9 @@ def ctc_problem(
     if isinstance(laid_out, tuple):  # a number too large for int64 has become negative, which is also wrong
         check_values(form, blank, tokens, frames, lengths, from_logits=from_logits)
         raise RuntimeError(f"the extension finds fault with {laid_out}, validate/ with nothing: please report this")
-    return ArrayProblem(_readable(array, form), from_logits, laid_out, form.batched)
+    if not (form.batched and array.dtype.isnative and array.dtype.kind == "f"):
+        array = _readable(array, form)
+    return ArrayProblem(array, from_logits, laid_out, form.batched)
 
 
 def lattice_problem(
@@ -210,7 +213,7 @@ def checked_lattice_problem(
     given = _one_per_sample(lattices, form.size, form.classes, star)
     batch = lattice_batch(given, frames.reshape(-1).astype(np.int64), form.classes if star else None)
     problem = ArrayProblem(_readable(array, form), from_logits, batch, form.batched)
-    _check_gain(problem)
+    check_gain(problem)
     return problem
 
 
@@ -228,19 +231,27 @@ def _readable(array: Array, form: Form) -> Array:
 
 
 def _one_per_sample(lattices: Lattice | Sequence[Lattice], size: int, classes: int, star: bool) -> Sequence[Lattice]:
+    if not isinstance(lattices, (Lattice, Iterable)):
+        raise CTCError(Fault("not-a-lattice", "lattices", (), type(lattices).__name__, hint="build-lattice"))
     given = [lattices] * size if isinstance(lattices, Lattice) else list(lattices)
     for n, lattice in enumerate(given):
         if not isinstance(lattice, Lattice):
             raise CTCError(Fault("not-a-lattice", "lattices", (n,), type(lattice).__name__, hint="build-lattice"))
     if len(given) != size:
         raise CTCError(Fault("lattices-count", "lattices", (), len(given), size, "one-lattice-per-sample"))
-    for n, lattice in {id(lattice): (n, lattice) for n, lattice in enumerate(given)}.values():
+    first_of: dict[int, tuple[int, Lattice]] = {}
+    for n, lattice in enumerate(given):
+        first_of.setdefault(id(lattice), (n, lattice))
+    for n, lattice in first_of.values():
         wrong = (lattice.labels >= classes) | ((lattice.labels < 0) & (not star))
         if wrong.any():
             k = int(np.flatnonzero(wrong)[0])
             label, details = int(lattice.labels[k]), {"last": classes - 1, "state": k}
             hint = "star-column" if label < 0 else "same-vocabulary"
-            raise CTCError(Fault("label-out-of-range", "lattices", (n,), label, range(classes), hint, n, "", details))
+            position = () if isinstance(lattices, Lattice) else (n,)
+            raise CTCError(
+                Fault("label-out-of-range", "lattices", position, label, range(classes), hint, n, "", details)
+            )
     return given
 
 
@@ -257,24 +268,27 @@ def with_added_scores(
         given = as_array("state_scores", state_scores)
         given = given[None] if given.ndim == 1 and not problem.batched else given
         added.state_scores = check_added("state_scores", given, problem.lattices.labels.shape)
-    _check_gain(added)
+    check_gain(added)
     return added
 
 
-def check_added(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """Checks an array of nats, finite or -inf, that must have the given shape."""
+def check_added(
+    name: str, values: npt.ArrayLike, shape: tuple[int, ...], *, cost: bool = False
+) -> npt.NDArray[np.float64]:
+    """Nats in an array of a shape, finite or -inf; of costs, finite or +inf."""
     array = as_array(name, values)
     if array.dtype.kind not in "iuf" or array.shape != shape:
         raise CTCError(Fault("added-scores-form", name, (), array.shape, shape, details={"dtype": str(array.dtype)}))
-    wrong = np.argwhere(~(array < np.inf))
+    wrong = np.argwhere(~(array > -np.inf if cost else array < np.inf))
     if len(wrong):
         index = tuple(wrong[0].tolist())
-        raise CTCError(Fault("added-scores-value", name, index, float(array[index]), hint="finite-or-minus-infinity"))
+        hint, variant = ("finite-or-infinity", "cost") if cost else ("finite-or-minus-infinity", "")
+        raise CTCError(Fault("added-scores-value", name, index, float(array[index]), hint=hint, variant=variant))
     return array.astype(np.float64)
 
 
-def _check_gain(problem: ArrayProblem) -> None:
-    """Checks that negative costs and positive scores cannot raise a path's score beyond what kernels can hold."""
+def check_gain(problem: ArrayProblem) -> None:
+    """Sees that what may add to a path's score, frame by frame, stays within what kernels can count."""
     batch = problem.lattices
     costs = 0.0 if batch.entry_costs is None else float(-batch.entry_costs.min(initial=0))
     far = float(batch.long_arc_scores.max(initial=0))

@@ -149,6 +149,23 @@ def test_more_than_five_groups_need_a_blank_and_may_count_twice() -> None:
     assert set(spelled(lattice, 4)) <= set(expected)
 
 
+@pytest.mark.parametrize("frames", range(1, 5))
+@pytest.mark.parametrize("target", [(1,), (1, 2), (1, 1), (2, 1, 1)], ids=str)
+def test_wildcards_at_both_ends(target: tuple[int, ...], frames: int) -> None:
+    """Wildcards, then what the lattice accepts, then wildcards."""
+    wildcard, classes = 9, (BLANK, *TOKENS, 9)
+
+    def reads(labels: tuple[int, ...]) -> bool:
+        inside = [t for t, label in enumerate(labels) if label != wildcard]
+        return bool(inside) and is_ctc(target)(labels[inside[0] : inside[-1] + 1])
+
+    lattice = ctc_lattice(target)
+    assert spelled(lattice.with_wildcards(wildcard), frames) == accepted(reads, frames, classes)
+    optional = lattice.with_optional([*range(1, len(target)), 0]).with_wildcards(wildcard)
+    assert all(count >= 1 for count in spelled(optional, frames).values())
+    assert set(spelled(lattice.with_wildcards(wildcard), frames)) <= set(spelled(optional, frames))
+
+
 def test_costs_and_long_arcs() -> None:
     lattice = ctc_lattice([1, 2])
     assert lattice.entry_costs is None

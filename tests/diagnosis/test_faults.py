@@ -148,6 +148,7 @@ def other_calls() -> list[tuple[Callable[..., Any], dict[str, Any], str]]:
         return torch.func.vmap(mapped)(targets)
 
     lattice = ctckit.ctc_lattice([1])
+    of_lattice, costs = {"scores": tensor, "lattices": lattice}, torch.full((2, 3), torch.inf)
     timed = Vocabulary(["_", "a", "b"]).transcribe("ab").segments
     return [
         (ctckit.ctc_loss, GOOD | {"reduction": "all"}, "unknown-choice"),
@@ -169,6 +170,8 @@ def other_calls() -> list[tuple[Callable[..., Any], dict[str, Any], str]]:
         (Vocabulary, {"labels": ["a", "b"], "blank": 7}, "blank-out-of-range"),
         (timed, {"alignment": alignment, "frame_shift": 0}, "frame-shift-out-of-range"),
         (ctckit.torch.ctc_loss, {"log_probs": scores, "targets": [1], **lengths}, "not-a-tensor"),
+        (ctckit.torch.lattice_loss, {**of_lattice, "class_scores": torch.zeros(5, device="meta")}, "other-device"),
+        (ctckit.torch.lattice_loss, {**of_lattice, "entry_costs": -costs}, "added-scores-value"),
         (over_targets, {"targets": torch.ones(2, 2, 1, dtype=torch.long)}, "mapped"),
         (ctckit.ctc_loss, GOOD | {"targets": torch.ones(3, 3, dtype=torch.long, device="meta")}, "not-an-array"),
     ]

@@ -37,7 +37,7 @@ class Gradients(Generic[A]):
     long_arc_scores: A | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Totals(Generic[A]):
     """Sums over paths.
 

@@ -179,7 +179,8 @@ def _sums(
     along: npt.NDArray[np.int32] | None = None,
     occupancy_along: npt.NDArray[np.float64] | None = None,
 ) -> Totals[Array]:
-    scores = _aligned(problem.scores)
+    # On the way of every short loss, where each call of a function counts: nothing here is one that need not be.
+    scores = problem.scores if problem.scores.flags.aligned else _aligned(problem.scores)
     size = scores.shape[1]
     score, status = np.empty(size), np.empty(size, np.uint8)
     wanted = _NONE if gradients is None else gradients
@@ -201,7 +202,7 @@ def _sums(
         wanted.entry_costs,
         wanted.long_arc_scores,
         _isa,
-        num_threads(threads),
+        _threads or threads or num_threads(None),
     )
     return Totals(score, status)
 

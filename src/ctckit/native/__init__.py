@@ -10,7 +10,6 @@ LatticeBatch = _ext.LatticeBatch
 best_path = _ext.best_path
 instruction_sets = _ext.instruction_sets
 lay_out = _ext.lay_out
-mean_weights = _ext.mean_weights
 recycled = _ext.recycled
 sums = _ext.sums
 weighted_loss = _ext.weighted_loss

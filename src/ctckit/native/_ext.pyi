@@ -44,6 +44,13 @@ class LatticeBatch:
             long_arc_scores: (J,) nats added when an arc is taken, 0 by default; -inf forbids.
         """
 
+    def loss_weights(self, mean: bool) -> npt.NDArray[np.float64]:
+        """(N,) what each sample's loss is multiplied with before they are added up.
+
+        Args:
+            mean: 1 / (N · tokens), with 0 tokens counting as 1; otherwise 1.
+        """
+
     @property
     def frames(self) -> npt.NDArray[np.int64]:
         """(N,) frames used of each sample."""
@@ -105,9 +112,6 @@ def lay_out(
         The lattices; or the first fault, as ("input_lengths" or "target_lengths", sample), ("sum", sum of the lengths),
         or ("token", index in ``targets.ravel()``).
     """
-
-def mean_weights(lattices: LatticeBatch, weights: npt.NDArray[np.float64]) -> None:
-    """Writes the weights (N,) of a mean of losses, each divided by its target's length."""
 
 def weighted_loss(score: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], zero_infinity: bool) -> float:
     """Σ weights · (-score); with ``zero_infinity`` a score of -inf counts as 0."""

@@ -18,6 +18,7 @@ from ..validate import Fault, Form, as_integers, check_form
 
 HALF = (torch.float16, torch.bfloat16)
 Lengths = Tensor | Sequence[int] | int
+INTEGERS = ("targets", "input_lengths", "target_lengths")
 
 
 class Options(NamedTuple):
@@ -50,13 +51,7 @@ class Added(NamedTuple):
 NOTHING = Added()  # the usual case, recognised by identity
 
 
-class Given(NamedTuple):
-    """The integers of a call, and its form."""
-
-    form: Form
-    targets: Any
-    input_lengths: Any
-    target_lengths: Any
+Given = tuple[Form, Any, Any, Any]  # the form of a call, its targets, input lengths and target lengths
 
 
 def checked_form(
@@ -82,7 +77,24 @@ def checked_form(
         from_logits=options.from_logits,
         batch_first=options.batch_first,
     )
-    return Given(form, tokens, frames, lengths)
+    return form, tokens, frames, lengths
+
+
+def all_integers(
+    targets: Any, input_lengths: Any, target_lengths: Any
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+    """All of a call's integers as arrays, from whatever device."""
+    if torch._C._functorch.peek_interpreter_stack() is not None:  # inside of torch.func
+        return (
+            integers("targets", targets),
+            integers("input_lengths", input_lengths),
+            integers("target_lengths", target_lengths),
+        )
+    return (
+        targets.numpy(force=True) if isinstance(targets, Tensor) else targets,
+        input_lengths.numpy(force=True) if isinstance(input_lengths, Tensor) else input_lengths,
+        target_lengths.numpy(force=True) if isinstance(target_lengths, Tensor) else target_lengths,
+    )
 
 
 def integers(name: str, values: Any) -> npt.NDArray[Any]:
@@ -105,6 +117,14 @@ def if_on_host(name: str, values: Any, validate: bool) -> npt.NDArray[Any] | Non
     if isinstance(values, Tensor) and not (validate or is_on_host(values)):
         return None
     return integers(name, values)
+
+
+def values_on_host(tensor: Tensor) -> npt.NDArray[np.float64]:
+    """A tensor's values, or zeros in the place of those that nobody is to wait for."""
+    if is_transformed(tensor) or not is_on_host(tensor):
+        return np.zeros(tuple(tensor.shape))
+    array: npt.NDArray[np.float64] = tensor.detach().double().numpy()
+    return array
 
 
 def is_on_host(values: Tensor) -> bool:

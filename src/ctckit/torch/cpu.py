@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..kernels import native, portable
 from ..kernels.backend import Gradients
-from ..loss import reduced_loss, reduction_weights
+from ..loss import reduced_loss
 from ..problem import ArrayProblem, Problem
 from ..validate import Reduction
 from .arguments import HALF, NOTHING, Added, as_frames, frames_first
@@ -53,10 +53,11 @@ class CPUCall(NamedTuple):
         return self.loss(totals.score)
 
     def sweep(self, scores: Tensor) -> Swept:
-        """Log-scores together with the gradient, which costs little more and will be needed next."""
-        gradient, added = self._empty(scores), self._wanted()
-        score = self._fill(gradient, self.weights, added)
-        return Swept(score, gradient, added)
+        """Log-scores together with the gradient, which costs little more and is what comes next."""
+        small = scores.nbytes < native.RECYCLED and scores.is_contiguous()
+        gradient = torch.empty_like(scores) if small else self._empty(scores)
+        added = None if self.added is NOTHING else self._wanted()
+        return Swept(self._fill(gradient, self.weights, added), gradient, added)
 
     def loss(self, score: npt.NDArray[np.float64]) -> Tensor:
         """Turns log-scores (N,) into the loss that the caller asked for, rounded once."""
@@ -120,10 +121,8 @@ class CPUCall(NamedTuple):
         gradient = torch.from_numpy(native.gradient(scores.shape, self.problem.scores.dtype))
         return gradient.view(torch.bfloat16) if scores.dtype == torch.bfloat16 else gradient
 
-    def _wanted(self) -> Gradients[Array] | None:
+    def _wanted(self) -> Gradients[Array]:
         """Memory for the gradients of the added tensors that need one."""
-        if self.added is NOTHING:
-            return None
         size, most = self.problem.lattices.labels.shape
         shapes = (
             (size, self.problem.scores.shape[2]),
@@ -141,20 +140,14 @@ class CPUCall(NamedTuple):
         self, gradient: Tensor, weights: npt.NDArray[np.float64], added: Gradients[Array] | None = None
     ) -> npt.NDArray[np.float64]:
         """Writes the gradients of the weighted loss, in the caller's layout; returns the log-scores (N,)."""
-        view = as_frames(gradient, self.batch_first)
-        view = view if self.problem.batched else view[:, None]
+        plain = not self.batch_first and gradient.dtype != torch.bfloat16
+        view = gradient.numpy() if plain else as_frames(gradient, self.batch_first)
+        if not self.problem.batched:
+            view = view[:, None]
         wanted = Gradients(view) if added is None else replace(added, scores=view)
         totals = native.total(self.problem, weights=weights, gradients=wanted, threads=torch.get_num_threads())
         remember(totals.status)
         return totals.score
-
-
-def cpu_call(
-    problem: ArrayProblem, reduction: Reduction, zero_infinity: bool, batch_first: bool, has_kernel: bool, added: Added
-) -> CPUCall:
-    """A call from a checked problem."""
-    weights = reduction_weights(problem, reduction)
-    return CPUCall(problem, weights, reduction, zero_infinity, batch_first, has_kernel, added)
 
 
 def with_added(problem: Problem[Tensor], added: Added) -> Problem[Tensor]:

@@ -16,25 +16,26 @@ import torch
 from torch import Tensor
 
 from .. import native
+from ..errors import CTCError
 from ..kernels import portable
 from ..lattice import Lattice
-from ..problem import ArrayProblem, check_added, checked_lattice_problem, ctc_problem, with_added_scores
-from ..validate import check_reduction
+from ..problem import ArrayProblem, check_added, check_gain, checked_lattice_problem, ctc_problem, with_added_scores
+from ..validate import REDUCTIONS, Fault, check_reduction
 from .arguments import (
-    NOTHING,
     Added,
     Lengths,
     Options,
+    all_integers,
     as_frames,
     checked_form,
     frames_first,
     if_on_host,
-    integers,
     is_transformed,
     unread_frames,
+    values_on_host,
 )
 from .calls import Call
-from .cpu import cpu_call, with_added
+from .cpu import CPUCall, with_added
 
 _TRITON = (3, 4)  # the oldest version known to work
 AnyCall = Call[Any, Any]
@@ -42,7 +43,7 @@ AnyCall = Call[Any, Any]
 
 def backend_of(scores: Tensor) -> Literal["native", "triton", "portable"]:
     """Which backend takes these scores; it follows from the device that they are on."""
-    if is_transformed(scores):
+    if torch._C._functorch.is_functorch_wrapped_tensor(scores):  # inside of torch.func: it has no memory itself
         return "portable"
     if scores.is_cpu:
         return "native"
@@ -67,24 +68,23 @@ def checked_call(
     Raises:
         CTCError: for anything malformed; the message says where.
     """
-    how = check_reduction(options.reduction)
-    given = checked_form(log_probs, targets, input_lengths, target_lengths, options)
+    how = REDUCTIONS.get(options.reduction) or check_reduction(options.reduction)
+    form, *given = checked_form(log_probs, targets, input_lengths, target_lengths, options)
     backend = backend_of(log_probs)
     if backend == "triton":
         from .gpu import gpu_call
 
-        return gpu_call(log_probs, given, options, how)
-    batch_first, has_kernel = options.batch_first and given.form.batched, backend == "native"
-    problem = ctc_problem(
-        as_frames(log_probs, batch_first) if has_kernel else unread_frames(log_probs, batch_first),
-        integers("targets", given.targets),
-        integers("input_lengths", given.input_lengths),
-        integers("target_lengths", given.target_lengths),
-        options.blank,
-        from_logits=options.from_logits,
-        form=given.form,
-    )
-    return cpu_call(problem, how, options.zero_infinity, batch_first, has_kernel, NOTHING)
+        return gpu_call(log_probs, (form, *given), options, how)
+    batch_first, has_kernel = options.batch_first and form.batched, backend == "native"
+    if not has_kernel:
+        array = unread_frames(log_probs, batch_first)
+    elif batch_first or form.dtype == "bfloat16":
+        array = as_frames(log_probs, batch_first)
+    else:
+        array = log_probs.numpy(force=True)
+    problem = ctc_problem(array, *all_integers(*given), options.blank, from_logits=options.from_logits, form=form)
+    weights = problem.lattices.loss_weights(how == "mean")
+    return CPUCall(problem, weights, how, options.zero_infinity, batch_first, has_kernel)
 
 
 def checked_lattice_call(
@@ -101,28 +101,38 @@ def checked_lattice_call(
     rows = shape[:1] if batch_first else shape[1:-1]  # (N,), or () for one sample
     frames = np.full(rows, shape[1 if batch_first else 0]) if input_lengths is None and shape else input_lengths
     no_tokens, none = np.zeros((*rows, 0), int), np.zeros(rows, int)
-    given = checked_form(scores, no_tokens, frames, none, options._replace(blank=0))  # type: ignore[arg-type]
-    backend = backend_of(scores)
-    known = if_on_host("input_lengths", given.input_lengths, options.validate or backend != "triton")
+    form, _, lengths, _ = checked_form(scores, no_tokens, frames, none, options._replace(blank=0))  # type: ignore[arg-type]
+    backend = _backend_with(scores, added)
+    known = if_on_host("input_lengths", lengths, options.validate or backend != "triton")
     problem = checked_lattice_problem(
         as_frames(scores, batch_first) if backend == "native" else unread_frames(scores, batch_first),
-        given.form,
+        form,
         lattices,
         none if known is None else known,
         from_logits=options.from_logits,
     )
     problem = _with_added_values(problem, added)
     if backend != "triton":
-        return cpu_call(problem, how, options.zero_infinity, batch_first, backend == "native", added)
+        weights = problem.lattices.loss_weights(how == "mean")
+        return CPUCall(problem, weights, how, options.zero_infinity, batch_first, backend == "native", added)
     from .gpu import GPUCall, gpu_weights
 
     laid_out = portable.on_tensors(problem, frames_first(scores.detach(), batch_first))
     laid_out = with_added(laid_out, Added(*(None if tensor is None else tensor.detach() for tensor in added)))
     if known is None:
-        counts = given.input_lengths.reshape(-1).to(scores.device, torch.int64)
+        counts = lengths.reshape(-1).to(scores.device, torch.int64)
         laid_out = replace(laid_out, lattices=replace(laid_out.lattices, frames=counts))  # type: ignore[type-var]
-    weights = gpu_weights(laid_out.lattices, how)
-    return GPUCall(laid_out, None, weights, how, options.zero_infinity, batch_first, given.form.batched, added)
+    factors = gpu_weights(laid_out.lattices, how)
+    return GPUCall(laid_out, None, factors, how, options.zero_infinity, batch_first, form.batched, added)
+
+
+def _backend_with(scores: Tensor, added: Added) -> Literal["native", "triton", "portable"]:
+    """Which backend takes scores with what is added, which must be on their device."""
+    for name, tensor in added._asdict().items():
+        if tensor is not None and tensor.device != scores.device:
+            raise CTCError(Fault("other-device", name, (), str(tensor.device), str(scores.device), "move-to-scores"))
+    transformed = any(tensor is not None and is_transformed(tensor) for tensor in added)
+    return "portable" if transformed else backend_of(scores)
 
 
 def _with_added_values(problem: ArrayProblem, added: Added) -> ArrayProblem:
@@ -139,27 +149,21 @@ def _with_added_values(problem: ArrayProblem, added: Added) -> ArrayProblem:
                 batch.arcs,
                 batch.num_states,
                 batch.long_arcs,
-                batch.entry_costs if costs is None else _values("entry_costs", costs, batch.labels.shape),
+                batch.entry_costs if costs is None else _costs(costs, problem),
                 batch.tokens,
-                batch.long_arc_scores if far is None else _values("long_arc_scores", far, (len(batch.long_arcs),)),
+                batch.long_arc_scores if far is None else _long_arc_scores(far, problem),
             ),
         )
-    classes, states = (None if x is None else _host_values(x) for x in (added.class_scores, added.state_scores))
+        check_gain(problem)
+    classes, states = (None if x is None else values_on_host(x) for x in (added.class_scores, added.state_scores))
     return with_added_scores(problem, classes, states)
 
 
-def _values(name: str, tensor: Tensor, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    array = _host_values(tensor)
-    array = array.reshape(shape) if array.size == int(np.prod(shape)) and array.ndim < len(shape) else array
-    checked = -array if name == "entry_costs" else array
-    return check_added(name, checked, shape) * (-1 if name == "entry_costs" else 1)
+def _costs(tensor: Tensor, problem: ArrayProblem) -> npt.NDArray[np.float64]:
+    costs = values_on_host(tensor)
+    costs = costs[None] if costs.ndim == 1 and not problem.batched else costs
+    return check_added("entry_costs", costs, problem.lattices.labels.shape, cost=True)
 
 
-def _host_values(tensor: Tensor) -> npt.NDArray[np.float64]:
-    """A tensor's values, or zeros if reading them would wait for a device."""
-    array: npt.NDArray[np.float64]
-    if tensor.is_cpu and not is_transformed(tensor):
-        array = tensor.detach().double().numpy()
-    else:
-        array = np.zeros(tuple(tensor.shape))
-    return array
+def _long_arc_scores(tensor: Tensor, problem: ArrayProblem) -> npt.NDArray[np.float64]:
+    return check_added("long_arc_scores", values_on_host(tensor), problem.lattices.long_arc_scores.shape)

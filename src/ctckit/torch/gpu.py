@@ -18,7 +18,7 @@ from ..kernels.backend import Gradients
 from ..problem import LatticeBatch, Problem
 from ..results import Status
 from ..validate import Reduction, check_values
-from .arguments import NOTHING, Added, Given, Options, frames_first, if_on_host
+from .arguments import INTEGERS, NOTHING, Added, Given, Options, frames_first, if_on_host
 from .calls import reduced, remember
 from .cpu import with_added
 
@@ -103,16 +103,15 @@ class GPUCall(NamedTuple):
 
 def gpu_call(scores: Tensor, given: Given, options: Options, reduction: Reduction) -> GPUCall:
     """A call with targets. Values are checked if they are on the host, or all if ``validate`` is set."""
-    form, batch_first = given.form, options.batch_first and scores.ndim == 3
+    form, *integers = given
+    batch_first = options.batch_first and scores.ndim == 3
     check_values(
         form,
         options.blank,
-        if_on_host("targets", given.targets, options.validate),
-        if_on_host("input_lengths", given.input_lengths, options.validate),
-        if_on_host("target_lengths", given.target_lengths, options.validate),
+        *(if_on_host(name, values, options.validate) for name, values in zip(INTEGERS, integers, strict=True)),
         from_logits=options.from_logits,
     )
-    targets, frames, lengths = (_tensor(values) for values in given[1:])
+    targets, frames, lengths = (_tensor(values) for values in integers)
     laid_out = frames_first(scores.detach(), batch_first)
     lattices = triton.ctc_lattices(
         laid_out,

@@ -8,7 +8,7 @@ torch.func) torch's own operations serve.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -80,8 +80,7 @@ def ctc_loss(
     if not call.has_kernel:
         return call.portable_loss(log_probs)
     if log_probs.requires_grad and torch.is_grad_enabled():
-        loss: Tensor = _Loss.apply(log_probs, call)  # type: ignore[no-untyped-call]
-        return loss
+        return _apply(log_probs, call)
     return call.evaluate()
 
 
@@ -148,8 +147,7 @@ def lattice_loss(
     if not call.has_kernel:
         return call.portable_loss(scores)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (scores, *given)):
-        loss: Tensor = _Loss.apply(scores, call, *added)  # type: ignore[no-untyped-call]
-        return loss
+        return _apply(scores, call, *added)
     return call.evaluate()
 
 
@@ -205,27 +203,31 @@ class _Loss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, call: AnyCall, *added: Tensor | None) -> Tensor:
-        ctx.call, ctx.added = call, added
+        ctx.call = call
         ctx.swept = call.sweep(scores)
-        # So torch notices if scores are changed before a second backward, and frees the large tensors after the last.
-        ctx.save_for_backward(scores, ctx.swept.occupancy)
+        # So torch notices if they are changed before a second backward, and frees the large tensors after the last.
+        ctx.save_for_backward(scores, ctx.swept.occupancy, *added)
         ctx.swept.occupancy = None
         return call.loss(ctx.swept.score)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        scores, occupancy = ctx.saved_tensors
+        scores, occupancy, *added = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph=True: a gradient that can be differentiated itself
-            return _differentiable(ctx.call, scores, ctx.added, grad_output)
+            return _differentiable(ctx.call, scores, added, grad_output)
         ctx.swept.occupancy = occupancy
         gradient = ctx.call.gradient(scores, ctx.swept, grad_output) if ctx.needs_input_grad[0] else None
-        others = ctx.call.added_gradients(ctx.swept, grad_output) if ctx.added else ()
+        others = ctx.call.added_gradients(ctx.swept, grad_output) if added else ()
         ctx.swept.occupancy = None
         return gradient, None, *others
 
 
+# The C++ part of `_Loss.apply`. Its Python part is for torch.func, whose tensors the portable loss takes.
+_apply: Callable[..., Tensor] = super(torch.autograd.Function, _Loss).apply
+
+
 def _differentiable(
-    call: AnyCall, scores: Tensor, added: tuple[Tensor | None, ...], grad_output: Tensor
+    call: AnyCall, scores: Tensor, added: Sequence[Tensor | None], grad_output: Tensor
 ) -> tuple[Tensor | None, ...]:
     """The gradients with a graph of their own, in float64."""
     loss = call.portable_loss(scores.double()).to(grad_output.dtype)

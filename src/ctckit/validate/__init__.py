@@ -26,6 +26,7 @@ from .form import (
     form_faults,
 )
 from .options import (
+    REDUCTIONS,
     Reduction,
     check_choice,
     check_cost,
@@ -40,6 +41,7 @@ from .values import check_values, split_targets, value_faults
 __all__ = [
     "FLOATS",
     "LARGEST",
+    "REDUCTIONS",
     "Fault",
     "Form",
     "Reduction",

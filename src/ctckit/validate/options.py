@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from numbers import Real
-from typing import Literal, TypeVar, cast
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ..faults import Fault
 Reduction = Literal["none", "mean", "sum"]
 Choice = TypeVar("Choice", bound=str)
 
-_REDUCTIONS = ("none", "mean", "sum")
+REDUCTIONS: dict[str, Reduction] = {"none": "none", "mean": "mean", "sum": "sum"}
 
 
 def check_choice(name: str, value: Choice, choices: Sequence[Choice]) -> Choice:
@@ -28,9 +28,9 @@ def check_choice(name: str, value: Choice, choices: Sequence[Choice]) -> Choice:
 
 def check_reduction(reduction: str) -> Reduction:
     """Returns the reduction if there is one of that name."""
-    if isinstance(reduction, str) and reduction in _REDUCTIONS:
-        return cast(Reduction, reduction)
-    raise CTCError(Fault("unknown-choice", "reduction", (), reduction, list(_REDUCTIONS)))
+    if isinstance(reduction, str) and reduction in REDUCTIONS:
+        return REDUCTIONS[reduction]
+    raise CTCError(Fault("unknown-choice", "reduction", (), reduction, list(REDUCTIONS)))
 
 
 def check_language(lang: str) -> str:
