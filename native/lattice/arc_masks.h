@@ -46,7 +46,7 @@ inline void with_shape(Shape shape, bool wide, Visit visit) {
     }
 }
 
-// Whether a path can pay this: beyond, its score would count as -inf.
+// Whether a path can pay this cost: if it is higher, the score would count as -inf.
 inline bool payable(double cost) {
     return cost < -kDead * 0.6931471805599453;
 }

@@ -291,8 +291,8 @@ class Lattice:
     def with_wildcards(self, label: int) -> Lattice:
         """Anything may come before and after: ★* x ★*, where x is what the lattice accepts.
 
-        A text that lacks the beginning or the end of what was said. The wildcard is a class of its own: a column of the
-        scores that says what a frame outside of the text costs, such as zeros.
+        For texts that lack the beginning or the end of what was said. The wildcard is a class of its own: a column of
+        the scores, such as zeros, that says what a frame outside the text costs.
 
         Args:
             label: the wildcard's class.

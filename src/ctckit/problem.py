@@ -275,7 +275,7 @@ def with_added_scores(
 def check_added(
     name: str, values: npt.ArrayLike, shape: tuple[int, ...], *, cost: bool = False
 ) -> npt.NDArray[np.float64]:
-    """Nats in an array of a shape, finite or -inf; of costs, finite or +inf."""
+    """Checks an array of nats of the given shape: finite or -inf; costs: finite or +inf."""
     array = as_array(name, values)
     if array.dtype.kind not in "iuf" or array.shape != shape:
         raise CTCError(Fault("added-scores-form", name, (), array.shape, shape, details={"dtype": str(array.dtype)}))
@@ -288,7 +288,7 @@ def check_added(
 
 
 def check_gain(problem: ArrayProblem) -> None:
-    """Sees that what may add to a path's score, frame by frame, stays within what kernels can count."""
+    """Checks that negative costs and positive scores cannot raise a path's score beyond what kernels can hold."""
     batch = problem.lattices
     costs = 0.0 if batch.entry_costs is None else float(-batch.entry_costs.min(initial=0))
     far = float(batch.long_arc_scores.max(initial=0))

@@ -138,7 +138,7 @@ def lattice_loss(
         >>> logits, cost = torch.zeros(3, 3), torch.zeros(5, requires_grad=True)
         >>> lattice_loss(logits, lattice, from_logits=True, entry_costs=cost).backward()
         >>> cost.grad.sum()  # states entered by a path, by token
-        tensor(1.2143)
+        tensor(1.1364)
     """
     options = Options(0, reduction, zero_infinity, from_logits, batch_first, validate)
     added = Added(class_scores, state_scores, entry_costs, long_arc_scores)
