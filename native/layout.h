@@ -31,10 +31,10 @@ struct ArcsByRole {
     std::uint8_t blank;
     std::uint8_t token;
     std::uint8_t repeat;       // a token equal to the one before it
-    std::uint8_t first, last;  // of the first two states and the last two, besides
+    std::uint8_t first, last;  // in addition: of the first two states and the last two
 };
 
-// The lattices of a batch, and how many frames each sample uses: all that the kernels need besides scores.
+// The lattices of a batch and the number of frames of each sample: everything that the kernels need except scores.
 struct LatticeBatch {
     std::vector<std::int64_t> frames, num_tokens;  // (N,)
     std::int64_t max_states;                       // K

@@ -80,7 +80,7 @@ class PathRows {
     Real* cost_;                     // (2, length_) entry costs by cell; of lattices that are not plain
     Real* state_score_;              // (2, length_) by cell, where there are any
     Real* emission_;                 // (kTile, kChunk), of a plain lattice's odd cells; of any other (kTile, 2, kChunk)
-    Lanes<Real> carry_[kTile];       // the register of odd cells below the one in hand, before each frame
+    Lanes<Real> carry_[kTile];       // the register of odd cells below the current one, before each frame
     Lanes<Real> carry_even_[kTile];  // the same of even cells; of lattices that are not plain
     Lanes<Real> best_;               // of the row, lane by lane
 };

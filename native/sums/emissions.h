@@ -100,8 +100,8 @@ class Emissions {
     Frames<In> input_;
     const Gradient<In> grad_;
 
-    int block_start_;               // the first frame of the block in hand
-    bool tables_kept_;              // for the whole sample, else for the block in hand
+    int block_start_;               // the first frame of the current block
+    bool tables_kept_;              // for the whole sample, else for the current block
     Real* values_;                  // (tiles, num_slots, kTile)
     Bits* exponents_;               // the same, used where a tile is wide
     bool* wide_;                    // (tiles,) a label is too unlikely for a plain number

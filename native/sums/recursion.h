@@ -98,9 +98,9 @@ class Recursion {
     const int row_blocks_;           // blocks in a row of cells
     const std::int64_t row_length_;  // of a row of plain numbers by cell: both parities
     int block_length_, num_blocks_;
-    int block_start_;  // the first frame of the block in hand
+    int block_start_;  // the first frame of the current block
 
-    Block<Real>* alpha_;          // (block_length_,) rows of the block in hand
+    Block<Real>* alpha_;          // (block_length_,) rows of the current block
     Block<Real>* checkpoint_;     // (num_blocks_ + 1,) the row before each block
     Block<Real>* beta_;           // 2 rows, used in turn
     Real* emission_;              // (block_length_, row_length_) values, and exponents where a tile is wide; the even

@@ -52,7 +52,7 @@ class Sample:
         log_probs: (T, C) used frames.
         target: (S,).
         blank: the blank's class.
-        loss: nats; inf if there is no path.
+        loss: nats; inf without a path.
     """
 
     index: int
@@ -73,12 +73,12 @@ class Sample:
 
     @cached_property
     def greedy(self) -> Ints:
-        """The likeliest class of each frame (T,)."""
+        """The most probable class of each frame (T,)."""
         return np.asarray(self.log_probs.argmax(axis=1))
 
     @cached_property
     def runs(self) -> list[Run]:
-        """The tokens of the best path, each with the frames in a row whose likeliest class it is."""
+        """The tokens of the greedy reading, each with the consecutive frames whose most probable class it is."""
         return collapse(self.greedy, self.blank)
 
     @property

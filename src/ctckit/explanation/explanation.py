@@ -143,7 +143,7 @@ def explain(
 
     Args:
         log_probs: (T, C) natural-log probabilities of one sample; an array or a tensor.
-        target: (S,) classes; or a string, if `labels` tell which classes its letters are.
+        target: (S,) classes; or a string, if `labels` say which classes its letters are.
         lattice: instead of a target, a lattice of any topology: without blanks, selfless, with optional words, with
             entry costs. Sums are then over its paths.
         labels: (C,) the name of each class, or (C-1,) without the blank, which is always shown as φ.

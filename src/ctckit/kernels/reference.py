@@ -189,7 +189,7 @@ def best_path(
             without a path.
         visits: int32 (N, K, 2) out: the path's first frame in each state and one past its last; -1 if it is never
             there.
-        threads: of no use here.
+        threads: ignored.
     """
     frames, size, _ = problem.scores.shape
     states = np.full((size, frames), -1, np.int32)

@@ -27,7 +27,7 @@ class Word(NamedTuple):
     """A word of a transcript.
 
     Attributes:
-        text: as it stands in the text, with punctuation.
+        text: as in the text, with punctuation.
         first: the index of its first token in the transcript.
         tokens: the text of each of its tokens; none for punctuation that stands alone.
     """

@@ -194,7 +194,7 @@ def carry_row(
         sample: frames, length, backward, stop, pairs, i.
         sources: where scores are, as for load_frame.
         rows: stored rows, as for load_frame.
-        constants: what STEP gets besides, the same at each step.
+        constants: further arguments of STEP, the same at each step.
         STEP: makes the next row from (j, first of four or not, row, frame, sample, rows, constants, MEET, KEEP,
             GENERAL, COUNT); must leave a row alone beyond the last step.
         MEET: whether rows of the other direction are loaded.
