@@ -1,6 +1,6 @@
-// The C interface: runs a batch over threads, one sample a thread at a time, the costliest first. Threads are started
-// in each call and joined before it returns, so that nothing is left over in a forked child. Workspaces belong to the
-// calling thread, so that calls from several threads share nothing.
+// The C interface: runs a batch over threads, one sample per thread at a time, the costliest first. Threads are started
+// in each call and joined before it returns, so that a forked child inherits nothing. Workspaces belong to the calling
+// thread, so that calls from several threads share nothing.
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -29,7 +29,7 @@ class Workspace {
    public:
     void reserve(std::size_t bytes) {
         if (bytes <= size_) return;
-        memory_.reset();  // before asking for more, so that both are never held
+        memory_.reset();  // before allocating more, so that never both are held
         size_ = 0;
         memory_.reset(new char[bytes + kAlign]);
         size_ = bytes;
@@ -111,14 +111,14 @@ void run_batch(const Call& call, const Task<Call>& task, double cell_seconds, in
     try {
         for (int i = 1; i < workers; ++i) others.emplace_back(work, memory[i]);
     } catch (const std::exception&) {
-        // No more threads, or no memory for one: those that run, and this one, do all the work.
+        // No more threads, or no memory for one: the running ones, and this one, do all the work.
     }
     work(memory[0]);
     for (std::thread& other : others) other.join();
     for (Workspace& workspace : workspaces) workspace.trim();
 }
 
-// The kernels of that name, the best ones for null; null if there are none.
+// The kernels of that name, or the best ones if it is null; null if there are none.
 const Kernels* find_kernels(const char* name) {
     const Kernels* best = nullptr;
     for (const Kernels* const* kernels = available_kernels(); *kernels; ++kernels) {

@@ -130,7 +130,7 @@ void make_batch(LatticeBatch* self, In<std::int64_t, nb::ndim<1>> frames, In<std
                             std::move(token_of)};
 }
 
-// A read-only array in the memory of its owner.
+// A read-only array over its owner's memory.
 template <auto Member, int Rank>
 auto view(LatticeBatch& owner) {
     using T = typename std::decay_t<decltype(owner.*Member)>::value_type;
@@ -321,7 +321,7 @@ void best_path(Scores scores, bool from_logits, const LatticeBatch& lattices, By
 
 NB_MODULE(_ext, m) {
     m.doc() = "The C++ kernels; imported through ctckit.native, and documented in _ext.pyi.";
-    nb::set_leak_warnings(false);  // a loss that is alive when Python ends holds a LatticeBatch: that is not a leak
+    nb::set_leak_warnings(false);  // a loss that is alive when Python ends holds a LatticeBatch, which is not a leak
     m.def("instruction_sets", &instruction_sets);
     nb::class_<LatticeBatch>(m, "LatticeBatch")
         .def("__init__", &make_batch, nb::arg("frames"), nb::arg("num_tokens"), nb::arg("labels"), nb::arg("arcs"),

@@ -25,7 +25,7 @@ Cpu detect() {
     __cpuidex(seven, 7, 0);
     __cpuid(extended, static_cast<int>(0x80000001));
     const auto bit = [](int word, int n) { return (word >> n & 1) != 0; };
-    const bool saves = bit(one[2], 27);  // the system saves extended registers: which ones, xgetbv tells
+    const bool saves = bit(one[2], 27);  // the system saves extended registers; xgetbv says which
     const unsigned long long saved = saves ? _xgetbv(0) : 0;
     Cpu cpu;
     cpu.v2 = bit(one[2], 20) && bit(one[2], 23);  // SSE4.2, POPCNT

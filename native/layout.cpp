@@ -30,7 +30,7 @@ void lay_out_target(const std::int64_t* tokens, std::int64_t length, const ArcsB
         arcs[k] |= roles.first;
         arcs[states - 1 - k] |= roles.last;
     }
-    // No state is before the first.
+    // There is no state before the first.
     arcs[0] &= std::uint8_t(~(CTCKIT_STEP | CTCKIT_SKIP));
     if (states > 1) arcs[1] &= std::uint8_t(~CTCKIT_SKIP);
 }

@@ -1,5 +1,5 @@
-// A call's integers before the kernels: they are checked and copied, and targets become lattices. In NumPy these small
-// loops would cost more than the sums over a small batch.
+// Checks and copies a call's integers, and turns targets into lattices. In NumPy these small loops would cost more than
+// the sums over a small batch.
 #pragma once
 
 #include <cstdint>
@@ -31,10 +31,10 @@ struct ArcsByRole {
     std::uint8_t blank;
     std::uint8_t token;
     std::uint8_t repeat;       // a token equal to the one before it
-    std::uint8_t first, last;  // of the first two states and the last two, besides
+    std::uint8_t first, last;  // in addition: of the first two states and the last two
 };
 
-// The lattices of a batch, and how many frames each sample uses: all that the kernels need besides scores.
+// The lattices of a batch and the number of frames of each sample: everything that the kernels need except scores.
 struct LatticeBatch {
     std::vector<std::int64_t> frames, num_tokens;  // (N,)
     std::int64_t max_states;                       // K
@@ -44,12 +44,12 @@ struct LatticeBatch {
     std::vector<std::int32_t> long_arcs;           // (J, 3) sample, from, to; sorted by sample, then by to
     std::vector<double> entry_costs;               // (N, K) nats; or empty
     std::vector<double> long_arc_scores;           // (J,) nats
-    std::vector<std::int32_t> tokens;              // (N, K) the token that each state is, -1 for none; empty: of CTC's
+    std::vector<std::int32_t> tokens;              // (N, K) the token that each state is, -1 for none; empty: CTC's
                                                    // layout, and not asked for yet
 };
 
 // Lattices with a blank around each token and arcs by role, padded to the longest: states beyond a sample's own have
-// the blank's label and no arcs. The integers must be without fault.
+// the blank's label and no arcs. find_fault() must have found nothing.
 LatticeBatch lay_out(const Integers& given, std::int64_t blank, const ArcsByRole& roles);
 
 // Fills in the tokens of CTC's layout.

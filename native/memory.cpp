@@ -21,7 +21,7 @@ namespace {
 constexpr std::size_t kParked = 4;
 constexpr std::size_t kUnit = std::size_t(2) << 20;  // a huge page
 
-// No thread waits for the lock: one that finds it taken asks the system for memory instead. So a child that was forked
+// No thread waits for the lock: one that finds it taken gets memory from the system instead. So a child that was forked
 // while another thread held it does not hang.
 struct Store {
     std::mutex mutex;
@@ -35,7 +35,7 @@ std::size_t rounded_up(std::size_t bytes) {
 
 #ifdef __linux__
 
-// Whole huge pages: few page faults, and little work when they are lent and written to again.
+// Whole huge pages: few page faults, and little work when they are used again.
 void* allocate(std::size_t bytes) {
     const std::size_t mapped = bytes + kUnit;
     void* const found = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -90,7 +90,7 @@ Block* parked(std::size_t bytes) {
 }  // namespace
 
 Block* take_block(std::size_t bytes) {
-    if (bytes > std::numeric_limits<std::size_t>::max() / 2) throw std::bad_alloc();  // so that no sum overflows
+    if (bytes > std::numeric_limits<std::size_t>::max() / 2) throw std::bad_alloc();  // so that no addition overflows
     bytes = rounded_up(std::max<std::size_t>(bytes, 1));
     if (Block* block = parked(bytes)) return block;
     auto block = std::make_unique<Block>();

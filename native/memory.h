@@ -1,5 +1,5 @@
 // A small pool of memory for large gradients: each training step allocates one and frees it, and new pages cost more
-// than computing the numbers that go there.
+// than computing the numbers in them.
 #pragma once
 
 #include <cstddef>

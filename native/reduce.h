@@ -1,4 +1,4 @@
-// Reductions of the samples' scores to one loss. In C++ for the same reason as layout.h.
+// Reductions of the samples' scores to one loss. They are in C++ for the reason given in layout.h.
 #pragma once
 
 #include <cstdint>

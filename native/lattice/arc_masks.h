@@ -12,18 +12,17 @@
 
 namespace {
 
-// What a row step may rely on, so that it reads no more masks than a lattice needs. The first that holds is taken.
+// What a row step may rely on, so that it reads only the masks that a lattice needs. The first that holds is used.
 enum class Shape {
-    // As CTC's own lattices: all even states have one label; every state may be stayed in and stepped into, and no even
-    // one skipped into; paths begin in the first two states and end in the last two. Then a path may as well begin in
-    // state 0 before the first frame and end in the last state after the last frame, by the same arcs as within.
+    // CTC's own lattices: all even states have one label; every state may be stayed in and stepped into, and no even
+    // one skipped into; paths begin in the first two states and end in the last two. So a path may also be taken to
+    // begin in state 0 before the first frame and to end in the last state after the last frame, by ordinary arcs.
     kPlain,
     // All even states have one label, may be stayed in and stepped into, and not skipped into; odd states may be
-    // stepped
-    // into. Of tokens of one frame each, for example.
+    // stepped into. For example: tokens of one frame each.
     kShared,
     kSharedCosts,  // the same with entry costs
-    kNoSkips,      // no state may be skipped into, as in lattices without blanks
+    kNoSkips,      // no state may be skipped into: lattices without blanks
     kAny,
 };
 
@@ -47,7 +46,7 @@ inline void with_shape(Shape shape, bool wide, Visit visit) {
     }
 }
 
-// Whether a path can pay this: beyond, its score would count as -inf.
+// Whether a path can pay this cost: if it is higher, the score would count as -inf.
 inline bool payable(double cost) {
     return cost < -kDead * 0.6931471805599453;
 }
@@ -57,7 +56,7 @@ struct Masks {
     const BitsOf<Real>* stay;
     const BitsOf<Real>* step;
     const BitsOf<Real>* skip;
-    // exp(-cost) as a scaled float; 1 where there is no cost, or where nothing may enter.
+    // exp(-cost) as a scaled float; 1 for states without a cost, or that nothing may enter.
     const Real* factor;
     const BitsOf<Real>* factor_exponent;
 };

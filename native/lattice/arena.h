@@ -10,7 +10,7 @@
 
 namespace {
 
-// Hands out arrays aligned to 64 bytes. On address 0 it only measures: then it returns addresses that nobody may touch.
+// Hands out arrays aligned to 64 bytes. On address 0 it only measures: then the returned addresses must not be used.
 class Arena {
    public:
     explicit Arena(void* base) : base_(reinterpret_cast<std::uintptr_t>(base)) {}
@@ -20,7 +20,7 @@ class Arena {
         const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
         std::size_t taken = (bytes + kAlign - 1) / kAlign * kAlign;
 #if defined(__SANITIZE_ADDRESS__)
-        taken += kAlign;  // a gap that nobody may touch, so that running past the end of an array is noticed
+        taken += kAlign;  // a gap that must not be used, so that running past the end of an array is noticed
         if (base_) {
             ASAN_UNPOISON_MEMORY_REGION(array, bytes);
             ASAN_POISON_MEMORY_REGION(reinterpret_cast<char*>(array) + bytes, taken - bytes);

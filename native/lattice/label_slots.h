@@ -15,7 +15,7 @@ struct LabelSlots {
     std::int32_t* slot_of_cell;   // (2 * length,) even cells first; cells of no state have the slot of state 0
     std::int32_t* first;          // (num_slots + 1,) where each slot's cells begin in `cells`
     std::int32_t* cells;          // (num_states,) cells grouped by slot
-    std::int32_t* slot_of_class;  // (num_classes,) -1: the class is no label
+    std::int32_t* slot_of_class;  // (num_classes,) -1: the class is not a label
 
     int slot_of_label(int i) const { return by_class ? labels[i] : i; }
 

@@ -1,6 +1,6 @@
-// Long arcs as the best path takes them. Where words are optional there are more long arcs than states, but those into
-// one state come from neighbours among all the states that long arcs leave. So the best of them is the better of two
-// overlapping stretches whose lengths are powers of two, and the best of all such stretches is found at once.
+// Long arcs in best paths. If words are optional there are more long arcs than states, but those into one state come
+// from consecutive states among all that long arcs leave. So the best of them is the better of two overlapping
+// stretches whose lengths are powers of two, and the best of all such stretches is found at once.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
-// One sample's best path: the recursion with the maximum in place of sums, on plain logarithms. Of a long row only
-// those cells are visited that can still become the best path. Forward, a row is kept before each block of frames.
-// Back, block by block, rows are computed again and the path is read off them: no moves are stored, and in a plain
-// lattice only the states are computed again that the path can have come from.
+// One sample's best path: the recursion with the maximum in place of sums, on plain logarithms. In a long row, only
+// cells that may be on the best path are visited. Forward, a row is kept before each block of frames. Back, block by
+// block, rows are computed again and the path is read off them: no moves are stored. In a plain lattice only states
+// that the path can have come from are computed again.
 //
 // Scores are relative to the best label of their frame, and to the best state some frames before: so they stay small
 // near the path, and float32 keeps its precision however many frames there are.
@@ -22,13 +22,13 @@
 
 namespace {
 
-// Rows kept take up to this much memory; where that would need blocks longer than the square root of the number of
-// frames, more.
+// Stored rows take up to this much memory; more, if that would need blocks longer than the square root of the number of
+// frames.
 constexpr std::int64_t kPathRowsBytes = 4 << 20;
 constexpr std::int64_t kShortestBlock = 32;
 
-// From this many cells of a parity on, a bound on the score is worth finding, from paths within this many nats of each
-// row's best: the second number where the first leaves too many cells, which is more than one in kTooMany.
+// From this many cells of a parity on, it is worth finding a bound on the score, from paths within this many nats of
+// each row's best state: within the second number, if the first leaves more than one cell in kTooMany.
 constexpr std::int64_t kWorthPruning = 512;
 template <class Real>
 constexpr Real kNear[] = {500, 100};
@@ -46,7 +46,7 @@ class BestPath {
     void run();
 
    private:
-    // Rows advance in two ways only: as plain lattices do, or as any do.
+    // Rows advance in two ways only: that of plain lattices, and that of any lattice.
     static LatticeView<Real> path_lattice(const ctckit_lattices& lattices, std::int64_t n) {
         LatticeView<Real> lattice(lattices, n);
         if (lattice.state_scores || !lattice.plain()) lattice.shape = Shape::kAny;
@@ -86,11 +86,11 @@ class BestPath {
     std::int64_t cone_;   // cells of one parity in the rows that are computed again
     std::size_t bytes_;
 
-    Real* kept_;                // (blocks_, 2, length) the row before each block, where it is not left out
+    Real* kept_;                // (blocks_, 2, length) the row before each block, as far as it is not left out
     std::int64_t* kept_cells_;  // (blocks_, 2) the first cell of it that is not left out, and the end
     Real* made_;                // (block_ + 1, 2, cone_) the row before one block, and its own, computed again
     std::uint8_t* reached_;     // (2, num_states) scratch
-    double taken_;              // off the scores of the row in hand, since the first frame
+    double taken_;              // subtracted from the current row's scores since the first frame
     bool poisoned_;             // NaN or +inf in a used frame
 };
 
@@ -147,13 +147,13 @@ void BestPath<In>::run() {
 
 template <class In>
 void BestPath<In>::find() {
-    // With gains, what is below a bound may still rise above it.
+    // With gains, a score below the bound may still rise above it.
     const bool prune = rows_.length() >= kWorthPruning && !lattice_.can_gain();
     const bool alive = forward(prune ? bound() : -HUGE_VAL, kInfinity<Real>);
     if (!alive && !poisoned_) poisoned_ = scores_.any_poisoned();
     int state = alive && !poisoned_ ? best_end() : -1;
     if (state < 0) {
-        // The windows of a plain lattice are exact: it has a path, or we would not be here.
+        // The windows of a plain lattice are exact: if it had no path, this would not be reached.
         const bool path = lattice_.plain() || has_path(lattice_, num_frames_, reached_);
         if (!path) return end(CTCKIT_INFEASIBLE, -HUGE_VAL);
         return poisoned_ ? end(CTCKIT_NOT_FINITE, NAN) : end(CTCKIT_IMPOSSIBLE, -HUGE_VAL);
@@ -171,8 +171,8 @@ void BestPath<In>::begin_outputs() {
     for (std::int64_t i = 0; out_.visits && i < 2 * max_states_; ++i) visits()[i] = -1;
 }
 
-// A score that the best path reaches at least: that of the best path near each row's best state. Minus infinity if such
-// a path is not found, or not with little work.
+// A lower bound on the best path's score: that of the best path near each row's best state. -inf if no such path is
+// found with little work.
 template <class In>
 double BestPath<In>::bound() {
     for (const Real near : kNear<Real>) {
@@ -180,17 +180,17 @@ double BestPath<In>::bound() {
         const int end = best_end();
         if (end < 0) continue;
         const double score = double(rows_.score(end)) + taken_;
-        // What rounding does to that path and to another, each a sum of as many numbers as there are frames, none
-        // larger than the score.
+        // Room for rounding in that path and another: each is a sum of one number per frame, none larger than the
+        // score.
         return score - 1 - 4.0 * num_frames_ * (1 - score) * std::numeric_limits<Real>::epsilon();
     }
     return -HUGE_VAL;
 }
 
-// The rows of all frames. Scores only fall, since each frame's are relative to its best label. So a cell below `bound`,
-// which the best path reaches, is on no best path; it is left out at either end of a row, and so is what is more than
-// `near` below the row's best. False if no state is left. With a finite `near`, rows are not kept, and it is also false
-// if too many cells are visited.
+// The rows of all frames. Scores only fall, since each frame's are relative to its best label. So a cell below `bound`
+// is not on the best path. It is left out at either end of a row, and so are cells more than `near` below the row's
+// best. False if no state is left. With a finite `near`, rows are not kept, and it is also false if too many cells are
+// visited.
 template <class In>
 bool BestPath<In>::forward(double bound, Real near) {
     const bool scouting = near < kInfinity<Real>;
@@ -201,7 +201,7 @@ bool BestPath<In>::forward(double bound, Real near) {
     Real best = 0;
     for (int t0 = 0; t0 < num_frames_; t0 += kTile) {
         const int count = lesser(kTile, num_frames_ - t0);
-        // From what lies on some path before the first of these frames, to what does so in the last.
+        // From cells on some path before the first of these frames, to such cells in the last.
         alive = greater(alive, Rows::cells_from(lattice_.windows.low[greater(t0 - 1, 0)]));
         if (!scouting && t0 % block_ == 0) keep_row(t0 / block_, alive, alive_end);
         alive_end = lesser(rows_.reached(alive_end, count), Rows::cells_to(lattice_.windows.high[t0 + count - 1]));
@@ -220,7 +220,7 @@ bool BestPath<In>::forward(double bound, Real near) {
     return true;
 }
 
-// The END state with the best score, -1 if none can be reached.
+// The END state with the best score; -1 if none can be reached.
 template <class In>
 int BestPath<In>::best_end() const {
     int end = -1;
@@ -276,8 +276,8 @@ int BestPath<In>::trace_block(int block, int state) {
     return state;
 }
 
-// Where state k's score came from; of equals, the lowest state. A row holds cells from `first` on; those before it have
-// been left out.
+// The state that state k's score came from; of equals, the lowest. A row holds cells from `first` on; those before it
+// have been left out.
 template <class In>
 int BestPath<In>::predecessor(int k, const Real* row, std::int64_t first) const {
     int from = k;

@@ -38,7 +38,7 @@ class PathRows {
     std::int64_t length() const { return length_; }
     Real* cells(int parity) const { return row_ + parity * length_; }
     Real score(int k) const { return cells(k % 2)[k / 2]; }
-    // Entry costs that no path can pay are infinite.
+    // Entry costs that are too high to pay are infinite.
     Real cost(int k) const {
         if (!lattice_.entry_costs) return 0;
         return payable(lattice_.entry_costs[k]) ? Real(lattice_.entry_costs[k]) : kInfinity<Real>;
@@ -48,8 +48,8 @@ class PathRows {
     std::int64_t reached(std::int64_t end, int count) const;
     bool left_out(std::int64_t first, Real least);
     // Advances the cells first <= i < end, whole units, by the `count` frames of the table, of which t0 is the first.
-    // Nothing below these cells leads to a path. Writes the rows to `kept` (count, 2, kept_length) from `first` on,
-    // unless it is null. Returns the best score of the last frame.
+    // No cell below these is on a path. Writes the rows to `kept` (count, 2, kept_length) from `first` on, unless it is
+    // null. Returns the best score of the last frame.
     Real advance(const Real* table, int t0, int count, std::int64_t first, std::int64_t end, Real* kept,
                  std::int64_t kept_length) {
         return lattice_.plain() ? advance_plain(table, count, first, end, kept, kept_length)
@@ -80,7 +80,7 @@ class PathRows {
     Real* cost_;                     // (2, length_) entry costs by cell; of lattices that are not plain
     Real* state_score_;              // (2, length_) by cell, where there are any
     Real* emission_;                 // (kTile, kChunk), of a plain lattice's odd cells; of any other (kTile, 2, kChunk)
-    Lanes<Real> carry_[kTile];       // the register of odd cells below the one in hand, before each frame
+    Lanes<Real> carry_[kTile];       // the register of odd cells below the current one, before each frame
     Lanes<Real> carry_even_[kTile];  // the same of even cells; of lattices that are not plain
     Lanes<Real> best_;               // of the row, lane by lane
 };
@@ -177,7 +177,7 @@ void PathRows<Real>::advance_group(std::int64_t i, int count, const Real* blank,
 #pragma GCC unroll 4
         for (int j = kCount - 1; j >= 0; --j) {
             const Lanes<Real> below = window<last>(j > 0 ? odd[j > 0 ? j - 1 : 0] : carried, odd[j], all);
-            // An odd cell that may be skipped into is entered from just where the even one before it is.
+            // An odd cell that may be skipped into is entered from the same cells as the even one before it.
             const Lanes<Real> both = greater(even[j], below), entering = skip[j] ? both : even[j];
             even[j] = both + stay_blank;
             odd[j] = greater(odd[j], entering) + load_lanes(emission + f * kChunk + j * lanes);
@@ -197,8 +197,8 @@ void PathRows<Real>::advance_group(std::int64_t i, int count, const Real* blank,
     }
 }
 
-// For any lattice, all frames go through a chunk of cells before the next one, which needs from below what is carried
-// over and what long arcs bring.
+// For any lattice: all frames go through a chunk of cells before the next chunk, which needs only the carried registers
+// and the long arcs from below.
 template <class Real>
 Real PathRows<Real>::advance_any(const Real* table, int t0, int count, std::int64_t first, std::int64_t end, Real* kept,
                                  std::int64_t kept_length) {
@@ -252,7 +252,7 @@ void PathRows<Real>::start(std::int64_t first, std::int64_t end) {
         }
 }
 
-// Advances the cells of a chunk by one frame of a tile, along the arcs that bits give.
+// Advances the cells of a chunk by one frame of a tile, along the arcs of bits.
 template <class Real>
 void PathRows<Real>::enter(int f, std::int64_t first, std::int64_t end) {
     constexpr int lanes = kLanes<Real>, last = lanes - 1;

@@ -1,5 +1,4 @@
-// The scores of one sample as the best path needs them: those of the labels, eight frames at a time, each frame
-// relative to its best label.
+// The scores of one sample's labels for the best path, eight frames at a time, each frame relative to its best label.
 #pragma once
 
 #include <cmath>
@@ -92,7 +91,7 @@ bool PathScores<In>::tabulate(int t0, int count, Real rebase) {
     return fine;
 }
 
-// Whether a frame holds NaN or +inf: for a forward pass that ended before it came there.
+// Whether a frame holds NaN or +inf: for frames that a forward pass has not reached.
 template <class In>
 bool PathScores<In>::any_poisoned() {
     for (int t0 = 0; t0 < num_frames_; t0 += kTile) {

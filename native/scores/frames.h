@@ -62,8 +62,8 @@ bool Frames<In>::in_place(std::int64_t stride_c) {
     return Direct<In, Real>::possible && stride_c == 1;
 }
 
-// `count` frames from t on, row_stride() apart. Where classes are not neighbours, the frame loop is the inner one: then
-// the frames are, as in a transposed convolution output.
+// `count` frames from t on, row_stride() apart. If classes are not contiguous in memory, the frame loop is the inner
+// one: then frames are, as in a transposed convolution output.
 template <class In>
 auto Frames<In>::rows(int t, int count) -> const Real* {
     const In* first = base + t * stride_t;
@@ -79,7 +79,7 @@ auto Frames<In>::rows(int t, int count) -> const Real* {
     return stage;
 }
 
-// Plain loops run over whole registers, and no less than a pack, so that the compiler needs no scalar tail.
+// Plain loops run over whole registers, and at least a pack, so that the compiler needs no scalar tail.
 template <class Real>
 constexpr int kRun = kLanes<Real> > kPack ? kLanes<Real> : kPack;
 
@@ -91,7 +91,7 @@ struct Ahead {
     std::int64_t stride_c;
     const In* grad;
 
-    // Asks for class c of both.
+    // Prefetches class c of both.
     void ask(int c) const {
         CTCKIT_PREFETCH(scores + c * stride_c, 0);
         if (grad) CTCKIT_PREFETCH(grad + c, 1);
@@ -125,8 +125,8 @@ Real highest(const Real* x, int count) {
     return top;
 }
 
-// exps[c] = e^(x[c] - top); returns top and the sum. NaN and +inf make the sum NaN. Runs by hand: left to the compiler,
-// the ends of a short row take longer than all the rest.
+// exps[c] = e^(x[c] - top); returns top and the sum. NaN and +inf make the sum NaN. The runs are written by hand: as
+// the compiler makes them, the end of a short row takes longer than the rest.
 template <class Real, class In>
 Normaliser<Real> exponentials(const Real* CTCKIT_RESTRICT x, int count, Real* CTCKIT_RESTRICT exps, Ahead<In> ahead) {
     constexpr int run = kRun<Real>;
@@ -146,7 +146,7 @@ Normaliser<Real> exponentials(const Real* CTCKIT_RESTRICT x, int count, Real* CT
         fill_run(c);
         add_run(exps + c);
     }
-    if (c < count && count >= run) {  // the last run, without what others have added
+    if (c < count && count >= run) {  // the last run, without the part that others have added
         const int from = count - run;
         fill_run(from);
         Real rest[run];

@@ -1,5 +1,5 @@
-// Some numbers at once: as many as a register of the CPU holds (Lanes), or eight (Pack). Vector types of the compiler,
-// where it has them.
+// Several numbers at once: as many as a register of the CPU holds (Lanes), or eight (Pack). These are the compiler's
+// vector types, if it has them.
 #pragma once
 
 #include <cstdint>
@@ -61,7 +61,7 @@ inline V window(const V& low, const V& high, std::index_sequence<lane...>) {
 template <class Real>
 constexpr int kLanes = sizeof(Lanes<Real>) / sizeof(Real);
 
-// memcpy would do, were it not at times made of halves that stall the load.
+// memcpy is sometimes compiled to two halves, which stall the load.
 template <class T>
 inline Lanes<T> load_lanes(const T* from) {
     return *reinterpret_cast<const LanesInMemory<T>*>(from);

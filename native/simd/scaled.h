@@ -8,7 +8,8 @@
 #include <cstring>
 #include <limits>
 
-// Vector types, and lanes chosen from two vectors, as GCC and clang know them. Without, all is done number by number.
+// Vector types and shuffles of two vectors, as GCC and clang have them. Without them, everything is done number by
+// number.
 #if defined(__clang__)
 #define CTCKIT_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #elif defined(__GNUC__)
@@ -55,9 +56,9 @@ struct Format<double> {
 template <class Real>
 using BitsOf = typename Format<Real>::Bits;
 
-// A true zero is any number whose exponent is below kDead. It drifts up by at most two units a frame, so it can't come
-// back to life within 2^26 frames; down by at most 128, so it is settled at kZero again every so many frames, and at
-// each frame with exponents of its own. Scores under -2^28 ln 2 = -1.8e8 nats count as zero.
+// A true zero is any number whose exponent is below kDead. It drifts up by at most two units per frame, so it stays a
+// zero for 2^26 frames; down by at most 128, so it is reset to kZero once per block, and at each frame with exponents
+// of its own. Scores under -2^28 ln 2 = -1.8e8 nats count as zero.
 constexpr std::int32_t kZero = -(1 << 29), kDead = -(1 << 28);
 
 template <class Real>
@@ -89,7 +90,8 @@ inline BitsOf<Real> exponent_field(BitsOf<Real> e) {
     return (BitsOf<Real>)((typename Format<Real>::Unsigned)e << Format<Real>::kFraction);
 }
 
-// x * 2^d for x >= 1 and d <= 0, by adding to x's own exponent; far below 1 it stops at a number that no sum notices.
+// x * 2^d for x >= 1 and d <= 0, by adding to x's own exponent; clamped where the result is too small to matter in a
+// sum.
 template <class Real>
 inline Real shifted(Real x, BitsOf<Real> d) {
     const BitsOf<Real> least = BitsOf<Real>{} + (1 - Format<Real>::kBias);
@@ -130,7 +132,7 @@ inline Real exp_small(Real r) {
 template <class Real>
 inline Real exp_nonpositive(Real x) {
     using F = Format<Real>;
-    const Real rounded = x * Real(1.4426950408889634) + F::kRound;  // below kExpMin this and what follows means nothing
+    const Real rounded = x * Real(1.4426950408889634) + F::kRound;  // meaningless below kExpMin, and then not used
     const Real n = rounded - F::kRound;
     const Real r = (x - n * F::kLn2High) - n * F::kLn2Low;
     using Unsigned = typename F::Unsigned;

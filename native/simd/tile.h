@@ -125,7 +125,7 @@ void turn_rows(const Real* rows, std::int64_t stride, int count, int classes, Re
 }
 
 // sums[f] = the sum of columns[k * kTile + f] over the listed states. Four partial sums, since one alone would wait for
-// each addition; always in the same order, since results must not depend on anything but the sample.
+// each addition; always in the same order, since results must depend on the sample only.
 template <class Real>
 void sum_columns(const Real* columns, const std::int32_t* states, int count, Real* sums) {
     Pack<Real> part[4] = {}, column;

@@ -32,7 +32,7 @@ inline Block<Real> dead_block() {
     return {dead, dead};
 }
 
-// Zeros that drifted down, back to where they started.
+// Resets zeros that drifted down to where they started.
 template <class Real>
 inline Block<Real> settled(Block<Real> block) {
     const Lanes<BitsOf<Real>> zero = Lanes<BitsOf<Real>>{} + kZero;
@@ -54,7 +54,7 @@ inline Cells<Real> after(const Cells<Real>& here, const Cells<Real>& next_to) {
     return {window<1>(here.mantissa, next_to.mantissa, all), window<1>(here.exponent, next_to.exponent, all)};
 }
 
-// What arcs leave of cells.
+// The cells that masks leave: zero where the arc does not exist.
 template <class Real>
 inline Cells<Real> masked(const Cells<Real>& cells, const BitsOf<Real>* mask, int block) {
     return {cells.mantissa, lesser(cells.exponent, load_lanes(mask + block * kLanes<Real>))};
@@ -79,7 +79,7 @@ struct RowEmissions {
     CellEmissions<Real> even, odd;
 };
 
-// Sums, whose mantissas are not normalised: of two in [1, 4), of three in [1, 6). They may be added once more.
+// Sums whose mantissas are not normalised: of two numbers in [1, 4), of three in [1, 6). They may be added once more.
 template <class Real>
 inline Cells<Real> sum(const Cells<Real>& a, const Cells<Real>& b) {
     const auto e = greater(a.exponent, b.exponent);
@@ -113,7 +113,7 @@ struct Emitter {
     }
 };
 
-// What is left of cells when the entry costs of the cells that they enter are paid.
+// Cells times exp(-cost) of the cells that they enter.
 template <class Real>
 inline Cells<Real> paid(const Cells<Real>& cells, const Masks<Real>& masks, int block) {
     const std::int64_t i = block * kLanes<Real>;
@@ -133,7 +133,7 @@ void advance(const Block<Real>* last, const Block<Real>& outside, const ArcMasks
         const Cells<Real> odd = before(lower.odd, here.odd);
         Block<Real> made;
         if (kShape == Shape::kPlain || kShape == Shape::kShared) {
-            // An odd cell that may be skipped into is entered from just where the even one before it is.
+            // An odd cell that may be skipped into is entered from the same cells as the even one before it.
             const Cells<Real> both = sum(here.even, odd), entering = chosen(masks.odd.skip, b, both, here.even);
             const Cells<Real> staying = kShape == Shape::kPlain ? here.odd : masked(here.odd, masks.odd.stay, b);
             made.even = shared(both);
@@ -159,8 +159,8 @@ void advance(const Block<Real>* last, const Block<Real>& outside, const ArcMasks
     }
 }
 
-// What is reached in one block of v = beta_{t+1} y_{t+1}: by an even cell's own arcs within the block, by an odd cell
-// one index below (a step to an even cell, a skip to an odd one), and by an even cell one index below (a skip).
+// The parts of one block of v = beta_{t+1} y_{t+1} that reach: an even cell by its own arcs within the block; an odd
+// cell one index below (by a step to an even cell, a skip to an odd one); and an even cell one index below (by a skip).
 template <class Real, Shape kShape>
 struct Entered {
     Cells<Real> from_same;  // but for the stay of shapes that mask it
@@ -219,8 +219,8 @@ Real retreat(const Block<Real>* next, const Block<Real>& outside, const ArcMasks
     return sum_of_lanes<Real>(even_sum);
 }
 
-// The share of paths that enter each cell between frames t and t+1, by arcs that bits give: what is entered from
-// `alpha`, times `next`, v of frame t+1. `masks` are those of any shape; `outside` is the block before `begin` at t.
+// The share of paths that enter each cell between frames t and t+1 by arc bits: what enters from `alpha`, times `next`,
+// v of frame t+1. `masks` are those of any shape; `outside` is the block before `begin` at t.
 template <class Real>
 void count_entries(const Block<Real>* alpha, const Block<Real>& outside, const ArcMasks<Real>& masks,
                    const Block<Real>* next, BitsOf<Real> total, Real* into_even, Real* into_odd, int begin, int end) {

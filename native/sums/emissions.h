@@ -16,11 +16,11 @@ namespace {
 // The tables are kept for the whole sample up to this size; beyond it, each block of frames is tabulated again.
 constexpr std::int64_t kTableBytes = 1 << 20;
 
-// With no more classes than this, and hardly more than three for each token, a table of all classes is faster than one
-// of the labels: the softmax gives it, and it gives the gradient, without picking out single numbers.
+// With at most this many classes, and hardly more than three per token, a table of all classes is faster than one of
+// the labels: it comes from the softmax and becomes the gradient without gathering single numbers.
 constexpr int kFewClasses = 256;
 
-// Frames between asking for a row and using it.
+// Frames between prefetching a row and using it.
 constexpr int kAhead = 6;
 
 // The emissions of one tile: (num_slots, kTile) values, and exponents where the tile is wide.
@@ -69,13 +69,13 @@ class Emissions {
         made.wide = wide_[tile_of(t)];
         return made;
     }
-    // A tile's table without exponents: 0 where only an exponent could tell an emission from it.
+    // A tile's table without exponents: 0 for emissions that need one.
     const Real* plain_values(int t0, int count);
-    // What turns a plain value of frame t into the softmax part of the gradient; 0 for log-probabilities.
+    // The factor that turns a plain value of frame t into the softmax part of the gradient; 0 for log-probabilities.
     Real softmax_factor(int t) const;
 
     bool poisoned() const { return poisoned_; }
-    // The log-score common to all paths: what making emissions relative has taken away.
+    // The log-score common to all paths, which making emissions relative has removed.
     double offset() const { return offset_ - std::log(sums_product_); }
 
    private:
@@ -100,11 +100,11 @@ class Emissions {
     Frames<In> input_;
     const Gradient<In> grad_;
 
-    int block_start_;               // the first frame of the block in hand
-    bool tables_kept_;              // for the whole sample, else for the block in hand
+    int block_start_;               // the first frame of the current block
+    bool tables_kept_;              // for the whole sample, else for the current block
     Real* values_;                  // (tiles, num_slots, kTile)
     Bits* exponents_;               // the same, used where a tile is wide
-    bool* wide_;                    // (tiles,) a label is so unlikely that a plain number cannot hold it
+    bool* wide_;                    // (tiles,) a label is too unlikely for a plain number
     Real* scratch_;                 // (num_slots, kTile)
     Real* exps_;                    // (num_classes,) scratch of a softmax
     Real* label_top_;               // (num_frames,) the best label's score, which emissions are relative to
@@ -154,7 +154,7 @@ auto Emissions<In>::rows_to_normalise(int t0) -> const Real* {
 }
 
 // Checks a frame; for logits takes its log-softmax and leaves the softmax, the gradient's dense part, in the gradient.
-// Asks for the rows that come next.
+// Prefetches the next rows.
 template <class In>
 void Emissions<In>::normalise_frame(int t, const Real* row) {
     const int next = lesser(t + kAhead, num_frames_ - 1);
@@ -173,7 +173,7 @@ void Emissions<In>::normalise_frame(int t, const Real* row) {
     if (grad_) scale_into(exps, num_classes_, row_inverse_[t] * weight_, grad_.row(t));
 }
 
-// Keeps a frame's softmax, and takes its sum out of the score that all paths have in common.
+// Stores a frame's softmax, and takes its sum out of the score that all paths share.
 template <class In>
 void Emissions<In>::count_in(int t, Real top, Real sum) {
     poisoned_ |= !(sum < kInfinity<Real>);
@@ -239,7 +239,7 @@ void Emissions<In>::tabulate_labels(int t0, int count, bool first_time) {
 }
 
 // The softmax of a tile, all frames at once. Its exponentials are the emissions, each frame relative to its best class;
-// in a wide tile, relative to its best label, so that labels are not lost where another class is far likelier.
+// in a wide tile, relative to its best label, so that labels are not lost if another class is far more likely.
 template <class In>
 void Emissions<In>::tabulate_classes(int t0, int count, bool first_time) {
     for (int t = lesser(t0 + kTile, num_frames_); t < lesser(t0 + 2 * kTile, num_frames_); ++t)
@@ -281,7 +281,7 @@ void Emissions<In>::tabulate_classes(int t0, int count, bool first_time) {
     if (!first_time) return;
     for (int f = 0; f < count; ++f) {
         count_in(t0 + f, top[f], sum[0][f]);
-        label_top_[t0 + f] = top[f];  // what all entries of the gradient will be relative to
+        label_top_[t0 + f] = top[f];  // all entries of the gradient will be relative to it
         if (made.wide) offset_ += double(label_top[f]) - double(top[f]);
     }
 }
@@ -296,8 +296,8 @@ void Emissions<In>::tabulate_wide(const Table<Real>& table, const Real* top) {
         }
 }
 
-// A wide table of classes is made again, and so is one of labels whose emissions hold class scores: the softmax does
-// not.
+// A wide table of classes is computed again, and so is one of labels whose emissions hold class scores, since the
+// softmax does not hold them.
 template <class In>
 auto Emissions<In>::plain_values(int t0, int count) -> const Real* {
     const Table<Real> made = table(t0);

@@ -1,5 +1,5 @@
-// How often a path is expected to be in each class and state, to enter each state and to take each long arc: the
-// gradients to scores and costs that do not depend on the frame. Summed in double over all frames.
+// The expected number of frames in each class and state, of entries into each state, and of uses of each long arc: the
+// gradients by scores and costs that do not depend on the frame. Summed in double over all frames.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Long arcs in sums over paths: added to the rows of alpha and beta one by one, after the row steps along bits. All of
-// it is sums, so the order does not matter.
+// Long arcs in sums over paths: added to the rows of alpha and beta one by one, after the row steps along bits.
+// Everything is a sum, so the order does not matter.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,7 @@ class LongArcSums {
         }
     }
 
-    // Adds to `row`, v of a frame, what goes on from it to `next`, v of the frame after it; and to its occupancies.
+    // Adds to `row`, v of a frame, what leads from it to `next`, v of the next frame; and to its occupancies.
     template <class EmissionOf>
     void retreat(const Block<Real>* alpha, const Block<Real>* next, Block<Real>* row, BitsOf<Real> total,
                  Real* occupancy, Real& even_sum, EmissionOf emission_of) const {

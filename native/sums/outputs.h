@@ -1,4 +1,4 @@
-// From occupancies by cell to what was asked for: the gradients, occupancies by state, and those along a path.
+// Turns occupancies by cell into the outputs: the gradients, occupancies by state, and those along a path.
 #pragma once
 
 #include <cstdint>
@@ -42,7 +42,7 @@ class Outputs {
           counts_(call.out, n, lattice, recursion, num_frames, num_classes_, max_states_) {}
     void lay_out(Arena& arena);
     void start();
-    // Narrows the windows to what lies near the path that was asked for; or does not.
+    // Narrows the windows to the states near the given path; or does not.
     void narrow(Windows& windows);
     void widen();
     // To be called right after the recursion has retreated to frame t.
@@ -51,12 +51,12 @@ class Outputs {
     }
     // Whether more than a negligible share of the paths goes along the edge of narrowed windows.
     bool too_narrow() const { return near_edge_ > kNegligible; }
-    // Asks for the lines of a gradient row that collect() will write.
+    // Prefetches the lines of a gradient row that collect() will write.
     void ask_for_gradient(int t) const;
     void collect(int t0, int count);
     // All outputs have one value; frames past the sample's own are always 0.
     void fill(Real value);
-    // What is left to write after all tiles.
+    // Writes what is left after all tiles.
     void finish();
 
    private:
@@ -83,9 +83,9 @@ class Outputs {
     ExpectedCounts<Real> counts_;
 
     Real* columns_;             // (row_length, kTile) a tile's occupancies, one column a cell
-    Real* sums_;                // (num_slots, kTile) occupancies; 0 for a class that is no label
+    Real* sums_;                // (num_slots, kTile) occupancies; 0 for a class that is not a label
     Real* entries_;             // (num_slots, kTile) of the gradient
-    Real* class_rows_;          // (kTile, num_classes) of the gradient, on their way from a table
+    Real* class_rows_;          // (kTile, num_classes) of the gradient, gathered from a table
     std::int32_t* each_class_;  // (num_classes,) 0, 1, 2 ...; both rounded up to whole squares
     std::uint8_t* cut_;         // (num_frames,) where windows were narrowed
     double near_edge_;          // the largest share of paths along such a cut
@@ -154,8 +154,8 @@ void Outputs<In>::turn_tile(int parity, int t0, int count) {
     for (int i = end * kTile; i < cells * kTile; ++i) columns[i] = 0;
 }
 
-// Sums a tile's occupancies over states with the same label, and writes what was asked for. Each frame is divided by
-// its own sum, which is the total up to rounding: that takes the rounding of the total out of the gradient.
+// Sums a tile's occupancies over states with the same label, and writes the outputs. Each frame is divided by its own
+// sum, which is the total up to rounding: this keeps the total's rounding out of the gradient.
 template <class In>
 void Outputs<In>::collect(int t0, int count) {
     if (!lattice_.shares_even()) turn_tile(0, t0, count);
@@ -187,7 +187,7 @@ void Outputs<In>::collect(int t0, int count) {
         for (int f = 0; f < count; ++f) write_occupancy_along(t0 + f, f, factor[f]);
 }
 
-// What is still to be written of a tile's gradient rows.
+// Writes what is missing of a tile's gradient rows.
 template <class In>
 void Outputs<In>::write_gradient(int t0, int count, const Real* occupancy_factor) {
     Real part[kTile];
@@ -223,7 +223,7 @@ void Outputs<In>::write_labels(int t0, int count) {
     }
 }
 
-// Whole rows, by way of rows of our own: squares written straight to rows far apart take longer.
+// Whole rows, through a buffer: squares written straight to rows far apart take longer.
 template <class In>
 void Outputs<In>::write_rows(int t0, int count) {
     const int length = int(round_up(num_classes_, kSquare));
@@ -239,8 +239,7 @@ void Outputs<In>::write_occupancy(int t, int f, Real factor) {
         out[k] = k >= lattice_.windows.low[t] && k <= lattice_.windows.high[t] ? row[lattice_.cell(k)] * factor : 0;
 }
 
-// The occupancy of one state at each frame, those that the caller named; and how much goes along the edge of what was
-// summed.
+// The occupancies of the caller's path, one state per frame; and the share of paths along the edge of the windows.
 template <class In>
 void Outputs<In>::write_occupancy_along(int t, int f, Real factor) {
     const int k = along()[t];

@@ -1,6 +1,6 @@
 // The recursion: alpha forward and beta back over the cells of one sample's lattice, in blocks of frames. Only the row
-// before each block is kept; alpha is computed again inside a block on the way back. Memory O(K sqrt(T)), and the block
-// in hand stays in the cache.
+// before each block is kept; alpha is computed again inside a block on the way back. Memory O(K sqrt(T)), and the
+// current block stays in the cache.
 #pragma once
 
 #include <cmath>
@@ -28,7 +28,7 @@ class Recursion {
     using Bits = BitsOf<Real>;
 
    public:
-    // Without a way back, only the last tile's rows are held.
+    // Without a backward pass, only the last tile's rows are kept.
     Recursion(const LatticeView<Real>& lattice, int num_frames, bool backward);
     void lay_out(Arena& arena);
     int block_length() const { return block_length_; }
@@ -48,13 +48,13 @@ class Recursion {
     void settle_back();
     void retreat_frame(int t, const Table<Real>& table);
 
-    // What retreat_frame leaves for the frames of a tile: occupancies by cell, still to be divided by their frame's
-    // sum; and the sums over the even cells.
+    // The results of retreat_frame for the frames of a tile: occupancies by cell, not yet divided by their frame's sum;
+    // and the sums over the even cells.
     std::int64_t row_length() const { return row_length_; }
     Real* occupancy(int f) const { return occupancy_ + f * row_length_; }
     const Real* even_sums() const { return even_sum_; }
-    // The same of arcs between frames t and t + 1: how many paths enter each cell by bits (masks of any shape), and
-    // visit(arc, x) for each long arc. To be called right after retreat_frame(t), for t + 1 < num_frames.
+    // Likewise for arcs between frames t and t + 1: the share of paths that enter each cell by bits (masks of any
+    // shape), and visit(arc, x) for each long arc. To be called right after retreat_frame(t), for t + 1 < num_frames.
     void write_entries(int t, const ArcMasks<Real>& masks, Real* row) const;
     template <class Visit>
     void for_each_long_arc(int t, Visit visit) const {
@@ -98,9 +98,9 @@ class Recursion {
     const int row_blocks_;           // blocks in a row of cells
     const std::int64_t row_length_;  // of a row of plain numbers by cell: both parities
     int block_length_, num_blocks_;
-    int block_start_;  // the first frame of the block in hand
+    int block_start_;  // the first frame of the current block
 
-    Block<Real>* alpha_;          // (block_length_,) rows of the block in hand
+    Block<Real>* alpha_;          // (block_length_,) rows of the current block
     Block<Real>* checkpoint_;     // (num_blocks_ + 1,) the row before each block
     Block<Real>* beta_;           // 2 rows, used in turn
     Real* emission_;              // (block_length_, row_length_) values, and exponents where a tile is wide; the even
@@ -234,7 +234,7 @@ void Recursion<Real>::begin_paths(const Table<Real>& table) {
             cell_of(alpha(0), k).set(times(emission_of(0, k, table), entry_factor<Real>(lattice_.entry_costs, k)));
 }
 
-// Keeps the last row of a block for the next one.
+// Stores the last row of a block for the next one.
 template <class Real>
 void Recursion<Real>::end_block(int block) {
     const Block<Real>* from = alpha(block_end() - 1);
@@ -267,7 +267,7 @@ void Recursion<Real>::start_back() {
     if (lattice_.plain()) virtual_row(beta(num_frames_), lattice_.num_states - 1);
 }
 
-// Once for each block on the way back: zeros that drifted down are set back.
+// Once for each block on the way back: resets zeros that drifted down.
 template <class Real>
 void Recursion<Real>::settle_back() {
     Block<Real>* upper = beta(block_end());

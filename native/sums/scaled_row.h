@@ -1,5 +1,5 @@
-// Single scaled floats, and how they are read from and written to a row of cells: for what is too rare or too irregular
-// for the row steps, such as long arcs.
+// Single scaled floats, read from and written to a row of cells: for what is too rare or too irregular for the row
+// steps, such as long arcs.
 #pragma once
 
 #include <cstdint>
@@ -48,7 +48,7 @@ inline Real share(const Scaled<Real>& x, BitsOf<Real> total) {
     return plain<Real>(x.mantissa, x.exponent - total);
 }
 
-// Where the number of one state is in a row.
+// The position of one state's number in a row.
 template <class Real>
 struct Cell {
     Real* mantissa;

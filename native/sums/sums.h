@@ -1,5 +1,5 @@
-// Sums over all paths of one sample, start to end: the emissions of a tile of frames, the recursion over them, forward
-// and then back, and what comes out of it.
+// Sums over all paths of one sample: the emissions of a tile of frames, the recursion over them, forward and back, and
+// the outputs.
 #pragma once
 
 #include <cmath>
@@ -53,7 +53,7 @@ class Sums {
         else if (along_) outputs_.widen();
         sum_up();
         if (!narrow || !outputs_.too_narrow()) return;
-        lattice_.build_windows(num_frames_);  // many paths go where something was cut off: sum over all of them
+        lattice_.build_windows(num_frames_);  // too many paths go along the cut: sum over all of them
         outputs_.widen();
         sum_up();
     }
@@ -66,7 +66,7 @@ class Sums {
         score_ = forward();
         const bool poisoned = emissions_.poisoned();
         if (poisoned || score_ == -HUGE_VAL) {
-            // The windows of a plain lattice are exact: it has a path, or we would not be here.
+            // The windows of a plain lattice are exact: if it had no path, this would not be reached.
             const bool path = lattice_.plain() || has_path(lattice_, num_frames_, reached_);
             if (!path) return end(CTCKIT_INFEASIBLE, -HUGE_VAL);
             return poisoned ? end(CTCKIT_NOT_FINITE, NAN) : end(CTCKIT_IMPOSSIBLE, -HUGE_VAL);
@@ -76,7 +76,7 @@ class Sums {
         outputs_.finish();
     }
 
-    // Without sums over paths: NaN everywhere, or 0.
+    // Ends without sums over paths: all outputs are NaN, or 0.
     void end(ctckit_status status, double score) {
         status_ = std::uint8_t(status);
         score_ = score;
@@ -92,8 +92,8 @@ class Sums {
         return recursion_.total() + emissions_.offset();
     }
 
-    // The first time, frames are normalised a tile ahead of the recursion and between its steps: each step waits for
-    // the one before, and this is what the processor does meanwhile.
+    // The first time, frames are normalised one tile ahead of the recursion and between its steps: each step waits for
+    // the one before, and the processor does this meanwhile.
     void forward_block(int block, bool first_time) {
         recursion_.begin_block(block);
         emissions_.begin_block(recursion_.block_start());

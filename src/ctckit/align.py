@@ -43,7 +43,7 @@ class Alignment:
         starts: int32 (S,), each token's first frame; -1 for an optional token that was left out.
         ends: int32 (S,), one past each token's last frame; -1 likewise.
 
-    Where there is no path, the arrays by frame are empty and starts and ends are -1.
+    Without a path, the arrays by frame are empty, and starts and ends are -1.
     """
 
     target: npt.NDArray[np.int64]
@@ -165,8 +165,8 @@ def forced_align(
 
     Args:
         log_probs: (T, N, C), or (T, C) for one sample; any dtype that the loss takes.
-        targets: (N, S) padded, or all samples' end to end; (S,) for one sample. ``ctckit.STAR`` stands for whatever is
-            said or written there: it takes the most probable class of each of its frames.
+        targets: (N, S) padded, or all samples' end to end; (S,) for one sample. ``ctckit.STAR`` stands for anything
+            that is said or written there: it takes the most probable class of each frame.
         input_lengths: (N,) frames of each sample; all T if not given.
         target_lengths: (N,) tokens of each sample; all S if not given.
         blank: the blank's class.

@@ -6,7 +6,7 @@ from .faults import Fault
 
 
 class CTCError(ValueError):
-    """Input that no CTC computation can take.
+    """An argument is wrong.
 
     The message names the argument, the position, the value found, what was expected, and a hint on how to fix it. It is
     raised before any work is done, so nothing has been written or changed.
@@ -15,7 +15,7 @@ class CTCError(ValueError):
         problem: the message; or a fault, whose English words are then the message.
 
     Attributes:
-        fault: what is wrong, as data; None if the error is not about a call's arguments.
+        fault: what is wrong, as data; or None, if there is only the message.
 
     Example:
         >>> import ctckit
@@ -32,13 +32,13 @@ class CTCError(ValueError):
 
 
 class InfeasibleError(CTCError):
-    """A target that no path can reach, where one was to be found.
+    """A path was to be found, and the target has none.
 
     Attributes:
         sample: its index in the batch; None for a single sample without a batch axis.
         frames: how many frames it has.
-        needed: how many frames its target needs at least. If that is not more than `frames`, there are paths, but all
-            of them meet a probability of 0, NaN or +inf.
+        needed: the fewest frames that its target needs. If that is not more than `frames`, there are paths, but all of
+            them meet a probability of 0, NaN or +inf.
     """
 
     def __init__(

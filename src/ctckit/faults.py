@@ -1,4 +1,4 @@
-"""A fault in a call's arguments: data first, worded last, in any language of the catalogue. May import catalogue/."""
+"""A fault in a call's arguments, as data; the catalogue's words in any language come last. May import catalogue/."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Fault:
         value: what was found there: a number, a shape, a dtype, a type.
         expected: what would be right: a range of numbers, a list of choices, a shape, a number.
         hint: key of the words that say how to fix it.
-        sample: the sample's index, if the fault is one sample's.
+        sample: the sample's index, if the fault belongs to one sample.
         variant: which of several wordings of the code; "" for the usual one.
-        details: other numbers and names: what the words need, and what programs may want to know.
+        details: other numbers and names, for the words and for programs.
         parts: blanks that are themselves the catalogue's words: name of the blank, and key of the words.
 
     Example:

@@ -1,8 +1,8 @@
 """Files: reads log-probabilities, labels, batches and text in the formats people keep them in; writes files whole.
 
-Everything that can be wrong with a file becomes one `CTCError` that names it. "Can't be read" and "is not UTF-8" are
-worded here and nowhere else. May import errors.py; the packages that read ``.pt`` and ``.safetensors`` are imported
-when such a file is read.
+Whatever is wrong with a file becomes one `CTCError` that names it. "Can't be read" and "is not UTF-8" are worded here
+and nowhere else. May import errors.py; the packages that read ``.pt`` and ``.safetensors`` are imported when such a
+file is read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _REQUIRED = ("log_probs", "targets", "input_lengths", "target_lengths")
 
 
 class StoredBatch(NamedTuple):
-    """A batch as a file holds it. It is known to be complete; its values have not been checked.
+    """A batch as a file holds it. It is complete; its values have not been checked.
 
     Attributes:
         log_probs: (T, N, C), or (T, C).
@@ -118,7 +118,7 @@ def read_batch(path: str | Path) -> StoredBatch:
 
 
 def read_labels(path: str | Path) -> list[str]:
-    """The classes' labels: UTF-8 text, one a line, the first for class 0.
+    """The classes' labels: UTF-8 text, one per line, the first for class 0.
 
     A line may be a single space. Line ends may be those of Unix or Windows.
 
@@ -312,7 +312,7 @@ def _read_pt(path: Path) -> Arrays:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # A zip archive, or an old file's magic number: torch wrote it, so what is refused is its content.
+        # A zip archive, or an old file's magic number: torch wrote it, so it is the content that is refused.
         raise (_objects(path) if zipfile.is_zipfile(path) else _damaged(path, error)) from None
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
         raise _damaged(path, error) from None
@@ -390,7 +390,7 @@ def _read_table(path: Path) -> Arrays:
 
 def _cells(path: Path, line: str) -> list[str]:
     separator = _SEPARATORS[path.suffix.lower()]
-    if separator == "," and ";" in line:  # spreadsheets write this where the comma is the decimal separator
+    if separator == "," and ";" in line:  # spreadsheets write this in countries with a decimal comma
         return line.replace(",", ".").split(";")
     return line.split(separator)
 

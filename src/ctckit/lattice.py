@@ -46,8 +46,8 @@ ARCS_BY_ROLE = np.array(
         Arc.STAY | Arc.STEP,  # a blank
         Arc.STAY | Arc.STEP | Arc.SKIP,  # a token
         Arc.STAY | Arc.STEP,  # a token equal to the one before it
-        Arc.START,  # the first two states, besides
-        Arc.END,  # the last two states, besides
+        Arc.START,  # in addition, for the first two states
+        Arc.END,  # in addition, for the last two states
     ],
     np.uint8,
 )
@@ -291,8 +291,8 @@ class Lattice:
     def with_wildcards(self, label: int) -> Lattice:
         """Anything may come before and after: ★* x ★*, where x is what the lattice accepts.
 
-        A text that lacks the beginning or the end of what was said. The wildcard is a class of its own: a column of the
-        scores that says what a frame outside of the text costs, such as zeros.
+        For texts that lack the beginning or the end of what was said. The wildcard is a class of its own: a column of
+        the scores, such as zeros, that says what a frame outside the text costs.
 
         Args:
             label: the wildcard's class.
@@ -369,7 +369,7 @@ class Lattice:
             word that is left out, and each label sequence has one path.
 
         Raises:
-            CTCError: there is no such path.
+            CTCError: no such path exists.
 
         Example:
             >>> lattice, index = ctc_lattice([1, 2, 3]).with_optional([0, 7, 0]).through([True, False, True])
@@ -530,7 +530,7 @@ def ctc_lattice(target: npt.ArrayLike, blank: int = 0) -> Lattice:
     """
     given = _numbers("target", target, np.int64, (-1,))
     most = np.iinfo(np.int32).max
-    tokens = np.where(given == STAR, most - 1, given)  # a class that nobody has
+    tokens = np.where(given == STAR, most - 1, given)  # a class that no target has
     no_frames, lengths = np.zeros(1, np.int64), np.array([len(tokens)], np.int64)
     laid_out = lay_out(no_frames, tokens, lengths, 0, most, blank, ARCS_BY_ROLE)
     if isinstance(laid_out, tuple):
@@ -564,7 +564,7 @@ def frames_needed(target: IntArray) -> int:
 
 
 def _numbers(name: str, values: npt.ArrayLike, dtype: type, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """A copy of numbers as an array of a shape, in which -1 stands for any length."""
+    """A copy of numbers as an array of the given shape; -1 in it means any length."""
     given = np.asarray(values)
     if given.size == 0:
         given = np.zeros([max(size, 0) for size in shape])

@@ -1,6 +1,6 @@
 """A checked batch as every backend takes it: scores, and for each sample its frames and its lattice.
 
-May import validate/, lattice.py, and of the extension the layout of lattices.
+May import validate/, lattice.py and, of the extension, the layout of lattices.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Array = npt.NDArray[Any]
 A = TypeVar("A")  # an array of NumPy's, or a tensor
 A_co = TypeVar("A_co", covariant=True)
 
-MOST_GAIN = 1e8  # nats that costs below 0 and scores above 0 may add along a path: what kernels' exponents can hold
+MOST_GAIN = 1e8  # nats that negative costs and positive scores may add along a path: what kernels' exponents can hold
 
 
 class LatticeBatch(Protocol[A_co]):
     """The lattices of a batch, padded to the largest; states beyond a sample's own have no arcs.
 
     Attributes:
-        frames: int64 (N,), how many of each sample are used.
+        frames: int64 (N,), the number of frames used of each sample.
         num_tokens: int64 (N,), tokens of each target.
         num_states: int32 (N,), states of each lattice.
         labels, arcs, tokens: (N, K), as in :class:`ctckit.Lattice`.
@@ -59,7 +59,7 @@ class LatticeBatch(Protocol[A_co]):
 
 @dataclass(frozen=True, eq=False)
 class Lattices(Generic[A]):
-    """A :class:`LatticeBatch` of tensors; that of NumPy arrays is the extension's."""
+    """A :class:`LatticeBatch` of tensors. For NumPy arrays, the extension has its own."""
 
     frames: A
     num_tokens: A
@@ -79,7 +79,7 @@ class Problem(Generic[A]):
     Attributes:
         scores: (T, N, C) view of the caller's: any float dtype; in an array, uint16 stands for the bits of bfloat16.
         from_logits: whether scores are logits; otherwise they are taken as log-probabilities, as they are.
-        lattices: of each sample, the frames used and its lattice; copies, not the caller's memory.
+        lattices: the frames used of each sample, and its lattice; copies, not the caller's memory.
         batched: False if the caller passed a single sample without the batch axis.
         class_scores: float64 (C,), nats added to each class's log-probability, after the log_softmax; or None.
         state_scores: float64 (N, K), nats added to what a state emits, at every frame; or None.
@@ -101,7 +101,7 @@ class ArrayProblem(Problem[Array]):
 
     @property
     def real(self) -> type[np.float64] | type[np.float32]:
-        """The type that losses and occupancies of these scores have."""
+        """The type of these scores' losses and occupancies."""
         return np.float64 if self.scores.dtype == np.float64 else np.float32
 
     def lattice(self, n: int) -> Lattice:
@@ -129,7 +129,7 @@ def ctc_problem(
     from_logits: bool,
     form: Form | None = None,
 ) -> ArrayProblem:
-    """Checks a CTC loss's arguments, all forms of them.
+    """Checks a CTC loss's arguments, in any of the forms that it takes.
 
     Args:
         scores: (T, N, C), or (T, C) for one sample.
@@ -138,8 +138,8 @@ def ctc_problem(
         target_lengths: (N,) tokens of each sample; a number for one sample.
         blank: the blank's class.
         from_logits: whether scores are logits.
-        form: the call's, if the caller has checked it. Then all are arrays already, scores frames first, and bfloat16
-            may be the 16-bit integers of its bits.
+        form: the call's form, if the caller has checked it. Then all arguments are arrays already, scores are frames
+            first, and bfloat16 may be given as 16-bit integers.
 
     Raises:
         CTCError: whatever is wrong, before any work.
@@ -160,7 +160,7 @@ def ctc_problem(
         blank,
         ARCS_BY_ROLE,
     )
-    if isinstance(laid_out, tuple):  # a number too large for int64 has become negative, which is wrong as well
+    if isinstance(laid_out, tuple):  # a number too large for int64 has become negative, which is also wrong
         check_values(form, blank, tokens, frames, lengths, from_logits=from_logits)
         raise RuntimeError(f"the extension finds fault with {laid_out}, validate/ with nothing: please report this")
     if not (form.batched and array.dtype.isnative and array.dtype.kind == "f"):
@@ -178,7 +178,7 @@ def lattice_problem(
     state_scores: npt.ArrayLike | None = None,
     star: bool = False,
 ) -> ArrayProblem:
-    """Checks the arguments of a call with lattices in the place of targets.
+    """Checks the arguments of a call with lattices instead of targets.
 
     Args:
         scores: (T, N, C), or (T, C) for one sample.
@@ -208,7 +208,7 @@ def checked_lattice_problem(
     from_logits: bool,
     star: bool = False,
 ) -> ArrayProblem:
-    """The same where the form of scores and lengths has been checked; scores are frames first."""
+    """:func:`lattice_problem` after the form of scores and lengths has been checked; scores are frames first."""
     check_values(form, 0, None, frames, None, from_logits=from_logits)
     given = _one_per_sample(lattices, form.size, form.classes, star)
     batch = lattice_batch(given, frames.reshape(-1).astype(np.int64), form.classes if star else None)
@@ -222,7 +222,7 @@ def _all_frames(scores: Array) -> Array:
 
 
 def _readable(array: Array, form: Form) -> Array:
-    """Scores as the kernels read them: (T, N, C), the machine's byte order, bfloat16 as integers of its bits."""
+    """Scores as the kernels read them: (T, N, C), the machine's byte order, bfloat16 as 16-bit integers."""
     if form.dtype == "bfloat16" and array.dtype.kind == "V":
         array = array.view(np.uint16)
     elif not array.dtype.isnative:
@@ -258,7 +258,7 @@ def _one_per_sample(lattices: Lattice | Sequence[Lattice], size: int, classes: i
 def with_added_scores(
     problem: ArrayProblem, class_scores: npt.ArrayLike | None, state_scores: npt.ArrayLike | None
 ) -> ArrayProblem:
-    """The same batch with scores of classes (C,) and of states (N, K), or (K,) for one sample, which are checked."""
+    """The same batch with class scores (C,) and state scores (N, K), or (K,) for one sample, which are checked."""
     if class_scores is None and state_scores is None:
         return problem
     added = replace(problem)
@@ -275,7 +275,7 @@ def with_added_scores(
 def check_added(
     name: str, values: npt.ArrayLike, shape: tuple[int, ...], *, cost: bool = False
 ) -> npt.NDArray[np.float64]:
-    """Nats in an array of a shape, finite or -inf; of costs, finite or +inf."""
+    """Checks an array of nats of the given shape: finite or -inf; costs: finite or +inf."""
     array = as_array(name, values)
     if array.dtype.kind not in "iuf" or array.shape != shape:
         raise CTCError(Fault("added-scores-form", name, (), array.shape, shape, details={"dtype": str(array.dtype)}))
@@ -288,7 +288,7 @@ def check_added(
 
 
 def check_gain(problem: ArrayProblem) -> None:
-    """Sees that what may add to a path's score, frame by frame, stays within what kernels can count."""
+    """Checks that negative costs and positive scores cannot raise a path's score beyond what kernels can hold."""
     batch = problem.lattices
     costs = 0.0 if batch.entry_costs is None else float(-batch.entry_costs.min(initial=0))
     far = float(batch.long_arc_scores.max(initial=0))

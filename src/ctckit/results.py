@@ -106,7 +106,7 @@ class TokenSpan(NamedTuple):
         score: nats, the mean of its own frames' log-probabilities; frames that a span was extended over don't count.
     """
 
-    index: int  # type: ignore[assignment]  # in the place of tuple.index, which a span has no use for
+    index: int  # type: ignore[assignment]  # replaces tuple.index, which spans don't need
     token: int
     start: int
     end: int
@@ -117,7 +117,7 @@ class Segment(NamedTuple):
     """A piece of text and its time: a line, a word of it, or a token of that.
 
     Attributes:
-        text: as it stands in the transcript.
+        text: as in the transcript.
         start: seconds.
         end: seconds.
         score: nats, the mean over the frames of its tokens.

@@ -175,7 +175,7 @@ def _intervals(pieces: Sequence[Segment], digits: int = DIGITS) -> Iterator[tupl
     """The intervals of a tier, none of them empty, and none overlapping the next."""
     ordered = sorted(_timed(pieces), key=lambda piece: piece.start)
     limits = [*(piece.start for piece in ordered[1:]), math.inf]
-    for piece, limit in zip(ordered, limits, strict=False):  # there is one limit too many if there are no pieces
+    for piece, limit in zip(ordered, limits, strict=False):  # without pieces there is one limit too many
         start, end = round(piece.start, digits), round(min(piece.end, limit), digits)
         if start < end:
             text = _flat(piece.text)

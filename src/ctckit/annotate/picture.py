@@ -1,4 +1,4 @@
-"""Alignments drawn on one axis: what was recorded, what the recogniser says of it, and the spans of tokens and words.
+"""Alignments drawn on one axis: the recording, the recogniser's output, and the spans of tokens and words.
 
 A long recording is wrapped into rows, as text is. Imports the canvas that all pictures are drawn on, and the package's
 strips.py and utterance.py.
@@ -261,7 +261,7 @@ def _placed(
 
 
 def _heading(figure: Any, height: float, sheet: _Sheet, many: bool, say: Mapping[str, str]) -> None:
-    """How sure it is, and what the colours mean."""
+    """The mean confidence, and what the colours mean."""
     words = words_of(sheet.aligned.lines)
     sure = confidence(sheet.aligned.lines)
     title = say["title" if len(words) > 1 else "title.one"].format(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..corpus import Defaults
     from ..text import Vocabulary
 
-NOTES = 10  # printed of those on text that the labels can't spell
+NOTES = 10  # printed of the notes on text that the labels can't spell
 
 
 def align(
@@ -188,7 +188,7 @@ def _align_corpus(
         corpus = Corpus(manifest, out, parse_formats(formats), options, defaults)
         with Display(Console(stderr=True)) as display:
             outcome = corpus.run(Threads(num_threads), display.update)
-    except (CTCError, MissingExtraError) as error:  # nothing was begun
+    except (CTCError, MissingExtraError) as error:  # no row was started
         raise UsageError(str(error)) from None
     except KeyboardInterrupt:
         print(f"stopped; run the same command again to continue in {out}", file=sys.stderr)

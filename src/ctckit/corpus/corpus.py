@@ -49,7 +49,7 @@ class Corpus:
         out: the folder of the outputs.
         suffixes: the endings of a row's output files.
         options: of all rows.
-        defaults: for rows that don't say.
+        defaults: for rows that don't say otherwise.
     """
 
     manifest: Path
@@ -62,11 +62,11 @@ class Corpus:
         """Aligns all rows that are not done yet.
 
         Args:
-            runner: does the rows; one thread if None.
+            runner: runs the rows; one thread if None.
             on_row: called at the start and after each row with three numbers of rows: done, failed, and in total.
 
         Raises:
-            CTCError: the run can't begin. A row that can't be aligned is no error: it goes to ``errors.jsonl``.
+            CTCError: the run can't begin. A row that can't be aligned doesn't raise: it goes to ``errors.jsonl``.
         """
         self._check()
         rows = read_manifest(self.manifest, self.defaults)
@@ -88,7 +88,7 @@ class Corpus:
             read_vocabulary(self.defaults.labels, self.defaults.blank)
 
     def _settings(self) -> dict[str, Any]:
-        """The options as the log has them: the label file by its content."""
+        """The options as the log stores them: the label file by its content."""
         defaults = self.defaults._asdict()
         if self.defaults.labels is not None:
             defaults["labels"] = digest(self.defaults.labels)

@@ -15,7 +15,7 @@ from ..errors import CTCError
 from .job import Entry, Job
 from .manifest import FailedRow, Row
 
-AHEAD = 2  # rows in work or waiting, per thread: more would fill the memory with emissions
+AHEAD = 2  # rows running or waiting, per thread: more would fill the memory with emissions
 
 
 class Runner(Protocol):

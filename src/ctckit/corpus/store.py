@@ -1,9 +1,9 @@
-"""The output folder of a corpus: what has been done there, who works there, and what failed.
+"""The output folder of a corpus: what has been done, which run is working there, and what failed.
 
 The log, ``done.jsonl``, begins with the run's settings. Each row that is done adds a line, with a fingerprint of
-everything that went into its files. The order makes a kill harmless: first a row's files are written, each whole or
-not at all, then its line. A truncated line doesn't count, and its row is done again. While a run lasts it holds a lock
-on the folder; the system releases the lock when the process ends, however it ends.
+everything that went into its files. The order makes it safe to kill a run: first a row's files are written, each whole
+or not at all, then its line. A truncated line doesn't count, and its row is done again. While a run lasts it holds a
+lock on the folder; the system releases the lock when the process ends, however it ends.
 
 Imports files.py, job.py, manifest.py, and filelock.
 """

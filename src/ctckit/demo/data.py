@@ -1,8 +1,8 @@
 """Lines of real handwriting for the demo: single scanned digits, joined into lines of three to eight.
 
-It exists so that the demo has a task that needs CTC (many frames, few symbols, nobody says where) without a
-download: scikit-learn carries the scans in its wheel. Imports NumPy, and scikit-learn inside the one function
-that reads the scans; no torch.
+It exists so that the demo has a task that needs CTC (many frames, few symbols, unknown positions) without a download:
+scikit-learn carries the scans in its wheel. Imports NumPy, and scikit-learn inside the one function that reads the
+scans; no torch.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the network reads, and how often it is wrong.
 
-The reader is the simplest there is (the likeliest class of every frame), so that it shows what the loss alone has
+The reader is the simplest possible (the most probable class of every frame), so that it shows what the loss alone has
 taught the network. May import text/.
 """
 
@@ -17,7 +17,7 @@ from .data import Floats, Ints
 
 
 def digits(log_probs: npt.NDArray[np.floating[Any]]) -> list[int]:
-    """The digits that the likeliest classes of all frames of `log_probs` (T, C) spell; class 0 is the blank."""
+    """The digits that the most probable classes of the frames of `log_probs` (T, C) spell; class 0 is the blank."""
     return [run.token - 1 for run in greedy(log_probs)]
 
 

@@ -1,8 +1,8 @@
-"""What is wrong with a batch, in words and numbers: for the hour in which the loss is inf and nobody knows why.
+"""What is wrong with a batch, in words and numbers: for when the loss is inf and nobody knows why.
 
-The loss raises at the first argument that it can't take, and takes much that makes no sense. A diagnosis raises
-nothing: it reads on (batch.py), measures (evidence.py), judges (rules.py) and reports (report.py). May import
-loss.py and what lies below it; no framework.
+The loss raises at the first argument that it can't take, and accepts much that makes no sense. A diagnosis raises
+nothing: it reads on (batch.py), measures (evidence.py), judges (rules.py) and reports (report.py). May import loss.py
+and what lies below it; no framework.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def diagnose(
     *,
     from_logits: bool = False,
 ) -> Diagnosis:
-    """Looks for whatever can be wrong with a CTC loss's arguments, and with the network that made them.
+    """Looks for anything wrong with a CTC loss's arguments, and with the network that computed them.
 
     Takes what the loss takes. All faults that the loss would raise are findings, in the loss's words, and nothing is
     raised.
@@ -41,9 +41,9 @@ def diagnose(
         from_logits: `log_probs` holds raw scores, as for the loss; they are normalised first.
 
     Returns:
-        The findings, worst first, and the batch's statistics. Errors and warnings are meant to be acted on: healthy
-        batches have none, not even those of an untrained network. Notes are only worth knowing. ``print`` shows the
-        report, ``.text("zh")`` is the Chinese one.
+        The findings, worst first, and the batch's statistics. Errors and warnings call for action: healthy batches have
+        none, not even those of an untrained network. Notes are for information. ``print`` shows the report,
+        ``.text("zh")`` is the Chinese one.
 
     Example:
         >>> import numpy as np

@@ -1,6 +1,6 @@
-"""What is measured before anything is judged: what kind of scores these are, and each sample's loss and reading.
+"""Measures before anything is judged: the kind of the scores, and each sample's loss and reading.
 
-Judging is left to rules.py, so that thresholds are in one place. May import loss.py and what lies below it.
+rules.py judges, so that thresholds are in one place. May import loss.py and what lies below it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Sample:
         log_probs: (T, C) used frames.
         target: (S,).
         blank: the blank's class.
-        loss: nats; inf if there is no path.
+        loss: nats; inf without a path.
     """
 
     index: int
@@ -73,12 +73,12 @@ class Sample:
 
     @cached_property
     def greedy(self) -> Ints:
-        """The likeliest class of each frame (T,)."""
+        """The most probable class of each frame (T,)."""
         return np.asarray(self.log_probs.argmax(axis=1))
 
     @cached_property
     def runs(self) -> list[Run]:
-        """The tokens of the best path, each with the frames in a row whose likeliest class it is."""
+        """The tokens of the greedy reading, each with the consecutive frames whose most probable class it is."""
         return collapse(self.greedy, self.blank)
 
     @property
@@ -161,7 +161,7 @@ class Evidence:
 
 
 def no_statistics() -> dict[str, Any]:
-    """The statistics of what is not a batch: none known."""
+    """The statistics if there is no batch: all unknown."""
     names = ("samples", "frames", "classes", "blank", "losses", "loss", "infeasible", *_OUTPUTS)
     return dict.fromkeys(names)
 

@@ -103,7 +103,7 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool:
-        """Whether there are neither errors nor warnings; there may be notes."""
+        """Whether there are no errors and no warnings; there may be notes."""
         return all(finding.severity == "note" for finding in self.findings)
 
     @property

@@ -1,9 +1,9 @@
 """What a healthy batch does not have: one function per rule, each with the reason for its threshold.
 
-The faults that the loss raises itself are validate/'s; these rules find what it takes and what makes no sense. A new
-finding is a new function in `RULES`, and its words in ``catalogue/findings.*.json``. No rule may fire on a healthy
-batch, nor on one from an untrained network: tests check that on real trainings, real outputs and random batches. May
-import evidence.py, batch.py and report.py beside it, and what lies below them.
+Faults that the loss raises are in validate/; these rules find what it accepts and what makes no sense. A new finding is
+a new function in `RULES`, and its words in ``catalogue/findings.*.json``. No rule may fire on a healthy batch, nor on
+one from an untrained network: tests check that on real trainings, real outputs and random batches. May import
+evidence.py, batch.py and report.py beside it, and what lies below them.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ def softmax_over_wrong_axis(evidence: Evidence) -> Iterator[Finding]:
 def swapped_square(evidence: Evidence) -> Iterator[Finding]:
     """Batch-first with as many samples as frames, where shapes say nothing.
 
-    With the two axes swapped, every sample must be likelier, and the batch must be read well, at less than half a nat
-    per token. Only a trained network does that, unless the targets are so short that noise could spell them.
+    With the two axes swapped, every sample must be more likely, and the batch must be read well, at less than half a
+    nat per token. Only a trained network does that, unless the targets are so short that noise could spell them.
     """
     batch, samples = evidence.batch, evidence.samples
     frames, size, _ = batch.scores.shape
@@ -132,7 +132,7 @@ def swapped_square(evidence: Evidence) -> Iterator[Finding]:
 
 
 def padding_of_a_class(evidence: Evidence) -> Iterator[Finding]:
-    """Padding with a class of its own, which stands at the ends of rows and nowhere else.
+    """Padding with a class of its own, which occurs at the ends of rows and nowhere else.
 
     If it were an ordinary token, all of its m uses in a row of S would be at the end with probability 1 / binom(S, m).
     One per row may be an end-of-sentence token, so only rows with two or more count. Only batches whose targets all

@@ -98,5 +98,5 @@ def plain(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Text with a space in the place of control characters, which no font can draw and SVG may not hold."""
+    """Text with spaces instead of control characters, which no font can draw and SVG may not hold."""
     return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", " ", text)

@@ -1,4 +1,4 @@
-"""Checks the arguments of ``explain`` and brings them into one form. May import check.py, text/ and what lies below."""
+"""Checks the arguments of ``explain`` and brings them into one form. May import text/ and what lies below."""
 
 from __future__ import annotations
 

@@ -143,9 +143,9 @@ def explain(
 
     Args:
         log_probs: (T, C) natural-log probabilities of one sample; an array or a tensor.
-        target: (S,) classes; or a string, if `labels` tell which classes its letters are.
-        lattices: in the place of a target, a lattice of any topology: without blanks, selfless, with optional words,
-            with entry costs; one, or a list of one. Sums then go over its paths.
+        target: (S,) classes; or a string, if `labels` say which classes its letters are.
+        lattices: instead of a target, a lattice of any topology: without blanks, selfless, with optional words, with
+            entry costs; one, or a list of one. Sums are then over its paths.
         labels: (C,) the name of each class, or (C-1,) without the blank, which is always shown as φ.
         blank: the blank's class; None, with a lattice, if no class is one.
         from_logits: `log_probs` holds raw scores.

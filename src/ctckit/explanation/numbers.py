@@ -67,7 +67,7 @@ class Move(NamedTuple):
     Attributes:
         source: the state it comes from.
         to: the state it leads to, or the same.
-        score: nats: the score of a long arc, less the cost of entering ``to``.
+        score: nats: the score of a long arc, minus the cost of entering ``to``.
     """
 
     source: int
@@ -222,7 +222,7 @@ class Computation:
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """The same without repeats (K,): a label that comes more than once gets the state's number, from 1 on."""
+        """The same without repeats (K,): a label that occurs more than once gets the state's number, from 1 on."""
         labels = self.state_labels
         low = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
         return tuple(

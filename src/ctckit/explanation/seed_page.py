@@ -1,7 +1,7 @@
-"""The page that this project grew from, as a program: the inputs of the CTC loss, its rules, its computation.
+"""The page that this project began with, as a program: the inputs of the CTC loss, its rules, its computation.
 
 Its inputs are drawn by torch, from the seed that the first page used; its code is run here, and its pictures are drawn
-by pictures.py and heatmaps.py, in both languages. May import all of the package below it, matplotlib and torch.
+by views/, in both languages. May import all of the package below it, matplotlib and torch.
 """
 
 from __future__ import annotations

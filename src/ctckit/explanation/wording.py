@@ -17,7 +17,7 @@ def phrase(e: Computation, key: str) -> str:
 
 
 def frames_needed(e: Computation) -> str:
-    """How many frames the shortest path has; a dash if there is no path at all."""
+    """How many frames the shortest path has; a dash if no path exists."""
     return "–" if e.frames_needed is None else str(e.frames_needed)
 
 

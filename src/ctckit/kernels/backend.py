@@ -1,7 +1,7 @@
 """The one protocol of all backends: sums over paths, their derivatives, and the best path, over one Problem.
 
-``reference`` and ``native`` take a ``Problem`` of NumPy arrays, ``portable`` and ``triton`` one of tensors. May
-import results.py and errors.py.
+``reference`` and ``native`` take a ``Problem`` of NumPy arrays, ``portable`` and ``triton`` one of tensors. May import
+results.py and errors.py.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ P = TypeVar("P", contravariant=True)  # a Problem of those
 
 @dataclass(eq=False)
 class Gradients(Generic[A]):
-    """Where to write the gradient of Σ weights · (-score), by what it is taken. None: not wanted.
+    """Where to write the gradients of Σ weights · (-score). None: not wanted.
 
     Every entry is written: 0 for a sample without a path, NaN for one whose frames are not finite.
 
     Attributes:
         scores: (T, N, C), like the problem's scores.
-        class_scores: float64 (N, C), sample by sample: -weight · the frames that a path is expected in that class.
-        state_scores: float64 (N, K): -weight · the frames that it is expected in that state.
-        entry_costs: float64 (N, K): weight · how often it is expected to enter that state.
-        long_arc_scores: float64 (J,): -weight · how often it is expected to take that arc.
+        class_scores: float64 (N, C), by sample: -weight · the expected number of frames in each class.
+        state_scores: float64 (N, K): -weight · the expected number of frames in each state.
+        entry_costs: float64 (N, K): weight · the expected number of times that each state is entered.
+        long_arc_scores: float64 (J,): -weight · the expected number of times that each arc is taken.
     """
 
     scores: A | None = None
@@ -51,7 +51,7 @@ class Totals(Generic[A]):
 
 
 class Backend(Protocol[P, A]):
-    """What a backend does. ``threads`` is how many a call may use by default; some have no use for it."""
+    """What a backend does. ``threads``: how many a call may use by default; some backends ignore it."""
 
     def total(
         self,
@@ -61,7 +61,7 @@ class Backend(Protocol[P, A]):
         gradients: Gradients[A] | None = None,
         threads: int | None = None,
     ) -> Totals[A]:
-        """Log-scores; writes the gradients that are wanted. ``weights``: (N,), 1 by default."""
+        """Log-scores; also writes the gradients that are wanted. ``weights``: (N,), 1 by default."""
 
     def posteriors(self, problem: P, *, threads: int | None = None) -> Posteriors[A]:
         """Occupancies by state and by class; scores must be log-probabilities."""
@@ -71,5 +71,5 @@ class Backend(Protocol[P, A]):
 
 
 def cannot_take(backend: str, what: str, instead: str) -> CTCError:
-    """The error of a backend that lacks something."""
+    """The error for what a backend does not support."""
     return CTCError(f"the {backend} backend cannot take {what} yet: {instead}")

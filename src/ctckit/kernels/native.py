@@ -1,4 +1,4 @@
-"""The C++ backend: scaled floats, one sample a thread. Sources in native/.
+"""The C++ backend: scaled floats, one sample per thread. Sources in native/.
 
 May import backend.py, problem.py, validate/, results.py and the extension (ctckit.native).
 """
@@ -129,8 +129,8 @@ def best_path(
     Args:
         problem: the batch.
         frame_scores: float64 (N, T) out: what each frame adds to the path's score: its label's log-probability with
-            class and state scores, less the cost of entering its state, plus the score of the long arc taken there; 0
-            where there is no path.
+            class and state scores, minus the cost of entering its state, plus the score of the long arc taken there; 0
+            without a path.
         visits: int32 (N, K, 2) out: the path's first frame in each state and one past its last; -1 if it is never
             there.
         threads: a frontend's default number of threads.

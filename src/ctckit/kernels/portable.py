@@ -1,8 +1,8 @@
-"""The sweeps in plain PyTorch operations: on any device that torch has, and differentiable as often as one likes.
+"""The sweeps in PyTorch's operations: on any device that torch has, and differentiable any number of times.
 
-Slower than a kernel and, in float32, no more exact than logarithms are; so it serves where there is no kernel, and for
-second derivatives. All samples and states at once; a loop over frames only. May import torch, backend.py, problem.py,
-lattice.py and results.py.
+Slower than a kernel and, in float32, only as exact as logarithms are. So it is used where no kernel exists, and for
+second derivatives. Works on all samples and states at once; the only loop is over frames. May import torch, backend.py,
+problem.py, lattice.py and results.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..results import BestPaths, Posteriors, Status
 from .backend import Gradients, Totals
 from .reference import MOVES
 
-FARTHEST = 2.0**28 * math.log(2)  # nats below a frame's best label: what is farther counts as probability 0
+FARTHEST = 2.0**28 * math.log(2)  # nats below a frame's best label: anything lower counts as probability 0
 
 TensorProblem = Problem[Tensor]
 Sum = Callable[[Tensor], Tensor]  # over the last axis
@@ -54,13 +54,13 @@ def on_tensors(problem: ArrayProblem, scores: Tensor) -> TensorProblem:
 
 
 def log_scores(problem: TensorProblem) -> Tensor:
-    """Log-scores (N,) in the scores' dtype, with a graph to differentiate by all that the problem holds.
+    """Log-scores (N,) in the scores' dtype, differentiable by everything that the problem holds.
 
     The rules are those of all backends: -inf for a target without a path, whatever its frames hold, with gradient 0;
     NaN for a sample with NaN or +inf in a used frame; frames beyond a sample's own are not read.
     """
     score = _score(problem, _emissions(problem), _logsumexp)
-    return score if len(problem.scores) else score + problem.scores.sum()  # without frames: a graph all the same
+    return score if len(problem.scores) else score + problem.scores.sum()  # without frames there must be a graph too
 
 
 def total(
@@ -124,9 +124,9 @@ def _emissions(problem: TensorProblem) -> _Emitted:
     scores, batch = problem.scores, problem.lattices
     feasible = _feasible(batch, len(scores))
     used = (torch.arange(len(scores), device=scores.device)[:, None] < batch.frames) & feasible
-    read = torch.where(used[..., None], scores, 0)  # the rest can spoil neither a sum nor a derivative
+    read = torch.where(used[..., None], scores, 0)  # so that unused values affect neither sums nor derivatives
     whole = torch.where((read < torch.inf).all(dim=2).all(dim=0), 1, torch.nan).to(scores.dtype)
-    read = read * whole[:, None]  # one NaN or +inf is NaN for all of its sample, derivatives included
+    read = read * whole[:, None]  # one NaN or +inf makes all of its sample NaN, derivatives included
     log_probs = read.log_softmax(-1) if problem.from_logits else read
     if problem.class_scores is not None:
         log_probs = log_probs + problem.class_scores.to(log_probs.dtype)
@@ -145,7 +145,7 @@ def _own(batch: LatticeBatch[Tensor]) -> Tensor:
 
 
 def _score(problem: TensorProblem, emitted: _Emitted, plus: Sum, rows: list[Tensor] | None = None) -> Tensor:
-    """The recursion over frames: log-scores (N,); keeps its rows (N, K) if a list for them is given."""
+    """The recursion over frames: log-scores (N,); appends its rows (N, K) to a list, if one is given."""
     batch, values = problem.lattices, emitted.values
     start = torch.where((batch.arcs & Arc.START) != 0, 0.0, -torch.inf).to(values.dtype)
     if batch.entry_costs is not None:
@@ -157,7 +157,7 @@ def _score(problem: TensorProblem, emitted: _Emitted, plus: Sum, rows: list[Tens
         if rows is not None:
             rows.append(alpha)
     score = plus(torch.where((batch.arcs & Arc.END) != 0, alpha, -torch.inf))
-    # Without frames the only path is the empty one, which a state that is no token may begin and end.
+    # Without frames the only path is the empty one: it needs a state that is not a token and may begin and end a path.
     score = torch.where(batch.frames == 0, 0.0, score)
     return torch.where(emitted.feasible, score, -torch.inf)
 
@@ -178,7 +178,7 @@ def _shifted(row: Tensor, back: int) -> Tensor:
 
 
 def _along_long_arcs(batch: LatticeBatch[Tensor], row: Tensor, plus: Sum) -> Tensor:
-    """(N, K) what long arcs lead to each state. Arcs to one state stand side by side, so they go by rank."""
+    """(N, K) what long arcs bring to each state. Arcs to one state are neighbours, so they are added rank by rank."""
     n, source, to = batch.long_arcs.long().T
     arriving = row[n, source] + batch.long_arc_scores.to(row.dtype)
     rank = _rank(n * row.shape[1] + to)
@@ -187,14 +187,14 @@ def _along_long_arcs(batch: LatticeBatch[Tensor], row: Tensor, plus: Sum) -> Ten
 
 
 def _rank(keys: Tensor) -> Tensor:
-    """The position of each entry among its equals, which are neighbours."""
+    """The rank of each entry among its equals, which are neighbours."""
     index = torch.arange(len(keys), device=keys.device)
     begins = torch.where(torch.diff(keys, prepend=keys[:1] - 1) != 0, index, 0)
     return index - begins.cummax(0).values
 
 
 def _feasible(batch: LatticeBatch[Tensor], num_frames: int) -> Tensor:
-    """(N,) whether a lattice has a path of its sample's number of frames, whatever they hold."""
+    """(N,) whether a lattice has a path of its sample's number of frames, whatever the scores are."""
     arcs = batch.arcs
     row = alive = (arcs & Arc.START) != 0
     n, source, to = batch.long_arcs.long().T
@@ -251,7 +251,7 @@ def _to_differentiate(problem: TensorProblem) -> TensorProblem:
 def replace_lattices(
     batch: LatticeBatch[Tensor], entry_costs: Tensor | None, long_arc_scores: Tensor | None
 ) -> Lattices[Tensor]:
-    """The same lattices with other costs and scores, which may carry a graph."""
+    """The same lattices with other costs and scores, which may need gradients."""
     names = (name for name in Lattices.__dataclass_fields__ if name not in ("entry_costs", "long_arc_scores"))
     same = {name: getattr(batch, name) for name in names}
     scores = batch.long_arc_scores if long_arc_scores is None else long_arc_scores
@@ -276,7 +276,7 @@ def _write(gradients: Gradients[Tensor], given: TensorProblem, loss: Tensor) -> 
 
 
 def _before(batch: LatticeBatch[Tensor], row: Tensor, state: Tensor) -> Tensor:
-    """(N,) the state that the best path was in one frame before it came to this one, given that frame's row (N, K)."""
+    """(N,) the best path's state one frame earlier, given that frame's row (N, K)."""
     size, index = row.shape[1], torch.arange(len(row), device=row.device)
     arcs = batch.arcs[index, state]
     cost = 0.0 if batch.entry_costs is None else batch.entry_costs[index, state].to(row.dtype)
@@ -296,7 +296,7 @@ def _before(batch: LatticeBatch[Tensor], row: Tensor, state: Tensor) -> Tensor:
 
 
 def _lowest_best(row: Tensor) -> Tensor:
-    """(N,) the first of the greatest entries of each row (N, K); of a row of NaN any."""
+    """(N,) the index of each row's first greatest entry (N, K); any for a row with NaN."""
     best = row == row.amax(dim=1, keepdim=True)
     return torch.where(best, torch.arange(row.shape[1], device=row.device), row.shape[1] - 1).amin(dim=1)
 
@@ -306,9 +306,9 @@ def _amax(values: Tensor) -> Tensor:
 
 
 def _logsumexp(values: Tensor) -> Tensor:
-    """Over the last axis; where all are -inf so is the result, with derivatives that are 0 and not NaN."""
+    """Over the last axis; if all are -inf, so is the result, and its derivatives are 0, not NaN."""
     top = values.detach().amax(dim=-1, keepdim=True)
-    top = torch.where(top > -torch.inf, top, 0)  # NaN, too, is left to the sum
+    top = torch.where(top > -torch.inf, top, 0)  # NaN is left to the sum, too
     total = (values - top).exp().sum(dim=-1)
     some = total != 0  # true for NaN
     return torch.where(some, torch.where(some, total, 1).log() + top[..., 0], -torch.inf)

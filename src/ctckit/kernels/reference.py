@@ -1,6 +1,6 @@
 """The executable specification: every sweep as a loop over frames, in float64 and on plain logarithms.
 
-Short enough to read aloud; slow, and meant to be. May import backend.py, problem.py, lattice.py and results.py.
+Short enough to read aloud, and therefore slow. May import backend.py, problem.py, lattice.py and results.py.
 
 A sweep is the same recursion over any pair of "plus" and "times": probabilities give the total, their maximum the best
 path, and whole numbers count paths.
@@ -31,7 +31,7 @@ MOVES = ((Arc.STEP, 1), (Arc.SKIP, 2))  # the bits of arcs between different sta
 
 @dataclass(frozen=True)
 class Semiring:
-    """What a sweep computes: how alternatives add up, how a path's steps multiply, and their neutral elements."""
+    """What a sweep computes: how alternatives add up, how a path's steps multiply, and the neutral elements."""
 
     plus: np.ufunc
     times: np.ufunc
@@ -46,14 +46,14 @@ COUNT = Semiring(np.add, np.multiply, 0, 1, object)  # Python's integers, of any
 
 
 class Weights(NamedTuple):
-    """What a path's value is multiplied with, besides emissions."""
+    """The factors of a path's value besides emissions."""
 
     entry: Rows  # (K,) when it enters a state from another one, or begins in it
     far: Rows  # (J,) when it takes a long arc
 
 
 def weights_of(lattice: Lattice, ring: Semiring) -> Weights:
-    """Entry costs and scores of long arcs; one, where paths are counted."""
+    """Entry costs and scores of long arcs; or ones, if paths are counted."""
     entry: Rows
     if ring is COUNT or lattice.entry_costs is None:
         entry = np.full(lattice.num_states, ring.one, ring.dtype)
@@ -64,7 +64,7 @@ def weights_of(lattice: Lattice, ring: Semiring) -> Weights:
 
 
 def forward(lattice: Lattice, emissions: Rows, ring: Semiring) -> Rows:
-    """alpha[t, k]: all paths that are in state k at frame t, with their emissions (T, K) up to and including t."""
+    """alpha[t, k]: all paths up to state k at frame t, with their emissions (T, K) including frame t's."""
     weights = weights_of(lattice, ring)
     alpha: Rows = np.full(emissions.shape, ring.zero, ring.dtype)
     for t, emission in enumerate(emissions):
@@ -78,12 +78,12 @@ def forward(lattice: Lattice, emissions: Rows, ring: Semiring) -> Rows:
 
 
 def entered(lattice: Lattice, row: Rows, weights: Weights, ring: Semiring) -> Rows:
-    """(K,) what enters each state from others, given a row of alpha one frame before."""
+    """(K,) what enters each state from other states, given alpha's row one frame earlier."""
     into: Rows = np.full(len(row), ring.zero, ring.dtype)
     for bit, back in MOVES:
         arriving = np.where(lattice.arcs[back:] & bit, row[: len(row) - back], ring.zero)
         into[back:] = ring.plus(into[back:], arriving)
-    for j, (source, k) in enumerate(lattice.long_arcs.tolist()):  # slices, since a scalar would not stay an object
+    for j, (source, k) in enumerate(lattice.long_arcs.tolist()):  # slices, since a scalar would lose the dtype object
         arriving = ring.times(row[source : source + 1], weights.far[j : j + 1])
         into[k : k + 1] = ring.plus(into[k : k + 1], arriving)
     return np.asarray(ring.times(into, weights.entry))
@@ -108,7 +108,7 @@ def backward(lattice: Lattice, emissions: Rows, ring: Semiring) -> Rows:
 
 
 def over_ends(lattice: Lattice, alpha: Rows, ring: Semiring) -> Any:
-    """All paths' value. Of no frames there is only the empty path: where a state that is no token may begin and end."""
+    """All paths' value. With 0 frames, only the empty path: it needs a START and END state that is not a token."""
     if len(alpha) == 0:
         both = Arc.START | Arc.END
         return ring.one if ((lattice.arcs & both == both) & (lattice.tokens < 0)).any() else ring.zero
@@ -152,7 +152,7 @@ def total(
 
 
 def _write_gradients(problem: ArrayProblem, n: int, swept: Sweep, weight: float, wanted: Gradients[Array]) -> None:
-    """Sample n's, over zeros."""
+    """Writes sample n's gradients; the arrays hold zeros."""
     if swept.status in (Status.INFEASIBLE, Status.IMPOSSIBLE):
         return
     log_probs, lattice, _ = swept.sample
@@ -184,12 +184,12 @@ def best_path(
 
     Args:
         problem: the batch.
-        frame_scores: float64 (N, T), where what each frame adds to the path's score is written: its label's
-            log-probability with class and state scores, less the cost of entering its state, plus the score of the long
-            arc taken there; 0 where there is no path.
-        visits: int32 (N, K, 2), where the path's first frame in each state is written, and one past its last; -1 if it
-            is never there.
-        threads: of no use here.
+        frame_scores: float64 (N, T) out: what each frame adds to the path's score: its label's log-probability with
+            class and state scores, minus the cost of entering its state, plus the score of the long arc taken there; 0
+            without a path.
+        visits: int32 (N, K, 2) out: the path's first frame in each state and one past its last; -1 if it is never
+            there.
+        threads: ignored.
     """
     frames, size, _ = problem.scores.shape
     states = np.full((size, frames), -1, np.int32)
@@ -218,7 +218,7 @@ def best_path(
 
 
 def _traced_back(lattice: Lattice, alpha: Rows) -> tuple[list[int], list[float]]:
-    """The path that alpha's maxima came along, one state a frame, and what each frame's arc adds to its score."""
+    """The path behind alpha's maxima, one state per frame, and what each frame's arc adds to its score."""
     entry = weights_of(lattice, MAX).entry
     states: list[int] = []
     steps: list[float] = []
@@ -228,23 +228,23 @@ def _traced_back(lattice: Lattice, alpha: Rows) -> tuple[list[int], list[float]]
         states.append(state)
         steps.append(step)
         candidates = _predecessors(lattice, state)
-    # A step belongs to the frame that it leads to; the first frame's is that of the beginning.
+    # A step belongs to the frame that it leads to; the first frame's step is the entry into the first state.
     return states[::-1], [float(entry[states[-1]]), *steps[:0:-1]] if states else []
 
 
 class Path(NamedTuple):
-    """One way through a lattice: its log-score in nats, and its states, one a frame (T,)."""
+    """A path through a lattice: its log-score in nats, and its states, one per frame (T,)."""
 
     score: float
     states: tuple[int, ...]
 
 
 class _Way(NamedTuple):
-    """The beginning of a path, up to frame t: in a heap, that which may become the best comes first."""
+    """A path up to frame t. A heap puts the one first that can become the best."""
 
-    order: float  # minus the log-score of the best path that begins so, in steps above what rounding does
-    frames_left: int  # among equals the longest, or all of them would be looked at before one is whole
-    serial: int  # then the lowest states, which were found first
+    order: float  # negated log-score of the best path that begins so, quantised so that rounding cannot reorder ties
+    frames_left: int  # among equals the longest first, or all of them would be extended before one is complete
+    serial: int  # then the one with the lowest states, which was found first
     state: int
     score: float
     before: _Way | None
@@ -253,18 +253,18 @@ class _Way(NamedTuple):
 def best_paths(lattice: Lattice, emissions: Rows, count: int) -> list[Path]:
     """The most probable paths, at most ``count``, best first; paths of probability 0 last.
 
-    A search from the first frame on that always extends the path whose best completion is the most probable. How good
-    a path can become is known exactly, from the other end, so no path is extended in vain.
+    A search from the first frame on that always extends the path with the most probable completion. Beta gives the
+    exact score of the best completion, so no path is extended in vain.
     """
     frames = len(emissions)
     if frames == 0:
         return [Path(0.0, ())][:count] if over_ends(lattice, emissions, LOG) == LOG.one else []
     beta = backward(lattice, emissions, MAX)
-    # Probability 0 is no reason to leave a path out, so what is alive is found without scores.
+    # Paths of probability 0 count too, so the states on paths are found without scores.
     alive = backward(lattice, np.full(emissions.shape, COUNT.one, object), COUNT) > 0
     entry = weights_of(lattice, MAX).entry
     largest = np.abs(np.where(np.isfinite(emissions), emissions, 0)).max(axis=1).sum()
-    step = 1e-10 * max(1.0, float(largest))  # rounding is a part of the largest sum on the way, not of the result
+    step = 1e-10 * max(1.0, float(largest))  # rounding is relative to the largest sum on the way
     heap: list[_Way] = []
     serial = itertools.count()
 
@@ -284,7 +284,7 @@ def best_paths(lattice: Lattice, emissions: Rows, count: int) -> list[Path]:
             extend(frames - way.frames_left, _successors(lattice, way.state), way)
         else:
             paths.append(_path(way))
-    return sorted(paths, key=lambda path: -path.score)  # a stable sort: equals stay as they were found
+    return sorted(paths, key=lambda path: -path.score)  # a stable sort: equals stay in the order found
 
 
 def _path(way: _Way) -> Path:
@@ -352,9 +352,9 @@ def sample(problem: ArrayProblem, n: int) -> Sample:
 def log_probs_of(problem: ArrayProblem, n: int) -> Float64Array:
     """Sample n's used frames (T, C), normalised if they are logits."""
     used = problem.scores[: problem.lattices.frames[n], n]
-    if used.dtype.kind == "u":  # bfloat16: the upper half of a float32
+    if used.dtype.kind == "u":  # bfloat16 is the upper half of a float32
         used = (used.astype(np.uint32) << 16).view(np.float32)
-    with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN like others
+    with np.errstate(invalid="ignore"):  # a signalling NaN counts as any other NaN
         scores = used.astype(np.float64)
     return log_softmax(scores) if problem.from_logits else scores
 
@@ -367,7 +367,7 @@ def log_softmax(logits: Float64Array) -> Float64Array:
 
 
 def status_of(lattice: Lattice, log_probs: Float64Array, score: float) -> Status:
-    """What became of a sample, given its frames and what its paths sum up to, or the best one's score."""
+    """A sample's status, given its frames and the sum over its paths, or the best path's score."""
     finite = bool((log_probs < np.inf).all())
     if finite and score > -np.inf:
         return Status.OK

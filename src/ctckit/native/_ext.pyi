@@ -13,7 +13,7 @@ def instruction_sets() -> list[str]:
     """Names of the instruction sets that were compiled in and that this CPU can run, the best last."""
 
 class LatticeBatch:
-    """The lattices of a batch, and how many frames each sample uses: all that the kernels need besides scores.
+    """The lattices of a batch and the number of frames of each sample: everything that the kernels need except scores.
 
     Holds copies. Its attributes are read-only views of them.
     """
@@ -39,7 +39,8 @@ class LatticeBatch:
             arcs: (N, K) bits of :class:`ctckit.Arc`.
             num_states: (N,) states of each lattice, at least 1.
             long_arcs: (J, 3) sample, from, to with from < to; sorted by sample, then by to.
-            entry_costs: (N, K) nats that a path pays when it enters a state from another or begins in it; +inf forbids.
+            entry_costs: (N, K) nats that a path pays when it enters a state from another or begins in it; +inf forbids
+                entering.
             tokens: (N, K) the token of the target that each state is; -1, by default, for none.
             long_arc_scores: (J,) nats added when an arc is taken, 0 by default; -inf forbids.
         """

@@ -1,6 +1,6 @@
 """Between text and classes: how a vocabulary spells and reads a text, and when the words of a transcript are said.
 
-Everything that turns text into tokens or tokens into text comes here, so that it is done in one way only: alignment,
+Everything that turns text into tokens or tokens into text uses it, so that it is done in one way only: alignment,
 explanations, diagnosis, the demo. May import align.py and what lies below it; no framework.
 """
 

@@ -41,8 +41,8 @@ class Pieces:
 
     Args:
         classes: each piece's class. An empty piece is ignored.
-        initial: a mark at the beginning of a text that may be dropped at no loss, as SentencePiece's ``▁``.
-        inner: what names of pieces begin with that don't begin a text, as WordPiece's ``##``.
+        initial: a mark at the beginning of a text that may be dropped without loss, as SentencePiece's ``▁``.
+        inner: the prefix of pieces that don't begin a text, as WordPiece's ``##``.
 
     Example:
         >>> [tuple(piece) for piece in Pieces({"a": 1, "at": 2, "c": 3}).split("cat!")]

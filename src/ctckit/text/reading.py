@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Edit = tuple[int | None, int | None]  # (written, read): a token, or None where there is none
+Edit = tuple[int | None, int | None]  # (written, read): a token, or None
 
 
 class Run(NamedTuple):

@@ -27,7 +27,7 @@ class Word(NamedTuple):
     """A word of a transcript.
 
     Attributes:
-        text: as it stands in the text, with punctuation.
+        text: as in the text, with punctuation.
         first: the index of its first token in the transcript.
         tokens: the text of each of its tokens; none for punctuation that stands alone.
     """
@@ -68,7 +68,7 @@ class Transcript:
     def segments(
         self, alignment: Alignment, frame_shift: float, *, extend: int = 0, offset: float = 0.0
     ) -> list[Segment]:
-        """The lines with their times; their parts are words, and the words' parts are tokens.
+        """The lines with their times; their parts are words, whose parts are tokens.
 
         Args:
             alignment: of these tokens.
@@ -77,8 +77,8 @@ class Transcript:
             offset: seconds, the time of the first frame.
 
         Returns:
-            One :class:`Segment` for each line. What has no audio, such as optional words that were left out and
-            everything where there is no path, has NaN for its times, score and confidence.
+            One :class:`Segment` for each line. Times, scores and confidences are NaN for what has no audio: optional
+            words that were left out, and everything if there is no path.
 
         Raises:
             CTCError: the alignment is of another target, `frame_shift` is not above 0, or a number is not finite.
@@ -139,7 +139,7 @@ class Writer:
     Attributes:
         separator: the class between words, or None.
         optional_words: every word may be missing.
-        stars: stars stand around words.
+        stars: there are stars around words.
     """
 
     separator: int | None
@@ -179,7 +179,7 @@ class Writer:
 
     def _word(self, number: int, text: str, pieces: tuple[Piece, ...]) -> Word:
         if self.separator is not None and self.has_word:
-            # A group of its own: it may go with the word before or after it, or be missing with both.
+            # A group of its own: it may be missing with the word before it, the word after it, or both.
             self._put(self.separator, self._new_group() if self.optional_words else 0)
         if self.stars:
             self._star()

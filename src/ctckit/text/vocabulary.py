@@ -30,7 +30,7 @@ _BLANKS = (
 )
 _SEPARATORS = (" ", "|", "<space>", "[space]", "▁")
 _INNER = "##"  # WordPiece: this piece does not begin a word
-_SPECIAL = re.compile(r"<[^<>]+>|\[[^\[\]]+\]")  # labels such as <unk>, which stand for no text
+_SPECIAL = re.compile(r"<[^<>]+>|\[[^\[\]]+\]")  # labels such as <unk>, which do not stand for text
 _SPOKEN = "#%&@§¶‰‱"  # punctuation to Unicode, but people say it
 _ALIKE = ("'’‘ʼ‛′`´", '"“”„‟«»', "-‐‑‒–—―−")  # apostrophes, quotes, dashes: a vocabulary has one of each at most
 _ANYTHING = "*"  # a star, when it is read
@@ -44,14 +44,14 @@ class _Letter(NamedTuple):
 
 
 class Vocabulary:
-    """The names of a recogniser's classes, and so how it spells and reads a text.
+    """The names of a recogniser's classes: how it spells and reads a text.
 
     Attributes:
         labels: (C,) the classes' names.
         blank: the blank's class.
-        convention: how words are told apart: ``"separator"``, a class stands between two words, called ``|``, a
-            space, ``<space>`` or ``▁``; ``"sentencepiece"``, a word's first piece begins with ``▁``;
-            ``"wordpiece"``, all but its first begin with ``##``; ``"plain"``, not at all.
+        convention: how words are separated: ``"separator"``, a class is between two words, called ``|``, a space,
+            ``<space>`` or ``▁``; ``"sentencepiece"``, a word's first piece begins with ``▁``; ``"wordpiece"``, all but
+            its first begin with ``##``; ``"plain"``, not at all.
         separator: the class between words, or None.
 
     Args:
@@ -61,7 +61,7 @@ class Vocabulary:
         convention: by default what the labels suggest.
 
     Raises:
-        CTCError: labels are not strings or not unique, or the blank or the separator can't be told from them.
+        CTCError: labels are not strings or not unique, or they don't show which class is the blank or the separator.
 
     Example:
         >>> vocabulary = Vocabulary(["<pad>", "|", "E", "H", "I", "R", "T"])
@@ -100,7 +100,7 @@ class Vocabulary:
             initial=self._initial,
             inner=self._inner,
         )
-        # Some texts come as they were prepared for a network: A|CAT, or ▁a▁cat.
+        # Some texts have been prepared for a network already: A|CAT, or ▁a▁cat.
         self._between = self._initial or (" " if self.separator is None else self.labels[self.separator])
         mark = self._initial or self._inner
         self._alphabet = {letter for piece in self._pieces.classes for letter in piece.removeprefix(mark)}
@@ -270,7 +270,7 @@ def _separator(classes: dict[str, int]) -> int:
 
 
 def _forms(letter: str) -> Iterator[str]:
-    """How else a character may be written, the nearest first."""
+    """Other ways to write a character, the most similar first."""
     yield letter
     for alike in _ALIKE:
         if letter in alike:

@@ -64,11 +64,11 @@ def forced_align(
 
     Args:
         log_probs: (N, T, C) natural-log probabilities; any float dtype, strides and device.
-        targets: (N, S) tokens, padded; ``ctckit.STAR`` stands for whatever is said or written there.
+        targets: (N, S) tokens, padded; ``ctckit.STAR`` stands for anything that is said or written there.
         input_lengths: (N,) frames of each sample; all T if not given.
         target_lengths: (N,) tokens of each sample; all S if not given.
         blank: the blank's class.
-        lattices: in the place of targets and their lengths: one for each sample, or one for all.
+        lattices: instead of targets and their lengths: one for each sample, or one for all.
         from_logits: ``log_probs`` holds raw scores; they are normalised.
         class_scores: (C,) nats added to each class's log-probability.
         state_scores: (N, K) nats added to what a state emits at every frame.
@@ -218,7 +218,7 @@ def posteriors(
         input_lengths: (N,) frames of each sample; with lattices all T if not given.
         target_lengths: (N,) tokens of each sample.
         blank: the blank's class.
-        lattices: in the place of targets and their lengths: one for each sample, or one for all.
+        lattices: instead of targets and their lengths: one for each sample, or one for all.
         from_logits: ``log_probs`` holds raw scores; they are normalised.
         batch_first: ``log_probs`` is (N, T, C), and so are the occupancies.
         validate: as for :func:`ctc_loss`.

@@ -83,8 +83,8 @@ def checked_form(
 def all_integers(
     targets: Any, input_lengths: Any, target_lengths: Any
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-    """All of a call's integers as arrays, from whatever device."""
-    if torch._C._functorch.peek_interpreter_stack() is not None:  # inside of torch.func
+    """All of a call's integers as arrays, from any device."""
+    if torch._C._functorch.peek_interpreter_stack() is not None:  # inside torch.func
         return (
             integers("targets", targets),
             integers("input_lengths", input_lengths),
@@ -120,7 +120,7 @@ def if_on_host(name: str, values: Any, validate: bool) -> npt.NDArray[Any] | Non
 
 
 def values_on_host(tensor: Tensor) -> npt.NDArray[np.float64]:
-    """A tensor's values, or zeros in the place of those that nobody is to wait for."""
+    """A tensor's values, or zeros if reading them would wait for a device."""
     if is_transformed(tensor) or not is_on_host(tensor):
         return np.zeros(tuple(tensor.shape))
     array: npt.NDArray[np.float64] = tensor.detach().double().numpy()

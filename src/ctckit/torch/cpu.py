@@ -53,7 +53,7 @@ class CPUCall(NamedTuple):
         return self.loss(totals.score)
 
     def sweep(self, scores: Tensor) -> Swept:
-        """Log-scores together with the gradient, which costs little more and is what comes next."""
+        """Log-scores together with the gradient, which costs little more and is needed next."""
         small = scores.nbytes < native.RECYCLED and scores.is_contiguous()
         gradient = torch.empty_like(scores) if small else self._empty(scores)
         added = None if self.added is NOTHING else self._wanted()
@@ -83,7 +83,7 @@ class CPUCall(NamedTuple):
         return gradient.mul_(factors[:, None, None] if self.batch_first else factors[:, None])
 
     def added_gradients(self, swept: Swept, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients by what is added, times ``grad_output``."""
+        """The gradients by the added tensors, times ``grad_output``."""
         factor = np.broadcast_to(_factor(swept.score, grad_output), swept.score.shape)
         found = swept.added or Gradients()
         of_arcs = factor[self.problem.lattices.long_arcs[:, 0]]
@@ -151,7 +151,7 @@ class CPUCall(NamedTuple):
 
 
 def with_added(problem: Problem[Tensor], added: Added) -> Problem[Tensor]:
-    """The same problem with the caller's tensors, which may carry a graph."""
+    """The same problem with the caller's tensors, which may need gradients."""
     if added is NOTHING:
         return problem
     lattices = problem.lattices

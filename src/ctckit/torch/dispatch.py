@@ -43,7 +43,7 @@ AnyCall = Call[Any, Any]
 
 def backend_of(scores: Tensor) -> Literal["native", "triton", "portable"]:
     """Which backend takes these scores; it follows from the device that they are on."""
-    if torch._C._functorch.is_functorch_wrapped_tensor(scores):  # inside of torch.func: it has no memory itself
+    if torch._C._functorch.is_functorch_wrapped_tensor(scores):  # inside torch.func: it has no memory of its own
         return "portable"
     if scores.is_cpu:
         return "native"
@@ -127,7 +127,7 @@ def checked_lattice_call(
 
 
 def _backend_with(scores: Tensor, added: Added) -> Literal["native", "triton", "portable"]:
-    """Which backend takes scores with what is added, which must be on their device."""
+    """Which backend takes scores and added tensors, which must be on the scores' device."""
     for name, tensor in added._asdict().items():
         if tensor is not None and tensor.device != scores.device:
             raise CTCError(Fault("other-device", name, (), str(tensor.device), str(scores.device), "move-to-scores"))

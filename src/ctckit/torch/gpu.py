@@ -65,7 +65,7 @@ class GPUCall(NamedTuple):
         return gradient
 
     def added_gradients(self, swept: triton.Sweep, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients by what is added, times ``grad_output``."""
+        """The gradients by the added tensors, times ``grad_output``."""
         wanted = self._wanted()
         swept.write(wanted, self.weights * grad_output.detach().double())
         by_class = None if wanted.class_scores is None else wanted.class_scores.sum(dim=0)

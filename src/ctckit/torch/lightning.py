@@ -1,6 +1,6 @@
 """The monitor's numbers in Lightning's log. Imported by name only, since few have Lightning; may import it and torch.
 
-The model's ``training_step`` calls the monitor, where logits and targets are at hand; this callback logs the results,
+The model's ``training_step`` calls the monitor, where logits and targets are known; this callback logs the results,
 including the gradient's norm, when the step is over.
 """
 

@@ -2,8 +2,8 @@
 
 On the CPU the gradient is computed together with the loss, already scaled for the reduction, and handed out by the
 first ``backward``: a second one (``retain_graph=True``) computes it anew. So the usual step allocates one gradient and
-copies nothing. On a GPU ``backward`` writes it. Where there is no kernel (another device, second derivatives,
-torch.func) torch's own operations serve.
+copies nothing. On a GPU ``backward`` writes it. If there is no kernel (another device, second derivatives, torch.func),
+torch's own operations compute the loss.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def ctc_loss(
     batch_first: bool = False,
     validate: bool = False,
 ) -> Tensor:
-    """``torch.nn.functional.ctc_loss``, faster and exact; which backend computes it follows from where the scores are.
+    """``torch.nn.functional.ctc_loss``, faster and exact, on the device that the scores are on.
 
     On the CPU, C++ kernels; on a GPU (CUDA, ROCm) Triton's if triton 3.4 or later is installed; elsewhere torch's own
     operations. On a GPU nothing waits for the device, unless ``validate=True``.
@@ -100,7 +100,7 @@ def lattice_loss(
     entry_costs: Tensor | None = None,
     long_arc_scores: Tensor | None = None,
 ) -> Tensor:
-    """Minus the log of the sum over all paths of a lattice: the loss for any topology, differentiable by all it holds.
+    """Minus the log of the sum over all paths of a lattice: the loss for any topology, also differentiable by costs.
 
     :func:`ctc_loss` with lattices instead of targets. Inside ``torch.compile`` it breaks the graph.
 
@@ -138,7 +138,7 @@ def lattice_loss(
         >>> logits, cost = torch.zeros(3, 3), torch.zeros(5, requires_grad=True)
         >>> lattice_loss(logits, lattice, from_logits=True, entry_costs=cost).backward()
         >>> cost.grad.sum()  # states entered by a path, by token
-        tensor(1.2143)
+        tensor(1.1364)
     """
     options = Options(0, reduction, zero_infinity, from_logits, batch_first, validate)
     added = Added(class_scores, state_scores, entry_costs, long_arc_scores)

@@ -69,7 +69,7 @@ class Rows:
 
     @property
     def scale(self) -> float:
-        """How many rows of the batch each of them stands for."""
+        """How many rows of the batch each of them represents."""
         return self._total / max(len(range(self._total)[self._picked]), 1)
 
     def of(self, scores: Tensor) -> Floats:
@@ -86,8 +86,8 @@ class CTCMonitor:
 
     Call it between the forward and the backward pass. It returns a dictionary of floats:
 
-    - ``blank_share``: the share of frames whose likeliest class is the blank. It soon goes to 1, then comes down.
-    - ``peakiness``: the mean probability of the likeliest class.
+    - ``blank_share``: the share of frames whose most probable class is the blank. It soon goes to 1, then comes down.
+    - ``peakiness``: the mean probability of the most probable class.
     - ``infeasible``: how many samples need more frames than they have.
     - ``loss``: if it was passed.
     - ``grad_norm``: the 2-norm of the loss's gradient by the scores. Added to the dictionary by the backward pass, or

@@ -1,12 +1,12 @@
-"""Validation of a call's arguments, once, at the public call: one clear `CTCError` for what no computation can take.
+"""Validation of a call's arguments, once, at the public call: whatever is wrong becomes one clear `CTCError`.
 
 - form.py: shapes and dtypes, of anything array-like on any device; reads no value.
 - values.py: lengths, tokens, on the host.
 - options.py: single numbers and choices.
 
 `check_form` raises the first fault and `form_faults` lists all, by the same rules; likewise `value_faults`. The kernels
-check values faster; values.py is for what they find wrong. To add a fault: yield it in one of these files, put its
-words into ``catalogue/faults.*.json``, and a call that has it into ``tests/arrays/test_messages.py``.
+check values faster; values.py explains what they find. To add a fault: yield it in one of these files, put its words
+into ``catalogue/faults.*.json``, and a call that has it into ``tests/support/messages.py``.
 
 May import faults.py and errors.py.
 """

@@ -1,8 +1,7 @@
 """The form of a call's arguments: shapes and dtypes of anything array-like. Reads no value, so waits for no device.
 
-`check_form` is on the way of every loss: a few comparisons, and only if one of them fails, `form_faults` goes through
-the arguments one by one. May import faults.py and errors.py; knows tensors by their attributes and imports no
-framework.
+Every loss calls `check_form`, which makes a few comparisons; only if one of them fails, `form_faults` goes through the
+arguments one by one. May import faults.py and errors.py; knows tensors by their attributes and imports no framework.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from ..errors import CTCError
 from ..faults import Fault
 
 FLOATS = ("float64", "float32", "bfloat16", "float16")  # the dtypes of scores
-LARGEST = 2**26  # most frames and classes: days of speech, and as many as the kernels' numbers are good for
+LARGEST = 2**26  # most frames and classes: days of speech, and what the kernels' numbers can hold
 
 _INTEGERS = ("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8")
 _INTEGER_ARGUMENTS = ("input_lengths", "target_lengths", "targets")
@@ -63,9 +62,10 @@ def check_form(
     """Checks shapes and dtypes of a loss's arguments, and that the blank is a class.
 
     Args:
-        scores: (T, N, C), or (T, C) for one sample; an array or tensor on any device. Lists pass, but cost more.
+        scores: (T, N, C), or (T, C) for one sample; an array or tensor on any device. Lists are accepted, but cost
+            more.
         targets: integers, (N, S) padded, or one dimension, all samples end to end; (S,) or (1, S) for one sample.
-        input_lengths: integers (N,); a number will do for one sample.
+        input_lengths: integers (N,); or a number for one sample.
         target_lengths: likewise.
         blank: the blank's class.
         from_logits: whether scores are logits; for their name in messages.
@@ -107,7 +107,7 @@ def check_form(
             padded = rows or not batched
             return Form(num_frames, size, classes, target_shape[-1], batched, padded, dtype)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
-        pass  # no array, a dtype that is not known yet, or another rank: the slow way has the words
+        pass  # not an array, a dtype not seen yet, or another rank: the slow way finds out
     name = "logits" if from_logits else "log_probs"
     faults, form = form_faults(
         scores, targets, input_lengths, target_lengths, blank, scores_name=name, batch_first=batch_first
@@ -127,7 +127,7 @@ def form_faults(
     scores_name: str = "log_probs",
     batch_first: bool = False,
 ) -> tuple[list[Fault], Form | None]:
-    """All that is wrong with the form of a loss's arguments, and the form if nothing is; arguments as above."""
+    """Everything that is wrong with the form of a loss's arguments; or the form. Arguments as above."""
     arguments = {
         scores_name: scores,
         "input_lengths": input_lengths,
@@ -140,7 +140,7 @@ def form_faults(
 def check_lattice_form(
     scores: Any, input_lengths: Any | None = None, *, from_logits: bool = False, batch_first: bool = False
 ) -> Form:
-    """Checks the form of a call that has lattices in the place of targets; arguments as for `check_form`.
+    """Checks the form of a call that has lattices instead of targets; arguments as for `check_form`.
 
     Raises:
         CTCError: the first fault.
@@ -196,7 +196,7 @@ def check_blank(blank: int, classes: int, *, scores_name: str = "log_probs", of_
 
 
 def dtype_name(dtype: object) -> str:
-    """What a dtype is, of whatever library: one of FLOATS, "integer", or "" for any other.
+    """The kind of a dtype, of any library: one of FLOATS, "integer", or "" for any other.
 
     Example:
         >>> dtype_name(np.dtype("float32")), dtype_name(np.dtype(">u2")), dtype_name(np.dtype(bool))
@@ -210,10 +210,10 @@ def dtype_name(dtype: object) -> str:
 
 
 def as_array(name: str, values: Any) -> npt.NDArray[Any]:
-    """Whatever was passed as an array: a tensor of any framework on any device, a list, an array.
+    """Converts an array, a list, or a tensor of any framework on any device to a NumPy array.
 
     Raises:
-        CTCError: it can't be made an array, for instance since its rows differ in length.
+        CTCError: it can't be converted to an array, for example because its rows differ in length.
     """
     try:
         if hasattr(values, "detach"):  # a tensor
@@ -252,7 +252,7 @@ def checked_arrays(
         return arrays, check_form(*arrays, blank, from_logits=from_logits)
     except CTCError as error:
         failure = error
-    check_form(*given, blank, from_logits=from_logits)  # raises, unless what has a form can't be read
+    check_form(*given, blank, from_logits=from_logits)  # raises, unless something that has a form can't be read
     raise failure
 
 
@@ -279,7 +279,7 @@ class _Sizes(NamedTuple):
 
 
 def _described(arguments: dict[str, Any]) -> tuple[dict[str, _Described], list[Fault]]:
-    """Shape and dtype of each argument that has them, and a fault for each that has not."""
+    """Shape and dtype of each argument that has them, and a fault for each that doesn't."""
     given: dict[str, _Described] = {}
     faults: list[Fault] = []
     for name, values in arguments.items():
@@ -298,7 +298,7 @@ def _describe(name: str, values: Any) -> _Described | Fault:
             values = as_integers(name, values) if name in _INTEGER_ARGUMENTS else as_array(name, values)
         dtype = str(values.dtype).removeprefix("torch.")
         return _Described(tuple(values.shape), dtype, dtype_name(values.dtype), is_tensor)
-    except Exception as error:  # whatever an array-like of some library does when it is asked
+    except Exception as error:  # an array-like of some library may raise anything
         fault = getattr(error, "fault", None)
         return fault if isinstance(fault, Fault) else _unreadable(name, values, error)
 

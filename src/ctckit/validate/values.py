@@ -1,7 +1,7 @@
 """The values of a call's integers, on the host: lengths within the arrays, targets of tokens only.
 
-The kernels check the same and faster, when they lay lattices out; what they find wrong is explained here, and a
-diagnosis lists it all. May import faults.py and errors.py.
+The kernels check the same, and faster, when they lay lattices out. What they find is explained here, and a diagnosis
+lists all of it. May import faults.py and errors.py.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def value_faults(
     *,
     scores_name: str = "log_probs",
 ) -> Iterator[Fault]:
-    """All that is wrong with a call's integers, in the order in which the kernels look: lengths, then tokens.
+    """Everything that is wrong with a call's integers, in the order in which the kernels check: lengths, then tokens.
 
     Args:
         form: of the call.
         blank: the blank's class.
-        targets: as the caller passed them, any integer dtype; None for what is on a device and not to be read.
-            Without target lengths tokens are not looked at, since padding may hold anything.
+        targets: as the caller passed them, any integer dtype; None if they are on a device and must not be read.
+            Without target lengths, tokens are not checked, since padding may hold anything.
         input_lengths: likewise.
         target_lengths: likewise.
         scores_name: what messages call the scores.
@@ -107,7 +107,7 @@ def _swapped_lengths(form: Form, input_lengths: Integers, target_lengths: Intege
 def _input_lengths(form: Form, lengths: Integers, scores_name: str) -> Iterator[Fault]:
     most = form.num_frames
     wrong = _outside(lengths, most)
-    # Lengths from before the network's strides are some whole number of times too long, give or take a rounding.
+    # Lengths from before the network's strides are too long by a whole factor, up to rounding.
     ratio = int(lengths.max(initial=0)) / max(most, 1)
     factor = max(2, round(ratio))
     strided = most > 0 and abs(ratio - factor) < 0.1 * factor
@@ -247,9 +247,9 @@ def _counted_padding(row: Integers, padding: int, blank: int, classes: int, coun
 
 
 def _padding(row: Integers, blank: int, classes: int) -> int:
-    """How many tokens at a target's end are surely padding: blanks, negative numbers, or two and more of one non-class.
+    """How many tokens at a target's end are surely padding: blanks, negative numbers, or at least two of one non-class.
 
-    A target of nothing else has none: there may be another reason.
+    A target that holds nothing else counts as having none, since it may have another reason.
     """
     last = row.item(-1)
     others = np.flatnonzero(row != last)

@@ -1,7 +1,7 @@
 /* One computation on a lattice, and its formulas. Needs words.js.
-   The rule of CTC is not here: which moves are legal stands in the page's data, as bits of each state and as long arcs. */
+   The rule of CTC is not here: the page's data says which moves are legal, as bits of each state and as long arcs. */
 
-/** log of the sum of exp(values). −∞ is a true zero: it must not meet itself in a difference. */
+/** log of the sum of exp(values). −∞ is a true zero: −∞ − −∞ would be NaN. */
 function logsumexp(values) {
   let most = -Infinity;
   for (const value of values) if (value > most) most = value;
@@ -41,7 +41,7 @@ class Lattice {
     return this.tokens[k] >= 0;
   }
 
-  /** α (T·K): all beginnings that are in state k at frame t, their emissions up to t included. */
+  /** α (T·K): all ways to be in state k at frame t, with their emissions up to and including t. */
   forward(emissions) {
     const K = this.states;
     const alpha = new Float64Array(emissions.length).fill(-Infinity);
@@ -105,7 +105,7 @@ class Computation {
     return this.data.paths[i].reduce((score, k, t) => score + this.emissions[t * this.K + k], weight);
   }
 
-  // Formulas: the lines to show, and the cells whose numbers stand in them.
+  // Formulas: the lines to show, and the cells whose numbers they use.
 
   formula(view, t, k, path) {
     if (view === "path") return this.pathFormula(t, k, path);

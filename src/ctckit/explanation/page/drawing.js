@@ -36,7 +36,7 @@ class Drawing {
     this.cells.get(`${t},${k}`).node.focus({ preventScroll: true });
   }
 
-  /** Marks the cell whose formula is shown, and those whose numbers stand in it. */
+  /** Marks the cell whose formula is shown, and those whose numbers it uses. */
   mark(t, k, terms) {
     for (const cell of this.grid.querySelectorAll(".term, .looked-at")) cell.classList.remove("term", "looked-at");
     for (const [s, j] of terms) this.cells.get(`${s},${j}`)?.node.classList.add("term");

@@ -1,5 +1,5 @@
-/* What is looked at: the probabilities as they are now, and where the reader is in the lattice. Needs computation.js;
-   knows no nodes of the page. */
+/* The state of the view: the current probabilities, and where the reader is in the lattice. Needs computation.js;
+   knows nothing of the page's nodes. */
 
 const ALL_CELLS = 1500; // more are drawn as a heat map, and only those around the current frame one by one
 const NATS = 12; // cells that are this much less likely than the frame's best have no colour

@@ -26,7 +26,7 @@ class Table:
         x: points, of the left edge.
         y: points, of the upper edge.
         names: (K,) of the states.
-        lattice: whose states they are; those that are no tokens are grey.
+        lattice: whose states they are; those that are not tokens are grey.
         frames: T.
         cell: points, the width of a cell.
     """
@@ -74,7 +74,7 @@ class Table:
     def move(
         self, begin: tuple[int, int], end: tuple[int, int], *, color: str = INK, label: str = "", shift: float = 0
     ) -> None:
-        """An arrow between two cells (state, frame), with room for what stands in them."""
+        """An arrow between two cells (state, frame), with room for their text."""
         (x0, y0), (x1, y1) = self.center(*begin), self.center(*end)
         long = math.hypot(x1 - x0, y1 - y0)
         dx, dy = (x1 - x0) / long, (y1 - y0) / long

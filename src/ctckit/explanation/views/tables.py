@@ -197,5 +197,5 @@ def _loss_line(e: Computation, ends: Sequence[int]) -> str:
 
 
 def _listed(e: Computation, path: Path) -> str:
-    """A path as it stands in a list."""
+    """A path as it is listed."""
     return shortened(e.spelled(path), 40)

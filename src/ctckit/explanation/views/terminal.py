@@ -70,7 +70,7 @@ def _recursion(e: Computation) -> Iterator[str]:
 
 
 def formula(e: Computation, t: int, k: int) -> str:
-    """How α at one cell came about, in letters and in numbers."""
+    """How α of one cell is computed, in letters and in numbers."""
     names = e.state_names
     own = f"log y{t + 1}({e.state_labels[k]})"
     emission = number(e.log_probs[t, e.lattice.labels[k]], 5)
@@ -107,7 +107,7 @@ def _tokens(e: Computation) -> Iterator[str]:
     say = words("explanation", e.lang)
     yield say["text.tokens"].format(entropy=number(e.entropy, 5))
     rows = [["", say["text.tokens.cost"], say["text.tokens.frames"], say["text.tokens.peak"]]]
-    between: dict[str, list[StateCost]] = {}  # by label, the states that are no tokens: the blanks
+    between: dict[str, list[StateCost]] = {}  # by label, the states that are not tokens: the blanks
     for state in e.state_costs:
         if e.lattice.tokens[state.state] < 0:
             between.setdefault(e.state_labels[state.state], []).append(state)

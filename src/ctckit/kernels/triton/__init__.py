@@ -1,4 +1,4 @@
-"""The GPU backend, in Triton: scaled floats, two programs a sample, and nothing that the host has to wait for.
+"""The GPU backend, in Triton: scaled floats, two programs per sample, and the host never waits for the device.
 
 Kernels and their launches, by what they do: lattice.py (lays out CTC's lattices), pairs.py (those of any shape),
 rows.py (reads each frame once), sums.py (forward and backward sweeps), gradient.py, best.py (best paths), on top of
@@ -6,8 +6,7 @@ scaled.py (numbers) and cells.py (rows of states). They need no torch: their cal
 that Triton takes. backend.py is that caller for torch; its functions are offered here, and torch is imported when one
 of them is first used.
 
-In kernels, p_ begins the name of a pointer, o_ that of an offset, b_ that of what a program has loaded. Needs Triton
-3.4 or later.
+In kernels, names of pointers begin with p_, of offsets with o_, of loaded blocks with b_. Needs Triton 3.4 or later.
 """
 
 from typing import TYPE_CHECKING, Any

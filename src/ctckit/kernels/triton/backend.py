@@ -1,7 +1,7 @@
 """The backend on torch tensors: memory, and the order of launches. The only module here that needs torch.
 
-The host waits for nothing: what is wrong with a sample is found on the device, and becomes its status. Sums run in an
-order that depends on the sample alone, so results do not depend on the batch around it, and are the same bits in every
+The host waits for nothing: errors in a sample are found on the device and become its status. Sums run in an order that
+depends on the sample alone, so results do not depend on the rest of the batch, and are bit for bit the same in every
 run. May import torch, triton, ctckit/problem.py, ctckit/results.py, kernels/backend.py and the modules beside it.
 """
 
@@ -33,9 +33,9 @@ TensorProblem = Problem[Tensor]
 
 @dataclass(frozen=True, eq=False)
 class CTCLattices:
-    """CTC's lattices, laid out on the device: a ``problem.LatticeBatch`` for which the kernels have a short way.
+    """CTC's lattices, laid out on the device: a ``problem.LatticeBatch`` for which the kernels have a fast path.
 
-    What other backends read of it is made when they ask.
+    Attributes that only other backends read are computed when they are asked for.
 
     Attributes:
         states: as the kernels read them. Samples whose status is not OK have no frames here.
@@ -49,7 +49,7 @@ class CTCLattices:
 
     @property
     def status(self) -> Tensor:
-        """uint8 (N,): OK, INFEASIBLE or INVALID, as far as targets and lengths tell."""
+        """uint8 (N,): OK, INFEASIBLE or INVALID, judged by targets and lengths only."""
         return self.states.status.to(torch.uint8)
 
     @property
@@ -109,8 +109,8 @@ def ctc_lattices(
     """Lays out CTC's lattices on the scores' device. Form is the caller's to check: memory safety rests on it.
 
     Nothing here waits for the device, and it can be captured in a graph if targets and lengths are on the device. A
-    sample with a wrong token or length becomes INVALID; the others are not affected. (With targets end to end, those
-    after a wrong length are not where it says, and so may be INVALID too.)
+    sample with a wrong token or length becomes INVALID; the others are not affected. (If targets are end to end, those
+    after a wrong length may be INVALID too, since their beginnings are unknown.)
 
     Args:
         scores: (T, N, C); only its shape and device are used.
@@ -123,7 +123,7 @@ def ctc_lattices(
     frames, size, classes = scores.shape
     longest = targets.shape[-1]
     if targets.ndim == 1:
-        # The longest target is known if its length is the host's; if not, none that has a path is longer than T.
+        # The longest target is known if lengths are on the host; if not, a target with a path has at most T tokens.
         longest = min(longest, int(target_lengths.max()) if target_lengths.is_cpu else frames)
     sizes = Sizes(frames, size, classes, max(longest, 0) + 1)
     device = scores.device
@@ -156,7 +156,7 @@ def total(
         problem: lattices from :func:`ctc_lattices`, or any without long arcs.
         weights: float64 (N,), 1 by default.
         gradients: where to write, any strides; that of the scores in their dtype, the others float64.
-        threads: of no use here.
+        threads: ignored.
     """
     wanted: Gradients[Tensor] = Gradients() if gradients is None else gradients
     keep = any(array is not None for array in vars(wanted).values())
@@ -179,8 +179,8 @@ def best_path(problem: TensorProblem, *, threads: int | None = None) -> BestPath
     """Each sample's most probable path.
 
     Of equally good paths, read from the end, that of the lowest states. Maxima are compared in the scores' precision,
-    float32 at least, so in float32 the path may be one that is not worse by more than rounding; its score is its own,
-    summed in float64.
+    at least float32. So in float32 the path may be worse than the best by a rounding error; its own score is summed in
+    float64.
     """
     device = problem.scores.device
     with _on(device):
@@ -199,12 +199,12 @@ def best_path(problem: TensorProblem, *, threads: int | None = None) -> BestPath
 
 
 class Sweep:
-    """The sweeps over a batch: its log-scores, and if gradients may be wanted, the occupancies for them.
+    """The sweeps over a batch: its log-scores and, for gradients, its occupancies.
 
     Args:
         problem: as for :func:`total`.
         keep: whether occupancies are wanted.
-        wanted: which gradients besides that of the scores; what else it holds does not matter.
+        wanted: which gradients are wanted besides that of the scores.
 
     Attributes:
         batch: what the kernels read.
@@ -238,7 +238,7 @@ class Sweep:
         self._sums = sums._replace(occupancy=nothing, exponents=nothing, edges_m=nothing, edges_e=nothing)
 
     def gradient(self, grad: Tensor, weights: Tensor | None = None) -> None:
-        """Writes the gradient of Σ weights·(-score) by the scores into ``grad``, as often as one likes."""
+        """Writes the gradient of Σ weights·(-score) by the scores into ``grad``; may be called any number of times."""
         self._write(grad, None, self._weights(weights), softmax=self.batch.from_logits)
 
     def occupancies(self, states: Tensor, classes: Tensor) -> None:
@@ -247,7 +247,7 @@ class Sweep:
         self._write(classes, states, -self._weights(None), softmax=False)
 
     def write(self, gradients: Gradients[Tensor], weights: Tensor | None = None) -> None:
-        """Writes all gradients of Σ weights·(-score) that are wanted, and that the sweep was told of."""
+        """Writes all gradients of Σ weights·(-score) that are wanted; the sweep must have been asked for them."""
         factors = self._weights(weights)
         if gradients.scores is not None:
             self.gradient(gradients.scores, factors)
@@ -257,14 +257,14 @@ class Sweep:
             gradients.long_arc_scores.zero_()  # there are none
 
     def _write_by_state(self, gradients: Gradients[Tensor], weights: Tensor) -> None:
-        """Gradients by what frames have in common: from how long states are visited, and how often entered."""
+        """Gradients of what all frames share: from how long states are visited, and how often they are entered."""
         frames, occupancy = self.batch.states.frames, self._occupancy()
         visits = torch.empty(occupancy[:, 0].shape, dtype=torch.float64, device=occupancy.device)
         with _on(visits.device):
             count_visits(self.batch, occupancy, visits)
         if gradients.class_scores is not None:
             self._write_by_class(gradients.class_scores, visits, weights)
-        # A path is in one state per frame, which gives the factor that all occupancies have in common.
+        # A path is in one state per frame, which gives the common factor of all occupancies.
         sums = visits.sum(dim=(1, 2))
         factor = (weights * frames / torch.where(sums > 0, sums, 1))[:, None, None]
         if gradients.state_scores is not None:
@@ -273,14 +273,14 @@ class Sweep:
             self._write_states(gradients.entry_costs, self._sums.counts.sum(dim=1) * factor)
 
     def _write_states(self, out: Tensor, pairs: Tensor) -> None:
-        """Values of pairs of states, in the order of states; 0 where there is no path, NaN where something is wrong."""
+        """Values of pairs in the order of states; 0 for a sample without a path, NaN for a wrong one."""
         values = pairs.transpose(1, 2).flatten(1)[:, : out.shape[1]]
         status = self.status[:, None]
         without = torch.where(status >= Status.NOT_FINITE, torch.nan, 0.0).to(values)
         out.copy_(torch.where(status == Status.OK, values, without))
 
     def _write_by_class(self, out: Tensor, visits: Tensor, weights: Tensor) -> None:
-        """As the gradient of a single frame, whose occupancies are the visits; as many frames of it as there are."""
+        """Computed as the gradient of a single frame whose occupancies are the visits."""
         states = self.batch.states
         once = states._replace(frames=states.frames.clamp(max=1))
         batch = self.batch._replace(states=once, sizes=self.batch.sizes._replace(frames=1))
@@ -308,7 +308,7 @@ class Sweep:
 
 
 def _of_states(gradients: Gradients[Tensor] | None) -> bool:
-    """Whether gradients are wanted that need more than CTC's short way gives."""
+    """Whether gradients are wanted that CTC's fast path can't give."""
     if gradients is None:
         return False
     return any(array is not None for array in (gradients.class_scores, gradients.state_scores, gradients.entry_costs))
@@ -320,7 +320,7 @@ def _real(problem: TensorProblem) -> torch.dtype:
 
 
 def _batch(problem: TensorProblem, *, general: bool = False) -> Batch:
-    """What the kernels read; CTC's own lattices take the short way, if nothing is added to scores."""
+    """What the kernels read. CTC's own lattices take the fast path, if nothing is added to scores."""
     scores, lattices = problem.scores.detach(), problem.lattices
     real = tl.float64 if scores.dtype == torch.float64 else tl.float32
     if isinstance(lattices, CTCLattices):

@@ -1,4 +1,4 @@
-"""What the kernels of one call read: the scores, the lattices, and what was found out about each frame.
+"""What the kernels of one call read: the scores, the lattices, and statistics of each frame.
 
 Arrays are on the device; the annotations say torch's, but nothing here calls torch. May import triton, lattice.py and
 tuning.py.
@@ -36,7 +36,7 @@ class Batch(NamedTuple):
 
     @property
     def extra(self) -> tuple[Tensor, Tensor]:
-        """What states add and what entering them adds, of general lattices; of CTC's, arrays that nobody reads."""
+        """Added scores and entry scores of general lattices; for CTC's, arrays that are not read."""
         states = self.states
         if states.added is None or states.entry is None:
             return states.arcs, states.arcs
@@ -49,7 +49,7 @@ class Batch(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Of each frame (N, T).
+    """Statistics of each frame (N, T).
 
     Attributes:
         top: the best score of the lattice's labels; emissions are relative to it.

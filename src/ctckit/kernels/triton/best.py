@@ -1,4 +1,4 @@
-"""Best paths: a sweep of maxima over plain logarithms, and the way back along the moves that won.
+"""Best paths: a sweep of maxima over plain logarithms, and the trace back along the best moves.
 
 The row's best entry is subtracted at every fourth frame, so that float32 keeps its precision. May import triton,
 tuning.py, lattice.py, batch.py and cells.py.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @triton.jit
 def _open(value, mask):
-    """What comes along an arc, as a logarithm: -inf where there is no arc."""
+    """The score that an arc brings: -inf if the arc doesn't exist."""
     return tl.where(mask == OPEN, value, float("-inf"))
 
 
@@ -36,7 +36,7 @@ def _better(best, move, other, back):
 
 @triton.jit
 def _along(value, arc, GENERAL: tl.constexpr):
-    """What comes along an arc between different states."""
+    """The score that an arc between different states brings."""
     if GENERAL:
         return value + arc
     else:
@@ -65,7 +65,7 @@ def _base(peak):
 
 @triton.jit
 def _begun(j, into, first):
-    """What enters at step j: at the first step, the beginnings of paths."""
+    """What enters at step j: at the first step, where paths begin."""
     return tl.where(j == 0, first, into)
 
 

@@ -1,10 +1,10 @@
 """Rows of lattice states: where they lie, which arcs enter them, and the loop that carries one from frame to frame.
 
-States are kept in pairs, as in native/cells.h: pair i holds states 2i and 2i+1; of the last pair only the first exists.
-In CTC's lattices state 2i emits the blank and 2i+1 token i, and no blank is skipped into; with GENERAL, labels and arcs
-are any, and arcs between different states have weights. A backward sweep is a forward one on the mirrored lattice:
-states and frames are counted from the other end, and an arc is read where it arrives. May import triton, scaled.py and
-lattice.py.
+States are kept in pairs, as in native/sums/cells.h: pair i holds states 2i and 2i+1; of the last pair only the first
+exists. In CTC's lattices state 2i emits the blank and 2i+1 token i, and no blank is skipped into; with GENERAL, labels
+and arcs are any, and arcs between different states have weights. A backward sweep is a forward one on the mirrored
+lattice: states and frames are counted from the other end, and an arc is read where it arrives. May import triton,
+scaled.py and lattice.py.
 """
 
 import triton
@@ -68,7 +68,7 @@ def arcs_into(p_arcs, p_entry, pairs, i, length, backward, READ: tl.constexpr, R
 
 @triton.jit
 def _first(p_arcs, p_entry, cell, mask, bit, backward, REAL: tl.constexpr):
-    """What a path that begins in a state is multiplied by: the cost of entering it; backward nothing, for it ends."""
+    """The factor of a path that begins in a state: its entry cost; backward none, since the path ends there."""
     exists = (tl.load(p_arcs + cell, mask=mask, other=0) & bit) != 0
     m, e = exponential(tl.where(backward, 0.0, tl.load(p_entry + cell, mask=mask, other=0.0)))
     return m.to(REAL), tl.where(exists, e, ZERO)
@@ -90,7 +90,7 @@ def first_row(p_arcs, p_entry, pairs, i, length, backward, GENERAL: tl.constexpr
 
 @triton.jit
 def pair_below(m, e, i):
-    """For each pair, what the one below it holds: a row in registers, moved up by one."""
+    """A row in registers, moved up by one pair."""
     below = tl.maximum(i - 1, 0)
     if m.dtype == tl.float64:
         moved_m, moved_e = tl.gather(m, below, 0), tl.gather(e, below, 0)
@@ -103,7 +103,7 @@ def pair_below(m, e, i):
 
 @triton.jit
 def load_row(p_m, p_e, pairs, i, length, backward, alive):
-    """Pairs i of a stored row; zero where there is no state, and everywhere if the row is not alive."""
+    """Pairs i of a stored row; zero for states that don't exist, and everywhere if the row is not alive."""
     even, is_even, odd, is_odd = pair_cells(i, length, backward)
     reach = tl.where(alive, length, -1)
     is_even, is_odd = is_even & (i <= reach), is_odd & (i < reach)
@@ -135,7 +135,7 @@ def label_pointers(layout, pairs, i, length, backward, GENERAL: tl.constexpr, RE
     p_arcs, _, p_label, p_added, p_score, o_blank, stride_c = layout
     even, is_even, odd, is_odd = pair_cells(i, length, backward)
     if GENERAL:
-        # Where there is no arc there may be no state, and then its label is not a class.
+        # Without an arc, the state may not exist, and then its label is not a class.
         is_even = is_even & (tl.load(p_arcs + even, mask=is_even, other=0) != 0)
         is_odd = is_odd & (tl.load(p_arcs + pairs + odd, mask=is_odd, other=0) != 0)
         b_even = tl.load(p_label + even, mask=is_even, other=0).to(tl.int64)
@@ -186,7 +186,7 @@ def carry_row(
 ):
     """Carries a row in registers from step ``start`` to the sample's last; scores are loaded four frames ahead.
 
-    The loop is unrolled by as many frames as are on their way, so that none of their registers is ever moved.
+    The loop is unrolled by the number of frames in flight, so that no register is ever moved.
 
     Args:
         start: the first step.
@@ -194,7 +194,7 @@ def carry_row(
         sample: frames, length, backward, stop, pairs, i.
         sources: where scores are, as for load_frame.
         rows: stored rows, as for load_frame.
-        constants: what STEP gets besides, the same at each step.
+        constants: further arguments of STEP, the same at each step.
         STEP: makes the next row from (j, first of four or not, row, frame, sample, rows, constants, MEET, KEEP,
             GENERAL, COUNT); must leave a row alone beyond the last step.
         MEET: whether rows of the other direction are loaded.

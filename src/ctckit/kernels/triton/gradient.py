@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 VISITS_BLOCK, VISITS_ROWS = 64, 32  # states and frames that one program sums at a time
-NO_CLASS = -1  # in the place of the blank, where the even states have labels of their own
+NO_CLASS = -1  # instead of the blank, if the even states have labels of their own
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -117,7 +117,7 @@ def _gradient_kernel(
             tl.store(columns(p_grad + o_grad, c0, c, grad_stride_c), b_grad.to(out), mask=mask)
         tl.debug_barrier()
 
-        # The lattice's labels again. Equal ones are runs of the sorted ones; each run is summed in the lattice's order.
+        # The lattice's labels. Equal labels are runs in sorted order; each run is summed in the lattice's order.
         if GENERAL:  # those of all states
             longest, first_cell = 2 * pairs, 0
             count = tl.load(p_count + n)

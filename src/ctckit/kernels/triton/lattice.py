@@ -1,7 +1,7 @@
 """Lays the CTC lattice out on the device: the table of arcs in ctckit/lattice.py over each target.
 
-So the host never reads a token or a length. What is wrong with a sample becomes its status. May import triton,
-tuning.py, ctckit/lattice.py and ctckit/results.py.
+So the host never reads a token or a length. Errors in a sample become its status. May import triton, tuning.py,
+ctckit/lattice.py and ctckit/results.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STAY, STEP, SKIP = tl.constexpr(int(Arc.STAY)), tl.constexpr(int(Arc.STEP)), tl.constexpr(int(Arc.SKIP))
 START, END = tl.constexpr(int(Arc.START)), tl.constexpr(int(Arc.END))
 BLANK_ROLE, TOKEN_ROLE, REPEAT_ROLE, START_ROLE, END_ROLE = (tl.constexpr(role) for role in ARCS_BY_ROLE.tolist())
-PLAIN = not ARCS_BY_ROLE[0] & Arc.SKIP  # whether CTC's lattices have the shape that kernels have a short way for
+PLAIN = not ARCS_BY_ROLE[0] & Arc.SKIP  # whether CTC's lattices have the shape that the kernels' fast path needs
 
 # A sample's status, as ctckit.Status counts them.
 OK, INFEASIBLE, IMPOSSIBLE, NOT_FINITE, INVALID = (tl.constexpr(int(status)) for status in Status)
@@ -35,8 +35,8 @@ class States(NamedTuple):
 
     Attributes:
         labels: int32 (N, 2, pairs), the class that each state emits; of CTC's (N, S), those of the odd states. C, which
-            is not a class, where there is no state.
-        arcs: uint8 (N, 2, pairs), bits of :class:`ctckit.Arc`; 0 where there is no state.
+            is not a class, for states that don't exist.
+        arcs: uint8 (N, 2, pairs), bits of :class:`ctckit.Arc`; 0 for states that don't exist.
         frames: int64 (N,), the frames used: none of a sample whose status is not OK.
         lengths: int64 (N,), pairs of states before the last, of which only the even state exists.
         status: int32 (N,), OK, INFEASIBLE or INVALID.
@@ -93,7 +93,7 @@ def _lattice_kernel(
     n = tl.program_id(0).to(tl.int64)
     b_frames = tl.load(p_input_lengths + n).to(tl.int64)
     b_length = tl.load(p_target_lengths + n).to(tl.int64)
-    # With targets end to end, each begins where the one before it ends; nothing outside the tokens may be read.
+    # If targets are end to end, each begins where the one before it ends; nothing outside the tokens may be read.
     if FLAT:
         b_begin = tl.load(p_begins + n)
         room = available - b_begin

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @triton.jit
 def _state(p, n, k, exists, most, other):
-    """What an array (N, K) holds of sample n's states k."""
+    """Loads sample n's states k from an array (N, K)."""
     return tl.load(p + n * most + k, mask=exists, other=other)
 
 
@@ -54,10 +54,9 @@ def _pair_kernel(
     KNOWN: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Copies one sample's states (N, K) into pairs (N, 2, pairs), and finds the sample's status as far as form goes.
+    """Copies one sample's states (N, K) into pairs (N, 2, pairs), and finds its status as far as form tells.
 
-    Labels where there is no state are `classes`. What is added to a state's emission, and what is added on entering it,
-    are float64.
+    Labels of states that don't exist are `classes`. Added scores and entry scores are float64.
     """
     n = tl.program_id(0).to(tl.int64)
     b_frames = tl.load(p_num_frames + n).to(tl.int64)
@@ -136,7 +135,7 @@ def _ends(row, even_arcs, odd_arcs):
 
 @triton.jit(do_not_specialize=SIZES)
 def _feasible_kernel(p_arcs, p_frames, p_lengths, p_status, p_rows, pairs, TILED: tl.constexpr, BLOCK: tl.constexpr):
-    """Whether a sample's lattice has a path of its number of frames, whatever these hold: a sweep over bits."""
+    """Whether a sample's lattice has a path of its number of frames, whatever the scores are: a sweep over bits."""
     n = tl.program_id(0).to(tl.int64)
     frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
     p_arcs += n * 2 * pairs

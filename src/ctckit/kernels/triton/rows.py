@@ -46,7 +46,7 @@ def _rows_kernel(
     REAL: tl.constexpr,
     GENERAL: tl.constexpr,
 ):
-    """Of each frame: its best label, whether labels are far apart, the softmax's statistics, the factor of all paths.
+    """Finds each frame's best label, whether labels are far apart, the softmax's statistics, and the common factor.
 
     That factor is NaN for a frame with NaN or +inf, and so the sample's score becomes NaN.
     """
@@ -73,7 +73,7 @@ def _rows_kernel(
             b_peak = peak
         else:
             b_bad = tl.maximum(b_bad, tl.max(tl.where(x < float("inf"), 0, 1), axis=1))
-    if GENERAL:  # the labels of all states; what is added to them counts for how far apart they are
+    if GENERAL:  # the labels of all states; added scores count for how far apart they are
         b_top = tl.full((ROWS,), float("-inf"), REAL)
         b_least, b_most = -b_top, b_top
         for s0 in range(0, 2 * pairs, LABELS):

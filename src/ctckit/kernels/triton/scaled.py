@@ -1,4 +1,4 @@
-"""Scaled floats, as in native/scaled.h: a number is a mantissa in [1, 2) and an integer exponent.
+"""Scaled floats, as in native/simd/scaled.h: a number is a mantissa in [1, 2) and an integer exponent.
 
 So the sweeps need no logarithm, and nothing underflows. A true zero is any number whose exponent is below DEAD. May
 import triton.
@@ -14,7 +14,7 @@ NARROW = tl.constexpr(80.0)  # labels further apart than this have their differe
 
 @triton.jit
 def shifted(x, d):
-    """x·2^d for x >= 1 and d <= 0, by adding to x's exponent bits; stops where the result is too small to matter."""
+    """x·2^d for x >= 1 and d <= 0, by adding to x's exponent bits; clamped where the result is too small to matter."""
     if x.dtype == tl.float64:
         bits = x.to(tl.int64, bitcast=True) + (tl.maximum(d, -1022).to(tl.int64) << 52)
         return bits.to(tl.float64, bitcast=True)

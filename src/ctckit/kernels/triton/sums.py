@@ -1,8 +1,8 @@
 """Sums over paths: the forward and the backward sweep, which meet in the middle, and the total.
 
 A sample's alpha is swept from its first frame and its beta from its last, at the same time, until they meet; there the
-total is known, and both go on, each turning what the other left behind into occupancies. So T frames take T steps, not
-2T, and one row a frame is kept, not two. May import triton, tuning.py, scaled.py, lattice.py, batch.py and cells.py.
+total is known, and both go on, each turning the other's stored rows into occupancies. So T frames take T steps, not 2T,
+and one row per frame is kept, not two. May import triton, tuning.py, scaled.py, lattice.py, batch.py and cells.py.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @triton.jit
 def _along(state, arc):
-    """What comes along an arc with a weight."""
+    """What an arc with a weight brings."""
     return state[0] * arc[0], tl.maximum(state[1] + arc[1], ZERO)
 
 
@@ -71,7 +71,7 @@ def _entering(even, odd, even_below, odd_below, arcs, GENERAL: tl.constexpr):
 
 @triton.jit
 def _or_first(j, into, first):
-    """What enters at step j: at the first step, the beginnings of paths."""
+    """What enters at step j: at the first step, where paths begin."""
     return tl.where(j == 0, first[0], into[0]), tl.where(j == 0, first[1], into[1])
 
 
@@ -86,7 +86,7 @@ def _entering_from(p_m, p_e, pairs, i, length, backward, j, arcs, firsts, GENERA
 
 @triton.jit
 def _occupancy(into, met, total):
-    """What enters a state, times what the other direction has there: a part of the total."""
+    """What enters a state, times the other direction's value there: a part of the total."""
     return plain(into[0] * met[0], into[1] + (met[1] - total))
 
 
@@ -100,10 +100,10 @@ def _store_occupancy(p_m, pairs, i, length, backward, even, odd, met, total):
 
 @triton.jit
 def _entered(first, into, part, met, total):
-    """A state's part of the total that has just entered it; where the directions meet, all that is in it.
+    """The part of a state's total that has just entered it; where the directions meet, all of it.
 
-    Those who are in a state where the directions meet have entered it once. Forward, those who enter it later are added
-    up; backward, those who have left it before.
+    Paths that are in a state where the directions meet have entered it once. Forward, paths that enter later are added;
+    backward, paths that have left it before.
     """
     entered = tl.where(first, into[0], part[0]), tl.where(first, into[1], part[1])
     return _occupancy(entered, met, total).to(tl.float64)
@@ -415,7 +415,7 @@ def _total_kernel(
 
 
 class Sums(NamedTuple):
-    """Memory of a sweep, on the device; R is float32 or float64.
+    """A sweep's memory on the device; R is float32 or float64.
 
     Attributes:
         occupancy: R (N, T, 2, pairs), not yet normalised; before the directions have met, mantissas of rows.

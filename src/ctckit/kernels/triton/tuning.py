@@ -1,4 +1,4 @@
-"""How work is cut into programs: sizes of blocks and tiles, warps, and what Triton compiles anew for.
+"""How work is cut into programs: sizes of blocks and tiles, warps, and which arguments Triton specialises for.
 
 These numbers may change speed, not results. May import triton; no torch, here or in any module of kernels.
 """
@@ -16,8 +16,8 @@ ROWS_TILE = 2048  # scores that one program reads at a time: several frames, or 
 # Multiply and add with one rounding. Passed at each launch, since Triton's default is about to change and warns.
 FUSED = True
 
-# Arguments that Triton must not compile anew for (it does for 1 and for multiples of 16, which takes seconds). Sizes
-# differ from batch to batch, and nothing is gained; nor by strides, except where whole rows are read.
+# Arguments that Triton must not specialise for (it recompiles for 1 and for multiples of 16, which takes seconds).
+# Sizes differ from batch to batch, and specialising gains nothing; nor do strides, except where whole rows are read.
 SIZES = ["frames_max", "size", "classes", "blank", "o_blank", "pairs", "available", "most"]
 SIZES_AND_STRIDES = [*SIZES, "stride_t", "stride_n", "stride_c", "stride_s"]
 
