@@ -257,6 +257,8 @@ def posteriors(
                [0.     , 0.82488, 0.17512]])
     """
     if lattices is None:
+        if targets is None:
+            raise CTCError("targets is missing: expected the tokens of each sample, or lattices in their place")
         problem = ctc_problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
         problem = with_added_scores(problem, class_scores, state_scores)
     else:

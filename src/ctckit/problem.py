@@ -121,7 +121,7 @@ class ArrayProblem(Problem[Array]):
 
 def ctc_problem(
     scores: npt.ArrayLike,
-    targets: npt.ArrayLike | None,
+    targets: npt.ArrayLike,
     input_lengths: npt.ArrayLike | None,
     target_lengths: npt.ArrayLike | None,
     blank: int,

@@ -15,6 +15,8 @@ from ctckit.kernels import native
 @pytest.mark.parametrize("case", BAD)
 def test_numpy(function: Callable[..., Any], case: str) -> None:
     change, parts = BAD[case]
+    if function is ctckit.posteriors and case == "no targets":  # lattices may stand in their place
+        parts = ["targets is missing", "expected the tokens of each sample, or lattices"]
     check(function, GOOD | change, parts)
 
 
