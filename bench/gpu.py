@@ -179,7 +179,7 @@ def check_path(case: Case) -> None:
     path = states[0].tolist()
     steps = np.diff(path)
     if path[0] > 1 or path[-1] < 2 * case.shape.S - 1 or steps.min() < 0 or steps.max() > 2:
-        raise Wrong("the best path is no path of its target")
+        raise Wrong("the best path is not a path of its target")
 
 
 def check_silence(case: Case) -> None:

@@ -250,7 +250,7 @@ def test_what_was_changed_in_between_is_not_differentiated(changed: str) -> None
 
 @pytest.mark.parametrize("where", ["native", "portable", pytest.param("triton", marks=needs_triton)])
 def test_infeasible_samples_have_no_gradient(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever comes from above, and whatever their frames hold."""
+    """Whatever ``grad_output`` is, and whatever their frames hold."""
     given = Given([ctc_lattice([1, 1, 1, 1]), KINDS["selfless"]()])
     given.scores[:, 0] = torch.nan
     given.frames[:] = FRAMES
