@@ -32,6 +32,7 @@ def ctc_loss(
     zero_infinity: bool = False,
     *,
     from_logits: bool = False,
+    class_scores: npt.ArrayLike | None = None,
 ) -> FloatArray:
     """The Connectionist Temporal Classification loss: -log of the probability of all paths that collapse to the target.
 
@@ -48,6 +49,8 @@ def ctc_loss(
             mean over the batch.
         zero_infinity: an infeasible sample (one whose target has no path of its length) costs 0 instead of +inf.
         from_logits: ``log_probs`` holds raw scores; log_softmax is part of the loss.
+        class_scores: (C,) nats added to each class's log-probability after the log_softmax, such as minus a scaled log
+            prior, or a blank penalty. -inf forbids a class. With them a loss may be below 0.
 
     Returns:
         Nats; (N,) for ``"none"``, else a scalar; float64 for float64 scores, else float32. NaN for a sample with NaN or
@@ -66,6 +69,7 @@ def ctc_loss(
     """
     how = check_reduction(reduction)
     problem = ctc_problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
+    problem = with_added_scores(problem, class_scores, None)
     weights = problem.lattices.loss_weights(how == "mean")
     return _rounded(problem, reduced_loss(problem, native.total(problem).score, weights, how, zero_infinity))
 
@@ -80,6 +84,7 @@ def ctc_loss_and_grad(
     zero_infinity: bool = False,
     *,
     from_logits: bool = False,
+    class_scores: npt.ArrayLike | None = None,
 ) -> LossAndGrad:
     """:func:`ctc_loss` and its gradient, in one pass.
 
@@ -94,6 +99,7 @@ def ctc_loss_and_grad(
     """
     how = check_reduction(reduction)
     problem = ctc_problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
+    problem = with_added_scores(problem, class_scores, None)
     grad = native.gradient(problem.scores.shape, problem.scores.dtype)
     weights = problem.lattices.loss_weights(how == "mean")
     score = native.total(problem, weights=weights, gradients=Gradients(grad)).score

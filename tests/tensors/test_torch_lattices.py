@@ -429,3 +429,40 @@ def test_messages(case: str) -> None:
     change, message = MESSAGES[case]
     with pytest.raises(CTCError, match=message):
         lattice_loss(**{"scores": torch.zeros(4, 2, 3), "lattices": ctc_lattice([1, 2]), **change})
+
+
+@pytest.mark.parametrize("backend", ["native", "portable", "triton"])
+def test_class_scores_of_ctc_loss(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As lattice_loss has them: the same loss and gradients, with targets."""
+    if backend == "triton" and not HAS_TRITON:
+        pytest.skip("the GPU backend needs triton")
+    if backend != "native":
+        monkeypatch.setattr(dispatch, "backend_of", lambda scores: backend)
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(5, 2, 4, generator=generator, dtype=torch.float64)
+    targets, frames, lengths = torch.tensor([[1, 3], [2, 0]]), torch.tensor([5, 4]), torch.tensor([2, 1])
+    lattices = [ctckit.ctc_lattice([1, 3]), ctckit.ctc_lattice([2])]
+    found = []
+    for with_targets in (True, False):
+        x, prior = logits.clone().requires_grad_(), torch.tensor([0.5, -1, 2, 0.25], dtype=torch.float64)
+        prior.requires_grad_()
+        options = {"from_logits": True, "reduction": "sum", "class_scores": prior}
+        if with_targets:
+            loss = ctckit.torch.ctc_loss(x, targets, frames, lengths, **options)
+        else:
+            loss = ctckit.torch.lattice_loss(x, lattices, frames, **options)
+        loss.backward()
+        found.append((loss.detach(), x.grad, prior.grad))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-13)
+    on_arrays = ctckit.ctc_loss(
+        logits.numpy(),
+        targets.numpy(),
+        [5, 4],
+        [2, 1],
+        reduction="sum",
+        from_logits=True,
+        class_scores=[0.5, -1, 2, 0.25],
+    )
+    assert found[0][0].item() == pytest.approx(float(on_arrays), rel=1e-12)
+    with pytest.raises(ctckit.CTCError, match="class_scores has shape"):
+        ctckit.torch.ctc_loss(logits, targets, frames, lengths, class_scores=torch.zeros(3))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +85,24 @@ def checked_call(
     problem = ctc_problem(array, *all_integers(*given), options.blank, from_logits=options.from_logits, form=form)
     weights = problem.lattices.loss_weights(how == "mean")
     return CPUCall(problem, weights, how, options.zero_infinity, batch_first, has_kernel)
+
+
+def with_class_scores(call: AnyCall, scores: Tensor, class_scores: Tensor) -> AnyCall:
+    """The same call of :func:`ctckit.torch.ctc_loss` with scores of classes (C,), on the scores' device.
+
+    Raises:
+        CTCError: another device, another shape, NaN.
+    """
+    from .gpu import GPUCall
+
+    added = Added(class_scores=class_scores)
+    has_kernel = _backend_with(scores, added) != "portable"
+    if isinstance(call, GPUCall):
+        check_added("class_scores", values_on_host(class_scores), call.problem.scores.shape[2:])
+        return call._replace(problem=replace(call.problem, class_scores=class_scores.detach()), added=added)
+    on_cpu = cast(CPUCall, call)
+    problem = _with_added_values(on_cpu.problem, added)
+    return on_cpu._replace(problem=problem, has_kernel=on_cpu.has_kernel and has_kernel, added=added)
 
 
 def checked_lattice_call(

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..lattice import Lattice
 from ..validate import check_reduction
 from .arguments import NOTHING, Added, Lengths, Options
-from .dispatch import AnyCall, checked_call, checked_lattice_call
+from .dispatch import AnyCall, checked_call, checked_lattice_call, with_class_scores
 from .operators import compiled_ctc_loss
 
 
@@ -33,6 +33,7 @@ def ctc_loss(
     from_logits: bool = False,
     batch_first: bool = False,
     validate: bool = False,
+    class_scores: Tensor | None = None,
 ) -> Tensor:
     """``torch.nn.functional.ctc_loss``, faster and exact, on the device that the scores are on.
 
@@ -55,6 +56,9 @@ def ctc_loss(
         validate: reads targets and lengths that are on a GPU, and raises if a value is wrong, at the price of waiting
             for the GPU. Otherwise such a sample has loss NaN and gradient NaN, and the others are not affected. Values
             on the CPU are always checked.
+        class_scores: (C,) nats added to each class's log-probability after the log_softmax, such as minus a scaled log
+            prior, or a blank penalty; -inf forbids a class. They may need a gradient, and the loss may be below 0.
+            Inside of ``torch.compile`` they break the graph.
 
     Returns:
         Nats, in the dtype of ``log_probs`` (float32 for half precision, where the gradient is rounded once).
@@ -74,8 +78,11 @@ def ctc_loss(
         (1.1179, torch.Size([4, 2, 3]))
     """
     options = Options(blank, reduction, zero_infinity, from_logits, batch_first, validate)
-    if torch.compiler.is_compiling():
+    if class_scores is None and torch.compiler.is_compiling():
         return compiled_ctc_loss(log_probs, targets, input_lengths, target_lengths, options)
+    if class_scores is not None:
+        scored: Tensor = _scored_loss(log_probs, targets, input_lengths, target_lengths, options, class_scores)
+        return scored
     call = checked_call(log_probs, targets, input_lengths, target_lengths, options)
     if not call.has_kernel:
         return call.portable_loss(log_probs)
@@ -142,11 +149,30 @@ def lattice_loss(
     """
     options = Options(0, reduction, zero_infinity, from_logits, batch_first, validate)
     added = Added(class_scores, state_scores, entry_costs, long_arc_scores)
-    given = [tensor for tensor in added if tensor is not None]
+    given = any(tensor is not None for tensor in added)
     call = checked_lattice_call(scores, lattices, input_lengths, options, added if given else NOTHING)
+    return _loss_of(call, scores, added)
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _scored_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Lengths,
+    target_lengths: Lengths,
+    options: Options,
+    class_scores: Tensor,
+) -> Tensor:
+    """:func:`ctc_loss` with scores of classes."""
+    call = checked_call(log_probs, targets, input_lengths, target_lengths, options)
+    return _loss_of(with_class_scores(call, log_probs, class_scores), log_probs, Added(class_scores))
+
+
+def _loss_of(call: AnyCall, scores: Tensor, added: Added) -> Tensor:
+    """The loss of a checked call, differentiable by the scores and by what is added."""
     if not call.has_kernel:
         return call.portable_loss(scores)
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (scores, *given)):
+    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in (scores, *added)):
         return _apply(scores, call, *added)
     return call.evaluate()
 
