@@ -429,8 +429,20 @@ def _occupancy(problem: ArrayProblem, n: int, states: Int32Array) -> Float64Arra
         lattices=lattice_batch([lattice], np.array([used])),
         state_scores=None if scores is None else scores[n : n + 1, kept],
     )
+    if (lattice.tokens >= 0).sum() > lattice.num_tokens:
+        return _over_token_states(alone, lattice, states)
     along: Float64Array = native.occupancy_along(alone, states[None])[0]
     return along if along.any() else np.full(along.shape, np.nan)  # no path has a sum above 0, though one has a score
+
+
+def _over_token_states(problem: ArrayProblem, lattice: Lattice, states: Int32Array) -> Float64Array:
+    """(T,) γ of the path's tokens where they have several states: of all of a token's states together."""
+    scores = reference.log_probs_of(problem, 0)[:, None]
+    gamma = native.posteriors(replace(problem, scores=scores, from_logits=False)).states[:, 0]
+    same_token = (lattice.tokens == lattice.tokens[states][:, None]) & (lattice.tokens >= 0)
+    same_token[np.arange(len(states)), states] = True
+    along: Float64Array = np.where(same_token, gamma, 0).sum(axis=1)
+    return along
 
 
 def raise_infeasible(problem: ArrayProblem, status: npt.NDArray[np.uint8]) -> None:

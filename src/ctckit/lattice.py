@@ -502,7 +502,8 @@ class Lattice:
         state = np.flatnonzero(self.tokens >= 0)
         if not np.array_equal(self.tokens[state], np.arange(len(state))):
             raise CTCError(
-                "tokens: expected one state for each token of the target, in order; build costs and gaps last"
+                "tokens: expected one state for each token of the target, in order; "
+                "call with_optional before what adds states"
             )
         return [int(k) for k in state]
 

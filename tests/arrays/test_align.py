@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from oracles import Topology, all_paths, best_by_reading, best_walks, enumerate_ctc, log_softmax
 from support.batches import draw
 
+import ctckit
 import ctckit.lattice
 from ctckit import STAR, Alignment, Arc, CTCError, InfeasibleError, Lattice, ctc_lattice, forced_align
 
@@ -592,3 +593,18 @@ def test_messages(arguments: dict[str, Any], message: str) -> None:
         forced_align(**{"log_probs": np.zeros((4, 3)), "targets": [1, 2]} | arguments)
     assert message in str(raised.value)
     assert not isinstance(raised.value, InfeasibleError)
+
+
+def test_confidence_of_a_token_with_several_states() -> None:
+    """The sum over the token's states, at each of its frames."""
+    stay, step = int(Arc.STAY), int(Arc.STEP)
+    arcs = [stay | int(Arc.START), stay | step, stay | step, step | stay | int(Arc.END)]
+    lattice = Lattice([1, 1, 2, 2], arcs, tokens=[0, 0, 1, 1])
+    scores = np.random.default_rng(0).normal(size=(7, 3))
+    for from_logits in (False, True):
+        found = forced_align(scores, lattices=lattice, from_logits=from_logits)[0]
+        gamma = ctckit.posteriors(scores, lattices=lattice, from_logits=from_logits).states
+        of_tokens = np.stack((gamma[:, :2].sum(axis=1), gamma[:, 2:].sum(axis=1)))
+        for s in range(2):
+            own = of_tokens[s, found.starts[s] : found.ends[s]]
+            assert found.confidence[s] == pytest.approx(own.mean(), rel=1e-12)

@@ -239,3 +239,11 @@ def test_very_many_paths_are_counted_in_few_letters() -> None:
     e = replace(explain(B, [1]), path_count=10**5000)
     assert "paths=1.00 × 10⁵⁰⁰⁰" in repr(e)
     assert "paths: 1.00 × 10⁵⁰⁰⁰" in str(e)
+
+
+def test_bfloat16_is_looked_at_like_the_others() -> None:
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    scores = np.array([[-0.5, -1.0], [-0.7, np.nan]], np.float32)
+    for dtype in (np.float32, bfloat16):
+        with pytest.raises(ctckit.CTCError, match=r"log_probs\[1, 1\] = nan"):
+            ctckit.explain(scores.astype(dtype), [1])

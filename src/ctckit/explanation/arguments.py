@@ -26,6 +26,8 @@ def one_sample(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
         )
     if scores.dtype.kind in "iu":
         scores = scores.astype(np.float64)
+    elif scores.dtype.kind == "V" and scores.dtype.name == "bfloat16":  # of ml_dtypes
+        scores = scores.astype(np.float32)
     if scores.dtype.kind == "f":
         bad = np.argwhere(~(scores < np.inf))
         if len(bad):

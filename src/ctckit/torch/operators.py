@@ -77,7 +77,7 @@ def _loss_and_grad(scores: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Ten
     schema=f"(Tensor grad_output, Tensor grad, Tensor score, {_ARGUMENTS}) -> Tensor",
 )
 def _backward(grad_output: Tensor, grad: Tensor, score: Tensor, scores: Tensor, *arguments: Any) -> Tensor:
-    """The gradient times ``grad_output``; in half precision it is scaled before it is rounded, as in loss.py."""
+    """The gradient times ``grad_output``; in half precision it is scaled before it is rounded, as in cpu.py."""
     if grad.dtype not in HALF or (grad.is_cpu and bool((grad_output == 1).all())):
         return _scaled(grad, score, grad_output, Options(*arguments[3:]))
     return _checked(scores, *arguments).scaled(scores, score, grad_output)
