@@ -21,16 +21,19 @@ OPTIONS = {"blank": 2, "reduction": "sum", "zero_infinity": True, "from_logits":
 
 
 def test_signature_begins_as_torchs() -> None:
-    for ours, peer in ((CTCLoss, torch.nn.CTCLoss), (ctc_loss, torch.nn.functional.ctc_loss)):
+    defaults = {"from_logits": False, "batch_first": False, "validate": False}
+    for ours, peer, added in (
+        (CTCLoss, torch.nn.CTCLoss, defaults),
+        (ctc_loss, torch.nn.functional.ctc_loss, defaults | {"class_scores": None}),
+    ):
         theirs = inspect.signature(peer).parameters
         mine = inspect.signature(ours).parameters
         assert list(mine)[: len(theirs)] == list(theirs)
         for name, parameter in theirs.items():
             assert mine[name].default == parameter.default, name
-        extra = list(mine)[len(theirs) :]
-        assert extra == ["from_logits", "batch_first", "validate"]
-        assert all(mine[name].kind is inspect.Parameter.KEYWORD_ONLY for name in extra)
-        assert all(mine[name].default is False for name in extra)
+        extra = list(mine.values())[len(theirs) :]
+        assert {parameter.name: parameter.default for parameter in extra} == added
+        assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in extra)
 
 
 def test_module_is_the_function() -> None:
