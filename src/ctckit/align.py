@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
-from typing import Literal, NamedTuple, overload
+from typing import Literal, NamedTuple, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,9 @@ import numpy.typing as npt
 from .errors import CTCError, InfeasibleError
 from .kernels import native, reference
 from .lattice import STAR, Lattice, ctc_lattice
-from .problem import ArrayProblem, ctc_problem, lattice_batch, lattice_problem, with_added_scores
+from .problem import ArrayProblem, ctc_problem, lattice_batch, lattice_problem, lengths_or_all, with_added_scores
 from .results import Array, BestPaths, Status, TokenSpan
-from .validate import Fault, as_array, check_choice, check_cost, check_extend
+from .validate import Fault, as_array, check_choice, check_cost, check_extend, check_targets_or_lattices
 
 _DEAREST = 1e30  # the highest cost of a star, within float32
 
@@ -246,8 +246,7 @@ def alignment_problem(
     """The arguments of :func:`forced_align`, checked. Stars are the class C, which the scores don't have yet."""
     check_cost("star_cost", star_cost, _DEAREST)
     check_cost("optional_star_cost", optional_star_cost, _DEAREST)
-    if lattices is not None and not (targets is None and target_lengths is None and optional is None):
-        raise CTCError("lattices stands in the place of targets, target_lengths and optional: pass one or the other")
+    check_targets_or_lattices(lattices, targets=targets, target_lengths=target_lengths, optional=optional)
     if lattices is not None:
         return lattice_problem(
             log_probs,
@@ -258,10 +257,15 @@ def alignment_problem(
             state_scores=state_scores,
             star=True,
         )
-    if targets is None:
-        raise CTCError("targets is missing: expected the tokens of each sample, or lattices in their place")
     problem = _problem_of_targets(
-        log_probs, targets, input_lengths, target_lengths, blank, from_logits, optional, optional_star_cost
+        log_probs,
+        cast(npt.ArrayLike, targets),
+        input_lengths,
+        target_lengths,
+        blank,
+        from_logits,
+        optional,
+        optional_star_cost,
     )
     return with_added_scores(problem, class_scores, state_scores)
 
@@ -299,17 +303,10 @@ def _problem_of_targets(
 ) -> ArrayProblem:
     """A checked batch, in which stars are the class C, which the scores don't have yet."""
     scores, tokens = as_array("logits" if from_logits else "log_probs", log_probs), as_array("targets", targets)
-    batched = scores.ndim == 3
-    if input_lengths is None:
-        frames = len(scores) if scores.ndim else 0  # if that is wrong, the problem's check says so
-        input_lengths = np.full(scores.shape[1:-1], frames) if batched else frames
-    if target_lengths is None:
-        if batched and tokens.ndim != 2:
-            raise CTCError(Fault("target-lengths-missing", "target_lengths"))
-        target_lengths = np.full(len(tokens), tokens.shape[1]) if batched else tokens.size
+    frames, lengths = lengths_or_all(scores.shape, tokens.shape, input_lengths, target_lengths)
     stars = tokens == STAR if tokens.dtype.kind == "i" else np.zeros(tokens.shape, bool)
     plain = np.where(stars, 0 if blank else 1, tokens) if stars.any() else targets
-    problem = ctc_problem(log_probs, plain, input_lengths, target_lengths, blank, from_logits=from_logits)
+    problem = ctc_problem(log_probs, plain, frames, lengths, blank, from_logits=from_logits)
     if optional is None and not stars.any():
         return problem
     samples = _split(tokens, problem)

@@ -12,14 +12,13 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from .errors import CTCError
 from .kernels import native, reference
-from .kernels.backend import Gradients
+from .kernels.backend import Gradients, added_gradients
 from .lattice import Lattice
 from .native import weighted_loss
-from .problem import ArrayProblem, ctc_problem, lattice_problem, with_added_scores
+from .problem import ArrayProblem, ctc_problem, lattice_problem, lengths_or_all, with_added_scores
 from .results import Array, FloatArray, LatticeLossAndGrad, LossAndGrad, Posteriors
-from .validate import Reduction, check_reduction
+from .validate import Reduction, as_array, check_reduction, check_targets_or_lattices
 
 
 def ctc_loss(
@@ -201,14 +200,8 @@ def lattice_loss_and_grad(
         class_scores=class_scores,
         state_scores=state_scores,
     )
-    (size, most), classes = problem.lattices.labels.shape, problem.scores.shape[2]
-    gradients = Gradients(
-        native.gradient(problem.scores.shape, problem.scores.dtype),
-        np.empty((size, classes)),
-        np.empty((size, most)),
-        np.empty((size, most)),
-        np.empty(len(problem.lattices.long_arcs)),
-    )
+    gradients = added_gradients(problem, [True] * 4, np.empty)
+    gradients.scores = native.gradient(problem.scores.shape, problem.scores.dtype)
     weights = problem.lattices.loss_weights(how == "mean")
     score = native.total(problem, weights=weights, gradients=gradients).score
     loss = reduced_loss(problem, score, weights, how, zero_infinity)
@@ -241,8 +234,8 @@ def posteriors(
     Args:
         log_probs: (T, N, C), or (T, C) for one sample, as for :func:`ctc_loss`.
         targets: (N, S) padded, or all samples' tokens end to end; (S,) for one sample.
-        input_lengths: (N,) frames of each sample; with lattices all T if not given.
-        target_lengths: (N,) tokens of each sample.
+        input_lengths: (N,) frames of each sample; all T if not given.
+        target_lengths: (N,) tokens of each sample; all S if not given.
         blank: the blank's class.
         lattices: instead of targets and their lengths: a :class:`Lattice` for each sample, or one for all.
         from_logits: ``log_probs`` holds raw scores; they are normalised.
@@ -262,14 +255,14 @@ def posteriors(
         array([[0.0836 , 0.9164 , 0.     ],
                [0.     , 0.82488, 0.17512]])
     """
+    check_targets_or_lattices(lattices, targets=targets, target_lengths=target_lengths)
     if lattices is None:
-        if targets is None:
-            raise CTCError("targets is missing: expected the tokens of each sample, or lattices in their place")
-        problem = ctc_problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
+        tokens = cast(npt.ArrayLike, targets)
+        scores_shape = as_array("logits" if from_logits else "log_probs", log_probs).shape
+        frames, lengths = lengths_or_all(scores_shape, as_array("targets", tokens).shape, input_lengths, target_lengths)
+        problem = ctc_problem(log_probs, tokens, frames, lengths, blank, from_logits=from_logits)
         problem = with_added_scores(problem, class_scores, state_scores)
     else:
-        if targets is not None or target_lengths is not None:
-            raise CTCError("lattices stands in the place of targets and target_lengths: pass one or the other")
         problem = lattice_problem(
             log_probs,
             lattices,

@@ -5,6 +5,7 @@ May import validate/, lattice.py and, of the extension, the layout of lattices.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
@@ -122,8 +123,8 @@ class ArrayProblem(Problem[Array]):
 def ctc_problem(
     scores: npt.ArrayLike,
     targets: npt.ArrayLike,
-    input_lengths: npt.ArrayLike | None,
-    target_lengths: npt.ArrayLike | None,
+    input_lengths: npt.ArrayLike,
+    target_lengths: npt.ArrayLike,
     blank: int,
     *,
     from_logits: bool,
@@ -193,7 +194,7 @@ def lattice_problem(
         CTCError: whatever is wrong, before any work.
     """
     array = as_array("logits" if from_logits else "log_probs", scores)
-    frames = as_integers("input_lengths", _all_frames(array) if input_lengths is None else input_lengths)
+    frames = as_integers("input_lengths", all_frames(array.shape) if input_lengths is None else input_lengths)
     form = check_lattice_form(array, frames, from_logits=from_logits)
     problem = checked_lattice_problem(array, form, lattices, frames, from_logits=from_logits, star=star)
     return with_added_scores(problem, class_scores, state_scores)
@@ -217,8 +218,33 @@ def checked_lattice_problem(
     return problem
 
 
-def _all_frames(scores: Array) -> Array:
-    return np.full(scores.shape[1:-1], scores.shape[0]) if scores.ndim else np.zeros(0, int)
+def all_frames(shape: tuple[int, ...]) -> Array:
+    """The input lengths of a call that gives none: all frames of scores of that shape, frames first."""
+    return np.full(shape[1:-1], shape[0]) if shape else np.zeros(0, int)
+
+
+def lengths_or_all(
+    shape: tuple[int, ...], targets_shape: tuple[int, ...], input_lengths: Any, target_lengths: Any
+) -> tuple[Any, Any]:
+    """A call's lengths. Where it gives none: all frames of the scores, and all tokens of padded targets.
+
+    Args:
+        shape: of the scores, (T, N, C) or (T, C).
+        targets_shape: of the targets.
+        input_lengths: as the caller passed them, or None.
+        target_lengths: likewise.
+
+    Raises:
+        CTCError: the targets of a batch stand end to end, without lengths.
+    """
+    frames = all_frames(shape) if input_lengths is None else input_lengths
+    if target_lengths is not None:
+        return frames, target_lengths
+    if len(shape) != 3:
+        return frames, np.array(math.prod(targets_shape))
+    if len(targets_shape) != 2:
+        raise CTCError(Fault("target-lengths-missing", "target_lengths"))
+    return frames, np.full(targets_shape[0], targets_shape[1])
 
 
 def _readable(array: Array, form: Form) -> Array:

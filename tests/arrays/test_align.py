@@ -412,6 +412,15 @@ def test_lengths_that_are_not_given() -> None:
         assert_same(found[n], given_[n])
     with pytest.raises(CTCError, match="target_lengths is missing"):
         forced_align(batch.scores, batch.targets.ravel(), batch.frames, from_logits=True)
+    gamma, all_of_it = (
+        ctckit.posteriors(batch.scores, batch.targets, *lengths, from_logits=True).states
+        for lengths in ((batch.frames, batch.lengths), ())
+    )
+    assert np.array_equal(gamma, all_of_it)
+    (alone,) = forced_align(batch.scores[:, 0], batch.targets[0], from_logits=True)
+    assert_same(alone, given_[0])
+    alone_gamma = ctckit.posteriors(batch.scores[:, 0], batch.targets[0], from_logits=True).states
+    assert np.array_equal(alone_gamma, gamma[:, 0])
 
 
 def test_slices() -> None:

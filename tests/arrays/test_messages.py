@@ -15,8 +15,10 @@ from ctckit.kernels import native
 @pytest.mark.parametrize("case", BAD)
 def test_numpy(function: Callable[..., Any], case: str) -> None:
     change, parts = BAD[case]
+    if function is ctckit.posteriors and case == "no lengths":
+        return  # all frames
     if function is ctckit.posteriors and case == "no targets":  # lattices may stand in their place
-        parts = ["targets is missing", "expected the tokens of each sample, or lattices"]
+        parts = ["targets is missing: expected the classes of the tokens, or lattices in its place"]
     check(function, GOOD | change, parts)
 
 

@@ -146,7 +146,7 @@ def test_no_class_is_the_blank() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "target is missing: expected the tokens' classes"),
+        ({}, "target is missing: expected the classes of the tokens"),
         ({"target": [1], "lattices": LATTICES["costs"]}, "target and lattices are both given: expected one of them"),
         ({"target": [1], "blank": None}, "blank = None: expected the blank's class; only a lattice"),
         ({"lattices": ctc_lattice([5])}, r"labels\[1\] = 5 is not a class"),

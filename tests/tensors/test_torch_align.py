@@ -87,7 +87,7 @@ def test_messages(backend: str) -> None:
     log_probs, targets = of(torch.zeros(1, 4, 3), backend), torch.tensor([[1, 1, 1]])
     with pytest.raises(InfeasibleError, match=r"T=4 frames: expected at least 5"):
         forced_align(log_probs, targets)
-    with pytest.raises(CTCError, match=r"log_probs has shape \(4, 3\): expected a tensor \(N, T, C\)"):
+    with pytest.raises(CTCError, match=r"log_probs has shape \(4, 3\): expected \(N, T, C\), batch first"):
         forced_align(log_probs[0], targets)
     with pytest.raises(CTCError, match=r"targets has shape \(3,\)"):
         forced_align(log_probs, targets[0])
@@ -203,14 +203,11 @@ def test_torchs_number_of_threads_reaches_the_kernel(monkeypatch: pytest.MonkeyP
 
 def test_targets_or_lattices() -> None:
     log_probs, lattice = torch.zeros(1, 4, 3), ctc_lattice([1])
-    for given in (
-        {"targets": torch.tensor([[1]])},
-        {"target_lengths": torch.tensor([1])},
-        {"optional": torch.tensor([[1]])},
-    ):
-        with pytest.raises(CTCError, match="lattices stands in the place of targets, target_lengths and optional"):
-            forced_align(log_probs, lattices=lattice, **given)
-    with pytest.raises(CTCError, match=r"targets has shape \(\): expected a tensor \(N, S\)"):
+    values = {"targets": torch.tensor([[1]]), "target_lengths": torch.tensor([1]), "optional": torch.tensor([[1]])}
+    for name, tensor in values.items():
+        with pytest.raises(CTCError, match=f"{name} and lattices are both given: expected one of them"):
+            forced_align(log_probs, lattices=lattice, **{name: tensor})
+    with pytest.raises(CTCError, match="targets is missing: expected the classes of the tokens, or lattices"):
         forced_align(log_probs)
     with pytest.raises(CTCError, match=r"lattices has 2 entries: expected 1"):
         forced_align(log_probs, lattices=[lattice] * 2)

@@ -202,8 +202,50 @@ def test_posteriors_use_torchs_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_posteriors_of_targets_or_lattices() -> None:
-    for given in ({"targets": TARGETS}, {"target_lengths": LENGTHS}):
-        with pytest.raises(CTCError, match="lattices stands in the place of targets and target_lengths"):
-            ctckit.torch.posteriors(SCORES, lattices=LATTICES, **given)
-    with pytest.raises(CTCError, match="targets and their lengths are missing"):
-        ctckit.torch.posteriors(SCORES, TARGETS)
+    for name, values in {"targets": TARGETS, "target_lengths": LENGTHS}.items():
+        with pytest.raises(CTCError, match=f"{name} and lattices are both given: expected one of them"):
+            ctckit.torch.posteriors(SCORES, lattices=LATTICES, **{name: values})
+    with pytest.raises(CTCError, match="targets is missing: expected the classes of the tokens, or lattices"):
+        ctckit.torch.posteriors(SCORES)
+    with pytest.raises(CTCError, match="target_lengths is missing"):
+        ctckit.torch.posteriors(SCORES, TARGETS.flatten())
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_posteriors_of_all_frames_and_tokens(backend: str, batch_first: bool) -> None:
+    batch = draw(5, 9, 3, CLASSES, 3, ragged=False)
+    scores = torch.from_numpy(batch.scores)
+    expected = ctckit.posteriors(batch.scores, batch.targets, [9] * 3, [3] * 3, from_logits=True)
+    given = of(scores.transpose(0, 1) if batch_first else scores, backend), of(torch.from_numpy(batch.targets), backend)
+    found = ctckit.torch.posteriors(*given, batch_first=batch_first, from_logits=True)
+    states = found.states.transpose(0, 1) if batch_first else found.states
+    np.testing.assert_allclose(states.cpu(), expected.states, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("by_lattice", [False, True])
+def test_posteriors_with_added_scores(backend: str, by_lattice: bool) -> None:
+    """As of log-probabilities in which each state's label has a class of its own, with all that is added."""
+    rng = np.random.default_rng(0)
+    batch = draw(5, 9, 3, CLASSES, 3)
+    by_class, by_state = rng.normal(size=CLASSES), rng.normal(size=(3, 7))
+    log_probs = torch.from_numpy(batch.scores).log_softmax(-1).numpy()
+    labels = np.zeros((3, 7), int)
+    for n, (target, length) in enumerate(zip(batch.targets, batch.lengths, strict=True)):
+        labels[n, 1 : 2 * length : 2] = target[:length]
+    emitted = (log_probs + by_class)[:, np.arange(3)[:, None], labels] + by_state
+    plain = [ctckit.ctc_lattice(target[:length]) for target, length in zip(batch.targets, batch.lengths, strict=True)]
+    own = [ctckit.Lattice(np.arange(len(each.labels)), each.arcs, each.tokens) for each in plain]
+    expected = ctckit.posteriors(emitted, lattices=own, input_lengths=batch.frames)
+    given = {"lattices": plain} if by_lattice else {"targets": of(torch.from_numpy(batch.targets), backend)}
+    if not by_lattice:
+        given["target_lengths"] = torch.from_numpy(batch.lengths)
+    added = {
+        "class_scores": of(torch.from_numpy(by_class), backend),
+        "state_scores": of(torch.from_numpy(by_state), backend),
+    }
+    scores, frames = of(torch.from_numpy(log_probs), backend), torch.from_numpy(batch.frames)
+    found = ctckit.torch.posteriors(scores, input_lengths=frames, **given, **added)
+    np.testing.assert_allclose(found.states.cpu(), expected.states, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(found.score.cpu(), expected.score, rtol=1e-12)
+    with pytest.raises(CTCError, match=r"state_scores has shape \(3, 6\)"):
+        ctckit.torch.posteriors(scores, input_lengths=frames, **given, state_scores=added["state_scores"][:, :6])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from ..files import write_whole
 from ..kernels import reference
 from ..lattice import Lattice, frames_needed
 from ..problem import ctc_problem, lattice_problem
-from ..validate import as_array, check_blank, check_language
+from ..validate import as_array, check_blank, check_language, check_targets_or_lattices
 from .arguments import class_names, classes_of, one_sample, printable, spelled
 from .numbers import BLANK, Computation
 from .wording import counted
@@ -170,16 +170,14 @@ def explain(
     if blank is not None:
         check_blank(blank, scores.shape[1])
     names = class_names(labels, scores.shape[1], blank)
+    check_targets_or_lattices(lattices, target=target)
     if lattices is not None:
-        if target is not None:
-            raise CTCError("target and lattices are both given: expected one of them, a lattice holds its own target")
         problem = lattice_problem(scores, lattices, len(scores), from_logits=from_logits)
-    elif target is None:
-        raise CTCError("target is missing: expected the tokens' classes (S,), or a lattice in its place")
     elif blank is None:
         raise CTCError("blank = None: expected the blank's class; only a lattice can do without one")
     else:
-        tokens = spelled(target, names, blank) if isinstance(target, str) else classes_of(target)
+        given = cast("str | Sequence[int] | npt.NDArray[np.integer]", target)
+        tokens = spelled(given, names, blank) if isinstance(given, str) else classes_of(given)
         problem = ctc_problem(scores, tokens, len(scores), len(tokens), blank, from_logits=from_logits)
     sample = reference.sample(problem, 0)
     if len(impossible := np.flatnonzero(np.isnan(sample.log_probs).any(axis=1))):

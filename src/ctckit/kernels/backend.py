@@ -6,8 +6,9 @@ results.py and errors.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import CTCError
 from ..results import BestPaths, Posteriors
@@ -35,6 +36,19 @@ class Gradients(Generic[A]):
     state_scores: A | None = None
     entry_costs: A | None = None
     long_arc_scores: A | None = None
+
+
+def added_gradients(problem: Any, wanted: Sequence[bool], empty: Callable[[tuple[int, ...]], A]) -> Gradients[A]:
+    """Memory for gradients by what is added to the scores of a problem.
+
+    Args:
+        problem: of arrays or of tensors.
+        wanted: which are wanted, in the order of :class:`Gradients`, without the scores.
+        empty: makes memory of a shape.
+    """
+    (size, most), classes = problem.lattices.labels.shape, problem.scores.shape[2]
+    shapes = ((size, classes), (size, most), (size, most), (len(problem.lattices.long_arcs),))
+    return Gradients(None, *(empty(shape) if want else None for shape, want in zip(shapes, wanted, strict=True)))
 
 
 @dataclass(eq=False)

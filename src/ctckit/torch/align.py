@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -18,12 +18,23 @@ from ..errors import CTCError
 from ..kernels import portable
 from ..lattice import STAR, Lattice
 from ..loss import posteriors_of
-from ..problem import ArrayProblem, Problem
+from ..problem import ArrayProblem, Problem, lengths_or_all
 from ..results import Posteriors
-from ..validate import check_choice
-from .arguments import NOTHING, Lengths, Options, as_frames, frames_first, integers, unread_frames
+from ..validate import Fault, check_choice, check_targets_or_lattices
+from .arguments import (
+    NOTHING,
+    Added,
+    Lengths,
+    Options,
+    as_frames,
+    frames_first,
+    integers,
+    shape_frames_first,
+    unread_frames,
+)
 from .calls import remember
-from .dispatch import backend_of, checked_call, checked_lattice_call
+from .cpu import with_added
+from .dispatch import backend_of, checked_call, checked_lattice_call, with_added_to
 
 
 class LabelsAndScores(tuple[Tensor, Tensor]):
@@ -96,13 +107,10 @@ def forced_align(
         tensor([[0, 1, 0]])
     """
     check_choice("on_infeasible", on_infeasible, ("raise", "mark"))
-    if not isinstance(log_probs, Tensor) or log_probs.ndim != 3:
-        raise CTCError(
-            f"log_probs has shape {tuple(getattr(log_probs, 'shape', ()))}: expected a tensor (N, T, C), batch first; "
-            "for one sample, log_probs[None]"
-        )
-    if lattices is None and (not isinstance(targets, Tensor) or targets.ndim != 2):
-        raise CTCError(f"targets has shape {tuple(getattr(targets, 'shape', ()))}: expected a tensor (N, S), padded")
+    check_targets_or_lattices(lattices, targets=targets, target_lengths=target_lengths, optional=optional)
+    _check_tensor("log_probs", log_probs, 3, "batch-first-shape", "add-batch-axis")
+    if targets is not None:
+        _check_tensor("targets", targets, 2, "padded-shape", "")
     scores, on_gpu = log_probs.detach(), backend_of(log_probs) == "triton"
     half = scores.dtype == torch.bfloat16 and not on_gpu  # NumPy has no bfloat16
     problem = alignment_problem(
@@ -135,6 +143,13 @@ def forced_align(
         torch.from_numpy(found.best.status).to(scores.device),
         torch.from_numpy(found.best.states).to(scores.device),
     )
+
+
+def _check_tensor(name: str, given: object, axes: int, code: str, hint: str) -> None:
+    if not isinstance(given, Tensor):
+        raise CTCError(Fault("not-a-tensor", name, (), type(given).__name__))
+    if given.ndim != axes:
+        raise CTCError(Fault(code, name, (), tuple(given.shape), hint=hint))
 
 
 def _labels(labels_of_states: Any, states: Any, star: int | None, blank: int) -> Any:
@@ -205,6 +220,8 @@ def posteriors(
     *,
     lattices: Lattice | Sequence[Lattice] | None = None,
     from_logits: bool = False,
+    class_scores: Tensor | None = None,
+    state_scores: Tensor | None = None,
     batch_first: bool = False,
     validate: bool = False,
 ) -> Posteriors[Tensor]:
@@ -215,11 +232,13 @@ def posteriors(
     Args:
         log_probs: (T, N, C), or (T, C) for one sample; as for :func:`ctc_loss`.
         targets: as for :func:`ctc_loss`.
-        input_lengths: (N,) frames of each sample; with lattices all T if not given.
-        target_lengths: (N,) tokens of each sample.
+        input_lengths: (N,) frames of each sample; all T if not given.
+        target_lengths: (N,) tokens of each sample; all S if not given.
         blank: the blank's class.
         lattices: instead of targets and their lengths: one for each sample, or one for all.
         from_logits: ``log_probs`` holds raw scores; they are normalised.
+        class_scores: (C,) nats added to each class's log-probability.
+        state_scores: (N, K) nats added to what a state emits at every frame; (K,) for one sample.
         batch_first: ``log_probs`` is (N, T, C), and so are the occupancies.
         validate: as for :func:`ctc_loss`.
 
@@ -237,17 +256,19 @@ def posteriors(
                 [0.0000, 0.8249, 0.1751]])
     """
     options = Options(blank, "none", False, from_logits, batch_first, validate)
-    if lattices is not None and (targets is not None or target_lengths is not None):
-        raise CTCError("lattices stands in the place of targets and target_lengths: pass one or the other")
+    check_targets_or_lattices(lattices, targets=targets, target_lengths=target_lengths)
+    added = NOTHING if class_scores is None and state_scores is None else Added(class_scores, state_scores)
     call: Any
     if lattices is not None:
-        call = checked_lattice_call(log_probs, lattices, input_lengths, options, NOTHING)
-    elif targets is None or input_lengths is None or target_lengths is None:
-        raise CTCError("targets and their lengths are missing: expected them, or lattices in their place")
+        call = checked_lattice_call(log_probs, lattices, input_lengths, options, added)
     else:
-        call = checked_call(log_probs, targets, input_lengths, target_lengths, options)
+        shape, tokens = shape_frames_first(log_probs, batch_first), cast(Tensor, targets)
+        targets_shape = tuple(getattr(tokens, "shape", ()))
+        frames, lengths = lengths_or_all(shape, targets_shape, input_lengths, target_lengths)
+        call = checked_call(log_probs, tokens, frames, lengths, options)
+        call = call if added is NOTHING else with_added_to(call, log_probs, added)
     batch_first = batch_first and log_probs.ndim == 3
-    found = _posteriors(call.problem, log_probs.detach(), batch_first)
+    found = _posteriors(call, log_probs.detach(), batch_first)
     states, classes = (array.transpose(0, 1) if batch_first else array for array in (found.states, found.classes))
     remember(found.status)
     if log_probs.ndim == 3:
@@ -255,8 +276,8 @@ def posteriors(
     return Posteriors(states[:, 0], classes[:, 0], found.score[0], found.status[0])
 
 
-def _posteriors(problem: Any, scores: Tensor, batch_first: bool) -> Posteriors[Tensor]:
-    backend = backend_of(scores)
+def _posteriors(call: Any, scores: Tensor, batch_first: bool) -> Posteriors[Tensor]:
+    backend, problem = backend_of(scores), call.problem
     if backend == "native":
         found = posteriors_of(problem, torch.get_num_threads())
         arrays = (found.states, found.classes, found.score, found.status)
@@ -265,7 +286,8 @@ def _posteriors(problem: Any, scores: Tensor, batch_first: bool) -> Posteriors[T
             classes = classes.view(torch.bfloat16)
         return Posteriors(states, classes.to(scores.dtype), score, status)
     if backend == "portable":
-        return portable.posteriors(portable.on_tensors(problem, frames_first(scores, batch_first)))
+        on_tensors = portable.on_tensors(problem, frames_first(scores, batch_first))
+        return portable.posteriors(with_added(on_tensors, call.added.detached()))
     from ..kernels import triton
 
     return triton.posteriors(problem)

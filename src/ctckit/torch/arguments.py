@@ -47,6 +47,14 @@ class Added(NamedTuple):
     entry_costs: Tensor | None = None
     long_arc_scores: Tensor | None = None
 
+    def need_gradients(self) -> list[bool]:
+        """Which of them need a gradient."""
+        return [tensor is not None and tensor.requires_grad for tensor in self]
+
+    def detached(self) -> Added:
+        """The same values outside of any graph."""
+        return Added(*(None if tensor is None else tensor.detach() for tensor in self))
+
 
 NOTHING = Added()  # the usual case, recognised by identity
 
@@ -151,6 +159,12 @@ def unread_frames(scores: Tensor, batch_first: bool) -> npt.NDArray[Any]:
     """A zero-stride stand-in with the scores' shape and precision, for checks that must not touch device memory."""
     array = np.broadcast_to(np.zeros((), np.float64 if scores.dtype == torch.float64 else np.float32), scores.shape)
     return array.swapaxes(0, 1) if batch_first else array
+
+
+def shape_frames_first(scores: Any, batch_first: bool) -> tuple[int, ...]:
+    """The shape of scores as (T, N, C), or (T, C) for one sample; () of what has no shape."""
+    shape = tuple(getattr(scores, "shape", ()))
+    return (shape[1], shape[0], shape[2]) if batch_first and len(shape) == 3 else shape
 
 
 def frames_first(scores: Tensor, batch_first: bool) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..kernels import native, portable
-from ..kernels.backend import Gradients
+from ..kernels.backend import Gradients, added_gradients
 from ..loss import reduced_loss
 from ..problem import ArrayProblem, Problem
 from ..validate import Reduction
@@ -123,18 +123,7 @@ class CPUCall(NamedTuple):
 
     def _wanted(self) -> Gradients[Array]:
         """Memory for the gradients of the added tensors that need one."""
-        size, most = self.problem.lattices.labels.shape
-        shapes = (
-            (size, self.problem.scores.shape[2]),
-            (size, most),
-            (size, most),
-            (len(self.problem.lattices.long_arcs),),
-        )
-        memory = [
-            np.empty(shape) if tensor is not None and tensor.requires_grad else None
-            for shape, tensor in zip(shapes, self.added, strict=True)
-        ]
-        return Gradients(None, *memory)
+        return added_gradients(self.problem, self.added.need_gradients(), np.empty)
 
     def _fill(
         self, gradient: Tensor, weights: npt.NDArray[np.float64], added: Gradients[Array] | None = None

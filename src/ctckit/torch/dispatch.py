@@ -19,7 +19,15 @@ from .. import native
 from ..errors import CTCError
 from ..kernels import portable
 from ..lattice import Lattice
-from ..problem import ArrayProblem, check_added, check_gain, checked_lattice_problem, ctc_problem, with_added_scores
+from ..problem import (
+    ArrayProblem,
+    all_frames,
+    check_added,
+    check_gain,
+    checked_lattice_problem,
+    ctc_problem,
+    with_added_scores,
+)
 from ..validate import REDUCTIONS, Fault, check_reduction
 from .arguments import (
     Added,
@@ -31,6 +39,7 @@ from .arguments import (
     frames_first,
     if_on_host,
     is_transformed,
+    shape_frames_first,
     unread_frames,
     values_on_host,
 )
@@ -87,19 +96,24 @@ def checked_call(
     return CPUCall(problem, weights, how, options.zero_infinity, batch_first, has_kernel)
 
 
-def with_class_scores(call: AnyCall, scores: Tensor, class_scores: Tensor) -> AnyCall:
-    """The same call of :func:`ctckit.torch.ctc_loss` with scores of classes (C,), on the scores' device.
+def with_added_to(call: AnyCall, scores: Tensor, added: Added) -> AnyCall:
+    """The same call with targets, with scores of classes (C,) and of states (N, K) on the device of its scores.
 
     Raises:
         CTCError: another device, another shape, NaN.
     """
     from .gpu import GPUCall
 
-    added = Added(class_scores=class_scores)
     has_kernel = _backend_with(scores, added) != "portable"
     if isinstance(call, GPUCall):
-        check_added("class_scores", values_on_host(class_scores), call.problem.scores.shape[2:])
-        return call._replace(problem=replace(call.problem, class_scores=class_scores.detach()), added=added)
+        there = with_added(call.problem, added.detached())
+        for name, given, shape in (
+            ("class_scores", there.class_scores, there.scores.shape[2:]),
+            ("state_scores", there.state_scores, there.lattices.labels.shape),
+        ):
+            if given is not None:
+                check_added(name, values_on_host(given), tuple(shape))
+        return call._replace(problem=there, added=added)
     on_cpu = cast(CPUCall, call)
     problem = _with_added_values(on_cpu.problem, added)
     return on_cpu._replace(problem=problem, has_kernel=on_cpu.has_kernel and has_kernel, added=added)
@@ -115,10 +129,9 @@ def checked_lattice_call(
     """
     how = check_reduction(options.reduction)
     batch_first = options.batch_first and getattr(scores, "ndim", 0) == 3
-    shape = tuple(getattr(scores, "shape", ()))
-    rows = shape[:1] if batch_first else shape[1:-1]  # (N,), or () for one sample
-    frames = np.full(rows, shape[1 if batch_first else 0]) if input_lengths is None and shape else input_lengths
-    no_tokens, none = np.zeros((*rows, 0), int), np.zeros(rows, int)
+    everything = all_frames(shape_frames_first(scores, options.batch_first))
+    frames = everything if input_lengths is None else input_lengths
+    no_tokens, none = np.zeros((*everything.shape, 0), int), np.zeros_like(everything)
     form, _, lengths, _ = checked_form(scores, no_tokens, frames, none, options._replace(blank=0))  # type: ignore[arg-type]
     backend = _backend_with(scores, added)
     known = if_on_host("input_lengths", lengths, options.validate or backend != "triton")
@@ -136,7 +149,7 @@ def checked_lattice_call(
     from .gpu import GPUCall, gpu_weights
 
     laid_out = portable.on_tensors(problem, frames_first(scores.detach(), batch_first))
-    laid_out = with_added(laid_out, Added(*(None if tensor is None else tensor.detach() for tensor in added)))
+    laid_out = with_added(laid_out, added.detached())
     if known is None:
         counts = lengths.reshape(-1).to(scores.device, torch.int64)
         laid_out = replace(laid_out, lattices=replace(laid_out.lattices, frames=counts))  # type: ignore[type-var]

@@ -8,13 +8,14 @@ arguments.py and what lies below them.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..kernels import portable, triton
-from ..kernels.backend import Gradients
+from ..kernels.backend import Gradients, added_gradients
 from ..problem import LatticeBatch, Problem
 from ..results import Status
 from ..validate import Reduction, check_values
@@ -91,14 +92,8 @@ class GPUCall(NamedTuple):
         """Memory for the gradients of the added tensors that need one."""
         if self.added is NOTHING:
             return Gradients()
-        scores, batch = self.problem.scores, self.problem.lattices
-        size, most = batch.labels.shape
-        shapes = ((size, scores.shape[2]), (size, most), (size, most), (len(batch.long_arcs),))
-        memory = [
-            scores.new_empty(shape, dtype=torch.float64) if tensor is not None and tensor.requires_grad else None
-            for shape, tensor in zip(shapes, self.added, strict=True)
-        ]
-        return Gradients(None, *memory)
+        empty = partial(self.problem.scores.new_empty, dtype=torch.float64)
+        return added_gradients(self.problem, self.added.need_gradients(), empty)
 
 
 def gpu_call(scores: Tensor, given: Given, options: Options, reduction: Reduction) -> GPUCall:

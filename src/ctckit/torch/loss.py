@@ -17,7 +17,7 @@ from torch import Tensor
 from ..lattice import Lattice
 from ..validate import check_reduction
 from .arguments import NOTHING, Added, Lengths, Options
-from .dispatch import AnyCall, checked_call, checked_lattice_call, with_class_scores
+from .dispatch import AnyCall, checked_call, checked_lattice_call, with_added_to
 from .operators import compiled_ctc_loss
 
 
@@ -164,8 +164,8 @@ def _scored_loss(
     class_scores: Tensor,
 ) -> Tensor:
     """:func:`ctc_loss` with scores of classes."""
-    call = checked_call(log_probs, targets, input_lengths, target_lengths, options)
-    return _loss_of(with_class_scores(call, log_probs, class_scores), log_probs, Added(class_scores))
+    call, added = checked_call(log_probs, targets, input_lengths, target_lengths, options), Added(class_scores)
+    return _loss_of(with_added_to(call, log_probs, added), log_probs, added)
 
 
 def _loss_of(call: AnyCall, scores: Tensor, added: Added) -> Tensor:

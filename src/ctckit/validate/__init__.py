@@ -35,6 +35,7 @@ from .options import (
     check_integer,
     check_language,
     check_reduction,
+    check_targets_or_lattices,
 )
 from .values import check_values, split_targets, value_faults
 
@@ -57,6 +58,7 @@ __all__ = [
     "check_language",
     "check_lattice_form",
     "check_reduction",
+    "check_targets_or_lattices",
     "check_values",
     "checked_arrays",
     "dtype_name",

@@ -38,6 +38,24 @@ def check_language(lang: str) -> str:
     return check_choice("lang", lang, LANGUAGES)
 
 
+def check_targets_or_lattices(lattices: object, **of_targets: object) -> None:
+    """Checks that a call has targets or lattices, but not both.
+
+    Args:
+        lattices: as the caller passed them; None if not.
+        of_targets: likewise the targets, under the name that the call has for them, and then all else that belongs to
+            targets.
+    """
+    if lattices is None:
+        name, targets = next(iter(of_targets.items()))
+        if targets is None:
+            raise CTCError(Fault("targets-missing", name))
+        return
+    for name, value in of_targets.items():
+        if value is not None:
+            raise CTCError(Fault("targets-and-lattices", name))
+
+
 def check_integer(name: str, value: object, least: int) -> int:
     """Returns the value if it is an integer of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
