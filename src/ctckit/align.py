@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from .errors import CTCError, InfeasibleError
 from .kernels import native, reference
-from .lattice import STAR, Lattice, ctc_lattice
+from .lattice import STAR, Lattice, ctc_lattice, target_of
 from .problem import ArrayProblem, ctc_problem, lattice_batch, lattice_problem, lengths_or_all, with_added_scores
 from .results import Array, BestPaths, Status, TokenSpan
 from .validate import Fault, as_array, check_choice, check_cost, check_extend, check_targets_or_lattices
@@ -305,6 +305,10 @@ def _problem_of_targets(
     scores, tokens = as_array("logits" if from_logits else "log_probs", log_probs), as_array("targets", targets)
     frames, lengths = lengths_or_all(scores.shape, tokens.shape, input_lengths, target_lengths)
     stars = tokens == STAR if tokens.dtype.kind == "i" else np.zeros(tokens.shape, bool)
+    if tokens.ndim == 2:  # padding, which may be -1 too, holds no stars
+        counted = as_array("target_lengths", lengths)
+        if counted.dtype.kind in "iu" and counted.shape == tokens.shape[:1]:
+            stars &= np.arange(tokens.shape[1]) < counted[:, None]
     plain = np.where(stars, 0 if blank else 1, tokens) if stars.any() else targets
     problem = ctc_problem(log_probs, plain, frames, lengths, blank, from_logits=from_logits)
     if optional is None and not stars.any():
@@ -398,13 +402,12 @@ def _over_states(
     size: int, tokens: Int32Array, labels: Int32Array, first: Int32Array, end: Int32Array
 ) -> tuple[Int64Array, Int32Array, Int32Array]:
     """Each token's class, first frame, and one past the last, over the states that it has."""
-    target, starts, ends = np.full(size, STAR, np.int64), np.full(size, -1, np.int32), np.full(size, -1, np.int32)
-    target[tokens] = labels
+    starts, ends = np.full(size, -1, np.int32), np.full(size, -1, np.int32)
     visited = np.flatnonzero(end >= 0)
     starts[tokens[visited]] = first[visited]
     np.minimum.at(starts, tokens[visited], first[visited])
     np.maximum.at(ends, tokens[visited], end[visited])
-    return target, starts, ends
+    return target_of(labels, tokens, size), starts, ends
 
 
 def _occupancy(problem: ArrayProblem, n: int, states: Int32Array) -> Float64Array:
@@ -413,7 +416,7 @@ def _occupancy(problem: ArrayProblem, n: int, states: Int32Array) -> Float64Arra
         return np.zeros(0)
     lattice, scores = problem.lattice(n), problem.state_scores
     kept = np.arange(lattice.num_states)
-    if len(lattice.long_arcs) or lattice.entry_costs is not None:
+    if len(lattice.long_arcs) or lattice.entry_costs is not None or not lattice.visits_every_token:
         visited = np.isin(np.arange(lattice.num_tokens), lattice.tokens[states])
         lattice, index = lattice.through(visited)
         numbers, kept = np.unique(index, return_index=True)

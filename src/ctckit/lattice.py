@@ -2,7 +2,7 @@
 
 This is the only place that knows the CTC rule: a table of arcs by role, which the extension lays out over targets and
 whose bits the kernels read. Every other topology is a method of :class:`Lattice` that returns a new one. May import
-errors.py and, of the extension, the layout.
+validate/, errors.py and, of the extension, the layout.
 
 A target y1 … yS becomes the K = 2S+1 states φ y1 φ y2 … yS φ. A path visits one state per frame. It begins in one of
 the first two states, ends in one of the last two, and from one frame to the next stays, steps to the next state, or
@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from .errors import CTCError
 from .native import lay_out
+from .validate import as_array, check_integer
 
 STAR = -1  # in a target: a token that matches whatever class is the most probable
 AT_ONCE = 5  # neighbouring groups that one arc may leave out: two words, with what stands between
@@ -52,7 +53,7 @@ ARCS_BY_ROLE = np.array(
     np.uint8,
 )
 
-_BITS = ((Arc.STEP, 1), (Arc.SKIP, 2))  # arcs between different states, and how far back they come from
+MOVES = ((Arc.STEP, 1), (Arc.SKIP, 2))  # the bits of arcs between different states, and how far back they come from
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -144,10 +145,7 @@ class Lattice:
     @property
     def target(self) -> npt.NDArray[np.int64]:
         """(S,) the class of each token: the label of its first state."""
-        target = np.full(self.num_tokens, STAR, np.int64)
-        is_token = np.flatnonzero(self.tokens >= 0)[::-1]
-        target[self.tokens[is_token]] = self.labels[is_token]
-        return target
+        return target_of(self.labels, self.tokens, self.num_tokens)
 
     def with_optional(self, groups: npt.ArrayLike) -> Lattice:
         """Tokens may be left out: all paths of the tokens that are kept, for every choice of groups to leave out.
@@ -164,7 +162,7 @@ class Lattice:
         a pause between two portions can be spread over their blanks in several ways, and sums count each of them.
 
         Raises:
-            CTCError: not one group per token; a token with several states.
+            CTCError: not one group per token; several states of a token, or between two, such as wildcards.
 
         Source:
             Words that an arc bypasses: Gao et al., "Bypass Temporal Classification" (Interspeech 2023).
@@ -307,7 +305,7 @@ class Lattice:
         last, arcs = self.num_states + 1, np.pad(self.arcs, 1)
         far: list[tuple[int, int]] = []
         arcs[[0, last]] = Arc.STAY | Arc.START, Arc.STAY | Arc.END
-        bits = {back: bit for bit, back in _BITS}
+        bits = {back: bit for bit, back in MOVES}
         moves = [(0, int(k) + 1) for k in np.flatnonzero(self.arcs & Arc.START)]
         moves += [(int(k) + 1, last) for k in np.flatnonzero(self.arcs & Arc.END)]
         for source, to in moves:
@@ -316,7 +314,7 @@ class Lattice:
             else:
                 far.append((source, to))
         made = Lattice(
-            np.pad(self.labels, 1, constant_values=label),
+            np.pad(self.labels, 1, constant_values=_numbers("label", label, np.int32, ())),
             arcs,
             np.pad(self.tokens, 1, constant_values=-1),
             None if self.entry_costs is None else np.pad(self.entry_costs, 1),
@@ -377,6 +375,24 @@ class Lattice:
             ([0, 1, 0, 3, 0], [0, 1, 2, -1, -1, 3, 4])
         """
         wanted = _numbers("tokens", tokens, np.bool_, (self.num_tokens,))
+        lattice, index = self._without_detours(wanted)._restricted(np.append(wanted, True)[self.tokens])
+        lattice, merged = lattice._merged()
+        return lattice, np.where(index >= 0, merged[index], -1).astype(np.int32)
+
+    @property
+    def visits_every_token(self) -> bool:
+        """Whether no path leaves out a token.
+
+        Example:
+            >>> lattice = ctc_lattice([1, 2])
+            >>> lattice.visits_every_token, lattice.with_optional([0, 7]).visits_every_token
+            (True, False)
+        """
+        same = self._without_detours(np.ones(self.num_tokens, np.bool_))
+        return np.array_equal(same.arcs, self.arcs) and len(same.long_arcs) == len(self.long_arcs)
+
+    def _without_detours(self, wanted: npt.NDArray[np.bool_]) -> Lattice:
+        """The lattice without the beginnings, ends and arcs by which a path misses a wanted token (S,)."""
         state = np.flatnonzero(self.tokens >= 0)
         of_state = self.tokens[state]
         first, last = np.full(len(wanted), self.num_states), np.full(len(wanted), -1)
@@ -386,16 +402,14 @@ class Lattice:
         next_token = np.searchsorted(first, np.arange(self.num_states), side="right")  # the first one after a state
         end_of_next = np.append(last, self.num_states)[next_token]
         arcs = self.arcs.copy()
-        arcs[last[:1].max(initial=self.num_states) + 1 :] &= ~np.uint8(Arc.START)
-        arcs[: first[-1:].max(initial=0)] &= ~np.uint8(Arc.END)
-        for bit, back in _BITS:
+        if wanted.any():
+            arcs[last[0] + 1 :] &= ~np.uint8(Arc.START)
+            arcs[: first[-1]] &= ~np.uint8(Arc.END)
+        for bit, back in MOVES:
             entered = np.flatnonzero(arcs & bit)
             arcs[entered[end_of_next[entered - back] < entered]] &= ~np.uint8(bit)
         fits = end_of_next[self.long_arcs[:, 0]] >= self.long_arcs[:, 1]
-        chosen = replace(self, arcs=arcs, long_arcs=self.long_arcs[fits], long_arc_scores=self.long_arc_scores[fits])
-        lattice, index = chosen._restricted(np.append(wanted, True)[self.tokens])
-        lattice, merged = lattice._merged()
-        return lattice, np.where(index >= 0, merged[index], -1).astype(np.int32)
+        return replace(self, arcs=arcs, long_arcs=self.long_arcs[fits], long_arc_scores=self.long_arc_scores[fits])
 
     def without_common_costs(self) -> Lattice:
         """The same lattice without entry costs, if all paths pay the same; otherwise this one.
@@ -481,7 +495,7 @@ class Lattice:
         """All arcs between different states: from, to, and scores."""
         far = self.long_arcs
         sources, ends = [far[:, 0]], [far[:, 1]]
-        for bit, back in _BITS:
+        for bit, back in MOVES:
             entered = np.flatnonzero(self.arcs & bit)
             sources.append((entered - back).astype(np.int32))
             ends.append(entered.astype(np.int32))
@@ -500,10 +514,11 @@ class Lattice:
     def _state_of_token(self) -> list[int]:
         """(S,) the state of each token, where each has one."""
         state = np.flatnonzero(self.tokens >= 0)
-        if not np.array_equal(self.tokens[state], np.arange(len(state))):
+        others = np.diff(state, prepend=-1, append=self.num_states) - 1  # states before, between and after tokens
+        if not np.array_equal(self.tokens[state], np.arange(len(state))) or (others > 1).any():
             raise CTCError(
-                "tokens: expected one state for each token of the target, in order; "
-                "call with_optional before what adds states"
+                "tokens: expected one state for each token of the target, in order, and at most one between two of "
+                "them; call with_optional before what adds states"
             )
         return [int(k) for k in state]
 
@@ -531,6 +546,7 @@ def ctc_lattice(target: npt.ArrayLike, blank: int = 0) -> Lattice:
     """
     given = _numbers("target", target, np.int64, (-1,))
     most = np.iinfo(np.int32).max
+    _numbers("blank", check_integer("blank", blank, 0), np.int32, ())
     tokens = np.where(given == STAR, most - 1, given)  # a class that no target has
     no_frames, lengths = np.zeros(1, np.int64), np.array([len(tokens)], np.int64)
     laid_out = lay_out(no_frames, tokens, lengths, 0, most, blank, ARCS_BY_ROLE)
@@ -541,6 +557,20 @@ def ctc_lattice(target: npt.ArrayLike, blank: int = 0) -> Lattice:
     return Lattice(
         np.where(labels == most - 1, STAR, labels), laid_out.arcs[0], np.where(state % 2 == 1, state // 2, -1)
     )
+
+
+def target_of(labels: Int32Array, tokens: Int32Array, num_tokens: int) -> npt.NDArray[np.int64]:
+    """(S,) the class of each token: the label of the first of its states; ``STAR`` for one that has none.
+
+    Args:
+        labels: (K,) of each state.
+        tokens: (K,) the token that each state is, or -1.
+        num_tokens: S.
+    """
+    target = np.full(num_tokens, STAR, np.int64)
+    is_token = np.flatnonzero(tokens >= 0)[::-1]  # of several states, the first is written last
+    target[tokens[is_token]] = labels[is_token]
+    return target
 
 
 def equal_neighbours(target: IntArray) -> list[int]:
@@ -566,8 +596,8 @@ def frames_needed(target: IntArray) -> int:
 
 def _numbers(name: str, values: npt.ArrayLike, dtype: type, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """A copy of numbers as an array of the given shape; -1 in it means any length."""
-    given = np.asarray(values)
-    if given.size == 0:
+    given = as_array(name, values)
+    if given.size == 0 and min(shape, default=1) <= 0:  # [] for no arcs, or for no tokens
         given = np.zeros([max(size, 0) for size in shape])
     kinds = "iub" if np.dtype(dtype).kind in "iu" else "iubf"
     if given.dtype.kind not in kinds and given.size:
@@ -586,4 +616,5 @@ def _refuse(name: str, wrong: npt.NDArray[np.bool_], values: npt.NDArray[Any], e
     """Raises the error for the first wrong entry, if there is one."""
     if wrong.any():
         i = int(np.flatnonzero(wrong)[0])
-        raise CTCError(f"{name}[{i}] = {values[i].tolist()} is out of range: expected {expected}")
+        where, value = (f"{name}[{i}]", values[i]) if values.ndim else (name, values)
+        raise CTCError(f"{where} = {value.tolist()} is out of range: expected {expected}")

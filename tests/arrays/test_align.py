@@ -604,6 +604,38 @@ def test_messages(arguments: dict[str, Any], message: str) -> None:
     assert not isinstance(raised.value, InfeasibleError)
 
 
+@pytest.mark.parametrize("optional", [[0, 0, 1], [1, 0, 0], [0, 1, 0], [1, 1, 2], [1, 1, 1]], ids=str)
+@pytest.mark.parametrize("cost", [0.0, 0.7])
+def test_confidence_is_that_of_the_tokens_found_alone(optional: list[int], cost: float) -> None:
+    """Whichever words were left out, and however the lattice allows that."""
+    complete = 0
+    for seed in range(12):
+        scores = np.random.default_rng(seed).normal(size=(7, 5)) * 2
+        lattice = ctc_lattice([1, 2, 3]).with_optional(optional).with_costs(cost)
+        (found,) = forced_align(scores, lattices=lattice, from_logits=True)
+        kept = found.starts >= 0
+        complete += kept.all()
+        gamma = ctckit.posteriors(scores, found.target[kept], from_logits=True).states
+        own = zip(found.starts[kept], found.ends[kept], strict=True)
+        expected = [gamma[a:b, 2 * s + 1].mean() for s, (a, b) in enumerate(own)]
+        np.testing.assert_allclose(found.confidence[kept], expected, rtol=1e-11)
+        assert np.isnan(found.confidence[~kept]).all()
+    assert complete
+
+
+def test_padding_is_no_star() -> None:
+    """Even where it has the same number: such a batch takes the way of plain targets."""
+    batch = draw(5, 20, 3, 5, 6)
+    padded = np.where(np.arange(6) < batch.lengths[:, None], batch.targets, STAR)
+    plain = forced_align(batch.scores, *batch.arguments[:3], from_logits=True)
+    found = forced_align(batch.scores, padded, *batch.arguments[1:3], from_logits=True)
+    assert (batch.lengths < 6).any()
+    for n in range(3):
+        assert_same(found[n], plain[n])
+    with pytest.raises(CTCError, match=r"target_lengths\[0\] = 7 is out of range"):
+        forced_align(batch.scores, padded, batch.frames, [7, 1, 1], from_logits=True)
+
+
 def test_confidence_of_a_token_with_several_states() -> None:
     """The sum over the token's states, at each of its frames."""
     stay, step = int(Arc.STAY), int(Arc.STEP)

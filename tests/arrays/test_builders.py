@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from oracles import collapse
 
-from ctckit import STAR, Arc, CTCError, Lattice, ctc_lattice
+from ctckit import STAR, Arc, CTCError, Lattice, ctc_lattice, forced_align
 
 BLANK, TOKENS = 0, (1, 2)
 TARGETS = [(), (1,), (1, 1), (1, 2), (2, 1, 1), (1, 2, 1), (1, 1, 1), (1, 2, 2, 1)]
@@ -190,6 +190,22 @@ def test_restricted_to_some_tokens_is_their_own_lattice() -> None:
         whole.through([0, 1, 1, 1])
 
 
+@pytest.mark.parametrize("frames", range(1, 6))
+@pytest.mark.parametrize(("target", "groups"), OPTIONAL, ids=str)
+def test_through_some_tokens_each_label_sequence_has_one_path(
+    target: list[int], groups: list[int], frames: int
+) -> None:
+    whole = ctc_lattice(target).with_optional(groups)
+    runs = sorted(set(groups) - {0})
+    for choice in product((False, True), repeat=len(runs)):
+        kept = [group == 0 or choice[runs.index(group)] for group in groups]
+        lattice = whole.through(kept)[0] if any(kept) else ctc_lattice([])
+        rest = [token for token, keep in zip(target, kept, strict=True) if keep]
+        assert spelled(lattice, frames) == accepted(is_ctc(rest), frames, (BLANK, *TOKENS))
+        assert lattice.visits_every_token
+    assert not whole.visits_every_token
+
+
 def test_fewest_frames() -> None:
     assert ctc_lattice([1, 1, 2]).fewest_frames() == 4
     assert ctc_lattice([1, 1, 2]).minimal().fewest_frames() == 3
@@ -211,12 +227,42 @@ def test_fewest_frames() -> None:
         (([1], [9], None, [-np.inf]), r"entry_costs\[0\] = -inf is out of range"),
         (([1, 2], [9, 19], None, None, [(1, 0)]), r"long_arcs\[0\] = \[1, 0\] is out of range"),
         (([1, 2], [9, 19], None, None, [(0, 1)], [np.inf]), r"long_arc_scores\[0\] = inf is out of range"),
+        (([1, 2], []), r"arcs has shape \(0,\): expected \(2,\)"),
+        (([1, 2], [9, 19], None, []), r"entry_costs has shape \(0,\): expected \(2,\)"),
+        (([1, 2], [9, 19], None, None, [(0, 1)], []), r"long_arc_scores has shape \(0,\): expected \(1,\)"),
+        (([[1], [2, 3]], [9, 19]), "labels is not a rectangular array"),
     ],
     ids=str,
 )
 def test_bad_lattices(arguments: tuple, message: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(CTCError, match=message):
         Lattice(*arguments)
+
+
+def test_bad_arguments_of_builders() -> None:
+    lattice = ctc_lattice([1, 2])
+    for call, message in (
+        (lambda: ctc_lattice([1], blank=-1), "blank = -1: expected an integer of at least 0"),
+        (lambda: ctc_lattice([1], blank=1.5), "blank = 1.5: expected an integer"),
+        (lambda: ctc_lattice([1], blank=2**31 + 5), "blank = 2147483653"),
+        (lambda: lattice.with_wildcards(1.5), "label has dtype float64: expected integers"),
+        (lambda: lattice.with_wildcards(None), "label has dtype object"),
+        (lambda: lattice.with_wildcards(2**40), "label = 1099511627776 is out of range"),
+        (lambda: lattice.with_wildcards([1]), r"label has shape \(1,\)"),
+        (lambda: lattice.with_costs([]), r"costs has shape \(0,\): expected \(5,\)"),
+        (lambda: lattice.through([]), r"tokens has shape \(0,\): expected \(2,\)"),
+        (lambda: lattice.with_wildcards(9).with_optional([0, 1]), "call with_optional before what adds states"),
+        (lambda: lattice.with_wildcards(9).with_optional([1, 0]), "call with_optional before what adds states"),
+    ):
+        with pytest.raises(CTCError, match=message):
+            call()
+
+
+def test_the_target_is_the_first_state_of_each_token() -> None:
+    lattice = Lattice([1, 2], [Arc.STAY | Arc.START, Arc.STAY | Arc.STEP | Arc.END], tokens=[0, 0])
+    assert lattice.target.tolist() == [1]
+    (found,) = forced_align(np.zeros((2, 3)), lattices=lattice)
+    assert (found.target.tolist(), found.starts.tolist(), found.ends.tolist()) == ([1], [0], [2])
 
 
 def test_stars_and_read_only() -> None:

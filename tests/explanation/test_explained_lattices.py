@@ -85,7 +85,7 @@ def test_numbers(name: str, frames: int) -> None:
     assert [path.score for path in e.paths] == pytest.approx(truth.scores, rel=1e-12)
     for path in e.paths:
         emitted = sum(e.log_probs[t, c] for t, c in enumerate(e.lattice.labels[list(path.states)]))
-        assert path.score - emitted == pytest.approx(e.weight_of(path), abs=1e-12)
+        assert path.score - emitted == pytest.approx(path.weight, abs=1e-12)
     by_class = np.zeros(e.grad.shape)
     for k, label in enumerate(e.lattice.labels):
         by_class[:, label] += truth.gamma[:, k]
@@ -96,6 +96,13 @@ def test_numbers(name: str, frames: int) -> None:
         entropy = float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
         assert e.entropy == pytest.approx(entropy, abs=1e-9)
         assert sum(state.cost for state in e.state_costs) - entropy == pytest.approx(e.loss, rel=1e-9)
+
+
+def test_paths_along_parallel_arcs_have_their_own_weights() -> None:
+    e = explain(np.zeros((2, 2)), lattices=ctc_lattice([1]).with_long_arcs([(0, 1)], [-3.0]), from_logits=True)
+    twins = [path for path in e.paths if path.states == (0, 1)]
+    assert [path.weight for path in twins] == [0.0, -3.0]
+    assert twins[0].score - twins[1].score == pytest.approx(3, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", LATTICES)

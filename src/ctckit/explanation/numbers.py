@@ -9,14 +9,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from ..kernels import reference
 from ..kernels.reference import Float64Array
-from ..lattice import Arc, Lattice, ctc_lattice
+from ..lattice import MOVES, Arc, Lattice, ctc_lattice
 from ..results import Status
 from ..validate import check_language
 
@@ -35,11 +34,13 @@ class Path:
         states: (T,), the state at each frame.
         score: natural log of the path's probability.
         share: of the probability of all paths, 0 to 1.
+        weight: nats, the part of the score that entry costs and long arcs add.
     """
 
     states: tuple[int, ...]
     score: float
     share: float
+    weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,8 @@ class Computation:
             score=score,
             path_count=count,
             paths=tuple(
-                Path(path.states, path.score, math.exp(path.score - score) if reached else 0.0) for path in best
+                Path(path.states, path.score, math.exp(path.score - score) if reached else 0.0, path.weight)
+                for path in best
             ),
         )
 
@@ -172,14 +174,7 @@ class Computation:
     @cached_property
     def frames_needed(self) -> int | None:
         """The fewest frames of any path; None if the lattice has no path at all."""
-        lattice = self.lattice
-        if reference.count_paths(lattice, 0):
-            return 0
-        fewest = [1.0 if arc & Arc.START else math.inf for arc in lattice.arcs]
-        for k, moves in enumerate(self.moves_into):  # no arc leads backwards
-            fewest[k] = min([fewest[k], *(fewest[move.source] + 1 for move in moves if move.source != k)])
-        least = min((fewest[k] for k in np.flatnonzero(lattice.arcs & Arc.END)), default=math.inf)
-        return int(least) if least < math.inf else None
+        return self.lattice.fewest_frames()
 
     @cached_property
     def moves_into(self) -> tuple[tuple[Move, ...], ...]:
@@ -190,7 +185,7 @@ class Computation:
         for k, arc in enumerate(lattice.arcs):
             if arc & Arc.STAY:
                 into[k].append(Move(k, k, 0.0))
-            into[k] += [Move(k - back, k, -costs[k]) for bit, back in reference.MOVES if arc & bit]
+            into[k] += [Move(k - back, k, -costs[k]) for bit, back in MOVES if arc & bit]
         for (source, to), score in zip(lattice.long_arcs.tolist(), lattice.long_arc_scores.tolist(), strict=True):
             into[to].append(Move(source, to, score - costs[to]))
         return tuple(tuple(sorted(moves, key=lambda move: -move.source)) for moves in into)
@@ -200,15 +195,6 @@ class Computation:
         """Nats (K,): 0 where entering a state costs nothing."""
         costs = self.lattice.entry_costs
         return [0.0] * self.lattice.num_states if costs is None else costs.tolist()
-
-    def weight_of(self, path: Path) -> float:
-        """What entry costs and long arcs add to a path's score, in nats."""
-        if not path.states:
-            return 0.0
-        total = -self.entry_costs[path.states[0]]
-        for source, to in pairwise(path.states):
-            total += max(move.score for move in self.moves_into[to] if move.source == source)
-        return total
 
     @property
     def best_path(self) -> Path | None:

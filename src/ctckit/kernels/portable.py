@@ -16,11 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..lattice import Arc
+from ..lattice import MOVES, Arc
 from ..problem import Array, ArrayProblem, LatticeBatch, Lattices, Problem
 from ..results import BestPaths, Posteriors, Status
 from .backend import Gradients, Totals
-from .reference import MOVES
 
 FARTHEST = 2.0**28 * math.log(2)  # nats below a frame's best label: anything lower counts as probability 0
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..lattice import Arc, Lattice
+from ..lattice import MOVES, Arc, Lattice
 from ..problem import ArrayProblem
 from ..results import BestPaths, Posteriors, Status
 from .backend import Gradients, Totals
@@ -25,8 +25,6 @@ from .backend import Gradients, Totals
 Array = npt.NDArray[Any]
 Float64Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[Any]  # (T, K), of whatever a semiring's values are
-
-MOVES = ((Arc.STEP, 1), (Arc.SKIP, 2))  # the bits of arcs between different states, and how far back they come from
 
 
 @dataclass(frozen=True)
@@ -233,10 +231,17 @@ def _traced_back(lattice: Lattice, alpha: Rows) -> tuple[list[int], list[float]]
 
 
 class Path(NamedTuple):
-    """A path through a lattice: its log-score in nats, and its states, one per frame (T,)."""
+    """A path through a lattice.
+
+    Attributes:
+        score: nats.
+        states: (T,), one per frame.
+        weight: nats, the part of the score that entry costs and long arcs add.
+    """
 
     score: float
     states: tuple[int, ...]
+    weight: float
 
 
 class _Way(NamedTuple):
@@ -247,6 +252,7 @@ class _Way(NamedTuple):
     serial: int  # then the one with the lowest states, which was found first
     state: int
     score: float
+    weight: float
     before: _Way | None
 
 
@@ -258,7 +264,7 @@ def best_paths(lattice: Lattice, emissions: Rows, count: int) -> list[Path]:
     """
     frames = len(emissions)
     if frames == 0:
-        return [Path(0.0, ())][:count] if over_ends(lattice, emissions, LOG) == LOG.one else []
+        return [Path(0.0, (), 0.0)][:count] if over_ends(lattice, emissions, LOG) == LOG.one else []
     beta = backward(lattice, emissions, MAX)
     # Paths of probability 0 count too, so the states on paths are found without scores.
     alive = backward(lattice, np.full(emissions.shape, COUNT.one, object), COUNT) > 0
@@ -272,9 +278,10 @@ def best_paths(lattice: Lattice, emissions: Rows, count: int) -> list[Path]:
         for k, weight in moves:
             if alive[t, k]:
                 score = float(emissions[t, k]) + weight + (before.score if before else 0.0)
+                total = weight + (before.weight if before else 0.0)
                 bound = score + float(beta[t, k])
                 order = round(-bound / step) if bound > -np.inf else np.inf
-                heappush(heap, _Way(order, frames - 1 - t, next(serial), k, score, before))
+                heappush(heap, _Way(order, frames - 1 - t, next(serial), k, score, total, before))
 
     extend(0, [(int(k), float(entry[k])) for k in np.flatnonzero(lattice.arcs & Arc.START)], None)
     paths: list[Path] = []
@@ -293,7 +300,7 @@ def _path(way: _Way) -> Path:
     while step:
         states.append(step.state)
         step = step.before
-    return Path(float(way.score), tuple(reversed(states)))
+    return Path(float(way.score), tuple(reversed(states)), float(way.weight))
 
 
 def posteriors(problem: ArrayProblem, *, threads: int | None = None) -> Posteriors[Array]:

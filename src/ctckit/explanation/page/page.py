@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...catalogue import LANGUAGES, words
-from ...kernels.reference import MOVES
-from ...lattice import Arc
+from ...lattice import MOVES, Arc
 from ...validate import check_language
 from ..numbers import Computation
 from ..wording import counted
@@ -174,7 +173,7 @@ def _data(computation: Computation) -> dict[str, Any]:
         "pathCount": counted(computation.path_count),
         "allPaths": len(computation.paths) == computation.path_count,
         "paths": [list(path.states) for path in computation.paths],
-        "pathWeights": [_number(computation.weight_of(path)) for path in computation.paths],
+        "pathWeights": [_number(path.weight) for path in computation.paths],
         "logProbs": [[_number(value) for value in row] for row in scores.tolist()],
     }
 

@@ -10,8 +10,7 @@ import numpy as np
 from ...drawing.canvas import Sheet
 from ...drawing.colors import GRID, INK, MUTED, ORANGE, RED
 from ...drawing.text import shortened, subscript, widest
-from ...kernels import reference
-from ...lattice import Arc, Lattice
+from ...lattice import MOVES, Arc, Lattice
 
 LINE = 17.0  # from one line of text to the next
 MARGIN = 16.0
@@ -96,7 +95,7 @@ class Table:
 
 def moves_from(lattice: Lattice, k: int) -> Iterator[int]:
     """The states that a path may be in one frame after state k."""
-    for bit, ahead in ((Arc.STAY, 0), *reference.MOVES):
+    for bit, ahead in ((Arc.STAY, 0), *MOVES):
         if k + ahead < lattice.num_states and lattice.arcs[k + ahead] & bit:
             yield k + ahead
     yield from lattice.long_arcs[lattice.long_arcs[:, 0] == k, 1].tolist()
