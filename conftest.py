@@ -3,4 +3,4 @@
 import importlib.util
 
 HAS_TRITON = all(importlib.util.find_spec(name) for name in ("torch", "triton"))
-collect_ignore = [] if HAS_TRITON else ["src/ctckit/kernels/triton.py"]
+collect_ignore = [] if HAS_TRITON else ["src/ctckit/kernels/triton"]

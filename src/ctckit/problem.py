@@ -209,13 +209,14 @@ def checked_lattice_problem(
     from_logits: bool,
     star: bool = False,
 ) -> ArrayProblem:
-    """:func:`lattice_problem` after the form of scores and lengths has been checked; scores are frames first."""
+    """:func:`lattice_problem` after the form of scores and lengths has been checked; scores are frames first.
+
+    Before it is computed, :func:`with_added_scores` must check what paths may gain.
+    """
     check_values(form, 0, None, frames, None, from_logits=from_logits)
     given = _one_per_sample(lattices, form.size, form.classes, star)
     batch = lattice_batch(given, frames.reshape(-1).astype(np.int64), form.classes if star else None)
-    problem = ArrayProblem(_readable(array, form), from_logits, batch, form.batched)
-    check_gain(problem)
-    return problem
+    return ArrayProblem(_readable(array, form), from_logits, batch, form.batched)
 
 
 def all_frames(shape: tuple[int, ...]) -> Array:
@@ -284,38 +285,44 @@ def _one_per_sample(lattices: Lattice | Sequence[Lattice], size: int, classes: i
 def with_added_scores(
     problem: ArrayProblem, class_scores: npt.ArrayLike | None, state_scores: npt.ArrayLike | None
 ) -> ArrayProblem:
-    """The same batch with class scores (C,) and state scores (N, K), or (K,) for one sample, which are checked."""
-    if class_scores is None and state_scores is None:
-        return problem
-    added = replace(problem)
+    """The same batch with class scores (C,) and state scores (N, K), or (K,) for one sample.
+
+    Raises:
+        CTCError: another shape, NaN, or more than kernels can hold, with the costs of the batch's lattices.
+    """
     if class_scores is not None:
-        added.class_scores = check_added("class_scores", class_scores, problem.scores.shape[2:])
+        problem = replace(problem, class_scores=check_added("class_scores", class_scores, problem.scores.shape[2:]))
     if state_scores is not None:
         given = as_array("state_scores", state_scores)
         given = given[None] if given.ndim == 1 and not problem.batched else given
-        added.state_scores = check_added("state_scores", given, problem.lattices.labels.shape)
-    check_gain(added)
-    return added
+        problem = replace(problem, state_scores=check_added("state_scores", given, problem.lattices.labels.shape))
+    _check_gain(problem)
+    return problem
 
 
 def check_added(
     name: str, values: npt.ArrayLike, shape: tuple[int, ...], *, cost: bool = False
 ) -> npt.NDArray[np.float64]:
-    """Checks an array of nats of the given shape: finite or -inf; costs: finite or +inf."""
+    """Checks an array of nats of the given shape: at most ``MOST_GAIN``, or -inf; for costs the negated."""
     array = as_array(name, values)
     if array.dtype.kind not in "iuf" or array.shape != shape:
         raise CTCError(Fault("added-scores-form", name, (), array.shape, shape, details={"dtype": str(array.dtype)}))
-    wrong = np.argwhere(~(array > -np.inf if cost else array < np.inf))
+    wrong = np.argwhere(~(array >= -MOST_GAIN if cost else array <= MOST_GAIN))
     if len(wrong):
         index = tuple(wrong[0].tolist())
         hint, variant = ("finite-or-infinity", "cost") if cost else ("finite-or-minus-infinity", "")
-        raise CTCError(Fault("added-scores-value", name, index, float(array[index]), hint=hint, variant=variant))
+        details = {"most": MOST_GAIN}
+        raise CTCError(
+            Fault("added-scores-value", name, index, float(array[index]), hint=hint, variant=variant, details=details)
+        )
     return array.astype(np.float64)
 
 
-def check_gain(problem: ArrayProblem) -> None:
+def _check_gain(problem: ArrayProblem) -> None:
     """Checks that negative costs and positive scores cannot raise a path's score beyond what kernels can hold."""
     batch = problem.lattices
+    if batch.entry_costs is None and problem.state_scores is None and not len(batch.long_arcs):
+        return
     costs = 0.0 if batch.entry_costs is None else float(-batch.entry_costs.min(initial=0))
     far = float(batch.long_arc_scores.max(initial=0))
     state = 0.0 if problem.state_scores is None else float(problem.state_scores.max(initial=0))

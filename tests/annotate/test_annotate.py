@@ -191,7 +191,7 @@ class TestSubtitles:
     @pytest.mark.parametrize(("suffix", "hours"), [(".srt", 100), (".vtt", 100), (".ass", 10)])
     def test_too_long(self, suffix: str, hours: int, tmp_path: Path) -> None:
         needs(suffix)
-        with pytest.raises(ctckit.CTCError, match=rf"less than {hours} hours"):
+        with pytest.raises(ctckit.CTCError, match=rf"less than {hours} h"):
             write([line(spelled("x", 3600 * hours, 3600 * hours + 1))], tmp_path / f"x{suffix}")
         assert not list(tmp_path.iterdir())
         written(suffix, [line(spelled("x", 3600 * hours - 2, 3600 * hours - 1))], tmp_path)

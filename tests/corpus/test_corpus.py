@@ -86,6 +86,9 @@ class TestCorpus:
             ({**one, "id": "j", "emissions": "cut.npy"}, "j", "cut.npy is not a readable .npy file"),
             ({**one, "id": "k", "text": "z" * 400}, "k", "are they of the same recording?"),
             ({**one, "id": "l", "text": "a \ud800"}, "l", "U+D800"),
+            ({**one, "id": "m", "emissions": "\ud800.npy"}, "m", "expected a file's name"),
+            ({"id": "n", "emissions": "0.npy", "transcript": "\udfff"}, "n", "expected a file's name"),
+            ({**one, "id": "o", "labels": "\ud800"}, "o", "expected a file's name"),
         ]
         manifest(tmp_path, [good[1], *(row for row, _, _ in bad), *good[2:]])
         for _ in range(2):

@@ -81,6 +81,18 @@ def test_axes_swapped_are_one_fault() -> None:
     assert "it looks like (N, T, C)" in fault.message()
 
 
+@pytest.mark.parametrize("lengths", [([8, 8, 8], 8), (8, [2, 2, 1]), (8, 2), ([8, 8], [2, 2, 1])], ids=str)
+def test_axes_swapped_and_other_counts_of_lengths(lengths: tuple[Any, Any]) -> None:
+    found = ctckit.diagnose(np.zeros((3, 8, 5)), np.array([[1, 2], [3, 1], [2, 0]]), *lengths, 4)
+    assert found.findings[0].fault is not None
+    assert found.text("zh")
+
+
+def test_lists_are_shown_as_they_are() -> None:
+    fault = fault_of(ctckit.ctc_loss, **GOOD, reduction=["mean"])
+    assert fault.message().startswith("reduction = ['mean'] is unknown: expected one of 'none', 'mean', 'sum'")
+
+
 class Unreadable:
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise KeyError("nothing here")
@@ -95,7 +107,12 @@ def odd_values() -> list[Any]:
         *(np.zeros(0), np.zeros((0, 0)), np.zeros((2, 0, 3)), np.zeros((0, 2, 3)), np.array(5), np.float32(2)),
         *(np.array([2**64 - 1, 1], np.uint64), np.array([math.nan, 2]), np.array(["a"]), np.zeros((2, 1), int)),
         *(np.zeros((3, 2, 4), complex), np.zeros((3, 2, 4), ">f4"), np.zeros((3, 2, 4), np.longdouble)),
-        *(np.full((3, 2, 4), math.inf), np.full((3, 2, 4), -math.inf), np.array([1, 2], "datetime64[s]")),
+        *(
+            np.array([1e300, 2]),
+            np.full((3, 2, 4), math.inf),
+            np.full((3, 2, 4), -math.inf),
+            np.array([1, 2], "datetime64[s]"),
+        ),
         *(torch.zeros(3, 2, 4), torch.zeros(3, 2, 4, dtype=torch.bfloat16), torch.ones(2, dtype=torch.bool)),
         *(torch.zeros(2, 2, device="meta"), torch.zeros(2, 2).to_sparse()),
     ]
@@ -168,6 +185,7 @@ def other_calls() -> list[tuple[Callable[..., Any], dict[str, Any], str]]:
         (along, {"lattices": ctckit.ctc_lattice([7])}, "label-out-of-range"),
         (along, {"lattices": lattice, "class_scores": [0.0]}, "added-scores-form"),
         (along, {"lattices": lattice, "class_scores": [0.0, 0.0, math.nan, 0.0, 0.0]}, "added-scores-value"),
+        (along, {"lattices": lattice, "class_scores": [0.0, 1e9, 0.0, 0.0, 0.0]}, "added-scores-value"),
         (along, {"lattices": lattice.with_costs([-1e9] * 3)}, "gain-too-large"),
         (alignment.spans, {"extend": -1}, "extend-out-of-range"),
         (ctckit.set_num_threads, {"threads": 0}, "integer-out-of-range"),

@@ -131,7 +131,7 @@ def test_what_is_passed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        (([[0.0, np.nan]], [1]), {}, r"log_probs\[0, 1\] = nan: expected log-probabilities, at most 0"),
+        (([[0.0, np.nan]], [1]), {}, r"log_probs\[0, 1\] = nan: expected a finite number, or -inf"),
         (([[0.0, np.inf]], [1]), {}, r"log_probs\[0, 1\] = inf"),
         ((np.zeros((2, 3, 4)), [1]), {}, r"log_probs has shape \(2, 3, 4\): expected \(T, C\), one sample"),
         (([[0.0], [0.0, 1.0]], [1]), {}, "not a rectangular array"),

@@ -35,7 +35,7 @@ class Case:
         self.scores = rng.normal(size=(FRAMES, size, CLASSES)) * 2
         self.frames = rng.integers(1, FRAMES + 1, size)
         self.frames[0] = FRAMES
-        self.class_scores = rng.normal(size=CLASSES) if seed % 2 else None
+        self.class_scores = rng.normal(size=CLASSES) if seed // 2 % 2 else None
         self.state_scores = rng.normal(size=(size, most)) if seed % 3 == 0 else None
         self.weights = rng.normal(size=size)
         self.lattices, self.from_logits = lattices, from_logits
@@ -70,6 +70,19 @@ class Case:
         return {name: np.full(shape, np.nan) for name, shape in shapes.items()}
 
 
+def status_of(truth: Summed) -> Status:
+    """What a sample without NaN must be."""
+    return Status.INFEASIBLE if not truth.count else Status.OK if truth.score > -np.inf else Status.IMPOSSIBLE
+
+
+def by_class(truth: Summed, lattice: Lattice) -> Array:
+    """(T, C) occupancies, summed over the states that emit the same class."""
+    summed = np.zeros((len(truth.occupancy), CLASSES))
+    for state, label in enumerate(lattice.labels):
+        summed[:, label] += truth.occupancy[:, state]
+    return summed
+
+
 def check_sums(backend: Backend, case: Case) -> None:
     outputs = case.outputs()
     totals = backend.totals(case.problem, weights=case.weights, gradients=Gradients(**outputs))
@@ -78,15 +91,12 @@ def check_sums(backend: Backend, case: Case) -> None:
         truth, first_far = case.truth(n)
         used, k, weight = case.frames[n], lattice.num_states, case.weights[n]
         np.testing.assert_allclose(totals.score[n], truth.score, **EXACT)
-        expected = Status.INFEASIBLE if not truth.count else Status.OK if truth.score > -np.inf else Status.IMPOSSIBLE
+        expected, counts = status_of(truth), by_class(truth, lattice)
         assert totals.status[n] == expected
-        by_class = np.zeros((used, CLASSES))
-        for state, label in enumerate(lattice.labels):
-            by_class[:, label] += truth.occupancy[:, state]
         dense = np.exp(log_softmax(case.scores[:used, n]).astype(float)) if case.from_logits and not expected else 0
         parts = {
-            "scores": (outputs["scores"][:used, n], dense - by_class),
-            "class_scores": (outputs["class_scores"][n], -by_class.sum(axis=0)),
+            "scores": (outputs["scores"][:used, n], dense - counts),
+            "class_scores": (outputs["class_scores"][n], -counts.sum(axis=0)),
             "state_scores": (outputs["state_scores"][n, :k], -truth.occupancy.sum(axis=0)),
             "entry_costs": (outputs["entry_costs"][n, :k], truth.entries),
             "long_arc_scores": (outputs["long_arc_scores"][far == n], -truth.taken[first_far:]),
@@ -104,7 +114,11 @@ def check_posteriors(backend: Backend, case: Case) -> None:
         truth, _ = case.truth(n)
         used, k = case.frames[n], lattice.num_states
         np.testing.assert_allclose(found.states[:used, n, :k], truth.occupancy, **EXACT)
+        np.testing.assert_allclose(found.classes[:used, n], by_class(truth, lattice), **EXACT)
+        np.testing.assert_allclose(found.score[n], truth.score, **EXACT)
+        assert found.status[n] == status_of(truth)
         assert not found.states[used:, n].any()
+        assert not found.classes[used:, n].any()
         assert not found.states[:, n, k:].any()
 
 
@@ -115,6 +129,8 @@ def check_best_path(backend: Backend, case: Case) -> None:
         np.testing.assert_allclose(found.score[n], truth.best, **EXACT)
         path = tuple(found.states[n, : case.frames[n]].tolist())
         assert path in truth.best_states if truth.best > -np.inf else set(path) <= {-1}
+        assert set(found.states[n, case.frames[n] :].tolist()) <= {-1}
+        assert found.status[n] == status_of(truth)
 
 
 CHECKS = {"sums": check_sums, "posteriors": check_posteriors, "best_path": check_best_path}
@@ -141,7 +157,7 @@ def test_each_kind(backend: Backend, kind: str, what: str) -> None:
 @pytest.mark.parametrize("what", CHECKS)
 @pytest.mark.parametrize("seed", range(200))
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
-@pytest.mark.interpreter(seed=range(0, 200, 10))
+@pytest.mark.interpreter(seed=range(0, 200, 7))
 def test_random_lattices(backend: Backend, seed: int, what: str) -> None:
-    from_logits = what != "posteriors" and seed % 5 < 2
+    from_logits = what != "posteriors" and seed // 3 % 2 == 0
     check_or_refuses(backend, what, [random_lattice(seed), random_lattice(1000 + seed)], seed, from_logits)

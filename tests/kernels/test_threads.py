@@ -31,6 +31,12 @@ def all_results() -> list[tuple[bytes, bytes]]:
     return [result_of(batch, from_logits) for batch in BATCHES for from_logits in (False, True)]
 
 
+def test_any_number_of_threads_may_be_set(instruction_set: str) -> None:
+    expected = all_results()
+    ctckit.set_num_threads(2**40)
+    assert all_results() == expected
+
+
 @pytest.mark.parametrize("inner", [1, 2])
 def test_eight_python_threads(instruction_set: str, inner: int) -> None:
     """Eight threads call at the same time, each in another order, and get the same bits as one thread alone."""

@@ -97,7 +97,7 @@ def test_examples_of_the_guide_run(page: Path) -> None:
     examples = doctest.DocTestParser().get_doctest(page.read_text(encoding="utf-8"), {}, page.name, str(page), 0)
     assert examples.examples
     told = io.StringIO()
-    doctest.DocTestRunner().run(examples, out=told.write)
+    doctest.DocTestRunner(verbose=False).run(examples, out=told.write)
     assert told.getvalue() == ""
 
 

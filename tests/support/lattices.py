@@ -20,7 +20,10 @@ def random_lattice(seed: int) -> Lattice:
     arcs = rng.integers(0, 8, size) | np.where(rng.random(size) < 0.6, int(Arc.STEP), 0)
     arcs[rng.random(size) < 0.4] |= int(Arc.START)
     arcs[rng.random(size) < 0.4] |= int(Arc.END)
-    ends = np.sort(rng.integers(0, size, (int(rng.integers(0, 4)), 2)), axis=1)
+    if seed % 5:  # most have a path
+        arcs[0] |= int(Arc.START | Arc.STAY)
+        arcs[-1] |= int(Arc.END | Arc.STAY)
+    ends = np.sort(rng.integers(0, size, (int(rng.integers(1, 6)), 2)), axis=1)
     far = ends[ends[:, 0] < ends[:, 1]] if seed % 2 else np.empty((0, 2), int)
     costs = rng.normal(size=size) if seed % 3 else None
     if costs is not None and seed % 7 == 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -199,6 +201,27 @@ def test_torchs_number_of_threads_reaches_the_kernel(monkeypatch: pytest.MonkeyP
     finally:
         torch.set_num_threads(before)
     assert seen == [1, 3]
+
+
+def test_pairs_go_to_other_processes() -> None:
+    pair = forced_align(torch.zeros(1, 4, 3), torch.tensor([[1, 2]]))
+    for found in (pickle.loads(pickle.dumps(pair)), copy.deepcopy(pair)):
+        for name in ("status", "states"):
+            assert torch.equal(getattr(found, name), getattr(pair, name))
+        assert all(map(torch.equal, found, pair))
+
+
+def test_what_is_no_tensor_or_class() -> None:
+    log_probs, lattice = torch.zeros(1, 4, 3), ctc_lattice([1])
+    for arguments, message in (
+        ({"log_probs": log_probs.numpy(), "targets": torch.tensor([[1]])}, "log_probs is a ndarray: expected a torch"),
+        ({"log_probs": log_probs, "targets": [[1]]}, "targets is a list: expected a torch.Tensor"),
+        ({"log_probs": log_probs, "lattices": lattice, "class_scores": [0.0] * 3}, "class_scores is a list"),
+        ({"log_probs": log_probs, "lattices": lattice, "blank": None}, "blank = None has type NoneType"),
+        ({"log_probs": log_probs, "lattices": lattice, "blank": 99}, "blank = 99 is not a class"),
+    ):
+        with pytest.raises(CTCError, match=message):
+            forced_align(**arguments)
 
 
 def test_targets_or_lattices() -> None:

@@ -415,6 +415,12 @@ MESSAGES: dict[str, tuple[dict[str, Any], str]] = {
     "NaN": ({"class_scores": torch.tensor([0, torch.nan, 0])}, r"class_scores\[1\] = nan is out of range"),
     "a cost": ({"entry_costs": torch.full((2, 5), -torch.inf)}, r"entry_costs\[0, 0\] = -inf is out of range"),
     "device": ({"state_scores": torch.zeros(2, 5, device="meta")}, r"state_scores is on meta: expected cpu"),
+    "no tensor": ({"class_scores": [0.0] * 3}, r"class_scores is a list: expected a torch.Tensor"),
+    "an array of costs": ({"entry_costs": np.zeros((2, 5))}, r"entry_costs is a ndarray: expected a torch.Tensor"),
+    "a large score": (
+        {"class_scores": torch.tensor([0, 1e9, 0])},
+        r"class_scores\[1\] = 1000000000.0 is out of range: expected nats, at most 1e\+08, or -inf",
+    ),
     "gain": ({"entry_costs": torch.full((2, 5), -1e8)}, r"may add 4e\+08 nats to a path: expected at most 1e\+08"),
     "frames": ({"input_lengths": [4, 5]}, r"input_lengths\[1\] = 5 is out of range"),
     "lattices": ({"lattices": [ctc_lattice([1])]}, r"lattices has 1 entries: expected 2"),
@@ -429,6 +435,12 @@ def test_messages(case: str) -> None:
     change, message = MESSAGES[case]
     with pytest.raises(CTCError, match=message):
         lattice_loss(**{"scores": torch.zeros(4, 2, 3), "lattices": ctc_lattice([1, 2]), **change})
+
+
+def test_costs_that_are_replaced_do_not_count() -> None:
+    own, costs = ctc_lattice([1, 2]).with_costs([-1e9] * 5), torch.zeros(2, 5)
+    found = lattice_loss(torch.zeros(4, 2, 3), own, entry_costs=costs)
+    assert torch.equal(found, lattice_loss(torch.zeros(4, 2, 3), ctc_lattice([1, 2])))
 
 
 @pytest.mark.parametrize("backend", ["native", "portable", "triton"])

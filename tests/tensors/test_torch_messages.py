@@ -31,7 +31,7 @@ def test_reduction(case: str) -> None:
 
 @pytest.mark.parametrize("scores", [GOOD["log_probs"], GOOD["log_probs"].tolist(), None], ids=["array", "list", "None"])
 def test_scores_that_are_no_tensor(scores: Any) -> None:
-    parts = [f"log_probs is a {type(scores).__name__}", "expected a torch.Tensor", "ctckit.ctc_loss takes arrays"]
+    parts = [f"log_probs is a {type(scores).__name__}", "expected a torch.Tensor", "functions of ctckit take arrays"]
     check(ctckit.torch.ctc_loss, as_tensors(GOOD) | {"log_probs": scores}, parts)
 
 

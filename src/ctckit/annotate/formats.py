@@ -83,10 +83,12 @@ def encoded(lines: Sequence[Segment], path: Path, *, duration: float | None = No
     found = check_format(path)
     ends = [piece.end for piece in _timed(lines)]
     annotation = Annotation(lines, max([duration or 0.0, *ends]), path.stem)
+    if annotation.duration == math.inf:
+        raise CTCError(f"{path}: the recording has inf seconds: expected a finite time; check the frame shift")
     if annotation.duration >= 3600 * found.hours:
         raise CTCError(
-            f"{path}: the recording has {annotation.duration:.0f} seconds: expected less than {found.hours} hours, "
-            f"the limit of {path.suffix}; choose another format"
+            f"{path}: the recording has {annotation.duration:.0f} s: expected less than {found.hours:g} h, the limit "
+            f"of {path.suffix}; choose another format"
         )
     try:
         return found.text(annotation).encode()

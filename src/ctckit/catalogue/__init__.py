@@ -60,6 +60,9 @@ class _Listed:
     def __init__(self, items: Sequence[Any], lang: str) -> None:
         self._items, self._lang = items, lang
 
+    def __repr__(self) -> str:
+        return repr(self._items)
+
     def __format__(self, spec: str) -> str:
         parts = [repr(item) if spec == "quoted" else str(item) for item in self._items]
         comma = ", " if spec == "quoted" else _COMMA[self._lang]

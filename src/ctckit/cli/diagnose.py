@@ -20,7 +20,7 @@ def diagnose(
         ),
     ],
     blank: Annotated[
-        int | None, typer.Option(help="The blank's class, if the files don't say and it is not 0.")
+        int | None, typer.Option(help="The blank's class; by default what each file says, else 0.")
     ] = None,
     from_logits: Logits = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

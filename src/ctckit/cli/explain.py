@@ -48,8 +48,8 @@ def explain(
         bool, typer.Option("--seed-page", help="The whole handbook page on CTCLoss, as HTML.")
     ] = False,
     picture: Annotated[
-        Picture, typer.Option(help="Which picture to save as .svg, .png or .pdf.")
-    ] = Picture.computation,
+        Picture | None, typer.Option(help="Which picture to save as .svg, .png or .pdf; by default computation.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A page (.html) or a picture; by default text is printed.")
     ] = None,
@@ -58,12 +58,15 @@ def explain(
     """Shows what the CTC loss does with an input: in the terminal, as an interactive page, or as a picture."""
     if sum((word is not None, log_probs is not None, seed_page)) != 1:
         raise CTCError("explain takes one of: a WORD, --log-probs with --target, or --seed-page")
+    if log_probs is None and (target is not None or labels is not None or from_logits or blank):
+        raise CTCError("--target, --labels, --blank and --logits go with --log-probs, not with a WORD or --seed-page")
+    if word is None and frames is not None:
+        raise CTCError("--frames goes with a WORD")
+    is_page = out is None or out.suffix.lower() in (".html", ".htm")
+    if picture is not None and (seed_page or is_page):
+        raise CTCError("--picture goes with --out and the name of a picture: expected .svg, .png or .pdf")
     if seed_page:
         return _write_seed_page(out or Path("ctc_loss.html"), lang)
-    if log_probs is None and (target is not None or labels is not None or from_logits or blank):
-        raise CTCError("--target, --labels, --blank and --logits go with --log-probs: a WORD has its own classes")
-    if log_probs is not None and frames is not None:
-        raise CTCError("--frames goes with a WORD: --log-probs has its own frames")
     if word is not None:
         from ..explanation import explain_word
 
@@ -72,10 +75,10 @@ def explain(
         explanation = _explain_file(log_probs, target, labels, blank, from_logits, lang)
     if out is None:
         return print(explanation)
-    if out.suffix.lower() in (".html", ".htm"):
+    if is_page:
         explanation.save(out)
     else:
-        _draw(explanation, picture).save(out)
+        _draw(explanation, picture or Picture.computation).save(out)
     print(f"wrote {out}")
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -95,7 +96,8 @@ class Job:
         except Exception as error:  # an error of this row must not stop the others
             reason = f"unexpected {type(error).__name__}: {error}"
         for path in self.outputs(row):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # not there, or a folder
+                path.unlink()
         return FailedRow(row.id, row.line, reason)
 
     def _align(self, row: Row, fingerprint: str) -> Entry:

@@ -92,11 +92,11 @@ def _row(line: bytes, number: int, folder: Path, defaults: Defaults) -> Row | Fa
             raise CTCError(f"{unknown[0]!r} is unknown: expected {', '.join(KEYS)}")
         if ("text" in given) == ("transcript" in given):
             raise CTCError("expected either 'text', the transcript itself, or 'transcript', the file that holds it")
-        text = _string(given, "text") if "text" in given else folder / _string(given, "transcript")
-        labels = folder / _string(given, "labels") if "labels" in given else defaults.labels
+        text = _string(given, "text") if "text" in given else folder / _name(given, "transcript")
+        labels = folder / _name(given, "labels") if "labels" in given else defaults.labels
         if labels is None:
             raise CTCError("'labels' is missing: expected the label file in this row, or a default for all rows")
-        emissions = folder / _string(given, "emissions")
+        emissions = folder / _name(given, "emissions")
         shift, blank = _shift(given, defaults.frame_shift), _blank(given, defaults.blank)
         return Row(number, checked, given, emissions, text, labels, shift, blank)
     except CTCError as error:
@@ -135,6 +135,13 @@ def _string(given: dict[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise CTCError(f"{key!r} is {value!r}: expected a string, not empty" if key in given else f"{key!r} is missing")
     return value
+
+
+def _name(given: dict[str, Any], key: str) -> str:
+    name = _string(given, key)
+    if re.search("[\ud800-\udfff]", name):
+        raise CTCError(f"{key!r} is {name!r}: expected a file's name, without halves of surrogate pairs")
+    return name
 
 
 def _shift(given: dict[str, Any], default: float | None) -> float:

@@ -81,7 +81,7 @@ def read_batch(
         array, tokens = array[:, None], np.atleast_2d(tokens)
     if "batch-first" in codes:
         array = array.swapaxes(0, 1)
-    if "shape-mismatch" in codes:
+    if codes & {"batch-first", "shape-mismatch"}:  # axes that are swapped may hide that lengths don't match
         array, tokens, frames, lengths = _common_samples(array, tokens, frames, lengths)
     if array.shape[1] == 0:
         return None, faults
@@ -110,7 +110,7 @@ def _floats(array: Scores) -> Scores:
 
 
 def _whole(array: npt.NDArray[Any]) -> npt.NDArray[np.integer[Any]]:
-    if array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.rint(array)).all():
+    if array.dtype.kind == "f" and (np.abs(array) < 2**63).all() and (array == np.rint(array)).all():
         return array.astype(np.int64)
     if array.dtype.kind not in "iu" or array.ndim > 2:
         raise _UnreadableError

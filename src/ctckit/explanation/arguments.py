@@ -11,18 +11,17 @@ import numpy.typing as npt
 
 from ..errors import CTCError
 from ..text.pieces import Pieces
-from ..validate import as_array
+from ..validate import as_integers
 from .numbers import BLANK
 
 
-def one_sample(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """One sample's scores (T, C), without NaN and +inf."""
+def one_sample(name: str, scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """One sample's scores (T, C), without NaN and +inf; `name` is what messages call them."""
     if scores.ndim == 3 and scores.shape[1] == 1:
         scores = scores[:, 0]
     if scores.ndim != 2:
         raise CTCError(
-            f"log_probs has shape {scores.shape}: expected (T, C), one sample; "
-            "of a batch (T, N, C) pass log_probs[:, n]"
+            f"{name} has shape {scores.shape}: expected (T, C), one sample; of a batch (T, N, C) pass {name}[:, n]"
         )
     if scores.dtype.kind in "iu":
         scores = scores.astype(np.float64)
@@ -33,20 +32,20 @@ def one_sample(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if len(bad):
             t, c = bad[0]
             raise CTCError(
-                f"log_probs[{t}, {c}] = {scores[t, c]}: expected log-probabilities, at most 0; a step of training "
-                "before this one gave NaN or an infinite weight"
+                f"{name}[{t}, {c}] = {scores[t, c]}: expected a finite number, or -inf; a step of training before "
+                "this one gave NaN or an infinite weight"
             )
     return scores
 
 
 def classes_of(target: Sequence[int] | npt.NDArray[np.integer]) -> npt.NDArray[Any]:
     """A target in one dimension."""
-    tokens = as_array("target", target)
+    tokens = as_integers("target", target)
     if tokens.ndim == 2 and len(tokens) == 1:
         tokens = tokens[0]
-    if tokens.ndim != 1 or tokens.dtype.kind not in "iuf":
+    if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
         raise CTCError(f"target = {target!r}: expected the tokens' classes (S,), or a string and labels to read it by")
-    return tokens if tokens.size else tokens.astype(np.int64)
+    return tokens
 
 
 def printable(name: str) -> str:

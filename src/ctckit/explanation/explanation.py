@@ -166,7 +166,8 @@ def explain(
         1
     """
     check_language(lang)
-    scores = one_sample(as_array("log_probs", log_probs))
+    name = "logits" if from_logits else "log_probs"
+    scores = one_sample(name, as_array(name, log_probs))
     if blank is not None:
         check_blank(blank, scores.shape[1])
     names = class_names(labels, scores.shape[1], blank)

@@ -62,7 +62,7 @@ def set_num_threads(threads: int) -> None:
         threads: at least 1. Results do not depend on it.
     """
     global _threads
-    _threads = check_integer("threads", threads, 1)
+    _threads = min(check_integer("threads", threads, 1), 2**31 - 1)  # more than samples are never used
 
 
 def get_num_threads() -> int:

@@ -58,8 +58,15 @@ def log_scores(problem: TensorProblem) -> Tensor:
     The rules are those of all backends: -inf for a target without a path, whatever its frames hold, with gradient 0;
     NaN for a sample with NaN or +inf in a used frame; frames beyond a sample's own are not read.
     """
-    score = _score(problem, _emissions(problem), _logsumexp)
-    return score if len(problem.scores) else score + problem.scores.sum()  # without frames there must be a graph too
+    return _summed(problem)[0]
+
+
+def _summed(problem: TensorProblem) -> tuple[Tensor, Tensor]:
+    """Log-scores (N,), and whether each sample's lattice has a path of its length (N,)."""
+    emitted = _emissions(problem)
+    score = _score(problem, emitted, _logsumexp)
+    score = score if len(problem.scores) else score + problem.scores.sum()  # without frames there must be a graph too
+    return score, emitted.feasible
 
 
 def total(
@@ -70,14 +77,18 @@ def total(
     threads: int | None = None,
 ) -> Totals[Tensor]:
     """Log-scores of all samples; writes the gradients of Σ weights·(-score) that are wanted."""
-    given = _to_differentiate(problem)
-    with torch.enable_grad():
-        score = log_scores(given)
-        if gradients is not None:
-            loss = -(score if weights is None else score * weights.to(score)).sum()
-            _write(gradients, given, loss)
+    wanted = {name: out for name, out in vars(gradients).items() if out is not None} if gradients else {}
+    leaves = _leaves(problem)
+    scores, *added = leaves.values()
+    with torch.set_grad_enabled(bool(wanted)):
+        score, feasible = _summed(with_added(replace(problem, scores=scores), *added))
+        loss = -(score if weights is None else score * weights.to(score)).sum()
+    if wanted:
+        found = torch.autograd.grad(loss, [leaves[name] for name in wanted], allow_unused=True)
+        for out, value in zip(wanted.values(), found, strict=True):
+            out.copy_(torch.zeros_like(out) if value is None else value)
     detached = score.detach().double()
-    return Totals(detached, status(problem, detached))
+    return Totals(detached, _status(detached, feasible))
 
 
 def posteriors(problem: TensorProblem, *, threads: int | None = None) -> Posteriors[Tensor]:
@@ -226,52 +237,41 @@ def _widened(scores: Tensor) -> Tensor:
     return scores if scores.dtype == torch.float64 else scores.float()
 
 
-def _to_differentiate(problem: TensorProblem) -> TensorProblem:
-    """The same problem on leaves of a new graph."""
-
-    def leaf(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor.detach().requires_grad_()
-
+def _leaves(problem: TensorProblem) -> dict[str, Tensor]:
+    """All that gradients may be by, as leaves of a new graph, under the names of `Gradients`; class scores (N, C)."""
     batch, size, classes = problem.lattices, *problem.scores.shape[1:]
-    scores = _widened(problem.scores).requires_grad_()
+    scores = _widened(problem.scores)
     zeros = scores.new_zeros(batch.labels.shape)
-    by_class = scores.new_zeros((size, classes)) if problem.class_scores is None else problem.class_scores
-    by_state = zeros if problem.state_scores is None else problem.state_scores
-    costs = zeros if batch.entry_costs is None else batch.entry_costs
-    return replace(
-        problem,
-        scores=scores,
-        class_scores=leaf(by_class.expand(size, classes).clone()),
-        state_scores=leaf(by_state),
-        lattices=replace_lattices(batch, leaf(costs), leaf(batch.long_arc_scores)),
-    )
-
-
-def replace_lattices(
-    batch: LatticeBatch[Tensor], entry_costs: Tensor | None, long_arc_scores: Tensor | None
-) -> Lattices[Tensor]:
-    """The same lattices with other costs and scores, which may need gradients."""
-    names = (name for name in Lattices.__dataclass_fields__ if name not in ("entry_costs", "long_arc_scores"))
-    same = {name: getattr(batch, name) for name in names}
-    scores = batch.long_arc_scores if long_arc_scores is None else long_arc_scores
-    return Lattices(**same, entry_costs=entry_costs, long_arc_scores=scores)
-
-
-def _write(gradients: Gradients[Tensor], given: TensorProblem, loss: Tensor) -> None:
-    leaves: dict[str, Tensor | None] = {
-        "scores": given.scores,
-        "class_scores": given.class_scores,
-        "state_scores": given.state_scores,
-        "entry_costs": given.lattices.entry_costs,
-        "long_arc_scores": given.lattices.long_arc_scores,
+    by_class = scores.new_zeros(classes) if problem.class_scores is None else problem.class_scores
+    leaves = {
+        "scores": scores,
+        "class_scores": by_class.expand(size, classes).clone(),
+        "state_scores": zeros if problem.state_scores is None else problem.state_scores,
+        "entry_costs": zeros if batch.entry_costs is None else batch.entry_costs,
+        "long_arc_scores": batch.long_arc_scores,
     }
-    wanted = {name: out for name, out in vars(gradients).items() if out is not None}
-    sources = [leaf for name in wanted if (leaf := leaves[name]) is not None]
-    if not sources:
-        return
-    found = torch.autograd.grad(loss, sources, allow_unused=True)
-    for out, value in zip(wanted.values(), found, strict=True):
-        out.copy_(torch.zeros_like(out) if value is None else value)
+    return {name: tensor.detach().requires_grad_() for name, tensor in leaves.items()}
+
+
+def with_added(
+    problem: TensorProblem,
+    class_scores: Tensor | None,
+    state_scores: Tensor | None,
+    entry_costs: Tensor | None,
+    long_arc_scores: Tensor | None,
+) -> TensorProblem:
+    """The same problem with these tensors, which may need gradients; state scores (K,) are those of one sample.
+
+    Costs and scores of long arcs that are not given stay the lattices' own.
+    """
+    batch = problem.lattices
+    if entry_costs is not None or long_arc_scores is not None:
+        own = {name: getattr(batch, name) for name in Lattices.__dataclass_fields__}
+        given = {"entry_costs": entry_costs, "long_arc_scores": long_arc_scores}
+        batch = Lattices(**own | {name: tensor for name, tensor in given.items() if tensor is not None})
+    if state_scores is not None and state_scores.ndim == 1:
+        state_scores = state_scores[None]
+    return replace(problem, lattices=batch, class_scores=class_scores, state_scores=state_scores)
 
 
 def _before(batch: LatticeBatch[Tensor], row: Tensor, state: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -20,20 +21,21 @@ from ..lattice import STAR, Lattice
 from ..loss import posteriors_of
 from ..problem import ArrayProblem, Problem, lengths_or_all
 from ..results import Posteriors
-from ..validate import Fault, check_choice, check_targets_or_lattices
+from ..validate import Fault, check_blank, check_choice, check_targets_or_lattices
 from .arguments import (
     NOTHING,
     Added,
     Lengths,
     Options,
     as_frames,
+    check_tensor,
     frames_first,
     integers,
+    real_of,
     shape_frames_first,
     unread_frames,
 )
 from .calls import remember
-from .cpu import with_added
 from .dispatch import backend_of, checked_call, checked_lattice_call, with_added_to
 
 
@@ -53,6 +55,10 @@ class LabelsAndScores(tuple[Tensor, Tensor]):
         pair = super().__new__(cls, (labels, scores))
         pair.status, pair.states = status, states
         return pair
+
+    def __getnewargs__(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """For pickle and copy."""
+        return (*self, self.status, self.states)
 
 
 def forced_align(
@@ -108,9 +114,11 @@ def forced_align(
     """
     check_choice("on_infeasible", on_infeasible, ("raise", "mark"))
     check_targets_or_lattices(lattices, targets=targets, target_lengths=target_lengths, optional=optional)
-    _check_tensor("log_probs", log_probs, 3, "batch-first-shape", "add-batch-axis")
+    _check_axes("log_probs", log_probs, 3, code="batch-first-shape", hint="add-batch-axis")
     if targets is not None:
-        _check_tensor("targets", targets, 2, "padded-shape", "")
+        _check_axes("targets", targets, 2, code="padded-shape", hint="")
+    else:
+        check_blank(blank, log_probs.shape[2])
     scores, on_gpu = log_probs.detach(), backend_of(log_probs) == "triton"
     half = scores.dtype == torch.bfloat16 and not on_gpu  # NumPy has no bfloat16
     problem = alignment_problem(
@@ -121,8 +129,8 @@ def forced_align(
         blank,
         lattices=lattices,
         from_logits=from_logits,
-        class_scores=None if class_scores is None else class_scores.detach().cpu().double().numpy(),
-        state_scores=None if state_scores is None else state_scores.detach().cpu().double().numpy(),
+        class_scores=_values("class_scores", class_scores),
+        state_scores=_values("state_scores", state_scores),
         optional=None if optional is None else integers("optional", optional),
         star_cost=star_cost,
         optional_star_cost=optional_star_cost,
@@ -145,11 +153,17 @@ def forced_align(
     )
 
 
-def _check_tensor(name: str, given: object, axes: int, code: str, hint: str) -> None:
-    if not isinstance(given, Tensor):
-        raise CTCError(Fault("not-a-tensor", name, (), type(given).__name__))
+def _check_axes(name: str, given: Tensor, axes: int, code: str, hint: str) -> None:
+    check_tensor(name, given)
     if given.ndim != axes:
         raise CTCError(Fault(code, name, (), tuple(given.shape), hint=hint))
+
+
+def _values(name: str, added: Tensor | None) -> npt.NDArray[np.float64] | None:
+    if added is None:
+        return None
+    check_tensor(name, added)
+    return added.detach().cpu().double().numpy()
 
 
 def _labels(labels_of_states: Any, states: Any, star: int | None, blank: int) -> Any:
@@ -173,7 +187,7 @@ def _on_gpu(
 
     frames, from_logits = frames_first(scores, True), problem.from_logits
     if star is not None:
-        frames = _log_softmax(frames) if from_logits else frames.to(_wide(frames))
+        frames = _log_softmax(frames) if from_logits else frames.to(real_of(frames))
         frames, from_logits = torch.cat((frames, frames.amax(-1, keepdim=True) - star_cost), -1), False
         if problem.class_scores is not None:
             problem = replace(problem, class_scores=np.append(problem.class_scores, 0))
@@ -187,12 +201,7 @@ def _on_gpu(
 
 
 def _log_softmax(logits: Tensor) -> Tensor:
-    return logits.log_softmax(-1, dtype=_wide(logits))
-
-
-def _wide(scores: Tensor) -> torch.dtype:
-    """What scores are computed in: float32 for half precision."""
-    return torch.float64 if scores.dtype == torch.float64 else torch.float32
+    return logits.log_softmax(-1, dtype=real_of(logits))
 
 
 def _frame_scores(problem: Problem[Tensor], states: Tensor) -> Tensor:
@@ -287,7 +296,7 @@ def _posteriors(call: Any, scores: Tensor, batch_first: bool) -> Posteriors[Tens
         return Posteriors(states, classes.to(scores.dtype), score, status)
     if backend == "portable":
         on_tensors = portable.on_tensors(problem, frames_first(scores, batch_first))
-        return portable.posteriors(with_added(on_tensors, call.added.detached()))
+        return portable.posteriors(portable.with_added(on_tensors, *call.added.detached()))
     from ..kernels import triton
 
     return triton.posteriors(problem)

@@ -70,9 +70,7 @@ def checked_form(
     Raises:
         CTCError: the first thing wrong.
     """
-    if not isinstance(log_probs, Tensor):
-        name = "logits" if options.from_logits else "log_probs"
-        raise CTCError(Fault("not-a-tensor", name, (), type(log_probs).__name__, hint="arrays-elsewhere"))
+    check_tensor("logits" if options.from_logits else "log_probs", log_probs)
     tokens = targets if isinstance(targets, Tensor) else as_integers("targets", targets)
     frames = input_lengths if isinstance(input_lengths, Tensor) else as_integers("input_lengths", input_lengths)
     lengths = target_lengths if isinstance(target_lengths, Tensor) else as_integers("target_lengths", target_lengths)
@@ -86,6 +84,22 @@ def checked_form(
         batch_first=options.batch_first,
     )
     return form, tokens, frames, lengths
+
+
+def check_tensor(name: str, given: object) -> None:
+    """Checks that an argument is a tensor."""
+    if not isinstance(given, Tensor):
+        raise CTCError(Fault("not-a-tensor", name, (), type(given).__name__, hint="arrays-elsewhere"))
+
+
+def as_tensor(values: Any) -> Tensor:
+    """Lengths or targets as a tensor; arrays stay on the host, since copying one back from a device would wait."""
+    return values if isinstance(values, Tensor) else torch.as_tensor(values, device="cpu")
+
+
+def real_of(scores: Tensor) -> torch.dtype:
+    """What losses and occupancies of these scores are computed in: float32 for half precision."""
+    return torch.float64 if scores.dtype == torch.float64 else torch.float32
 
 
 def all_integers(

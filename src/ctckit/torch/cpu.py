@@ -17,7 +17,7 @@ from torch import Tensor
 from ..kernels import native, portable
 from ..kernels.backend import Gradients, added_gradients
 from ..loss import reduced_loss
-from ..problem import ArrayProblem, Problem
+from ..problem import ArrayProblem
 from ..validate import Reduction
 from .arguments import HALF, NOTHING, Added, as_frames, frames_first
 from .calls import reduced, remember
@@ -108,7 +108,7 @@ class CPUCall(NamedTuple):
         """The loss by torch's operations: on any device, and differentiable any number of times."""
         scores = frames_first(scores, self.batch_first)
         scores = scores if scores.dtype == torch.float64 else scores.float()
-        problem = with_added(portable.on_tensors(self.problem, scores), self.added)
+        problem = portable.with_added(portable.on_tensors(self.problem, scores), *self.added)
         score = portable.log_scores(problem)
         remember(lambda: portable.status(problem, score.detach()))
         weights = torch.from_numpy(self.weights).to(score)
@@ -137,20 +137,6 @@ class CPUCall(NamedTuple):
         totals = native.total(self.problem, weights=weights, gradients=wanted, threads=torch.get_num_threads())
         remember(totals.status)
         return totals.score
-
-
-def with_added(problem: Problem[Tensor], added: Added) -> Problem[Tensor]:
-    """The same problem with the caller's tensors, which may need gradients."""
-    if added is NOTHING:
-        return problem
-    lattices = problem.lattices
-    if added.entry_costs is not None or added.long_arc_scores is not None:
-        costs = lattices.entry_costs if added.entry_costs is None else added.entry_costs
-        lattices = portable.replace_lattices(lattices, costs, added.long_arc_scores)
-    states = added.state_scores
-    if states is not None and states.ndim == 1:
-        states = states[None]
-    return replace(problem, lattices=lattices, class_scores=added.class_scores, state_scores=states)
 
 
 def _factor(score: npt.NDArray[np.float64], grad_output: Tensor) -> npt.NDArray[np.float64]:

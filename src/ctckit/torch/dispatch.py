@@ -23,18 +23,18 @@ from ..problem import (
     ArrayProblem,
     all_frames,
     check_added,
-    check_gain,
     checked_lattice_problem,
     ctc_problem,
     with_added_scores,
 )
-from ..validate import REDUCTIONS, Fault, check_reduction
+from ..validate import REDUCTIONS, Fault, as_integers, check_lattice_form, check_reduction
 from .arguments import (
     Added,
     Lengths,
     Options,
     all_integers,
     as_frames,
+    check_tensor,
     checked_form,
     frames_first,
     if_on_host,
@@ -44,7 +44,7 @@ from .arguments import (
     values_on_host,
 )
 from .calls import Call
-from .cpu import CPUCall, with_added
+from .cpu import CPUCall
 
 _TRITON = (3, 4)  # the oldest version known to work
 AnyCall = Call[Any, Any]
@@ -106,7 +106,7 @@ def with_added_to(call: AnyCall, scores: Tensor, added: Added) -> AnyCall:
 
     has_kernel = _backend_with(scores, added) != "portable"
     if isinstance(call, GPUCall):
-        there = with_added(call.problem, added.detached())
+        there = portable.with_added(call.problem, *added.detached())
         for name, given, shape in (
             ("class_scores", there.class_scores, there.scores.shape[2:]),
             ("state_scores", there.state_scores, there.lattices.labels.shape),
@@ -129,17 +129,17 @@ def checked_lattice_call(
     """
     how = check_reduction(options.reduction)
     batch_first = options.batch_first and getattr(scores, "ndim", 0) == 3
-    everything = all_frames(shape_frames_first(scores, options.batch_first))
-    frames = everything if input_lengths is None else input_lengths
-    no_tokens, none = np.zeros((*everything.shape, 0), int), np.zeros_like(everything)
-    form, _, lengths, _ = checked_form(scores, no_tokens, frames, none, options._replace(blank=0))  # type: ignore[arg-type]
+    check_tensor("logits" if options.from_logits else "log_probs", scores)
+    given = all_frames(shape_frames_first(scores, options.batch_first)) if input_lengths is None else input_lengths
+    lengths: Any = given if isinstance(given, Tensor) else as_integers("input_lengths", given)
+    form = check_lattice_form(scores, lengths, from_logits=options.from_logits, batch_first=options.batch_first)
     backend = _backend_with(scores, added)
     known = if_on_host("input_lengths", lengths, options.validate or backend != "triton")
     problem = checked_lattice_problem(
         as_frames(scores, batch_first) if backend == "native" else unread_frames(scores, batch_first),
         form,
         lattices,
-        none if known is None else known,
+        np.zeros(lengths.shape, int) if known is None else known,
         from_logits=options.from_logits,
     )
     problem = _with_added_values(problem, added)
@@ -149,7 +149,7 @@ def checked_lattice_call(
     from .gpu import GPUCall, gpu_weights
 
     laid_out = portable.on_tensors(problem, frames_first(scores.detach(), batch_first))
-    laid_out = with_added(laid_out, added.detached())
+    laid_out = portable.with_added(laid_out, *added.detached())
     if known is None:
         counts = lengths.reshape(-1).to(scores.device, torch.int64)
         laid_out = replace(laid_out, lattices=replace(laid_out.lattices, frames=counts))  # type: ignore[type-var]
@@ -160,7 +160,10 @@ def checked_lattice_call(
 def _backend_with(scores: Tensor, added: Added) -> Literal["native", "triton", "portable"]:
     """Which backend takes scores and added tensors, which must be on the scores' device."""
     for name, tensor in added._asdict().items():
-        if tensor is not None and tensor.device != scores.device:
+        if tensor is None:
+            continue
+        check_tensor(name, tensor)
+        if tensor.device != scores.device:
             raise CTCError(Fault("other-device", name, (), str(tensor.device), str(scores.device), "move-to-scores"))
     transformed = any(tensor is not None and is_transformed(tensor) for tensor in added)
     return "portable" if transformed else backend_of(scores)
@@ -185,7 +188,6 @@ def _with_added_values(problem: ArrayProblem, added: Added) -> ArrayProblem:
                 batch.long_arc_scores if far is None else _long_arc_scores(far, problem),
             ),
         )
-        check_gain(problem)
     classes, states = (None if x is None else values_on_host(x) for x in (added.class_scores, added.state_scores))
     return with_added_scores(problem, classes, states)
 

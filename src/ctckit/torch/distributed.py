@@ -22,7 +22,7 @@ def global_mean(
 
     What is returned here, the sum of this rank's losses · ranks / samples of all ranks, has the right gradient for any
     sizes: averaged by DDP, it is that of the one mean, as a single process with the whole batch computes it. The
-        average of the returned values is the mean loss; a single rank's value is only its share.
+    average of the returned values is the mean loss; a single rank's value is only its share.
 
     Args:
         losses: (N,) nats, from ``reduction="none"``; N may differ from rank to rank. It may be 0.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,9 +19,8 @@ from ..kernels.backend import Gradients, added_gradients
 from ..problem import LatticeBatch, Problem
 from ..results import Status
 from ..validate import Reduction, check_values
-from .arguments import INTEGERS, NOTHING, Added, Given, Options, frames_first, if_on_host
+from .arguments import INTEGERS, NOTHING, Added, Given, Options, as_tensor, frames_first, if_on_host, real_of
 from .calls import reduced, remember
-from .cpu import with_added
 
 
 class GPUCall(NamedTuple):
@@ -56,7 +55,7 @@ class GPUCall(NamedTuple):
     def loss(self, score: Tensor) -> Tensor:
         """Turns log-scores (N,) into the loss that the caller asked for, rounded once."""
         loss = reduced(score, self.weights, self.reduction, self.zero_infinity, self.batched)
-        return loss.to(torch.float64 if self.problem.scores.dtype == torch.float64 else torch.float32)
+        return loss.to(real_of(self.problem.scores))
 
     def gradient(self, scores: Tensor, swept: triton.Sweep, grad_output: Tensor | None) -> Tensor:
         """The gradient by the scores, times ``grad_output``; None means 1."""
@@ -82,7 +81,8 @@ class GPUCall(NamedTuple):
 
     def portable_loss(self, scores: Tensor) -> Tensor:
         """The loss by torch's operations, differentiable any number of times. The host does not wait here either."""
-        problem = with_added(replace(self.problem, scores=frames_first(scores, self.batch_first)), self.added)
+        there = replace(self.problem, scores=frames_first(scores, self.batch_first))
+        problem = portable.with_added(there, *self.added)
         score = portable.log_scores(problem)
         if self.invalid is not None:
             score = torch.where(self.invalid, torch.nan, score)
@@ -106,7 +106,7 @@ def gpu_call(scores: Tensor, given: Given, options: Options, reduction: Reductio
         *(if_on_host(name, values, options.validate) for name, values in zip(INTEGERS, integers, strict=True)),
         from_logits=options.from_logits,
     )
-    targets, frames, lengths = (_tensor(values) for values in integers)
+    targets, frames, lengths = (as_tensor(values) for values in integers)
     laid_out = frames_first(scores.detach(), batch_first)
     lattices = triton.ctc_lattices(
         laid_out,
@@ -119,11 +119,6 @@ def gpu_call(scores: Tensor, given: Given, options: Options, reduction: Reductio
     invalid = lattices.status == Status.INVALID
     weights = gpu_weights(lattices, reduction)
     return GPUCall(problem, invalid, weights, reduction, options.zero_infinity, batch_first, form.batched)
-
-
-def _tensor(values: Any) -> Tensor:
-    # Arrays stay on the host, whatever torch's default device is: copying one back from a device would wait.
-    return values if isinstance(values, Tensor) else torch.as_tensor(values, device="cpu")
 
 
 def gpu_weights(lattices: LatticeBatch[Tensor], reduction: Reduction) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.library import custom_op
 
 from ..errors import CTCError
-from .arguments import HALF, Lengths, Options
+from .arguments import HALF, Lengths, Options, as_tensor, real_of
 from .dispatch import AnyCall, backend_of, checked_call
 
 _ARGUMENTS = (
@@ -45,16 +45,12 @@ def compiled_ctc_loss(
         >>> round(loss.item(), 4)
         1.1179
     """
-    arguments = (_tensor(targets), _tensor(input_lengths), _tensor(target_lengths), *options)
+    arguments = (as_tensor(targets), as_tensor(input_lengths), as_tensor(target_lengths), *options)
     if log_probs.requires_grad and torch.is_grad_enabled():
         loss: Tensor = _loss_and_grad(log_probs, *arguments)[0]
     else:
         loss = _loss(log_probs, *arguments)
     return loss
-
-
-def _tensor(values: Lengths) -> Tensor:
-    return values if isinstance(values, Tensor) else torch.as_tensor(values, device="cpu")
 
 
 @custom_op("ctckit::ctc_loss", mutates_args=(), schema=f"({_ARGUMENTS}) -> Tensor")
@@ -111,7 +107,7 @@ def _scaled(grad: Tensor, score: Tensor, grad_output: Tensor, options: Options) 
 @_loss.register_fake
 def _(scores: Tensor, *arguments: Any) -> Tensor:
     options = Options(*arguments[3:])
-    real = torch.float64 if scores.dtype == torch.float64 else torch.float32
+    real = real_of(scores)
     batched = options.reduction == "none" and scores.ndim == 3
     return scores.new_empty((_size(scores, options),) if batched else (), dtype=real)
 
