@@ -1,6 +1,6 @@
 """ctckit: Connectionist Temporal Classification on NumPy arrays; ``ctckit.torch`` is the same on tensors.
 
-Imports no framework.
+Imports the modules beside it and their packages, no framework.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A checked batch as every backend takes it: scores, and for each sample its frames and its lattice.
 
-May import validate/, lattice.py and, of the extension, the layout of lattices.
+May import validate/, lattice.py and, of native/, the layout of lattices.
 """
 
 from __future__ import annotations

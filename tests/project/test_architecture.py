@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles import Topology, best_walks, enumerate_walks
+from oracles import Graph, enumerate_graph
 
 import ctckit
 from ctckit.kernels import native
@@ -112,11 +112,11 @@ def test_the_rule_of_ctc_has_one_home() -> None:
     for scores, target in result["samples"]:
         labels = [0, *(label for token in target for label in (token, 0))]
         odd = [k % 2 == 1 and k > 1 for k in range(len(labels))]
-        changed = Topology(
-            [(0, 1, 2) if skips else (0, 1) for skips in odd], (0, 1), (len(labels) - 2, len(labels) - 1)
-        )
-        truth.append(enumerate_walks(np.array(scores), labels, changed)[0])
-        best.append(best_walks(np.array(scores), labels, changed)[0])
+        moves = [(k - back, k, 0.0) for k in range(1, len(labels)) for back in ((1, 2) if odd[k] else (1,))]
+        changed = Graph([True] * len(labels), moves, (0, 1), (len(labels) - 2, len(labels) - 1), [0.0] * len(labels))
+        summed = enumerate_graph(np.array(scores)[:, labels], changed)
+        truth.append(summed.score)
+        best.append(summed.best)
     assert np.isfinite(truth).all()  # three equal tokens in three frames: CTC itself has no path
     for name, found in result["found"].items():
         np.testing.assert_allclose(found, truth, rtol=1e-12, err_msg=name)
@@ -214,3 +214,30 @@ def test_help_names_the_subcommands() -> None:
     assert done.exit_code == 0
     assert "info" in done.output
     assert "demo" in done.output
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of ctckit that a file imports, without the package's name; only a package's own are found."""
+    package = path.relative_to(ROOT / "src").parent.parts
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            found |= {".".join([*package[1 : len(package) - node.level + 1], name]) for name in names}
+    return found
+
+
+MODULES = [path for path in (ROOT / "src" / "ctckit").rglob("*.py") if path.name != "__main__.py"]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT / "src" / "ctckit")))
+def test_a_module_names_what_it_imports(path: Path) -> None:
+    """In its docstring, where that names all of it: packages and modules, beside errors.py and those in its folder."""
+    header = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    may = " ".join(re.findall(r"(?:May import|may import|Imports) .*?\.(?=\s|$)", header, re.DOTALL))
+    folder = path.relative_to(ROOT / "src" / "ctckit").parent.parts
+    names_all = may and not re.search(r"below|everything|every layer|may import\.|modules beside it", may)
+    for module in imported(path) if names_all else ():
+        parts = module.split(".")
+        beside = folder and tuple(parts[: len(folder)]) == folder
+        assert beside or module == "errors" or any(re.search(rf"\b{part}\b", may) for part in parts), module

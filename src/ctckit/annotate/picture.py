@@ -1,7 +1,6 @@
 """Alignments drawn on one axis: the recording, the recogniser's output, and the spans of tokens and words.
 
-A long recording is wrapped into rows, as text is. Imports the canvas that all pictures are drawn on, and the package's
-strips.py and utterance.py.
+A long recording is wrapped into rows, as text is. Imports drawing/, catalogue/, lattice.py and results.py.
 """
 
 from __future__ import annotations

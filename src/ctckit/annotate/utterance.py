@@ -1,4 +1,4 @@
-"""One recording: reads its scores, aligns its text, and sums up the result. Imports text and files.py."""
+"""One recording: reads its scores, aligns its text, and sums up the result. May import text/ and what lies below."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run over a corpus: reads the manifest, plans, and lets a runner do the rows. Imports the package's modules."""
+"""One run over a corpus: reads the manifest, plans, and lets a runner do the rows. Imports annotate/ and validate/."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What is done for one row of a manifest: its text is aligned and its files are written.
 
 A job is plain data. It can be pickled, so that a runner may call it in a thread or send it to another process.
-Imports manifest.py and the annotate package.
+Imports text/, annotate/ and files.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The recogniser: a line image in, class scores per frame out. Imports torch.
+"""The recogniser: a line image in, class scores per frame out. Imports torch and text/.
 
 Small enough to train in half a minute on two cores, and of the usual build: convolutions see strokes and digits, a
 recurrent layer sees their neighbours. Nothing in it knows where a digit begins; that it learns from the loss.

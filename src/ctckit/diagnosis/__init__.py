@@ -1,7 +1,7 @@
 """What is wrong with a batch, in words and numbers: for when the loss is inf and nobody knows why.
 
 The loss raises at the first argument that it can't take, and accepts much that makes no sense. A diagnosis raises
-nothing: it reads on (batch.py), measures (evidence.py), judges (rules.py) and reports (report.py). May import loss.py
+nothing: it reads on (batch.py), measures (evidence.py), judges (rules.py) and reports (report.py). May import text/
 and what lies below it; no framework.
 """
 

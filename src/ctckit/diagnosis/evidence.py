@@ -1,6 +1,6 @@
 """Measures before anything is judged: the kind of the scores, and each sample's loss and reading.
 
-rules.py judges, so that thresholds are in one place. May import loss.py and what lies below it.
+rules.py judges, so that thresholds are in one place. May import text/ and what lies below it.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # what keeps the backends to the protocol
     from torch import Tensor
 
-    from ..problem import Array, ArrayProblem, Problem
+    from ..problem import Problem
     from . import native, portable, reference, triton
-    from .backend import Backend
+    from .backend import ArrayBackend, Backend
 
-    ON_ARRAYS: tuple[Backend[ArrayProblem, Array], ...] = (reference, native)
+    ON_ARRAYS: tuple[ArrayBackend, ...] = (reference, native)
     ON_TENSORS: tuple[Backend[Problem[Tensor], Tensor], ...] = (portable, triton)

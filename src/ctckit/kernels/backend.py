@@ -1,7 +1,7 @@
 """The one protocol of all backends: sums over paths, their derivatives, and the best path, over one Problem.
 
 ``reference`` and ``native`` take a ``Problem`` of NumPy arrays, ``portable`` and ``triton`` one of tensors. May import
-results.py and errors.py.
+problem.py, results.py and errors.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from ..errors import CTCError
+from ..problem import Array, ArrayProblem
 from ..results import BestPaths, Posteriors
 
 A = TypeVar("A")  # an array of NumPy's, or a tensor
@@ -75,13 +79,49 @@ class Backend(Protocol[P, A]):
         gradients: Gradients[A] | None = None,
         threads: int | None = None,
     ) -> Totals[A]:
-        """Log-scores; also writes the gradients that are wanted. ``weights``: (N,), 1 by default."""
+        """Log-scores of all samples; also writes the gradients of Σ weights·(-score) that are wanted.
+
+        Args:
+            problem: the batch.
+            weights: float64 (N,) factors of the samples' gradients, 1 by default.
+            gradients: where to write them.
+            threads: a frontend's default number of threads.
+        """
 
     def posteriors(self, problem: P, *, threads: int | None = None) -> Posteriors[A]:
         """Occupancies by state and by class; scores must be log-probabilities."""
 
     def best_path(self, problem: P, *, threads: int | None = None) -> BestPaths[A]:
         """Each sample's most probable path. Of equally good ones, read from its end, that of the lowest states."""
+
+
+class ArrayBackend(Backend[ArrayProblem, Array], Protocol):
+    """What backends on arrays can do besides, for alignment."""
+
+    def best_path(
+        self,
+        problem: ArrayProblem,
+        *,
+        frame_scores: npt.NDArray[np.float64] | None = None,
+        visits: npt.NDArray[np.int32] | None = None,
+        threads: int | None = None,
+    ) -> BestPaths[Array]:
+        """Each sample's most probable path, and where asked what it is made of.
+
+        Args:
+            problem: the batch.
+            frame_scores: float64 (N, T) out: what each frame adds to the path's score: its label's log-probability with
+                class and state scores, minus the cost of entering its state, plus the score of the long arc taken
+                there; 0 without a path.
+            visits: int32 (N, K, 2) out: the path's first frame in each state and one past its last; -1 if it is never
+                there.
+            threads: a frontend's default number of threads.
+        """
+
+    def occupancy_along(
+        self, problem: ArrayProblem, states: npt.NDArray[np.int32], *, threads: int | None = None
+    ) -> npt.NDArray[np.float64]:
+        """(N, T) the occupancies of one state per frame (N, T), those of a path; 0 beyond a sample's frames."""
 
 
 def cannot_take(backend: str, what: str, instead: str) -> CTCError:

@@ -96,14 +96,7 @@ def total(
     gradients: Gradients[Array] | None = None,
     threads: int | None = None,
 ) -> Totals[Array]:
-    """Log-scores of all samples; writes the gradients of Σ weights·(-score) that are wanted.
-
-    Args:
-        problem: the batch.
-        weights: float64 (N,) factors of the samples' gradients, 1 by default.
-        gradients: where to write them; in ``gradients.scores``, classes are contiguous.
-        threads: a frontend's default number of threads.
-    """
+    """Log-scores of all samples; in ``gradients.scores``, classes must be contiguous."""
     return _sums(problem, threads, weights, gradients)
 
 
@@ -124,17 +117,7 @@ def best_path(
     visits: npt.NDArray[np.int32] | None = None,
     threads: int | None = None,
 ) -> BestPaths[Array]:
-    """Each sample's most probable path. Of equally good ones, read from its end, that of the lowest states.
-
-    Args:
-        problem: the batch.
-        frame_scores: float64 (N, T) out: what each frame adds to the path's score: its label's log-probability with
-            class and state scores, minus the cost of entering its state, plus the score of the long arc taken there; 0
-            without a path.
-        visits: int32 (N, K, 2) out: the path's first frame in each state and one past its last; -1 if it is never
-            there.
-        threads: a frontend's default number of threads.
-    """
+    """Each sample's most probable path."""
     scores = _aligned(problem.scores)
     size = scores.shape[1]
     states, score, status = np.empty(scores.shape[1::-1], np.int32), np.empty(size), np.empty(size, np.uint8)
@@ -158,9 +141,9 @@ def best_path(
 def occupancy_along(
     problem: ArrayProblem, states: npt.NDArray[np.int32], *, threads: int | None = None
 ) -> npt.NDArray[np.float64]:
-    """(N, T) the occupancies of one state per frame (N, T); 0 beyond a sample's frames.
+    """(N, T) the occupancies along a path.
 
-    The states must be a path's. The sums are over paths that stay within 1024 states from it: in a long recording all
+    The sums are over paths that stay within 1024 states from it: in a long recording all
     others together have a negligible probability, and would take most of the time. If at any frame more than a
     millionth of these paths goes along the edge of that band, and always for lattices with long arcs, the sums are over
     all paths.

@@ -135,7 +135,7 @@ def total(
     gradients: Gradients[Array] | None = None,
     threads: int | None = None,
 ) -> Totals[Array]:
-    """Log-scores of all samples; writes the gradients of Σ weights·(-score) that are wanted."""
+    """Log-scores of all samples."""
     size = problem.scores.shape[1]
     score, status = np.empty(size), np.empty(size, np.uint8)
     wanted: Gradients[Array] = Gradients() if gradients is None else gradients
@@ -178,17 +178,7 @@ def best_path(
     visits: npt.NDArray[np.int32] | None = None,
     threads: int | None = None,
 ) -> BestPaths[Array]:
-    """Each sample's most probable path. Of equally good ones, read from its end, that of the lowest states.
-
-    Args:
-        problem: the batch.
-        frame_scores: float64 (N, T) out: what each frame adds to the path's score: its label's log-probability with
-            class and state scores, minus the cost of entering its state, plus the score of the long arc taken there; 0
-            without a path.
-        visits: int32 (N, K, 2) out: the path's first frame in each state and one past its last; -1 if it is never
-            there.
-        threads: ignored.
-    """
+    """Each sample's most probable path."""
     frames, size, _ = problem.scores.shape
     states = np.full((size, frames), -1, np.int32)
     score, status = np.empty(size), np.empty(size, np.uint8)
@@ -321,7 +311,7 @@ def posteriors(problem: ArrayProblem, *, threads: int | None = None) -> Posterio
 def occupancy_along(
     problem: ArrayProblem, states: npt.NDArray[np.int32], *, threads: int | None = None
 ) -> Float64Array:
-    """(N, T) the occupancies of one state per frame (N, T); 0 beyond a sample's frames."""
+    """(N, T) the occupancies along a path."""
     gamma = posteriors(problem).states
     along = np.zeros(states.shape)
     for n, used in enumerate(problem.lattices.frames):

@@ -1,6 +1,6 @@
 """What a checked call can do, wherever its scores are, and what calls on the CPU and on a GPU share.
 
-May import torch, arguments.py, results.py and validate/.
+May import torch, arguments.py, errors.py and validate/.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A call of the loss on a GPU, by the Triton kernels: nothing on the device is read back, so the host never waits.
 
 Forward sweeps and keeps the occupancies; backward writes the gradient from them, times ``grad_output``. So the gradient
-is written once and rounded once, though the host never knows that factor. May import torch, triton's kernels, calls.py,
-arguments.py and what lies below them.
+is written once and rounded once, though the host never knows that factor. May import torch, calls.py, arguments.py,
+kernels/ and what lies below them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Watches a training run: a few numbers per step that show how the network's output and its gradient are doing.
 
 It is meant to be left on: it takes well under a millisecond, whatever the number of frames and classes, since it looks
-at some frames only (bench/monitor.py). May import torch, validate/ and what lies below it.
+at some frames only (bench/monitor.py). May import torch, arguments.py, ctckit.problem and what
+lies below them.
 """
 
 from __future__ import annotations

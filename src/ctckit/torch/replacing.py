@@ -1,6 +1,6 @@
 """Replaces torch's loss by ours inside a ``with`` block, so that code which calls torch's need not change.
 
-May import torch and loss.py.
+May import torch, arguments.py and loss.py.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
 check values faster; values.py explains what they find. To add a fault: yield it in one of these files, put its words
 into ``catalogue/faults.*.json``, and a call that has it into ``tests/support/messages.py``.
 
-May import faults.py and errors.py.
+May import catalogue/, faults.py and errors.py.
 """
 
 from ..faults import Fault
