@@ -73,41 +73,6 @@ def enumerate_ctc(log_probs: Array, target: Sequence[int], blank: int) -> Enumer
     return Enumerated(len(paths), score, by_class, by_state, best, winners)
 
 
-class Topology(NamedTuple):
-    """Any left-to-right automaton: which states may follow which, and where paths begin and end."""
-
-    entered_from: Sequence[Sequence[int]]  # for each state, how far back its predecessors may lie: 0, 1, 2
-    starts: Sequence[int]
-    ends: Sequence[int]
-
-
-def walks(topology: Topology, frames: int) -> Iterator[tuple[int, ...]]:
-    """Every sequence of states from a start to an end."""
-    for walk in product(range(len(topology.entered_from)), repeat=frames):
-        steps = pairwise(walk)
-        if (
-            walk[0] in topology.starts
-            and walk[-1] in topology.ends
-            and all(k - before in topology.entered_from[k] for before, k in steps)
-        ):
-            yield walk
-
-
-def enumerate_walks(log_probs: Array, labels: Sequence[int], topology: Topology) -> tuple[float, Array]:
-    """The log-score of all walks, and the occupancy by state."""
-    frames = len(log_probs)
-    found = list(walks(topology, frames))
-    values = [math.fsum(log_probs[t, labels[k]] for t, k in enumerate(walk)) for walk in found]
-    best = max(values, default=-math.inf)
-    occupancy = np.zeros((frames, len(labels)))
-    if best == -math.inf:
-        return -math.inf, occupancy
-    score = best + math.log(math.fsum(math.exp(value - best) for value in values))
-    for walk, value in zip(found, values, strict=True):
-        occupancy[range(frames), walk] += math.exp(value - score)
-    return score, occupancy
-
-
 def repeats(target: Sequence[int]) -> int:
     """R: how many neighbours are equal."""
     return sum(a == b for a, b in pairwise(target))
@@ -193,14 +158,6 @@ def best_by_reading(log_probs: Array, blank: int) -> dict[tuple[int, ...], float
         reading = collapse(path, blank)
         best[reading] = max(score, best.get(reading, -math.inf))
     return best
-
-
-def best_walks(log_probs: Array, labels: Sequence[int], topology: Topology) -> tuple[float, list[tuple[int, ...]]]:
-    """The score of an automaton's best walks, and all of them."""
-    found = list(walks(topology, len(log_probs)))
-    values = [math.fsum(log_probs[t, labels[k]] for t, k in enumerate(walk)) for walk in found]
-    best = max(values, default=-math.inf)
-    return best, [walk for walk, value in zip(found, values, strict=True) if value == best > -math.inf]
 
 
 class Graph(NamedTuple):

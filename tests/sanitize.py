@@ -1,6 +1,6 @@
 """`make sanitize`: builds the extension with AddressSanitizer and UndefinedBehaviorSanitizer and runs its tests.
 
-Not a test module: a script, run by hand and in CI. First the tests that reach every part of the kernels, then random
+Not a test module: a script, run by hand. First the tests that reach every part of the kernels, then random
 batches of every form, then the extension's own functions, called with arguments that validate/ would not let pass.
 """
 
@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "sanitize"
 TESTS = [
     "test_prepare.py",
+    "test_lattices.py",
     "test_native_lattices.py",
     "test_half_precision.py",
     "test_brute_force.py",
@@ -58,7 +59,10 @@ def main() -> None:
         "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",  # Python itself never frees all it holds
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
-    tests = [str(path) for name in TESTS for path in (ROOT / "tests").rglob(name)]
+    tests = []
+    for name in TESTS:
+        (found,) = (ROOT / "tests").rglob(name)
+        tests.append(str(found))
     pytest = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "--capture=sys"]
     # Standard error is not redirected: a sanitizer reports there before it ends the process.
     run([*pytest, "-k", LEFT_OUT, *tests], environment)

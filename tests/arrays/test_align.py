@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import Topology, all_paths, best_by_reading, best_walks, enumerate_ctc, log_softmax
+from oracles import all_paths, best_by_reading, enumerate_ctc, log_softmax
 from support.batches import draw
+from support.lattices import enumerated
 
 import ctckit
 import ctckit.lattice
@@ -118,16 +119,6 @@ def test_golden_paths(instruction_set: str, target: list[int], labels: list[int]
         np.testing.assert_allclose(found.frame_scores, log_probs[range(5), labels], rtol=1e-6)
 
 
-def topology_of(lattice: Lattice) -> Topology:
-    """A lattice as the oracle has it."""
-    moves = ((Arc.STAY, 0), (Arc.STEP, 1), (Arc.SKIP, 2))
-    back = [[far for bit, far in moves if arc & bit] for arc in lattice.arcs]
-    for source, k in lattice.long_arcs.tolist():
-        back[k].append(k - source)
-    starts, ends = (np.flatnonzero(lattice.arcs & int(bit)).tolist() for bit in (Arc.START, Arc.END))
-    return Topology(back, starts, ends)
-
-
 GROUPED = [
     ((1, 2), (1, 0)),
     ((1, 2), (0, 1)),
@@ -151,11 +142,11 @@ def test_optional_tokens_walk_their_lattice(
     lattice = ctc_lattice(target).with_optional(groups)
     for frames in range(1, 6):
         log_probs = kind(frames, frames)
-        best, winners = best_walks(log_probs, lattice.labels.tolist(), topology_of(lattice))
+        truth, _ = enumerated(lattice, log_probs)
         (found,) = forced_align(log_probs, target, optional=groups, on_infeasible="mark")
-        assert found.score == pytest.approx(best, rel=1e-13)
-        if winners:
-            assert tuple(found.states.tolist()) == min(winners, key=read_from_its_end)
+        assert found.score == pytest.approx(truth.best, rel=1e-13)
+        if truth.best_states:
+            assert tuple(found.states.tolist()) == min(truth.best_states, key=read_from_its_end)
             assert_whole(found, log_probs, list(target), 0)
 
 

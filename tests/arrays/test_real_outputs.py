@@ -1,24 +1,21 @@
 """Ladder, rung 7: the real outputs of a handwriting recogniser for one line and one word."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from oracles import ORACLE_EPS, collapse
 from support.backends import Backend, check_batch
 from support.batches import Batch, decode, encode, truth_of
+from support.recogniser import ALPHABET, DATA, needs_data
 
 import ctckit
 from ctckit.kernels import reference
 from ctckit.problem import ctc_problem
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-ALPHABET = " !\"#&'()*+,-./0123456789:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 BLANK = len(ALPHABET)
 LINE = ("iam_line_logits.npy", "the fake friend of the family, like the")
 WORD = ("iam_word_logits.npy", "aircraft")
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the recogniser's outputs are not part of the repository")
+pytestmark = needs_data
 
 
 def load(name: str, text: str) -> Batch:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import string
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.recogniser import ALPHABET, DATA, needs_data
 
 from ctckit import STAR, Alignment, CTCError, Transcript, Vocabulary, forced_align
 from ctckit.text import Convention
 
 SPEECH = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ETAOINHSRDLUMWCFGYPBVK'XJQZ"]
-HANDWRITING = [*" !\"#&'()*+,-./0123456789:;?", *string.ascii_uppercase, *string.ascii_lowercase]
 SENTENCEPIECE = ["<blk>", "<unk>", "▁", "▁he", "▁hell", "llo", "o", "l", "h", "e", "▁w", "or", "ld", "d"]
 WORDPIECE = ["[PAD]", "[UNK]", "he", "hell", "##llo", "##l", "##o", "it", "'", "s"]
 
@@ -41,7 +40,7 @@ def words(transcript: Transcript) -> list[tuple[str, tuple[str, ...]]]:
     ("labels", "blank", "convention", "separator"),
     [
         (SPEECH, None, "separator", "|"),
-        (HANDWRITING, 79, "separator", " "),
+        (ALPHABET, 79, "separator", " "),
         (["<blank>", "a", "<space>"], None, "separator", "<space>"),
         (["a", "▁", "φ"], None, "separator", "▁"),
         (SENTENCEPIECE, None, "sentencepiece", None),
@@ -79,7 +78,7 @@ def test_the_blank_is_told_from_its_name(labels: list[str], blank: int) -> None:
 
 
 def test_a_blank_may_come_after_all_labels() -> None:
-    vocabulary = Vocabulary(HANDWRITING, blank=79)
+    vocabulary = Vocabulary(ALPHABET, blank=79)
     assert (vocabulary.blank, vocabulary.labels[-1], len(vocabulary.labels)) == (79, "φ", 80)
 
 
@@ -226,7 +225,7 @@ def test_the_vocabulary_has_its_own_way() -> None:
     assert spelled(Vocabulary(["φ", "e\u0301"]), "é") == ["e\u0301"]
     assert spelled(Vocabulary(["φ", "e", "\u0301"]), "é") == ["e", "\u0301"]
     assert spelled(Vocabulary(["φ", *"1⁄2"]), "½") == ["1", "⁄", "2"]
-    assert spelled(Vocabulary(HANDWRITING, 79), "m² — “x”") == [*'m2 - "x"']
+    assert spelled(Vocabulary(ALPHABET, 79), "m² — “x”") == [*'m2 - "x"']
     assert spelled(Vocabulary(["φ", *"aBc"]), "Abc ABC") == [*"aBcaBc"]
 
 
@@ -279,14 +278,14 @@ def test_no_text() -> None:
 
 
 IN_VOCABULARY = st.lists(
-    st.lists(st.text("".join(HANDWRITING[1:]), min_size=1, max_size=8), min_size=1, max_size=4).map(" ".join),
+    st.lists(st.text("".join(ALPHABET[1:]), min_size=1, max_size=8), min_size=1, max_size=4).map(" ".join),
     max_size=3,
 ).map("\n".join)
 
 
 @given(IN_VOCABULARY)
 def test_what_the_vocabulary_has_is_spelled_as_it_stands(text: str) -> None:
-    vocabulary = Vocabulary(HANDWRITING, 79)
+    vocabulary = Vocabulary(ALPHABET, 79)
     transcript = vocabulary.transcribe(text)
     assert "".join(names(vocabulary, transcript)) == text.replace("\n", " ")
     assert "\n".join(line.text for line in transcript.lines) == text
@@ -499,14 +498,11 @@ def test_bad_times() -> None:
         vocabulary.transcribe("a a").segments(alignment, 1.0)
 
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-
-
-@pytest.mark.skipif(not DATA.is_dir(), reason="the recogniser's outputs are not part of the repository")
+@needs_data
 def test_handwriting() -> None:
     """Words as columns of the image: side by side, in order, and where greedy reading finds them."""
     logits = np.load(DATA / "iam_line_logits.npy")
-    vocabulary = Vocabulary(HANDWRITING, blank=79)
+    vocabulary = Vocabulary(ALPHABET, blank=79)
     transcript = vocabulary.transcribe("the fake friend of the family, like the")
     (alignment,) = forced_align(logits, transcript.tokens, blank=79, from_logits=True)
     (line,) = transcript.segments(alignment, 1 / len(logits))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from oracles import collapse
 from support.batches import draw_targets
+from support.recogniser import ALPHABET, DATA, needs_data
 
 import ctckit
 from ctckit.diagnosis import Diagnosis, Finding, diagnose
@@ -19,9 +19,6 @@ from ctckit.kernels.reference import log_softmax
 
 Array = np.ndarray[Any, Any]
 Arguments = dict[str, Any]
-
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-ALPHABET = " !\"#&'()*+,-./0123456789:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def path_of(target: list[int], frames: int, blank: int, rng: np.random.Generator) -> list[int]:
@@ -472,7 +469,7 @@ class TestSilence:
         rates = [diagnosis.statistics["error_rate"] for diagnosis in found]
         assert rates[-1] < 0.6 < rates[0]
 
-    @pytest.mark.skipif(not DATA.is_dir(), reason="the recogniser's outputs are not part of the repository")
+    @needs_data
     @pytest.mark.parametrize(
         ("name", "text", "other"),
         [

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from oracles import Topology, enumerate_ctc, enumerate_walks, log_softmax, textbook
+from oracles import enumerate_ctc, log_softmax, textbook
 from support.backends import Backend
 from support.batches import Batch as CaseBatch
 from support.batches import problem_of
 
-from ctckit import Arc, Lattice, ctc_loss, ctc_loss_and_grad, posteriors
-from ctckit.problem import ArrayProblem, ctc_problem, lattice_batch
+from ctckit import ctc_loss, ctc_loss_and_grad, posteriors
+from ctckit.problem import ctc_problem
 
 TARGETS = [(), (1,), (2,), (1, 1), (1, 2), (2, 1), (1, 1, 1), (1, 2, 1), (1, 1, 2), (2, 2, 1, 1), (1, 2, 1, 2, 1)]
 CLASSES = 3
@@ -119,36 +119,3 @@ def test_the_oracles_agree() -> None:
             score, classes = textbook(log_probs, target, 0)
             np.testing.assert_allclose(score, truth.score, **EXACT)
             np.testing.assert_allclose(classes, truth.classes, **EXACT)
-
-
-def random_topology(rng: np.random.Generator, states: int) -> Topology:
-    """Random arcs: nothing of CTC is left but the direction."""
-    entered_from = [[back for back in (0, 1, 2) if back <= k and rng.random() < 0.7] for k in range(states)]
-    starts = [k for k in range(states) if rng.random() < 0.5]
-    ends = [k for k in range(states) if rng.random() < 0.5]
-    return Topology(entered_from, starts, ends)
-
-
-@pytest.mark.interpreter(seed=range(5))
-@pytest.mark.parametrize("seed", range(40))
-def test_kernels_read_arcs_and_know_no_rule(backend: Backend, seed: int) -> None:
-    """A lattice of random arcs and labels: fails if a kernel has the skip rule built in."""
-    rng = np.random.default_rng(seed)
-    states, frames = 2 * int(rng.integers(1, 4)) + 1, int(rng.integers(1, 6))
-    topology = random_topology(rng, states)
-    labels = rng.integers(0, 4, states).astype(np.int32)
-    bits = {0: Arc.STAY, 1: Arc.STEP, 2: Arc.SKIP}
-    arcs = np.zeros(states, np.uint8)
-    for k in range(states):
-        arcs[k] = sum(bits[back] for back in topology.entered_from[k])
-        arcs[k] += Arc.START * (k in topology.starts) + Arc.END * (k in topology.ends)
-    log_probs = rng.normal(size=(frames, 4))
-    problem = ArrayProblem(
-        scores=log_probs[:, None],
-        from_logits=False,
-        lattices=lattice_batch([Lattice(labels, arcs)], np.array([frames])),
-    )
-    score, occupancy = enumerate_walks(log_probs, labels.tolist(), topology)
-    gamma = backend.posteriors(problem)
-    np.testing.assert_allclose(gamma.score[0], score, **EXACT)
-    np.testing.assert_allclose(gamma.states[:, 0], occupancy, **EXACT)
