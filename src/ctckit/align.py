@@ -74,9 +74,9 @@ class Alignment:
     def confidence(self) -> Float64Array:
         """(S,) the mean occupancy γ of each token's frames: how sure it is, given the target, that they are its own.
 
-        The sums are over the paths through the tokens that were found; a token that was left out has NaN. All are NaN
-        if scores lie so far apart that the sums are 0. Takes a sweep like the loss's when it is first asked for, over
-        the scores as they are then.
+        The sums are over the paths through the tokens that were found; a token that was left out has NaN. Of the
+        blanks on both sides of it, such a path has one. All are NaN if scores lie so far apart that the sums are 0.
+        Takes a sweep like the loss's when it is first asked for, over the scores as they are then.
         """
         return self._mean_over_spans(self._occupancy())
 

@@ -67,7 +67,7 @@ class Fault:
         return self.statement(lang) + (_SEMICOLON[lang] + advice if advice else "")
 
     def sentences(self, lang: str = "en") -> tuple[str, str]:
-        """The same as two sentences, the second "" if there is no hint. The first may begin with an argument's name."""
+        """What is wrong, perhaps beginning with an argument's name, and how to fix it, as sentences; "" if no hint."""
         advice = self.advice(lang)
         fix = _stopped(advice[0].upper() + advice[1:], lang) if advice else ""
         return self.statement(lang) + _STOP[lang], fix

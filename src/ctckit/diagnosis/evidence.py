@@ -161,7 +161,7 @@ class Evidence:
 
 
 def no_statistics() -> dict[str, Any]:
-    """The statistics if there is no batch: all unknown."""
+    """The statistics of a batch that could not be read: all unknown."""
     names = ("samples", "frames", "classes", "blank", "losses", "loss", "infeasible", *_OUTPUTS)
     return dict.fromkeys(names)
 

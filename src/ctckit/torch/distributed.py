@@ -1,4 +1,4 @@
-"""The mean over all samples of all processes: not the mean of their means. Imports torch, arguments.py and errors.py."""
+"""The mean over all samples of all processes: not the mean of their means. May import torch and arguments.py."""
 
 from __future__ import annotations
 
