@@ -10,7 +10,8 @@ Errors are max|g - g64| / max|g64| against torch in float64 on the CPU. Bytes ar
 twice and the gradient once, over our time, against what a copy on the device reaches.
 
 Writes bench/results/gpu.csv. Times nothing that is not correct, the same bits twice, and silent: a step of ours that
-waits for the device is an error, too.
+waits for the device is an error, too. Imports nothing of harness.py, which needs rich: a machine with a GPU often has
+torch, NumPy and pytest only.
 """
 
 from __future__ import annotations
