@@ -286,15 +286,22 @@ class Sweep:
         batch = self.batch._replace(states=once, sizes=self.batch.sizes._replace(frames=1))
         sums = self._sums._replace(occupancy=visits)
         with _on(out.device):
-            write_gradient(
-                batch, self._rows, sums, _runs(states.labels), weights * states.frames, out[None], softmax=False
-            )
+            write_gradient(batch, self._rows, sums, self._runs, weights * states.frames, out[None], softmax=False)
 
     def _write(self, grad: Tensor, states: Tensor | None, weights: Tensor, *, softmax: bool) -> None:
         sums = self._sums._replace(occupancy=self._occupancy())
-        runs = _runs(self.batch.states.labels)
         with _on(grad.device):
-            write_gradient(self.batch, self._rows, sums, runs, weights, grad, states, softmax=softmax)
+            write_gradient(self.batch, self._rows, sums, self._runs, weights, grad, states, softmax=softmax)
+
+    @cached_property
+    def _runs(self) -> Runs:
+        """Which labels of each sample are equal."""
+        ordered, order = self.batch.states.labels.flatten(1).sort(dim=1, stable=True)
+        begins = torch.ones_like(ordered)
+        begins[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+        run = begins.cumsum(1)
+        number = torch.arange(1, ordered.shape[1] + 1, device=run.device).expand(len(ordered), -1).contiguous()
+        return Runs(ordered, order, run, torch.searchsorted(run, number))
 
     def _weights(self, weights: Tensor | None) -> Tensor:
         if weights is None:
@@ -386,16 +393,6 @@ def _read_rows(batch: Batch) -> Rows:
     )
     read_rows(batch, rows)
     return rows
-
-
-def _runs(labels: Tensor) -> Runs:
-    """Which labels of each sample are equal."""
-    ordered, order = labels.flatten(1).sort(dim=1, stable=True)
-    begins = torch.ones_like(ordered)
-    begins[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    run = begins.cumsum(1)
-    number = torch.arange(1, ordered.shape[1] + 1, device=run.device).expand(len(ordered), -1).contiguous()
-    return Runs(ordered, order, run, torch.searchsorted(run, number))
 
 
 def _on(device: torch.device) -> contextlib.AbstractContextManager[Any]:

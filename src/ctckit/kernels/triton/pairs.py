@@ -25,7 +25,7 @@ def _state(p, n, k, exists, most, other):
     return tl.load(p + n * most + k, mask=exists, other=other)
 
 
-@triton.jit(do_not_specialize=[*SIZES, "most"])
+@triton.jit(do_not_specialize=SIZES)
 def _pair_kernel(
     p_labels,
     p_bits,
