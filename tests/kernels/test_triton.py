@@ -35,7 +35,7 @@ from ctckit.kernels import triton as backend  # noqa: E402
 from ctckit.kernels.backend import Gradients  # noqa: E402
 from ctckit.kernels.triton import tuning  # noqa: E402
 from ctckit.problem import Problem  # noqa: E402
-from ctckit.torch import gpu  # noqa: E402
+from ctckit.torch.arguments import as_tensor  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVICE = "cuda" if HAS_GPU else "cpu"
@@ -140,7 +140,7 @@ def test_what_is_no_score_is_found_in_any_part_of_a_row(bad: float, c: int, monk
 
 def test_lists_are_the_hosts_whatever_the_default_device() -> None:
     with torch.device("meta"):
-        assert gpu._tensor(np.array([1, 2])).is_cpu
+        assert as_tensor(np.array([1, 2])).is_cpu
 
 
 def test_lattice_is_that_of_the_table() -> None:
