@@ -1,7 +1,7 @@
 """Best paths: a sweep of maxima over plain logarithms, and the trace back along the best moves.
 
 The row's best entry is subtracted at every fourth frame, so that float32 keeps its precision. May import triton,
-tuning.py, lattice.py, batch.py and cells.py.
+tuning.py, scaled.py, lattice.py, batch.py and cells.py.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from . import tuning
 from .batch import Batch, Rows
 from .cells import OPEN, arc_mask, arc_score, arcs_into, carry_row, label_pointers
 from .lattice import END, START, scored
+from .scaled import relative
 from .tuning import SIZES_AND_STRIDES
 
 if TYPE_CHECKING:
@@ -118,9 +119,8 @@ def _best_step(
         if GENERAL:
             even_below = tl.where(i > 0, tl.gather(even, tl.maximum(i - 1, 0), 0), float("-inf"))
         into_even, into_odd, moves = _best_entering(even, odd, even_below, odd_below, arcs, GENERAL)
-        even_label, odd_label = frame[0] - frame[2], frame[1] - frame[2]
-        if GENERAL:
-            even_label, odd_label = even_label + added[0], odd_label + added[1]
+        even_label = relative(frame[0], frame[2], added[0], GENERAL)
+        odd_label = relative(frame[1], frame[2], added[1], GENERAL)
         even = _begun(j, into_even, firsts[0]) + even_label
         odd = _begun(j, into_odd, firsts[1]) + odd_label
         tl.store(rows + j * pairs + i, moves.to(tl.uint8), mask=i <= length)
@@ -183,12 +183,13 @@ def _best_in_tiles(
                 even - base, odd - base, even_below - base, odd_below - base, arcs, GENERAL
             )
             p_even, p_odd, added = label_pointers(layout, pairs, i, length, forward, GENERAL, REAL)
-            odd_label = tl.load(p_odd + j * stride_t, mask=i < length, other=0.0).to(REAL) - b_top
+            b_odd = tl.load(p_odd + j * stride_t, mask=i < length, other=0.0).to(REAL)
+            odd_label = relative(b_odd, b_top, added[1], GENERAL)
             if GENERAL:
-                even_label = tl.load(p_even + j * stride_t, mask=i <= length, other=0.0).to(REAL) - b_top + added[0]
-                odd_label += added[1]
+                b_even = tl.load(p_even + j * stride_t, mask=i <= length, other=0.0).to(REAL)
             else:
-                even_label = tl.load(p_even + j * stride_t).to(REAL) - b_top
+                b_even = tl.load(p_even + j * stride_t).to(REAL)
+            even_label = relative(b_even, b_top, added[0], GENERAL)
             even = _begun(j, into_even, firsts[0]) + even_label
             odd = _begun(j, into_odd, firsts[1]) + odd_label
             tl.store(p_moves + j * pairs + i, moves.to(tl.uint8), mask=i <= length)

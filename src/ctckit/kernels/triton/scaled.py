@@ -94,28 +94,23 @@ def exponential(d):
 
 
 @triton.jit
-def emission(x, top, wide):
-    """e^(x - top). In a wide frame the difference is taken in float64: its rounding would be the result's error."""
-    if x.dtype == tl.float64:
-        mantissa, exponent = exponential(x - top)
+def relative(x, top, added, GENERAL: tl.constexpr):
+    """A label's score relative to the frame's top; with GENERAL also what is added to it."""
+    if GENERAL:
+        return (x - top) + added
     else:
-        if wide != 0:
-            exact, exponent = exponential(x.to(tl.float64) - top.to(tl.float64))
-            mantissa = exact.to(tl.float32)
-        else:
-            mantissa, exponent = exponential(x - top)
-    return mantissa, exponent
+        return x - top
 
 
 @triton.jit
-def emission_plus(x, top, added, wide):
-    """e^(x - top + added), likewise."""
+def emission(x, top, added, wide, GENERAL: tl.constexpr):
+    """e^relative. In a wide frame that is computed in float64: its rounding would be the result's error."""
     if x.dtype == tl.float64:
-        mantissa, exponent = exponential((x - top) + added)
+        mantissa, exponent = exponential(relative(x, top, added, GENERAL))
     else:
         if wide != 0:
-            exact, exponent = exponential((x.to(tl.float64) - top.to(tl.float64)) + added.to(tl.float64))
+            exact, exponent = exponential(relative(x.to(tl.float64), top.to(tl.float64), added, GENERAL))
             mantissa = exact.to(tl.float32)
         else:
-            mantissa, exponent = exponential((x - top) + added)
+            mantissa, exponent = exponential(relative(x, top, added, GENERAL))
     return mantissa, exponent

@@ -28,7 +28,7 @@ from .cells import (
     store_row,
 )
 from .lattice import scored
-from .scaled import DEAD, LN2, ZERO, emission, emission_plus, plain, product, sum_of_three, sum_of_two
+from .scaled import DEAD, LN2, ZERO, emission, plain, product, sum_of_three, sum_of_two
 from .tuning import SIZES_AND_STRIDES
 
 if TYPE_CHECKING:
@@ -163,12 +163,8 @@ def _step(
             first = j == tl.where(backward, -1, start)
             even_count += _entered(first, into_even, even_part, frame[4][0], total)
             odd_count += _entered(first, into_odd, odd_part, frame[4][1], total)
-        if GENERAL:
-            even_label_m, even_label_e = emission_plus(frame[0], frame[2], added[0], frame[3])
-            odd_label_m, odd_label_e = emission_plus(frame[1], frame[2], added[1], frame[3])
-        else:
-            even_label_m, even_label_e = emission(frame[0], frame[2], frame[3])
-            odd_label_m, odd_label_e = emission(frame[1], frame[2], frame[3])
+        even_label_m, even_label_e = emission(frame[0], frame[2], added[0], frame[3], GENERAL)
+        odd_label_m, odd_label_e = emission(frame[1], frame[2], added[1], frame[3], GENERAL)
         even_m, even_e = product(into_even[0], into_even[1], even_label_m, even_label_e)
         odd_m, odd_e = product(into_odd[0], into_odd[1], odd_label_m, odd_label_e)
         if KEEP:
@@ -256,7 +252,7 @@ def _sweep_in_tiles(
         b_top, b_wide = tl.load(p_top + t), tl.load(p_wide + t)
         if not GENERAL:
             b_blank = tl.load(p_score + t * stride_t + o_blank).to(b_top.dtype)
-            blank_m, blank_e = emission(b_blank, b_top, b_wide)
+            even_m, even_e = emission(b_blank, b_top, 0, b_wide, GENERAL)
         o_last, o_next = _edge(j - 1, n, pairs, backward), _edge(j, n, pairs, backward)
         o_row = t * 2 * pairs
         for i0 in range(0, length + 1, BLOCK):
@@ -282,12 +278,9 @@ def _sweep_in_tiles(
             b_odd = tl.load(p_odd + t * stride_t, mask=is_odd, other=0.0).to(b_top.dtype)
             if GENERAL:
                 b_even = tl.load(p_even + t * stride_t, mask=is_even, other=0.0).to(b_top.dtype)
-                even_m, even_e = emission_plus(b_even, b_top, added[0], b_wide)
-                odd_m, odd_e = emission_plus(b_odd, b_top, added[1], b_wide)
-                even = product(into_even[0], into_even[1], even_m, even_e)
-            else:
-                odd_m, odd_e = emission(b_odd, b_top, b_wide)
-                even = product(into_even[0], into_even[1], blank_m, blank_e)
+                even_m, even_e = emission(b_even, b_top, added[0], b_wide, GENERAL)
+            odd_m, odd_e = emission(b_odd, b_top, added[1], b_wide, GENERAL)
+            even = product(into_even[0], into_even[1], even_m, even_e)
             odd = product(into_odd[0], into_odd[1], odd_m, odd_e)
             store_row(p_edge_m + o_next, p_edge_e + o_next, pairs, i, length, backward, even, odd)
             if KEEP:
