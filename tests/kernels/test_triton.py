@@ -429,7 +429,6 @@ POINTERS = dict(
     p_e="i32", p_edge_e="i32", p_moves="u8", p_last="i32", p_path="i32",
     p_total="i32", p_score="fp64", p_sorted="i32", p_order="i64", p_run="i64", p_first="i64",
 )
-kind = getattr(triton.language, REAL)
 CTC, ANY = dict(GENERAL=False, BLOCK=64), dict(GENERAL=True, BLOCK=64)
 GRADIENT = dict(ROWS=8, BLOCK=32, LABELS=32)
 for name, fixed in (
@@ -437,8 +436,8 @@ for name, fixed in (
     ("_pair_kernel", dict(COSTS=True, CLASS_SCORES=True, STATE_SCORES=True, KNOWN=False, BLOCK=64)),
     ("_feasible_kernel", dict(TILED=False, BLOCK=64)),
     ("_feasible_kernel", dict(TILED=True, BLOCK=64)),
-    ("_rows_kernel", dict(LOGITS=True, ROWS=8, BLOCK=32, LABELS=32, REAL=kind, GENERAL=False)),
-    ("_rows_kernel", dict(LOGITS=True, ROWS=8, BLOCK=32, LABELS=32, REAL=kind, GENERAL=True)),
+    ("_rows_kernel", dict(LOGITS=True, ROWS=8, BLOCK=32, LABELS=32, GENERAL=False)),
+    ("_rows_kernel", dict(LOGITS=True, ROWS=8, BLOCK=32, LABELS=32, GENERAL=True)),
     ("_sweep_kernel", dict(TILED=False, SECOND=False, KEEP=True, COUNT=False, **CTC)),
     ("_sweep_kernel", dict(TILED=False, SECOND=True, KEEP=False, COUNT=False, **CTC)),
     ("_sweep_kernel", dict(TILED=True, SECOND=True, KEEP=False, COUNT=False, **CTC)),
@@ -447,10 +446,10 @@ for name, fixed in (
     ("_sweep_kernel", dict(TILED=True, SECOND=True, KEEP=False, COUNT=True, **ANY)),
     ("_total_kernel", CTC),
     ("_total_kernel", ANY),
-    ("_best_kernel", dict(TILED=False, REAL=kind, **CTC)),
-    ("_best_kernel", dict(TILED=True, REAL=kind, **CTC)),
-    ("_best_kernel", dict(TILED=False, REAL=kind, **ANY)),
-    ("_best_kernel", dict(TILED=True, REAL=kind, **ANY)),
+    ("_best_kernel", dict(TILED=False, **CTC)),
+    ("_best_kernel", dict(TILED=True, **CTC)),
+    ("_best_kernel", dict(TILED=False, **ANY)),
+    ("_best_kernel", dict(TILED=True, **ANY)),
     ("_trace_kernel", CTC),
     ("_trace_kernel", ANY),
     ("_gradient_kernel", dict(SOFTMAX=True, STATES=False, GENERAL=False, **GRADIENT)),
@@ -461,8 +460,7 @@ for name, fixed in (
     varying = {{x.name for x in kernel.params if not (x.is_constexpr or x.do_not_specialize or x.name[:2] == "p_")}}
     rows = {{"stride_t", "stride_n", "stride_c", "grad_stride_t", "grad_stride_n", "grad_stride_c"}}
     assert varying <= (rows if name in ("_rows_kernel", "_gradient_kernel") else set()), (name, varying)
-    real = REAL.replace("float", "fp")
-    types = {{x: "*" + POINTERS.get(x, real) if x.startswith("p_") else "i32" for x in kernel.arg_names}}
+    types = {{x: "*" + POINTERS.get(x, REAL) if x.startswith("p_") else "i32" for x in kernel.arg_names}}
     types.update(dict.fromkeys(fixed, "constexpr"))
     triton.compile(ASTSource(kernel, types, constexprs=fixed), target=GPUTarget({target}), options=dict(num_warps=2))
 print("all compiled")
@@ -472,8 +470,8 @@ print("all compiled")
 @pytest.mark.parametrize(
     ("score", "real", "target"),
     [
-        pytest.param("bf16", "float32", "'cuda', 90, 32", id="sm_90"),
-        pytest.param("fp64", "float64", "'hip', 'gfx942', 64", id="gfx942", marks=pytest.mark.long),
+        pytest.param("bf16", "fp32", "'cuda', 90, 32", id="sm_90"),
+        pytest.param("fp64", "fp64", "'hip', 'gfx942', 64", id="gfx942", marks=pytest.mark.long),
     ],
 )
 def test_kernels_compile_without_a_gpu(tmp_path: Path, score: str, real: str, target: str) -> None:

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any
 
 import torch
-import triton.language as tl
 from torch import Tensor
 
 from ...problem import Problem
@@ -169,7 +168,7 @@ def posteriors(problem: TensorProblem, *, threads: int | None = None) -> Posteri
     """Occupancies by state and by class."""
     swept = Sweep(problem, keep=True)
     frames, size, _, pairs = swept.batch.sizes
-    states = torch.empty((frames, size, 2 * pairs - 1), dtype=_real(problem), device=problem.scores.device)
+    states = torch.empty((frames, size, 2 * pairs - 1), dtype=_real(problem.scores), device=problem.scores.device)
     classes = torch.empty(problem.scores.shape, dtype=problem.scores.dtype, device=problem.scores.device)
     swept.occupancies(states, classes)
     return Posteriors(states[..., : problem.lattices.labels.shape[1]], classes, swept.score, swept.status)
@@ -182,7 +181,7 @@ def best_path(problem: TensorProblem, *, threads: int | None = None) -> BestPath
     at least float32. So in float32 the path may be worse than the best by a rounding error; its own score is summed in
     float64.
     """
-    device = problem.scores.device
+    device, real = problem.scores.device, _real(problem.scores)
     with _on(device):
         batch = _batch(problem)
         frames, size, _, pairs = batch.sizes
@@ -192,7 +191,7 @@ def best_path(problem: TensorProblem, *, threads: int | None = None) -> BestPath
             torch.empty(size, dtype=torch.uint8, device=device),
         )
         moves = torch.empty((size, frames, pairs), dtype=torch.uint8, device=device)
-        edges = torch.empty((size, 2, 2, pairs) if row_block(pairs).tiled else 0, dtype=_real(problem), device=device)
+        edges = torch.empty((size, 2, 2, pairs) if row_block(pairs).tiled else 0, dtype=real, device=device)
         last = torch.empty(size, dtype=torch.int32, device=device)
         find_best(batch, _read_rows(batch), moves, edges, last, found.states, found.score, found.status)
     return found
@@ -215,7 +214,7 @@ class Sweep:
 
     def __init__(self, problem: TensorProblem, *, keep: bool, wanted: Gradients[Tensor] | None = None) -> None:
         of_states, count = _of_states(wanted), wanted is not None and wanted.entry_costs is not None
-        device, real = problem.scores.device, _real(problem)
+        device, real = problem.scores.device, _real(problem.scores)
         with _on(device):
             self.batch = batch = _batch(problem, general=of_states)
             self._rows = _read_rows(batch)
@@ -321,24 +320,23 @@ def _of_states(gradients: Gradients[Tensor] | None) -> bool:
     return any(array is not None for array in (gradients.class_scores, gradients.state_scores, gradients.entry_costs))
 
 
-def _real(problem: TensorProblem) -> torch.dtype:
+def _real(scores: Tensor) -> torch.dtype:
     """The dtype that sums are computed in."""
-    return torch.float64 if problem.scores.dtype == torch.float64 else torch.float32
+    return torch.float64 if scores.dtype == torch.float64 else torch.float32
 
 
 def _batch(problem: TensorProblem, *, general: bool = False) -> Batch:
     """What the kernels read. CTC's own lattices take the fast path, if nothing is added to scores."""
     scores, lattices = problem.scores.detach(), problem.lattices
-    real = tl.float64 if scores.dtype == torch.float64 else tl.float32
     if isinstance(lattices, CTCLattices):
         added = problem.class_scores is not None or problem.state_scores is not None
         if PLAIN and not (general or added):
-            return Batch(scores, problem.from_logits, lattices.blank, lattices.sizes, lattices.states, real)
+            return Batch(scores, problem.from_logits, lattices.blank, lattices.sizes, lattices.states)
     if len(lattices.long_arcs):
         raise cannot_take("triton", "long arcs", "pass the scores on the CPU")
     frames, size, classes = scores.shape
     sizes = Sizes(frames, size, classes, lattices.labels.shape[1] // 2 + 1)
-    return Batch(scores, problem.from_logits, 0, sizes, _states(problem, sizes), real)
+    return Batch(scores, problem.from_logits, 0, sizes, _states(problem, sizes))
 
 
 def _states(problem: TensorProblem, sizes: Sizes) -> States:
@@ -380,8 +378,7 @@ def _nats(values: Tensor | None) -> Tensor | None:
 
 
 def _read_rows(batch: Batch) -> Rows:
-    device = batch.scores.device
-    real = torch.float64 if batch.real == tl.float64 else torch.float32
+    device, real = batch.scores.device, _real(batch.scores)
     shape = batch.sizes.size, batch.sizes.frames
     statistics = shape if batch.from_logits else (0,)
     rows = Rows(

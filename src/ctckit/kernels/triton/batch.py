@@ -6,7 +6,7 @@ tuning.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .lattice import States
 from .tuning import Sizes
@@ -24,7 +24,6 @@ class Batch(NamedTuple):
         blank: the blank's class.
         sizes: T, N, C, pairs.
         states: the lattices, laid out.
-        real: the Triton type that sums are computed in, float32 or float64.
     """
 
     scores: Tensor
@@ -32,7 +31,6 @@ class Batch(NamedTuple):
     blank: int
     sizes: Sizes
     states: States
-    real: Any
 
     @property
     def extra(self) -> tuple[Tensor, Tensor]:

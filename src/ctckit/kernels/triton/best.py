@@ -128,13 +128,12 @@ def _best_step(
 
 
 @triton.jit
-def _best_in_registers(
-    sample, layout, sources, p_moves, REAL: tl.constexpr, GENERAL: tl.constexpr, BLOCK: tl.constexpr
-):
+def _best_in_registers(sample, layout, sources, p_moves, GENERAL: tl.constexpr, BLOCK: tl.constexpr):
     """A sample's sweep, its row in registers."""
     frames, length, forward, pairs = sample
     p_arc, p_entry = layout[0], layout[1]
     p_top, p_wide, stride_t = sources
+    REAL: tl.constexpr = p_top.dtype.element_ty
     i = tl.arange(0, BLOCK)
     READ: tl.constexpr = arc_score if GENERAL else arc_mask
     arcs = arcs_into(p_arc, p_entry, pairs, i, length, forward, READ, REAL)
@@ -158,13 +157,12 @@ def _load_best(p_row, pairs, i, length, alive):
 
 
 @triton.jit
-def _best_in_tiles(
-    n, sample, layout, sources, p_moves, p_edge, REAL: tl.constexpr, GENERAL: tl.constexpr, BLOCK: tl.constexpr
-):
+def _best_in_tiles(n, sample, layout, sources, p_moves, p_edge, GENERAL: tl.constexpr, BLOCK: tl.constexpr):
     """The same for any number of states, tile by tile: the last two rows are in memory."""
     frames, length, forward, pairs = sample
     p_arc, p_entry = layout[0], layout[1]
     p_top, _, stride_t = sources
+    REAL: tl.constexpr = p_top.dtype.element_ty
     READ: tl.constexpr = arc_score if GENERAL else arc_mask
     p_row = p_edge + n * 4 * pairs
     peak = tl.full((), float("-inf"), REAL)
@@ -227,7 +225,6 @@ def _best_kernel(
     o_blank,
     pairs,
     TILED: tl.constexpr,
-    REAL: tl.constexpr,
     GENERAL: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -244,9 +241,9 @@ def _best_kernel(
     sources = (p_top + n * frames_max, p_wide + n * frames_max, stride_t)
     p_moves += n * frames_max * pairs
     if TILED:
-        last = _best_in_tiles(n, sample, layout, sources, p_moves, p_edge, REAL, GENERAL, BLOCK)
+        last = _best_in_tiles(n, sample, layout, sources, p_moves, p_edge, GENERAL, BLOCK)
     else:
-        last = _best_in_registers(sample, layout, sources, p_moves, REAL, GENERAL, BLOCK)
+        last = _best_in_registers(sample, layout, sources, p_moves, GENERAL, BLOCK)
     tl.store(p_last + n, last)
 
 
@@ -348,7 +345,6 @@ def find_best(
         last,
         *batch.score_layout,
         TILED=block.tiled,
-        REAL=batch.real,
         GENERAL=lattices.general,
         BLOCK=block.block,
         num_warps=block.num_warps,

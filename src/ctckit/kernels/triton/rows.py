@@ -43,7 +43,6 @@ def _rows_kernel(
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     LABELS: tl.constexpr,
-    REAL: tl.constexpr,
     GENERAL: tl.constexpr,
 ):
     """Finds each frame's best label, whether labels are far apart, the softmax's statistics, and the common factor.
@@ -53,6 +52,7 @@ def _rows_kernel(
     tiles = tl.cdiv(frames_max, ROWS)
     n = (tl.program_id(0) // tiles).to(tl.int64)
     t = (tl.program_id(0) % tiles).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    REAL: tl.constexpr = p_top.dtype.element_ty
     b_frames = tl.load(p_frames + n)
     if (tl.program_id(0) % tiles) * ROWS >= b_frames:
         return
@@ -134,7 +134,6 @@ def read_rows(batch: Batch, rows: Rows) -> None:
         ROWS=together,
         BLOCK=block,
         LABELS=min(block, tuning.TILE),
-        REAL=batch.real,
         GENERAL=batch.states.general,
         num_warps=4,
         enable_fp_fusion=tuning.FUSED,

@@ -189,13 +189,13 @@ def _sweep_in_registers(
     KEEP: tl.constexpr,
     GENERAL: tl.constexpr,
     COUNT: tl.constexpr,
-    REAL: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """One direction of a sample, its row in registers."""
     n, frames, length, backward, start, stop, pairs = sample
     p_arc, p_entry = layout[0], layout[1]
     p_top, p_wide, stride_t = sources
+    REAL: tl.constexpr = p_top.dtype.element_ty
     p_edge_m, p_edge_e = edges
     i = tl.arange(0, BLOCK)
     READ: tl.constexpr = arc_factor if GENERAL else arc_mask
@@ -237,13 +237,13 @@ def _sweep_in_tiles(
     KEEP: tl.constexpr,
     GENERAL: tl.constexpr,
     COUNT: tl.constexpr,
-    REAL: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """The same for any number of states, tile by tile: each row is read back from memory, one barrier per frame."""
     n, frames, length, backward, start, stop, pairs = sample
     p_arc, p_entry, _, _, p_score, o_blank, _ = layout
     p_top, p_wide, stride_t = sources
+    REAL: tl.constexpr = p_top.dtype.element_ty
     p_m, p_e = rows
     p_edge_m, p_edge_e = edges
     READ: tl.constexpr = arc_factor if GENERAL else arc_mask
@@ -335,14 +335,11 @@ def _sweep_kernel(
     rows = (p_m + n * frames_max * 2 * pairs, p_e + n * frames_max * 2 * pairs)
     edges = (p_edge_m, p_edge_e)
     b_total = tl.load(p_total + n)
-    REAL: tl.constexpr = p_m.dtype.element_ty
     if TILED:
-        _sweep_in_tiles(
-            sample, layout, sources, rows, edges, p_counts, b_total, SECOND, KEEP, GENERAL, COUNT, REAL, BLOCK
-        )
+        _sweep_in_tiles(sample, layout, sources, rows, edges, p_counts, b_total, SECOND, KEEP, GENERAL, COUNT, BLOCK)
     else:
         _sweep_in_registers(
-            sample, layout, sources, rows, edges, p_counts, b_total, SECOND, KEEP, GENERAL, COUNT, REAL, BLOCK
+            sample, layout, sources, rows, edges, p_counts, b_total, SECOND, KEEP, GENERAL, COUNT, BLOCK
         )
 
 
