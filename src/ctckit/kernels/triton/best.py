@@ -13,7 +13,7 @@ import triton.language as tl
 
 from . import tuning
 from .batch import Batch, Rows
-from .cells import OPEN, arc_mask, arc_score, arcs_into, carry_row, label_pointers
+from .cells import OPEN, arc_mask, arc_score, arcs_into, carry_row, label_pointers, of_sample
 from .lattice import END, START, scored
 from .scaled import relative
 from .tuning import SIZES_AND_STRIDES
@@ -232,13 +232,8 @@ def _best_kernel(
     n = tl.program_id(0).to(tl.int64)
     frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
     sample = (frames, length, n < 0, pairs)  # cells are those of the forward direction
-    o_states = n * 2 * pairs
-    if GENERAL:
-        p_label, p_added, p_entry = p_labels + o_states, p_added + o_states, p_entry + o_states
-    else:
-        p_label = p_labels + n * (pairs - 1)
-    layout = (p_arcs + o_states, p_entry, p_label, p_added, p_scores + n * stride_n, o_blank, stride_c)
-    sources = (p_top + n * frames_max, p_wide + n * frames_max, stride_t)
+    lattices, scores = (p_labels, p_arcs, p_added, p_entry), (p_scores, stride_t, stride_n, stride_c, o_blank)
+    layout, sources = of_sample(n, lattices, scores, p_top, p_wide, frames_max, pairs, GENERAL)
     p_moves += n * frames_max * pairs
     if TILED:
         last = _best_in_tiles(n, sample, layout, sources, p_moves, p_edge, GENERAL, BLOCK)

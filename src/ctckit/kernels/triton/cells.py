@@ -130,6 +130,21 @@ def frame_of_step(j, frames, backward):
 
 
 @triton.jit
+def of_sample(n, lattices, scores, p_top, p_wide, frames_max, pairs, GENERAL: tl.constexpr):
+    """Sample n's lattice and scores, as label_pointers reads them, and its frames' statistics with their stride.
+
+    CTC's own lattices have no added scores and no entry scores; these pointers are never read then.
+    """
+    p_labels, p_arcs, p_added, p_entry = lattices
+    p_scores, stride_t, stride_n, stride_c, o_blank = scores
+    o_states = n * 2 * pairs
+    p_label = p_labels + (o_states if GENERAL else n * (pairs - 1))
+    p_added, p_entry, p_arc = p_added + o_states, p_entry + o_states, p_arcs + o_states
+    layout = (p_arc, p_entry, p_label, p_added, p_scores + n * stride_n, o_blank, stride_c)
+    return layout, (p_top + n * frames_max, p_wide + n * frames_max, stride_t)
+
+
+@triton.jit
 def label_pointers(layout, pairs, i, length, backward, GENERAL: tl.constexpr, REAL: tl.constexpr):
     """Pointers to the scores of pairs i's labels in frame 0, and what is added to these scores, if anything is."""
     p_arcs, _, p_label, p_added, p_score, o_blank, stride_c = layout

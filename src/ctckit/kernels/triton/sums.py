@@ -23,6 +23,7 @@ from .cells import (
     frame_of_step,
     label_pointers,
     load_row,
+    of_sample,
     pair_below,
     pair_cells,
     store_row,
@@ -324,14 +325,10 @@ def _sweep_kernel(
     frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
     start, stop = _steps(frames, backward, SECOND)
     sample = (n, frames, length, backward, start, stop, pairs)
-    o_states = n * 2 * pairs
-    if GENERAL:
-        p_label, p_added, p_entry = p_labels + o_states, p_added + o_states, p_entry + o_states
+    lattices, scores = (p_labels, p_arcs, p_added, p_entry), (p_scores, stride_t, stride_n, stride_c, o_blank)
+    layout, sources = of_sample(n, lattices, scores, p_top, p_wide, frames_max, pairs, GENERAL)
+    if COUNT:
         p_counts += (n * 2 + tl.program_id(1)) * 2 * pairs
-    else:
-        p_label = p_labels + n * (pairs - 1)
-    layout = (p_arcs + o_states, p_entry, p_label, p_added, p_scores + n * stride_n, o_blank, stride_c)
-    sources = (p_top + n * frames_max, p_wide + n * frames_max, stride_t)
     rows = (p_m + n * frames_max * 2 * pairs, p_e + n * frames_max * 2 * pairs)
     edges = (p_edge_m, p_edge_e)
     b_total = tl.load(p_total + n)
@@ -372,9 +369,7 @@ def _total_kernel(
     swept = tl.where(frames > 0, length + 1, 0)
     REAL: tl.constexpr = p_edge_m.dtype.element_ty
     READ: tl.constexpr = arc_factor if GENERAL else arc_mask
-    p_arc = p_arcs + n * 2 * pairs
-    if GENERAL:
-        p_entry += n * 2 * pairs
+    p_arc, p_entry = p_arcs + n * 2 * pairs, p_entry + n * 2 * pairs
     for turn in tl.static_range(2):
         for i0 in range(0, swept, BLOCK):
             i = i0 + tl.arange(0, BLOCK).to(tl.int64)
