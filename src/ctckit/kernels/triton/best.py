@@ -1,7 +1,7 @@
 """Best paths: a sweep of maxima over plain logarithms, and the trace back along the best moves.
 
 The row's best entry is subtracted at every fourth frame, so that float32 keeps its precision. May import triton,
-tuning.py, scaled.py, lattice.py, batch.py and cells.py.
+tuning.py, scaled.py, lattice.py, batch.py, rows.py and cells.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import triton.language as tl
 from . import tuning
 from .batch import Batch, Rows
 from .cells import OPEN, arc_mask, arc_score, arcs_into, carry_row, label_pointers, of_sample
-from .lattice import END, START, scored
+from .lattice import END, START, store_score
+from .rows import sum_of_offsets
 from .scaled import relative
 from .tuning import SIZES_AND_STRIDES
 
@@ -270,10 +271,7 @@ def _trace_kernel(
     n = tl.program_id(0).to(tl.int64)
     frames, last = tl.load(p_frames + n), tl.load(p_last + n)
     p_top, p_offset, p_path = p_top + n * frames_max, p_offset + n * frames_max, p_path + n * frames_max
-    offset = tl.zeros((), tl.float64)  # NaN if a frame holds NaN or +inf
-    for t0 in range(0, frames, BLOCK):
-        t = t0 + tl.arange(0, BLOCK).to(tl.int64)
-        offset += tl.sum(tl.load(p_offset + t, mask=t < frames, other=0.0), axis=0)
+    offset = sum_of_offsets(p_offset, frames, BLOCK)
     used = tl.where((last >= 0) & (offset == offset), frames, 0)
     state = last
     for j in range(0, used):
@@ -303,10 +301,7 @@ def _trace_kernel(
             x += tl.load(p_entry + o_state, mask=on_path & (b_before != b_state), other=0.0)
         score += tl.sum(x + tl.load(p_offset + t, mask=on_path, other=0.0), axis=0)
         tl.store(p_path + t, -1, mask=(t < frames_max) & (on_path == 0))
-    score = tl.where(frames == 0, 0.0, score)
-    score, status = scored(score, tl.load(p_status + n), (last >= 0) | (frames == 0), offset)
-    tl.store(p_score + n, score)
-    tl.store(p_final + n, status.to(tl.uint8))
+    store_score(p_score + n, p_final + n, score, tl.load(p_status + n), frames, last >= 0, offset)
 
 
 def find_best(

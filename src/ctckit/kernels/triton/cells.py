@@ -26,15 +26,21 @@ def pair_cells(i, length, backward):
 
 
 @triton.jit
+def _has(p_arcs, cell, mask, bit):
+    """Whether states have an arc."""
+    return (tl.load(p_arcs + cell, mask=mask, other=0) & bit) != 0
+
+
+@triton.jit
 def arc_mask(p_arcs, p_entry, cell, mask, bit, REAL: tl.constexpr):
     """An arc as a mask of exponents: min(e, mask) keeps e where the arc exists, and makes a zero where it does not."""
-    return tl.where((tl.load(p_arcs + cell, mask=mask, other=0) & bit) != 0, OPEN, ZERO)
+    return tl.where(_has(p_arcs, cell, mask, bit), OPEN, ZERO)
 
 
 @triton.jit
 def arc_factor(p_arcs, p_entry, cell, mask, bit, REAL: tl.constexpr):
     """An arc between different states as a scaled float: what entering a state is multiplied by, 0 without an arc."""
-    exists = (tl.load(p_arcs + cell, mask=mask, other=0) & bit) != 0
+    exists = _has(p_arcs, cell, mask, bit)
     m, e = exponential(tl.load(p_entry + cell, mask=mask, other=0.0))
     return m.to(REAL), tl.where(exists, e, ZERO)
 
@@ -42,7 +48,7 @@ def arc_factor(p_arcs, p_entry, cell, mask, bit, REAL: tl.constexpr):
 @triton.jit
 def arc_score(p_arcs, p_entry, cell, mask, bit, REAL: tl.constexpr):
     """The same as a logarithm: what is added on entering a state, -inf without an arc."""
-    exists = (tl.load(p_arcs + cell, mask=mask, other=0) & bit) != 0
+    exists = _has(p_arcs, cell, mask, bit)
     return tl.where(exists, tl.load(p_entry + cell, mask=mask, other=0.0), float("-inf")).to(REAL)
 
 
@@ -69,7 +75,7 @@ def arcs_into(p_arcs, p_entry, pairs, i, length, backward, READ: tl.constexpr, R
 @triton.jit
 def _first(p_arcs, p_entry, cell, mask, bit, backward, REAL: tl.constexpr):
     """The factor of a path that begins in a state: its entry cost; backward none, since the path ends there."""
-    exists = (tl.load(p_arcs + cell, mask=mask, other=0) & bit) != 0
+    exists = _has(p_arcs, cell, mask, bit)
     m, e = exponential(tl.where(backward, 0.0, tl.load(p_entry + cell, mask=mask, other=0.0)))
     return m.to(REAL), tl.where(exists, e, ZERO)
 

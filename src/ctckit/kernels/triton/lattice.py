@@ -135,19 +135,25 @@ def _lattice_kernel(
 
 
 @triton.jit
-def scored(score, status, alive, offset):
-    """A sample's final score and status.
+def store_score(p_score, p_final, score, status, frames, alive, offset):
+    """Stores a sample's final score and status.
 
     Args:
+        p_score: where the score goes.
+        p_final: where the status goes.
         score: the log-score, if all is well.
         status: OK, INFEASIBLE or INVALID, as known before the sweep.
+        frames: the sample's frames; without any, the score is 0.
         alive: whether any path has a probability above 0.
         offset: the factor common to all paths, NaN if a frame holds NaN or +inf.
     """
-    final = tl.where(offset != offset, NOT_FINITE, tl.where(alive, OK, IMPOSSIBLE))
+    score = tl.where(frames == 0, 0.0, score)
+    final = tl.where(offset != offset, NOT_FINITE, tl.where(alive | (frames == 0), OK, IMPOSSIBLE))
     final = tl.where(status == OK, final, status)
     score = tl.where((final == IMPOSSIBLE) | (final == INFEASIBLE), float("-inf"), score)
-    return tl.where((final == NOT_FINITE) | (final == INVALID), float("nan"), score), final
+    score = tl.where((final == NOT_FINITE) | (final == INVALID), float("nan"), score)
+    tl.store(p_score, score)
+    tl.store(p_final, final.to(tl.uint8))
 
 
 def lay_out(

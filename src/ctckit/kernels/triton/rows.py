@@ -114,6 +114,16 @@ def _rows_kernel(
     tl.store(p_offset + o_row, tl.where(b_bad != 0, float("nan"), b_offset), mask=used)
 
 
+@triton.jit
+def sum_of_offsets(p_offset, frames, BLOCK: tl.constexpr):
+    """The factor common to all paths of a sample, in nats; NaN if a frame holds NaN or +inf."""
+    offset = tl.zeros((), tl.float64)
+    for t0 in range(0, frames, BLOCK):
+        t = t0 + tl.arange(0, BLOCK).to(tl.int64)
+        offset += tl.sum(tl.load(p_offset + t, mask=t < frames, other=0.0), axis=0)
+    return offset
+
+
 def read_rows(batch: Batch, rows: Rows) -> None:
     """Launches the first read of the scores; writes ``rows``."""
     sizes = batch.sizes

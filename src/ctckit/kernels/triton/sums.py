@@ -2,7 +2,8 @@
 
 A sample's alpha is swept from its first frame and its beta from its last, at the same time, until they meet; there the
 total is known, and both go on, each turning the other's stored rows into occupancies. So T frames take T steps, not 2T,
-and one row per frame is kept, not two. May import triton, tuning.py, scaled.py, lattice.py, batch.py and cells.py.
+and one row per frame is kept, not two. May import triton, tuning.py, scaled.py, lattice.py, batch.py, rows.py and
+cells.py.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from .cells import (
     pair_cells,
     store_row,
 )
-from .lattice import scored
+from .lattice import store_score
+from .rows import sum_of_offsets
 from .scaled import DEAD, LN2, ZERO, emission, plain, product, sum_of_three, sum_of_two
 from .tuning import SIZES_AND_STRIDES
 
@@ -210,16 +212,15 @@ def _sweep_in_registers(
     o_edge = _edge(start - 1, n, pairs, backward)
     even, odd = load_row(p_edge_m + o_edge, p_edge_e + o_edge, pairs, i, length, backward, start > 0)
     constants = (arcs, firsts, added, total, start)
+    row = (even, odd)
     if COUNT:
         none = tl.zeros((BLOCK,), tl.float64)
-        row = carry_row(
-            start, (even, odd, (none, none)), carried, pointers, rows, constants, _step, SECOND, KEEP, GENERAL, COUNT
-        )
+        row = (even, odd, (none, none))
+    row = carry_row(start, row, carried, pointers, rows, constants, _step, SECOND, KEEP, GENERAL, COUNT)
+    if COUNT:
         even_cell, is_even, odd_cell, is_odd = pair_cells(i, length, backward)
         tl.store(p_counts + even_cell, row[2][0], mask=is_even)
         tl.store(p_counts + pairs + odd_cell, row[2][1], mask=is_odd)
-    else:
-        row = carry_row(start, (even, odd), carried, pointers, rows, constants, _step, SECOND, KEEP, GENERAL, COUNT)
     if not SECOND:
         o_edge = _edge(stop - 1, n, pairs, backward)
         store_row(p_edge_m + o_edge, p_edge_e + o_edge, pairs, i, length, backward, row[0], row[1])
@@ -386,16 +387,10 @@ def _total_kernel(
                 part = plain(even[0].to(tl.float64) * met_even[0].to(tl.float64), even_e - top)
                 part += plain(odd[0].to(tl.float64) * met_odd[0].to(tl.float64), odd_e - top)
                 b_sum += tl.sum(part, axis=0)
-    offset = tl.zeros((), tl.float64)
-    for t0 in range(0, frames, BLOCK):
-        t = t0 + tl.arange(0, BLOCK).to(tl.int64)
-        offset += tl.sum(tl.load(p_offset + n * frames_max + t, mask=t < frames, other=0.0), axis=0)
+    offset = sum_of_offsets(p_offset + n * frames_max, frames, BLOCK)
     alive = top >= DEAD
     score = tl.log(tl.where(alive, b_sum, 1.0)) + top.to(tl.float64) * LN2 + offset
-    score = tl.where(frames == 0, 0.0, score)
-    score, status = scored(score, tl.load(p_status + n), alive | (frames == 0), offset)
-    tl.store(p_score + n, score)
-    tl.store(p_final + n, status.to(tl.uint8))
+    store_score(p_score + n, p_final + n, score, tl.load(p_status + n), frames, alive, offset)
     tl.store(p_total + n, top)
 
 
