@@ -28,7 +28,7 @@ bench: $(VENV)/.bench
 
 # Both need a GPU and a torch built for it, which brings triton along.
 test-gpu: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "" -k triton tests
+	$(BIN)/python -m pytest -m "" -k "triton or gpu" tests
 
 bench-gpu: $(VENV)/.dev
 	$(BIN)/python bench/gpu.py

@@ -103,7 +103,7 @@ def test_what_is_wrong_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(not HAS_TRITON, reason="the GPU backend needs triton")
-def test_reading_waits_and_nothing_else(
+def test_reading_on_a_gpu_waits_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, unread: Callable[[Callable[[], Any]], None]
 ) -> None:
     if not has_gpu():
