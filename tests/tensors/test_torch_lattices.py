@@ -443,20 +443,18 @@ def test_costs_that_are_replaced_do_not_count() -> None:
     assert torch.equal(found, lattice_loss(torch.zeros(4, 2, 3), ctc_lattice([1, 2])))
 
 
-@pytest.mark.parametrize("backend", ["native", "portable", "triton"])
+@pytest.mark.parametrize("backend", ["native", "portable", pytest.param("triton", marks=needs_triton)])
 def test_class_scores_of_ctc_loss(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As lattice_loss has them: the same loss and gradients, with targets."""
-    if backend == "triton" and not HAS_TRITON:
-        pytest.skip("the GPU backend needs triton")
-    if backend != "native":
-        monkeypatch.setattr(dispatch, "backend_of", lambda scores: backend)
+    pretend(monkeypatch, backend)
+    device = DEVICE if backend == "triton" else "cpu"
     generator = torch.Generator().manual_seed(1)
-    logits = torch.randn(5, 2, 4, generator=generator, dtype=torch.float64)
-    targets, frames, lengths = torch.tensor([[1, 3], [2, 0]]), torch.tensor([5, 4]), torch.tensor([2, 1])
+    logits = torch.randn(5, 2, 4, generator=generator, dtype=torch.float64).to(device)
+    targets, frames, lengths = (torch.tensor(x, device=device) for x in ([[1, 3], [2, 0]], [5, 4], [2, 1]))
     lattices = [ctckit.ctc_lattice([1, 3]), ctckit.ctc_lattice([2])]
     found = []
     for with_targets in (True, False):
-        x, prior = logits.clone().requires_grad_(), torch.tensor([0.5, -1, 2, 0.25], dtype=torch.float64)
+        x, prior = logits.clone().requires_grad_(), torch.tensor([0.5, -1, 2, 0.25], dtype=torch.float64, device=device)
         prior.requires_grad_()
         options = {"from_logits": True, "reduction": "sum", "class_scores": prior}
         if with_targets:
@@ -467,8 +465,8 @@ def test_class_scores_of_ctc_loss(backend: str, monkeypatch: pytest.MonkeyPatch)
         found.append((loss.detach(), x.grad, prior.grad))
     torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-13)
     on_arrays = ctckit.ctc_loss(
-        logits.numpy(),
-        targets.numpy(),
+        logits.cpu().numpy(),
+        targets.cpu().numpy(),
         [5, 4],
         [2, 1],
         reduction="sum",
@@ -477,4 +475,4 @@ def test_class_scores_of_ctc_loss(backend: str, monkeypatch: pytest.MonkeyPatch)
     )
     assert found[0][0].item() == pytest.approx(float(on_arrays), rel=1e-12)
     with pytest.raises(ctckit.CTCError, match="class_scores has shape"):
-        ctckit.torch.ctc_loss(logits, targets, frames, lengths, class_scores=torch.zeros(3))
+        ctckit.torch.ctc_loss(logits, targets, frames, lengths, class_scores=torch.zeros(3, device=device))
