@@ -28,7 +28,7 @@ from ctckit.problem import ArrayProblem, lattice_problem
 from ctckit.results import Status
 
 torch = pytest.importorskip("torch", reason="the GPU backend needs torch")
-pytest.importorskip("triton", reason="the GPU backend needs triton")
+pytest.importorskip("triton", minversion="3.4", reason="the GPU backend needs triton")
 HAS_GPU = has_gpu()
 
 from ctckit.kernels import triton as backend  # noqa: E402

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+from importlib.metadata import packages_distributions, version
+
+
+def _triton_is_new_enough() -> bool:
+    """Whether the kernels can use it: from 3.4 on. Other distributions than "triton" have the package, too."""
+    versions = [version(name) for name in packages_distributions().get("triton", [])]
+    return any(tuple(map(int, found.split(".")[:2])) >= (3, 4) for found in versions)
+
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-HAS_TRITON = HAS_TORCH and importlib.util.find_spec("triton") is not None
+HAS_TRITON = HAS_TORCH and _triton_is_new_enough()
 
 
 def has_gpu() -> bool:

@@ -27,7 +27,7 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where paths are found; Triton's interpreter takes tensors of the CPU for those of a GPU."""
     if request.param == "triton":
-        pytest.importorskip("triton", reason="the GPU backend needs triton")
+        pytest.importorskip("triton", minversion="3.4", reason="the GPU backend needs triton")
         if not has_gpu():
             monkeypatch.setattr(align, "backend_of", lambda scores: "triton")
     return request.param
