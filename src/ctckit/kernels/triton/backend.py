@@ -34,7 +34,8 @@ TensorProblem = Problem[Tensor]
 class CTCLattices:
     """CTC's lattices, laid out on the device: a ``problem.LatticeBatch`` for which the kernels have a fast path.
 
-    Attributes that only other backends read are computed when they are asked for.
+    State 2s+1 is token s, and the others emit the blank. Attributes that only other backends read are computed when
+    they are asked for.
 
     Attributes:
         states: as the kernels read them. Samples whose status is not OK have no frames here.

@@ -1,10 +1,10 @@
 """Rows of lattice states: where they lie, which arcs enter them, and the loop that carries one from frame to frame.
 
 States are kept in pairs, as in native/sums/cells.h: pair i holds states 2i and 2i+1; of the last pair only the first
-exists. In CTC's lattices state 2i emits the blank and 2i+1 token i, and no blank is skipped into; with GENERAL, labels
-and arcs are any, and arcs between different states have weights. A backward sweep is a forward one on the mirrored
-lattice: states and frames are counted from the other end, and an arc is read where it arrives. May import triton,
-scaled.py and lattice.py.
+exists. Without GENERAL lattices are CTC's own, as lattice.py lays them out: state 2i emits the blank, state 2i+1
+token i, and no blank is skipped into. With it, labels and arcs are any, and arcs between different states have
+weights. A backward sweep is a forward one on the mirrored lattice: states and frames are counted from the other end,
+and an arc is read where it arrives. May import triton, scaled.py and lattice.py.
 """
 
 import triton
