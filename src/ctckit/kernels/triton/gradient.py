@@ -24,6 +24,113 @@ VISITS_BLOCK, VISITS_ROWS = 64, 32  # states and frames that one program sums at
 NO_CLASS = -1  # instead of the blank, if the even states have labels of their own
 
 
+@triton.jit
+def _exist(i, length, used):
+    """Which even and which odd states of pairs i there are, in frames that are used."""
+    return used[:, None] & (i <= length)[None, :], used[:, None] & (i < length)[None, :]
+
+
+@triton.jit
+def _shares(p_row, used, length, pairs, ROWS: tl.constexpr, LABELS: tl.constexpr):
+    """The sum of each frame's occupancies of even states, and one over that of all states."""
+    real = p_row.dtype.element_ty
+    b_evens, b_odds = tl.zeros((ROWS, LABELS), real), tl.zeros((ROWS, LABELS), real)
+    for i0 in range(0, length + 1, LABELS):
+        i = i0 + tl.arange(0, LABELS).to(tl.int64)
+        even_mask, odd_mask = _exist(i, length, used)
+        b_evens += tl.load(p_row[:, None] + i[None, :], mask=even_mask, other=0.0)
+        b_odds += tl.load(p_row[:, None] + (pairs + i)[None, :], mask=odd_mask, other=0.0)
+    b_even = tl.sum(b_evens, axis=1)
+    return b_even, 1.0 / tl.where(used, b_even + tl.sum(b_odds, axis=1), 1.0)
+
+
+@triton.jit
+def _store_states(p_out, p_row, b_share, exists, used, length, pairs, LABELS: tl.constexpr):
+    """Writes some frames' occupancies by state."""
+    for i0 in range(0, pairs, LABELS):
+        i = i0 + tl.arange(0, LABELS).to(tl.int64)
+        even_mask, odd_mask = _exist(i, length, used)
+        b_gamma = tl.load(p_row[:, None] + i[None, :], mask=even_mask, other=0.0) * b_share[:, None]
+        p_even = p_out[:, None] + (2 * i)[None, :]
+        tl.store(p_even, b_gamma, mask=exists[:, None] & (i < pairs)[None, :])
+        b_gamma = tl.load(p_row[:, None] + (pairs + i)[None, :], mask=odd_mask, other=0.0) * b_share[:, None]
+        tl.store(p_even + 1, b_gamma, mask=exists[:, None] & (i < pairs - 1)[None, :])
+
+
+@triton.jit
+def _softmax(x, scores):
+    """The softmax of scores x, from the statistics of their frames."""
+    return tl.exp(x - scores[2][:, None]) * scores[3][:, None]
+
+
+@triton.jit
+def _store_classes(
+    out, scores, b_blank, b_weight, exists, used, classes, blank, SOFTMAX: tl.constexpr, BLOCK: tl.constexpr
+):
+    """Writes the gradient of all classes as if no label but the blank had an occupancy."""
+    p_out, stride = out
+    p_in, stride_c = scores[0], scores[1]
+    c = tl.arange(0, BLOCK)
+    for c0 in range(0, classes, BLOCK):
+        b_grad = tl.where((c == blank - c0)[None, :], -b_blank[:, None], 0.0)
+        if SOFTMAX:
+            mask = used[:, None] & (c < classes - c0)[None, :]
+            x = tl.load(columns(p_in, c0, c, stride_c), mask=mask, other=float("-inf")).to(b_weight.dtype)
+            b_grad += _softmax(x, scores)
+        mask = exists[:, None] & (c < classes - c0)[None, :]
+        b_grad = tl.where(used[:, None], b_grad * b_weight, 0.0)
+        tl.store(columns(p_out, c0, c, stride), b_grad.to(p_out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _store_labels(
+    out,
+    scores,
+    p_cell,
+    runs,
+    count,
+    b_share,
+    b_weight,
+    used,
+    SOFTMAX: tl.constexpr,
+    ROWS: tl.constexpr,
+    LABELS: tl.constexpr,
+):
+    """Writes the gradient of the lattice's labels. Each run of equal ones is summed in the lattice's order."""
+    p_out, stride = out
+    p_in, stride_c = scores[0], scores[1]
+    p_sorted, p_order, p_run, p_first = runs
+    real = b_weight.dtype
+    num_runs = tl.load(p_run + count - 1, mask=count > 0, other=0)
+    for q0 in range(0, num_runs, LABELS):
+        q = q0 + tl.arange(0, LABELS).to(tl.int64)[None, :]
+        is_run = q < num_runs
+        b_first = tl.load(p_first + q, mask=is_run, other=0)
+        b_next = tl.load(p_first + q + 1, mask=q + 1 < num_runs, other=0)
+        b_count = tl.where(is_run, tl.where(q + 1 < num_runs, b_next, count) - b_first, 0)
+        b_sum = tl.zeros((ROWS, LABELS), real)
+        for r in range(0, tl.max(b_count)):
+            s = tl.load(p_order + b_first + r, mask=r < b_count, other=0)
+            b_sum += tl.load(p_cell[:, None] + s, mask=used[:, None] & (r < b_count), other=0.0)
+        b_label = tl.load(p_sorted + b_first, mask=is_run, other=0).to(tl.int64)
+        b_grad = -b_sum * b_share[:, None]
+        mask = used[:, None] & is_run
+        if SOFTMAX:
+            x = tl.load(p_in[:, None] + b_label * stride_c, mask=mask, other=0.0).to(real)
+            b_grad = _softmax(x, scores) + b_grad
+        tl.store(p_out[:, None] + b_label * stride, (b_grad * b_weight).to(p_out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _fill(p_out, stride, count, b_fill, exists, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """Writes one number per frame into all of the frame's columns."""
+    for c0 in range(0, count, BLOCK):
+        c = c0 + tl.arange(0, BLOCK).to(tl.int64)
+        mask = exists[:, None] & (c < count)[None, :]
+        b_out = tl.broadcast_to(b_fill[:, None], (ROWS, BLOCK))
+        tl.store(p_out[:, None] + (c * stride)[None, :], b_out.to(p_out.dtype.element_ty), mask=mask)
+
+
 @triton.jit(do_not_specialize=SIZES)
 def _gradient_kernel(
     p_scores,
@@ -71,90 +178,35 @@ def _gradient_kernel(
     frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
     status, score = tl.load(p_status + n), tl.load(p_score + n)
     exists, used = t < frames_max, t < frames
-    o_grad = n * grad_stride_n + t * grad_stride_t
     real = p_gamma.dtype.element_ty
-    out = p_grad.dtype.element_ty
-    o_state = (t * size + n) * (2 * pairs - 1)
+    out = (p_grad + n * grad_stride_n + t * grad_stride_t, grad_stride_c)
+    p_state = p_states + (t * size + n) * (2 * pairs - 1)
 
-    num_nan = tl.where(status == INVALID, frames_max, tl.where(score != score, frames, 0))
-    b_fill = tl.where(t < num_nan, float("nan"), 0.0).to(real)
     if (score > float("-inf")) & ((tl.program_id(0) % tiles) * ROWS < frames):
         p_row = p_gamma + (n * frames_max + t) * 2 * pairs
-        b_evens, b_odds = tl.zeros((ROWS, LABELS), real), tl.zeros((ROWS, LABELS), real)
-        for i0 in range(0, length + 1, LABELS):
-            i = i0 + tl.arange(0, LABELS).to(tl.int64)
-            even_mask, odd_mask = used[:, None] & (i <= length)[None, :], used[:, None] & (i < length)[None, :]
-            b_evens += tl.load(p_row[:, None] + i[None, :], mask=even_mask, other=0.0)
-            b_odds += tl.load(p_row[:, None] + (pairs + i)[None, :], mask=odd_mask, other=0.0)
-        b_even = tl.sum(b_evens, axis=1)
-        b_share = 1.0 / tl.where(used, b_even + tl.sum(b_odds, axis=1), 1.0)
+        b_even, b_share = _shares(p_row, used, length, pairs, ROWS, LABELS)
         if STATES:
-            for i0 in range(0, pairs, LABELS):
-                i = i0 + tl.arange(0, LABELS).to(tl.int64)
-                even_mask, odd_mask = used[:, None] & (i <= length)[None, :], used[:, None] & (i < length)[None, :]
-                b_gamma = tl.load(p_row[:, None] + i[None, :], mask=even_mask, other=0.0) * b_share[:, None]
-                p_out = p_states + o_state[:, None] + (2 * i)[None, :]
-                tl.store(p_out, b_gamma, mask=exists[:, None] & (i < pairs)[None, :])
-                b_gamma = tl.load(p_row[:, None] + (pairs + i)[None, :], mask=odd_mask, other=0.0) * b_share[:, None]
-                tl.store(p_out + 1, b_gamma, mask=exists[:, None] & (i < pairs - 1)[None, :])
-
-        # All classes: the softmax, and the blank's occupancy.
+            _store_states(p_state, p_row, b_share, exists, used, length, pairs, LABELS)
         b_weight = tl.load(p_weights + n).to(real)
-        p_in = p_scores + n * stride_n + t * stride_t
+        scores = (p_scores + n * stride_n + t * stride_t, stride_c)
         b_blank = tl.where(used, b_even * b_share, 0.0)
         if SOFTMAX:
             b_peak = tl.load(p_peak + n * frames_max + t, mask=used, other=0.0)
-            b_inverse = tl.load(p_inverse + n * frames_max + t, mask=used, other=0.0)
-        c = tl.arange(0, BLOCK)
-        for c0 in range(0, classes, BLOCK):
-            b_grad = tl.where((c == blank - c0)[None, :], -b_blank[:, None], 0.0)
-            if SOFTMAX:
-                mask = used[:, None] & (c < classes - c0)[None, :]
-                x = tl.load(columns(p_in, c0, c, stride_c), mask=mask, other=float("-inf")).to(real)
-                b_grad += tl.exp(x - b_peak[:, None]) * b_inverse[:, None]
-            mask = exists[:, None] & (c < classes - c0)[None, :]
-            b_grad = tl.where(used[:, None], b_grad * b_weight, 0.0)
-            tl.store(columns(p_grad + o_grad, c0, c, grad_stride_c), b_grad.to(out), mask=mask)
+            scores = scores + (b_peak, tl.load(p_inverse + n * frames_max + t, mask=used, other=0.0))
+        _store_classes(out, scores, b_blank, b_weight, exists, used, classes, blank, SOFTMAX, BLOCK)
         tl.debug_barrier()
-
-        # The lattice's labels. Equal labels are runs in sorted order; each run is summed in the lattice's order.
-        if GENERAL:  # those of all states
-            longest, first_cell = 2 * pairs, 0
-            count = tl.load(p_count + n)
+        if GENERAL:  # the labels of all states
+            o_runs, p_cell, count = n * 2 * pairs, p_row, tl.load(p_count + n)
         else:  # those of the odd states
-            longest, first_cell = pairs - 1, pairs
-            count = length
-        runs = tl.load(p_run + n * longest + count - 1, mask=count > 0, other=0)
-        for q0 in range(0, runs, LABELS):
-            q = q0 + tl.arange(0, LABELS).to(tl.int64)[None, :]
-            is_run = q < runs
-            b_first = tl.load(p_first + n * longest + q, mask=is_run, other=0)
-            b_next = tl.load(p_first + n * longest + q + 1, mask=q + 1 < runs, other=0)
-            b_count = tl.where(is_run, tl.where(q + 1 < runs, b_next, count) - b_first, 0)
-            b_sum = tl.zeros((ROWS, LABELS), real)
-            for r in range(0, tl.max(b_count)):
-                s = tl.load(p_order + n * longest + b_first + r, mask=r < b_count, other=0)
-                b_sum += tl.load(p_row[:, None] + (first_cell + s), mask=used[:, None] & (r < b_count), other=0.0)
-            b_label = tl.load(p_sorted + n * longest + b_first, mask=is_run, other=0).to(tl.int64)
-            b_grad = -b_sum * b_share[:, None]
-            mask = used[:, None] & is_run
-            if SOFTMAX:
-                x = tl.load(p_in[:, None] + b_label * stride_c, mask=mask, other=0.0).to(real)
-                b_grad = tl.exp(x - b_peak[:, None]) * b_inverse[:, None] + b_grad
-            p_out = p_grad + o_grad[:, None] + b_label * grad_stride_c
-            tl.store(p_out, (b_grad * b_weight).to(out), mask=mask)
+            o_runs, p_cell, count = n * (pairs - 1), p_row + pairs, length
+        runs = (p_sorted + o_runs, p_order + o_runs, p_run + o_runs, p_first + o_runs)
+        _store_labels(out, scores, p_cell, runs, count, b_share, b_weight, used, SOFTMAX, ROWS, LABELS)
     else:
-        for c0 in range(0, classes, BLOCK):
-            c = c0 + tl.arange(0, BLOCK).to(tl.int64)
-            mask = exists[:, None] & (c < classes)[None, :]
-            b_grad = tl.broadcast_to(b_fill[:, None], (ROWS, BLOCK))
-            tl.store(p_grad + o_grad[:, None] + (c * grad_stride_c)[None, :], b_grad.to(out), mask=mask)
+        num_nan = tl.where(status == INVALID, frames_max, tl.where(score != score, frames, 0))
+        b_fill = tl.where(t < num_nan, float("nan"), 0.0).to(real)
+        _fill(out[0], out[1], classes, b_fill, exists, ROWS, BLOCK)
         if STATES:
-            for k0 in range(0, 2 * pairs - 1, BLOCK):
-                k = k0 + tl.arange(0, BLOCK).to(tl.int64)
-                mask = exists[:, None] & (k < 2 * pairs - 1)[None, :]
-                b_gamma = tl.broadcast_to(b_fill[:, None], (ROWS, BLOCK))
-                tl.store(p_states + o_state[:, None] + k[None, :], b_gamma, mask=mask)
+            _fill(p_state, 1, 2 * pairs - 1, b_fill, exists, ROWS, BLOCK)
 
 
 @triton.jit(do_not_specialize=SIZES)
