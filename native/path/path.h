@@ -49,7 +49,7 @@ class BestPath {
     // Rows advance in two ways only: that of plain lattices, and that of any lattice.
     static LatticeView<Real> path_lattice(const ctckit_lattices& lattices, std::int64_t n) {
         LatticeView<Real> lattice(lattices, n);
-        if (lattice.state_scores || !lattice.plain()) lattice.shape = Shape::kAny;
+        if (!lattice.plain()) lattice.shape = Shape::kAny;
         return lattice;
     }
     void lay_out(Arena& arena);
@@ -205,7 +205,7 @@ bool BestPath<In>::forward(double bound, Real near) {
         alive = greater(alive, Rows::cells_from(lattice_.windows.low[greater(t0 - 1, 0)]));
         if (!scouting && t0 % block_ == 0) keep_row(t0 / block_, alive, alive_end);
         alive_end = lesser(rows_.reached(alive_end, count), Rows::cells_to(lattice_.windows.high[t0 + count - 1]));
-        poisoned_ |= !scores_.tabulate(t0, count, best);
+        poisoned_ |= !scores_.tabulate(t0, count, best, !scouting);
         taken_ += best;
         best = rows_.advance(scores_.table(), t0, count, alive, alive_end, nullptr, 0);
         if (!(best > -kInfinity<Real>)) return false;
@@ -266,7 +266,7 @@ int BestPath<In>::trace_block(int block, int state) {
     Real best = 0;
     for (int t0 = start; t0 < stop; t0 += kTile) {
         const int count = lesser(kTile, stop - t0);
-        scores_.tabulate(t0, count, best);
+        scores_.tabulate(t0, count, best, false);
         best = rows_.advance(scores_.table(), t0, count, first, end, made(1 + t0 - start), cone_);
     }
     for (int t = stop - 1; t >= start; --t) {

@@ -22,6 +22,8 @@ struct Frames {
     static bool in_place(std::int64_t stride_c);
     const Real* rows(int t, int count);
     std::int64_t row_stride() const { return in_place(stride_c) ? stride_t : classes; }
+    Real at(int t, int c) const { return load(base[t * stride_t + c * stride_c]); }
+    void gather(const std::int32_t* labels, int num_labels, int t0, int count, Real* table) const;
 };
 
 // Sample n's frames; the stage is still null.
@@ -77,6 +79,17 @@ auto Frames<In>::rows(int t, int count) -> const Real* {
                 stage[std::int64_t(f) * classes + c] = load(first[f * stride_t + c * stride_c]);
     }
     return stage;
+}
+
+// table[i * kPack + f] = the score of labels[i] at frame t0 + f; after `count` frames, the last of them again.
+template <class In>
+void Frames<In>::gather(const std::int32_t* labels, int num_labels, int t0, int count, Real* table) const {
+    const In* frame[kPack];
+    for (int f = 0; f < kPack; ++f) frame[f] = base + (t0 + lesser(f, count - 1)) * stride_t;
+    for (int i = 0; i < num_labels; ++i) {
+        const std::int64_t c = labels[i] * stride_c;
+        for (int f = 0; f < kPack; ++f) table[i * kPack + f] = load(frame[f][c]);
+    }
 }
 
 // Plain loops run over whole registers, and at least a pack, so that the compiler needs no scalar tail.

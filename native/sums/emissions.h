@@ -79,7 +79,6 @@ class Emissions {
     double offset() const { return offset_ - std::log(sums_product_); }
 
    private:
-    void gather_labels(int t0, int count, Real* values) const;
     void tabulate_labels(int t0, int count, bool first_time);
     void tabulate_classes(int t0, int count, bool first_time);
     void tabulate_wide(const Table<Real>& table, const Real* top);
@@ -192,23 +191,12 @@ void Emissions<In>::tabulate(int t0, int count, bool first_time) {
     slots_.by_class ? tabulate_classes(t0, count, first_time) : tabulate_labels(t0, count, first_time);
 }
 
-// The labels' scores of a tile; a short one repeats its last frame.
-template <class In>
-void Emissions<In>::gather_labels(int t0, int count, Real* values) const {
-    const In* frame[kTile];
-    for (int f = 0; f < kTile; ++f) frame[f] = input_.base + (t0 + lesser(f, count - 1)) * input_.stride_t;
-    for (int s = 0; s < slots_.num_slots; ++s) {
-        const std::int64_t c = slots_.labels[s] * input_.stride_c;
-        for (int f = 0; f < kTile; ++f) values[s * kTile + f] = load(frame[f][c]);
-    }
-}
-
 // Turns the labels' scores of a tile into emissions, each frame relative to its best label.
 template <class In>
 void Emissions<In>::tabulate_labels(int t0, int count, bool first_time) {
     Table<Real> made = unmade_table(t0);
     Real* values = made.values;
-    gather_labels(t0, count, values);
+    input_.gather(slots_.labels, slots_.num_slots, t0, count, values);
     for (int s = 0; class_scores_ && s < slots_.num_slots; ++s)
         for (int f = 0; f < kTile; ++f)
             values[s * kTile + f] = Real(double(values[s * kTile + f]) + class_scores_[slots_.labels[s]]);
@@ -302,7 +290,7 @@ template <class In>
 auto Emissions<In>::plain_values(int t0, int count) -> const Real* {
     const Table<Real> made = table(t0);
     if (class_scores_ && from_logits_) {
-        gather_labels(t0, count, made.values);
+        input_.gather(slots_.labels, slots_.num_slots, t0, count, made.values);
         for (int i = 0; i < slots_.num_slots * kTile; ++i)
             made.values[i] = exp_nonpositive(made.values[i] - row_top_[t0 + lesser(i % kTile, count - 1)]);
         return made.values;

@@ -215,16 +215,20 @@ def expected_of(kind: str, optional: str) -> BestPaths:
     return reference.best_path(left_out_problem(kind, optional))
 
 
+@pytest.mark.parametrize("classes", [8, 3000])
 @pytest.mark.parametrize("frame", [3, 1000, 2399])
-def test_no_number_in_a_long_sample(frame: int) -> None:
-    """Also if the sweep ends before it gets there, since nothing reaches that far."""
+def test_no_number_in_a_long_sample(frame: int, classes: int) -> None:
+    """Also if the sweep ends before it gets there, since nothing reaches that far; and in any class."""
+    log_probs, target = peaky(2400, classes, 700)
+    others = {*range(1, classes)} - {*target.tolist()}
     for dead in (False, True):
-        log_probs, target = peaky(2400, 8, 700)
         if dead:
             log_probs[500] = -np.inf
-        log_probs[frame, 2] = np.nan
-        problem = ctc_problem(log_probs, target, 2400, 700, 0, from_logits=False)
-        assert np.isnan(native.best_path(problem).score[0])
+        for label in {target[0], min(others, default=2)}:
+            before, log_probs[frame, label] = log_probs[frame, label], np.nan
+            problem = ctc_problem(log_probs, target, 2400, 700, 0, from_logits=False)
+            assert np.isnan(native.best_path(problem).score[0])
+            log_probs[frame, label] = before
 
 
 def test_labels_far_below_the_best_class(instruction_set: str) -> None:
