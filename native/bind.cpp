@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <new>
 #include <optional>
 #include <stdexcept>
@@ -33,7 +34,7 @@ using Scores = nb::ndarray<nb::ro, nb::ndim<3>, nb::device::cpu>;
 using Out = nb::ndarray<nb::ndim<3>, nb::device::cpu>;
 using Contiguous = nb::ndarray<nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
-constexpr std::size_t kLargest = std::size_t(1) << 26;  // of T, C and S; see validate/
+constexpr std::size_t kLargest = std::size_t(1) << 26;  // of T, C and S: what the kernels' numbers can hold
 
 void require(bool holds, const char* what) {
     if (!holds) throw std::invalid_argument(what);
@@ -93,7 +94,10 @@ void make_batch(LatticeBatch* self, In<std::int64_t, nb::ndim<1>> frames, In<std
     for (std::size_t n = 0; n < size; ++n)
         require(num_states.data()[n] >= 1 && num_states.data()[n] <= std::int64_t(most), "num_states must be within K");
     std::vector<std::int32_t> far;
-    if (long_arcs) far = copied<std::int32_t>(*long_arcs);
+    if (long_arcs) {
+        require(long_arcs->size() <= std::size_t(std::numeric_limits<int>::max()), "long_arcs must be counted by int");
+        far = copied<std::int32_t>(*long_arcs);
+    }
     for (std::size_t j = 0; j < far.size(); j += 3) {
         require(far[j] >= 0 && far[j] < std::int64_t(size), "long_arcs must belong to samples");
         require(j == 0 || far[j - 3] < far[j] || (far[j - 3] == far[j] && far[j - 1] <= far[j + 2]),
@@ -322,6 +326,7 @@ void best_path(Scores scores, bool from_logits, const LatticeBatch& lattices, By
 NB_MODULE(_ext, m) {
     m.doc() = "The C++ kernels; imported through ctckit.native, and documented in _ext.pyi.";
     nb::set_leak_warnings(false);  // a loss that is alive when Python ends holds a LatticeBatch, which is not a leak
+    m.attr("LARGEST") = kLargest;
     m.def("instruction_sets", &instruction_sets);
     nb::class_<LatticeBatch>(m, "LatticeBatch")
         .def("__init__", &make_batch, nb::arg("frames"), nb::arg("num_tokens"), nb::arg("labels"), nb::arg("arcs"),

@@ -55,6 +55,14 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"log_probs": np.broadcast_to(SCORES[:1], (2**26 + 1, 3, 5))},
         ["log_probs has T=67108865 frames", "at most 67108864", "cut the sequence"],
     ),
+    "targets without end": (
+        {"targets": np.broadcast_to(np.int8(1), (3, 2**26 + 1))},
+        ["targets has S=67108865 tokens", "at most 67108864", "cut the sequence"],
+    ),
+    "one target without end": (
+        SINGLE | {"targets": np.broadcast_to(np.int8(1), 2**26 + 1)},
+        ["targets has S=67108865 tokens", "at most 67108864", "cut the sequence"],
+    ),
     "no classes, one sample": (
         SINGLE | {"log_probs": SCORES[:, 0, :0]},
         ["log_probs has shape (6, 0)", "at least one class"],

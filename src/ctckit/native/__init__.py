@@ -6,6 +6,7 @@ trust their pointers, but not values: public calls have done that. Imports nothi
 
 from . import _ext
 
+LARGEST = _ext.LARGEST
 LatticeBatch = _ext.LatticeBatch
 best_path = _ext.best_path
 instruction_sets = _ext.instruction_sets

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+LARGEST: int
+"""The most frames, classes, and tokens of one target: days of speech, and what the kernels' numbers can hold."""
+
 def instruction_sets() -> list[str]:
     """Names of the instruction sets that were compiled in and that this CPU can run, the best last."""
 

@@ -8,13 +8,12 @@
 check values faster; values.py explains what they find. To add a fault: yield it in one of these files, put its words
 into ``catalogue/faults.*.json``, and a call that has it into ``tests/support/messages.py``.
 
-May import catalogue/, faults.py and errors.py.
+May import catalogue/, faults.py, errors.py and native/.
 """
 
 from ..faults import Fault
 from .form import (
     FLOATS,
-    LARGEST,
     Form,
     as_array,
     as_integers,
@@ -41,7 +40,6 @@ from .values import check_values, split_targets, value_faults
 
 __all__ = [
     "FLOATS",
-    "LARGEST",
     "REDUCTIONS",
     "Fault",
     "Form",

@@ -1,7 +1,8 @@
 """The form of a call's arguments: shapes and dtypes of anything array-like. Reads no value, so waits for no device.
 
 Every loss calls `check_form`, which makes a few comparisons; only if one of them fails, `form_faults` goes through the
-arguments one by one. May import faults.py and errors.py; knows tensors by their attributes and imports no framework.
+arguments one by one. May import faults.py, errors.py and ctckit.native; knows tensors by their attributes and imports
+no framework.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import numpy.typing as npt
 
 from ..errors import CTCError
 from ..faults import Fault
+from ..native import LARGEST
 
 FLOATS = ("float64", "float32", "bfloat16", "float16")  # the dtypes of scores
-LARGEST = 2**26  # most frames and classes: days of speech, and what the kernels' numbers can hold
 
 _INTEGERS = ("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8")
 _INTEGER_ARGUMENTS = ("input_lengths", "target_lengths", "targets")
@@ -89,6 +90,7 @@ def check_form(
             size, num_frames, classes = shape
         else:
             num_frames, size, classes = shape
+        padded = rows or not batched
         one_each = ((size,),) if batched else ((), (1,))
         if (
             dtype in FLOATS
@@ -103,8 +105,8 @@ def check_form(
             and tuple(input_lengths.shape) in one_each
             and tuple(target_lengths.shape) in one_each
             and (target_shape[0] == size if rows else len(target_shape) == 1)
+            and not (padded and target_shape[-1] > LARGEST)
         ):
-            padded = rows or not batched
             return Form(num_frames, size, classes, target_shape[-1], batched, padded, dtype)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
         pass  # not an array, a dtype not seen yet, or another rank: the slow way finds out
@@ -382,10 +384,13 @@ def _lengths_fault(name: str, shape: tuple[int, ...], sizes: _Sizes, about: dict
 def _rows_fault(name: str, shape: tuple[int, ...], sizes: _Sizes, about: dict[str, Any]) -> Fault | None:
     if len(shape) not in (1, 2):
         return Fault("targets-shape", name, (), shape, ["(N, S)", "(S,)"], "pad-rows")
-    if len(shape) == 1 or shape[0] == sizes.size:
-        return None
-    details = {**about, "size": sizes.size}
-    return Fault("shape-mismatch", name, (), shape, None, "one-a-sample", variant="rows", details=details)
+    if len(shape) == 2 and shape[0] != sizes.size:
+        details = {**about, "size": sizes.size}
+        return Fault("shape-mismatch", name, (), shape, None, "one-a-sample", variant="rows", details=details)
+    if (len(shape) == 2 or not sizes.batched) and shape[-1] > LARGEST:
+        details = {**about, "tokens": shape[-1]}
+        return Fault("too-large", name, (), shape, LARGEST, "cut-sequence", variant="tokens", details=details)
+    return None
 
 
 def _other_axis_first(rows: dict[str, int], sizes: _Sizes) -> bool:
