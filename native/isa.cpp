@@ -1,9 +1,15 @@
 // Which of the compiled kernels this CPU can run.
+#include <cstdint>
+
 #include "kernels.h"
 
-#if defined(_MSC_VER) && defined(CTCKIT_X86)
+#ifdef CTCKIT_X86
+#ifdef _MSC_VER
 #include <immintrin.h>
 #include <intrin.h>
+#else
+#include <cpuid.h>
+#endif
 #endif
 
 namespace ctckit {
@@ -18,35 +24,54 @@ struct Cpu {
     bool v2, v3, v4;
 };
 
+// What the processor says of itself: the registers a, b, c, d after the instruction of that name.
+struct Answer {
+    std::uint32_t a, b, c, d;
+};
+
+// saved_registers() has a bit for each kind of registers that the system saves when it switches between threads.
 #ifdef _MSC_VER
-Cpu detect() {
-    int one[4], seven[4], extended[4];
-    __cpuid(one, 1);
-    __cpuidex(seven, 7, 0);
-    __cpuid(extended, static_cast<int>(0x80000001));
-    const auto bit = [](int word, int n) { return (word >> n & 1) != 0; };
-    const bool saves = bit(one[2], 27);  // the system saves extended registers; xgetbv says which
-    const unsigned long long saved = saves ? _xgetbv(0) : 0;
-    Cpu cpu;
-    cpu.v2 = bit(one[2], 20) && bit(one[2], 23);  // SSE4.2, POPCNT
-    cpu.v3 = cpu.v2 && (saved & 6) == 6 && bit(one[2], 28) && bit(one[2], 12) && bit(one[2], 29) && bit(one[2], 22) &&
-             bit(seven[1], 3) && bit(seven[1], 5) && bit(seven[1], 8) && bit(extended[2], 5);
-    cpu.v4 = cpu.v3 && (saved & 0xe6) == 0xe6 && bit(seven[1], 16) && bit(seven[1], 17) && bit(seven[1], 28) &&
-             bit(seven[1], 30) && bit(seven[1], 31);
-    return cpu;
+Answer cpuid(std::uint32_t leaf) {
+    int words[4];
+    __cpuidex(words, int(leaf), 0);
+    return {std::uint32_t(words[0]), std::uint32_t(words[1]), std::uint32_t(words[2]), std::uint32_t(words[3])};
+}
+std::uint32_t saved_registers() {
+    return std::uint32_t(_xgetbv(0));
 }
 #else
-Cpu detect() {
-    __builtin_cpu_init();
-#define HAS(feature) (__builtin_cpu_supports(feature) != 0)
-    Cpu cpu;
-    cpu.v2 = HAS("sse4.2") && HAS("popcnt") && HAS("ssse3");
-    cpu.v3 = cpu.v2 && HAS("avx2") && HAS("fma") && HAS("bmi") && HAS("bmi2");
-    cpu.v4 = cpu.v3 && HAS("avx512f") && HAS("avx512bw") && HAS("avx512cd") && HAS("avx512dq") && HAS("avx512vl");
-#undef HAS
-    return cpu;
+Answer cpuid(std::uint32_t leaf) {
+    Answer answer;
+    __cpuid_count(leaf, 0, answer.a, answer.b, answer.c, answer.d);
+    return answer;
+}
+std::uint32_t saved_registers() {
+    std::uint32_t low, high;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));  // as an instruction, which needs no compiler flag
+    return low;
 }
 #endif
+
+// Whether all of these bits are set.
+template <class... Bits>
+bool has(std::uint32_t word, Bits... bits) {
+    return ((word >> bits & 1) && ...);
+}
+
+// All features of each level, since the compiler may use any of them. The system must also save the wider registers.
+// (macOS says so of the widest only after their first use, so there v3 is the best.)
+Cpu detect() {
+    const Answer one = cpuid(1), seven = cpuid(7), extended = cpuid(0x80000001u);
+    const std::uint32_t saved = has(one.c, 27) ? saved_registers() : 0;
+    Cpu cpu;
+    // SSE3, SSSE3, CMPXCHG16B, SSE4.1, SSE4.2, POPCNT; LAHF
+    cpu.v2 = has(one.c, 0, 9, 13, 19, 20, 23) && has(extended.c, 0);
+    // FMA, MOVBE, AVX, F16C; BMI, AVX2, BMI2; LZCNT
+    cpu.v3 = cpu.v2 && has(saved, 1, 2) && has(one.c, 12, 22, 28, 29) && has(seven.b, 3, 5, 8) && has(extended.c, 5);
+    // AVX512F, DQ, CD, BW, VL
+    cpu.v4 = cpu.v3 && has(saved, 5, 6, 7) && has(seven.b, 16, 17, 28, 30, 31);
+    return cpu;
+}
 
 }  // namespace
 

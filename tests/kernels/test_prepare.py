@@ -1,9 +1,12 @@
 """What the extension does around the kernels, each against a few lines of Python that do the same."""
 
+import itertools
 import os
+import platform
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -334,3 +337,17 @@ def test_an_instruction_set_that_is_not_there() -> None:
     names = ", ".join(native.instruction_sets())
     assert f"CTCError: CTCKIT_ISA = 'x86-64-v9' is not available: expected one of {names}" in done.stderr
     assert started_with("").stdout.strip() == native.instruction_sets()[-1]  # empty means not set
+
+
+# Beyond x86-64-v2, by the names that Linux has for them: "abm" is LZCNT.
+FEATURES = {
+    "x86-64-v3": {"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"},
+    "x86-64-v4": {"avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"},
+}
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or platform.system() != "Linux", reason="reads Linux's list")
+def test_a_level_is_there_if_linux_lists_all_its_features() -> None:
+    flags = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags"))
+    expected = ["x86-64-v2", *itertools.takewhile(lambda name: FEATURES[name] <= {*flags.split()}, FEATURES)]
+    assert native.instruction_sets() == expected
