@@ -50,6 +50,14 @@ class Workspace {
     std::size_t size_ = 0;
 };
 
+// Gives large workspaces back at the end of a call, also of one that fails.
+struct Trimming {
+    std::vector<Workspace>& workspaces;
+    ~Trimming() {
+        for (Workspace& workspace : workspaces) workspace.trim();
+    }
+};
+
 // Cells, roughly: the states and classes of each frame.
 template <class Call>
 double cost(const Call& call, std::int64_t n) {
@@ -94,6 +102,7 @@ void run_batch(const Call& call, const Task<Call>& task, double cell_seconds, in
     const int workers = int(std::max<std::int64_t>(1, std::min<std::int64_t>(threads, useful)));
 
     thread_local std::vector<Workspace> workspaces;
+    const Trimming trimming{workspaces};
     if (workspaces.size() < std::size_t(workers)) workspaces.resize(workers);
     std::vector<void*> memory;
     for (int i = 0; i < workers; ++i) {
@@ -115,7 +124,6 @@ void run_batch(const Call& call, const Task<Call>& task, double cell_seconds, in
     }
     work(memory[0]);
     for (std::thread& other : others) other.join();
-    for (Workspace& workspace : workspaces) workspace.trim();
 }
 
 // The kernels of that name, or the best ones if it is null; null if there are none.

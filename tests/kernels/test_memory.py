@@ -62,6 +62,25 @@ control = np.ones(200 << 20, np.uint8)
 print(json.dumps({{"growth": growth, "controlled": peak() - before, "spans": len(spans)}}))
 """
 
+FAILURE = """
+import resource, ctckit
+frames, size = 2000000, 16
+log_probs = np.broadcast_to(np.zeros((1, 1, 2), np.float32), (frames, size, 2))
+problem = ctc_problem(log_probs, np.ones((size, 1), int), [frames] * size, [1] * size, 0, from_logits=False)
+ctckit.set_num_threads(size)
+before = account("VmSize:")
+resource.setrlimit(resource.RLIMIT_AS, (before + (300 << 20), resource.RLIM_INFINITY))
+try:
+    native.total(problem)
+    failed = False
+except MemoryError:
+    failed = True
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+growth = account("VmSize:") - before
+control = np.ones(200 << 20, np.uint8)
+print(json.dumps({"failed": failed, "growth": growth, "controlled": account("VmSize:") - before}))
+"""
+
 MIB = 1 << 20
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory is read from Linux's accounts")
 
@@ -97,3 +116,11 @@ def test_an_hour_in_150_mib(capsys: pytest.CaptureFixture[str]) -> None:
     # Softmax and occupancy each sum to 1 in float32; 64 entries are rounded.
     assert found["largest row sum"] <= (8 + 2 * 8) * 2.0**-24
     assert -1 <= found["entries"][0] < 0 < found["entries"][1] <= 1
+
+
+@linux
+def test_a_call_that_fails_for_memory_gives_back_what_it_had() -> None:
+    """16 threads want some 40 MiB each, and 300 are left."""
+    found = measured(FAILURE)
+    assert found["failed"]
+    assert found["growth"] <= 40 * MIB
