@@ -46,9 +46,9 @@ inline void with_shape(Shape shape, bool wide, Visit visit) {
     }
 }
 
-// Whether a path can pay this cost: if it is higher, the score would count as -inf.
+// Whether a path can pay this cost.
 inline bool payable(double cost) {
-    return cost < -kDead * 0.6931471805599453;
+    return is_alive(-cost);
 }
 
 template <class Real>

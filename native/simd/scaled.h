@@ -58,8 +58,15 @@ using BitsOf = typename Format<Real>::Bits;
 
 // A true zero is any number whose exponent is below kDead. It drifts up by at most two units per frame, so it stays a
 // zero for 2^26 frames; down by at most 128, so it is reset to kZero once per block, and at each frame with exponents
-// of its own. Scores under -2^28 ln 2 = -1.8e8 nats count as zero.
+// of its own. Scores under -2^28 ln 2 = -1.8e8 nats count as -inf.
 constexpr std::int32_t kZero = -(1 << 29), kDead = -(1 << 28);
+
+constexpr double kLn2 = 0.6931471805599453, kLog2E = 1.4426950408889634;
+
+// Whether a score, in nats, is not so low that it counts as -inf.
+inline bool is_alive(double score) {
+    return score > kDead * kLn2;
+}
 
 template <class Real>
 constexpr Real kInfinity = std::numeric_limits<Real>::infinity();
@@ -132,7 +139,7 @@ inline Real exp_small(Real r) {
 template <class Real>
 inline Real exp_nonpositive(Real x) {
     using F = Format<Real>;
-    const Real rounded = x * Real(1.4426950408889634) + F::kRound;  // meaningless below kExpMin, and then not used
+    const Real rounded = x * Real(kLog2E) + F::kRound;  // meaningless below kExpMin, and then not used
     const Real n = rounded - F::kRound;
     const Real r = (x - n * F::kLn2High) - n * F::kLn2Low;
     using Unsigned = typename F::Unsigned;
@@ -144,9 +151,9 @@ inline Real exp_nonpositive(Real x) {
 template <class Real>
 inline void exp_scaled(double x, Real& mantissa, BitsOf<Real>& exponent) {
     using F = Format<double>;
-    const bool alive = x > kDead * 0.6931471805599453;
+    const bool alive = is_alive(x);
     const double clamped = alive ? x : 0.;
-    const double n = (clamped * 1.4426950408889634 + F::kRound) - F::kRound;
+    const double n = (clamped * kLog2E + F::kRound) - F::kRound;
     const double r = (clamped - n * F::kLn2High) - n * F::kLn2Low;
     normalise<Real>(Real(exp_small(r)), BitsOf<Real>(n), mantissa, exponent);
     if (!alive) exponent = kZero;

@@ -21,8 +21,6 @@ namespace {
 // again; a longer sample is cut into blocks of the second size, which stay in the second-level cache.
 constexpr std::int64_t kWholeBytes = 2 << 20, kBlockBytes = 256 << 10;
 
-constexpr double kLn2 = 0.6931471805599453;
-
 template <class Real>
 class Recursion {
     using Bits = BitsOf<Real>;
