@@ -5,12 +5,15 @@
 #include <cstdint>
 
 #include "lattice/arena.h"
+#include "simd/scaled.h"
+#include "simd/tile.h"
 
 namespace {
 
 struct LabelSlots {
     bool by_class;  // one slot for each class
     int num_slots, num_labels;
+    std::int64_t most;            // slots there may be; of classes, whole squares
     std::int32_t* labels;         // (num_labels,) the distinct labels, that of state 0 first
     std::int32_t* slot_of_cell;   // (2 * length,) even cells first; cells of no state have the slot of state 0
     std::int32_t* first;          // (num_slots + 1,) where each slot's cells begin in `cells`
@@ -20,9 +23,10 @@ struct LabelSlots {
     int slot_of_label(int i) const { return by_class ? labels[i] : i; }
 
     void lay_out(Arena& arena, int num_states, std::int64_t length, std::int64_t num_classes) {
+        most = by_class ? round_up(num_classes, kSquare) : lesser<std::int64_t>(num_states, num_classes);
         slot_of_cell = arena.take<std::int32_t>(2 * length);
         labels = arena.take<std::int32_t>(num_states);
-        first = arena.take<std::int32_t>(by_class ? num_classes + 1 : num_states + 1);
+        first = arena.take<std::int32_t>(most + 1);
         cells = arena.take<std::int32_t>(num_states);
         slot_of_class = arena.take<std::int32_t>(num_classes);
     }

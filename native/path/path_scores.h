@@ -25,13 +25,11 @@ class PathScores {
           class_scores_(scores.class_scores),
           input_(frames_of<In>(scores, n)) {
         lattice.slots.by_class = num_classes_ <= 2 * (std::int64_t(lattice.num_states) + 1);
-        max_slots_ = lattice.slots.by_class ? num_classes_ : lesser(lattice.num_states, num_classes_);
     }
     void lay_out(Arena& arena) {
-        table_ = arena.take<Real>(round_up(max_slots_, kSquare) * kTile);
+        table_ = arena.take<Real>(slots_.most * kTile);
         exps_ = arena.take<Real>(from_logits_ ? num_classes_ : 0);
-        input_.stage =
-            Frames<In>::in_place(input_.stride_c) ? nullptr : arena.take<Real>(std::int64_t(kTile) * num_classes_);
+        input_.lay_out(arena);
     }
 
     // (num_slots, kTile), as tabulate() left it.
@@ -50,7 +48,6 @@ class PathScores {
     const int num_frames_, num_classes_;
     const bool from_logits_;
     const double* class_scores_;  // (num_classes,) or null
-    int max_slots_;
     Frames<In> input_;
     Real* table_;
     Real* exps_;  // (num_classes,) scratch of a softmax

@@ -2,9 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
+#include <type_traits>
 
 #include "ctckit.h"
+#include "lattice/arena.h"
 #include "scores/half.h"
 #include "simd/lanes.h"
 #include "simd/scaled.h"
@@ -14,14 +15,16 @@ namespace {
 template <class In>
 struct Frames {
     using Real = typename Compute<In>::Real;
+    static constexpr bool kAsTheyAre = std::is_same_v<In, Real>;  // scores are read and written without conversion
     const In* base;
     std::int64_t stride_t, stride_c;
     int classes;
-    Real* stage;  // (kTile, classes), unused where rows can be read in place
+    Real* stage;  // (kPack, classes), unused where rows can be read in place
 
-    static bool in_place(std::int64_t stride_c);
+    void lay_out(Arena& arena) { stage = arena.take<Real>(in_place() ? 0 : std::int64_t(kPack) * classes); }
+    bool in_place() const { return kAsTheyAre && stride_c == 1; }
     const Real* rows(int t, int count);
-    std::int64_t row_stride() const { return in_place(stride_c) ? stride_t : classes; }
+    std::int64_t row_stride() const { return in_place() ? stride_t : classes; }
     Real at(int t, int c) const { return load(base[t * stride_t + c * stride_c]); }
     void gather(const std::int32_t* labels, int num_labels, int t0, int count, Real* table) const;
 };
@@ -48,28 +51,12 @@ Gradient<In> gradient_of(const ctckit_sums_out& out, std::int64_t n) {
     return {base ? base + n * out.grad_stride_n : nullptr, out.grad_stride_t};
 }
 
-template <class In, class Real>
-struct Direct {
-    static const Real* view(const In*) { return nullptr; }
-    static constexpr bool possible = false;
-};
-template <class Real>
-struct Direct<Real, Real> {
-    static const Real* view(const Real* p) { return p; }
-    static constexpr bool possible = true;
-};
-
-template <class In>
-bool Frames<In>::in_place(std::int64_t stride_c) {
-    return Direct<In, Real>::possible && stride_c == 1;
-}
-
 // `count` frames from t on, row_stride() apart. If classes are not contiguous in memory, the frame loop is the inner
 // one: then frames are, as in a transposed convolution output.
 template <class In>
 auto Frames<In>::rows(int t, int count) -> const Real* {
     const In* first = base + t * stride_t;
-    if (in_place(stride_c)) return Direct<In, Real>::view(first);
+    if (in_place()) return reinterpret_cast<const Real*>(first);
     if (stride_c == 1) {
         for (int f = 0; f < count; ++f)
             for (int c = 0; c < classes; ++c) stage[std::int64_t(f) * classes + c] = load(first[f * stride_t + c]);

@@ -115,8 +115,7 @@ class Emissions {
 
 template <class In>
 void Emissions<In>::lay_out(Arena& arena, int block_length) {
-    const std::int64_t slots =
-        slots_.by_class ? round_up(num_classes_, kSquare) : lesser<std::int64_t>(lattice_.num_states, num_classes_);
+    const std::int64_t slots = slots_.most;
     tables_kept_ = num_frames_ * slots * std::int64_t(sizeof(Real)) <= kTableBytes;
     const std::int64_t rows = tables_kept_ ? round_up(num_frames_, kTile) : block_length;
     values_ = arena.take<Real>(rows * slots);
@@ -127,8 +126,7 @@ void Emissions<In>::lay_out(Arena& arena, int block_length) {
     label_top_ = arena.take<Real>(num_frames_);
     row_top_ = arena.take<Real>(num_frames_);
     row_inverse_ = arena.take<Real>(num_frames_);
-    input_.stage =
-        Frames<In>::in_place(input_.stride_c) ? nullptr : arena.take<Real>(std::int64_t(kTile) * num_classes_);
+    input_.lay_out(arena);
 }
 
 template <class In>
@@ -165,7 +163,7 @@ void Emissions<In>::normalise_frame(int t, const Real* row) {
         return;
     }
     Real* exps = exps_;
-    if (Direct<In, Real>::possible && grad_) exps = reinterpret_cast<Real*>(grad_.row(t));
+    if (Frames<In>::kAsTheyAre && grad_) exps = reinterpret_cast<Real*>(grad_.row(t));
     const Normaliser<Real> z = exponentials(row, num_classes_, exps, ahead);
     count_in(t, z.top, z.sum);
     offset_ -= z.top;  // emissions will be relative to the best label instead: see tabulate_labels()

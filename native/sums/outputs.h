@@ -93,13 +93,12 @@ class Outputs {
 
 template <class In>
 void Outputs<In>::lay_out(Arena& arena) {
-    const std::int64_t few = round_up(num_classes_, kSquare);
-    const std::int64_t slots = slots_.by_class ? few : lesser<std::int64_t>(lattice_.num_states, num_classes_);
+    const std::int64_t slots = slots_.most, classes = slots_.by_class ? slots : 0;
     columns_ = arena.take<Real>(kTile * recursion_.row_length());
     sums_ = arena.take<Real>(slots * kTile);
     entries_ = arena.take<Real>(slots * kTile);
-    class_rows_ = arena.take<Real>(slots_.by_class ? kTile * few : 0);
-    each_class_ = arena.take<std::int32_t>(slots_.by_class ? few : 0);
+    class_rows_ = arena.take<Real>(kTile * classes);
+    each_class_ = arena.take<std::int32_t>(classes);
     cut_ = arena.take<std::uint8_t>(out_.occupancy_along ? num_frames_ : 0);
     counts_.lay_out(arena);
 }
@@ -109,7 +108,7 @@ void Outputs<In>::start() {
     near_edge_ = 0;
     counts_.start();
     if (!slots_.by_class) return;
-    for (int c = 0; c < round_up(num_classes_, kSquare); ++c) each_class_[c] = lesser(c, num_classes_ - 1);
+    for (int c = 0; c < slots_.most; ++c) each_class_[c] = lesser(c, num_classes_ - 1);
     for (int i = 0; i < num_classes_ * kTile; ++i) sums_[i] = 0;
 }
 
