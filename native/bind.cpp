@@ -1,5 +1,5 @@
-// The extension module: translates NumPy arrays to the C interface. Shapes are checked here once more, since the
-// kernels trust their pointers; the messages that users read come from validate/.
+// The extension module: translates NumPy arrays to the C interface. Shapes are checked here once more, and values that
+// the kernels rely on; the messages that users read come from validate/.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>

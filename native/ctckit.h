@@ -1,6 +1,6 @@
 // The C interface of the kernels: plain pointers and counts, no Python and no C++. bind.cpp fills these structs from
-// NumPy arrays; any other caller, such as an XLA FFI handler, can do the same. Nothing here checks values: the caller
-// does. Includes only the C standard library.
+// NumPy arrays; any other caller, such as an XLA FFI handler, can do the same. Of values only labels are checked,
+// whether they are classes: the caller checks the rest. Includes only the C standard library.
 //
 // Letters: T frames, N batch, C classes, K lattice states (padded to the longest lattice), J long arcs. All arrays are
 // contiguous in the order of their shape unless a stride is given; strides count elements.
@@ -45,12 +45,12 @@ typedef struct {
 // One lattice for each sample. No sum of gains along a path, from negative costs and positive scores of states and long
 // arcs, may exceed 1e8 nats.
 typedef struct {
-    const int64_t* num_frames;  // (N,) frames used
-    const int32_t* num_states;  // (N,) at least 1
-    int64_t max_states;         // K
-    const int32_t* labels;      // (N, K) the class that each state emits
-    const uint8_t* arcs;        // (N, K) bits of enum ctckit_arc
-    const int32_t* tokens;  // (N, K) the target's token that each state is, -1 for none; null: odd states are tokens
+    const int64_t* num_frames;      // (N,) frames used
+    const int32_t* num_states;      // (N,) at least 1
+    int64_t max_states;             // K
+    const int32_t* labels;          // (N, K) the class that each state emits
+    const uint8_t* arcs;            // (N, K) bits of enum ctckit_arc
+    const int32_t* tokens;          // (N, K) the target's token that each state is, -1 for none; null: CTC's layout
     const double* entry_costs;      // (N, K) nats to enter a state from another or to begin in it; or null
     const double* state_scores;     // (N, K) nats added to what a state emits at every frame; or null
     const int32_t* long_arcs;       // (J, 3) sample, from, to with from < to; sorted by sample, then by to

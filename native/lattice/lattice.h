@@ -62,7 +62,7 @@ struct LatticeView {
     const std::uint8_t* arcs;       // (num_states,)
     const std::int32_t* long_arcs;  // (num_long_arcs, 3) sample, from, to; sorted by to
     int num_long_arcs;
-    const std::int32_t* tokens;  // (num_states,) -1 for none; null: odd states are tokens
+    const std::int32_t* tokens;  // (num_states,) -1 for none; null: CTC's layout
     const double* entry_costs;   // (num_states,) or null
     const double* state_scores;  // (num_states,) or null
     const double* long_arc_scores;
@@ -127,7 +127,8 @@ struct LatticeView {
     int end(int t) const { return windows.high[t] / 2 / kLanes<Real> + 1; }
     // Where state k is in arrays by cell, even ones first.
     std::int64_t cell(int k) const { return (k % 2) * length + k / 2; }
-    // Whether it has a path of no frames: where a state that is not a token may be first and last.
+    // Whether it has a path of no frames: where a state that is not a token may be first and last. In CTC's layout,
+    // which has no `tokens`, even states are blanks.
     bool accepts_nothing() const {
         const std::uint8_t both = CTCKIT_START | CTCKIT_END;
         for (int k = 0; k < num_states; ++k)

@@ -1,7 +1,8 @@
 """The one door to the C++ extension: everything that Python uses of it, re-exported.
 
-The functions are documented in ``_ext.pyi``; their sources are in ``native/``. They check shapes, since the kernels
-trust their pointers, but not values: public calls have done that. Imports nothing else of the package.
+The functions are documented in ``_ext.pyi``; their sources are in ``native/``. They check shapes, and values
+that the kernels rely on, such as lengths and long arcs; public calls check before them, and say what is wrong. Imports
+nothing else of the package.
 """
 
 from . import _ext

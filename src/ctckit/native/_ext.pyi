@@ -4,7 +4,7 @@ Wrong shapes raise ValueError; an output that would have to be converted, since 
 TypeError. Functions that compute release the GIL.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ def instruction_sets() -> list[str]:
 class LatticeBatch:
     """The lattices of a batch and the number of frames of each sample: everything that the kernels need except scores.
 
-    Holds copies. Its attributes are read-only views of them.
+    Holds copies. Its attributes are read-only views of them, each named after its argument.
     """
 
     def __init__(
@@ -55,41 +55,15 @@ class LatticeBatch:
             mean: 1 / (N · tokens), with 0 tokens counting as 1; otherwise 1.
         """
 
-    @property
-    def frames(self) -> npt.NDArray[np.int64]:
-        """(N,) frames used of each sample."""
-
-    @property
-    def num_tokens(self) -> npt.NDArray[np.int64]:
-        """(N,) tokens of each target."""
-
-    @property
-    def labels(self) -> npt.NDArray[np.int32]:
-        """(N, K) the class that each state emits."""
-
-    @property
-    def arcs(self) -> npt.NDArray[np.uint8]:
-        """(N, K) bits of :class:`ctckit.Arc`."""
-
-    @property
-    def num_states(self) -> npt.NDArray[np.int32]:
-        """(N,) states of each lattice."""
-
-    @property
-    def long_arcs(self) -> npt.NDArray[np.int32]:
-        """(J, 3) sample, from, to."""
-
-    @property
-    def entry_costs(self) -> npt.NDArray[np.float64] | None:
-        """(N, K) nats, or None."""
-
-    @property
-    def tokens(self) -> npt.NDArray[np.int32]:
-        """(N, K) the token of the target that each state is, -1 for none."""
-
-    @property
-    def long_arc_scores(self) -> npt.NDArray[np.float64]:
-        """(J,) nats."""
+    frames: Final[npt.NDArray[np.int64]]
+    num_tokens: Final[npt.NDArray[np.int64]]
+    labels: Final[npt.NDArray[np.int32]]
+    arcs: Final[npt.NDArray[np.uint8]]
+    num_states: Final[npt.NDArray[np.int32]]
+    long_arcs: Final[npt.NDArray[np.int32]]
+    entry_costs: Final[npt.NDArray[np.float64] | None]
+    tokens: Final[npt.NDArray[np.int32]]
+    long_arc_scores: Final[npt.NDArray[np.float64]]
 
 def lay_out(
     frames: npt.NDArray[np.int64],
@@ -182,17 +156,10 @@ def best_path(
 ) -> None:
     """Finds each sample's best path.
 
-    Args:
-        scores: (T, N, C) float16, float32, float64, or the bits of bfloat16 as uint16.
-        from_logits: whether to normalise the scores.
-        lattices: one for each sample.
-        score: (N,) out: the best path's log-score.
-        status: (N,) out: a :class:`ctckit.Status` for each sample.
-        states: (N, T) out: its state at each frame, -1 where there is none.
-        frame_scores: (N, T) out: what each frame adds to its score.
-        visits: (N, K, 2) out: its first frame in each state and one past its last; -1 if it is never there.
-        class_scores: (C,) nats added to each class's log-probability, after the log_softmax.
-        state_scores: (N, K) nats added to what a state emits, at every frame.
-        isa: one of :func:`instruction_sets`.
-        threads: how many to use at most.
+    The arguments are those of :func:`sums`, and these outputs:
+
+    - score: (N,) the best path's log-score.
+    - states: (N, T) its state at each frame, -1 where there is none.
+    - frame_scores: (N, T) what each frame adds to its score.
+    - visits: (N, K, 2) its first frame in each state and one past its last; -1 if it is never there.
     """
