@@ -28,6 +28,8 @@ class ExpectedCounts {
 
     void lay_out(Arena& arena) {
         entered_ = arena.take<Real>(entries_ ? kTile * recursion_.row_length() : 0);
+        states_by_cell_ = arena.take<double>(states_ ? recursion_.row_length() : 0);
+        entries_by_cell_ = arena.take<double>(entries_ ? recursion_.row_length() : 0);
         if (entries_) masks_.lay_out(arena, lattice_.length, Shape::kAny);
         taken_ = arena.take<Real>(long_arcs_ ? std::int64_t(kTile) * lattice_.num_long_arcs : 0);
     }
@@ -40,6 +42,10 @@ class ExpectedCounts {
 
     void start() {
         fill(0);
+        for (std::int64_t i = 0; i < recursion_.row_length(); ++i) {
+            if (states_) states_by_cell_[i] = 0;
+            if (entries_) entries_by_cell_[i] = 0;
+        }
         if (entries_)
             masks_.build(lattice_.arcs, lattice_.entry_costs, lattice_.num_states, lattice_.length, Shape::kAny);
     }
@@ -79,15 +85,12 @@ class ExpectedCounts {
     void add_tile(int t0, int count, const Real* by_slot, const Real* factor) {
         for (int f = 0; f < count; ++f) {
             const Real* row = recursion_.occupancy(f);
-            const Windows& windows = lattice_.windows;
-            for (int k = windows.low[t0 + f]; (states_ || entries_) && k <= windows.high[t0 + f]; ++k) {
-                const double gamma = double(row[lattice_.cell(k)] * factor[f]);
-                if (states_) states_[k] += gamma;
-                if (entries_ && t0 + f == 0) entries_[k] += gamma;  // all that is there at first has been entered
+            if (states_) add_row(row, t0 + f, factor[f], states_by_cell_);
+            if (entries_) {  // all that is there at first has been entered; frame t's entries are those into t + 1
+                if (t0 + f == 0) add_row(row, 0, factor[f], entries_by_cell_);
+                if (t0 + f + 1 < num_frames_)
+                    add_row(entered_ + f * recursion_.row_length(), t0 + f + 1, factor[f], entries_by_cell_);
             }
-            const Real* entered = entered_ + f * recursion_.row_length();
-            for (int k = 0; entries_ && k < lattice_.num_states; ++k)
-                entries_[k] += double(entered[lattice_.cell(k)] * factor[f]);
             for (int j = 0; long_arcs_ && j < lattice_.num_long_arcs; ++j)
                 long_arcs_[j] += double(taken_[std::int64_t(f) * lattice_.num_long_arcs + j] * factor[f]);
         }
@@ -100,12 +103,24 @@ class ExpectedCounts {
     // Turns counts into gradients of weight * -score.
     void write(double weight) {
         for (std::int64_t c = 0; classes_ && c < num_classes_; ++c) classes_[c] *= -weight;
-        for (int k = 0; states_ && k < lattice_.num_states; ++k) states_[k] *= -weight;
-        for (int k = 0; entries_ && k < lattice_.num_states; ++k) entries_[k] *= weight;
+        for (int k = 0; states_ && k < lattice_.num_states; ++k)
+            states_[k] = -weight * states_by_cell_[lattice_.cell(k)];
+        for (int k = 0; entries_ && k < lattice_.num_states; ++k)
+            entries_[k] = weight * entries_by_cell_[lattice_.cell(k)];
         for (int j = 0; long_arcs_ && j < lattice_.num_long_arcs; ++j) long_arcs_[j] *= -weight;
     }
 
    private:
+    // Adds a row of the cells that frame t visits.
+    void add_row(const Real* row, int t, Real factor, double* sums) const {
+        for (int parity = 0; parity < 2; ++parity) {
+            const std::int64_t first = parity * lattice_.length;
+            const std::int64_t from = first + lattice_.begin(t) * kLanes<Real>,
+                               to = first + lattice_.end(t) * kLanes<Real>;
+            for (std::int64_t i = from; i < to; ++i) sums[i] += double(row[i] * factor);
+        }
+    }
+
     const LatticeView<Real>& lattice_;
     const Recursion<Real>& recursion_;
     const int num_frames_;
@@ -113,6 +128,7 @@ class ExpectedCounts {
     double *classes_, *states_, *entries_, *long_arcs_;  // of this sample: counts, then gradients; or null
     Real* entered_;                                      // (kTile, row_length) of a tile's frames, by cell
     Real* taken_;                                        // (kTile, num_long_arcs) the same, by arc
+    double *states_by_cell_, *entries_by_cell_;          // (row_length,) counts, before they are put in order
     ArcMasks<Real> masks_;                               // of any shape, for entries
 };
 
