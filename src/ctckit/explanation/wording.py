@@ -8,7 +8,7 @@ from ..catalogue import words
 from ..drawing.text import number
 from .numbers import Computation
 
-SHOWN_ARCS = 8  # in one sentence
+SHOWN = 8  # things in one sentence
 
 
 def phrase(e: Computation, key: str) -> str:
@@ -39,14 +39,15 @@ def costs_in_words(e: Computation) -> list[str]:
     say = words("explanation", e.lang)
     sentences = []
     if costs:
-        sentences.append(say["lattice.costs"].format(costs=_listed(costs)))
+        sentences.append(say["lattice.costs"].format(costs=listed(costs)))
     if arcs:
-        sentences.append(say["lattice.long_arcs"].format(arcs=_listed(arcs)))
+        sentences.append(say["lattice.long_arcs"].format(arcs=listed(arcs)))
     return sentences
 
 
-def _listed(parts: list[str]) -> str:
-    return ", ".join(parts[:SHOWN_ARCS]) + (", …" if len(parts) > SHOWN_ARCS else "")
+def listed(parts: list[str]) -> str:
+    """The first of many things."""
+    return ", ".join(parts[:SHOWN]) + (", …" if len(parts) > SHOWN else "")
 
 
 def counted(paths: int) -> str:

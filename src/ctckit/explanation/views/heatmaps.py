@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,9 @@ import numpy.typing as npt
 from ...catalogue import words
 from ...drawing.canvas import Picture, new_figure, settle, themed_axes
 from ...drawing.colors import GRID, INK, MUTED, PATH_COLORS
-from ...drawing.text import families, plain, shortened
+from ...drawing.text import cells, families, plain, shortened
 from ..numbers import Computation, Path
-from ..wording import phrase
+from ..wording import listed, phrase
 
 MOST_LABELS = 42
 ROWS = 60  # of the classes, in the picture of the gradient
@@ -62,40 +62,81 @@ def alignment(computation: Computation, ax: Any = None) -> Any:
     best = e.best_path
 
     def draw(axes: Any) -> None:
-        frames = np.arange(1, e.frames + 1)
-        probs = np.exp(e.log_probs)
-        if e.blank is not None:
-            axes.fill_between(frames, probs[:, e.blank], step="mid", color=GRID, alpha=0.8, linewidth=0)
-        tokens = [c for c in dict.fromkeys(e.target) if c >= 0]
-        colors = {c: PATH_COLORS[1:][i % 5] for i, c in enumerate(tokens)}
-        for c in tokens:
-            many = e.frames * len(tokens) > 10_000  # drawn as pixels: lines would fill megabytes
-            axes.plot(frames, probs[:, c], color=colors[c], linewidth=1.4, drawstyle="steps-mid", rasterized=many)
+        colors = _class_colors(e)
+        if e.frames:
+            _curves(axes, e, colors)
         if best and e.frames:
             _spans(axes, e, best, colors)
         axes.set(xlim=(0.5, max(e.frames, 1) + 0.5), ylim=(0, 1.16), yticks=(0, 0.5, 1))
         title = say["alignment.title"].format(share=f"{100 * (best.share if best else 0):.3g} %")
-        _describe(axes, e, title, say["alignment.probability"])
+        _describe(axes, e, "\n".join((title, *_legend(e, colors))), say["alignment.probability"])
 
     name = say["alignment.name"].format(target=_short(e.spelling))
-    return _drawn(draw, ax, name, (max(640.0, min(1000.0, 12.0 * e.frames)), 230.0))
+    return _drawn(draw, ax, name, (max(640.0, min(1000.0, 12.0 * e.frames)), 245.0))
+
+
+def _class_colors(e: Computation) -> dict[int, str]:
+    """The colour of each class that states emit, without the blank: tokens' classes first, then grey ones."""
+    is_token = e.lattice.tokens >= 0
+    tokens = dict.fromkeys(e.lattice.labels[is_token].tolist())
+    others = dict.fromkeys(e.lattice.labels[~is_token].tolist())
+    colors = {c: MUTED for c in others} | {c: PATH_COLORS[1:][i % 5] for i, c in enumerate(tokens)}
+    return {c: color for c, color in colors.items() if c != e.blank}
+
+
+def _curves(axes: Any, e: Computation, colors: dict[int, str]) -> None:
+    """The probabilities: of the blank as an area, of the tokens as lines, of what else states emit dashed."""
+    probs, edges = np.exp(e.log_probs), np.arange(e.frames + 1) + 0.5
+    if e.blank is not None:
+        axes.stairs(probs[:, e.blank], edges, fill=True, color=GRID, alpha=0.8, linewidth=0)
+    many = e.frames * len(colors) > 10_000  # drawn as pixels: lines would fill megabytes
+    for c, color in colors.items():
+        how: dict[str, Any] = {"linestyle": "--"} if color == MUTED else {}
+        axes.stairs(probs[:, c], edges, baseline=None, color=color, linewidth=1.4, rasterized=many, **how)
+
+
+def _legend(e: Computation, colors: dict[int, str]) -> list[str]:
+    """A line that says what is grey in the picture of the alignment, if anything is."""
+    say = words("explanation", e.lang)
+    others = [_label(e.labels[c]) for c, color in colors.items() if color == MUTED]
+    parts = [say["alignment.blank"]] if e.blank is not None else []
+    parts += [say["alignment.others"].format(labels=listed(others))] if others else []
+    return [" · ".join(parts)] if parts else []
 
 
 def _spans(axes: Any, e: Computation, path: Path, colors: dict[int, str]) -> None:
-    """The tokens of a path, each over its own frames, above the curves; names only where there is room."""
+    """What a path emits besides blanks, each over its own frames, above the curves; names only where there is room."""
     room = max(1.0, e.frames / 60)
-    last, end = -room, 0
-    for token, frames in groupby(e.lattice.tokens[list(path.states)].tolist()):
-        begin, end = end, end + len(list(frames))
-        if token < 0:
-            continue
-        label = e.target[token]
+    named: list[tuple[float, float]] = []  # the middle of each name, and half its width
+    runs = _runs(e, path)
+    for label, begin, end, _ in runs:
         axes.plot([begin + 0.6, end + 0.4], [1.04, 1.04], color=colors[label], linewidth=3, solid_capstyle="butt")
-        middle = (begin + end + 1) / 2
-        if middle - last >= room * max(1.0, len(_label(e.labels[label])) / 2):
-            text = _label(e.labels[label])
+    for label, begin, end, _ in sorted(runs, key=lambda run: not run.is_token):
+        text, middle = _label(e.labels[label]), (begin + end + 1) / 2
+        half = room * max(1.0, cells(text) / 2) / 2
+        if all(abs(middle - other) >= half + width for other, width in named):
             axes.text(middle, 1.06, text, ha="center", va="bottom", fontsize=9, color=INK, fontfamily=families())
-            last = middle
+            named.append((middle, half))
+
+
+class _Run(NamedTuple):
+    """Frames in a row in which a path emits one class of one token."""
+
+    label: int
+    begin: int
+    end: int
+    is_token: bool
+
+
+def _runs(e: Computation, path: Path) -> list[_Run]:
+    states = list(path.states)
+    emitted = zip(e.lattice.tokens[states].tolist(), e.lattice.labels[states].tolist(), strict=True)
+    runs, end = [], 0
+    for (token, label), frames in groupby(emitted):
+        begin, end = end, end + len(list(frames))
+        if label != e.blank:
+            runs.append(_Run(label, begin, end, token >= 0))
+    return runs
 
 
 def alpha(computation: Computation) -> Picture:
