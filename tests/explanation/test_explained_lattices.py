@@ -250,3 +250,36 @@ def test_a_path_s_tokens_lie_over_their_own_frames() -> None:
         axes = e.alignment(ax=Figure().subplots())
         drawn = [tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2]
         assert drawn == spans
+
+
+def test_the_alignment_shows_what_each_state_emits() -> None:
+    """The classes of all of a token's states, those of gaps, and frames as wide as they are, the first and last too."""
+    from matplotlib.colors import to_hex
+    from matplotlib.figure import Figure
+
+    lattice = Lattice([1, 2, 4, 3], [11, 3, 3, 19], tokens=[0, 0, -1, 1])
+    scores = np.full((4, 5), -9.0)
+    scores[range(4), [1, 2, 4, 3]] = 0
+    e = explain(scores, lattices=lattice, labels=LABELS, from_logits=True)
+    axes = e.alignment(ax=Figure().subplots())
+    spans = [(tuple(line.get_xdata()), to_hex(line.get_color())) for line in axes.lines]
+    assert [place for place, _ in spans] == [(t + 0.6, t + 1.4) for t in range(4)]
+    assert len({color for _, color in spans}) == 4
+    assert {text.get_text() for text in axes.texts} == {"c", "a", "g", "t"}
+    curves = {to_hex(curve.get_edgecolor()): curve for curve in axes.patches[1:]}
+    for (place, color), label in zip(spans, (1, 2, 4, 3), strict=True):
+        values, edges, _ = curves[color].get_data()
+        np.testing.assert_array_equal(values, np.exp(e.log_probs[:, label]))
+        assert (edges[0], edges[-1]) == axes.get_xlim() == (0.5, 4.5), place
+    assert "dashed: g" in axes.get_title(loc="left")
+
+
+def test_labels_of_several_letters_are_told_apart() -> None:
+    labels = ["φ", "11", "1", "2", " "]
+    e = explain(np.zeros((4, 5)), [1, 4, 3], labels=labels, from_logits=True)
+    assert (e.spelling, e.spelled(e.paths[0])) == ("11 ␣ 2", e.joined([e.state_labels[k] for k in e.paths[0].states]))
+    assert "11 11 ␣ 2" in {e.spelled(path) for path in e.paths}
+    assert "“11 11” without a blank" in "".join(
+        texts(explain(np.zeros((4, 5)), [1, 1], from_logits=True, labels=labels).rules()[2].svg())
+    )
+    assert explain(np.zeros((4, 5)), [2, 3], labels=labels, from_logits=True).spelling == "12"  # no need here

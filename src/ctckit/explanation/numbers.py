@@ -244,7 +244,23 @@ class Computation:
 
     def text(self, symbols: Sequence[int]) -> str:
         """The labels of classes as one string; * stands for a token that has no state in the lattice."""
-        return "".join(self.labels[c] if c >= 0 else "*" for c in symbols)
+        return self.joined([self.labels[c] if c >= 0 else "*" for c in symbols])
+
+    def joined(self, labels: Sequence[str]) -> str:
+        """Labels as one string, with spaces between them if the lattice's or these are longer than a letter.
+
+        Example:
+            >>> from ctckit import explain
+            >>> explain([[-1.1, -1.1, -1.1]], [1], labels=["th", "e"]).joined(["th", "e"])
+            'th e'
+        """
+        if not (self._long_labels or any(len(label) > 1 for label in labels)):
+            return "".join(labels)
+        return " ".join(label.replace(" ", "␣") for label in labels)
+
+    @cached_property
+    def _long_labels(self) -> bool:
+        return any(len(label) > 1 for label in self.state_labels)
 
     @property
     def spelling(self) -> str:
@@ -253,7 +269,8 @@ class Computation:
 
     def spelled(self, path: Path) -> str:
         """What a path emits, one label per frame."""
-        return "".join(self.state_labels[k] for k in path.states)
+        labels = self.state_labels
+        return self.joined([labels[k] for k in path.states])
 
 
 def _arc_costs(swept: reference.Sweep) -> Float64Array:

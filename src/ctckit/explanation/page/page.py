@@ -107,8 +107,7 @@ def explanation_page(computation: Computation) -> str:
         >>> "<title>1: loss 0.0196</title>" in explanation_page(explanation)
         True
     """
-    labels = [computation.text([c]) for c in computation.target]
-    target = (" " if max(map(len, labels), default=0) > 1 else "").join(labels)
+    target = computation.text(computation.target)
     if len(target) > LONG_TITLE:
         target = target[: LONG_TITLE - 1] + "…"
     loss = "∞" if math.isinf(computation.loss) else f"{computation.loss:.4f}"

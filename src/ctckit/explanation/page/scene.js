@@ -13,7 +13,7 @@ class Scene {
     this.T = data.frames;
     this.K = this.lattice.states;
     this.large = this.T * this.K > ALL_CELLS;
-    this.separator = data.columns.some(({ label }) => [...(label ?? "")].length > 1) ? " " : "";
+    this.separator = data.states.some((c) => [...data.columns[c].label].length > 1) ? " " : "";
     this.findShown();
     this.undo();
     this.before = this.computation.loss;

@@ -96,7 +96,7 @@ def _equal_neighbours(e: Computation, blank: int) -> Picture:
         note = "\n" + say["rules.repeat.made_up"].format(target="∅", example=e.text(target))
     lattice = ctc_lattice(target, blank)
     token = e.labels[target[at]] if target else "?"
-    note = say["rules.repeat.note"].format(pair=token * 2, token=token) + note
+    note = say["rules.repeat.note"].format(pair=e.joined([token] * 2), token=token) + note
     sheet, table = _rule(e, "repeat", lattice, 5, note)
     if target:
         one, other = np.flatnonzero((lattice.tokens == at - 1) | (lattice.tokens == at)).tolist()
