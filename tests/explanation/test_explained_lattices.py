@@ -231,8 +231,25 @@ def test_infeasible_pictures() -> None:
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
     e = explained("no blank", 2)
     assert e.loss == math.inf
-    for picture in (e.example_paths(), e.computation()):
-        assert any("No path of the lattice has 2 frames" in text for text in texts(picture.svg()))
+    for draw in (e.example_paths, e.computation, e.alignment, e.occupancy, e.gradient):
+        assert any("No path of the lattice has 2 frames" in text for text in texts(draw().svg())), draw
+
+
+@pytest.mark.parametrize("frames", [4, 40])
+def test_pictures_of_an_impossible_target(frames: int) -> None:
+    """All paths have probability 0: the pictures say so, show no path, and name none the best."""
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    logits = np.zeros((frames, 5))
+    logits[:, 2] = -math.inf
+    e = explain(logits, [1, 2], labels=LABELS, from_logits=True)
+    for draw in (e.example_paths, e.computation, e.alignment, e.occupancy, e.gradient):
+        seen = " ".join(texts(draw().svg()))
+        assert "have probability 0: some token is impossible" in seen, draw
+        assert "Example paths" not in seen
+        assert "best path" not in seen
+    assert "have probability 0" in str(e)
+    if frames == 4:  # α as far as it goes
+        assert f"{e.alpha[0, 1]:.5f}".replace("-", "−") in texts(e.computation().svg())
 
 
 def test_a_path_s_tokens_lie_over_their_own_frames() -> None:
@@ -272,6 +289,43 @@ def test_the_alignment_shows_what_each_state_emits() -> None:
         np.testing.assert_array_equal(values, np.exp(e.log_probs[:, label]))
         assert (edges[0], edges[-1]) == axes.get_xlim() == (0.5, 4.5), place
     assert "dashed: g" in axes.get_title(loc="left")
+
+
+def test_the_table_of_costs_names_what_is_in_it() -> None:
+    """Its sum is the loss and the entropy, and arcs are part of it only where they cost something."""
+    assert "plus the expected costs of the arcs into it (entropy" in str(explained("costs"))
+    assert "summed over frames (entropy" in str(explained("selfless"))
+    assert "进入该状态的弧的期望代价" in str(explained("scores", lang="zh"))
+
+
+def test_nothing_is_cut_off_or_overlaps() -> None:
+    """A long target is broken into lines, and long labels get wider columns and one place for each arrow."""
+    e = explain(np.zeros((3, 12)), np.arange(60) % 11 + 1, from_logits=True)
+    joined = " ".join(texts(e.inputs().svg()))
+    assert str(list(e.target)) in joined
+    assert "…" not in joined
+    names = ["φ", "<begin>", "<a very long one>"]
+    drawn = explain(np.zeros((4, 3)), [1, 2], labels=names, from_logits=True).example_paths()
+    figure = drawn.figure
+    figure.draw_without_rendering()
+    boxes = [
+        text.get_window_extent() for text in figure.axes[0].texts if text.get_text() in ("<begin>", "<a very long…")
+    ]
+    assert len(boxes) > 3
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
+def test_counts_of_one_and_of_nothing() -> None:
+    e = explain(np.zeros((2, 2)), [], from_logits=True)
+    assert "The only path collapses to ∅" in " ".join(texts(e.example_paths().svg()))
+    assert "the only path\n" in str(e)
+    assert str(e).startswith("CTC loss of ∅ = []")
+    none = explain(np.zeros((0, 2)), [], from_logits=True)
+    assert any(
+        "the empty path is the only one. loss = 0.0000000000" in text for text in texts(none.computation().svg())
+    )
+    one = explain(np.zeros((2, 2)), lattices=ctc_lattice([1]).without_blank(), from_logits=True)
+    assert "S = 1 token" in texts(one.inputs().svg())
 
 
 def test_labels_of_several_letters_are_told_apart() -> None:

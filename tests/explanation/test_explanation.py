@@ -105,7 +105,7 @@ def test_infeasible() -> None:
     assert not e.grad.any()
     assert not e.gamma.any()
     assert e.entropy == 0
-    assert "the target needs 4 frames and has 3" in str(e)
+    assert "No path of 3 frames spells see: it needs 4" in str(e)
 
 
 @pytest.mark.parametrize(("frames", "target"), [(0, []), (0, [1]), (3, [])])

@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..catalogue import words as catalogue
+from ..catalogue.columns import cells
 from ..drawing.canvas import Picture, new_figure, themed_axes
 from ..drawing.colors import BLUE, GRID, INK, MUTED, ORANGE, PAPER, RED
-from ..drawing.text import cells, families, plain, printable, shortened
+from ..drawing.text import families, plain, printable, shortened
 from ..errors import CTCError
 from ..lattice import STAR
 from ..results import Segment

@@ -1,4 +1,4 @@
-"""Text in pictures and columns: how wide it is, how numbers are printed, which fonts can draw it.
+"""Text in pictures: how wide it is, how numbers are printed, which fonts can draw it.
 
 Imports matplotlib only when fonts are asked for.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from contextlib import suppress
 from functools import cache
+
+from ..catalogue.columns import cells
 
 # Tried in this order, by matplotlib and by browsers.
 CJK_FONTS = (
@@ -40,19 +41,6 @@ def families() -> list[str]:
                     known.addfont(path)
     installed = {font.name for font in known.ttflist}
     return ["DejaVu Sans", *(name for name in CJK_FONTS if name in installed)]
-
-
-def cells(text: str) -> int:
-    r"""How many columns of a terminal a text takes: two for a Chinese character, none for a combining mark.
-
-    Example:
-        >>> cells("空白 φ"), cells("e\u0301")
-        (6, 1)
-    """
-    wide = {"W": 2, "F": 2}
-    return sum(
-        0 if unicodedata.combining(letter) else wide.get(unicodedata.east_asian_width(letter), 1) for letter in text
-    )
 
 
 def widest(text: str) -> int:

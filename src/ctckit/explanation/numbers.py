@@ -19,7 +19,7 @@ from ..lattice import MOVES, Arc, Lattice, ctc_lattice
 from ..results import Status
 from ..validate import check_language
 
-BLANK = "φ"
+BLANK, EMPTY = "φ", "∅"  # the names of the blank, and of a target without tokens
 ALL_PATHS = 200  # up to this number all paths are listed
 BEST_PATHS = 8  # of more paths, the number of best ones that are listed
 
@@ -264,8 +264,8 @@ class Computation:
 
     @property
     def spelling(self) -> str:
-        """The target as text; what the states emit if none of them is a token."""
-        return self.text(self.target if self.target or self.is_ctc else self.lattice.labels.tolist())
+        """The target as text, ∅ if it is empty; what the states emit if none of a lattice's is a token."""
+        return self.text(self.target if self.target or self.is_ctc else self.lattice.labels.tolist()) or EMPTY
 
     def spelled(self, path: Path) -> str:
         """What a path emits, one label per frame."""

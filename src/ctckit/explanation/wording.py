@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 
 from ..catalogue import words
-from ..drawing.text import number
+from ..drawing.text import number, shortened
 from .numbers import Computation
 
 SHOWN = 8  # things in one sentence
@@ -14,6 +15,22 @@ SHOWN = 8  # things in one sentence
 def phrase(e: Computation, key: str) -> str:
     """A text of the catalogue; for a lattice other than CTC's, the one that holds there."""
     return words("explanation", e.lang)[key if e.is_ctc else f"{key}.lattice"]
+
+
+def why_no_path(e: Computation) -> str:
+    """Why there is no path to show; empty if there is one.
+
+    Example:
+        >>> from ctckit import explain
+        >>> why_no_path(explain([[-0.7, -0.7]], [1, 1]))
+        'No path of 1 frame spells 11: it needs 3. The loss is +∞.'
+    """
+    if e.score > -math.inf:
+        return ""
+    say = words("explanation", e.lang)
+    template = say["computation.impossible"] if e.path_count else phrase(e, "computation.none")
+    counts = {"frames": Counted(e.frames), "count": Counted(e.path_count)}
+    return template.format(**counts, target=shortened(e.spelling, 40), needed=e.frames_needed)
 
 
 def frames_needed(e: Computation) -> str:
@@ -48,6 +65,19 @@ def costs_in_words(e: Computation) -> list[str]:
 def listed(parts: list[str]) -> str:
     """The first of many things."""
     return ", ".join(parts[:SHOWN]) + (", …" if len(parts) > SHOWN else "")
+
+
+class Counted(int):
+    """A number for texts: in groups of three digits, and ``{n:path|paths}`` is the first word for 1, else the second.
+
+    Example:
+        >>> "{n} {n:path|paths}".format(n=Counted(1)), "{n} {n:path|paths}".format(n=Counted(2000))
+        ('1 path', '2,000 paths')
+    """
+
+    def __format__(self, spec: str) -> str:
+        one, bar, many = spec.partition("|")
+        return (one if self == 1 else many) if bar else counted(int(self))
 
 
 def counted(paths: int) -> str:

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ...catalogue import words
+from ...catalogue.columns import cells, wrapped
 from ...drawing.canvas import Picture, new_figure, settle, themed_axes
 from ...drawing.colors import GRID, INK, MUTED, PATH_COLORS
-from ...drawing.text import cells, families, plain, shortened
+from ...drawing.text import families, plain, shortened
 from ..numbers import Computation, Path
-from ..wording import listed, phrase
+from ..wording import listed, phrase, why_no_path
 
 MOST_LABELS = 42
 ROWS = 60  # of the classes, in the picture of the gradient
@@ -31,7 +32,7 @@ def occupancy(computation: Computation, ax: Any = None) -> Any:
     def draw(axes: Any) -> None:
         image = _map(axes, e.gamma.T, "Blues", 0, 1)
         _names(axes, e.state_labels)
-        _describe(axes, e, say["occupancy.title"], say["states"], image)
+        _describe(axes, e, _with_reason(e, say["occupancy.title"]), say["states"], image)
 
     name = say["occupancy.name"].format(target=_short(e.spelling), frames=e.frames)
     return _drawn(draw, ax, name, _size(e.frames, e.lattice.num_states))
@@ -49,7 +50,7 @@ def gradient(computation: Computation, ax: Any = None) -> Any:
         image = _map(axes, e.grad.T[shown], "RdBu_r", -most, most)
         _names(axes, [e.labels[c] for c in shown])
         title = say["gradient.title.logits" if e.from_logits else "gradient.title.log_probs"]
-        _describe(axes, e, f"{title}\n{say['gradient.note']}", say["classes"], image)
+        _describe(axes, e, _with_reason(e, f"{title}\n{say['gradient.note']}"), say["classes"], image)
 
     name = say["gradient.name"].format(target=_short(e.spelling))
     return _drawn(draw, ax, name, _size(e.frames, len(shown)))
@@ -65,11 +66,13 @@ def alignment(computation: Computation, ax: Any = None) -> Any:
         colors = _class_colors(e)
         if e.frames:
             _curves(axes, e, colors)
-        if best and e.frames:
+        missing = why_no_path(e)
+        if best and e.frames and not missing:
             _spans(axes, e, best, colors)
         axes.set(xlim=(0.5, max(e.frames, 1) + 0.5), ylim=(0, 1.16), yticks=(0, 0.5, 1))
         title = say["alignment.title"].format(share=f"{100 * (best.share if best else 0):.3g} %")
-        _describe(axes, e, "\n".join((title, *_legend(e, colors))), say["alignment.probability"])
+        lines = [missing or title, *_legend(e, colors)]
+        _describe(axes, e, "\n".join(lines), say["alignment.probability"])
 
     name = say["alignment.name"].format(target=_short(e.spelling))
     return _drawn(draw, ax, name, (max(640.0, min(1000.0, 12.0 * e.frames)), 245.0))
@@ -80,7 +83,7 @@ def _class_colors(e: Computation) -> dict[int, str]:
     is_token = e.lattice.tokens >= 0
     tokens = dict.fromkeys(e.lattice.labels[is_token].tolist())
     others = dict.fromkeys(e.lattice.labels[~is_token].tolist())
-    colors = {c: MUTED for c in others} | {c: PATH_COLORS[1:][i % 5] for i, c in enumerate(tokens)}
+    colors = dict.fromkeys(others, MUTED) | {c: PATH_COLORS[1:][i % 5] for i, c in enumerate(tokens)}
     return {c: color for c, color in colors.items() if c != e.blank}
 
 
@@ -150,7 +153,7 @@ def alpha(computation: Computation) -> Picture:
         relative = np.where(np.isfinite(e.alpha), e.alpha - np.where(np.isfinite(top), top, 0), np.nan)
         image = _map(axes, relative.T, "viridis", -40, 0)
         _names(axes, e.state_labels)
-        _describe(axes, e, say["computation.heat"], say["states"], image)
+        _describe(axes, e, _with_reason(e, say["computation.heat"]), say["states"], image)
 
     name = phrase(e, "computation.name").format(target=_short(e.spelling), loss=f"{e.loss:.7g}")
     picture: Picture = _drawn(draw, None, name, _size(e.frames, e.lattice.num_states))
@@ -183,13 +186,19 @@ def paths(computation: Computation, shown: Sequence[Path]) -> Picture:
         for path, color in zip(shown, PATH_COLORS, strict=False):
             axes.plot(np.arange(1, e.frames + 1), path.states, color=color, linewidth=1.6)
         _names(axes, e.state_labels)
-        _describe(axes, e, say["paths.title.lattice"], say["states"])
+        _describe(axes, e, why_no_path(e) or say["paths.title.lattice"], say["states"])
         texts = [plain(shortened(e.spelled(path), 40)) for path in shown]
-        axes.legend(axes.lines, texts, frameon=False, loc="lower left", prop={"family": families(), "size": 8})
+        if texts:
+            axes.legend(axes.lines, texts, frameon=False, loc="lower left", prop={"family": families(), "size": 8})
 
     name = say["paths.name"].format(target=_short(e.spelling))
     picture: Picture = _drawn(draw, None, name, _size(e.frames, e.lattice.num_states))
     return picture
+
+
+def _with_reason(e: Computation, title: str) -> str:
+    """A title; if there is no path, with a line that says why."""
+    return "\n".join(filter(None, (title, why_no_path(e))))
 
 
 def _drawn(draw: Callable[[Any], None], ax: Any, name: str, size: tuple[float, float]) -> Any:
@@ -241,7 +250,10 @@ def _names(axes: Any, names: Sequence[str]) -> None:
 def _describe(axes: Any, e: Computation, title: str, rows: str, image: Any = None) -> None:
     """Title and axes; a colour bar, if there is an image."""
     say = words("explanation", e.lang)
-    axes.set_title(title, fontsize=11, loc="left", color=INK, fontfamily=families())
+    share = axes.get_position().width + 0.14  # of the figure's width, once the margins are laid out
+    room = int(72 * axes.figure.get_figwidth() * share / 6.2)  # columns of text
+    lines = [part for line in title.split("\n") for part in wrapped(line, max(30, room))]
+    axes.set_title("\n".join(lines), fontsize=11, loc="left", color=INK, fontfamily=families())
     axes.set_xlabel(say["frame"])
     axes.set_ylabel(rows)
     axes.xaxis.get_major_locator().set_params(integer=True)

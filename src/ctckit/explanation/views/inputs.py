@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...catalogue import words
+from ...catalogue.columns import wrapped
 from ...drawing.canvas import Picture, Sheet
 from ...drawing.colors import GREEN, INK, MUTED
 from ...drawing.text import number, shortened, subscript, widest
 from ..numbers import Computation
-from ..wording import costs_in_words, frames_needed, phrase
+from ..wording import Counted, costs_in_words, frames_needed, phrase
 from . import heatmaps
 from .table import LINE, MARGIN, MOST_FRAMES
 
 TOP = MARGIN + 62  # of the matrix
 ROW = 20.0  # of the matrix, its height
+TARGET_WIDTH, TARGET_LINES = 44, 12  # of the target: columns of text, and how many lines at most
 
 
 class _Matrix(NamedTuple):
@@ -38,15 +40,17 @@ def inputs(computation: Computation) -> Picture:
     if e.frames > 2 * MOST_FRAMES or len(e.labels) > MOST_FRAMES:
         return heatmaps.inputs(e)
     matrix, notes = _matrix(e), _notes(e)
-    target = shortened("[" + ", ".join(map(str, e.target)) + "]", 60)
-    lengths = phrase(e, "inputs.lengths").format(length=len(e.target))
-    target_width = max(8.2 * len(target), 8 * widest(lengths))
+    target = _cut(wrapped("[" + ", ".join(map(str, e.target)) + "]", TARGET_WIDTH))
+    letters = _cut(wrapped(e.text(e.target), TARGET_WIDTH)) if _is_named(e) else []
+    lengths = phrase(e, "inputs.lengths").format(length=Counted(len(e.target)))
+    target_width = max(8.2 * max(map(widest, (*target, *letters))), 8 * widest(lengths))
+    height = max(matrix.height, LINE * (len(target) + len(letters)) + 22)
     width = max(matrix.right + 60 + target_width, 7.2 * max(map(widest, notes))) + MARGIN
-    sheet = Sheet(width, TOP + matrix.height + 34 + LINE * len(notes) + MARGIN)
+    sheet = Sheet(width, TOP + height + 34 + LINE * len(notes) + MARGIN)
     _draw_matrix(e, sheet, matrix)
-    _draw_target(e, sheet, matrix.right + 60 + target_width / 2, target_width, target, lengths)
+    _draw_target(e, sheet, matrix.right + 60 + target_width / 2, lengths, target, letters)
     for i, note in enumerate(notes):
-        sheet.text(MARGIN, TOP + matrix.height + 44 + LINE * i, note, color=INK, size=11.5)
+        sheet.text(MARGIN, TOP + height + 44 + LINE * i, note, color=INK, size=11.5)
     name = phrase(e, "inputs.name").format(frames=e.frames, classes=len(e.labels), target=e.spelling)
     return sheet.picture(name)
 
@@ -99,12 +103,26 @@ def _draw_matrix(e: Computation, sheet: Sheet, matrix: _Matrix) -> None:
     sheet.text(middle, bottom + 16, say["inputs.matrix"], color=MUTED, size=11, ha="center")
 
 
-def _draw_target(e: Computation, sheet: Sheet, middle: float, width: float, target: str, lengths: str) -> None:
-    """The target's classes under a brace, its name, and its labels if they are not numbers."""
+def _is_named(e: Computation) -> bool:
+    """Whether the target's classes have names other than their numbers."""
+    return any(c < 0 or e.labels[c] != str(c) for c in e.target)
+
+
+def _cut(lines: list[str]) -> list[str]:
+    """Lines of a target; of a very long one the first."""
+    return lines if len(lines) <= TARGET_LINES else [*lines[: TARGET_LINES - 1], "…"]
+
+
+def _draw_target(
+    e: Computation, sheet: Sheet, middle: float, lengths: str, target: list[str], letters: list[str]
+) -> None:
+    """The target's classes under a brace, its name, and its labels."""
     sheet.text(middle, TOP - 40, lengths, color=GREEN, ha="center")
-    half = min(width, 7.4 * len(target)) / 2
+    half = 3.7 * max(map(widest, target))
     sheet.brace(middle - half, middle + half, TOP - 26, upright=False, color=GREEN)
-    sheet.text(middle, TOP, target, ha="center", size=13)
-    sheet.text(middle, TOP + 22, words("explanation", e.lang)["inputs.target"], ha="center", color=MUTED, size=11)
-    if any(c < 0 or e.labels[c] != str(c) for c in e.target):
-        sheet.text(middle, TOP + 42, shortened(e.text(e.target), 30), ha="center", color=INK, size=13)
+    for i, line in enumerate(target):
+        sheet.text(middle, TOP + LINE * i, line, ha="center", size=13)
+    y = TOP + LINE * len(target)
+    sheet.text(middle, y + 5, words("explanation", e.lang)["inputs.target"], ha="center", color=MUTED, size=11)
+    for i, line in enumerate(letters):
+        sheet.text(middle, y + 25 + LINE * i, line, ha="center", color=INK, size=13)

@@ -9,7 +9,7 @@ from ...drawing.canvas import Picture, Sheet
 from ...drawing.colors import BLUE, MUTED
 from ...drawing.text import widest
 from ...lattice import Arc, Lattice, ctc_lattice, equal_neighbours
-from ..numbers import Computation
+from ..numbers import EMPTY, Computation
 from .table import LINE, MARGIN, Table, moves_from
 
 
@@ -42,7 +42,7 @@ def _rule(e: Computation, key: str, lattice: Lattice, frames: int, note: str) ->
 def _finished(e: Computation, sheet: Sheet, number: int, key: str) -> Picture:
     say = words("explanation", e.lang)
     title = say[f"rules.{key}.title"]
-    return sheet.picture(say["rules.name"].format(number=number, target=e.text(e.target), title=title[3:]))
+    return sheet.picture(say["rules.name"].format(number=number, target=e.spelling, title=title[3:]))
 
 
 def _window(e: Computation, blank: int, tokens: int = 3) -> tuple[Lattice, list[int]]:
@@ -93,7 +93,7 @@ def _equal_neighbours(e: Computation, blank: int) -> Picture:
     else:
         label = next((c for c in range(len(e.labels)) if c != blank), None)
         target, at = ((label, label), 1) if label is not None else ((), 0)
-        note = "\n" + say["rules.repeat.made_up"].format(target="∅", example=e.text(target))
+        note = "\n" + say["rules.repeat.made_up"].format(target=EMPTY, example=e.text(target))
     lattice = ctc_lattice(target, blank)
     token = e.labels[target[at]] if target else "?"
     note = say["rules.repeat.note"].format(pair=e.joined([token] * 2), token=token) + note

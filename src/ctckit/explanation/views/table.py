@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from ...drawing.canvas import Sheet
-from ...drawing.colors import GRID, INK, MUTED, ORANGE, RED
+from ...drawing.colors import GRID, INK, MUTED, ORANGE, PAPER, RED
 from ...drawing.text import shortened, subscript, widest
 from ...lattice import MOVES, Arc, Lattice
 
@@ -80,10 +81,13 @@ class Table:
         x0, x1, y0, y1 = x0 - dy * shift, x1 - dy * shift, y0 + dx * shift, y1 + dx * shift
         gap = 11.0
         self.sheet.arrow((x0 + dx * gap, y0 + dy * gap), (x1 - dx * gap, y1 - dy * gap), color=color)
-        if label:
-            self.sheet.text(
-                (x0 + x1) / 2 + 5 * dy, (y0 + y1) / 2 - 7 - 2 * dy, label, color=color, size=10, ha="center"
-            )
+        how: dict[str, Any] = {"color": color, "size": 10, "ha": "center"}
+        middle = (x0 + x1) / 2, (y0 + y1) / 2
+        if widest(label) > 2 and y0 != y1:  # no room beside the arrow
+            how |= {"zorder": 6, "bbox": {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5}}
+            self.sheet.text(*middle, label, **how)
+        elif label:
+            self.sheet.text(middle[0] + 5 * dy, middle[1] - 7 - 2 * dy, label, **how)
 
     def cross(self, begin: tuple[int, int], end: tuple[int, int]) -> None:
         """A move that no path makes: a red arrow, crossed out."""

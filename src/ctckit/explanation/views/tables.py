@@ -21,9 +21,11 @@ from ...drawing.text import number, shortened, widest
 from ...kernels import reference
 from ...lattice import Arc, Lattice
 from ..numbers import Computation, Path
-from ..wording import costs_in_words, counted, phrase
+from ..wording import Counted, costs_in_words, counted, phrase, why_no_path
 from . import heatmaps
 from .table import LINE, MARGIN, MOST_FRAMES, MOST_STATES, Table, moves_from
+
+Arrow = tuple[tuple[int, int], tuple[int, int]]  # from one cell (state, frame) to another
 
 MOST_COLORED = 6  # paths; if there are more, all arrows are grey
 
@@ -32,27 +34,26 @@ def example_paths(computation: Computation, paths: Sequence[Path] | None = None)
     """A few paths through the table, each in its own colour, every arrow with the label that it emits."""
     e = computation
     say = words("explanation", e.lang)
-    shown = _unlike(e.paths) if paths is None else list(paths)
+    missing = why_no_path(e)
+    shown = [] if missing else _unlike(e.paths) if paths is None else list(paths)
     if e.frames > MOST_FRAMES or e.lattice.num_states > MOST_STATES:
         return heatmaps.paths(e, shown)
     target = e.spelling
-    heading = phrase(e, "paths.heading").format(
-        target=target, frames=e.frames, examples=", ".join(_listed(e, path) for path in shown)
-    )
-    note = phrase(e, "paths.note").format(count=counted(e.path_count), target=target)
-    if not shown:
-        heading = phrase(e, "computation.none").format(frames=e.frames, target=target, needed=e.frames_needed)
-        note = ""
-    table_width, table_height = Table.size(e.state_labels, e.frames)
+    title = say["paths.none"] if missing else phrase(e, "paths.title")
+    heading = missing or phrase(e, "paths.heading").format(target=target, frames=Counted(e.frames))
+    note = "" if missing else phrase(e, "paths.note").format(count=Counted(e.path_count), target=target)
+    cell = max(Table.CELL, 6.6 * max(widest(shortened(name)) for name in e.state_labels) + 26)
+    table_width, table_height = Table.size(e.state_labels, e.frames, cell)
     legend = 10.5 * max((widest(_listed(e, path)) for path in shown), default=0)
     width = max(table_width + 24 + legend, 6.8 * widest(heading), 6.8 * widest(note)) + 2 * MARGIN
     sheet = Sheet(width, MARGIN + 56 + table_height + 36)
-    sheet.text(MARGIN, MARGIN + 8, phrase(e, "paths.title"), size=14, fontweight="bold")
+    sheet.text(MARGIN, MARGIN + 8, title, size=14, fontweight="bold")
     sheet.text(MARGIN, MARGIN + 32, heading, size=11, color=MUTED)
-    table = Table(sheet, MARGIN, MARGIN + 56, e.state_labels, e.lattice, e.frames)
+    table = Table(sheet, MARGIN, MARGIN + 56, e.state_labels, e.lattice, e.frames, cell)
     table.start()
+    drawn: set[Arrow] = set()
     for i, (path, color) in enumerate(zip(shown, PATH_COLORS, strict=False)):
-        _follow(table, path, color, names=e.state_labels, shift=5.0 * (i - (len(shown) - 1) / 2))
+        _follow(table, path, color, e.state_labels, drawn, shift=5.0 * (i - (len(shown) - 1) / 2))
         sheet.text(MARGIN + table_width + 18, table.center(0, 0)[1] + 24 * i, _listed(e, path), color=color, size=14)
     for k in np.flatnonzero(e.lattice.arcs & Arc.END).tolist():
         if e.frames:
@@ -62,11 +63,13 @@ def example_paths(computation: Computation, paths: Sequence[Path] | None = None)
     return sheet.picture(say["paths.name"].format(target=target))
 
 
-def _follow(table: Table, path: Path, color: str, *, names: Sequence[str] | None = None, shift: float = 0) -> None:
-    """Draws a path's arrows, beginning at the start dot."""
+def _follow(table: Table, path: Path, color: str, names: Sequence[str], drawn: set[Arrow], *, shift: float) -> None:
+    """Draws a path's arrows, beginning at the start dot; a label only on those that no path before it has drawn."""
     cells = [(-1, -1), *((k, t) for t, k in enumerate(path.states))]
     for begin, end in pairwise(cells):
-        table.move(begin, end, color=color, label=names[end[0]] if names else "", shift=shift)
+        label = "" if (begin, end) in drawn else shortened(names[end[0]])
+        table.move(begin, end, color=color, label=label, shift=shift)
+        drawn.add((begin, end))
 
 
 def _unlike(paths: Sequence[Path]) -> list[Path]:
@@ -85,18 +88,20 @@ def computation(computation: Computation) -> Picture:
         return heatmaps.alpha(e)
     ends = [k for k in np.flatnonzero(e.lattice.arcs & Arc.END).tolist() if e.frames and e.alpha[-1, k] > -np.inf]
     values = [number(value, 5) for value in e.alpha[e.alpha > -np.inf].ravel()]
-    cell = max(Table.WIDE_CELL, 6.6 * max(map(len, values), default=0) + 20)
+    cell = max(Table.WIDE_CELL, 2 * _room(max(values, key=len, default="")) + 18)
     table_width, table_height = Table.size(e.state_labels, e.frames, cell)
     listed = 9.5 * max(8, 2 + max((widest(_listed(e, path)) for path in e.paths), default=0))
     panel = table_width + listed
     loss = _loss_line(e, ends)
     footer = [say["computation.note"], *costs_in_words(e), loss]
     per_row = 2 if panel < 520 else 1
-    rows = -(-len(ends) // per_row)
+    rows = max(1, -(-len(ends) // per_row))
     panel_height = 30 + table_height + 24
     width = max(per_row * panel, 6.9 * max(map(widest, footer))) + 2 * MARGIN
     sheet = Sheet(width, MARGIN + rows * panel_height + LINE * len(footer) + MARGIN)
     colors = iter(PATH_COLORS * 99)
+    if not ends:
+        _stuck_table(e, sheet, cell)
     for i, k in enumerate(ends):
         x, y = MARGIN + i % per_row * panel, MARGIN + i // per_row * panel_height
         sheet.text(
@@ -118,17 +123,13 @@ def _end_table(e: Computation, table: Table, end: int, colors: Iterator[str]) ->
     reaches = _reaching(e.lattice, e.frames, end)
     paths = sorted((path for path in e.paths if path.states[-1] == end), key=lambda path: path.states)
     whole = len(e.paths) == e.path_count and e.path_count <= MOST_COLORED
-    backing: dict[str, Any] = (
-        {} if whole else {"bbox": {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5}}
-    )  # over the arrows
-    for t, k in np.argwhere(reaches & (e.alpha > -np.inf)).tolist():
-        sheet.text(*table.center(k, t), number(e.alpha[t, k], 5), ha="center", size=9.5, zorder=6, **backing)
+    _numbers(e, table, reaches, over_arrows=not whole)
     shown = paths[: max(4, int((Table.ROW * (e.lattice.num_states + 1) - 60) / 20))]
     left, top = table.center(0, e.frames)[0] - table.cell / 2 + 12, table.center(0, 0)[1]
     for i, path in enumerate(shown):
         color = next(colors) if whole else INK
         if whole:
-            _cell_arrows(table, path, color, shift=3.0 * (i - (len(shown) - 1) / 2))
+            _cell_arrows(e, table, path, color, shift=3.0 * (i - (len(shown) - 1) / 2))
         sheet.text(left, top + 20 * i, _listed(e, path), color=color)
     if not whole:
         _all_arrows(e, table, reaches)
@@ -138,15 +139,40 @@ def _end_table(e: Computation, table: Table, end: int, colors: Iterator[str]) ->
         sheet.text(left, top + 20 * len(shown), more, color=MUTED, size=11)
 
 
-def _cell_arrows(table: Table, path: Path, color: str, shift: float) -> None:
-    """A path's arrows, from border to border, so that the numbers in the cells stay free."""
+def _stuck_table(e: Computation, sheet: Sheet, cell: float) -> None:
+    """Where no path is: α of all beginnings of paths, to see how far they get."""
+    title = words("explanation", e.lang)["computation.stuck"]
+    if e.frames:
+        sheet.text(MARGIN, MARGIN + 8, title, size=12, fontweight="bold")
+    table = Table(sheet, MARGIN, MARGIN + 26, e.state_labels, e.lattice, e.frames, cell)
+    table.start()
+    everywhere = np.ones(e.alpha.shape, bool)
+    _numbers(e, table, everywhere, over_arrows=True)
+    _all_arrows(e, table, everywhere)
+
+
+def _numbers(e: Computation, table: Table, shown: npt.NDArray[np.bool_], *, over_arrows: bool) -> None:
+    """α in the cells (T, K) that are shown and can be reached."""
+    backing: dict[str, Any] = {"bbox": {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5}} if over_arrows else {}
+    for t, k in np.argwhere(shown & (e.alpha > -np.inf)).tolist():
+        table.sheet.text(*table.center(k, t), number(e.alpha[t, k], 5), ha="center", size=9.5, zorder=6, **backing)
+
+
+def _room(text: str) -> float:
+    """Half the width of a number in a cell, with a little air."""
+    return 3.1 * len(text) + 4
+
+
+def _cell_arrows(e: Computation, table: Table, path: Path, color: str, shift: float) -> None:
+    """A path's arrows, between the cells' numbers."""
     cells = [(-1, -1), *((k, t) for t, k in enumerate(path.states))]
     for (k0, t0), (k1, t1) in pairwise(cells):
         (x0, y0), (x1, y1) = table.center(k0, t0), table.center(k1, t1)
-        down = 9.0 if k1 == k0 else math.copysign(9.0, k1 - k0)
         if k1 == k0:
-            table.sheet.arrow((x0 + 9, y0 + down + shift), (x1 - 9, y1 + down + shift), color=color, width=1.3)
+            left, right = (_room(number(e.alpha[t, k0], 5)) for t in (t0, t1))
+            table.sheet.arrow((x0 + left, y0 + shift), (x1 - right, y1 + shift), color=color, width=1.3)
         else:
+            down = math.copysign(9.0, k1 - k0)
             table.sheet.arrow((x0 + 9 + shift, y0 + down), (x1 - 9 + shift, y1 - down), color=color, width=1.3)
 
 
@@ -154,14 +180,15 @@ def _all_arrows(e: Computation, table: Table, reaches: npt.NDArray[np.bool_]) ->
     """Every move that some path to the end makes, in grey."""
     alive = reaches & (e.alpha > -np.inf)
     for k in np.flatnonzero(alive[0] if e.frames else []).tolist():
-        _cell_arrows(table, Path((k,), 0, 0), MUTED, 0)
+        _cell_arrows(e, table, Path((k,), 0, 0), MUTED, 0)
     for t in range(1, e.frames):
         for k in np.flatnonzero(alive[t - 1]).tolist():
             for to in moves_from(e.lattice, k):
                 if alive[t, to]:
                     (x0, y0), (x1, y1) = table.center(k, t - 1), table.center(to, t)
-                    aside, down = (27, 0.0) if to == k else (10, 9.0)
-                    table.sheet.arrow((x0 + aside, y0 + down), (x1 - aside, y1 - down), color=MUTED, width=0.8)
+                    left, right = (_room(number(e.alpha[s, k], 5)) if to == k else 10.0 for s in (t - 1, t))
+                    down = 0.0 if to == k else 9.0
+                    table.sheet.arrow((x0 + left, y0 + down), (x1 - right, y1 - down), color=MUTED, width=0.8)
 
 
 def _reaching(lattice: Lattice, frames: int, end: int) -> npt.NDArray[np.bool_]:
@@ -188,10 +215,10 @@ def _only(lattice: Lattice, end: int) -> Lattice:
 
 def _loss_line(e: Computation, ends: Sequence[int]) -> str:
     say = words("explanation", e.lang)
-    if e.path_count and not ends:
-        return say["computation.impossible"].format(frames=e.frames, count=counted(e.path_count))
-    if not ends:
-        return phrase(e, "computation.none").format(frames=e.frames, target=e.spelling, needed=e.frames_needed)
+    if missing := why_no_path(e):
+        return missing
+    if not e.frames:
+        return say["computation.no_frames"].format(loss=number(e.loss, 10))
     terms = ", ".join(number(e.alpha[-1, k], 5) for k in ends)
     return say["computation.loss"].format(ends=terms, loss=number(e.loss, 10))
 

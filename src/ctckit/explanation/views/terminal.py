@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ...catalogue import words
-from ...drawing.text import cells, number
+from ...catalogue.columns import cells
+from ...drawing.text import number
 from ...lattice import Arc
-from ..numbers import ALL_PATHS, Computation, StateCost
-from ..wording import costs_in_words, counted, frames_needed, phrase
+from ..numbers import ALL_PATHS, EMPTY, Computation, StateCost
+from ..wording import Counted, costs_in_words, counted, frames_needed, phrase, why_no_path
 
 MOST_CELLS = 120  # of α, whose formulas are all written out
 MOST_NUMBERS = 240  # of a matrix of log-probabilities
@@ -38,12 +39,12 @@ def written_out(computation: Computation) -> str:
 
 def _head(e: Computation) -> Iterator[str]:
     say = words("explanation", e.lang)
-    yield phrase(e, "text.title").format(target=f"{e.text(e.target)} = {list(e.target)}")
+    yield phrase(e, "text.title").format(target=f"{e.text(e.target) or EMPTY} = {list(e.target)}")
     sizes = {"frames": e.frames, "classes": len(e.labels), "tokens": len(e.target), "states": e.lattice.num_states}
     yield say["text.size"].format(**sizes, needed=frames_needed(e), count=counted(e.path_count))
     yield from costs_in_words(e)
-    if e.path_count == 0:
-        yield phrase(e, "text.infeasible").format(frames=e.frames, needed=e.frames_needed)
+    if reason := why_no_path(e):
+        yield reason
 
 
 def _matrix(e: Computation) -> Iterator[str]:
@@ -105,7 +106,8 @@ def _tokens(e: Computation) -> Iterator[str]:
     if not e.score > -math.inf or e.frames == 0:
         return
     say = words("explanation", e.lang)
-    yield say["text.tokens"].format(entropy=number(e.entropy, 5))
+    key = "text.tokens.with_arcs" if e.arc_costs.any() else "text.tokens"
+    yield say[key].format(entropy=number(e.entropy, 5))
     rows = [["", say["text.tokens.cost"], say["text.tokens.frames"], say["text.tokens.peak"]]]
     between: dict[str, list[StateCost]] = {}  # by label, the states that are not tokens: the blanks
     for state in e.state_costs:
@@ -126,9 +128,8 @@ def _paths(e: Computation) -> Iterator[str]:
     say = words("explanation", e.lang)
     shown = e.paths[:SHOWN_PATHS]
     whole = len(shown) == e.path_count and e.path_count <= ALL_PATHS
-    yield (
-        say["text.paths.all"] if whole else say["text.paths.best"].format(shown=len(shown), count=counted(e.path_count))
-    )
+    title = say["text.paths.all" if whole else "text.paths.best"]
+    yield title.format(shown=len(shown), count=Counted(e.path_count))
     head = [say["text.paths.share"], say["text.paths.score"], say["text.paths.path"]]
     rows = [[f"{100 * path.share:.4g} %", number(path.score, 5), _short(e.spelled(path))] for path in shown]
     yield from _columns([head, *rows], last_left=True)
