@@ -113,10 +113,10 @@ def test_formats(name: str, lang: str, tmp_path: Path) -> None:
     assert svg == DRAWINGS[name](explain(B, [1], lang=lang)).svg()  # the same every time
     assert picture._repr_svg_() == svg
     assert svg in picture._repr_html_()
-    for suffix in ("svg", "html"):
-        picture.save(tmp_path / f"x.{suffix}")
-        assert svg in (tmp_path / f"x.{suffix}").read_text(encoding="utf-8")
     themed = picture.svg(themed=True)
+    for suffix, drawn in (("svg", svg), ("html", themed)):
+        picture.save(tmp_path / f"x.{suffix}")
+        assert drawn in (tmp_path / f"x.{suffix}").read_text(encoding="utf-8")
     assert "var(--ink, #1f2429)" in themed
     assert not re.search(r"(?<!, )#1f2429", themed)
     if lang == "en":  # a machine need not have Chinese fonts
@@ -180,6 +180,41 @@ def test_axes_are_used_and_returned_and_nothing_is_shown(monkeypatch: pytest.Mon
         assert getattr(e, name)(ax=axes) is axes
         assert axes.get_title(loc="left")
     assert pyplot.get_fignums() == []
+
+
+def contrast(one: str, other: str) -> float:
+    """Of two colours, by WCAG 2."""
+
+    def luminance(color: str) -> float:
+        channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    darker, lighter = sorted(map(luminance, (one, other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_text_of_any_colour_is_legible() -> None:
+    """4.5 to 1, on white, and with a page's colours on its light and dark ground."""
+    from ctckit.drawing.colors import INK, MUTED, PALETTE, PAPER, PATH_COLORS, VARIABLES
+
+    assert all(contrast(color, PAPER) >= 4.5 for color in (INK, MUTED, *PATH_COLORS))
+    light, dark = (dict(re.findall(r"--(\w+): (#\w{6})", half)) for half in PALETTE.split("@media"))
+    assert set(light) == set(dark) == set(VARIABLES.values())
+    for scheme in (light, dark):
+        for name in set(scheme) - {"paper", "grid"}:
+            assert contrast(scheme[name], scheme["paper"]) >= 4.5, name
+
+
+def test_heat_maps_have_no_ground_of_their_own() -> None:
+    """What is 0 is transparent: on a dark page it is dark."""
+    from matplotlib.figure import Figure
+
+    e = explain(B, [1])
+    for name in ("occupancy", "gradient"):
+        image = getattr(e, name)(ax=Figure().subplots()).images[0]
+        assert image.cmap(image.norm(0.0))[3] < 0.01
+        assert image.cmap(1.0)[3] == 1
 
 
 def test_what_heat_maps_show() -> None:

@@ -48,10 +48,11 @@ def explain(
         bool, typer.Option("--seed-page", help="The whole handbook page on CTCLoss, as HTML.")
     ] = False,
     picture: Annotated[
-        Picture | None, typer.Option(help="Which picture to save as .svg, .png or .pdf; by default computation.")
+        Picture | None,
+        typer.Option(help="Which picture to save as .svg, .png, .pdf or .html; without it, .html is the page."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A page (.html) or a picture; by default text is printed.")
+        Path | None, typer.Option("--out", "-o", help="A page (.html), or a picture; by default text is printed.")
     ] = None,
     lang: Annotated[str, typer.Option(help="en or zh.")] = "en",
 ) -> None:
@@ -62,9 +63,8 @@ def explain(
         raise CTCError("--target, --labels, --blank and --logits go with --log-probs, not with a WORD or --seed-page")
     if word is None and frames is not None:
         raise CTCError("--frames goes with a WORD")
-    is_page = out is None or out.suffix.lower() in (".html", ".htm")
-    if picture is not None and (seed_page or is_page):
-        raise CTCError("--picture goes with --out and the name of a picture: expected .svg, .png or .pdf")
+    if picture is not None and (seed_page or out is None):
+        raise CTCError("--picture goes with --out and the name of a picture: expected .svg, .png, .pdf or .html")
     if seed_page:
         return _write_seed_page(out or Path("ctc_loss.html"), lang)
     if word is not None:
@@ -75,7 +75,7 @@ def explain(
         explanation = _explain_file(log_probs, target, labels, blank, from_logits, lang)
     if out is None:
         return print(explanation)
-    if is_page:
+    if picture is None and out.suffix.lower() in (".html", ".htm"):
         explanation.save(out)
     else:
         _draw(explanation, picture or Picture.computation).save(out)

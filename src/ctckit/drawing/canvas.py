@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CTCError, MissingExtraError
 from ..files import write_whole
-from .colors import GRID, INK, MUTED, PAPER, VARIABLES
+from .colors import GRID, INK, MUTED, PALETTE, PAPER, VARIABLES
 from .text import CJK_FONTS, families, plain
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Picture:
         if suffix == ".svg":
             data = ('<?xml version="1.0" encoding="utf-8"?>\n' + self.svg()).encode()
         elif suffix in (".html", ".htm"):
-            data = _HTML.format(title=html.escape(self.name), svg=self.svg()).encode()
+            data = _HTML.format(title=html.escape(self.name), palette=PALETTE, svg=self.svg(themed=True)).encode()
         elif suffix in (".png", ".pdf"):
             with _settings(), warnings.catch_warnings():
                 warnings.filterwarnings("error", "Glyph .* missing")
@@ -96,8 +96,14 @@ class Picture:
 
 
 _HTML = """<!doctype html>
-<html><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
-<body style="margin:1rem;background:#fff">{svg}</body></html>
+<html><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><title>{title}</title>
+<style>
+{palette}body {{ margin: 1rem; background: var(--paper); }}
+main {{ overflow-x: auto; }}
+svg {{ display: block; max-width: max(100%, 640px); height: auto; }}
+</style>
+<body><main>{svg}</main></body></html>
 """
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...catalogue import LANGUAGES, words
+from ...drawing.colors import PALETTE
 from ...lattice import MOVES, Arc
 from ...validate import check_language
 from ..numbers import Computation
@@ -85,7 +86,7 @@ def page(title: dict[str, str], blocks: Sequence[Block], lang: str) -> str:
     parts = {
         "lang": lang,
         "title": _escaped(title[lang]),
-        "style": _package_file("page.css"),
+        "style": PALETTE + _package_file("page.css"),
         "heading": _in_each_language("h1", {other: _escaped(title[other]) for other in LANGUAGES}),
         "blocks": "\n".join(_block(block, number) for number, block in enumerate(blocks)),
         "without_script": _in_each_language(

@@ -15,12 +15,13 @@ import numpy.typing as npt
 from ...catalogue import words
 from ...catalogue.columns import cells, wrapped
 from ...drawing.canvas import Picture, new_figure, settle, themed_axes
-from ...drawing.colors import GRID, INK, MUTED, PATH_COLORS
+from ...drawing.colors import BLUE, GRID, INK, MUTED, PATH_COLORS, RED
 from ...drawing.text import families, plain, shortened
 from ..numbers import Computation, Path
 from ..wording import listed, phrase, why_no_path
 
 MOST_LABELS = 42
+SHADE = "#7d8894"  # below lines: seen on light and on dark ground
 ROWS = 60  # of the classes, in the picture of the gradient
 
 
@@ -30,7 +31,7 @@ def occupancy(computation: Computation, ax: Any = None) -> Any:
     say = words("explanation", e.lang)
 
     def draw(axes: Any) -> None:
-        image = _map(axes, e.gamma.T, "Blues", 0, 1)
+        image = _map(axes, e.gamma.T, _shades((BLUE, 0), (BLUE, 1)), 0, 1)
         _names(axes, e.state_labels)
         _describe(axes, e, _with_reason(e, say["occupancy.title"]), say["states"], image)
 
@@ -47,7 +48,7 @@ def gradient(computation: Computation, ax: Any = None) -> Any:
 
     def draw(axes: Any) -> None:
         most = float(strength.max(initial=0)) or 1.0
-        image = _map(axes, e.grad.T[shown], "RdBu_r", -most, most)
+        image = _map(axes, e.grad.T[shown], _shades((BLUE, 1), (BLUE, 0), (RED, 0), (RED, 1)), -most, most)
         _names(axes, [e.labels[c] for c in shown])
         title = say["gradient.title.logits" if e.from_logits else "gradient.title.log_probs"]
         _describe(axes, e, _with_reason(e, f"{title}\n{say['gradient.note']}"), say["classes"], image)
@@ -182,14 +183,21 @@ def paths(computation: Computation, shown: Sequence[Path]) -> Picture:
     say = words("explanation", e.lang)
 
     def draw(axes: Any) -> None:
-        _map(axes, e.gamma.T, "Greys", 0, 2)
+        _map(axes, e.gamma.T, _shades((SHADE, 0), (SHADE, 0.6)), 0, 1)
         for path, color in zip(shown, PATH_COLORS, strict=False):
             axes.plot(np.arange(1, e.frames + 1), path.states, color=color, linewidth=1.6)
         _names(axes, e.state_labels)
         _describe(axes, e, why_no_path(e) or say["paths.title.lattice"], say["states"])
         texts = [plain(shortened(e.spelled(path), 40)) for path in shown]
         if texts:
-            axes.legend(axes.lines, texts, frameon=False, loc="lower left", prop={"family": families(), "size": 8})
+            axes.legend(
+                axes.lines,
+                texts,
+                frameon=False,
+                labelcolor=INK,
+                loc="lower left",
+                prop={"family": families(), "size": 8},
+            )
 
     name = say["paths.name"].format(target=_short(e.spelling))
     picture: Picture = _drawn(draw, None, name, _size(e.frames, e.lattice.num_states))
@@ -221,7 +229,16 @@ def _size(columns: int, rows: int) -> tuple[float, float]:
     return 190 + min(max(16.0 * columns, 330.0), 820.0), 90 + min(max(16.0 * rows, 120.0), 560.0)
 
 
-def _map(axes: Any, values: npt.NDArray[Any], colors: str, low: float, high: float) -> Any:
+def _shades(*stops: tuple[str, float]) -> Any:
+    """A colour map from (colour, opacity) to the next: where it is transparent, the ground shows, light or dark."""
+    from matplotlib.colors import LinearSegmentedColormap, to_rgba
+
+    rgba = [to_rgba(color, opacity) for color, opacity in stops]
+    places = [0, 1] if len(rgba) == 2 else [0, 0.5, 0.5, 1]  # of four, the middle two meet
+    return LinearSegmentedColormap.from_list("", list(zip(places, rgba, strict=True)))
+
+
+def _map(axes: Any, values: npt.NDArray[Any], colors: Any, low: float, high: float) -> Any:
     """An image of (rows, frames), frames counted from 1, row 0 on top; fine cells are averaged, not dropped."""
     rows, frames = values.shape
     extent = (0.5, max(frames, 1) + 0.5, max(rows, 1) - 0.5, -0.5)
