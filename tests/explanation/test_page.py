@@ -234,7 +234,7 @@ def test_alpha_formula(opened: Open, tables: Any) -> None:
     cell(tab, 2, 3).hover()
     terms = ", ".join(said(alpha[1][k]) for k in (3, 2, 1))
     assert formula(tab) == [
-        "α₃(a) = log y₃(a) + logsumexp(α₂(a), α₂(φ), α₂(c))",
+        "α₃(a) = log y₃(a) + logsumexp(α₂(a), α₂(φ₃), α₂(c))",
         f"= {said(emissions[2, 3])} + logsumexp({terms})",
         f"= {said(alpha[2][3])}",
     ]
@@ -256,7 +256,7 @@ def test_beta_formula(opened: Open, tables: Any) -> None:
         for k in (3, 4, 5)
     )
     assert formula(tab) == [
-        "β₄(a) = logsumexp(log y₅(a) + β₅(a), log y₅(φ) + β₅(φ), log y₅(t) + β₅(t))",
+        "β₄(a) = logsumexp(log y₅(a) + β₅(a), log y₅(φ) + β₅(φ₅), log y₅(t) + β₅(t))",
         f"= logsumexp({terms})",
         f"= {said(beta[3][3])}",
     ]
@@ -517,7 +517,7 @@ def test_half_a_surrogate_pair_can_be_written(opened: Open) -> None:
 def test_infeasible(opened: Open) -> None:
     tab = opened(explanation_page(explain(LOGITS[:3], [1, 1, 2], from_logits=True)))
     assert tab.locator(".loss .value").inner_text() == "∞"
-    assert "needs 4 frames, and there are 3" in tab.locator(".alert").inner_text()
+    assert "needs 4 frames and has 3" in tab.locator(".alert").inner_text()
     for view in ("beta", "gamma", "gradient", "path", "alpha"):
         show(tab, view)
         cell(tab, 2, 3).hover()
@@ -747,6 +747,42 @@ def test_long_arcs_are_drawn_and_counted(opened: Open, name: str) -> None:
     drawn = arrows(tab)
     assert drawn >= truth
     assert {(j, k) for _, j, k in drawn if k - j > 2} == {(j, k) for j, k in e.lattice.long_arcs.tolist() if k - j > 2}
+
+
+def test_words_for_other_lattices(opened: Open) -> None:
+    """Where there is no blank, none is dropped; and what arcs add is part of a path's score."""
+    gaps = opened(explanation_page(other("gaps", "zh")))
+    assert gaps.get_by_role("grid").get_attribute("aria-label").startswith("网格")
+    assert gaps.locator(".lead:visible").count() == 1
+    show(gaps, "path")
+    assert gaps.locator(".collapse dt").all_inner_texts() == ["逐帧输出", "逐个状态", "只留 token"]
+    for name, said_of_arcs in (("gaps", False), ("costs", True), ("long arcs", True)):
+        tab = opened(explanation_page(other(name)))
+        show(tab, "path")
+        assert ("with what its arcs cost or add" in tab.locator(".meaning").inner_text()) == said_of_arcs
+        assert tab.locator(".collapse dt").all_inner_texts() == ["Frame by frame", "State by state", "Tokens only"]
+
+
+def test_a_picture_saved_as_html_follows_the_window_and_the_scheme(opened: Open, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    CAT.computation().save(tmp_path / "picture.html")
+    text = (tmp_path / "picture.html").read_text(encoding="utf-8")
+    for width, scheme in ((390, "dark"), (700, "light")):
+        tab = opened(text, viewport={"width": width, "height": 800}, color_scheme=scheme)
+        assert tab.evaluate("document.documentElement.scrollWidth") == width
+        paper = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert paper == ("rgb(25, 29, 36)" if scheme == "dark" else "rgb(255, 255, 255)")
+        assert tab.evaluate("getComputedStyle(document.querySelector('#patch_1 path')).fill") == paper
+
+
+def test_a_wide_box_shows_that_it_goes_on(opened: Open) -> None:
+    tab = opened(explanation_page(CAT), viewport={"width": 390, "height": 844})
+    box = tab.locator(".scroll")
+    for place, more in ((0, True), (10_000, False), (0, True)):
+        box.evaluate("(box, place) => (box.scrollLeft = place)", place)
+        painted(tab)
+        assert box.evaluate("box => box.classList.contains('more')") == more
+    assert not opened(explanation_page(CAT)).locator(".scroll.more").count()
 
 
 def test_an_infeasible_lattice_says_so(opened: Open) -> None:

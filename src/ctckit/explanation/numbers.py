@@ -256,7 +256,7 @@ class Computation:
         """
         if not (self._long_labels or any(len(label) > 1 for label in labels)):
             return "".join(labels)
-        return " ".join(label.replace(" ", "␣") for label in labels)
+        return " ".join("␣" if label == " " else label for label in labels)
 
     @cached_property
     def _long_labels(self) -> bool:

@@ -37,6 +37,11 @@ class Lattice {
     this.ahead[from].push(arc);
   }
 
+  /** Whether an arc adds something to a path's score. */
+  get weighted() {
+    return this.ahead.flat().some(({ add }) => add) || this.costs.some((cost) => cost);
+  }
+
   isToken(k) {
     return this.tokens[k] >= 0;
   }
@@ -112,14 +117,22 @@ class Computation {
     return this[`${view}Formula`](t, k);
   }
 
+  /** What a formula calls a number of a state: a label that several states share gets the state's number, from 1. */
   name(symbol, t, k) {
+    const c = this.lattice.column[k];
+    const number = this.lattice.column.indexOf(c) === this.lattice.column.lastIndexOf(c) ? "" : lowered(k + 1);
+    return `${symbol}${lowered(t + 1)}(${labelOf(this.data, c)}${number})`;
+  }
+
+  /** What a formula calls a number of a state's class. */
+  nameOfClass(symbol, t, k) {
     return `${symbol}${lowered(t + 1)}(${labelOf(this.data, this.lattice.column[k])})`;
   }
 
   alphaFormula(t, k) {
     const alpha = this.name("α", t, k);
     const emission = this.emissions[t * this.K + k];
-    const own = this.name("log y", t, k);
+    const own = this.nameOfClass("log y", t, k);
     const result = `= ${number(this.value("alpha", t, k))}`;
     if (t === 0) {
       if (!this.lattice.starts.includes(k)) return { lines: [`${alpha} = −∞`, say("no_start")], terms: [] };
@@ -149,7 +162,7 @@ class Computation {
     }
     const arcs = this.lattice.ahead[k];
     if (!arcs.length) return { lines: [`${beta} = −∞`, say("no_way_out")], terms: [] };
-    const name = ({ to, add }) => `${this.name("log y", t + 1, to)} + ${this.name("β", t + 1, to)}${added(add)}`;
+    const name = ({ to, add }) => `${this.nameOfClass("log y", t + 1, to)} + ${this.name("β", t + 1, to)}${added(add)}`;
     const value = ({ to, add }) => sum([this.value("path", t + 1, to), this.value("beta", t + 1, to)]) + added(add);
     const all = (list) => (list.length === 1 ? list[0] : `logsumexp(${list.join(", ")})`);
     return {
@@ -175,16 +188,16 @@ class Computation {
   gradientFormula(t, k) {
     const c = this.lattice.column[k];
     const logits = this.data.fromLogits;
-    const derivative = this.name(logits ? "∂loss/∂x" : "∂loss/∂log y", t, k);
+    const derivative = this.nameOfClass(logits ? "∂loss/∂x" : "∂loss/∂log y", t, k);
     if (this.total === -Infinity) return { lines: [`${derivative} = 0`, say("no_path_at_all")], terms: [] };
     const same = [...this.lattice.column.keys()].filter((j) => this.lattice.column[j] === c);
     const gammas = same.map((j) => this.value("gamma", t, j)).filter((p, i, all) => p > 0 || all.length === 1);
     const listed = gammas.length > 8 ? [...gammas.slice(0, 8).map(probability), "…"] : gammas.map(probability);
     const added = listed.length > 1 ? `(${listed.join(" + ")})` : listed[0] ?? "0";
-    const gamma = `${same.length > 1 ? "Σ " : ""}${this.name("γ", t, k)}`;
+    const gamma = `${same.length > 1 ? "Σ " : ""}${this.nameOfClass("γ", t, k)}`;
     return {
       lines: [
-        `${derivative} = ${logits ? `${this.name("y", t, k)} ` : ""}−${logits ? " " : ""}${gamma}`,
+        `${derivative} = ${logits ? `${this.nameOfClass("y", t, k)} ` : ""}−${logits ? " " : ""}${gamma}`,
         `= ${logits ? `${probability(Math.exp(this.logProbs[t][c]))} − ` : "−"}${added}`,
         `= ${probability(this.gradient[t][c])}`,
       ],
@@ -195,13 +208,13 @@ class Computation {
   pathFormula(t, k, path) {
     if (!path || path[t] !== k) {
       const logProb = this.value("path", t, k);
-      const own = `${this.name("log y", t, k)} = ${number(logProb)}`;
-      return { lines: [own, `${this.name("y", t, k)} = ${probability(Math.exp(logProb))}`], terms: [] };
+      const own = `${this.nameOfClass("log y", t, k)} = ${number(logProb)}`;
+      return { lines: [own, `${this.nameOfClass("y", t, k)} = ${probability(Math.exp(logProb))}`], terms: [] };
     }
     const terms = path.slice(0, t + 1).map((j, s) => ({ s, j, add: this.weight(path, s) }));
     const shown = terms.slice(-6);
     const cut = shown.length < terms.length ? "… + " : "";
-    const names = shown.map(({ s, j, add }) => this.name("log y", s, j) + added(add)).join(" + ");
+    const names = shown.map(({ s, j, add }) => this.nameOfClass("log y", s, j) + added(add)).join(" + ");
     const numbers = sum(shown.flatMap(({ s, j, add }) => [this.value("path", s, j), ...(add ? [add] : [])]));
     const score = terms.reduce((total, { s, j, add }) => total + this.value("path", s, j) + add, 0);
     return {

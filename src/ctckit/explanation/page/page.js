@@ -1,4 +1,4 @@
-/* The page's widgets, its language, and what tests read from it. Needs widget.js. */
+/* The page's widgets, its language, boxes that scroll, and what tests read from it. Needs widget.js. */
 
 const widgets = [...document.querySelectorAll(".widget")].map((root, index) => new Widget(root, index));
 
@@ -19,6 +19,15 @@ speak(page.lang);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const widget of widgets) for (const picture of widget.pictures) picture.paint?.();
 });
+
+/** Fades the right edge of a box as long as it can be scrolled further. */
+function hintAt(box) {
+  const hint = () => box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
+  box.addEventListener("scroll", hint);
+  const watched = new ResizeObserver(hint);
+  for (const node of [box, ...box.children]) watched.observe(node);
+}
+document.querySelectorAll(".scroll, .drawing").forEach(hintAt);
 
 window.ctckit = {
   widgets: widgets.map((widget) => ({

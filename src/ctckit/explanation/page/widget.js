@@ -230,14 +230,19 @@ class Widget extends Scene {
     this.slider.value = this.frame + 1;
     this.where.textContent = say("frame_of", { t: this.frame + 1, T: this.T });
     this.slider.setAttribute("aria-valuetext", this.where.textContent);
-    const meaning = this.view === "gradient" && this.data.fromLogits ? "gradient_of_logits" : this.view;
-    this.meaning.textContent = say(`meaning_${meaning}`);
+    this.meaning.textContent = say(`meaning_${this.view}${this.variant()}`);
     this.renderPlay();
     this.findShades();
     for (const picture of this.pictures) picture.render();
     this.renderFormula();
     this.renderTable(false);
     this.renderPaths();
+  }
+
+  /** Which wording of the view's meaning holds here. */
+  variant() {
+    if (this.view === "gradient" && this.data.fromLogits) return "_of_logits";
+    return this.view === "path" && this.lattice.weighted ? "_with_arcs" : "";
   }
 
   renderHead() {
@@ -318,8 +323,9 @@ class Widget extends Scene {
     this.collapse.hidden = path === undefined;
     if (!path) return;
     const merged = runsOf(path).map(([k]) => this.symbol(k)).join(" ");
-    const lines = { emitted: this.spelt(path), merged, dropped: this.tokensOf(path, " ") || say("nothing") };
-    const line = ([key, text]) => [html("dt", {}, say(key)), html("dd", {}, text)];
-    this.collapse.replaceChildren(html("dl", {}, ...Object.entries(lines).flatMap(line)));
+    const texts = [this.spelt(path), merged, this.tokensOf(path, " ") || say("nothing")];
+    const keys = this.data.isCTC ? ["emitted", "merged", "dropped"] : ["emitted", "merged_lattice", "dropped_lattice"];
+    const line = (key, i) => [html("dt", {}, say(key)), html("dd", {}, texts[i])];
+    this.collapse.replaceChildren(html("dl", {}, ...keys.flatMap(line)));
   }
 }

@@ -5,12 +5,13 @@ const WORDS = JSON.parse(document.getElementById("words").textContent);
 const TITLES = JSON.parse(document.getElementById("titles").textContent);
 const page = document.documentElement;
 
+/** A text of the page's language. {name} is a value; {name:frame|frames} is the first word for 1, else the second. */
 function say(key, values = {}) {
   const text = WORDS[page.lang][key];
   if (text === undefined) throw new Error(`no words for ${key} in ${page.lang}`);
-  return text.replace(/\{(\w+)\}/g, (_, name) => {
+  return text.replace(/\{(\w+)(?::(.*?)\|(.*?))?\}/g, (_, name, one, many) => {
     if (!(name in values)) throw new Error(`nothing to put for {${name}} in ${key}`);
-    return values[name];
+    return one === undefined ? values[name] : Number(values[name]) === 1 ? one : many;
   });
 }
 
