@@ -27,7 +27,7 @@ class Fault:
         expected: what would be right: a range of numbers, a list of choices, a shape, a number.
         hint: key of the words that say how to fix it.
         sample: the sample's index, if the fault belongs to one sample.
-        variant: which of several wordings of the code; "" for the usual one.
+        variant: which of several wordings of the code; empty for the usual one.
         details: other numbers and names, for the words and for programs.
         parts: blanks that are themselves the catalogue's words: name of the blank, and key of the words.
 
@@ -58,7 +58,7 @@ class Fault:
         return self._worded(f"{self.code}/{self.variant}" if self.variant else self.code, lang)
 
     def advice(self, lang: str = "en") -> str:
-        """How to fix it, without a full stop; "" if the statement says it all."""
+        """How to fix it, without a full stop; empty if the statement says it all."""
         return self._worded(f"hint/{self.hint}", lang) if self.hint else ""
 
     def message(self, lang: str = "en") -> str:
@@ -67,7 +67,7 @@ class Fault:
         return self.statement(lang) + (_SEMICOLON[lang] + advice if advice else "")
 
     def sentences(self, lang: str = "en") -> tuple[str, str]:
-        """What is wrong, perhaps beginning with an argument's name, and how to fix it, as sentences; "" if no hint."""
+        """The same as two sentences; the second may be empty, and the first may begin with an argument's name."""
         advice = self.advice(lang)
         fix = _stopped(advice[0].upper() + advice[1:], lang) if advice else ""
         return self.statement(lang) + _STOP[lang], fix

@@ -14,6 +14,7 @@ from support.batches import draw_targets
 from support.recogniser import ALPHABET, DATA, needs_data
 
 import ctckit
+from ctckit.catalogue.columns import cells
 from ctckit.diagnosis import Diagnosis, Finding, diagnose
 from ctckit.kernels.reference import log_softmax
 
@@ -671,6 +672,19 @@ class TestReport:
         assert "不正常：" in found.html("zh")
         with pytest.raises(ctckit.CTCError, match="lang = 'fr' is unknown"):
             found.text("fr")
+
+    def test_chinese_columns(self) -> None:
+        """A Chinese character takes two columns: the statistics line up, and no line is longer than an English one."""
+        batch = trained(size=8)
+        batch["input_lengths"][2:] = 5
+        lines = diagnose(**batch).text("zh").split("\n")
+        assert all(cells(line) <= 100 for line in lines)
+        assert any(cells(line) > 80 for line in lines)
+        assert not any(line.lstrip().startswith(("，", "。", "；", "）")) for line in lines)
+        table = lines[len(lines) - lines[::-1].index("") :]
+        begins = {cells(re.match(r"\S+(?: 的概率)? +", line)[0]) for line in table}  # type: ignore[index]
+        assert len(table) > 5
+        assert len(begins) == 1
 
     def test_dictionary_is_strict_json(self) -> None:
         batch = trained()

@@ -7,7 +7,6 @@ catalogue. May import catalogue/, faults.py and validate/.
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -15,13 +14,14 @@ from itertools import groupby
 from typing import Any, Literal
 
 from ..catalogue import fill, words
+from ..catalogue.columns import cells, wrapped
 from ..faults import Fault
 from ..validate import check_language
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")  # worst first
 
-_WIDTH = {"en": 100, "zh": 56}  # characters of a line; a Chinese one takes two columns
+_WIDTH = 100  # columns of a line
 _SHOWN = 3  # findings of one code that are written out; a batch of 64 may hold the same fault 64 times
 _NAMED = 20  # of the samples with the other findings
 _ROWS = ("loss", "infeasible", "blank_share", "confidence", "entropy", "spike_width", "token_mass", "error_rate")
@@ -38,7 +38,7 @@ class Finding:
         code: a stable name in kebab-case, for programs.
         sample: the sample, or None if it is about the whole batch.
         evidence: the numbers; plain Python numbers, strings and lists.
-        variant: which of the code's wordings in the catalogue's part ``findings``; "" for the usual one.
+        variant: which of the code's wordings in the catalogue's part ``findings``; empty for the usual one.
         hint: key of the words that say how to fix it.
         fault: what the loss's own check says, if that finds the same; its words are the finding's.
     """
@@ -121,19 +121,19 @@ class Diagnosis:
 
     def text(self, lang: str = "en") -> str:
         """The report in a language of the catalogue, "en" or "zh"; ``str()`` is the English one."""
-        known, width = words("findings", check_language(lang)), _WIDTH[lang]
+        known = words("findings", check_language(lang))
         colon = {"en": ": ", "zh": "："}[lang]
         lines = [self._headline(lang)]
         for finding, more in _grouped(self.findings):
             message, fix = finding.sentences(lang)
             lines += ["", f"{known[f'report/{finding.severity}']}{colon}{finding.code}"]
-            lines += textwrap.wrap(message, width, initial_indent="  ", subsequent_indent="  ")
-            lines += textwrap.wrap(fix, width, initial_indent="  → ", subsequent_indent="    ")
+            lines += wrapped(message, _WIDTH, "  ", "  ")
+            lines += wrapped(fix, _WIDTH, "  → ", "    ")
             if more:
-                lines += textwrap.wrap(_likewise(more, lang), width, initial_indent="  ", subsequent_indent="  ")
+                lines += wrapped(_likewise(more, lang), _WIDTH, "  ", "  ")
         rows = list(self._rows(lang))
-        label_width = max((len(label) for label, _ in rows), default=0)
-        return "\n".join([*lines, "", *(f"{label:<{label_width}}  {text}" for label, text in rows)])
+        label_width = max((cells(label) for label, _ in rows), default=0)
+        return "\n".join([*lines, "", *(label + " " * (label_width - cells(label) + 2) + text for label, text in rows)])
 
     def html(self, lang: str = "en") -> str:
         """The report as a fragment of HTML; notebooks show the English one."""
@@ -193,7 +193,8 @@ def _grouped(findings: Sequence[Finding]) -> Iterator[tuple[Finding, list[Findin
 
 
 def _likewise(more: Sequence[Finding], lang: str) -> str:
-    named = ", ".join(str(finding.sample) for finding in more[:_NAMED]) + (", …" if len(more) > _NAMED else "")
+    comma = {"en": ", ", "zh": "、"}[lang]
+    named = comma.join([*(str(finding.sample) for finding in more[:_NAMED]), *(["…"] if len(more) > _NAMED else [])])
     return fill(words("findings", lang)["report/likewise"], lang, {"count": len(more), "samples": named})
 
 
