@@ -317,4 +317,7 @@ def test_the_site_builds_strictly_draws_its_pictures_and_needs_no_network(tmp_pa
                 svg = (page.parent / unquote(picture)).resolve().read_text(encoding="utf-8")
                 assert texts(svg), picture
                 assert bool(re.search("[\u4e00-\u9fff]", "".join(texts(svg)))) == (lang == "zh"), picture
+                assert "prefers-color-scheme: dark" in svg, picture
+    assert 'data-md-color-scheme="slate"' in (site / "index.html").read_text(encoding="utf-8")
+    assert not (site / "sitemap.xml").exists()  # as long as there is no address to put into it
     assert not list(site.rglob("*.py"))
