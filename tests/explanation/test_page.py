@@ -778,11 +778,13 @@ def test_a_picture_saved_as_html_follows_the_window_and_the_scheme(opened: Open,
 def test_a_wide_box_shows_that_it_goes_on(opened: Open) -> None:
     tab = opened(explanation_page(CAT), viewport={"width": 390, "height": 844})
     box = tab.locator(".scroll")
-    for place, more in ((0, True), (10_000, False), (0, True)):
+    for place, sides in ((0, ["right"]), (10, ["left", "right"]), (10_000, ["left"])):
         box.evaluate("(box, place) => (box.scrollLeft = place)", place)
         painted(tab)
-        assert box.evaluate("box => box.classList.contains('more')") == more
-    assert not opened(explanation_page(CAT)).locator(".scroll.more").count()
+        classes = box.get_attribute("class").split()
+        assert [side for side in ("left", "right") if f"more-{side}" in classes] == sides
+        assert box.evaluate("box => getComputedStyle(box).maskImage").startswith("linear-gradient")
+    assert not opened(explanation_page(CAT)).locator("[class*=more-]").count()
 
 
 def test_an_infeasible_lattice_says_so(opened: Open) -> None:

@@ -20,9 +20,12 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const widget of widgets) for (const picture of widget.pictures) picture.paint?.();
 });
 
-/** Fades the right edge of a box as long as it can be scrolled further. */
+/** Fades the edges beyond which a box can be scrolled. */
 function hintAt(box) {
-  const hint = () => box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
+  const hint = () => {
+    box.classList.toggle("more-left", box.scrollLeft > 1);
+    box.classList.toggle("more-right", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
+  };
   box.addEventListener("scroll", hint);
   const watched = new ResizeObserver(hint);
   for (const node of [box, ...box.children]) watched.observe(node);
