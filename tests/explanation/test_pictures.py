@@ -158,6 +158,12 @@ def test_any_size(frames: int, classes: int, target: list[int]) -> None:
         assert texts(draw(e).svg()), name
 
 
+def test_the_target_is_named_beside_its_inputs() -> None:
+    """Also where the log-probabilities are too many to be written out."""
+    e = explain(np.zeros((40, 3)), [1, 2, 2, 1], labels=["φ", "a", "b"], from_logits=True)
+    assert "target: abba" in texts(e.inputs().svg())
+
+
 def test_a_long_input_is_drawn_readably_and_soon() -> None:
     rng = np.random.default_rng(0)
     e = explain(rng.normal(size=(1500, 32)), rng.integers(1, 32, 200), from_logits=True)

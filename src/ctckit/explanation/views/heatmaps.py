@@ -170,7 +170,8 @@ def inputs(computation: Computation) -> Picture:
         values = np.where(np.isfinite(e.log_probs), e.log_probs, np.nan)
         image = _map(axes, values.T, "magma", max(-20.0, float(np.nanmin(values, initial=-1))), 0)
         _names(axes, e.labels)
-        _describe(axes, e, say["inputs.heat"] + f": T = {e.frames}, C = {len(e.labels)}", say["classes"], image)
+        title = say["inputs.heat"].format(frames=e.frames, classes=len(e.labels), target=shortened(e.spelling, 200))
+        _describe(axes, e, title, say["classes"], image)
 
     name = phrase(e, "inputs.name").format(frames=e.frames, classes=len(e.labels), target=_short(e.spelling))
     picture: Picture = _drawn(draw, None, name, _size(e.frames, len(e.labels)))
