@@ -312,6 +312,8 @@ def test_nothing_is_cut_off_or_overlaps() -> None:
         text.get_window_extent() for text in figure.axes[0].texts if text.get_text() in ("<begin>", "<a very long…")
     ]
     assert len(boxes) > 3
+    spans = explain(np.zeros((4, 3)), [1, 2], labels=names, from_logits=True).alignment().figure.axes[0].texts
+    assert [text.get_text() for text in spans] == ["<begin>", "<a␣very␣lon…"]
     assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 

@@ -110,14 +110,14 @@ def _legend(e: Computation, colors: dict[int, str]) -> list[str]:
 
 def _spans(axes: Any, e: Computation, path: Path, colors: dict[int, str]) -> None:
     """What a path emits besides blanks, each over its own frames, above the curves; names only where there is room."""
-    room = max(1.0, e.frames / 60)
+    frame = _width(axes) / e.frames  # points
     named: list[tuple[float, float]] = []  # the middle of each name, and half its width
     runs = _runs(e, path)
     for label, begin, end, _ in runs:
         axes.plot([begin + 0.6, end + 0.4], [1.04, 1.04], color=colors[label], linewidth=3, solid_capstyle="butt")
     for label, begin, end, _ in sorted(runs, key=lambda run: not run.is_token):
         text, middle = _label(e.labels[label]), (begin + end + 1) / 2
-        half = room * max(1.0, cells(text) / 2) / 2
+        half = (5.8 * cells(text) + 6) / 2 / frame
         if all(abs(middle - other) >= half + width for other, width in named):
             axes.text(middle, 1.06, text, ha="center", va="bottom", fontsize=9, color=INK, fontfamily=families())
             named.append((middle, half))
@@ -268,9 +268,8 @@ def _names(axes: Any, names: Sequence[str]) -> None:
 def _describe(axes: Any, e: Computation, title: str, rows: str, image: Any = None) -> None:
     """Title and axes; a colour bar, if there is an image."""
     say = words("explanation", e.lang)
-    share = axes.get_position().width + 0.14  # of the figure's width, once the margins are laid out
-    room = int(72 * axes.figure.get_figwidth() * share / 6.2)  # columns of text
-    lines = [part for line in title.split("\n") for part in wrapped(line, max(30, room))]
+    columns = max(30, int(_width(axes) / 6.2))
+    lines = [part for line in title.split("\n") for part in wrapped(line, columns)]
     axes.set_title("\n".join(lines), fontsize=11, loc="left", color=INK, fontfamily=families())
     axes.set_xlabel(say["frame"])
     axes.set_ylabel(rows)
@@ -279,6 +278,12 @@ def _describe(axes: Any, e: Computation, title: str, rows: str, image: Any = Non
         bar = axes.figure.colorbar(image, ax=axes, fraction=0.03, pad=0.015)
         bar.outline.set_visible(False)
         bar.ax.tick_params(color=GRID, labelcolor=MUTED, labelsize=8)
+
+
+def _width(axes: Any) -> float:
+    """The width of axes in points, about as it is when the margins are laid out."""
+    share = axes.get_position().width + 0.14
+    return float(72 * axes.figure.get_figwidth() * share)
 
 
 def _label(name: str) -> str:
