@@ -125,7 +125,9 @@ def test_many_classes_become_curves() -> None:
 def test_controls_are_not_drawn() -> None:
     scores = spoken("the fox", 60)
     found = align(scores, "the \x00fox\x1b \ufffe", Vocabulary(LABELS), SHIFT, Options())
-    assert "fox" in texts(draw(found, scores, LABELS))
+    shown = "".join(texts(draw(found, scores, LABELS)))
+    assert "fox" in shown
+    assert not re.search("[\x00-\x1f\ufffe]", shown)
 
 
 def test_words_without_time_stars_and_doubt() -> None:

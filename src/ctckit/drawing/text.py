@@ -1,6 +1,6 @@
 """Text in pictures: how wide it is, how numbers are printed, which fonts can draw it.
 
-Imports matplotlib only when fonts are asked for.
+Imports catalogue/; matplotlib only when fonts are asked for.
 """
 
 from __future__ import annotations
