@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from support.pictures import texts
 from support.recogniser import DATA, needs_data
 
 import ctckit
@@ -45,10 +46,6 @@ def aligned(text: str, frames: int, options: Options | None = None) -> tuple[Ali
     return align(scores, text, Vocabulary(LABELS), SHIFT, options or Options()), scores
 
 
-def texts(picture: Picture) -> list[str]:
-    return re.findall(r"<text[^>]*>([^<]*)</text>", picture.svg())
-
-
 def check_texts(picture: Picture) -> None:
     """No text is cut off or covers another."""
     figure = picture.figure
@@ -74,12 +71,12 @@ def check_texts(picture: Picture) -> None:
 def test_what_it_says(lang: str, tmp_path: Path) -> None:
     found, scores = aligned("costs $ five", 90)
     picture = draw(found, scores, LABELS, lang=lang)
-    seen = texts(picture)
+    seen = texts(picture.svg())
     assert {"costs", "$", "five", "␣", "φ"} <= set(seen)
     assert [text for text in seen if text in "costsfive"].count("s") == 3  # two spans, and a row of the map
     assert "costs $ five" in picture.name
     assert bool(re.search("[\u4e00-\u9fff]", "".join(seen))) == (lang == "zh")
-    assert seen == texts(draw(found, scores, LABELS, lang=lang))
+    assert seen == texts(draw(found, scores, LABELS, lang=lang).svg())
     check_texts(picture)
     for suffix in ("svg", "pdf", "png") if lang == "en" else ("svg",):
         picture.save(tmp_path / f"x.{suffix}")
@@ -94,7 +91,7 @@ def test_any_length_is_legible(seconds: float) -> None:
     found, scores = aligned(text, round(seconds / SHIFT) + len(text))
     sound = Sound(rng.normal(size=round(found.duration * 8000)).astype(np.float32), 8000)
     picture = draw(found, scores, LABELS, strip=sound)
-    seen = texts(picture)
+    seen = texts(picture.svg())
     for word in known:
         assert seen.count(word) >= text.split().count(word), word
     check_texts(picture)
@@ -118,14 +115,14 @@ def test_many_classes_become_curves() -> None:
     text = "the quick brown fox jumps over a lazy dog"
     found, scores = aligned(text, 200)
     picture = draw(found, scores, LABELS)
-    assert {"token of the text", "best other class"} <= set(texts(picture))
+    assert {"token of the text", "best other class"} <= set(texts(picture.svg()))
     check_texts(picture)
 
 
 def test_controls_are_not_drawn() -> None:
     scores = spoken("the fox", 60)
     found = align(scores, "the \x00fox\x1b \ufffe", Vocabulary(LABELS), SHIFT, Options())
-    shown = "".join(texts(draw(found, scores, LABELS)))
+    shown = "".join(texts(draw(found, scores, LABELS).svg()))
     assert "fox" in shown
     assert not re.search("[\x00-\x1f\ufffe]", shown)
 
@@ -134,12 +131,12 @@ def test_words_without_time_stars_and_doubt() -> None:
     scores = spoken("the fox", 60)
     found = align(scores, "the lazy 7 fox", Vocabulary(LABELS), SHIFT, Options(optional_words=True, star=True))
     picture = draw(found, scores, LABELS)
-    assert any("of them without a time" in text for text in texts(picture))
+    assert any("of them without a time" in text for text in texts(picture.svg()))
     doubtful = align(
         np.log(np.full((40, len(LABELS)), 1 / len(LABELS))), "the fox", Vocabulary(LABELS), SHIFT, Options()
     )
     picture = draw(doubtful, None)
-    assert "red: confidence below 0.5" in texts(picture)
+    assert "red: confidence below 0.5" in texts(picture.svg())
     assert RED in picture.svg()
     check_texts(picture)
 
@@ -148,7 +145,7 @@ def test_nothing_but_an_image() -> None:
     digits = tuple(ctckit.Segment(str(d), d / 4, d / 4 + 0.2, -0.1, 0.9) for d in range(4))
     line = ctckit.Segment("0123", 0, 1, -0.1, 0.9, digits)
     picture = draw(Aligned([line], 1.0, (), np.zeros(0, np.int32)), strip=Scan(np.ones((8, 40))))
-    assert {"0", "1", "2", "3", "image columns"} <= set(texts(picture))
+    assert {"0", "1", "2", "3", "image columns"} <= set(texts(picture.svg()))
     check_texts(picture)
 
 

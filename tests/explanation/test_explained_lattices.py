@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-import xml.etree.ElementTree as ET
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+from support.pictures import texts
 
 from ctckit import Arc, CTCError, Lattice, ctc_lattice, explain
 from ctckit.explanation import Explanation
@@ -67,11 +67,6 @@ def enumerated(lattice: Lattice, log_probs: np.ndarray) -> Enumerated:
 def explained(name: str, frames: int = 5, lang: str = "en", *, from_logits: bool = True) -> Explanation:
     logits = np.random.default_rng(frames).normal(size=(frames, 5))
     return explain(logits, lattices=LATTICES[name], labels=LABELS, from_logits=from_logits, lang=lang)
-
-
-def texts(svg: str) -> list[str]:
-    root = ET.fromstring(svg)
-    return ["".join(element.itertext()).strip() for element in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
 @pytest.mark.parametrize("name", LATTICES)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.pictures import texts
 
 import ctckit
 from ctckit.explanation import Explanation, explain, explain_word
@@ -25,12 +26,6 @@ DRAWINGS = {
     "gradient": lambda e: e.gradient(),
     "alignment": lambda e: e.alignment(),
 }
-
-
-def texts(svg: str) -> list[str]:
-    """All text of an SVG, as a reader sees it."""
-    root = ET.fromstring(svg)
-    return ["".join(element.itertext()).strip() for element in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
 def seed_a() -> Explanation:

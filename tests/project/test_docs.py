@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from support.pictures import texts
 
 import ctckit
 from ctckit.catalogue import words
@@ -150,10 +151,6 @@ def test_glossary() -> None:
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
-
-
-def texts(svg: str) -> list[str]:
-    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
 
 
 def test_committed_pictures_are_what_the_code_draws(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,11 +106,6 @@ class Diagnosis:
         """Whether there are no errors and no warnings; there may be notes."""
         return all(finding.severity == "note" for finding in self.findings)
 
-    @property
-    def headline(self) -> str:
-        """One line: how many findings of what severity, in what batch."""
-        return self._headline("en")
-
     def as_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON: numbers that JSON lacks are the strings "inf", "-inf" and "nan"."""
         return {
