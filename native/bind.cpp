@@ -249,9 +249,10 @@ ctckit_lattices lattices_of(const LatticeBatch& batch, const ctckit_scores& scor
     return made;
 }
 
-void sums(Scores scores, bool from_logits, const LatticeBatch& lattices, BySample score, Statuses status,
-          Maybe<Out> grad, Maybe<In<double, nb::ndim<1>>> weights, Maybe<Contiguous> occupancy, Maybe<States> along,
-          Maybe<ByRow> occupancy_along, Maybe<In<double, nb::ndim<1>>> class_scores,
+// True if all paths of some sample count as impossible: they are, or they lie below what scaled floats can hold.
+bool sums(Scores scores, bool from_logits, const LatticeBatch& lattices, BySample score, Statuses status,
+          Maybe<Out> grad, bool adds_softmax, Maybe<In<double, nb::ndim<1>>> weights, Maybe<Contiguous> occupancy,
+          Maybe<States> along, Maybe<ByRow> occupancy_along, Maybe<In<double, nb::ndim<1>>> class_scores,
           Maybe<In<double, nb::ndim<2>>> state_scores, Maybe<ByRow> class_scores_grad, Maybe<ByRow> state_scores_grad,
           Maybe<ByRow> entry_costs_grad, Maybe<BySample> long_arc_scores_grad, const std::string& isa, int threads) {
     const ctckit_scores given = scores_of(scores, from_logits, class_scores);
@@ -266,6 +267,7 @@ void sums(Scores scores, bool from_logits, const LatticeBatch& lattices, BySampl
                     (grad->size() == 0 || grad->shape(2) == 1 || grad->stride(2) == 1),
                 "grad must be like scores, its classes contiguous");
         out.grad = grad->data();
+        out.adds_softmax = adds_softmax;
         out.grad_stride_t = grad->stride(0);
         out.grad_stride_n = grad->stride(1);
     }
@@ -299,6 +301,7 @@ void sums(Scores scores, bool from_logits, const LatticeBatch& lattices, BySampl
         result = ctckit_sums(&given, &laid_out, &out, isa.c_str(), threads);
     }
     check_result(result);
+    return std::find(out.status, out.status + given.num_samples, CTCKIT_IMPOSSIBLE) != out.status + given.num_samples;
 }
 
 void best_path(Scores scores, bool from_logits, const LatticeBatch& lattices, BySample score, Statuses status,
@@ -348,8 +351,8 @@ NB_MODULE(_ext, m) {
     m.def("weighted_loss", &weighted_loss_of, nb::arg("score"), nb::arg("weights"), nb::arg("zero_infinity"));
     m.def("recycled", &recycled, nb::arg("bytes"));
     m.def("sums", &sums, nb::arg("scores"), nb::arg("from_logits"), nb::arg("lattices"), nb::arg("score").noconvert(),
-          nb::arg("status").noconvert(), nb::arg("grad").noconvert().none(), nb::arg("weights").none(),
-          nb::arg("occupancy").noconvert().none(), nb::arg("along").noconvert().none(),
+          nb::arg("status").noconvert(), nb::arg("grad").noconvert().none(), nb::arg("adds_softmax"),
+          nb::arg("weights").none(), nb::arg("occupancy").noconvert().none(), nb::arg("along").noconvert().none(),
           nb::arg("occupancy_along").noconvert().none(), nb::arg("class_scores").none(), nb::arg("state_scores").none(),
           nb::arg("class_scores_grad").noconvert().none(), nb::arg("state_scores_grad").noconvert().none(),
           nb::arg("entry_costs_grad").noconvert().none(), nb::arg("long_arc_scores_grad").noconvert().none(),

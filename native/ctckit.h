@@ -65,7 +65,9 @@ typedef struct {
     uint8_t* status;  // (N,) of enum ctckit_status
     void* grad;       // (T, N, C) gradient to the scores, in their dtype; its class stride is 1
     int64_t grad_stride_t, grad_stride_n;
-    const double* weights;         // (N,) in: factors of the samples' gradients, 1 if null
+    int32_t adds_softmax;   // 1: of log-probabilities, write softmax - occupancy, as of logits; not -occupancy. Below a
+                            // log_softmax both come to the same, but -occupancy loses digits if the network is sure
+    const double* weights;  // (N,) in: factors of the samples' gradients, 1 if null
     double* class_scores_grad;     // (N, C) by sample: -weight * the expected number of frames in each class
     double* state_scores_grad;     // (N, K) -weight * the expected number of frames in each state
     double* entry_costs_grad;      // (N, K) weight * the expected number of times that each state is entered

@@ -159,6 +159,20 @@ Normaliser<Real> exponentials(const Real* CTCKIT_RESTRICT x, int count, Real* CT
     return {top, sum};
 }
 
+// The sum of a softmax's exponentials but for the best class's, which is 1: with digits that a sum with it would lose.
+template <class Real>
+Real rest_of(const Real* CTCKIT_RESTRICT exps, int count) {
+    double sum = 0;  // of runs, since one sum over thousands of classes would round too often
+    for (int begin = 0; begin < count; begin += 64) {
+        const int end = lesser(begin + 64, count);
+        Real part = 0;
+#pragma omp simd reduction(+ : part)
+        for (int c = begin; c < end; ++c) part += exps[c] < 1 ? exps[c] : Real(0);
+        sum += double(part);
+    }
+    return Real(sum);
+}
+
 // True where no entry is NaN or +inf.
 template <class Real>
 bool readable(const Real* CTCKIT_RESTRICT x, int count) {

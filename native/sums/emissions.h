@@ -44,6 +44,7 @@ class Emissions {
           num_frames_(num_frames),
           num_classes_(int(scores.num_classes)),
           from_logits_(scores.from_logits != 0),
+          has_softmax_(from_logits_ || (out.grad && out.adds_softmax)),
           class_scores_(scores.class_scores),
           weight_(out.weights ? Real(out.weights[n]) : Real(1)),
           input_(frames_of<In>(scores, n)),
@@ -71,8 +72,11 @@ class Emissions {
     }
     // A tile's table without exponents: 0 for emissions that need one.
     const Real* plain_values(int t0, int count);
-    // The factor that turns a plain value of frame t into the softmax part of the gradient; 0 for log-probabilities.
+    // The factor that turns a plain value of frame t into the softmax part of the gradient; 0 if it has none.
     Real softmax_factor(int t) const;
+    // Whether one class has more than half of a frame's softmax, and a plain value of 1; then, the sum of all others'.
+    bool is_sure(int t) const { return has_softmax_ && row_inverse_[t] > Real(0.5) && gap(t) == 0; }
+    Real others(int t) const { return row_rest_[t]; }
 
     bool poisoned() const { return poisoned_; }
     // The log-score common to all paths, which making emissions relative has removed.
@@ -82,7 +86,9 @@ class Emissions {
     void tabulate_labels(int t0, int count, bool first_time);
     void tabulate_classes(int t0, int count, bool first_time);
     void tabulate_wide(const Table<Real>& table, const Real* top);
-    void count_in(int t, Real top, Real sum);
+    void keep_softmax(int t, Real top, Real sum, Real rest);
+    // The best label's score above the best class's.
+    Real gap(int t) const { return class_scores_ ? Real(0) : label_top_[t] - row_top_[t]; }
     // The memory of a tile's table.
     Table<Real> unmade_table(int t) const {
         const std::int64_t at = std::int64_t(tile_of(t)) * slots_.num_slots * kTile;
@@ -93,8 +99,8 @@ class Emissions {
     const LatticeView<Real>& lattice_;
     const LabelSlots& slots_;
     const int num_frames_, num_classes_;
-    const bool from_logits_;
-    const double* class_scores_;  // (num_classes,) or null
+    const bool from_logits_, has_softmax_;  // the latter: the gradient holds the softmax
+    const double* class_scores_;            // (num_classes,) or null
     const Real weight_;
     Frames<In> input_;
     const Gradient<In> grad_;
@@ -108,6 +114,7 @@ class Emissions {
     Real* exps_;                    // (num_classes,) scratch of a softmax
     Real* label_top_;               // (num_frames,) the best label's score, which emissions are relative to
     Real *row_top_, *row_inverse_;  // (num_frames,) of each softmax: the best score, and one over the sum
+    Real* row_rest_;                // (num_frames,) the sum without the best class, where that has more than half
     double offset_;                 // log-score common to all paths
     double sums_product_;           // of the softmax sums, taken into offset_ before it overflows
     bool poisoned_;                 // NaN or +inf in a used frame
@@ -126,6 +133,7 @@ void Emissions<In>::lay_out(Arena& arena, int block_length) {
     label_top_ = arena.take<Real>(num_frames_);
     row_top_ = arena.take<Real>(num_frames_);
     row_inverse_ = arena.take<Real>(num_frames_);
+    row_rest_ = arena.take<Real>(num_frames_);
     input_.lay_out(arena);
 }
 
@@ -150,13 +158,13 @@ auto Emissions<In>::rows_to_normalise(int t0) -> const Real* {
     return input_.rows(t0, lesser(kTile, num_frames_ - t0));
 }
 
-// Checks a frame; for logits takes its log-softmax and leaves the softmax, the gradient's dense part, in the gradient.
+// Checks a frame; of logits takes its log-softmax. Leaves the softmax, the gradient's dense part, in the gradient.
 // Prefetches the next rows.
 template <class In>
 void Emissions<In>::normalise_frame(int t, const Real* row) {
     const int next = lesser(t + kAhead, num_frames_ - 1);
     const Ahead<In> ahead = {input_.base + next * input_.stride_t, input_.stride_c, grad_ ? grad_.row(next) : nullptr};
-    if (!from_logits_) {
+    if (!has_softmax_) {
         ahead.ask_for_row(num_classes_);
         poisoned_ |= !readable(row, num_classes_);
         if (grad_) fill(grad_.row(t), num_classes_, Real(0));
@@ -165,18 +173,26 @@ void Emissions<In>::normalise_frame(int t, const Real* row) {
     Real* exps = exps_;
     if (Frames<In>::kAsTheyAre && grad_) exps = reinterpret_cast<Real*>(grad_.row(t));
     const Normaliser<Real> z = exponentials(row, num_classes_, exps, ahead);
-    count_in(t, z.top, z.sum);
-    offset_ -= z.top;  // emissions will be relative to the best label instead: see tabulate_labels()
+    if (!from_logits_ && z.top == -kInfinity<Real>) {  // log-probabilities without a possible class: not NaN
+        row_top_[t] = row_inverse_[t] = row_rest_[t] = 0;
+        return fill(grad_.row(t), num_classes_, Real(0));
+    }
+    keep_softmax(t, z.top, z.sum, z.sum < 2 ? rest_of(exps, num_classes_) : Real(0));
+    if (from_logits_) offset_ -= z.top;  // emissions will be relative to the best label: see tabulate_labels()
     if (grad_) scale_into(exps, num_classes_, row_inverse_[t] * weight_, grad_.row(t));
 }
 
-// Stores a frame's softmax, and takes its sum out of the score that all paths share.
+// Stores a frame's softmax. Of logits, takes its sum out of the score that all paths share. A sum below 2 is 1 for the
+// best class and a rest, whose digits it has not.
 template <class In>
-void Emissions<In>::count_in(int t, Real top, Real sum) {
-    poisoned_ |= !(sum < kInfinity<Real>);
+void Emissions<In>::keep_softmax(int t, Real top, Real sum, Real rest) {
+    const double whole = sum < 2 ? 1 + double(rest) : double(sum);
+    poisoned_ |= !(whole < kInfinity<double>);
     row_top_[t] = top;
-    row_inverse_[t] = 1 / sum;
-    sums_product_ *= sum;
+    row_inverse_[t] = Real(1 / whole);
+    row_rest_[t] = rest;
+    if (!from_logits_) return;
+    sums_product_ *= whole;
     if (!(sums_product_ < 1e280)) {
         offset_ -= std::log(sums_product_);
         sums_product_ = 1;
@@ -263,10 +279,16 @@ void Emissions<In>::tabulate_classes(int t0, int count, bool first_time) {
         sum[c % 2] += scores;
     }
     sum[0] += sum[1];
+    bool sure = false;
+    for (int f = 0; f < kTile; ++f) sure |= sum[0][f] < 2;
+    Real rest[kTile] = {};
+    for (int c = 0; sure && first_time && c < num_classes_; ++c)
+#pragma omp simd
+        for (int f = 0; f < kTile; ++f) rest[f] += exps[c * kTile + f] < 1 ? exps[c * kTile + f] : Real(0);
     if (made.wide) tabulate_wide(made, label_top);
     if (!first_time) return;
     for (int f = 0; f < count; ++f) {
-        count_in(t0 + f, top[f], sum[0][f]);
+        keep_softmax(t0 + f, top[f], sum[0][f], rest[f]);
         label_top_[t0 + f] = top[f];  // all entries of the gradient will be relative to it
         if (made.wide) offset_ += double(label_top[f]) - double(top[f]);
     }
@@ -287,7 +309,7 @@ void Emissions<In>::tabulate_wide(const Table<Real>& table, const Real* top) {
 template <class In>
 auto Emissions<In>::plain_values(int t0, int count) -> const Real* {
     const Table<Real> made = table(t0);
-    if (class_scores_ && from_logits_) {
+    if (class_scores_ && has_softmax_) {
         input_.gather(slots_.labels, slots_.num_slots, t0, count, made.values);
         for (int i = 0; i < slots_.num_slots * kTile; ++i)
             made.values[i] = exp_nonpositive(made.values[i] - row_top_[t0 + lesser(i % kTile, count - 1)]);
@@ -306,9 +328,8 @@ auto Emissions<In>::plain_values(int t0, int count) -> const Real* {
 
 template <class In>
 auto Emissions<In>::softmax_factor(int t) const -> Real {
-    if (!from_logits_) return 0;
-    const Real gap = class_scores_ ? 0 : label_top_[t] - row_top_[t];
-    return row_inverse_[t] * weight_ * exp_nonpositive(gap);
+    if (!has_softmax_) return 0;
+    return row_inverse_[t] * weight_ * exp_nonpositive(gap(t));
 }
 
 }  // namespace

@@ -63,6 +63,7 @@ class Outputs {
     void fill_from(int from, Real value);
     void turn_tile(int parity, int t0, int count);
     void write_gradient(int t0, int count, const Real* occupancy_factor);
+    void settle_sure_classes(int t0, int count, const Real* values, const Real* softmax, const Real* occupancy_factor);
     void write_labels(int t0, int count);
     void write_rows(int t0, int count);
     void write_occupancy(int t, int f, Real factor);
@@ -202,7 +203,32 @@ void Outputs<In>::write_gradient(int t0, int count, const Real* occupancy_factor
         load_pack(sums_ + s * kTile, sum);
         store_pack<Real>(emission * softmax - sum * factor, entries_ + s * kTile);
     }
+    settle_sure_classes(t0, count, values, part, occupancy_factor);
     slots_.by_class ? write_rows(t0, count) : write_labels(t0, count);
+}
+
+// The entry of a class that the network is sure of is the difference of two numbers near 1. A row's entries add up to
+// 0, so it is minus the sum of the others, which are small and have all of their digits.
+template <class In>
+void Outputs<In>::settle_sure_classes(int t0, int count, const Real* values, const Real* softmax,
+                                      const Real* occupancy_factor) {
+    bool any = false;
+    for (int f = 0; f < count; ++f) any |= emissions_.is_sure(t0 + f);
+    if (!any) return;
+    Real elsewhere[kTile] = {};  // occupancies of all other classes
+    std::int32_t sure[kTile];    // the slot of the class, whose plain value is 1
+    for (int f = 0; f < kTile; ++f) sure[f] = -1;
+    for (int s = 0; s < slots_.num_slots; ++s)
+#pragma omp simd
+        for (int f = 0; f < kTile; ++f) {
+            const bool other = values[s * kTile + f] < 1;
+            elsewhere[f] += other ? sums_[s * kTile + f] : Real(0);
+            sure[f] = other ? sure[f] : s;
+        }
+    for (int f = 0; f < count; ++f)
+        if (emissions_.is_sure(t0 + f) && sure[f] >= 0)
+            entries_[sure[f] * kTile + f] =
+                elsewhere[f] * (occupancy_factor[f] * weight_) - emissions_.others(t0 + f) * softmax[f];
 }
 
 // The labels' entries alone; the others were written when the rows were read.

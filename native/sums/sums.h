@@ -22,6 +22,8 @@ class Sums {
     Sums(const ctckit::SumsCall& call, std::int64_t n, void* memory)
         : num_frames_(int(call.lattices.num_frames[n])),
           num_classes_(call.scores.num_classes),
+          from_logits_(call.scores.from_logits != 0),
+          has_class_scores_(call.scores.class_scores != nullptr),
           along_(call.out.occupancy_along != nullptr),
           backward_wanted_(call.out.grad || call.out.occupancy || along_ || ExpectedCounts<Real>::wanted(call.out)),
           score_(call.out.score[n]),
@@ -72,6 +74,7 @@ class Sums {
             return poisoned ? end(CTCKIT_NOT_FINITE, NAN) : end(CTCKIT_IMPOSSIBLE, -HUGE_VAL);
         }
         status_ = CTCKIT_FINE;
+        if (is_probability()) score_ = lesser(score_, 0.0);
         if (backward_wanted_) backward();
         outputs_.finish();
     }
@@ -81,6 +84,11 @@ class Sums {
         status_ = std::uint8_t(status);
         score_ = score;
         outputs_.fill(score != score ? Real(NAN) : Real(0));
+    }
+
+    // Whether the sum cannot exceed 1, but for rounding: different paths of CTC's lattice are different events.
+    bool is_probability() const {
+        return from_logits_ && lattice_.plain() && !lattice_.state_scores && !has_class_scores_;
     }
 
     double forward() {
@@ -135,6 +143,7 @@ class Sums {
 
     const int num_frames_;
     const std::int64_t num_classes_;
+    const bool from_logits_, has_class_scores_;
     const bool along_, backward_wanted_;
     double& score_;
     std::uint8_t& status_;

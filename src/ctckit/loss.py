@@ -12,12 +12,12 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from .kernels import native, reference
+from .kernels import native
 from .kernels.backend import Gradients, added_gradients
 from .lattice import Lattice
 from .native import weighted_loss
-from .problem import ArrayProblem, ctc_problem, lattice_problem, lengths_or_all, with_added_scores
-from .results import Array, FloatArray, LatticeLossAndGrad, LossAndGrad, Posteriors
+from .problem import ArrayProblem, as_floats, ctc_problem, lattice_problem, lengths_or_all, with_added_scores
+from .results import Array, FloatArray, LatticeLossAndGrad, LossAndGrad, Posteriors, Status
 from .validate import Reduction, as_array, check_reduction, check_targets_or_lattices
 
 
@@ -37,8 +37,7 @@ def ctc_loss(
 
     Args:
         log_probs: (T, N, C) natural-log probabilities of C classes at T frames, or (T, C) for one sample; float64,
-            float32, float16 or bfloat16 (an ``ml_dtypes`` array). Taken as they are: -inf is a legal probability of 0,
-            and so is anything more than 1.8e8 nats below the best label of its frame (to mask a class, use -inf).
+            float32, float16 or bfloat16 (an ``ml_dtypes`` array). Taken as they are: -inf is a legal probability of 0.
         targets: (N, S) tokens padded to one length, or all samples' tokens end to end in one dimension; (S,) for one
             sample. Padding is never read.
         input_lengths: (N,) frames of each sample. Frames beyond are never read.
@@ -280,7 +279,15 @@ def posteriors(
 
 def posteriors_of(problem: ArrayProblem, threads: int | None = None) -> Posteriors[Array]:
     """Occupancies of a checked batch; those by class are in its scores' dtype, or in that of sums for logits."""
-    return native.posteriors(_normalised(problem) if problem.from_logits else problem, threads=threads)
+    if not problem.from_logits:
+        return native.posteriors(problem, threads=threads)
+    # A number added to all scores of a frame changes no occupancy: for them, nothing need be normalised and rounded.
+    found = native.posteriors(_as_log_probs(problem), threads=threads)
+    totals = native.total(problem, threads=threads)
+    for n in np.flatnonzero(totals.status == Status.NOT_FINITE):  # logits of -inf throughout, which log_probs may be
+        for occupancies in (found.states, found.classes):
+            occupancies[: problem.lattices.frames[n], n] = np.nan
+    return Posteriors(found.states, found.classes, totals.score, totals.status)
 
 
 def reduced_loss(
@@ -304,12 +311,10 @@ def _rounded(problem: ArrayProblem, loss: npt.NDArray[np.float64] | float) -> Fl
     return rounded
 
 
-def _normalised(problem: ArrayProblem) -> ArrayProblem:
-    """The same problem on log-probabilities, in float32 or float64; frames beyond a sample's own are not read."""
-    log_probs = np.zeros(problem.scores.shape, problem.real)
-    for n, frames in enumerate(problem.lattices.frames):
-        log_probs[:frames, n] = reference.log_probs_of(problem, n)
-    return replace(problem, scores=log_probs, from_logits=False)
+def _as_log_probs(problem: ArrayProblem) -> ArrayProblem:
+    """The same problem as if its logits were log-probabilities, in float32 or float64."""
+    scores = as_floats(problem.scores).astype(problem.real, copy=False)
+    return replace(problem, scores=scores, from_logits=False)
 
 
 def _like(array: npt.NDArray[Any], scores: npt.ArrayLike) -> npt.NDArray[Any]:

@@ -107,7 +107,7 @@ def check_sums(problem: ArrayProblem, tolerance: float) -> None:
     np.testing.assert_allclose(sums.score, expected.score, rtol=tolerance, atol=tolerance)
     bad = expected.status == Status.NOT_FINITE
     far = problem.lattices.long_arcs[:, 0]
-    for name, array in vars(found).items():
+    for name, array in found.arrays().items():
         of_sample = far if name == "long_arc_scores" else np.arange(len(weights))
         by_sample = array.swapaxes(0, 1) if name == "scores" else array
         right = getattr(truth, name).swapaxes(0, 1) if name == "scores" else getattr(truth, name)

@@ -89,12 +89,12 @@ class Portable:
 
         from ctckit.kernels import portable
 
-        outputs = {} if gradients is None else vars(gradients)
-        wanted = {name: torch.from_numpy(out) for name, out in outputs.items() if out is not None}
+        outputs = {} if gradients is None else gradients.arrays()
+        wanted = {name: torch.from_numpy(out) for name, out in outputs.items()}
         found = portable.total(
             Portable.problem(problem),
             weights=None if weights is None else torch.from_numpy(weights),
-            gradients=Gradients(**wanted),
+            gradients=Gradients(**wanted, adds_softmax=gradients is not None and gradients.adds_softmax),
         )
         return Totals(found.score.numpy(), found.status.numpy())
 

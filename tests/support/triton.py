@@ -26,7 +26,7 @@ class Triton:
         from ctckit.kernels import triton
 
         given = None if weights is None else torch.from_numpy(weights).to(Triton.device())
-        arrays = {} if gradients is None else {k: v for k, v in vars(gradients).items() if v is not None}
+        arrays = {} if gradients is None else gradients.arrays()
         memory = {name: Triton.tensor(array) for name, array in arrays.items()}
         with Triton.running():
             found = triton.total(Triton.problem(problem), weights=given, gradients=Gradients(**memory))

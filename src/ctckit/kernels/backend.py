@@ -7,7 +7,7 @@ problem.py, results.py and errors.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -29,6 +29,8 @@ class Gradients(Generic[A]):
 
     Attributes:
         scores: (T, N, C), like the problem's scores.
+        adds_softmax: of log-probabilities: their gradient is to be softmax - γ, as that of logits, not -γ. Below a
+            log_softmax both come to the same, but there -γ loses its digits if the network is sure.
         class_scores: float64 (N, C), by sample: -weight · the expected number of frames in each class.
         state_scores: float64 (N, K): -weight · the expected number of frames in each state.
         entry_costs: float64 (N, K): weight · the expected number of times that each state is entered.
@@ -40,6 +42,11 @@ class Gradients(Generic[A]):
     state_scores: A | None = None
     entry_costs: A | None = None
     long_arc_scores: A | None = None
+    adds_softmax: bool = field(default=False, kw_only=True)
+
+    def arrays(self) -> dict[str, A]:
+        """Those that are wanted, by name."""
+        return {name: value for name, value in vars(self).items() if name != "adds_softmax" and value is not None}
 
 
 def added_gradients(problem: Any, wanted: Sequence[bool], empty: Callable[[tuple[int, ...]], A]) -> Gradients[A]:

@@ -1,6 +1,6 @@
 """The C++ backend: scaled floats, one sample per thread. Sources in native/.
 
-May import backend.py, problem.py, validate/, results.py and the extension (ctckit.native).
+May import reference.py, backend.py, problem.py, validate/, results.py and the extension (ctckit.native).
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import numpy.typing as npt
 from .. import native as extension
 from ..errors import CTCError
 from ..problem import ArrayProblem
-from ..results import BestPaths, Posteriors
+from ..results import BestPaths, Posteriors, Status
 from ..validate import check_integer
+from . import reference
 from .backend import Gradients, Totals
 
 Array = npt.NDArray[Any]
@@ -167,13 +168,14 @@ def _sums(
     size = scores.shape[1]
     score, status = np.empty(size), np.empty(size, np.uint8)
     wanted = _NONE if gradients is None else gradients
-    extension.sums(
+    far_below = extension.sums(
         scores,
         problem.from_logits,
         problem.lattices,
         score,
         status,
         wanted.scores,
+        wanted.adds_softmax,
         weights,
         occupancy,
         along,
@@ -187,7 +189,35 @@ def _sums(
         _isa,
         _threads or threads or num_threads(None),
     )
-    return Totals(score, status)
+    totals: Totals[Array] = Totals(score, status)
+    if far_below:
+        _sum_logarithms(problem, totals, weights, wanted, occupancy, along, occupancy_along)
+    return totals
+
+
+def _sum_logarithms(
+    problem: ArrayProblem,
+    totals: Totals[Array],
+    weights: Array | None,
+    wanted: Gradients[Array],
+    occupancy: Array | None,
+    along: npt.NDArray[np.int32] | None,
+    occupancy_along: npt.NDArray[np.float64] | None,
+) -> None:
+    """Samples whose paths lie below what scaled floats hold, 1.8e8 nats below each frame's best label: in logarithms.
+
+    The best path, which is searched in logarithms, tells them from samples without a possible path. They are rare, and
+    the reference is quick enough.
+    """
+    has_path = best_path(problem).status == Status.OK
+    for n in np.flatnonzero(has_path & (totals.status == Status.IMPOSSIBLE)).tolist():
+        swept = reference.write_sample(problem, n, 1.0 if weights is None else float(weights[n]), wanted)
+        totals.score[n], totals.status[n] = swept.score, swept.status
+        frames, states = swept.gamma.shape
+        if occupancy is not None:
+            occupancy[:frames, n, :states] = swept.gamma
+        if along is not None and occupancy_along is not None:
+            occupancy_along[n, :frames] = swept.gamma[np.arange(frames), along[n, :frames]]
 
 
 def _aligned(scores: Array) -> Array:

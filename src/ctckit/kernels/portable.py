@@ -7,7 +7,6 @@ problem.py, lattice.py and results.py.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -20,8 +19,6 @@ from ..lattice import MOVES, Arc
 from ..problem import Array, ArrayProblem, LatticeBatch, Lattices, Problem
 from ..results import BestPaths, Posteriors, Status
 from .backend import Gradients, Totals
-
-FARTHEST = 2.0**28 * math.log(2)  # nats below a frame's best label: anything lower counts as probability 0
 
 TensorProblem = Problem[Tensor]
 Sum = Callable[[Tensor], Tensor]  # over the last axis
@@ -77,18 +74,28 @@ def total(
     threads: int | None = None,
 ) -> Totals[Tensor]:
     """Log-scores of all samples; writes the gradients of Σ weights·(-score) that are wanted."""
-    wanted = {name: out for name, out in vars(gradients).items() if out is not None} if gradients else {}
+    wanted = gradients.arrays() if gradients else {}
     leaves = _leaves(problem)
     scores, *added = leaves.values()
     with torch.set_grad_enabled(bool(wanted)):
         score, feasible = _summed(with_added(replace(problem, scores=scores), *added))
         loss = -(score if weights is None else score * weights.to(score)).sum()
+        if gradients and gradients.adds_softmax:
+            loss = loss + _normalisers(problem, scores, feasible, weights)
     if wanted:
         found = torch.autograd.grad(loss, [leaves[name] for name in wanted], allow_unused=True)
         for out, value in zip(wanted.values(), found, strict=True):
             out.copy_(torch.zeros_like(out) if value is None else value)
     detached = score.detach().double()
     return Totals(detached, _status(detached, feasible))
+
+
+def _normalisers(problem: TensorProblem, scores: Tensor, feasible: Tensor, weights: Tensor | None) -> Tensor:
+    """What log-probabilities would be normalised by: 0 up to rounding, but its derivative is their softmax."""
+    used = (torch.arange(len(scores), device=scores.device)[:, None] < problem.lattices.frames) & feasible
+    possible = used & (scores > -torch.inf).any(dim=2)
+    sums = torch.where(possible[..., None], scores, 0).logsumexp(dim=2)
+    return (torch.where(possible, sums, 0) * (1 if weights is None else weights.to(scores))).sum()
 
 
 def posteriors(problem: TensorProblem, *, threads: int | None = None) -> Posteriors[Tensor]:
@@ -141,17 +148,9 @@ def _emissions(problem: TensorProblem) -> _Emitted:
     if problem.class_scores is not None:
         log_probs = log_probs + problem.class_scores.to(log_probs.dtype)
     values = log_probs.gather(2, batch.labels.long().expand(len(scores), -1, -1))
-    own = torch.where(_own(batch), values.detach(), -torch.inf)
-    lost = own < own.amax(dim=2, keepdim=True) - FARTHEST
-    values = torch.where(lost, -torch.inf, values)
     if problem.state_scores is not None:
         values = values + problem.state_scores.to(values.dtype)
     return _Emitted(values, used, feasible)
-
-
-def _own(batch: LatticeBatch[Tensor]) -> Tensor:
-    """(N, K) which states are a sample's own, not padding."""
-    return torch.arange(batch.labels.shape[1], device=batch.labels.device) < batch.num_states[:, None]
 
 
 def _score(problem: TensorProblem, emitted: _Emitted, plus: Sum, rows: list[Tensor] | None = None) -> Tensor:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..lattice import MOVES, Arc, Lattice
-from ..problem import ArrayProblem
+from ..problem import ArrayProblem, as_floats, stored
 from ..results import BestPaths, Posteriors, Status
 from .backend import Gradients, Totals
 
@@ -139,28 +139,27 @@ def total(
     size = problem.scores.shape[1]
     score, status = np.empty(size), np.empty(size, np.uint8)
     wanted: Gradients[Array] = Gradients() if gradients is None else gradients
-    for array in vars(wanted).values():
-        if array is not None:
-            array[...] = 0
+    for array in wanted.arrays().values():
+        array[...] = 0
     for n in range(size):
-        swept = sweep(sample(problem, n))
+        swept = write_sample(problem, n, 1.0 if weights is None else float(weights[n]), wanted)
         score[n], status[n] = swept.score, swept.status
-        _write_gradients(problem, n, swept, 1.0 if weights is None else float(weights[n]), wanted)
     return Totals(score, status)
 
 
-def _write_gradients(problem: ArrayProblem, n: int, swept: Sweep, weight: float, wanted: Gradients[Array]) -> None:
-    """Writes sample n's gradients; the arrays hold zeros."""
+def write_sample(problem: ArrayProblem, n: int, weight: float, wanted: Gradients[Array]) -> Sweep:
+    """Sums over the paths of sample n, and writes its gradients; the arrays hold zeros."""
+    swept = sweep(sample(problem, n))
     if swept.status in (Status.INFEASIBLE, Status.IMPOSSIBLE):
-        return
+        return swept
     log_probs, lattice, _ = swept.sample
     k, own = lattice.num_states, problem.lattices.long_arcs[:, 0] == n
     by_class_ = by_class(swept.gamma, lattice, log_probs.shape[1])
     if swept.status == Status.NOT_FINITE:
         by_class_ = np.full(log_probs.shape, np.nan)
     if wanted.scores is not None:
-        row = np.exp(log_probs) - by_class_ if problem.from_logits else -by_class_
-        wanted.scores[: len(log_probs), n] = row * weight
+        softmax = np.exp(log_softmax(log_probs)) if problem.from_logits or wanted.adds_softmax else 0
+        wanted.scores[: len(log_probs), n] = stored((softmax - by_class_) * weight, wanted.scores.dtype)
     if wanted.class_scores is not None:
         wanted.class_scores[n] = -by_class_.sum(axis=0) * weight
     if wanted.state_scores is not None:
@@ -169,6 +168,7 @@ def _write_gradients(problem: ArrayProblem, n: int, swept: Sweep, weight: float,
         wanted.entry_costs[n, :k] = swept.entries() * weight
     if wanted.long_arc_scores is not None:
         wanted.long_arc_scores[own] = -swept.taken() * weight
+    return swept
 
 
 def best_path(
@@ -348,9 +348,7 @@ def sample(problem: ArrayProblem, n: int) -> Sample:
 
 def log_probs_of(problem: ArrayProblem, n: int) -> Float64Array:
     """Sample n's used frames (T, C), normalised if they are logits."""
-    used = problem.scores[: problem.lattices.frames[n], n]
-    if used.dtype.kind == "u":  # bfloat16 is the upper half of a float32
-        used = (used.astype(np.uint32) << 16).view(np.float32)
+    used = as_floats(problem.scores[: problem.lattices.frames[n], n])
     with np.errstate(invalid="ignore"):  # a signalling NaN counts as any other NaN
         scores = used.astype(np.float64)
     return log_softmax(scores) if problem.from_logits else scores

@@ -104,6 +104,7 @@ def sums(
     score: npt.NDArray[np.float64],
     status: npt.NDArray[np.uint8],
     grad: npt.NDArray[Any] | None,
+    adds_softmax: bool,
     weights: npt.NDArray[np.float64] | None,
     occupancy: npt.NDArray[Any] | None,
     along: npt.NDArray[np.int32] | None,
@@ -116,8 +117,10 @@ def sums(
     long_arc_scores_grad: npt.NDArray[np.float64] | None,
     isa: str,
     threads: int,
-) -> None:
+) -> bool:
     """Sums over all paths of a batch. Gradients are those of Σ weights · (-score).
+
+    Returns whether all paths of some sample count as impossible: they are, or they lie below what scaled floats hold.
 
     Args:
         scores: (T, N, C) float16, float32, float64, or the bits of bfloat16 as uint16.
@@ -126,6 +129,7 @@ def sums(
         score: (N,) out: the log of the sum over all paths.
         status: (N,) out: a :class:`ctckit.Status` for each sample.
         grad: (T, N, C) out: the gradient to the scores, in their dtype, classes contiguous.
+        adds_softmax: of log-probabilities, write softmax - occupancy, as of logits; not -occupancy.
         weights: (N,) factors of the samples' gradients, 1 by default.
         occupancy: (T, N, K) out: the occupancy of each state.
         along: (N, T) a path's states; goes with ``occupancy_along``, without any other output.

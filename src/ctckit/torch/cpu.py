@@ -1,7 +1,7 @@
 """A call of the loss by the C++ kernels on the CPU; or on any device by torch's operations, if there is no kernel.
 
 The gradient is computed in the forward pass, already scaled for the reduction, and handed out by the first backward
-pass. May import torch, calls.py, arguments.py, ctckit.loss and what lies below it.
+pass. May import torch, calls.py, arguments.py, graph.py, ctckit.loss and what lies below it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..problem import ArrayProblem
 from ..validate import Reduction
 from .arguments import HALF, NOTHING, Added, as_frames, frames_first
 from .calls import reduced, remember
+from .graph import is_log_softmax
 
 Array = npt.NDArray[Any]
 
@@ -32,6 +33,7 @@ class Swept:
     score: npt.NDArray[np.float64]  # (N,)
     gradient: Tensor | None  # by the scores, already weighted; handed out once
     added: Gradients[Array] | None  # by what is added, sample by sample, already weighted
+    adds_softmax: bool  # to the gradient by the scores, see graph.py
     occupancy: None = None  # a GPU's
 
 
@@ -57,7 +59,8 @@ class CPUCall(NamedTuple):
         small = scores.nbytes < native.RECYCLED and scores.is_contiguous()
         gradient = torch.empty_like(scores) if small else self._empty(scores)
         added = None if self.added is NOTHING else self._wanted()
-        return Swept(self._fill(gradient, self.weights, added), gradient, added)
+        adds_softmax = not self.problem.from_logits and is_log_softmax(scores)
+        return Swept(self._fill(gradient, self.weights, adds_softmax, added), gradient, added, adds_softmax)
 
     def loss(self, score: npt.NDArray[np.float64]) -> Tensor:
         """Turns log-scores (N,) into the loss that the caller asked for, rounded once."""
@@ -70,12 +73,12 @@ class CPUCall(NamedTuple):
         gradient, swept.gradient = swept.gradient, None
         if gradient is None:
             gradient = self._empty(scores)
-            self._fill(gradient, self.weights)
+            self._fill(gradient, self.weights, swept.adds_softmax)
         if grad_output is None or (grad_output.ndim == 0 and grad_output.item() == 1):
             return gradient
         factor = _factor(swept.score, grad_output)
         if scores.dtype in HALF or not np.isfinite(factor).all():  # 0 times inf would be NaN
-            self._fill(gradient, self.weights * factor)
+            self._fill(gradient, self.weights * factor, swept.adds_softmax)
             return gradient
         factors = torch.from_numpy(factor).to(scores.dtype)
         if not self.problem.batched:
@@ -101,7 +104,7 @@ class CPUCall(NamedTuple):
     def scaled(self, scores: Tensor, score: Tensor, grad_output: Tensor) -> Tensor:
         """The gradient anew, scaled before it is rounded: else a loss scale could not save small values."""
         gradient = self._empty(scores)
-        self._fill(gradient, self.weights * _factor(score.numpy(), grad_output))
+        self._fill(gradient, self.weights * _factor(score.numpy(), grad_output), False)
         return gradient
 
     def portable_loss(self, scores: Tensor) -> Tensor:
@@ -126,14 +129,21 @@ class CPUCall(NamedTuple):
         return added_gradients(self.problem, self.added.need_gradients(), np.empty)
 
     def _fill(
-        self, gradient: Tensor, weights: npt.NDArray[np.float64], added: Gradients[Array] | None = None
+        self,
+        gradient: Tensor,
+        weights: npt.NDArray[np.float64],
+        adds_softmax: bool,
+        added: Gradients[Array] | None = None,
     ) -> npt.NDArray[np.float64]:
         """Writes the gradients of the weighted loss, in the caller's layout; returns the log-scores (N,)."""
         plain = not self.batch_first and gradient.dtype != torch.bfloat16
         view = gradient.numpy() if plain else as_frames(gradient, self.batch_first)
         if not self.problem.batched:
             view = view[:, None]
-        wanted = Gradients(view) if added is None else replace(added, scores=view)
+        if added is None:
+            wanted = Gradients(view, adds_softmax=adds_softmax)
+        else:
+            wanted = replace(added, scores=view, adds_softmax=adds_softmax)
         totals = native.total(self.problem, weights=weights, gradients=wanted, threads=torch.get_num_threads())
         remember(totals.status)
         return totals.score

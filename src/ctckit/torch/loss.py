@@ -42,8 +42,7 @@ def ctc_loss(
 
     Args:
         log_probs: (T, N, C), or (T, C) for one sample; float64, float32, bfloat16 or float16; any strides. -inf is a
-            legal probability of 0, and so is anything more than 1.8e8 nats below the best label of its frame (to mask a
-            class, use -inf).
+            legal probability of 0. (On a GPU, so is anything more than 1.8e8 nats below its frame's best label.)
         targets: (N, S) padded, or one dimension, all samples end to end; any integer dtype.
         input_lengths: (N,) tensor, list or tuple of frames; a number for one sample.
         target_lengths: (N,) tensor, list or tuple of tokens; a number for one sample.

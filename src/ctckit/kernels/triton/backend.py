@@ -159,7 +159,7 @@ def total(
         threads: ignored.
     """
     wanted: Gradients[Tensor] = Gradients() if gradients is None else gradients
-    keep = any(array is not None for array in vars(wanted).values())
+    keep = bool(wanted.arrays())
     swept = Sweep(problem, keep=keep, wanted=wanted)
     swept.write(wanted, weights)
     return Totals(swept.score, swept.status)
