@@ -159,18 +159,27 @@ Normaliser<Real> exponentials(const Real* CTCKIT_RESTRICT x, int count, Real* CT
     return {top, sum};
 }
 
-// The sum of a softmax's exponentials but for the best class's, which is 1: with digits that a sum with it would lose.
+// A class is sure if its softmax is above 0.8: then the sum of the exponentials, of which its own is 1, is below this.
 template <class Real>
-Real rest_of(const Real* CTCKIT_RESTRICT exps, int count) {
-    double sum = 0;  // of runs, since one sum over thousands of classes would round too often
-    for (int begin = 0; begin < count; begin += 64) {
-        const int end = lesser(begin + 64, count);
-        Real part = 0;
-#pragma omp simd reduction(+ : part)
-        for (int c = begin; c < end; ++c) part += exps[c] < 1 ? exps[c] : Real(0);
-        sum += double(part);
-    }
-    return Real(sum);
+constexpr Real kSure = Real(1.25);
+
+// The sum of a sure softmax's exponentials but for the best class's: with the digits that the sum with it has lost.
+template <class Real>
+Real rest_of(const Real* exps, int count) {
+    constexpr int lanes = kLanes<Real>;
+    Lanes<Real> part[4] = {};
+    const auto add = [&](int from, int i) {
+        const Lanes<Real> y = load_lanes(exps + from);
+        part[i] += y < 1 ? y : Lanes<Real>{};
+    };
+    int c = 0;
+    for (; c + 4 * lanes <= count; c += 4 * lanes)
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) add(c + i * lanes, i);
+    for (; c + lanes <= count; c += lanes) add(c, 0);
+    Real sum = sum_of_lanes<Real>((part[0] + part[1]) + (part[2] + part[3]));
+    for (; c < count; ++c) sum += exps[c] < 1 ? exps[c] : Real(0);
+    return sum;
 }
 
 // True where no entry is NaN or +inf.

@@ -74,8 +74,9 @@ class Emissions {
     const Real* plain_values(int t0, int count);
     // The factor that turns a plain value of frame t into the softmax part of the gradient; 0 if it has none.
     Real softmax_factor(int t) const;
-    // Whether one class has more than half of a frame's softmax, and a plain value of 1; then, the sum of all others'.
-    bool is_sure(int t) const { return has_softmax_ && row_inverse_[t] > Real(0.5) && gap(t) == 0; }
+    // Whether a label is sure, and has a plain value of 1. Then, the sum of all other classes' exponentials, with all
+    // of its digits if tables are of labels.
+    bool is_sure(int t) const { return has_softmax_ && row_inverse_[t] > 1 / kSure<Real> && gap(t) == 0; }
     Real others(int t) const { return row_rest_[t]; }
 
     bool poisoned() const { return poisoned_; }
@@ -114,7 +115,7 @@ class Emissions {
     Real* exps_;                    // (num_classes,) scratch of a softmax
     Real* label_top_;               // (num_frames,) the best label's score, which emissions are relative to
     Real *row_top_, *row_inverse_;  // (num_frames,) of each softmax: the best score, and one over the sum
-    Real* row_rest_;                // (num_frames,) the sum without the best class, where that has more than half
+    Real* row_rest_;                // (num_frames,) the sum without the best class, where that is sure
     double offset_;                 // log-score common to all paths
     double sums_product_;           // of the softmax sums, taken into offset_ before it overflows
     bool poisoned_;                 // NaN or +inf in a used frame
@@ -177,16 +178,16 @@ void Emissions<In>::normalise_frame(int t, const Real* row) {
         row_top_[t] = row_inverse_[t] = row_rest_[t] = 0;
         return fill(grad_.row(t), num_classes_, Real(0));
     }
-    keep_softmax(t, z.top, z.sum, z.sum < 2 ? rest_of(exps, num_classes_) : Real(0));
+    keep_softmax(t, z.top, z.sum, z.sum < kSure<Real> ? rest_of(exps, num_classes_) : Real(0));
     if (from_logits_) offset_ -= z.top;  // emissions will be relative to the best label: see tabulate_labels()
     if (grad_) scale_into(exps, num_classes_, row_inverse_[t] * weight_, grad_.row(t));
 }
 
-// Stores a frame's softmax. Of logits, takes its sum out of the score that all paths share. A sum below 2 is 1 for the
-// best class and a rest, whose digits it has not.
+// Stores a frame's softmax. Of logits, takes its sum out of the score that all paths share. If a class is
+// sure, the sum is 1 for it and a rest, whose digits it has not.
 template <class In>
 void Emissions<In>::keep_softmax(int t, Real top, Real sum, Real rest) {
-    const double whole = sum < 2 ? 1 + double(rest) : double(sum);
+    const double whole = sum < kSure<Real> ? 1 + double(rest) : double(sum);
     poisoned_ |= !(whole < kInfinity<double>);
     row_top_[t] = top;
     row_inverse_[t] = Real(1 / whole);
@@ -279,16 +280,10 @@ void Emissions<In>::tabulate_classes(int t0, int count, bool first_time) {
         sum[c % 2] += scores;
     }
     sum[0] += sum[1];
-    bool sure = false;
-    for (int f = 0; f < kTile; ++f) sure |= sum[0][f] < 2;
-    Real rest[kTile] = {};
-    for (int c = 0; sure && first_time && c < num_classes_; ++c)
-#pragma omp simd
-        for (int f = 0; f < kTile; ++f) rest[f] += exps[c * kTile + f] < 1 ? exps[c * kTile + f] : Real(0);
     if (made.wide) tabulate_wide(made, label_top);
     if (!first_time) return;
     for (int f = 0; f < count; ++f) {
-        keep_softmax(t0 + f, top[f], sum[0][f], rest[f]);
+        keep_softmax(t0 + f, top[f], sum[0][f], sum[0][f] - 1);
         label_top_[t0 + f] = top[f];  // all entries of the gradient will be relative to it
         if (made.wide) offset_ += double(label_top[f]) - double(top[f]);
     }
