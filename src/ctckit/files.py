@@ -1,15 +1,14 @@
 """Files: reads log-probabilities, labels, batches and text in the formats people keep them in; writes files whole.
 
 Whatever is wrong with a file becomes one `CTCError` that names it. "Can't be read" and "is not UTF-8" are worded here
-and nowhere else. May import errors.py; the packages that read ``.pt`` and ``.safetensors`` are imported when such a
-file is read.
+and nowhere else. May import label_formats.py and errors.py; the packages that read ``.pt`` and ``.safetensors`` are
+imported when such a file is read.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
-import re
 import secrets
 import threading
 import tokenize
@@ -24,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import CTCError, MissingExtraError
+from .label_formats import parse_labels
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -118,32 +118,18 @@ def read_batch(path: str | Path) -> StoredBatch:
 
 
 def read_labels(path: str | Path) -> list[str]:
-    """The classes' labels: UTF-8 text, one per line, the first for class 0.
+    """The classes' labels, the first for class 0: UTF-8 text, in one of the forms of `label_formats.py`.
 
-    A line may be a single space. Line ends may be those of Unix or Windows.
+    The simplest is one label a line, which may be a single space. Line ends may be those of Unix or Windows.
 
     Raises:
-        CTCError: for a file that can't be read, an empty label, a label on two lines, or lines that hold more than a
-            label: a table of symbols and numbers, or a JSON dictionary.
+        CTCError: for a file that can't be read, an empty label, a label or a class that is there twice, or a class
+            without a label.
+        MissingExtraError: it is YAML, and PyYAML is not installed.
     """
     path = Path(path)
     _check_file(path)
-    text = read_text(path)
-    lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
-    if all(re.fullmatch(r".*\s-?\d[\d.e+-]*", line) for line in lines) or re.match(r'\s*\{\s*"[^"\n]+"\s*:', text):
-        raise CTCError(
-            f"{path} has more than labels, on line 1 {lines[0][:40]!r}: expected one label per line, in class order"
-        )
-    seen: dict[str, int] = {}
-    for number, label in enumerate(lines, start=1):
-        if not label:
-            raise CTCError(
-                f"{path}, line {number} is empty: expected a label on every line; write the blank's as φ or <blank>"
-            )
-        if label in seen:
-            raise CTCError(f"{path}, lines {seen[label]} and {number} are both {label!r}: expected each label once")
-        seen[label] = number
-    return lines
+    return parse_labels(read_text(path), str(path))
 
 
 def read_text(path: str | Path) -> str:

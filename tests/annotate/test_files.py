@@ -328,15 +328,6 @@ def test_one_header_is_parsed_at_a_time(suffix: str, tmp_path: Path, monkeypatch
     assert max(most) == 1
 
 
-@pytest.mark.parametrize(
-    "text", ["<blk> 0\na 1\nb 2\n", "<unk>\t0\n▁a\t-3.25\n", '{"a": 1, "<pad>": 0}', '{\n  "a": 1,\n  "<pad>": 0\n}\n']
-)
-def test_labels_with_more_beside_them(text: str, tmp_path: Path) -> None:
-    (tmp_path / "labels.txt").write_text(text, encoding="utf-8")
-    with pytest.raises(ctckit.CTCError, match=r"has more than labels, on line 1 .* expected one label per line"):
-        read_labels(tmp_path / "labels.txt")
-
-
 @pytest.mark.parametrize("labels", [["φ", " ", "1", "2"], ["0", "1"], ["{", '"', "}"], ["<blk>", "a 1"]])
 def test_labels_like_tables(labels: list[str], tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("\n".join(labels), encoding="utf-8")

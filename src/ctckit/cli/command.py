@@ -13,7 +13,10 @@ from typer.core import TyperCommand
 from ..errors import CTCError
 
 LabelFile = Annotated[
-    Path | None, typer.Option("--labels", help="A text file with one label per line, in class order.")
+    Path | None,
+    typer.Option(
+        "--labels", help="A file of labels: one per line in class order, or as vocab.json, tokens.txt, .vocab, YAML."
+    ),
 ]
 Logits = Annotated[bool, typer.Option("--logits", help="The scores are logits.")]
 
