@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import unicodedata
 from itertools import pairwise
 from typing import Any
 
@@ -206,18 +207,18 @@ def test_the_split_is_the_best_of_all(first: list[str], word: str, data: st.Data
         ("1984", "*"),
         ("a1b", "A*B"),
         ("$1,000.50!", "*"),
-        ("x² + y", "X*|*|Y"),
+        ("x² + y", "X*|Y"),
         ("you & me", "YOU|*|ME"),
         ("50 %", "*|*"),
         ("я", "*"),
         ("a | b", "A|B"),
-        ("<unk>", "*UNK*"),
+        ("<unk>", ["<unk>"]),
         ("", ""),
         (" . ", ""),
     ],
 )
-def test_characters(text: str, tokens: str) -> None:
-    assert "".join(spelled(Vocabulary(SPEECH), text)) == tokens
+def test_characters(text: str, tokens: str | list[str]) -> None:
+    assert spelled(Vocabulary(SPEECH), text) == [*tokens]
 
 
 def test_the_vocabulary_has_its_own_way() -> None:
@@ -227,6 +228,216 @@ def test_the_vocabulary_has_its_own_way() -> None:
     assert spelled(Vocabulary(["φ", *"1⁄2"]), "½") == ["1", "⁄", "2"]
     assert spelled(Vocabulary(ALPHABET, 79), "m² — “x”") == [*'m2 - "x"']
     assert spelled(Vocabulary(["φ", *"aBc"]), "Abc ABC") == [*"aBcaBc"]
+
+
+LOWER = ["<blank>", " ", *"abcdefghijklmnopqrstuvwxyz"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sing with me ♫", "sing with me"),
+        ("♪ la la ♪", "la la"),
+        ("go→home", "gohome"),
+        ("a → b ⇒ c", "a b c"),
+        ("x<y ± z = a | b ~ c", "xy z a b c"),
+        ("Acme™ ok® ©", "acme ok"),
+        ("℃ ㎏ №", ""),
+        ("so ❤️ 👍🏽 🇩🇪 nice", "so nice"),
+        ("ʰa ˈb ːc", "a b c"),
+        ("^a `b ¨c", "a b c"),
+        ("\u200ea\u200f\u202ab\u2069", "ab"),
+        ("a\x07b \x1bc", "ab c"),
+        ("\ue000a \U000f0000", "a"),
+        ("\ud800b", "b"),
+        ("<b>so</b>", "so"),
+        ("<i>he</i>llo <font color='#ff0000'>x y</font>", "hello x y"),
+        ("<v Roger Bingham>we <c.loud>are</c> <00:01.000>here", "we are here"),
+        ("{\\an8}hi", "hi"),
+    ],
+)
+def test_what_nobody_says_is_silent_and_kept(text: str, said: str) -> None:
+    vocabulary = Vocabulary(LOWER)
+    transcript = vocabulary.transcribe(text)
+    assert "".join(names(vocabulary, transcript)) == said
+    assert "\n".join(line.text for line in transcript.lines) == text
+    assert [note for note in transcript.notes if "gets no time" not in note] == []
+
+
+@pytest.mark.parametrize(
+    ("extra", "text", "tokens"),
+    [
+        ("→", "a→b", "a→b"),
+        ("♪", "♪ a", "♪ a"),
+        ("+", "a+b ＋ c", "a+b + c"),
+        ("ー", "aーｰ", "aーー"),
+        ("°", "a°", "a°"),
+        ("<>/", "<b>a</b>", "a"),
+    ],
+)
+def test_what_the_vocabulary_has_is_not_silent(extra: str, text: str, tokens: str) -> None:
+    assert "".join(spelled(Vocabulary([*LOWER, *extra]), text)) == tokens
+
+
+@pytest.mark.parametrize(
+    ("spoken", "text", "tokens", "unknown"),
+    [
+        ("→", "go→home ♫", "go*home", ["→"]),
+        ("+=", "a + b = c", "a * b * c", ["+", "="]),
+        ("™", "acme™", "acme*", ["™"]),
+        ("-", "a-b", "a*b", ["-"]),
+        ("°", "x°y™", "x*y", ["°"]),
+    ],
+)
+def test_what_somebody_reads_out(spoken: str, text: str, tokens: str, unknown: list[str]) -> None:
+    vocabulary = Vocabulary(LOWER)
+    transcript = vocabulary.transcribe(text, spoken=spoken)
+    assert "".join(names(vocabulary, transcript)) == tokens
+    expected = [f"line 1: {part!r} is not in the vocabulary: it matches anything" for part in unknown]
+    assert list(transcript.notes) == expected
+    assert "*" not in spelled(vocabulary, text)
+    with pytest.raises(CTCError, match="spoken has type list: expected a string"):
+        vocabulary.transcribe(text, spoken=[*spoken])  # type: ignore[arg-type]
+
+
+def test_silence_after_a_symbol_is_left_alone() -> None:
+    """The last word ends where it was said, and not ten seconds later."""
+    vocabulary = Vocabulary(LOWER)
+    classes = [vocabulary.labels.index(c) for c in "me"] + [0] * 500
+    scores = np.log(np.full((502, len(LOWER)), 1e-4))
+    scores[range(502), classes] = -0.01
+    transcript = vocabulary.transcribe("me ♫")
+    (alignment,) = forced_align(scores, transcript.tokens)
+    (line,) = transcript.segments(alignment, 0.02)
+    assert (line.text, line.end) == ("me ♫", pytest.approx(0.04))
+
+
+# --- special classes --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("well [breath] yes", [*"well", " ", "[breath]", " ", *"yes"]),
+        ("a<cough>b", ["a", "<cough>", "b"]),
+        ("[Breath], <COUGH>!", ["[breath]", " ", "<cough>"]),
+        ("[breath] [in] [breath]", ["[breath] [in]", " ", "[breath]"]),
+        ("[loud noise] a", ["[loud noise]", " ", "a"]),
+        ("<i><cough></i>", ["<cough>"]),
+        ("(breath)", [*"breath"]),
+    ],
+)
+def test_special_classes_are_named_by_the_text(text: str, tokens: list[str]) -> None:
+    vocabulary = Vocabulary([*LOWER, "[breath]", "<cough>", "[breath] [in]", "[loud noise]"])
+    transcript = vocabulary.transcribe(text)
+    assert names(vocabulary, transcript) == tokens
+    assert transcript.lines[0].text == text
+    assert transcript.notes == ()
+
+
+def test_special_classes_beside_pieces() -> None:
+    vocabulary = Vocabulary(["<blk>", "[breath]", "▁we", "ll", "▁ye", "s", "ye"])
+    assert spelled(vocabulary, "well [breath] yes[breath]yes") == [
+        *("▁we", "ll", "[breath]", "▁ye", "s", "[breath]", "ye", "s")
+    ]
+    assert words(vocabulary.transcribe("[breath]yes"))[0] == ("[breath]yes", ("[breath]", "ye", "s"))
+
+
+@pytest.mark.parametrize("name", ["[laughs]", "<noise>", "[door slams]"])
+def test_brackets_that_name_no_class(name: str) -> None:
+    transcript = Vocabulary(LOWER).transcribe(f"so {name}\n{name} x < y > z")
+    assert transcript.notes == (f"line 1: {name!r} names no class of the vocabulary: its letters are aligned",)
+
+
+# --- other ways to write it -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text", "tokens", "told"),
+    [
+        (["▁we", "▁go", "▁", *"WEGOe"], "WE GO", ["▁we", "▁go"], ["'WE' is spelled 'we'", "'GO' is spelled 'go'"]),
+        (["▁WE", "▁we", "▁", *"we"], "we", ["▁we"], []),
+        (["▁HI", "▁", *"hi"], "hi", ["▁HI"], ["'hi' is spelled 'HI'"]),
+        (["▁Hi", "▁", *"HIhi"], "HI", ["▁Hi"], ["'HI' is spelled 'Hi'"]),
+        (["▁no", "▁NO", "▁", *"No"], "No", ["▁no"], ["'No' is spelled 'no'"]),
+        (["▁NO", "▁no", "▁", *"No"], "No", ["▁NO"], ["'No' is spelled 'NO'"]),
+        (["▁we", "▁", *"we"], "WE", ["▁we"], []),
+    ],
+)
+def test_the_case_with_the_fewest_then_likeliest_tokens(
+    pieces: list[str], text: str, tokens: list[str], told: list[str]
+) -> None:
+    vocabulary = Vocabulary(["<blk>", *pieces])
+    transcript = vocabulary.transcribe(text)
+    assert names(vocabulary, transcript) == tokens
+    assert list(transcript.notes) == [f"line 1: {note}, which has fewer tokens" for note in told]
+
+
+GREEK, TURKISH = "αβγδεζηθικλμνξοπρστυφχψω", "abcçdefgğhıijklmnoöprsştuüvyz"
+
+
+@pytest.mark.parametrize(
+    ("letters", "text", "tokens"),
+    [
+        ("abcß", "ẞ ß", "ßß"),
+        ("astre", "Straße STRAẞE", "strassestrasse"),
+        ("ASTRE", "straße", "STRASSE"),
+        ("SATsat", "Saß SAẞ", "SassSASS"),
+        ("ATẞ", "aß", "Aẞ"),
+        ("abs", "baſs ſ", "basss"),
+        (GREEK, "οδος ΟΔΟΣ", "οδοσοδοσ"),
+        (GREEK + "ς", "ΟΔΟΣ ΣΑΣ σας".replace("Α", "Ο").replace("α", "ο"), "οδοςσοςσος"),
+        (GREEK.upper(), "οδός", "ΟΔΟΣ"),
+        (TURKISH, "IŞIK İstanbul ısı", "ışıkistanbulısı"),
+        ("ABCDEFGHIİJKLMNOÖPRSŞTUÜVYZ", "ışık istanbul", "IŞIKİSTANBUL"),
+        ("abcdeəfgğhxıijqlz", "QIZ Fİ Ə", "qızfiə"),
+        ("abcdefghijklz", "QIZ İ".replace("Q", "G"), "gizi"),
+        ("كتاب", "كتـــاب", "كتاب"),
+        ("ブルー", "ﾌﾞﾙｰ", "ブルー"),
+        ("ガプ", "ｶﾞﾌﾟ カ\u3099", "ガプガ"),
+        ("นำ", "น\u0e4d\u0e32 นำ", "นำนำ"),
+        ("ກຳ", "ກ\u0ecd\u0eb2", "ກຳ"),
+        ("น\u0e4d\u0e32", "นำ", "น\u0e4d\u0e32"),
+        ("abcfi", "ﬁ Ⅳ".replace("Ⅳ", "Ⅽ"), "fic"),
+        ("ㄴㅏㅁㅜ", "나무", "ㄴㅏㅁㅜ"),
+        ("ㄱㄲㄳㅏㅘㅇ", "각 깎 와 넋".replace("넋", "갃"), "ㄱㅏㄱㄲㅏㄲㅇㅘㄱㅏㄳ"),
+        ("ㄱㅅㅂㅏ", "값", "ㄱㅏㅂㅅ"),
+        ("\u1102\u1161", "나", "\u1102\u1161"),
+        ("나무", "나무", "나무"),
+    ],
+)
+def test_forms_that_say_the_same(letters: str, text: str, tokens: str) -> None:
+    vocabulary = Vocabulary(["<blank>", *letters], convention="plain")
+    transcript = vocabulary.transcribe(text)
+    assert "".join(names(vocabulary, transcript)) == tokens
+    assert transcript.notes == ()
+    assert transcript.lines[0].text == unicodedata.normalize("NFC", text)
+
+
+@pytest.mark.parametrize(
+    ("letters", "text", "tokens", "folds"),
+    [
+        ("aedłlorz", "łaø", "łao", {"ø": "o"}),
+        ("aelodzn", "Łódź Æon œ", "lodzaeonoe", {"Ł": "l", "Æ": "ae", "œ": "oe"}),
+        ("AEL", "łæ", "LAE", {"ł": "L", "æ": "AE"}),
+        ("كي", "کی", "كي", {"ک": "ك", "ی": "ي"}),
+        ("کی", "كيى", "کیی", {"ك": "ک", "ي": "ی", "ى": "ی"}),
+        ("ال", "ٱل", "ال", {"ٱ": "ا"}),
+        ("あか", "アカ", "あか", {"ア": "あ", "カ": "か"}),
+        ("がー", "ｶﾞー", "がー", {"ｶﾞ": "が"}),
+        ("アカ", "あか", "アカ", {"あ": "ア", "か": "カ"}),
+        ("0123456789", "٣۴५", "345", {"٣": "3", "۴": "4", "५": "5"}),
+        ("٠١٢٣٤٥٦٧٨٩", "35", "٣٥", {"3": "٣", "5": "٥"}),
+        ("0123456789", "３５", "35", {}),
+        ("abi", "ıb", "ib", {"ı": "i"}),
+    ],
+)
+def test_look_alikes_are_noted(letters: str, text: str, tokens: str, folds: dict[str, str]) -> None:
+    vocabulary = Vocabulary(["<blank>", *letters], convention="plain")
+    transcript = vocabulary.transcribe(f"{text}\n{text}")
+    assert "".join(names(vocabulary, transcript)) == tokens * 2
+    told = [f"line 1: {a!r} is not in the vocabulary: it is spelled {b!r}" for a, b in folds.items()]
+    assert list(transcript.notes) == told
 
 
 def test_unknown_characters_keep_their_text_and_get_a_note() -> None:

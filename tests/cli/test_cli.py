@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from oracles import log_softmax
+from support.recogniser import ALPHABET, DATA, needs_data
 
 pytest.importorskip("typer", reason="the command line needs typer")
 
@@ -61,6 +62,32 @@ def test_scores_from_a_file(tmp_path: Path) -> None:
     assert "= 0.0196190046" in ctckit("explain", "--log-probs", tmp_path / "x.csv", "--target", "1").stdout
     logits = ctckit("explain", "--log-probs", tmp_path / "x.csv", "--target", "1", "--logits").stdout
     assert re.search(r"= 0\.0195\d+", logits)
+
+
+def test_labels_and_blank_of_an_explanation_are_those_of_align(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", B[:, ::-1])
+    (tmp_path / "vocab.json").write_text('{"a": 0, "<blank>": 1}')
+    command = ("explain", "--log-probs", tmp_path / "x.npy", "--target", "A", "--labels", tmp_path / "vocab.json")
+    done = ctckit(*command)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "= 0.0196190046" in done.stdout
+    (tmp_path / "vocab.json").write_text('["a"]')
+    few = ctckit(*command)
+    assert (few.returncode, few.stdout) == (1, "")
+    assert "the scores have C=2 classes and there are 1 labels" in few.stderr
+    assert "pass --blank 1" in few.stderr
+
+
+@needs_data
+def test_handwriting_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "80.txt").write_text("\n".join([*ALPHABET, "<blank>"]) + "\n")
+    (tmp_path / "79.txt").write_text("\n".join(ALPHABET) + "\n")
+    command = ("explain", "--log-probs", DATA / "iam_word_logits.npy", "--logits", "--target", "aircraft", "--labels")
+    done = ctckit(*command, tmp_path / "80.txt")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "5.4017572" in done.stdout
+    assert "5.4017572" in ctckit(*command, tmp_path / "79.txt", "--blank", 79).stdout
+    assert "C=80 classes and there are 79 labels" in ctckit(*command, tmp_path / "79.txt").stderr
 
 
 @pytest.mark.parametrize("name", ["page.html", "figure.svg", "figure.png", "figure.pdf"])

@@ -87,6 +87,38 @@ class TestOneRecording:
         assert done.returncode == 0
         assert "'7' is not in the vocabulary" in done.stderr
 
+    def test_what_is_read_out(self, folder: Path, ctckit: Run) -> None:
+        (folder / "x.txt").write_text("the quick → brown fox ♫", encoding="utf-8")
+        np.save(folder / "x.npy", spoken("the quick arrow brown fox")[0])
+        assert "'→'" not in ctckit(*ONE, "-o", "out.csv").stderr
+        done = ctckit(*ONE, "--spoken", "→", "-o", "out.json")
+        assert done.stderr == "line 1: '→' is not in the vocabulary: it matches anything\n"
+        (line,) = json.loads((folder / "out.json").read_text(encoding="utf-8"))["lines"]
+        assert [word["text"] for word in line["words"]] == ["the", "quick", "→", "brown", "fox ♫"]
+        found = [(word["start"], word["end"]) for word in line["words"]]
+        truth = spoken("the quick arrow brown fox")[1]
+        assert found[-2:] == [pytest.approx(times) for times in truth[-2:]]
+
+    def test_labels_in_other_forms(self, folder: Path, ctckit: Run) -> None:
+        assert ctckit(*ONE, "-o", "one.csv").returncode == 0
+        (folder / "vocab.json").write_text(json.dumps({name: c for c, name in enumerate(LABELS)}), encoding="utf-8")
+        (folder / "tokens.txt").write_text("".join(f"{x} {c}\n" for c, x in enumerate(LABELS)), encoding="utf-8")
+        for labels in ("vocab.json", "tokens.txt"):
+            done = ctckit(*ONE[:4], labels, *ONE[5:], "-o", "two.csv")
+            assert (done.returncode, done.stderr) == (0, "")
+            assert (folder / "two.csv").read_bytes() == (folder / "one.csv").read_bytes()
+
+    def test_a_blank_that_is_doubtful_is_told(self, folder: Path, ctckit: Run) -> None:
+        assert ctckit(*ONE, "-o", "one.csv").returncode == 0
+        done = ctckit(*ONE, "--blank", 3, "-o", "two.csv")
+        assert done.returncode == 0
+        assert "the blank is class 3 ('b'), but labels[0] = 'φ' is called as blanks are, and the scores" in done.stderr
+        (folder / "labels.txt").write_text("\n".join(["<s>", *LABELS[1:-1], "<pad>"]) + "\n", encoding="utf-8")
+        (folder / "x.txt").write_text("The quick,\nbrown fox!\n", encoding="utf-8")
+        done = ctckit(*ONE, "-o", "two.csv")
+        assert "the scores rest on labels[0] = '<s>'" in done.stderr
+        assert (folder / "two.csv").read_bytes() == (folder / "one.csv").read_bytes()
+
     def test_help_names_every_format(self, ctckit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("COLUMNS", "200")
         done = ctckit("align", "--help")

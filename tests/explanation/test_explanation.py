@@ -138,9 +138,11 @@ def test_what_is_passed() -> None:
         ((B, [2]), {}, r"targets\[0\] = 2 is not a class"),
         ((B, [0]), {}, "is the blank"),
         ((B, [1]), {"blank": 5}, "blank = 5 is not a class"),
-        ((B, [1]), {"labels": ["a", "b", "c"]}, "labels has 3 entries: expected 2"),
+        ((B, [1]), {"labels": ["a", "b", "c"]}, "the scores have C=2 classes and there are 3 labels"),
+        ((np.zeros((2, 4)), [1]), {"labels": ["_", "a", "b"]}, "C=4 classes and there are 3 labels: .* pass blank=3"),
+        ((B, [1]), {"labels": ["a", "b"]}, "the blank can't be told from the 2 labels"),
         ((B, [1]), {"labels": ["a", 7]}, r"labels\[1\] = 7 has type int: expected a string"),
-        ((B, "x"), {"labels": ["φ", "a"]}, r"target\[0\] = 'x' is not a label: expected one of 'a'"),
+        ((B, "x"), {"labels": ["φ", "a"]}, "target has 'x', which the labels can't spell: expected some of 'a'"),
         ((B, [1]), {"lang": "fr"}, "lang = 'fr' is unknown: expected one of 'en', 'zh'"),
     ],
 )

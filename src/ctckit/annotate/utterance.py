@@ -16,6 +16,7 @@ from ..files import read_labels, read_log_probs
 from ..lattice import STAR
 from ..results import Segment
 from ..text import Vocabulary
+from ..text.blank import check_count
 from ..validate import check_extend
 
 SHOWN = 3  # words with the lowest confidence
@@ -33,12 +34,14 @@ class Options:
         extend: how many frames of blanks a token may take on each side.
         optional_words: words of the text may be missing from the recording.
         star: the recording may have more words than the text: between its words, before or after them.
+        spoken: characters that are silent by default, and that somebody reads out.
     """
 
     from_logits: bool = False
     extend: int = 0
     optional_words: bool = False
     star: bool = False
+    spoken: str = ""
 
     def check(self) -> None:
         """Raises a CTCError for values out of range."""
@@ -51,7 +54,7 @@ class Aligned(NamedTuple):
     Attributes:
         lines: of the text, with their words and tokens.
         duration: seconds, of all frames.
-        notes: which parts of the text the labels can't spell.
+        notes: on the blank, and on parts of the text that the labels can't spell, or spell otherwise.
         path: int32 (T,), the class of each frame on the best path, or ``ctckit.STAR``.
     """
 
@@ -71,11 +74,11 @@ def read_scores(path: Path) -> Scores:
     return scores
 
 
-def read_vocabulary(path: Path, blank: int | None) -> Vocabulary:
-    """The vocabulary of a label file, with one label per line."""
+def read_vocabulary(path: Path, blank: int | None, scores: Scores | None = None) -> Vocabulary:
+    """The vocabulary of a label file, for these scores; see :class:`ctckit.Vocabulary`."""
     labels = read_labels(path)
     try:
-        return Vocabulary(labels, blank)
+        return Vocabulary(labels, blank, scores=scores)
     except CTCError as error:
         raise CTCError(f"{path}: {error}") from None
 
@@ -87,7 +90,9 @@ def align(scores: Scores, text: str, vocabulary: Vocabulary, frame_shift: float,
         CTCError: the text, the labels and the scores don't fit together; the message says why.
     """
     _check_scores(scores, len(vocabulary.labels), options.from_logits)
-    transcript = vocabulary.transcribe(text, optional_words=options.optional_words, star_between_words=options.star)
+    transcript = vocabulary.transcribe(
+        text, optional_words=options.optional_words, star_between_words=options.star, spoken=options.spoken
+    )
     words = [word for line in transcript.lines for word in line.words]
     if all((transcript.tokens[word.first : word.first + len(word.tokens)] == STAR).all() for word in words):
         raise CTCError("the text has no character that the labels can spell: are they of the same language?")
@@ -105,15 +110,13 @@ def align(scores: Scores, text: str, vocabulary: Vocabulary, frame_shift: float,
         fault = replace(error.fault, code="text-does-not-fit", argument="text", hint="same-recording")
         raise InfeasibleError(fault, frames=error.frames, needed=error.needed) from None
     lines = transcript.segments(alignment, frame_shift, extend=options.extend)
-    return Aligned(lines, len(scores) * frame_shift, transcript.notes, alignment.labels)
+    return Aligned(lines, len(scores) * frame_shift, vocabulary.notes + transcript.notes, alignment.labels)
 
 
 def _check_scores(scores: Scores, labels: int, from_logits: bool) -> None:
     """Raises a CTCError for scores of another kind: they could be aligned too, but wrongly."""
-    frames, classes = scores.shape
-    if classes != labels:
-        hint = "transpose them" if frames == labels else "expected a label for each class, blank included"
-        raise CTCError(f"the emissions have C={classes} classes and there are {labels} labels: {hint}")
+    frames = len(scores)
+    check_count(labels, scores.shape)
     lowest, highest = float(scores.min()), float(scores.max())
     if not highest < math.inf:
         wrong = int(np.argmax(~(scores.max(axis=1) < math.inf)))

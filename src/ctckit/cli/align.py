@@ -52,6 +52,9 @@ def align(
     star: Annotated[
         bool, typer.Option("--star", help="The recording may have more words than the text, between its words.")
     ] = False,
+    spoken: Annotated[
+        str, typer.Option(help="Characters that are read out, of those that are silent by default: '+→'.")
+    ] = "",
     picture: Annotated[Path | None, typer.Option(help="Draw a picture too: .png, .svg or .pdf.")] = None,
     audio: Annotated[Path | None, typer.Option(help="For the picture: the recording, as .wav.")] = None,
     image: Annotated[Path | None, typer.Option(help="For the picture: the image of the line.")] = None,
@@ -67,7 +70,7 @@ def align(
     """
     from ..annotate.utterance import Options
 
-    options = Options(from_logits, extend, optional_words, star)
+    options = Options(from_logits, extend, optional_words, star, spoken)
     if manifest is not None:
         from ..corpus import Defaults
 
@@ -130,8 +133,8 @@ def _align_one(
     if out is not None:
         check_format(out)
     check_language(lang)
-    vocabulary = utterance.read_vocabulary(inputs.labels, blank)
     scores = utterance.read_scores(inputs.emissions)
+    vocabulary = utterance.read_vocabulary(inputs.labels, blank, scores)
     found = utterance.align(scores, read_text(inputs.transcript), vocabulary, frame_shift, options)
     content = None if out is None else encoded(found.lines, out, duration=found.duration)
     for note in found.notes[:NOTES]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,7 +43,9 @@ def explain(
         str | None, typer.Option(help="The target: text if there are labels, else classes: 4,4,1.")
     ] = None,
     labels: LabelFile = None,
-    blank: Annotated[int, typer.Option(help="The blank's class.")] = 0,
+    blank: Annotated[
+        int | None, typer.Option(help="The blank's class; found from the labels by default, else 0.")
+    ] = None,
     from_logits: Logits = False,
     seed_page: Annotated[
         bool, typer.Option("--seed-page", help="The whole handbook page on CTCLoss, as HTML.")
@@ -59,7 +62,7 @@ def explain(
     """Shows what the CTC loss does with an input: in the terminal, as an interactive page, or as a picture."""
     if sum((word is not None, log_probs is not None, seed_page)) != 1:
         raise CTCError("explain takes one of: a WORD, --log-probs with --target, or --seed-page")
-    if log_probs is None and (target is not None or labels is not None or from_logits or blank):
+    if log_probs is None and (target is not None or labels is not None or from_logits or blank is not None):
         raise CTCError("--target, --labels, --blank and --logits go with --log-probs, not with a WORD or --seed-page")
     if word is None and frames is not None:
         raise CTCError("--frames goes with a WORD")
@@ -93,25 +96,30 @@ def _write_seed_page(out: Path, lang: str) -> None:
 
 
 def _explain_file(
-    log_probs: Path | None, target: str | None, labels: Path | None, blank: int, from_logits: bool, lang: str
+    log_probs: Path | None, target: str | None, labels: Path | None, blank: int | None, from_logits: bool, lang: str
 ) -> Explanation:
     """An explanation of scores in a file."""
+    from ..annotate.utterance import read_scores, read_vocabulary
     from ..explanation import explain
-    from ..files import read_labels, read_log_probs
 
     if target is None or log_probs is None:
         raise CTCError("--target is missing: expected text with --labels, or classes, such as --target 4,4,1")
-    names = None if labels is None else read_labels(labels)
-    tokens: str | list[int] = target
-    if names is None:
-        try:
-            tokens = [int(token) for token in target.replace(",", " ").split()]
-        except ValueError:
-            raise CTCError(
-                f"--target {target!r} is text, and there are no --labels to read it by: "
-                "expected classes, such as 4,4,1, or a file of labels"
-            ) from None
-    return explain(read_log_probs(log_probs), tokens, labels=names, blank=blank, from_logits=from_logits, lang=lang)
+    if labels is not None:
+        scores = read_scores(log_probs)
+        vocabulary = read_vocabulary(labels, blank, scores)
+        for note in vocabulary.notes + vocabulary.transcribe(target).notes:
+            print(note, file=sys.stderr)
+        return explain(scores, target, labels=vocabulary, from_logits=from_logits, lang=lang)
+    try:
+        tokens = [int(token) for token in target.replace(",", " ").split()]
+    except ValueError:
+        raise CTCError(
+            f"--target {target!r} is text, and there are no --labels to read it by: "
+            "expected classes, such as 4,4,1, or a file of labels"
+        ) from None
+    return explain(
+        read_scores(log_probs), tokens, blank=0 if blank is None else blank, from_logits=from_logits, lang=lang
+    )
 
 
 def _draw(explanation: Explanation, picture: Picture) -> Drawn:

@@ -1,4 +1,7 @@
-"""One run over a corpus: reads the manifest, plans, and lets a runner do the rows. Imports annotate/ and validate/."""
+"""One run over a corpus: reads the manifest, plans, and lets a runner do the rows.
+
+Imports annotate/, files.py and validate/.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import Any, NamedTuple
 from ..annotate.formats import check_format
 from ..annotate.utterance import Options, read_vocabulary
 from ..errors import CTCError
+from ..files import read_labels
 from ..validate import check_frame_shift
 from .job import Entry, Job, digest
 from .manifest import Defaults, FailedRow, Row, read_manifest, separate
@@ -85,7 +89,10 @@ class Corpus:
         if self.defaults.frame_shift is not None:
             check_frame_shift(self.defaults.frame_shift)
         if self.defaults.labels is not None:
-            read_vocabulary(self.defaults.labels, self.defaults.blank)
+            if self.defaults.blank is None:
+                read_labels(self.defaults.labels)  # the scores may say which of them is the blank
+            else:
+                read_vocabulary(self.defaults.labels, self.defaults.blank)
 
     def _settings(self) -> dict[str, Any]:
         """The options as the log stores them: the label file by its content."""

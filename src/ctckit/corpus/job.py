@@ -11,16 +11,18 @@ import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ..annotate import formats
-from ..annotate.utterance import Options, align, confidence, read_scores, read_vocabulary, words_of
+from ..annotate.utterance import Options, Scores, align, confidence, read_scores, words_of
 from ..errors import CTCError, MissingExtraError
-from ..files import read_bytes, read_text, unreadable, write_whole
+from ..files import read_bytes, read_labels, read_text, unreadable, write_whole
 from ..text import Vocabulary
+from ..text.blank import settle_blank
 from .manifest import FailedRow, Row
 
 VERSION = version("ctckit")  # part of a fingerprint: another version may align differently
@@ -45,7 +47,8 @@ class Job:
     settings: Mapping[str, Any]
 
     # Many rows share few label files.
-    _vocabularies: dict[tuple[Path, int | None], Vocabulary] = field(default_factory=dict, repr=False, compare=False)
+    _labels: dict[Path, list[str]] = field(default_factory=dict, repr=False, compare=False)
+    _vocabularies: dict[tuple[Path, int], Vocabulary] = field(default_factory=dict, repr=False, compare=False)
     _digests: dict[Path, str] = field(default_factory=dict, repr=False, compare=False)
 
     def outputs(self, row: Row) -> list[Path]:
@@ -102,8 +105,9 @@ class Job:
 
     def _align(self, row: Row, fingerprint: str) -> Entry:
         text = row.text if isinstance(row.text, str) else read_text(row.text)
-        vocabulary = self._vocabulary(row.labels, row.blank)
-        found = align(read_scores(row.emissions), text, vocabulary, row.frame_shift, self.options)
+        scores = read_scores(row.emissions)
+        vocabulary = self._vocabulary(row.labels, row.blank, scores)
+        found = align(scores, text, vocabulary, row.frame_shift, self.options)
         paths = self.outputs(row)
         contents = [formats.encoded(found.lines, path, duration=found.duration) for path in paths]
         for path, content in zip(paths, contents, strict=True):
@@ -118,11 +122,19 @@ class Job:
             "fingerprint": fingerprint,
         }
 
-    def _vocabulary(self, labels: Path, blank: int | None) -> Vocabulary:
-        key = labels, blank
-        if key not in self._vocabularies:
-            self._vocabularies[key] = read_vocabulary(labels, blank)
-        return self._vocabularies[key]
+    def _vocabulary(self, labels: Path, blank: int | None, scores: Scores) -> Vocabulary:
+        """A row's vocabulary: its notes on the blank are its own, and the rest is shared."""
+        if labels not in self._labels:
+            self._labels[labels] = read_labels(labels)
+        try:
+            settled = settle_blank(self._labels[labels], blank, scores)
+            if (labels, settled.blank) not in self._vocabularies:
+                self._vocabularies[labels, settled.blank] = Vocabulary(settled.labels, settled.blank)
+        except CTCError as error:
+            raise CTCError(f"{labels}: {error}") from None
+        vocabulary = copy(self._vocabularies[labels, settled.blank])
+        vocabulary.notes = settled.notes
+        return vocabulary
 
     def _digest(self, path: Path) -> str:
         if path not in self._digests:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import CTCError
-from ..text.pieces import Pieces
+from ..lattice import STAR
+from ..text import Vocabulary
+from ..text.blank import check_count, check_labels
 from ..validate import as_integers
 from .numbers import BLANK
 
@@ -53,31 +55,35 @@ def printable(name: str) -> str:
     return "".join("�" if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in name)
 
 
-def class_names(labels: Sequence[str] | None, classes: int, blank: int | None) -> tuple[str, ...]:
+def vocabulary_of(
+    labels: Sequence[str] | Vocabulary, blank: int | Literal["auto"], scores: npt.NDArray[Any]
+) -> Vocabulary:
+    """Labels as align reads them, with the blank that they or the scores (T, C) show."""
+    if not isinstance(labels, Vocabulary):
+        return Vocabulary(labels, None if blank == "auto" else blank, scores=scores)
+    check_count(len(labels.labels), scores.shape)
+    if blank not in ("auto", labels.blank):
+        raise CTCError(f"blank = {blank!r}: expected {labels.blank}, that of the vocabulary; leave it out")
+    return labels
+
+
+def class_names(labels: Sequence[str] | None, scores: npt.NDArray[Any], blank: int | None) -> tuple[str, ...]:
     """The name of each class (C,): its number, if no labels are given."""
-    names = [str(c) for c in range(classes)] if labels is None else list(labels)
-    if blank is not None and len(names) == classes - 1:
-        names.insert(blank, BLANK)
-    if len(names) != classes:
-        raise CTCError(
-            f"labels has {len(names)} entries: expected {classes}, one for each class of log_probs, "
-            "with or without the blank"
-        )
-    for c, name in enumerate(names):
-        if not isinstance(name, str):
-            raise CTCError(f"labels[{c}] = {name!r} has type {type(name).__name__}: expected a string")
+    names = list(map(str, range(scores.shape[1]))) if labels is None else list(labels)
+    check_labels(names)
+    check_count(len(names), scores.shape)
     if blank is not None:
         names[blank] = BLANK
     return tuple(names)
 
 
-def spelled(text: str, names: tuple[str, ...], blank: int) -> list[int]:
+def spelled(text: str, vocabulary: Vocabulary) -> list[int]:
     """A string as classes."""
-    classes = {name: c for c, name in enumerate(names) if c != blank}
-    tokens = []
-    for piece in Pieces(classes).split(text):
-        if piece.token is None:
-            known = ", ".join(map(repr, list(classes)[:20])) + (", …" if len(classes) > 20 else "")
-            raise CTCError(f"target[{piece.start}] = {text[piece.start]!r} is not a label: expected one of {known}")
-        tokens.append(piece.token)
-    return tokens
+    transcript = vocabulary.transcribe(text)
+    words = [word for line in transcript.lines for word in line.words]
+    for index, part in ((word.first + i, part) for word in words for i, part in enumerate(word.tokens)):
+        if transcript.tokens[index] == STAR:
+            known = [name for c, name in enumerate(vocabulary.labels) if c != vocabulary.blank]
+            shown = ", ".join(map(repr, known[:20])) + (", …" if len(known) > 20 else "")
+            raise CTCError(f"target has {part!r}, which the labels can't spell: expected some of {shown}")
+    return [int(token) for token in transcript.tokens]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,9 @@ from ..files import write_whole
 from ..kernels import reference
 from ..lattice import Lattice, frames_needed
 from ..problem import ctc_problem, lattice_problem
+from ..text import Vocabulary
 from ..validate import as_array, check_blank, check_language, check_targets_or_lattices
-from .arguments import class_names, classes_of, one_sample, printable, spelled
+from .arguments import class_names, classes_of, one_sample, printable, spelled, vocabulary_of
 from .numbers import BLANK, Computation
 from .wording import counted
 
@@ -134,8 +135,8 @@ def explain(
     target: Sequence[int] | npt.NDArray[np.integer] | str | None = None,
     *,
     lattices: Lattice | Sequence[Lattice] | None = None,
-    labels: Sequence[str] | None = None,
-    blank: int | None = 0,
+    labels: Sequence[str] | Vocabulary | None = None,
+    blank: int | Literal["auto"] | None = "auto",
     from_logits: bool = False,
     lang: str = "en",
 ) -> Explanation:
@@ -146,8 +147,10 @@ def explain(
         target: (S,) classes; or a string, if `labels` say which classes its letters are.
         lattices: instead of a target, a lattice of any topology: without blanks, selfless, with optional words, with
             entry costs; one, or a list of one. Sums are then over its paths.
-        labels: (C,) the name of each class, or (C-1,) without the blank, which is always shown as φ.
-        blank: the blank's class; None, with a lattice, if no class is one.
+        labels: (C,) the name of each class, or a vocabulary; the blank is always shown as φ. A target is spelled as
+            :meth:`Vocabulary.transcribe` spells it.
+        blank: the blank's class, C-1 if it comes after all labels; by default the one that labels and scores show, as
+            for :class:`Vocabulary`, or 0 without labels. None, with a lattice, if no class is one.
         from_logits: `log_probs` holds raw scores.
         lang: "en" or "zh", of all pictures and texts.
 
@@ -168,9 +171,12 @@ def explain(
     check_language(lang)
     name = "logits" if from_logits else "log_probs"
     scores = one_sample(name, as_array(name, log_probs))
-    if blank is not None:
-        check_blank(blank, scores.shape[1])
-    names = class_names(labels, scores.shape[1], blank)
+    vocabulary = None if labels is None or blank is None else vocabulary_of(labels, blank, scores)
+    if vocabulary is not None:
+        labels, blank = vocabulary.labels, vocabulary.blank
+    elif blank is not None:
+        blank = check_blank(0 if blank == "auto" else blank, scores.shape[1])
+    names = class_names(cast("Sequence[str] | None", labels), scores, blank)
     check_targets_or_lattices(lattices, target=target)
     if lattices is not None:
         problem = lattice_problem(scores, lattices, len(scores), from_logits=from_logits)
@@ -178,7 +184,7 @@ def explain(
         raise CTCError("blank = None: expected the blank's class; only a lattice can do without one")
     else:
         given = cast("str | Sequence[int] | npt.NDArray[np.integer]", target)
-        tokens = spelled(given, names, blank) if isinstance(given, str) else classes_of(given)
+        tokens = classes_of(spelled(given, vocabulary or Vocabulary(names, blank)) if isinstance(given, str) else given)
         problem = ctc_problem(scores, tokens, len(scores), len(tokens), blank, from_logits=from_logits)
     sample = reference.sample(problem, 0)
     if len(impossible := np.flatnonzero(np.isnan(sample.log_probs).any(axis=1))):
@@ -208,4 +214,6 @@ def explain_word(word: str, frames: int | None = None, *, lang: str = "en") -> E
     if frames < 0:
         raise CTCError(f"frames = {frames}: expected a number of frames, at least 0")
     classes = 1 + len(letters)
-    return explain(np.full((frames, classes), -math.log(classes)), word, labels=[BLANK, *letters], lang=lang)
+    target = [1 + letters.index(letter) for letter in word]
+    scores = np.full((frames, classes), -math.log(classes))
+    return explain(scores, target, labels=[BLANK, *letters], blank=0, lang=lang)

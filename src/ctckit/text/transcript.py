@@ -57,7 +57,8 @@ class Transcript:
         tokens: int64 (S,), classes and ``ctckit.STAR``.
         optional: int64 (S,), groups of tokens that may be left out, 0 for those that must be there.
         lines: the text. Separators, and stars between words, belong to no word.
-        notes: one line for each part of the text that the vocabulary can't spell.
+        notes: one line for each part of the text that the vocabulary can't spell, or spells otherwise than it is
+            written. The same is noted once.
     """
 
     tokens: npt.NDArray[np.int64]
@@ -149,6 +150,7 @@ class Writer:
     groups: list[int] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    noted: set[tuple[str, str]] = field(default_factory=set)
     last_group: int = 0
     has_word: bool = False
 
@@ -169,6 +171,12 @@ class Writer:
             words.append(Word(silent.rstrip(), len(self.tokens), ()))
             self.notes.append(f"line {number}: {silent.rstrip()!r} has no token: it gets no time")
         self.lines.append(Line(" ".join(word.text for word in words), tuple(words)))
+
+    def note(self, number: int, part: str, what: str) -> None:
+        """Notes, once, how a part of the text is spelled."""
+        if (part, what) not in self.noted:
+            self.noted.add((part, what))
+            self.notes.append(f"line {number}: {part!r} {what}")
 
     def transcript(self) -> Transcript:
         """The transcript of all lines."""

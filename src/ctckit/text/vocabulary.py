@@ -1,46 +1,44 @@
 """A recogniser's classes as a writing system: spells a text in tokens, and reads tokens as text.
 
-May import align.py and what lies below it, pieces.py and transcript.py.
+May import align.py and what lies below it, and the other modules of its package.
 """
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import CTCError
 from ..lattice import STAR
-from ..validate import check_blank
+from .blank import settle_blank
+from .folding import Alphabet, Letter, Spelling
+from .marks import SPECIAL, Marks, Part
 from .pieces import Piece, Pieces
 from .transcript import WORD_START, Transcript, Writer
 
 Convention = Literal["separator", "sentencepiece", "wordpiece", "plain"]
 
-# Names of the blank, the least ambiguous first. A name of one character may be a letter: it counts at an end only.
-_BLANKS = (
-    ("", "<blank>", "[blank]", "<blk>", "[blk]", "<ctc>", "[ctc]", "<ctc_blank>", "φ", "∅"),
-    ("<pad>", "[pad]"),
-    ("<eps>", "<epsilon>"),
-    ("ε", "-", "_"),
-)
 _SEPARATORS = (" ", "|", "<space>", "[space]", "▁")
 _INNER = "##"  # WordPiece: this piece does not begin a word
-_SPECIAL = re.compile(r"<[^<>]+>|\[[^\[\]]+\]")  # labels such as <unk>, which do not stand for text
-_SPOKEN = "#%&@§¶‰‱"  # punctuation to Unicode, but people say it
-_ALIKE = ("'’‘ʼ‛′`´", '"“”„‟«»', "-‐‑‒–—―−")  # apostrophes, quotes, dashes: a vocabulary has one of each at most
 _ANYTHING = "*"  # a star, when it is read
 
 
-class _Letter(NamedTuple):
-    """A character as the vocabulary may spell it, and the index of the word's character that it comes from."""
+class _Spelled(NamedTuple):
+    """A word's pieces, and how they came about.
 
-    spelled: str
-    origin: int
+    Attributes:
+        pieces: of the word's characters.
+        folds: look-alikes: what is written, and what stands for it.
+        recased: the word in the case that was preferred to its own, which the vocabulary has too; else empty.
+    """
+
+    pieces: tuple[Piece, ...] = ()
+    folds: tuple[tuple[str, str], ...] = ()
+    recased: str = ""
 
 
 class Vocabulary:
@@ -53,15 +51,19 @@ class Vocabulary:
             ``<space>`` or ``▁``; ``"sentencepiece"``, a word's first piece begins with ``▁``; ``"wordpiece"``, all but
             its first begin with ``##``; ``"plain"``, not at all.
         separator: the class between words, or None.
+        notes: what the labels, the scores and `blank` say of the blank, where they disagree.
 
     Args:
         labels: (C,) as :func:`ctckit.files.read_labels` reads them. Labels like ``<unk>`` and ``[UNK]`` spell nothing.
         blank: the blank's class; C if it comes after all labels. By default the class that is called ``<blank>``,
-            ``<pad>`` or the like, or the first or last, called ``φ``, ``-`` or ``_``.
+            ``<pad>`` or the like, or the first or last, called ``φ``, ``-`` or ``_``; see `scores`.
         convention: by default what the labels suggest.
+        scores: (T, C) or (T, N, C) log-probabilities or logits of the recogniser. Their classes are counted, and if
+            several labels may be the blank, it is the one that they rest on.
 
     Raises:
-        CTCError: labels are not strings or not unique, or they don't show which class is the blank or the separator.
+        CTCError: labels are not strings or not unique, they don't show which class is the blank or the separator, or
+            there are not as many as the scores have classes.
 
     Example:
         >>> vocabulary = Vocabulary(["<pad>", "|", "E", "H", "I", "R", "T"])
@@ -75,24 +77,27 @@ class Vocabulary:
     """
 
     def __init__(
-        self, labels: Sequence[str], blank: int | None = None, *, convention: Convention | None = None
+        self,
+        labels: Sequence[str],
+        blank: int | None = None,
+        *,
+        convention: Convention | None = None,
+        scores: npt.NDArray[Any] | None = None,
     ) -> None:
         if isinstance(labels, Mapping):
             raise CTCError(
                 "labels is a mapping: expected names in their classes' order, sorted(labels, key=labels.get)"
             )
-        names = list(labels)
-        _check_labels(names)
-        if blank is not None and blank == len(names):
-            names.append("φ")
+        names, self.blank, self.notes = settle_blank(labels, blank, scores)
         self.labels = tuple(names)
-        self.blank = _blank(self.labels) if blank is None else check_blank(blank, len(self.labels), of_labels=True)
         others = {name: c for c, name in enumerate(self.labels) if c != self.blank}
         self.convention: Convention = _convention(others) if convention is None else convention
         if self.convention not in get_args(Convention):
             raise CTCError(f"convention = {convention!r} is unknown: expected one of {', '.join(get_args(Convention))}")
         self.separator = _separator(others) if self.convention == "separator" else None
-        spelling = [(name, c) for name, c in others.items() if c != self.separator and not _SPECIAL.fullmatch(name)]
+        words = {name: c for name, c in others.items() if c != self.separator}
+        self._named = {name: c for name, c in words.items() if SPECIAL.fullmatch(name)}
+        spelling = [(name, c) for name, c in words.items() if name not in self._named]
         self._initial = WORD_START if self.convention == "sentencepiece" else ""
         self._inner = _INNER if self.convention == "wordpiece" else ""
         self._pieces = Pieces(
@@ -103,23 +108,31 @@ class Vocabulary:
         # Some texts have been prepared for a network already: A|CAT, or ▁a▁cat.
         self._between = self._initial or (" " if self.separator is None else self.labels[self.separator])
         mark = self._initial or self._inner
-        self._alphabet = {letter for piece in self._pieces.classes for letter in piece.removeprefix(mark)}
+        self._alphabet = Alphabet(letter for piece in self._pieces.classes for letter in piece.removeprefix(mark))
+        self._letter_by_letter = all(len(piece.removeprefix(mark)) < 2 for piece in self._pieces.classes)
         self._texts = {c: name for name, c in spelling}
-        self._spellings: dict[str, tuple[Piece, ...]] = {}
+        self._spellings: dict[tuple[str, bool, str], _Spelled] = {}
 
     def __repr__(self) -> str:
         blank = f"blank={self.blank} ({self.labels[self.blank]!r})"
         return f"Vocabulary({len(self.labels)} labels, {blank}, convention={self.convention!r})"
 
-    def transcribe(self, text: str, *, optional_words: bool = False, star_between_words: bool = False) -> Transcript:
+    def transcribe(
+        self, text: str, *, optional_words: bool = False, star_between_words: bool = False, spoken: str = ""
+    ) -> Transcript:
         """Spells a text in the vocabulary's tokens.
 
         Words are separated by white space, or by the vocabulary's own mark, as in ``A|CAT``. Text is brought into
-        Unicode's form NFC. A character that the vocabulary lacks is spelled, if possible, in the other case; as another
-        apostrophe, quote or dash; in its compatible form (NFKC: ``ﬁ`` as ``fi``); or without its accents. Otherwise
-        punctuation (Unicode's P, apostrophes), marks (M) and formatting characters (Cf) are silent: they stay in the
-        word's text and have no token. All else, letters, numbers (N), symbols (S) and punctuation that is read out
-        (``# % & @ § ¶ ‰``), becomes ``ctckit.STAR``, one for a run of them, with a note.
+        Unicode's form NFC. A label in brackets, such as ``[breath]``, is that class where the text has it; the longest
+        label counts. The vocabulary's characters are used as they are. For others the whole word is written in another
+        case, if possible, and a character as another apostrophe, quote or dash; in its compatible form (NFKC: ``ﬁ`` as
+        ``fi``); as Korean letters; or without its accents. Look-alikes come last (``ł`` as ``l``, ``ی`` as ``ي``,
+        kana, digits), with a note. If a word has fewer tokens in another case, that is used, with a note.
+
+        What nobody says is silent: it stays in the word's text and has no token. That is punctuation (Unicode's P),
+        marks (M), symbols (So, Sm, Sk), modifier letters (Lm), controls and formatting (C), and tags such as ``<i>``.
+        All else, letters, numbers (N), currencies (Sc) and punctuation that is read out (``# % & @ § ¶ ‰``), becomes
+        ``ctckit.STAR``, one for a run of them, with a note.
 
         A word is split into the longest pieces, one after the other. If that leaves unknown characters, it is split so
         that the fewest are left, and then into the fewest pieces. A word without a token is added to the text of the
@@ -130,20 +143,26 @@ class Vocabulary:
             optional_words: every word may be missing in the audio, and so may separators.
             star_between_words: other things may be said between words, before the first and after the last; an
                 optional star stands for them.
+            spoken: characters that would be silent, and that somebody reads out here: ``"+→"``.
 
         Raises:
             CTCError: the text is not a string.
+
+        Example:
+            >>> Vocabulary(["<pad>", "|", "E", "H", "I", "R", "T"]).transcribe("ħi → ♪").notes
+            ("line 1: 'ħ' is not in the vocabulary: it is spelled 'H'",)
 
         See Also:
             :meth:`read`, the way back.
         """
         if not isinstance(text, str):
             raise CTCError(f"text has type {type(text).__name__}: expected a string")
+        if not isinstance(spoken, str):
+            raise CTCError(f"spoken has type {type(spoken).__name__}: expected a string, its characters are read out")
         writer = Writer(self.separator, optional_words, star_between_words)
+        marks = Marks(self._named, spoken)
         for number, line in enumerate(unicodedata.normalize("NFC", text).splitlines(), start=1):
-            chunks = line.replace(self._between, " ").split()
-            if chunks:
-                writer.line(number, [(chunk, self._spelled(chunk)) for chunk in chunks])
+            self._line(writer, number, line.replace(self._between, " "), marks, spoken)
         return writer.transcript()
 
     def read(self, tokens: Iterable[int] | npt.NDArray[np.integer]) -> str:
@@ -186,70 +205,104 @@ class Vocabulary:
             return name.removeprefix(self._inner) if name.startswith(self._inner) else f" {name}"
         return name.replace(self._initial, " ") if self._initial else name
 
-    def _spelled(self, word: str) -> tuple[Piece, ...]:
-        """A word's pieces. Of its spellings in other cases, the one that leaves the fewest characters unknown."""
-        found = self._spellings.get(word)
-        if found is None:
-            letters = [_Letter(part, i) for i, letter in enumerate(word) for part in self._respelled(letter)]
-            found = self._split(letters)
-            for in_case in (str.lower, str.upper):
-                if _num_unknown(found):
-                    others = [_Letter(part, i) for spelled, i in letters for part in in_case(spelled)]
-                    found = min(found, self._split(others), key=_num_unknown)
-            self._spellings[word] = found
-        return found
+    def _line(self, writer: Writer, number: int, line: str, marks: Marks, spoken: str) -> None:
+        """Adds a line to a transcript, with notes on what is spelled in another way than it is written."""
+        words = []
+        for name in marks.unknown(line):
+            if not self._alphabet.letters.issuperset((name[0], name[-1])):
+                writer.note(number, name, "names no class of the vocabulary: its letters are aligned")
+        for chunk in marks.chunks(line):
+            pieces: list[Piece] = []
+            for run in _runs(chunk):
+                if run.token is not None:
+                    pieces.append(Piece(run.token, run.places[0], run.places[-1] + 1))
+                    continue
+                found = self._spelled(run.text, not pieces, spoken)
+                pieces += [Piece(p.token, run.places[p.start], run.end_of(p)) for p in found.pieces]
+                for written, form in found.folds:
+                    writer.note(number, written, f"is not in the vocabulary: it is spelled {form!r}")
+                if found.recased:
+                    writer.note(number, run.text, f"is spelled {found.recased!r}, which has fewer tokens")
+            words.append(("".join(part.text for part in chunk), tuple(pieces)))
+        if words:
+            writer.line(number, words)
 
-    def _respelled(self, letter: str) -> str:
-        """A character in the vocabulary's own; itself if that can't be done, or nothing if it is silent."""
-        for form in _forms(letter):
-            for in_case in (form, form.lower(), form.upper()):
-                if in_case and self._alphabet.issuperset(in_case):
-                    return in_case
-        return "" if _is_silent(letter) else letter
+    def _spelled(self, word: str, first: bool, spoken: str) -> _Spelled:
+        """Of a word's spellings, the one with the fewest unknown characters, then losses, then tokens.
 
-    def _split(self, letters: list[_Letter]) -> tuple[Piece, ...]:
+        Of equal ones the one in the word's own case, then the one with the lowest classes: these are the likeliest, as
+        vocabularies of pieces are sorted.
+        """
+        key = word, first, spoken
+        if key not in self._spellings:
+            ways: list[Spelling] = []
+            for way in self._alphabet.spellings(word, spoken):
+                ways.append(way)
+                if way.own_case and not way.lost and self._letter_by_letter:
+                    break  # no other case has fewer tokens
+            splits = [self._split(way.letters, first, spoken) for way in ways]
+            ranks = []
+            for i, (way, pieces) in enumerate(zip(ways, splits, strict=True)):
+                unknown = sum(piece.end - piece.start for piece in pieces if piece.token is None)
+                ranks.append(
+                    (unknown, way.lost, len(pieces), not way.own_case, sum(piece.token or 0 for piece in pieces), i)
+                )
+            best = min(ranks)[-1]
+            preferred = best > 0 and ways[0].own_case and ranks[0][:2] == ranks[best][:2]
+            recased = "".join(letter.spelled for letter in ways[best].letters) if preferred else ""
+            self._spellings[key] = _Spelled(splits[best], ways[best].folds, recased)
+        return self._spellings[key]
+
+    def _split(self, said: Sequence[Letter], first: bool, spoken: str) -> tuple[Piece, ...]:
         """Pieces that cover a word's characters. Neighbouring characters without a piece become one without a token."""
-        if not letters:
-            return ()
-        if self._initial:
-            letters = [_Letter(self._initial, letters[0].origin), *letters]
+        letters = list(said)
+        if self._initial and letters and first:
+            letters.insert(0, Letter(self._initial, letters[0].start, letters[0].start))
         pieces: list[Piece] = []
         for piece in self._pieces.split("".join(letter.spelled for letter in letters)):
-            first, last = letters[piece.start], letters[piece.end - 1]
-            covered = Piece(piece.token, first.origin, last.origin + (last.spelled != WORD_START))
+            begin, end = letters[piece.start], letters[piece.end - 1]
+            covered = Piece(piece.token, begin.start, end.end)
+            if piece.token is None and (begin.end == begin.start or self._alphabet.is_silent(begin.spelled, spoken)):
+                continue  # a mark that no piece has, or punctuation that is in other pieces only
             if piece.token is None and pieces and pieces[-1].token is None:
                 pieces[-1] = pieces[-1]._replace(end=covered.end)
-            elif piece.token is not None or first.spelled != WORD_START:  # a mark that no piece has is dropped
+            else:
                 pieces.append(covered)
         return tuple(pieces)
 
 
-def _check_labels(labels: list[str]) -> None:
-    seen: dict[str, int] = {}
-    for c, label in enumerate(labels):
-        if not isinstance(label, str):
-            raise CTCError(f"labels[{c}] = {label!r} has type {type(label).__name__}: expected a string")
-        if label in seen:
-            raise CTCError(f"labels[{seen[label]}] and labels[{c}] are both {label!r}: expected each label once")
-        seen[label] = c
-    if not labels:
-        raise CTCError("labels is empty: expected the name of each class")
+class _Run(NamedTuple):
+    """A part of a word that is spelled at once: across tags, up to the next class that is named.
+
+    Attributes:
+        text: without tags.
+        places: of its characters in the word.
+        token: the class that it names, or None.
+    """
+
+    text: str
+    places: Sequence[int]
+    token: int | None
+
+    def end_of(self, piece: Piece) -> int:
+        """Where a piece of the run ends in the word."""
+        return self.places[piece.end - 1] + 1 if piece.end > piece.start else self.places[piece.start]
 
 
-def _blank(labels: tuple[str, ...]) -> int:
-    """The class that is called as blanks are."""
-    ends = (0, len(labels) - 1)
-    for names in _BLANKS:
-        found = [c for c, label in enumerate(labels) if label.lower() in names and (len(label) != 1 or c in ends)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            both = ", ".join(f"labels[{c}] = {labels[c]!r}" for c in found)
-            raise CTCError(f"the blank can't be told from the labels: it may be any of {both}; pass blank=")
-    raise CTCError(
-        f"the blank can't be told from the {len(labels)} labels: expected one called <blank> or <pad>, or the first or "
-        f"last called φ, - or _; the first is {labels[0]!r}, the last {labels[-1]!r}; pass blank="
-    )
+def _runs(chunk: Sequence[Part]) -> Iterator[_Run]:
+    text, places, start = "", list[int](), 0
+    for part in chunk:
+        here = range(start, start + len(part.text))
+        start = here.stop
+        if part.said:
+            text, places = text + part.text, [*places, *here]
+        elif part.token is not None:
+            if text:
+                yield _Run(text, places, None)
+            yield _Run(part.text, here, part.token)
+            text, places = "", []
+    if text:
+        yield _Run(text, places, None)
 
 
 def _convention(names: Iterable[str]) -> Convention:
@@ -267,26 +320,3 @@ def _separator(classes: dict[str, int]) -> int:
         expected = ", ".join(map(repr, _SEPARATORS))
         raise CTCError(f"no label is a separator of words: expected one of {expected}, or convention='plain'")
     return found
-
-
-def _forms(letter: str) -> Iterator[str]:
-    """Other ways to write a character, the most similar first."""
-    yield letter
-    for alike in _ALIKE:
-        if letter in alike:
-            yield from alike
-    yield unicodedata.normalize("NFKC", letter)
-    parts = unicodedata.normalize("NFD", letter)
-    yield parts
-    yield "".join(part for part in parts if not unicodedata.category(part).startswith("M"))
-
-
-def _is_silent(letter: str) -> bool:
-    category = unicodedata.category(letter)
-    read_out = unicodedata.normalize("NFKC", letter) in _SPOKEN
-    return (category[0] in "PM" and not read_out) or category == "Cf" or letter in _ALIKE[0]
-
-
-def _num_unknown(pieces: Iterable[Piece]) -> int:
-    """How many of a word's characters have no token."""
-    return sum(piece.end - piece.start for piece in pieces if piece.token is None)

@@ -1,0 +1,81 @@
+"""What stands in a text and is no word: tags of captions, and names of special classes such as [breath].
+
+A module of its own because marks are found in a whole line, before it is split into words. Imports nothing of the
+package.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+SPECIAL = re.compile(r"<.+>|\[.+\]")  # labels such as <unk>: they stand for no text, and a text may name them
+# Of HTML and of captions: SubRip's, WebVTT's (also a time) and SubStation's.
+_TAG = r"</?(?:b|i|u|s|c|v|em|strong|font|span|br|p|ruby|rt|lang)(?:[.\s][^<>]*)?/?>|<\d[\d:.]*>|\{\\[^{}]*\}"
+_IN_BRACKETS = re.compile(r"\[\w[^\[\]]{0,40}\]|<\w[\w .:/-]{0,40}>")
+
+
+class Part(NamedTuple):
+    """A part of a line.
+
+    Attributes:
+        text: what is written.
+        token: the class that it names, or None.
+        said: whether it is text to be spelled.
+    """
+
+    text: str
+    token: int | None = None
+    said: bool = True
+
+
+class Marks:
+    """The marks that a vocabulary knows.
+
+    Args:
+        classes: special classes by name.
+        spoken: characters that somebody says; tags that begin with one of them are text.
+
+    Example:
+        >>> [[part.text for part in chunk] for chunk in Marks({"[breath]": 3}).chunks("<i>so</i> [breath]well")]
+        [['<i>', 'so', '</i>'], ['[breath]', 'well']]
+    """
+
+    def __init__(self, classes: Mapping[str, int], spoken: str = "") -> None:
+        self._spoken = spoken
+        self._classes = {name.casefold(): token for name, token in classes.items()} | dict(classes)
+        names = "|".join(re.escape(name) for name in sorted(classes, key=len, reverse=True))
+        tags = "" if not set(spoken).isdisjoint("<{") else _TAG
+        self._found = re.compile("|".join(filter(None, (names, tags))) or r"(?!)", re.IGNORECASE)
+
+    def chunks(self, line: str) -> list[list[Part]]:
+        """A line's words, between white space, as their parts."""
+        chunks: list[list[Part]] = []
+        inside = False
+        for part in self._parts(line):
+            texts = part.text.split() if part.said else [part.text]
+            inside = inside and not part.text[:1].isspace()
+            for i, text in enumerate(texts):
+                if i or not inside:
+                    chunks.append([])
+                chunks[-1].append(part._replace(text=text))
+                inside = True
+            inside = inside and not part.text[-1:].isspace()
+        return chunks
+
+    def _parts(self, line: str) -> Iterator[Part]:
+        end = 0
+        for mark in self._found.finditer(line):
+            if mark.start() > end:
+                yield Part(line[end : mark.start()])
+            name = mark[0]
+            yield Part(name, self._classes.get(name, self._classes.get(name.casefold())), said=False)
+            end = mark.end()
+        if end < len(line):
+            yield Part(line[end:])
+
+    def unknown(self, line: str) -> list[str]:
+        """What stands in brackets, and is neither a tag nor the name of a class."""
+        found = [name for part in self._parts(line) if part.said for name in _IN_BRACKETS.findall(part.text)]
+        return [name for name in found if name[0] not in self._spoken]
