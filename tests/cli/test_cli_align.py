@@ -119,6 +119,50 @@ class TestOneRecording:
         assert "the scores rest on labels[0] = '<s>'" in done.stderr
         assert (folder / "two.csv").read_bytes() == (folder / "one.csv").read_bytes()
 
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("x.srt", "1\n00:00:00,000 --> 00:00:01,000\nThe quick,\n\n2\n00:00:01,000 --> 00:00:02,000\nbrown fox!\n"),
+            ("x.vtt", "WEBVTT\n\n00:00.000 --> 00:01.000\nThe quick,\n\n00:01.000 --> 00:02.000\nbrown fox!\n"),
+            ("text", "utt1 The quick,\nutt2 brown fox!\n"),
+            ("x.jsonl", '{"text": "The quick,"}\n{"text": "brown fox!"}\n'),
+        ],
+    )
+    def test_transcripts_in_other_forms(self, name: str, content: str, folder: Path, ctckit: Run) -> None:
+        assert ctckit(*ONE, "-o", "one.csv").returncode == 0
+        (folder / name).write_text(content, encoding="utf-8")
+        done = ctckit(*ONE[:2], name, *ONE[3:], "-o", "two.csv")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (folder / "two.csv").read_bytes() == (folder / "one.csv").read_bytes()
+        (folder / "other.txt").write_text(content, encoding="utf-8")
+        done = ctckit(*ONE[:2], "other.txt", *ONE[3:], "-o", "two.csv")
+        assert done.stderr.startswith("other.txt is read as ")
+        assert done.stderr.endswith("; if all of it is said, pass --transcript-format plain\n")
+        assert (folder / "two.csv").read_bytes() == (folder / "one.csv").read_bytes()
+        assert (
+            "_format" not in ctckit(*ONE[:2], "other.txt", *ONE[3:], "--transcript-format", "no", "-o", "a.csv").stderr
+        )
+
+    def test_lines_between_the_times_of_subtitles(self, folder: Path, ctckit: Run) -> None:
+        """The same words three times: the times say which are meant."""
+        scores, times = spoken("the fox the fox the fox")
+        np.save(folder / "x.npy", scores)
+        start, end = times[2][0] - 0.1, times[3][1] + 0.05
+        cues = f"1\n00:00:00,{1000 * start:03.0f} --> 00:00:0{int(end)},{1000 * (end % 1):03.0f}\nthe fox\n\n"
+        last = f"2\n00:00:0{int(times[5][0] - 0.1)},{1000 * ((times[5][0] - 0.1) % 1):03.0f} --> 00:00:09,000\nfox ♪\n"
+        (folder / "x.srt").write_text(cues + last, encoding="utf-8")
+        done = ctckit(*ONE[:2], "x.srt", *ONE[3:], "--cue-times", "-o", "out.json")
+        assert (done.returncode, done.stderr) == (0, "")
+        lines = json.loads((folder / "out.json").read_text(encoding="utf-8"))["lines"]
+        found = [(word["start"], word["end"]) for line in lines for word in line["words"]]
+        assert found == [pytest.approx(times[i]) for i in (2, 3, 5)]
+        (folder / "x.srt").write_text(cues.replace("the fox", "the quick brown fox " * 9), encoding="utf-8")
+        done = ctckit(*ONE[:2], "x.srt", *ONE[3:], "--cue-times", "-o", "out.json")
+        assert done.returncode == 1
+        assert "line 1, from " in done.stderr
+        assert "or leave out --cue-times" in done.stderr
+        assert "x.txt has no times, and --cue-times asks for them" in ctckit(*ONE, "--cue-times", "-o", "a.csv").stderr
+
     def test_help_names_every_format(self, ctckit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("COLUMNS", "200")
         done = ctckit("align", "--help")

@@ -43,6 +43,22 @@ class TestCorpus:
         aligning(tmp_path, "three").run(Threads(3))
         assert contents(tmp_path / "one") == contents(tmp_path / "three")
 
+    def test_each_row_has_its_own_blank_and_form_of_text(self, tmp_path: Path) -> None:
+        """The labels may mean either class; the scores of a row say which. Notes go to the log."""
+        rows = corpus_of(tmp_path, 3)
+        (tmp_path / "labels.txt").write_text("\n".join(["<pad>", *LABELS[1:], "<blk>"]) + "\n", encoding="utf-8")
+        for i, row in enumerate(rows):
+            scores = np.pad(np.load(tmp_path / f"{i}.npy"), ((0, 0), (0, 1)), constant_values=-30)
+            np.save(tmp_path / f"{i}.npy", scores if i else scores[:, [28, *range(1, 28), 0]])
+            (tmp_path / f"{i}.srt").write_text(f"1\n00:00:00,000 --> 00:00:09,000\n{row.pop('text')}\n♪\n")
+            row["transcript"] = f"{i}.srt"
+        manifest(tmp_path, rows)
+        assert tuple(aligning(tmp_path).run(Threads(2))) == (3, 0, 0, 0)
+        log = [json.loads(line) for line in (tmp_path / "out" / "done.jsonl").read_text().splitlines()[1:]]
+        assert [len(entry["notes"]) for entry in log] == [0, 1, 1]
+        assert all("the scores rest on labels[0] = '<pad>'" in entry["notes"][0] for entry in log[1:])
+        assert all(entry["confidence"] > 0.99 and entry["words"] == 3 for entry in log)
+
     def test_only_a_few_rows_are_read_ahead(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         from ctckit.corpus import job, runner
 

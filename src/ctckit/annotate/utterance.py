@@ -10,15 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..align import forced_align
+from ..align import Alignment, forced_align
 from ..errors import CTCError, InfeasibleError
-from ..files import read_labels, read_log_probs
+from ..files import read_labels, read_log_probs, read_text
 from ..lattice import STAR
 from ..results import Segment
-from ..text import Vocabulary
+from ..text import Transcript, Vocabulary
 from ..text.blank import check_count
-from ..validate import check_extend
+from ..text.scripts import TRANSCRIPT_FORMATS, Script, TranscriptFormat, parse_transcript
+from ..validate import check_choice, check_extend
 
+_ROUNDING = 1e-6  # of a frame: subtitles' times are decimal
 SHOWN = 3  # words with the lowest confidence
 _CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], "\ufffd")  # a word must not move the terminal's cursor
 
@@ -35,6 +37,8 @@ class Options:
         optional_words: words of the text may be missing from the recording.
         star: the recording may have more words than the text: between its words, before or after them.
         spoken: characters that are silent by default, and that somebody reads out.
+        transcript_format: of files of text, see :func:`ctckit.text.scripts.parse_transcript`.
+        cue_times: each line lies between the times of its subtitle.
     """
 
     from_logits: bool = False
@@ -42,10 +46,13 @@ class Options:
     optional_words: bool = False
     star: bool = False
     spoken: str = ""
+    transcript_format: TranscriptFormat = "auto"
+    cue_times: bool = False
 
     def check(self) -> None:
         """Raises a CTCError for values out of range."""
         check_extend(self.extend)
+        check_choice("transcript_format", self.transcript_format, TRANSCRIPT_FORMATS)
 
 
 class Aligned(NamedTuple):
@@ -83,19 +90,46 @@ def read_vocabulary(path: Path, blank: int | None, scores: Scores | None = None)
         raise CTCError(f"{path}: {error}") from None
 
 
-def align(scores: Scores, text: str, vocabulary: Vocabulary, frame_shift: float, options: Options) -> Aligned:
+def read_transcript(path: Path, options: Options) -> Script:
+    """The lines of a file of text, of subtitles or the like.
+
+    Raises:
+        CTCError: it can't be read, is another thing than it says, or has no times and they are asked for.
+    """
+    script = parse_transcript(read_text(path), str(path), options.transcript_format)
+    if options.cue_times and not script.times:
+        raise CTCError(f"{path} has no times, and cue_times=True asks for them: expected subtitles, .srt or .vtt")
+    return script
+
+
+def align(scores: Scores, text: str | Script, vocabulary: Vocabulary, frame_shift: float, options: Options) -> Aligned:
     """Aligns a text with scores (T, C).
 
     Raises:
         CTCError: the text, the labels and the scores don't fit together; the message says why.
     """
     _check_scores(scores, len(vocabulary.labels), options.from_logits)
-    transcript = vocabulary.transcribe(
-        text, optional_words=options.optional_words, star_between_words=options.star, spoken=options.spoken
-    )
+    script = Script(text) if isinstance(text, str) else text
+    transcript = _transcribed(script.text, vocabulary, options)
     words = [word for line in transcript.lines for word in line.words]
     if all((transcript.tokens[word.first : word.first + len(word.tokens)] == STAR).all() for word in words):
         raise CTCError("the text has no character that the labels can spell: are they of the same language?")
+    if options.cue_times and script.times:
+        lines, path = _align_cues(scores, script, vocabulary, frame_shift, options)
+    else:
+        alignment = _aligned(scores, transcript, vocabulary, options)
+        lines, path = transcript.segments(alignment, frame_shift, extend=options.extend), alignment.labels
+    notes = script.notes + vocabulary.notes + transcript.notes
+    return Aligned(lines, len(scores) * frame_shift, notes, path)
+
+
+def _transcribed(text: str, vocabulary: Vocabulary, options: Options) -> Transcript:
+    return vocabulary.transcribe(
+        text, optional_words=options.optional_words, star_between_words=options.star, spoken=options.spoken
+    )
+
+
+def _aligned(scores: Scores, transcript: Transcript, vocabulary: Vocabulary, options: Options) -> Alignment:
     try:
         (alignment,) = forced_align(
             scores,
@@ -109,8 +143,28 @@ def align(scores: Scores, text: str, vocabulary: Vocabulary, frame_shift: float,
             raise
         fault = replace(error.fault, code="text-does-not-fit", argument="text", hint="same-recording")
         raise InfeasibleError(fault, frames=error.frames, needed=error.needed) from None
-    lines = transcript.segments(alignment, frame_shift, extend=options.extend)
-    return Aligned(lines, len(scores) * frame_shift, vocabulary.notes + transcript.notes, alignment.labels)
+    return alignment
+
+
+def _align_cues(
+    scores: Scores, script: Script, vocabulary: Vocabulary, frame_shift: float, options: Options
+) -> tuple[list[Segment], npt.NDArray[np.int32]]:
+    """Each line in the frames of its subtitle, and all frames' classes: blanks where there is none."""
+    lines: list[Segment] = []
+    path = np.full(len(scores), vocabulary.blank, np.int32)
+    for number, (text, (start, end)) in enumerate(zip(script.text.split("\n"), script.times, strict=True), start=1):
+        first = min(math.floor(start / frame_shift + _ROUNDING), len(scores))
+        last = max(first, min(math.ceil(end / frame_shift - _ROUNDING), len(scores)))
+        transcript = _transcribed(text, vocabulary, options)
+        try:
+            alignment = _aligned(scores[first:last], transcript, vocabulary, options)
+        except InfeasibleError as error:
+            where = f"line {number}, from {start:g} to {end:g} s of {len(scores) * frame_shift:g} s"
+            raise CTCError(f"{where}: {error}; or leave out cue_times=True") from None
+        offset = first * frame_shift
+        lines += transcript.segments(alignment, frame_shift, extend=options.extend, offset=offset)
+        path[first:last] = alignment.labels
+    return lines, path
 
 
 def _check_scores(scores: Scores, labels: int, from_logits: bool) -> None:

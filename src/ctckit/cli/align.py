@@ -5,28 +5,29 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
 
 import typer
 from rich.console import Console
 
 from ..annotate.formats import ENDINGS
 from ..errors import CTCError, MissingExtraError
-from .command import LabelFile, Logits, UsageError
+from .command import LabelFile, Logits, UsageError, print_notes
 
 if TYPE_CHECKING:
     from ..annotate.utterance import Aligned, Options, Scores
     from ..corpus import Defaults
     from ..text import Vocabulary
-
-NOTES = 10  # printed of the notes on text that the labels can't spell
+    from ..text.scripts import TranscriptFormat
 
 
 def align(
     emissions: Annotated[
         Path | None, typer.Argument(help="Scores (T, C): .npy, .npz, .csv, .pt or .safetensors.")
     ] = None,
-    transcript: Annotated[Path | None, typer.Argument(help="The text, one line per segment.")] = None,
+    transcript: Annotated[
+        Path | None, typer.Argument(help="The text, one line per segment; or .srt, .vtt, .jsonl, Kaldi's text.")
+    ] = None,
     manifest: Annotated[
         Path | None,
         typer.Option(
@@ -55,6 +56,13 @@ def align(
     spoken: Annotated[
         str, typer.Option(help="Characters that are read out, of those that are silent by default: '+→'.")
     ] = "",
+    transcript_format: Annotated[
+        str,
+        typer.Option(help="What a file of text is: plain, subtitles, kaldi, jsonl; auto goes by its name and content."),
+    ] = "auto",
+    cue_times: Annotated[
+        bool, typer.Option("--cue-times", help="Each line of .srt or .vtt lies between its own times.")
+    ] = False,
     picture: Annotated[Path | None, typer.Option(help="Draw a picture too: .png, .svg or .pdf.")] = None,
     audio: Annotated[Path | None, typer.Option(help="For the picture: the recording, as .wav.")] = None,
     image: Annotated[Path | None, typer.Option(help="For the picture: the image of the line.")] = None,
@@ -70,7 +78,9 @@ def align(
     """
     from ..annotate.utterance import Options
 
-    options = Options(from_logits, extend, optional_words, star, spoken)
+    options = Options(
+        from_logits, extend, optional_words, star, spoken, cast("TranscriptFormat", transcript_format), cue_times
+    )
     if manifest is not None:
         from ..corpus import Defaults
 
@@ -123,7 +133,7 @@ def _align_one(
     """One recording. Whatever is wrong is found before anything is written."""
     from ..annotate import utterance
     from ..annotate.formats import check_format, encoded
-    from ..files import read_text, write_whole
+    from ..files import write_whole
     from ..validate import check_frame_shift, check_language
 
     options.check()
@@ -135,12 +145,10 @@ def _align_one(
     check_language(lang)
     scores = utterance.read_scores(inputs.emissions)
     vocabulary = utterance.read_vocabulary(inputs.labels, blank, scores)
-    found = utterance.align(scores, read_text(inputs.transcript), vocabulary, frame_shift, options)
+    script = utterance.read_transcript(inputs.transcript, options)
+    found = utterance.align(scores, script, vocabulary, frame_shift, options)
     content = None if out is None else encoded(found.lines, out, duration=found.duration)
-    for note in found.notes[:NOTES]:
-        print(note, file=sys.stderr)
-    if len(found.notes) > NOTES:
-        print(f"and {len(found.notes) - NOTES} more like these", file=sys.stderr)
+    print_notes(found.notes)
     if picture is not None:
         _draw(found, scores, vocabulary, options, inputs, picture, lang)
     if out is not None and content is not None:

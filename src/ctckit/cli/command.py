@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,10 @@ LabelFile = Annotated[
     ),
 ]
 Logits = Annotated[bool, typer.Option("--logits", help="The scores are logits.")]
+
+
+NOTES = 10  # printed of those on a text
+_FLAGS = {"blank": "--blank", "transcript_format": "--transcript-format"}
 
 
 class UsageError(CTCError):
@@ -61,3 +66,11 @@ def with_flags(message: str, flags: Mapping[str, str]) -> str:
         return found[0] if name not in flags else flags[name] + ("" if switch else " ")
 
     return re.sub(r"(?<![\w.])(\w+) ?= ?(True\b)?", flag, message)
+
+
+def print_notes(notes: Sequence[str]) -> None:
+    """Prints what was noted about labels and text to the error output, the first few only."""
+    for note in notes[:NOTES]:
+        print(with_flags(note, _FLAGS), file=sys.stderr)
+    if len(notes) > NOTES:
+        print(f"and {len(notes) - NOTES} more like these", file=sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import CTCError
-from .command import LabelFile, Logits
+from .command import LabelFile, Logits, print_notes
 
 if TYPE_CHECKING:
     from ..drawing.canvas import Picture as Drawn
@@ -107,8 +106,7 @@ def _explain_file(
     if labels is not None:
         scores = read_scores(log_probs)
         vocabulary = read_vocabulary(labels, blank, scores)
-        for note in vocabulary.notes + vocabulary.transcribe(target).notes:
-            print(note, file=sys.stderr)
+        print_notes(vocabulary.notes + vocabulary.transcribe(target).notes)
         return explain(scores, target, labels=vocabulary, from_logits=from_logits, lang=lang)
     try:
         tokens = [int(token) for token in target.replace(",", " ").split()]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..annotate import formats
-from ..annotate.utterance import Options, Scores, align, confidence, read_scores, words_of
+from ..annotate.utterance import Options, Scores, align, confidence, read_scores, read_transcript, words_of
 from ..errors import CTCError, MissingExtraError
 from ..files import read_bytes, read_labels, read_text, unreadable, write_whole
 from ..text import Vocabulary
@@ -104,7 +104,7 @@ class Job:
         return FailedRow(row.id, row.line, reason)
 
     def _align(self, row: Row, fingerprint: str) -> Entry:
-        text = row.text if isinstance(row.text, str) else read_text(row.text)
+        text = row.text if isinstance(row.text, str) else read_transcript(row.text, self.options)
         scores = read_scores(row.emissions)
         vocabulary = self._vocabulary(row.labels, row.blank, scores)
         found = align(scores, text, vocabulary, row.frame_shift, self.options)
