@@ -391,6 +391,7 @@ GREEK, TURKISH = "αβγδεζηθικλμνξοπρστυφχψω", "abcçdefg�
         (TURKISH, "IŞIK İstanbul ısı", "ışıkistanbulısı"),
         ("ABCDEFGHIİJKLMNOÖPRSŞTUÜVYZ", "ışık istanbul", "IŞIKİSTANBUL"),
         ("abcdeəfgğhxıijqlz", "QIZ Fİ Ə", "qızfiə"),
+        ("bcdeıißøam", "I am", "iam"),  # of many languages
         ("abcdefghijklz", "QIZ İ".replace("Q", "G"), "gizi"),
         ("كتاب", "كتـــاب", "كتاب"),
         ("ブルー", "ﾌﾞﾙｰ", "ブルー"),
@@ -398,6 +399,8 @@ GREEK, TURKISH = "αβγδεζηθικλμνξοπρστυφχψω", "abcçdefg�
         ("นำ", "น\u0e4d\u0e32 นำ", "นำนำ"),
         ("ກຳ", "ກ\u0ecd\u0eb2", "ກຳ"),
         ("น\u0e4d\u0e32", "นำ", "น\u0e4d\u0e32"),
+        ("n1", "ŉ ⑴", "n1"),
+        ("nहिक", "हि क़ n", "हिकn"),
         ("abcfi", "ﬁ Ⅳ".replace("Ⅳ", "Ⅽ"), "fic"),
         ("ㄴㅏㅁㅜ", "나무", "ㄴㅏㅁㅜ"),
         ("ㄱㄲㄳㅏㅘㅇ", "각 깎 와 넋".replace("넋", "갃"), "ㄱㅏㄱㄲㅏㄲㅇㅘㄱㅏㄳ"),
@@ -438,6 +441,13 @@ def test_look_alikes_are_noted(letters: str, text: str, tokens: str, folds: dict
     assert "".join(names(vocabulary, transcript)) == tokens * 2
     told = [f"line 1: {a!r} is not in the vocabulary: it is spelled {b!r}" for a, b in folds.items()]
     assert list(transcript.notes) == told
+
+
+def test_marks_of_unknown_letters() -> None:
+    vocabulary = Vocabulary(["<blank>", *"हिनी"], convention="plain")
+    transcript = vocabulary.transcribe("दी हिम")
+    assert names(vocabulary, transcript) == ["*", "ी", "ह", "ि", "*"]
+    assert words(transcript) == [("दी", ("द", "ी")), ("हिम", ("ह", "ि", "म"))]
 
 
 def test_unknown_characters_keep_their_text_and_get_a_note() -> None:

@@ -5,6 +5,7 @@ A module of its own because it knows Unicode's rules and nothing of tokens. Impo
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -35,6 +36,7 @@ _ARABIC = ("كک", "يیى", "اٱ", "هہھە")  # the same, each in its own fa
 _HIRAGANA, _KATAKANA = range(0x3041, 0x3097), range(0x30A1, 0x30F7)
 _TO_DOTLESS_LOWER = str.maketrans("Iİ", "ıi")  # Turkish and Azerbaijani
 _TO_DOTTED_UPPER = str.maketrans("iı", "İI")
+_MANY_LANGUAGES = "ßøåłãõ"  # a vocabulary with these and ı is not Turkish: I is an i there
 
 Unit = tuple[str, int, int]  # characters that are spelled together, and their place in the word
 
@@ -82,14 +84,18 @@ class Alphabet:
 
     def __init__(self, letters: Iterable[str]) -> None:
         self.letters = frozenset(letters)
-        self._dotless = not self.letters.isdisjoint("ıİ")
+        self._dotless = not self.letters.isdisjoint("ıİ") and self.letters.isdisjoint(_MANY_LANGUAGES)
         digits = sorted((letter for letter in self.letters if letter.isdecimal()), reverse=True)
         self._digits = {unicodedata.decimal(digit): digit for digit in digits}
         # What Unicode takes apart and never puts together again, as Thai ำ.
         apart = {unicodedata.normalize("NFKD", letter): letter for letter in self.letters}
         self._pairs = {
-            parts: whole for parts, whole in apart.items() if len(parts) > 1 and not self.letters.issuperset(parts)
+            parts: whole
+            for parts, whole in apart.items()
+            if len(parts) > 1 and unicodedata.normalize("NFKC", parts) != whole and not self.letters.issuperset(parts)
         }
+        longest_first = sorted(map(re.escape, self._pairs), key=len, reverse=True)
+        self._pair = re.compile("|".join(longest_first) or r"(?!)")
 
     def spellings(self, word: str, spoken: str = "") -> Iterator[Spelling]:
         """The ways to write a word, as it stands first: in one case throughout, and, if that fails, in any.
@@ -102,12 +108,12 @@ class Alphabet:
         cases = (units, self._lower(units), self._upper(units), self._capitalised(units))
         in_one_case = False
         for i, cased in enumerate(cases):
-            letters = None if cased in cases[:i] else self._letters(cased, spoken, any_case=False)
+            letters = None if cased in cases[:i] else self._letters(cased, spoken, False)
             if letters is not None:
                 in_one_case = True
                 yield self._spelling(word, cased, letters, own_case=i == 0)
         if not in_one_case:
-            letters = self._letters(units, spoken, any_case=True) or []
+            letters = self._letters(units, spoken, True) or []
             yield self._spelling(word, units, letters, own_case=False)
 
     def is_silent(self, letter: str, spoken: str = "") -> bool:
@@ -120,18 +126,14 @@ class Alphabet:
         """The parts of a word that are spelled by themselves: a character with its marks, or a pair."""
         start = 0
         while start < len(word):
-            pair = next((parts for parts in self._pairs if word.startswith(parts, start)), None)
-            end = start + (len(pair) if pair else 1)
-            if pair is None:
-                while end < len(word) and _is_mark(word[end]) and not self._begins_pair(word, end):
-                    end += 1
-            yield (self._pairs[pair] if pair else word[start:end]), start, end
+            pair = self._pair.match(word, start)
+            end = pair.end() if pair else start + 1
+            while not pair and end < len(word) and _is_mark(word[end]) and not self._pair.match(word, end):
+                end += 1
+            yield (self._pairs[pair[0]] if pair else word[start:end]), start, end
             start = end
 
-    def _begins_pair(self, word: str, start: int) -> bool:
-        return any(word.startswith(parts, start) for parts in self._pairs)
-
-    def _letters(self, units: list[Unit], spoken: str, *, any_case: bool) -> list[tuple[int, Letter]] | None:
+    def _letters(self, units: list[Unit], spoken: str, any_case: bool) -> list[tuple[int, Letter]] | None:
         """The units' letters, each with what it loses; None if only another case than `units` have has one of them."""
         letters: list[tuple[int, Letter]] = []
         for unit, start, end in units:
@@ -139,8 +141,11 @@ class Alphabet:
             if found is None:
                 if not any_case and self._respelled(unit, any_case=True):
                     return None
-                said = [letter for letter in unit if not self.is_silent(letter, spoken)]
-                letters += [(0, Letter(letter, start, end)) for letter in said]
+                if len(unit) > 1:  # a letter that is unknown, with marks that may be known, or the other way round
+                    alone = self._letters([(c, start + i, start + i + 1) for i, c in enumerate(unit)], spoken, any_case)
+                    letters += alone or []
+                elif not self.is_silent(unit, spoken):
+                    letters.append((0, Letter(unit, start, end)))
                 continue
             loss, form = found
             if len(form) == end - start:  # each character stands for one
@@ -178,6 +183,7 @@ class Alphabet:
         parts = unicodedata.normalize("NFD", unit)
         yield from ((0, form) for form in (compatible, parts, unicodedata.normalize("NFKD", unit)))
         yield from ((0, form) for form in _jamo(unicodedata.normalize("NFD", compatible)))
+        yield 0, "".join(c for c in compatible if unicodedata.category(c)[0] == "M" or not self.is_silent(c))  # ⑴, ŉ
         folded = compatible.casefold()
         if not any(map(str.isupper, compatible)):
             yield 0, folded

@@ -7,7 +7,7 @@ package.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 SPECIAL = re.compile(r"<.+>|\[.+\]")  # labels such as <unk>: they stand for no text, and a text may name them
@@ -79,3 +79,39 @@ class Marks:
         """What stands in brackets, and is neither a tag nor the name of a class."""
         found = [name for part in self._parts(line) if part.said for name in _IN_BRACKETS.findall(part.text)]
         return [name for name in found if name[0] not in self._spoken]
+
+
+class Run(NamedTuple):
+    """A part of a word that is spelled at once: across tags, up to the next class that is named.
+
+    Attributes:
+        text: without tags.
+        places: of its characters in the word.
+        token: the class that it names, or None.
+    """
+
+    text: str
+    places: Sequence[int]
+    token: int | None
+
+    def within(self, start: int, end: int) -> tuple[int, int]:
+        """Where a part of the run begins and ends in the word."""
+        first = self.places[start]
+        return first, self.places[end - 1] + 1 if end > start else first
+
+
+def runs(chunk: Sequence[Part]) -> Iterator[Run]:
+    """The parts of a chunk that are spelled at once."""
+    text, places, start = "", list[int](), 0
+    for part in chunk:
+        here = range(start, start + len(part.text))
+        start = here.stop
+        if part.said:
+            text, places = text + part.text, [*places, *here]
+        elif part.token is not None:
+            if text:
+                yield Run(text, places, None)
+            yield Run(part.text, here, part.token)
+            text, places = "", []
+    if text:
+        yield Run(text, places, None)

@@ -6,7 +6,7 @@ May import align.py and what lies below it, and the other modules of its package
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -16,7 +16,7 @@ from ..errors import CTCError
 from ..lattice import STAR
 from .blank import settle_blank
 from .folding import Alphabet, Letter, Spelling
-from .marks import SPECIAL, Marks, Part
+from .marks import SPECIAL, Marks, runs
 from .pieces import Piece, Pieces
 from .transcript import WORD_START, Transcript, Writer
 
@@ -213,12 +213,12 @@ class Vocabulary:
                 writer.note(number, name, "names no class of the vocabulary: its letters are aligned")
         for chunk in marks.chunks(line):
             pieces: list[Piece] = []
-            for run in _runs(chunk):
+            for run in runs(chunk):
                 if run.token is not None:
                     pieces.append(Piece(run.token, run.places[0], run.places[-1] + 1))
                     continue
                 found = self._spelled(run.text, not pieces, spoken)
-                pieces += [Piece(p.token, run.places[p.start], run.end_of(p)) for p in found.pieces]
+                pieces += [Piece(p.token, *run.within(p.start, p.end)) for p in found.pieces]
                 for written, form in found.folds:
                     writer.note(number, written, f"is not in the vocabulary: it is spelled {form!r}")
                 if found.recased:
@@ -241,13 +241,8 @@ class Vocabulary:
                 if way.own_case and not way.lost and self._letter_by_letter:
                     break  # no other case has fewer tokens
             splits = [self._split(way.letters, first, spoken) for way in ways]
-            ranks = []
-            for i, (way, pieces) in enumerate(zip(ways, splits, strict=True)):
-                unknown = sum(piece.end - piece.start for piece in pieces if piece.token is None)
-                ranks.append(
-                    (unknown, way.lost, len(pieces), not way.own_case, sum(piece.token or 0 for piece in pieces), i)
-                )
-            best = min(ranks)[-1]
+            ranks = list(map(_rank, ways, splits))
+            best = ranks.index(min(ranks))
             preferred = best > 0 and ways[0].own_case and ranks[0][:2] == ranks[best][:2]
             recased = "".join(letter.spelled for letter in ways[best].letters) if preferred else ""
             self._spellings[key] = _Spelled(splits[best], ways[best].folds, recased)
@@ -271,38 +266,10 @@ class Vocabulary:
         return tuple(pieces)
 
 
-class _Run(NamedTuple):
-    """A part of a word that is spelled at once: across tags, up to the next class that is named.
-
-    Attributes:
-        text: without tags.
-        places: of its characters in the word.
-        token: the class that it names, or None.
-    """
-
-    text: str
-    places: Sequence[int]
-    token: int | None
-
-    def end_of(self, piece: Piece) -> int:
-        """Where a piece of the run ends in the word."""
-        return self.places[piece.end - 1] + 1 if piece.end > piece.start else self.places[piece.start]
-
-
-def _runs(chunk: Sequence[Part]) -> Iterator[_Run]:
-    text, places, start = "", list[int](), 0
-    for part in chunk:
-        here = range(start, start + len(part.text))
-        start = here.stop
-        if part.said:
-            text, places = text + part.text, [*places, *here]
-        elif part.token is not None:
-            if text:
-                yield _Run(text, places, None)
-            yield _Run(part.text, here, part.token)
-            text, places = "", []
-    if text:
-        yield _Run(text, places, None)
+def _rank(way: Spelling, pieces: Sequence[Piece]) -> tuple[int, int, int, bool, int]:
+    """Of two spellings the lower is better."""
+    unknown = sum(piece.end - piece.start for piece in pieces if piece.token is None)
+    return unknown, way.lost, len(pieces), not way.own_case, sum(piece.token or 0 for piece in pieces)
 
 
 def _convention(names: Iterable[str]) -> Convention:
