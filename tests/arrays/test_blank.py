@@ -148,5 +148,5 @@ def test_handwriting(name: str, text: str, loss: float) -> None:
         assert found.loss == pytest.approx(loss, rel=1e-6)
     with pytest.raises(CTCError, match="C=80 classes and there are 79 labels"):
         ctckit.explain(logits, text, labels=ALPHABET, from_logits=True)
-    (note,) = Vocabulary([*ALPHABET, "<blank>"], 0, scores=logits).notes
+    (note,) = Vocabulary([*ALPHABET, "<blank>"], 0, scores=logits).notes  # a space, which the line has many of
     assert "labels[79] = '<blank>' is called as blanks are" in note

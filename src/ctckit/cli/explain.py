@@ -106,8 +106,9 @@ def _explain_file(
     if labels is not None:
         scores = read_scores(log_probs)
         vocabulary = read_vocabulary(labels, blank, scores)
+        explanation = explain(scores, target, labels=vocabulary, from_logits=from_logits, lang=lang)
         print_notes(vocabulary.notes + vocabulary.transcribe(target).notes)
-        return explain(scores, target, labels=vocabulary, from_logits=from_logits, lang=lang)
+        return explanation
     try:
         tokens = [int(token) for token in target.replace(",", " ").split()]
     except ValueError:

@@ -146,16 +146,16 @@ def _is_clear(shares: Shares, named: set[int], most: int) -> bool:
 
 def _contradicted(labels: Sequence[str], chosen: int, best: Sequence[int], shares: Shares | None) -> tuple[str, ...]:
     """A note, if neither the names nor the scores say that the chosen class is the blank, but something else is."""
-    against = []
+    against, few = [], _RARE
     if best and chosen not in best:
         surely = [c for c in best if labels[c] not in _MAYBE or shares is not None]
-        against += [f"labels[{c}] = {labels[c]!r} is called as blanks are" for c in surely]
-    if shares is not None:
-        most = int(shares.argmax())
-        if shares[chosen] >= _RARE:
-            return ()
+        doubtful = [c for c in surely if shares is None or shares[chosen] < shares[c]]
+        against += [f"labels[{c}] = {labels[c]!r} is called as blanks are" for c in doubtful]
+        few = 1.0
+    most = chosen if shares is None else int(shares.argmax())
+    if shares is not None and most != chosen and shares[chosen] < few:
         textless = most in best or SPECIAL.fullmatch(labels[most])
-        if most != chosen and shares[most] >= (_RESTS if textless else _MOSTLY):
+        if shares[most] >= (_RESTS if textless else _MOSTLY):
             against.append(_resting(labels, shares, most))
     if not against:
         return ()
