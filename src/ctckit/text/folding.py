@@ -14,7 +14,7 @@ from typing import NamedTuple
 _READ_OUT = "#%&@§¶‰‱"  # punctuation to Unicode, but people say it
 _SILENT = frozenset(("So", "Sm", "Sk", "Lm", "Cc", "Cf", "Co", "Cs"))  # with punctuation (P) and marks (M)
 _SYMBOLS = frozenset(("So", "Sm", "Sk", "Lm"))  # their compatible forms may be letters that nobody says: ™ is TM
-_APOSTROPHES = "'’‘ʼ‛′`´"
+_APOSTROPHES = "'’‘ʼʻ‛′`´"
 # Characters that mean the same: a vocabulary has one of each at most.
 _ALIKE = (_APOSTROPHES, '"“”„‟«»', "-‐‑‒–—―−", "ßẞ")
 # Other letters that look or sound like these; using one is noted.
@@ -37,6 +37,8 @@ _HIRAGANA, _KATAKANA = range(0x3041, 0x3097), range(0x30A1, 0x30F7)
 _TO_DOTLESS_LOWER = str.maketrans("Iİ", "ıi")  # Turkish and Azerbaijani
 _TO_DOTTED_UPPER = str.maketrans("iı", "İI")
 _MANY_LANGUAGES = "ßøåłãõ"  # a vocabulary with these and ı is not Turkish: I is an i there
+
+_TONE = re.compile("[\u0e48-\u0e4b\u0ec8-\u0ecb]*")  # Thai and Lao, none or more
 
 Unit = tuple[str, int, int]  # characters that are spelled together, and their place in the word
 
@@ -94,8 +96,10 @@ class Alphabet:
             for parts, whole in apart.items()
             if len(parts) > 1 and unicodedata.normalize("NFKC", parts) != whole and not self.letters.issuperset(parts)
         }
-        longest_first = sorted(map(re.escape, self._pairs), key=len, reverse=True)
-        self._pair = re.compile("|".join(longest_first) or r"(?!)")
+        longest_first = sorted(self._pairs, key=len, reverse=True)
+        self._pair = re.compile(
+            "|".join(_TONE.pattern.join(map(re.escape, parts)) for parts in longest_first) or "(?!)"
+        )
 
     def spellings(self, word: str, spoken: str = "") -> Iterator[Spelling]:
         """The ways to write a word, as it stands first: in one case throughout, and, if that fails, in any.
@@ -130,7 +134,10 @@ class Alphabet:
             end = pair.end() if pair else start + 1
             while not pair and end < len(word) and _is_mark(word[end]) and not self._pair.match(word, end):
                 end += 1
-            yield (self._pairs[pair[0]] if pair else word[start:end]), start, end
+            unit = word[start:end]
+            if pair:  # a tone that was typed within it comes first
+                unit = "".join(_TONE.findall(unit)) + self._pairs[_TONE.sub("", unit)]
+            yield unit, start, end
             start = end
 
     def _letters(self, units: list[Unit], spoken: str, any_case: bool) -> list[tuple[int, Letter]] | None:
@@ -142,16 +149,15 @@ class Alphabet:
                 if not any_case and self._respelled(unit, any_case=True):
                     return None
                 if len(unit) > 1:  # a letter that is unknown, with marks that may be known, or the other way round
-                    alone = self._letters([(c, start + i, start + i + 1) for i, c in enumerate(unit)], spoken, any_case)
-                    letters += alone or []
+                    alone = self._letters(_one_by_one(unit, start, end), spoken, any_case)
+                    if alone is None:
+                        return None
+                    letters += alone
                 elif not self.is_silent(unit, spoken):
                     letters.append((0, Letter(unit, start, end)))
                 continue
             loss, form = found
-            if len(form) == end - start:  # each character stands for one
-                letters += [(loss, Letter(c, i, i + 1)) for i, c in enumerate(form, start)]
-            else:
-                letters += [(loss, Letter(c, start, end)) for c in form]
+            letters += [(loss, Letter(*letter)) for letter in _one_by_one(form, start, end)]
         return letters
 
     def _spelling(self, word: str, units: list[Unit], letters: list[tuple[int, Letter]], *, own_case: bool) -> Spelling:
@@ -231,6 +237,12 @@ class Alphabet:
 
     def _capitalised(self, units: list[Unit]) -> list[Unit]:
         return self._upper(units[:1]) + self._lower(units[1:])
+
+
+def _one_by_one(form: str, start: int, end: int) -> list[Unit]:
+    """The characters of a form, each with its place, or the unit's if there are not as many."""
+    own = len(form) == end - start
+    return [(c, start + i, start + i + 1) if own else (c, start, end) for i, c in enumerate(form)]
 
 
 def _in_case(units: list[Unit], change: Callable[[str], str]) -> list[Unit]:
