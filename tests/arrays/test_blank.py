@@ -92,6 +92,16 @@ def test_what_the_user_says_is_taken_and_noted(blank: int, rest: int, against: l
     assert not against or vocabulary.notes[0].endswith(f"check blank={blank}")
 
 
+def test_scores_of_any_kind() -> None:
+    torch = pytest.importorskip("torch", reason="tensors need torch")
+    scores = resting(len(FAIRSEQ), 0)
+    for given in (torch.tensor(scores), torch.tensor(scores).bfloat16(), scores.astype(np.float16), scores.tolist()):
+        assert Vocabulary(FAIRSEQ, scores=given).blank == 0
+    for wrong in (scores[0], scores[None, None], np.array([["a"] * len(FAIRSEQ)])):
+        with pytest.raises(CTCError, match=r"scores has shape .*: expected floats"):
+            Vocabulary(FAIRSEQ, scores=wrong)
+
+
 def test_names_alone_against_the_user() -> None:
     (note,) = Vocabulary(BOTH_ENDS, 0).notes
     assert note == ("the blank is class 0 ('<pad>'), but labels[10] = '<blk>' is called as blanks are: check blank=0")

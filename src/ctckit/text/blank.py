@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CTCError
-from ..validate import check_blank
+from ..validate import as_array, check_blank
 from .marks import SPECIAL
 
 Shares = npt.NDArray[np.float64]  # (C,) mean probability of each class
@@ -46,7 +46,7 @@ class Settled(NamedTuple):
     notes: tuple[str, ...]
 
 
-def settle_blank(labels: Iterable[str], blank: int | None, scores: npt.NDArray[Any] | None) -> Settled:
+def settle_blank(labels: Iterable[str], blank: int | None, scores: npt.ArrayLike | None) -> Settled:
     """Finds the blank.
 
     Args:
@@ -62,10 +62,13 @@ def settle_blank(labels: Iterable[str], blank: int | None, scores: npt.NDArray[A
     if blank is not None:
         blank = check_blank(blank, len(names) + 1 if blank == len(names) else len(names), of_labels=True)
         names += ["φ"] * (blank == len(names))
-    if scores is not None:
-        check_count(len(names), np.shape(scores))
-    shares = None if scores is None else _shares(scores)
-    return Settled(names, *_found(names, blank, shares))
+    if scores is None:
+        return Settled(names, *_found(names, blank, None))
+    array = as_array("scores", scores)
+    if array.ndim not in (2, 3) or array.dtype.kind not in "fiuV":
+        raise CTCError(f"scores has shape {array.shape} and dtype {array.dtype}: expected floats (T, C) or (T, N, C)")
+    check_count(len(names), array.shape)
+    return Settled(names, *_found(names, blank, _shares(array)))
 
 
 def check_labels(labels: Sequence[str]) -> None:
@@ -121,7 +124,7 @@ def _named(labels: Sequence[str]) -> list[list[int]]:
 
 def _shares(scores: npt.NDArray[Any]) -> Shares:
     """Each class's mean probability (C,), over some of the frames."""
-    frames = np.reshape(scores, (-1, np.shape(scores)[-1]))
+    frames = scores.reshape(-1, scores.shape[-1])
     frames = frames[:: 1 + len(frames) // _FRAMES].astype(np.float64)
     frames = frames[np.isfinite(frames.max(axis=1))]
     if not len(frames):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -82,7 +82,7 @@ class Vocabulary:
         blank: int | None = None,
         *,
         convention: Convention | None = None,
-        scores: npt.NDArray[Any] | None = None,
+        scores: npt.ArrayLike | None = None,
     ) -> None:
         if isinstance(labels, Mapping):
             raise CTCError(
