@@ -9,61 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from oracles import collapse
 from support.batches import draw_targets
+from support.planted import Arguments, alarms, path_of, trained, untrained
 from support.recogniser import ALPHABET, DATA, needs_data
 
 import ctckit
 from ctckit.catalogue.columns import cells
 from ctckit.diagnosis import Diagnosis, Finding, diagnose
 from ctckit.kernels.reference import log_softmax
-
-Array = np.ndarray[Any, Any]
-Arguments = dict[str, Any]
-
-
-def path_of(target: list[int], frames: int, blank: int, rng: np.random.Generator) -> list[int]:
-    """A path of that many frames: each token once, blanks where needed and in all remaining frames."""
-    path: list[int] = []
-    for token in target:
-        path += [blank, token] if path and path[-1] == token else [token]
-    while len(path) < frames:
-        path.insert(int(rng.integers(len(path) + 1)), blank)
-    assert collapse(path, blank) == tuple(target)
-    return path
-
-
-def trained(
-    seed: int = 0,
-    size: int = 4,
-    frames: int = 40,
-    classes: int = 12,
-    tokens: int = 6,
-    blank: int = 0,
-    height: float = 9.0,
-) -> Arguments:
-    """A batch like a trained network's: peaks of about e**height along each sample's path."""
-    rng = np.random.default_rng(seed)
-    targets = draw_targets(rng, (size, tokens), classes, blank)
-    logits = rng.normal(size=(frames, size, classes))
-    for n in range(size):
-        path = path_of(targets[n].tolist(), frames, blank, rng)
-        logits[np.arange(frames), n, path] += height
-    return {
-        "log_probs": log_softmax(logits),
-        "targets": targets,
-        "input_lengths": np.full(size, frames),
-        "target_lengths": np.full(size, tokens),
-        "blank": blank,
-    }
-
-
-def untrained(seed: int = 0, **shape: Any) -> Arguments:
-    return trained(seed, **shape, height=0.0)
-
-
-def alarms(diagnosis: Diagnosis) -> list[tuple[str, int | None]]:
-    return [(finding.code, finding.sample) for finding in diagnosis.findings if finding.severity != "note"]
 
 
 def holds(finding: Finding, **numbers: Any) -> bool:

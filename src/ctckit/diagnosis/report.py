@@ -1,7 +1,7 @@
 """What a diagnosis says and how it is shown: as text, as HTML, as a dictionary.
 
 Findings carry their numbers, so that a person can judge them and a program can act on them; words come last, from the
-catalogue. May import catalogue/, faults.py and validate/.
+catalogue. May import names.py beside it, and catalogue/, faults.py and validate/.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ..catalogue import fill, words
 from ..catalogue.columns import cells, wrapped
 from ..faults import Fault
 from ..validate import check_language
+from .names import Names
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")  # worst first
@@ -25,6 +26,10 @@ _WIDTH = 100  # columns of a line
 _SHOWN = 3  # findings of one code that are written out; a batch of 64 may hold the same fault 64 times
 _NAMED = 20  # of the samples with the other findings
 _ROWS = ("loss", "infeasible", "blank_share", "confidence", "entropy", "spike_width", "token_mass", "error_rate")
+_LONGEST = 60  # characters of a text that are shown
+# Which numbers of the evidence are classes, lists of classes, and maps from class to class.
+_CLASSES = ("likeliest", "value", "token", "other", "told")
+_LISTS = ("never", "masked")
 _COLORS = {"error": "#c92a2a", "warning": "#e67700", "note": "#1971c2"}  # legible on light and on dark ground
 
 
@@ -41,6 +46,7 @@ class Finding:
         variant: which of the code's wordings in the catalogue's part ``findings``; empty for the usual one.
         hint: key of the words that say how to fix it.
         fault: what the loss's own check says, if that finds the same; its words are the finding's.
+        names: the classes' names, if they are known.
     """
 
     severity: Severity
@@ -50,6 +56,7 @@ class Finding:
     variant: str = ""
     hint: str = ""
     fault: Fault | None = None
+    names: Names | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, fault: Fault) -> Finding:
@@ -71,35 +78,62 @@ class Finding:
         known = words("findings", lang)
         if self.fault is not None:
             message, fix = self.fault.sentences(lang)
-            then = fill(known.get(f"hint/then/{self.code}", ""), lang, self.evidence)
+            more = "/loss" if self.evidence.get("loss") is not None else ""
+            then = fill(known.get(f"hint/then/{self.code}{more}", ""), lang, self.evidence)
             return message, f"{fix} {then}" if then and lang == "en" else fix + then
-        data = {"scores": "log_probs", "sample": self.sample, **self.evidence}
+        data = {"scores": "log_probs", "sample": self.sample, **self._named(), "n": self.sample}
         key = f"{self.code}/{self.variant}" if self.variant else self.code
-        return fill(known[key], lang, data), fill(known[f"hint/{self.hint or self.code}"], lang, data)
+        message = fill(known[key], lang, data)
+        if "reading_text" in data:
+            message += (" " if lang == "en" else "") + fill(known["report/texts"], lang, data)
+        return message, fill(known[f"hint/{self.hint or self.code}"], lang, data)
 
-    def as_dict(self) -> dict[str, Any]:
+    def _named(self) -> dict[str, Any]:
+        """The evidence as it is said: classes with their names, and maps as lists of pairs."""
+        data, names = dict(self.evidence), self.names
+        of = names.of if names is not None else str
+        for key in _CLASSES:
+            if isinstance(data.get(key), int):
+                data[key] = of(data[key])
+        for key in _LISTS:
+            if key in data:
+                data[key] = [of(label) for label in data[key]]
+        if "map" in data:
+            data["pairs"] = [f"{of(int(a))} → {of(b)}" for a, b in data["map"].items()]
+        if "fits" in data:
+            data["pairs"] = [f"{n} → {m}" for n, m in data["fits"].items()]
+        if names is not None and "reading" in data and "target" in data:
+            for key in ("reading", "target"):
+                text = names.text(data[key])
+                data[f"{key}_text"] = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+        return data
+
+    def as_dict(self, lang: str = "en") -> dict[str, Any]:
         """All of it, ready for JSON."""
+        message, fix = self.sentences(lang)
         return {
             "severity": self.severity,
             "code": self.code,
             "sample": self.sample,
-            "message": self.message,
-            "fix": self.fix,
+            "message": message,
+            "fix": fix,
             "evidence": _plain(self.evidence),
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
     """What :func:`ctckit.diagnose` found.
 
     Attributes:
         findings: worst first.
         statistics: of the batch; nats, frames and shares between 0 and 1. What could not be computed is None.
+        lang: the language in which it is shown, if no other is asked for.
     """
 
     findings: tuple[Finding, ...]
     statistics: dict[str, Any]
+    lang: str = "en"
 
     @property
     def healthy(self) -> bool:
@@ -110,13 +144,14 @@ class Diagnosis:
         """All of it, ready for JSON: numbers that JSON lacks are the strings "inf", "-inf" and "nan"."""
         return {
             "healthy": self.healthy,
-            "findings": [finding.as_dict() for finding in self.findings],
+            "findings": [finding.as_dict(self.lang) for finding in self.findings],
             "statistics": _plain(self.statistics),
         }
 
-    def text(self, lang: str = "en") -> str:
-        """The report in a language of the catalogue, "en" or "zh"; ``str()`` is the English one."""
-        known = words("findings", check_language(lang))
+    def text(self, lang: str | None = None) -> str:
+        """The report in a language of the catalogue, "en" or "zh"; by default in the diagnosis's own."""
+        lang = check_language(self.lang if lang is None else lang)
+        known = words("findings", lang)
         colon = {"en": ": ", "zh": "："}[lang]
         lines = [self._headline(lang)]
         for finding, more in _grouped(self.findings):
@@ -130,9 +165,10 @@ class Diagnosis:
         label_width = max((cells(label) for label, _ in rows), default=0)
         return "\n".join([*lines, "", *(label + " " * (label_width - cells(label) + 2) + text for label, text in rows)])
 
-    def html(self, lang: str = "en") -> str:
-        """The report as a fragment of HTML; notebooks show the English one."""
-        known = words("findings", check_language(lang))
+    def html(self, lang: str | None = None) -> str:
+        """The report as a fragment of HTML, as notebooks show it."""
+        lang = check_language(self.lang if lang is None else lang)
+        known = words("findings", lang)
         items = []
         for finding, more in _grouped(self.findings):
             message, fix = finding.sentences(lang)
@@ -153,6 +189,8 @@ class Diagnosis:
 
     def __str__(self) -> str:
         return self.text()
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return self.html()
@@ -196,7 +234,7 @@ def _likewise(more: Sequence[Finding], lang: str) -> str:
 def _plain(value: Any) -> Any:
     """Values as JSON has them."""
     if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
+        return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):

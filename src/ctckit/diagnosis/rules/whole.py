@@ -1,0 +1,242 @@
+"""Faults of the whole batch: each shows in every sample, and is told apart by trying the batch otherwise."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import numpy as np
+
+from ..attempts import MILLION, THOUSAND, Attempt, attempt, class_moves, fitting_targets
+from ..batch import Ints
+from ..evidence import Evidence, Sample, loss_of, usable_up_to
+from ..report import Finding
+from .network import is_sure_and_wrong, says_something
+
+_MASKED = -90.0  # nats: below what float32 holds as a probability
+_ALIVE = -30.0  # of classes that a network does give
+
+
+def swapped_square(evidence: Evidence) -> Finding | None:
+    """Batch-first with as many samples as frames, where shapes say nothing.
+
+    With the two axes swapped, every sample must be more likely, and the batch must be read well, at less than half a
+    nat per token. Only a trained network does that, unless the targets are so short that noise could spell them.
+    """
+    batch, samples = evidence.batch, evidence.samples
+    frames, size, _ = batch.scores.shape
+    if frames != size or size < 4 or len(samples) < size or evidence.scale.axis != 2:
+        return None
+    tokens = sum(sample.tokens for sample in samples)
+    before, after = sum(sample.loss for sample in samples), 0.0
+    turned = batch.turned()
+    for sample in samples:
+        if not usable_up_to(turned, sample.index, sample.frames):
+            return None
+        loss = loss_of(turned, evidence.scale.kind, sample.index, sample.target, batch.blank)
+        after += loss
+        if loss >= sample.loss or after >= 0.5 * tokens:
+            return None
+    if not says_something(tokens, batch):
+        return None
+    numbers = {"loss": before, "swapped": after, "samples": size, "scores": batch.scores_name}
+    return Finding("warning", "batch-first", None, numbers)
+
+
+def masked_class(evidence: Evidence) -> Finding | None:
+    """A class of the targets that no frame of the batch gives a probability, as if it were masked by a large number.
+
+    Even a network that is sure of other classes gives each class more than float32's smallest probability somewhere in
+    the batch. If hardly any class has more, the scores have exploded, or the network has collapsed.
+    """
+    greatest = evidence.greatest
+    if int((greatest > _ALIVE).sum()) < 2:
+        return None
+    masked, samples, worst = set(), [], -np.inf
+    for sample in evidence.samples:
+        found = [c for c in sample.greatest if -np.inf < greatest[c] < _MASKED]
+        if found:
+            masked.update(found)
+            samples.append(sample)
+    if not masked:
+        return None
+    worst = float(max(greatest[c] for c in masked))
+    tokens = sum(sample.tokens for sample in samples)
+    numbers = {
+        "masked": sorted(masked),
+        "greatest": {c: float(greatest[c]) for c in sorted(masked)},
+        "most": worst,
+        "samples": [sample.index for sample in samples],
+        "loss": sum(sample.loss for sample in samples) / tokens,
+    }
+    one = samples[0].index if len(samples) == 1 else None
+    return Finding("error", "impossible-target", one, numbers, variant="masked", hint="impossible-target/masked")
+
+
+def other_blank(evidence: Evidence) -> Finding | None:
+    """A network that rests on another class than the blank it is told, and fits the targets if that is the blank."""
+    other = _resting(evidence)
+    if other is None or not _misread(evidence):
+        return None
+    found = attempt(evidence, _targets(evidence), other)
+    if found is None:
+        return None
+    numbers = {
+        "token": other,
+        "told": evidence.batch.blank,
+        "blank": evidence.batch.blank,
+        "share": float(evidence.wins[other] / evidence.wins.sum()),
+        "uses": sum(int((target == other).sum()) for target in evidence.batch.targets),
+        **found.numbers,
+    }
+    return Finding("error", "blank-elsewhere", None, numbers, _variant(found))
+
+
+def shifted(evidence: Evidence) -> Finding | None:
+    """Ids that are all one too large or too small for the network, whose blank may be another class besides."""
+    if not _misread(evidence):
+        return None
+    batch = evidence.batch
+    for blank in (batch.blank, _resting(evidence)):
+        for shift in (-1, 1):
+            if blank is None:
+                continue
+            found = attempt(evidence, {n: target + shift for n, target in _targets(evidence).items()}, blank)
+            if found is not None:
+                numbers = {"shift": shift, "by": abs(shift), "token": blank, "told": batch.blank, **found.numbers}
+                direction = "large" if shift < 0 else "small"
+                hint = "" if blank == batch.blank else "ids-shifted/blank"
+                return Finding("error", "ids-shifted", None, numbers, _variant(found, direction), hint)
+    return None
+
+
+def backwards(evidence: Evidence) -> Finding | None:
+    """Targets whose tokens stand in the other direction than the network reads."""
+    if not _misread(evidence):
+        return None
+    found = attempt(evidence, {n: target[::-1] for n, target in _targets(evidence).items()}, evidence.batch.blank)
+    if found is None or math.isnan(found.before):
+        return None
+    return Finding("error", "targets-reversed", None, dict(found.numbers))
+
+
+def exchanged_transcripts(evidence: Evidence) -> Finding | None:
+    """Most samples don't fit their own targets, but those of others."""
+    if len(evidence.batch) < 2 or not _misread(evidence):
+        return None
+    wrong = [sample for sample in evidence.samples if 2 * sample.errors > sample.tokens and sample.sure > 0.5]
+    if 2 * len(wrong) <= len(evidence.batch):
+        return None
+    fits = fitting_targets(evidence, wrong)
+    if 2 * len(fits) <= len(evidence.batch) or len(set(fits.values())) < 0.9 * len(fits):
+        return None
+    found = attempt(evidence, {n: evidence.batch.targets[m] for n, m in fits.items()}, evidence.batch.blank)
+    if found is None or math.isnan(found.before):
+        return None
+    size = len(evidence.batch)
+    steps = Counter((m - n) % size for n, m in fits.items())
+    step, often = steps.most_common(1)[0]
+    step -= size if 2 * step > size else 0
+    numbers = {"fits": fits, "count": len(fits), "all": size, "step": step, "by": abs(step), **found.numbers}
+    rolled = ("later" if step > 0 else "earlier") if often >= 0.9 * len(fits) and size > 2 else ""
+    return Finding("error", "transcripts-exchanged", None, numbers, rolled)
+
+
+def permuted(evidence: Evidence) -> Finding | None:
+    """Classes that mean others to the network than to the targets: two that are exchanged, or a whole permutation.
+
+    A recogniser may take one class for another throughout, but no two for each other. So where classes change places,
+    that may be beyond doubt though most of the loss has other reasons.
+    """
+    if not any(sample.errors for sample in evidence.samples):
+        return None
+    targets, blank, found = _targets(evidence), evidence.batch.blank, None
+    for moves in class_moves(evidence):
+        if moves.weight >= THOUSAND and found is None:
+            few = moves.closed and moves.weight >= MILLION
+            tried = moves.applied(targets)
+            found = attempt(evidence, tried, blank) or (attempt(evidence, tried, blank, few=True) if few else None)
+            numbers = {"map": moves.of, "count": len(moves.of)}
+    if found is None or math.isnan(found.before):
+        return None
+    return Finding("error", "classes-permuted", None, {**numbers, **found.numbers})
+
+
+def one_token(evidence: Evidence) -> Finding | None:
+    """The network gives one class, not the blank, in nearly every frame, and is sure of it, whatever the targets say.
+
+    The target that has this token only is right then. A network's first outputs may prefer one class too, but not with
+    0.95 of the probability.
+    """
+    statistics, samples = evidence.statistics, evidence.samples
+    frames = sum(sample.frames for sample in samples)
+    if frames < 10 or not statistics["error_rate"]:
+        return None
+    wins = Counter(int(c) for sample in samples for c in np.unique(sample.outputs.greedy))
+    wins = Counter({c: sum(int((sample.outputs.greedy == c).sum()) for sample in samples) for c in wins})
+    token, often = wins.most_common(1)[0]
+    gap = sum(sample.loss + sample.best for sample in samples)
+    tokens = sum(sample.tokens for sample in samples)
+    collapsed = token != evidence.batch.blank and often >= 0.95 * frames and statistics["confidence"] > 0.95
+    if not collapsed or statistics["error_rate"] < 0.7 or not gap > max(20, 4 * tokens):
+        return None
+    numbers = {
+        "token": token,
+        "share": often / frames,
+        "confidence": statistics["confidence"],
+        "loss": sum(sample.loss for sample in samples) / tokens,
+        "error_rate": statistics["error_rate"],
+    }
+    return Finding("warning", "token-collapse", None, numbers)
+
+
+def sure_and_wrong(evidence: Evidence) -> Finding | None:
+    """The network is sure of other texts in all samples, so that it isn't a matter of single samples."""
+    judged = [sample for sample in evidence.samples if sample.tokens and sample.loss < math.inf]
+    wrong = [sample for sample in judged if is_sure_and_wrong(sample, evidence.batch)]
+    if len(wrong) < 2 or len(wrong) < 0.9 * len(judged):
+        return None
+    worst = max(wrong, key=lambda sample: sample.loss + sample.best)
+    tokens = sum(sample.tokens for sample in wrong)
+    numbers = {
+        "count": len(wrong),
+        "all": len(judged),
+        "confidence": float(np.mean([sample.sure for sample in wrong])),
+        "errors": sum(sample.errors for sample in wrong),
+        "tokens": tokens,
+        "loss": sum(sample.loss for sample in wrong) / tokens,
+        "example": worst.index,
+        "reading": worst.reading,
+        "target": worst.target.tolist(),
+    }
+    return Finding("warning", "sure-and-wrong", None, numbers)
+
+
+def _targets(evidence: Evidence) -> dict[int, Ints]:
+    """The targets that hold anything, of samples whose frames can be read."""
+    return {sample.index: sample.target for sample in evidence.readable if sample.tokens}
+
+
+def _misread(evidence: Evidence) -> bool:
+    """Whether the network reads less than half of the tokens, or the targets can't be read at all."""
+    tokens = sum(sample.tokens for sample in evidence.readable)
+    errors = sum(_errors(sample) for sample in evidence.readable)
+    return bool(tokens) and 2 * errors > tokens
+
+
+def _errors(sample: Sample) -> int:
+    return sample.tokens if math.isnan(sample.loss) else sample.errors
+
+
+def _resting(evidence: Evidence) -> int | None:
+    """The class, other than the blank, that wins the most frames."""
+    if not evidence.wins.sum():
+        return None
+    wins = evidence.wins.copy()
+    wins[evidence.batch.blank] = 0
+    return int(wins.argmax()) if wins.any() else None
+
+
+def _variant(found: Attempt, variant: str = "") -> str:
+    """Which wording: one without the loss from before, if there is none."""
+    return "/".join(part for part in (variant, "alone" if math.isnan(found.before) else "") if part)
