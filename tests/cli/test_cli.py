@@ -146,12 +146,15 @@ def test_the_seed_page(tmp_path: Path) -> None:
         (["explain", "--log-probs", "x.npy", "--target", "5"], "targets[0] = 5 is not a class"),
         (["diagnose", "missing.npz"], "missing.npz"),
         (["diagnose", "missing.npz", "--lang", "fr"], "--lang 'fr' is unknown"),
+        (["diagnose", "x.npy"], "x.npy has the suffix '.npy'"),
+        (["diagnose", "missing.npz", "--labels", "no.txt"], "no.txt"),
+        (["demo", "--out", "x.npy"], "x.npy"),
     ],
 )
 def test_one_line_for_what_is_wrong(arguments: list[str], message: str, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", B)
     done = ctckit(*arguments, cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("ctckit: ")
     assert message in done.stderr
@@ -176,6 +179,26 @@ def test_diagnose(tmp_path: Path) -> None:
     assert "not-log-probs" in ctckit("diagnose", tmp_path / "raw.npz").stdout
     assert ctckit("diagnose", tmp_path / "raw.npz", "--logits").returncode == 0
     assert "不正常：" in ctckit("diagnose", tmp_path / "raw.npz", "--lang", "zh").stdout
+
+
+def test_diagnose_takes_what_the_loss_takes(tmp_path: Path) -> None:
+    from support.planted import trained
+
+    batch = trained()
+    batch["targets"][1] = [7, 2, 9, 9, 1, 8]
+    turned = batch["log_probs"].swapaxes(0, 1)
+    np.savez(tmp_path / "turned.npz", **batch | {"log_probs": turned})
+    (tmp_path / "labels.txt").write_text("\n".join("-abcdefghijk"), encoding="utf-8")
+    done = ctckit("diagnose", "turned.npz", "--batch-first", "--labels", "labels.txt", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "the target is 'gbiiah'" in " ".join(done.stdout.split())
+    assert "batch-first" not in done.stdout
+    (tmp_path / "fewer.txt").write_text("\n".join("-abcdefghij"), encoding="utf-8")
+    done = ctckit("diagnose", "turned.npz", "--batch-first", "--labels", "fewer.txt", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "labels has 11 entries: expected 12" in done.stderr
+    assert ctckit("diagnose", "turned.npz", "--nonsense", cwd=tmp_path).returncode == 2
+    assert ctckit("info", "--nonsense", cwd=tmp_path).returncode == 2
 
 
 def test_only_the_command_line_knows_flags() -> None:

@@ -186,14 +186,14 @@ class TestOneRecording:
             ("y.svg", "--image", "x.npy", "--audio", "no.wav"),
         ):
             bad = ctckit(*ONE, "-o", "y.csv", "--picture", *options)
-            assert bad.returncode == 1, options
+            assert bad.returncode == 2, options
             assert len(bad.stderr.splitlines()) == 1
         assert sorted(folder.iterdir()) == before
 
     def test_logits(self, folder: Path, ctckit: Run) -> None:
         np.save(folder / "x.npy", 3 + spoken("the quick brown fox")[0])
         raw = ctckit(*ONE, "-o", "out.csv")
-        assert raw.returncode == 1
+        assert raw.returncode == 2
         assert "pass --logits" in raw.stderr
         assert ctckit(*ONE, "--logits", "-o", "out.csv").returncode == 0
 
@@ -232,28 +232,28 @@ class TestOneRecording:
             ([*ONE], 2, "--out is missing"),
             ([*ONE, "-o", "y.csv", "--threads", "2"], 2, "--format and --threads go with --manifest"),
             ([*ONE, "-o", "y.csv", "--image", "a.png"], 2, "--audio and --image are for --picture"),
-            ([*ONE, "-o", "y.doc"], 1, "expected one of .TextGrid, "),
-            ([*ONE, "-o", "no/y.csv", "--picture", "x.svg"], 1, "can't be written: there is no folder no"),
-            ([*ONE, "-o", "y.csv", "--picture", "no/x.svg"], 1, "can't be written: there is no folder no"),
-            ([*ONE, "-o", "y.csv", "--lang", "fr"], 1, "--lang 'fr' is unknown"),
-            ([*ONE, "-o", "y.csv", "--extend", "-1"], 1, "--extend -1: expected a number of frames"),
-            ([*ONE, "-o", "y.csv", "--blank", "99"], 1, "labels.txt: --blank 99"),
-            ([*ONE[:-1], "-1", "-o", "y.csv"], 1, "--frame-shift -1.0: expected seconds from one frame to the next"),
-            (["align", "no.npy", *ONE[2:], "-o", "y.csv"], 1, "no.npy"),
-            (["align", "x.npy", "no.txt", *ONE[3:], "-o", "y.csv"], 1, "no.txt can't be read"),
-            (["align", "x.npy", "empty.txt", *ONE[3:], "-o", "y.csv"], 1, "the text has no character"),
+            ([*ONE, "-o", "y.doc"], 2, "expected one of .TextGrid, "),
+            ([*ONE, "-o", "no/y.csv", "--picture", "x.svg"], 2, "can't be written: there is no folder no"),
+            ([*ONE, "-o", "y.csv", "--picture", "no/x.svg"], 2, "can't be written: there is no folder no"),
+            ([*ONE, "-o", "y.csv", "--lang", "fr"], 2, "--lang 'fr' is unknown"),
+            ([*ONE, "-o", "y.csv", "--extend", "-1"], 2, "--extend -1: expected a number of frames"),
+            ([*ONE, "-o", "y.csv", "--blank", "99"], 2, "labels.txt: --blank 99"),
+            ([*ONE[:-1], "-1", "-o", "y.csv"], 2, "--frame-shift -1.0: expected seconds from one frame to the next"),
+            (["align", "no.npy", *ONE[2:], "-o", "y.csv"], 2, "no.npy"),
+            (["align", "x.npy", "no.txt", *ONE[3:], "-o", "y.csv"], 2, "no.txt can't be read"),
+            (["align", "x.npy", "empty.txt", *ONE[3:], "-o", "y.csv"], 2, "the text has no character"),
             (["align", "x.npy", "long.txt", *ONE[3:], "-o", "y.csv"], 1, "are they of the same recording?"),
-            (["align", "narrow.npy", *ONE[2:], "-o", "y.csv"], 1, "have C=3 classes and there are 28 labels"),
-            (["align", "turned.npy", *ONE[2:], "-o", "y.csv"], 1, "classes and there are 28 labels: transpose them"),
-            (["align", "two.npy", *ONE[2:], "-o", "y.csv"], 1, "several recordings, of shape (4, 2, 3): expected one"),
-            (["align", "nan.npy", *ONE[2:], "-o", "y.csv"], 1, "the emissions have NaN or +inf in frame 7 of "),
-            (["align", "probs.npy", *ONE[2:], "-o", "y.csv"], 1, "are probabilities, each frame's add up to 1"),
-            (["align", "probs.npy", *ONE[2:], "-o", "y.csv", "--logits"], 1, "expected their logarithms"),
-            ([*ONE, "-o", "x.txt"], 1, "x.txt is an input, and would be overwritten"),
-            ([*ONE, "-o", "../" * 9 + "proc/self/cwd/labels.txt"], 1, "labels.txt is an input"),
-            ([*ONE, "--picture", "a.png", "--image", "a.png"], 1, "a.png is an input"),
-            ([*ONE[:-1], "9" * 400, "-o", "y.csv"], 1, "expected seconds from one frame to the next"),
-            (["align", "x.npy", "latin.txt", *ONE[3:], "-o", "y.csv"], 1, "latin.txt is not UTF-8 text"),
+            (["align", "narrow.npy", *ONE[2:], "-o", "y.csv"], 2, "have C=3 classes and there are 28 labels"),
+            (["align", "turned.npy", *ONE[2:], "-o", "y.csv"], 2, "classes and there are 28 labels: transpose them"),
+            (["align", "two.npy", *ONE[2:], "-o", "y.csv"], 2, "several recordings, of shape (4, 2, 3): expected one"),
+            (["align", "nan.npy", *ONE[2:], "-o", "y.csv"], 2, "the emissions have NaN or +inf in frame 7 of "),
+            (["align", "probs.npy", *ONE[2:], "-o", "y.csv"], 2, "are probabilities, each frame's add up to 1"),
+            (["align", "probs.npy", *ONE[2:], "-o", "y.csv", "--logits"], 2, "expected their logarithms"),
+            ([*ONE, "-o", "x.txt"], 2, "x.txt is an input, and would be overwritten"),
+            ([*ONE, "-o", "../" * 9 + "proc/self/cwd/labels.txt"], 2, "labels.txt is an input"),
+            ([*ONE, "--picture", "a.png", "--image", "a.png"], 2, "a.png is an input"),
+            ([*ONE[:-1], "9" * 400, "-o", "y.csv"], 2, "expected seconds from one frame to the next"),
+            (["align", "x.npy", "latin.txt", *ONE[3:], "-o", "y.csv"], 2, "latin.txt is not UTF-8 text"),
         ],
     )
     def test_one_line_for_what_is_wrong(
@@ -300,7 +300,7 @@ class TestOneRecording:
         assert told[-1] == "and 4 more like these"
         (folder / "x.txt").write_text("猫在桌子上\n", encoding="utf-8")
         done = ctckit(*ONE, "-o", "other.json")
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert "has no character that the labels can spell" in done.stderr
         assert not (folder / "other.json").exists()
 

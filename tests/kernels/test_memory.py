@@ -124,3 +124,53 @@ def test_a_call_that_fails_for_memory_gives_back_what_it_had() -> None:
     found = measured(FAILURE)
     assert found["failed"]
     assert found["growth"] <= 40 * MIB
+
+
+DIAGNOSIS = """
+import ctckit
+frames, size, classes, tokens = {shape}
+rng = np.random.default_rng(0)
+ctckit.diagnose(np.zeros((50, 2, 5)), [[1], [2]], [50, 50], [1, 1], from_logits=True)  # loads what it needs
+scores = np.empty((frames, size, classes), np.float32)
+rng.standard_normal(out=scores, dtype=np.float32)
+step = max(1, 2**16 // (size * classes))
+for start in range(0, frames, step):  # in place, as above
+    rows = scores[start : start + step]
+    if "{kind}" == "log-probabilities":
+        rows -= np.logaddexp.reduce(rows, axis=-1, keepdims=True)
+    if "{kind}" == "probabilities":
+        np.exp(rows, out=rows)
+        rows /= rows.sum(axis=-1, keepdims=True)
+lengths = [frames] * size, [tokens] * size
+before = resident()
+found = ctckit.diagnose(
+    scores, rng.integers(1, classes, (size, tokens)), *lengths, from_logits="{kind}" == "logits"
+)
+growth = peak() - before
+control = np.ones(200 << 20, np.uint8)
+print(json.dumps({{
+    "growth": growth, "controlled": peak() - before, "input": scores.nbytes, "healthy": found.healthy
+}}))
+"""
+
+
+@linux
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        ((2000, 16, 1000, 100), "log-probabilities"),
+        ((2000, 16, 1000, 100), "logits"),
+        ((2000, 16, 1000, 100), "raw"),
+        ((2000, 16, 1000, 100), "probabilities"),
+        ((1000000, 1, 32, 200), "log-probabilities"),
+        ((64, 512, 1000, 20), "log-probabilities"),
+    ],
+    ids=str,
+)
+def test_diagnosis(shape: tuple[int, ...], kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With its input, a diagnosis takes less than twice the input."""
+    found = measured(DIAGNOSIS.format(shape=shape, kind=kind))
+    with capsys.disabled():
+        print(f"\n  {found['growth'] / found['input']:.2f} of the input beyond it", end=" ")
+    assert found["growth"] <= found["input"]
+    assert found["healthy"] == (kind in ("log-probabilities", "logits"))

@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 
 from ..annotate.formats import ENDINGS
-from ..errors import CTCError, MissingExtraError
-from .command import LabelFile, Logits, UsageError, print_notes
+from ..errors import CTCError
+from .command import LabelFile, Logits, print_notes
 
 if TYPE_CHECKING:
     from ..annotate.utterance import Aligned, Options, Scores
@@ -74,7 +74,8 @@ def align(
     """Finds the time of every word and token of a text: of one recording, or of a corpus.
 
     A corpus may be stopped and started again.
-    Exits with 1 if any row failed (see errors.jsonl), with 2 for an invalid command line.
+    Exits with 1 if the text does not fit or any row failed (see errors.jsonl), with 2 for a command or a file that
+    can't be used.
     """
     from ..annotate.utterance import Options
 
@@ -86,20 +87,20 @@ def align(
 
         _refuse({"EMISSIONS": emissions, "--picture": picture, "--audio": audio, "--image": image})
         if out is None:
-            raise UsageError("--out is missing: expected the folder of the outputs")
+            raise CTCError("--out is missing: expected the folder of the outputs")
         defaults = Defaults(labels, frame_shift, blank)
         num_threads = 1 if num_threads is None else num_threads
         return _align_corpus(manifest, out, formats or "json", options, defaults, num_threads)
     if emissions is None or transcript is None:
-        raise UsageError("align takes EMISSIONS and TRANSCRIPT, or --manifest")
+        raise CTCError("align takes EMISSIONS and TRANSCRIPT, or --manifest")
     if formats is not None or num_threads is not None:
-        raise UsageError("--format and --threads go with --manifest; the format of --out follows from its ending")
+        raise CTCError("--format and --threads go with --manifest; the format of --out follows from its ending")
     if labels is None or frame_shift is None:
-        raise UsageError(f"--{'labels' if labels is None else 'frame-shift'} is missing")
+        raise CTCError(f"--{'labels' if labels is None else 'frame-shift'} is missing")
     if out is None and picture is None:
-        raise UsageError("--out is missing: expected a file to write, or --picture")
+        raise CTCError("--out is missing: expected a file to write, or --picture")
     if picture is None and (audio is not None or image is not None):
-        raise UsageError("--audio and --image are for --picture, which is missing")
+        raise CTCError("--audio and --image are for --picture, which is missing")
     inputs = _Inputs(emissions, transcript, labels, audio, image)
     _align_one(inputs, frame_shift, blank, options, out, picture, lang)
 
@@ -108,7 +109,7 @@ def _refuse(alone: dict[str, Path | None]) -> None:
     """Options that don't go with a manifest."""
     for name, value in alone.items():
         if value is not None:
-            raise UsageError(f"{name} is for one recording: it does not go with --manifest")
+            raise CTCError(f"{name} is for one recording: it does not go with --manifest")
 
 
 class _Inputs(NamedTuple):
@@ -191,16 +192,14 @@ def _draw(
 def _align_corpus(
     manifest: Path, out: Path, formats: str, options: Options, defaults: Defaults, num_threads: int
 ) -> None:
-    try:
-        from ..corpus import Corpus, Threads, parse_formats
-        from ..corpus.store import ERRORS
-        from .progress import Display
+    from ..corpus import Corpus, Threads, parse_formats
+    from ..corpus.store import ERRORS
+    from .progress import Display
 
+    try:
         corpus = Corpus(manifest, out, parse_formats(formats), options, defaults)
         with Display(Console(stderr=True)) as display:
             outcome = corpus.run(Threads(num_threads), display.update)
-    except (CTCError, MissingExtraError) as error:  # no row was started
-        raise UsageError(str(error)) from None
     except KeyboardInterrupt:
         print(f"stopped; run the same command again to continue in {out}", file=sys.stderr)
         raise typer.Exit(130) from None

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from ..errors import CTCError
+from ..errors import CTCError, InfeasibleError
 
 LabelFile = Annotated[
     Path | None,
@@ -24,10 +24,6 @@ Logits = Annotated[bool, typer.Option("--logits", help="The scores are logits.")
 
 NOTES = 10  # printed of those on a text
 _FLAGS = {"blank": "--blank", "transcript_format": "--transcript-format"}
-
-
-class UsageError(CTCError):
-    """Invalid command line; exits with status 2."""
 
 
 class Command(TyperCommand):
@@ -43,7 +39,7 @@ class Command(TyperCommand):
         except CTCError as error:
             options = [parameter for parameter in self.params if parameter.param_type_name == "option"]
             flags = {option.name: max(option.opts, key=len) for option in options if option.name}
-            kind = UsageError if isinstance(error, UsageError) else CTCError
+            kind = InfeasibleError if isinstance(error, InfeasibleError) else CTCError
             raise kind(with_flags(str(error), flags)) from error
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ..errors import CTCError
+
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("demo-report"),
@@ -16,4 +18,8 @@ def demo(
     """Trains a recogniser of real handwriting with the CTC loss, and writes a report about it."""
     from ..demo import run
 
+    try:
+        out.mkdir(parents=True, exist_ok=True)  # now, and not after the training
+    except OSError as error:
+        raise CTCError(f"out = {out}: is no folder and can't be made one: {error.strerror}") from None
     run(out=out, fast=fast, seed=seed)

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from ..errors import CTCError, MissingExtraError
+from ..errors import CTCError, InfeasibleError, MissingExtraError
 from .align import align
-from .command import Command, UsageError
+from .command import Command
 from .demo import demo
 from .diagnose import diagnose
 from .explain import explain
@@ -46,7 +46,11 @@ def _options(
 
 
 def main() -> None:
-    """Runs the command line. Bad input ends in one line, not in a traceback."""
+    """Runs the command line. Bad input ends in one line, not in a traceback.
+
+    Status 2: the command, or a file that it names, can't be used, and nothing was done. Status 1: it was done, and the
+    answer is no: an unhealthy batch, a text that does not fit, rows of a corpus that failed.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without φ shows a question mark
@@ -55,11 +59,9 @@ def main() -> None:
             app()
         finally:
             sys.stdout.flush()
-    except UsageError as error:
-        print(f"ctckit: {error}", file=sys.stderr)
-        sys.exit(2)
     except (CTCError, MissingExtraError) as error:
-        sys.exit(f"ctckit: {error}")
+        print(f"ctckit: {error}", file=sys.stderr)
+        sys.exit(1 if isinstance(error, InfeasibleError) else 2)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter flushes stdout again
         sys.exit(1 if isinstance(error, BrokenPipeError) else f"ctckit: the output can't be written: {error.strerror}")
