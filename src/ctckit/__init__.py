@@ -9,7 +9,7 @@ from importlib.metadata import version as _version
 
 from .align import Alignment, Alignments, forced_align
 from .diagnosis import Diagnosis, Finding, diagnose
-from .errors import CTCError, InfeasibleError
+from .errors import CTCError, CTCWarning, InfeasibleError
 from .explanation import Explanation, explain
 from .kernels.native import get_num_threads, set_num_threads
 from .lattice import STAR, Arc, Lattice, ctc_lattice, frames_needed
@@ -25,6 +25,7 @@ __all__ = [
     "Alignments",
     "Arc",
     "CTCError",
+    "CTCWarning",
     "Diagnosis",
     "Explanation",
     "Finding",

@@ -50,6 +50,10 @@ class InfeasibleError(CTCError):
         self.needed = needed
 
 
+class CTCWarning(UserWarning):
+    """A training run went wrong; ``warnings.filterwarnings("ignore", category=ctckit.CTCWarning)`` silences it."""
+
+
 class MissingExtraError(ImportError):
     """A feature was used whose optional packages are not installed."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,8 @@ class TestNumbers:
         scores, rest = tensors(SMALL)
         with torch.no_grad():
             scores[3, 0, 1] = value
-        stats = CTCMonitor(blank=2)(scores, *rest)
+        with pytest.warns(ctckit.CTCWarning, match="Step 0: the scores are not finite"):
+            stats = CTCMonitor(blank=2)(scores, *rest)
         assert math.isnan(stats["peakiness"])
         ctc_loss(scores, *rest, blank=2, from_logits=True).backward()
         assert math.isnan(stats["grad_norm"])
@@ -228,6 +230,180 @@ class TestCheapness:
             assert not leaf._backward_hooks
             gradients.append(leaf.grad)
         assert torch.equal(*gradients)
+
+
+def stepped(monitor: CTCMonitor, scores: Any, rest: Any, **options: Any) -> None:
+    """A training step: loss, monitor, backward."""
+    loss = ctc_loss(scores, *rest, blank=monitor.blank, from_logits=True, **options)
+    monitor(scores, *rest, loss=loss)
+    loss.backward()
+
+
+def collapsed(label: int, height: float = 16.0) -> tuple[Any, Any]:
+    """Logits of a network that always gives one class, and targets of other ones."""
+    scores = torch.randn(60, 4, 8, generator=torch.Generator().manual_seed(0))
+    scores[..., label] += height
+    rest = torch.tensor([[1, 2, 3, 4, 5, 6]] * 4), torch.full((4,), 60), torch.full((4,), 6)
+    return scores.requires_grad_() * 1, rest
+
+
+class TestAlarms:
+    def test_a_loss_that_is_nan(self) -> None:
+        monitor = CTCMonitor(blank=2)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for step in range(6):
+                scores, rest = tensors(SMALL)
+                stepped(monitor, scores * (math.nan if step >= 3 else 1), rest)
+        (warning,) = caught
+        assert warning.category is ctckit.CTCWarning
+        said = str(warning.message)
+        assert said.startswith("Step 3: the loss is nan. Every frame of every sample holds NaN")
+        assert "last good step" in said
+        report = monitor.report()
+        assert report is not None
+        assert [finding.code for finding in report.findings] == ["weights-not-finite"]
+
+    def test_an_infeasible_sample(self) -> None:
+        scores, (targets, _, lengths) = tensors(SMALL)
+        monitor = CTCMonitor(blank=2)
+        with pytest.warns(ctckit.CTCWarning, match=r"Step 0: the loss is inf. Sample 0 has 3 frames but needs"):
+            stepped(monitor, scores, (targets, torch.tensor([3, 29, 21]), lengths))
+        assert monitor.report().statistics["infeasible"] == 1
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf])
+    def test_a_gradient(self, value: float) -> None:
+        scores, rest = tensors(SMALL)
+        monitor = CTCMonitor(blank=2)
+        loss = ctc_loss(scores, *rest, blank=2, from_logits=True)
+        monitor(scores, *rest, loss=loss)
+        assert monitor.report() is None
+        with pytest.warns(ctckit.CTCWarning, match="Step 0: the gradient by the scores is .* itself is healthy"):
+            (loss * value).backward()
+        assert monitor.report().healthy
+
+    @pytest.mark.parametrize("label", [0, 7])
+    @pytest.mark.parametrize("normalise", [False, True])
+    def test_a_collapse(self, label: int, normalise: bool) -> None:
+        scores, rest = collapsed(label)
+        monitor = CTCMonitor()
+        code = "token-collapse" if label else "all-blank-collapse"
+        with pytest.warns(ctckit.CTCWarning, match="Step 0: the network has collapsed"):
+            monitor(scores.log_softmax(-1) if normalise else scores, *rest)
+        assert code in [finding.code for finding in monitor.report().findings]
+        assert "not-log-probs" not in [finding.code for finding in monitor.report().findings]
+        monitor(scores, *rest)  # said once
+
+    def test_the_phase_of_blanks_is_no_collapse(self) -> None:
+        scores, rest = collapsed(0, height=10.0)
+        scores, monitor = 0.3 * scores, CTCMonitor()
+        for _ in range(4):
+            monitor(scores, *rest)
+        assert monitor.last["blank_share"] == 1
+        assert monitor.report() is None
+
+    def test_a_network_that_is_right(self) -> None:
+        scores, rest = collapsed(3)
+        right = torch.tensor([[3]] * 4), rest[1], torch.full((4,), 1)
+        CTCMonitor()(scores, *right)
+
+    def test_both_kinds_and_the_first_batch(self) -> None:
+        scores, rest = collapsed(7)
+        monitor = CTCMonitor()
+        with pytest.warns(ctckit.CTCWarning, match="collapsed"):
+            monitor(scores, *rest)
+        with pytest.warns(ctckit.CTCWarning, match="Step 1: the loss is nan"):
+            monitor(scores, *rest, loss=math.nan)
+        with torch.no_grad():
+            scores.zero_()  # what is kept does not change
+        assert "token-collapse" in [finding.code for finding in monitor.report().findings]
+
+    def test_it_can_be_silenced_and_speaks_chinese(self) -> None:
+        scores, rest = tensors(SMALL)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=ctckit.CTCWarning)
+            stepped(CTCMonitor(blank=2), scores * math.nan, rest)
+        monitor = CTCMonitor(blank=2, lang="zh")
+        with pytest.warns(ctckit.CTCWarning, match="第 0 步：损失是 nan。所有样本的每一帧都含有 NaN"):
+            monitor(scores * math.nan, *rest, loss=math.nan)
+        assert str(monitor.report()).startswith("不正常")
+        with pytest.raises(ctckit.CTCError, match="lang = 'fr' is unknown"):
+            CTCMonitor(lang="fr")
+
+    def test_layouts(self) -> None:
+        batch = SMALL.alone(0)
+        scores, (targets, frames, lengths) = tensors(batch)
+        monitor = CTCMonitor(blank=2)
+        with pytest.warns(ctckit.CTCWarning, match="NaN"):
+            monitor(scores[:, 0] * math.nan, targets[0], int(frames), int(lengths))
+        assert monitor.report().statistics["samples"] == 1
+        scores, rest = tensors(SMALL)
+        monitor = CTCMonitor(blank=2, batch_first=True)
+        with pytest.warns(ctckit.CTCWarning, match="NaN"):
+            monitor((scores * math.nan).transpose(0, 1), *rest)
+        assert monitor.report().statistics["frames"] == 30
+
+
+class Gallery(Written):
+    """A writer that remembers pictures too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[tuple[str, Any, int]] = []
+        self.histograms: list[tuple[str, Any, int]] = []
+
+    def add_image(self, tag: str, img_tensor: Any, global_step: int, *, dataformats: str) -> None:
+        assert dataformats == "HWC"
+        self.images.append((tag, img_tensor, global_step))
+
+    def add_histogram(self, tag: str, values: Any, global_step: int) -> None:
+        self.histograms.append((tag, values, global_step))
+
+
+class TestPictures:
+    def test_alignment_and_blank_shares(self) -> None:
+        writer = Gallery()
+        monitor = CTCMonitor(writer, blank=2, pictures=2)
+        for _ in range(3):
+            scores, rest = tensors(SMALL)
+            monitor(scores, *rest)
+        assert [(tag, step) for tag, _, step in writer.images] == [("ctc/alignment", 0), ("ctc/alignment", 2)]
+        image = writer.images[0][1]
+        length = int(rest[2][0])
+        assert image.shape == (4 * (2 * length + 1), 4 * 30, 3)
+        assert image.dtype == np.uint8
+        logits, target = SMALL.sample(0)
+        states = ctckit.forced_align(logits - np.logaddexp.reduce(logits, 1, keepdims=True), target, blank=2)[0].states
+        red = image[::4, ::4, 0].astype(int) - image[::4, ::4, 1]
+        assert (red[::-1].argmax(axis=0) == states).all()
+        ((tag, shares, step), _) = writer.histograms
+        assert (tag, step) == ("ctc/blank_shares", 0)
+        best = SMALL.scores.argmax(axis=2) == 2
+        assert shares == pytest.approx([best[:frames, n].mean() for n, frames in enumerate(SMALL.frames)])
+
+    def test_without_a_path_there_is_no_image(self) -> None:
+        writer = Gallery()
+        scores, (targets, _, lengths) = tensors(SMALL.alone(0))
+        CTCMonitor(writer, blank=2, pictures=1)(scores, targets, torch.tensor([2]), lengths)
+        assert writer.images == []
+        assert len(writer.histograms) == 1
+
+    def test_a_writer_that_takes_none(self) -> None:
+        with pytest.raises(ctckit.CTCError, match="writer has type Written, which has no add_image"):
+            CTCMonitor(Written(), pictures=1)
+        with pytest.raises(ctckit.CTCError, match="pictures = -1"):
+            CTCMonitor(pictures=-1)
+
+    def test_tensorboard(self, tmp_path: Path) -> None:
+        tensorboard = pytest.importorskip("torch.utils.tensorboard", reason="TensorBoard is not installed")
+        accumulator = importlib.import_module("tensorboard.backend.event_processing.event_accumulator")
+        scores, rest = tensors(SMALL)
+        with tensorboard.SummaryWriter(str(tmp_path)) as writer:
+            CTCMonitor(writer, blank=2, pictures=1)(scores, *rest)
+        events = accumulator.EventAccumulator(str(tmp_path))
+        events.Reload()
+        assert events.Tags()["images"] == ["ctc/alignment"]
+        assert events.Tags()["histograms"] == ["ctc/blank_shares"]
 
 
 class TestWriters:

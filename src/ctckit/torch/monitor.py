@@ -1,25 +1,29 @@
 """Watches a training run: a few numbers per step that show how the network's output and its gradient are doing.
 
 It is meant to be left on: it takes well under a millisecond, whatever the number of frames and classes, since it looks
-at some frames only (bench/monitor.py). May import torch, arguments.py, ctckit.problem and what
-lies below them.
+at some frames only (bench/monitor.py). When the run fails, it says so once (alarm.py). May import torch, arguments.py,
+alarm.py, pictures.py, ctckit.diagnosis and what lies below them.
 """
 
 from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..diagnosis import Diagnosis
+from ..errors import CTCError
 from ..lattice import Arc
 from ..problem import ArrayProblem, ctc_problem
-from ..validate import check_form, check_integer
+from ..validate import Form, check_form, check_integer, check_language, split_targets
+from .alarm import Alarm, Watched
 from .arguments import Lengths, integers
+from .pictures import write_pictures
 
 # How much of a batch is looked at: at most this many scores and rows (a row is a sample at a frame, C scores). With 256
 # rows a share's sampling error is at most 0.03, and less over several steps, since each looks at other rows.
@@ -97,6 +101,11 @@ class CTCMonitor:
     Of large batches only some frames are looked at, evenly spaced over all samples and others at each step, so that the
     cost stays the same. Shares are then estimates, and so is the gradient's norm, scaled up to all frames.
 
+    When the loss, the scores or the gradient are no longer finite, and when the network collapses to one class, it
+    warns with a :class:`ctckit.CTCWarning`, once for either: which step, and what :func:`ctckit.diagnose` says of its
+    batch. The first such batch is kept for `report`. Only steps that are measured are looked at, and of the gradient
+    some frames. (With half precision's scaled losses, a first gradient that is inf is usual.)
+
     Args:
         writer: gets each number as ``add_scalar(prefix + name, value, step)``; None writes nowhere.
         every: measures on every `every`-th call; on the others the dictionary is empty. A measurement takes 0.4 to 0.8
@@ -104,9 +113,12 @@ class CTCMonitor:
         blank: the blank's class.
         prefix: what the writer's names begin with.
         batch_first: scores are (N, T, C), as for :class:`ctckit.torch.CTCLoss`.
+        pictures: on every so many measurements, the writer's ``add_image`` gets an alignment (a sample's occupancies by
+            state and frame, and its best path), and ``add_histogram`` the samples' shares of blanks; 0 for never.
+        lang: the language of warnings and reports, "en" or "zh".
 
     Raises:
-        CTCError: for an `every` below 1.
+        CTCError: for an `every` below 1, or a writer that takes no pictures, if there are to be any.
 
     Attributes:
         last: the latest numbers.
@@ -132,7 +144,16 @@ class CTCMonitor:
         prefix: str = "ctc/",
         *,
         batch_first: bool = False,
+        pictures: int = 0,
+        lang: str = "en",
     ) -> None:
+        if pictures and writer is not None and not hasattr(writer, "add_image"):
+            raise CTCError(
+                f"writer has type {type(writer).__name__}, which has no add_image: expected one that takes pictures, "
+                "such as TensorBoard's SummaryWriter, or pictures=0"
+            )
+        self.pictures = check_integer("pictures", pictures, 0)
+        self._alarm = Alarm(check_language(lang))
         self.writer = writer
         self.every = check_integer("every", every, 1)
         self.blank = blank
@@ -174,14 +195,24 @@ class CTCMonitor:
         unread = np.broadcast_to(np.float32(0), tuple(view.shape if form.batched else scores.shape))
         problem = ctc_problem(unread, *integer_arguments, self.blank, from_logits=True, form=form)
         rows = Rows(tuple(view.shape), step // self.every)
-        stats = self.last = self._outputs(view, problem.lattices.frames, rows)
+        picked = self._picked(view, problem.lattices.frames, rows)
+        stats = self.last = self._outputs(picked)
         stats["infeasible"] = float(count_infeasible(problem))
         if loss is not None:
             stats["loss"] = float(loss.detach() if isinstance(loss, Tensor) else loss)
         for name, value in stats.items():
             self._write(name, value, step)
-        self._watch_gradient(scores, stats, rows, step)
+        batch = Watched(view if form.batched else scores.detach(), integer_arguments, self.blank, step)
+        self._raise_alarm(stats, picked, problem, batch, rows)
+        if self.pictures and self.writer is not None and step // self.every % self.pictures == 0:
+            self._write_pictures(view, form, problem.lattices.frames, integer_arguments, step)
+        self._watch_gradient(scores, stats, rows, batch)
         return stats
+
+    def report(self) -> Diagnosis | None:
+        """What is wrong with the batch of the first warning; None if there was none."""
+        batch = self._alarm.batch
+        return None if batch is None else batch.diagnosis(self._alarm.lang)
 
     def _frames_first(self, scores: Tensor) -> Tensor:
         """Scores or their gradient as (T, N, C)."""
@@ -189,10 +220,15 @@ class CTCMonitor:
             return scores.unsqueeze(1)
         return scores.transpose(0, 1) if self.batch_first else scores
 
-    def _outputs(self, scores: Tensor, lengths: Ints, rows: Rows) -> dict[str, float]:
+    @staticmethod
+    def _picked(scores: Tensor, lengths: Ints, rows: Rows) -> Floats:
+        """The rows to look at, without those beyond a sample's frames."""
         picked = rows.of(scores)
         if min(lengths.tolist()) < len(scores):
             picked = picked[rows.frames < lengths[rows.samples]]
+        return picked
+
+    def _outputs(self, picked: Floats) -> dict[str, float]:
         if not len(picked):
             return {"blank_share": 0.0, "peakiness": 0.0}
         largest = picked.max(axis=1)
@@ -201,24 +237,43 @@ class CTCMonitor:
             sure = 1 / np.exp(picked - largest[:, None]).sum(axis=1)  # the softmax of the largest
         return {"blank_share": blanks / len(picked), "peakiness": sum(sure.tolist()) / len(picked)}
 
-    def _watch_gradient(self, scores: Tensor, stats: dict[str, float], rows: Rows, step: int) -> None:
+    def _raise_alarm(
+        self, stats: dict[str, float], picked: Floats, problem: ArrayProblem, batch: Watched, rows: Rows
+    ) -> None:
+        """Looks closer only if something may be wrong."""
+        if not math.isfinite(stats["peakiness"] + stats.get("loss", 0.0)):
+            self._alarm.numbers(stats, lambda: picked, batch)
+        elif stats["blank_share"] in (0.0, 1.0) and len(picked):
+            tokens = float(problem.lattices.num_tokens.sum()) / rows.scale
+            self._alarm.outputs(picked, tokens, batch)
+
+    def _write_pictures(
+        self, scores: Tensor, form: Form, frames: Ints, integer_arguments: tuple[Any, ...], step: int
+    ) -> None:
+        targets = [row.astype(np.int64) for row in split_targets(form, integer_arguments[0], integer_arguments[2])]
+        write_pictures(self.writer, self.prefix, scores, targets, frames, self.blank, step)  # type: ignore[arg-type]
+
+    def _watch_gradient(self, scores: Tensor, stats: dict[str, float], rows: Rows, batch: Watched) -> None:
         if (scores.is_leaf or scores.retains_grad) and scores.grad is not None:  # the backward pass is over
-            self._add_norm(scores.grad, stats, rows, step)
+            self._add_norm(scores.grad, stats, rows, batch)
         elif scores.requires_grad:
 
             def once(grad: Tensor) -> None:
                 handle.remove()  # a second backward pass through the same graph is not another step
-                self._add_norm(grad, stats, rows, step)
+                self._add_norm(grad, stats, rows, batch)
 
             handle = scores.register_hook(once)  # type: ignore[no-untyped-call]
 
-    def _add_norm(self, grad: Tensor, stats: dict[str, float], rows: Rows, step: int) -> None:
+    def _add_norm(self, grad: Tensor, stats: dict[str, float], rows: Rows, batch: Watched) -> None:
         grad = self._frames_first(grad.detach())
         picked = rows.of(grad).ravel()
         with np.errstate(invalid="ignore", over="ignore"):
             squares = float(picked @ picked)
         stats["grad_norm"] = math.sqrt(squares * rows.scale)
-        self._write("grad_norm", stats["grad_norm"], step)
+        self._write("grad_norm", stats["grad_norm"], batch.step)
+        if not math.isfinite(squares):
+            view = batch.scores if batch.scores.ndim == 3 else batch.scores[:, None]
+            self._alarm.numbers(stats, lambda: rows.of(view), batch)
 
     def _write(self, name: str, value: float, step: int) -> None:
         if self.writer is not None:
