@@ -18,8 +18,10 @@ from .batch import Ints
 from .evidence import Evidence, Sample, is_spelled
 
 MILLION = math.log(1e6)  # nats of evidence that chance doesn't reach
-THOUSAND = math.log(1e3)  # where there is other evidence besides
+ENOUGH = math.log(1e4)  # where the loss is evidence besides
+THOUSAND = math.log(1e3)  # where both are
 
+_PART = 64  # samples of a large batch
 _FEWER = 0.7  # of the errors that may be left
 _PAIRED = 20000  # tokens that are paired with readings: more would say the same
 _LONGEST = 500  # tokens of a target or a reading that is paired
@@ -58,16 +60,24 @@ class Attempt(NamedTuple):
 def attempt(evidence: Evidence, targets: Mapping[int, Ints], blank: int, *, few: bool = False) -> Attempt | None:
     """What comes of other targets and another blank, if that is beyond doubt: None if not.
 
+    The reading must differ from the targets in half of the tokens at most, and clearly less than before; the tokens
+    that fit must be more than noise could spell; the loss must be less than half of what it was, and 20 nats less over
+    the batch. If there was no loss before, a third of the tokens may differ. Of a large batch a part is tried first,
+    since nearly all attempts come to nothing.
+
     Args:
         evidence: the batch as passed.
         targets: of the samples that are to be tried, by index.
         blank: the blank's class.
         few: only few tokens are concerned, and there is evidence enough for them: the rest may be misread as before.
-
-    The reading must differ from the targets in half of the tokens at most, and clearly less than before; the tokens
-    that fit must be more than noise could spell; the loss must be less than half of what it was, and 20 nats less over
-    the batch.
     """
+    part = dict(list(targets.items())[:: -(-len(targets) // _PART)]) if len(targets) > _PART else None
+    if part is not None and _attempt(evidence, part, blank, few) is None:
+        return None
+    return _attempt(evidence, targets, blank, few)
+
+
+def _attempt(evidence: Evidence, targets: Mapping[int, Ints], blank: int, few: bool) -> Attempt | None:
     classes = evidence.batch.classes
     tried = [
         sample
@@ -84,14 +94,14 @@ def attempt(evidence: Evidence, targets: Mapping[int, Ints], blank: int, *, few:
     errors = sum(edit_distance(targets[sample.index].tolist(), sample.read(blank)) for sample in tried)
     errors_before = sum(sample.tokens if math.isnan(sample.loss) else sample.errors for sample in tried)
     fits = (tokens - errors) * per_token(evidence)
-    if 2 * errors > tokens or errors >= (1 if few else _FEWER) * errors_before or fits < MILLION:
+    if 2 * errors > tokens or errors >= (1 if few else _FEWER) * errors_before or fits < ENOUGH:
         return None
     losses = {sample.index: evidence.loss_of(sample.index, targets[sample.index], blank) for sample in tried}
     loss = sum(losses.values())
     known = [sample for sample in tried if not math.isnan(sample.loss)]
     before, after = sum(sample.loss for sample in known), sum(losses[sample.index] for sample in known)
     better = after < (1 if few else 0.5) * before and before - after > 20
-    if not loss < math.inf or not (better if known else loss < max(2, per_token(evidence)) * tokens):
+    if not loss < math.inf or not (better if known else 3 * errors <= tokens):
         return None
     tokens_known = sum(sample.tokens for sample in known)
     return Attempt(loss / tokens, before / tokens_known if tokens_known else math.nan, errors, tokens, len(tried))

@@ -341,7 +341,7 @@ class _Seen:
         mean, least = log_probs.mean(axis=1), log_probs.min(axis=1)
         with np.errstate(invalid="ignore"):
             wrong = ~(least - mean + 1 / self.batch.classes >= -self._off)
-            peaks = top - mean + 1 / self.batch.classes >= max(min(0.9, 4 / self.batch.classes), 10 * self._off)
+            peaks = top - mean + 1 / self.batch.classes >= max(min(0.9, 4 / self.batch.classes), 4 * self._off)
         self._peaks.update(np.unique(best[peaks]).tolist() if len(self._peaks) < 2 else ())
         self.twice = Twice(
             judged + len(top),
