@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tokenize
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -137,6 +138,37 @@ def test_the_guide_has_every_finding() -> None:
     rows = skeleton((DOCS / "diagnosis.md").read_text(encoding="utf-8"))["table rows"]
     assert {row.strip("`") for row in rows} == codes
     assert len(rows) == len(codes)
+
+
+def planted(page: Path) -> list[tuple[str, str]]:
+    """Each code of the diagnosis's tables, with the example that plants it."""
+    return re.findall(r"^\| `([a-z-]+)` \|.*\| `([^`]+)` \|$", page.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+PLANTED = planted(DOCS / "diagnosis.md")
+
+
+@pytest.mark.parametrize(("code", "example"), PLANTED, ids=[code for code, _ in PLANTED])
+def test_every_example_of_a_finding_plants_it(code: str, example: str) -> None:
+    page = (DOCS / "diagnosis.md").read_text(encoding="utf-8")
+    blocks = doctest.DocTestParser().get_examples(page)
+    first = next(
+        i for i, block in enumerate(blocks) if "default_rng" in block.source and block.source.startswith("rng")
+    )
+    names: dict[str, Any] = {"np": np, "ctckit": ctckit}
+    for block in blocks[first : first + 7]:
+        exec(block.source, names)
+    arguments = ("log_probs", "targets", "input_lengths", "target_lengths", "blank")
+    assert ctckit.diagnose(*(names[name] for name in arguments)).healthy
+    exec(example, names)
+    found = ctckit.diagnose(*(names[name] for name in arguments))
+    assert code in [finding.code for finding in found.findings]
+
+
+def test_both_languages_plant_the_same() -> None:
+    rows = skeleton((DOCS / "diagnosis.md").read_text(encoding="utf-8"))["table rows"]
+    assert [f"`{code}`" for code, _ in PLANTED] == rows
+    assert planted(DOCS / "diagnosis.zh.md") == PLANTED
 
 
 def test_glossary() -> None:

@@ -125,8 +125,11 @@ def exchanged_transcripts(evidence: Evidence) -> Finding | None:
     """Most samples don't fit their own targets, but those of others."""
     if len(evidence.batch) < 2 or not _misread(evidence):
         return None
-    fits, found = _rolled(evidence) or _shuffled(evidence) or ({}, None)
-    if found is None or math.isnan(found.before):
+    tried = [each for each in (_rolled(evidence), _shuffled(evidence)) if each is not None]
+    if not tried:
+        return None
+    fits, found = min(tried, key=lambda each: each[1].errors / each[1].tokens)
+    if math.isnan(found.before):
         return None
     size = len(evidence.batch)
     steps = Counter((m - n) % size for n, m in fits.items())
