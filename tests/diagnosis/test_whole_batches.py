@@ -383,6 +383,16 @@ class TestCollapse:
         logits[:, np.arange(6), np.arange(1, 7)] += 14
         assert only(batch | {"log_probs": log_softmax(logits)}, "sure-and-wrong", "warning").evidence["count"] == 6
 
+    @pytest.mark.parametrize("size", [1, 2, 6])
+    @pytest.mark.parametrize("every", [1, 3])
+    def test_sure_of_far_too_many_tokens(self, size: int, every: int) -> None:
+        rng = np.random.default_rng(0)
+        batch = trained(size=size, tokens=6, frames=90, classes=40)
+        path = rng.integers(1, 40, (90 // every, size)).repeat(every, axis=0)
+        logits = rng.normal(size=(90, size, 40))
+        logits[np.arange(90)[:, None], np.arange(size), path] += 20
+        only(batch | {"log_probs": log_softmax(logits)}, "sure-and-wrong", "warning")
+
     def test_one_long_token_is_right(self) -> None:
         logits = np.random.default_rng(0).normal(size=(40, 2, 12))
         logits[..., 5] += 14
@@ -417,6 +427,19 @@ class TestSilence:
             for batch in batches
             for frames, tokens in zip(batch["input_lengths"], batch["target_lengths"], strict=True)
         )
+
+
+class TestLimits:
+    @pytest.mark.parametrize("from_logits", [False, True])
+    @pytest.mark.parametrize("batch_first", [False, True])
+    def test_too_many_frames(self, from_logits: bool, batch_first: bool) -> None:
+        scores = np.zeros((2**26 + 1, 1, 1), np.float16)
+        turned = scores.swapaxes(0, 1) if batch_first else scores
+        options = {"from_logits": from_logits, "batch_first": batch_first}
+        for given in (turned, scores[:, 0]):
+            found = diagnose(given, [[0]], [2**26 + 1], [1], **options)
+            assert alarms(found) == [("too-large", None)]
+            assert "at most 67108864" in found.findings[0].message
 
 
 class TestOptions:

@@ -64,7 +64,7 @@ def unlikely_target(evidence: Evidence) -> Iterator[Finding]:
     chance: by the error rate of the batch's other samples, less than one in ten thousand batches may have a sample
     that differs as much.
     """
-    wrong = [sample for sample in evidence.samples if _reads_another_text(sample, evidence.batch)]
+    wrong = [sample for sample in evidence.samples if reads_another_text(sample, evidence.batch)]
     wrong = [sample for sample in wrong if _chance(sample, evidence) * len(evidence.samples) < 1e-4]
     fits = fitting_targets(evidence, wrong)
     for sample in wrong:
@@ -107,7 +107,8 @@ def _wrong_share(sample: Sample) -> float:
     return sample.errors / max(sample.tokens, len(sample.reading), 1)
 
 
-def _reads_another_text(sample: Sample, batch: Batch) -> bool:
+def reads_another_text(sample: Sample, batch: Batch) -> bool:
+    """Whether the network is sure of another text of about that length."""
     if not sample.tokens / 2 <= len(sample.reading) <= 3 * sample.tokens:
         return False
     if not says_something(len(sample.reading), batch) or not _looks_trained(sample):
@@ -116,12 +117,18 @@ def _reads_another_text(sample: Sample, batch: Batch) -> bool:
 
 
 def is_sure_and_wrong(sample: Sample, batch: Batch) -> bool:
-    """The same of any reading that isn't mostly blanks, as early training's is: too many tokens, or hardly any."""
-    if not sample.reading or not says_something(max(len(sample.reading), sample.tokens), batch):
+    """The same of any reading that isn't mostly blanks, as early training's is: too many tokens, or hardly any.
+
+    Wide noise over few classes reads too much too, but hardly with 0.9 of the probability per frame.
+    """
+    if reads_another_text(sample, batch):
+        return True
+    if not sample.reading or not says_something(max(len(sample.reading), sample.tokens), batch) or sample.sure < 0.9:
         return False
     blanks = int((sample.outputs.greedy == sample.blank).sum())
     busy = 2 * len(sample.reading) >= sample.tokens or 2 * blanks < sample.frames
-    return busy and _looks_trained(sample) and _is_wrong(sample) and sample.loss + sample.best > 4 * sample.tokens
+    settled = _looks_trained(sample) or (sample.sure > 0.999 and sample.frames >= 20)
+    return busy and settled and _is_wrong(sample) and sample.loss + sample.best > 4 * sample.tokens
 
 
 def _is_wrong(sample: Sample) -> bool:

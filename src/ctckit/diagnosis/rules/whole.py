@@ -11,7 +11,7 @@ from ..attempts import MILLION, THOUSAND, Attempt, attempt, class_moves, fitting
 from ..batch import Ints
 from ..evidence import Evidence, Sample, loss_of, usable_up_to
 from ..report import Finding
-from .network import is_sure_and_wrong, says_something
+from .network import is_sure_and_wrong, reads_another_text, says_something
 
 _MASKED = -90.0  # nats: below what float32 holds as a probability
 _ROLLED = 4  # rows by which transcripts may have been rolled, in either direction
@@ -146,7 +146,6 @@ def _rolled(evidence: Evidence) -> tuple[dict[int, int], Attempt] | None:
     steps = sorted({step % size for far in range(1, _ROLLED + 1) for step in (far, -far)} - {0})
     for step in steps:
         fits = {sample.index: (sample.index + step) % size for sample in evidence.readable}
-        fits = {n: m for n, m in fits.items() if len(targets[m])}
         found = attempt(evidence, {n: targets[m] for n, m in fits.items()}, evidence.batch.blank)
         if found is not None:
             return fits, found
@@ -212,10 +211,15 @@ def one_token(evidence: Evidence) -> Finding | None:
 
 
 def sure_and_wrong(evidence: Evidence) -> Finding | None:
-    """The network is sure of other texts in all samples, so that it isn't a matter of single samples."""
+    """The network is sure of other texts in all samples, so that it isn't a matter of single samples.
+
+    Of a single sample another rule says so, if the text is about as long as the target.
+    """
     judged = [sample for sample in evidence.samples if sample.tokens and sample.loss < math.inf]
     wrong = [sample for sample in judged if is_sure_and_wrong(sample, evidence.batch)]
-    if len(wrong) < 2 or len(wrong) < 0.9 * len(judged):
+    if not wrong or len(wrong) < 0.9 * len(judged):
+        return None
+    if len(judged) == 1 and reads_another_text(wrong[0], evidence.batch):
         return None
     worst = max(wrong, key=lambda sample: sample.loss + sample.best)
     tokens = sum(sample.tokens for sample in wrong)
