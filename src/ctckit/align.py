@@ -18,7 +18,15 @@ from .kernels import native, reference
 from .lattice import STAR, Lattice, ctc_lattice, target_of
 from .problem import ArrayProblem, ctc_problem, lattice_batch, lattice_problem, lengths_or_all, with_added_scores
 from .results import Array, BestPaths, Status, TokenSpan
-from .validate import Fault, as_array, check_choice, check_cost, check_extend, check_targets_or_lattices
+from .validate import (
+    Fault,
+    as_array,
+    check_choice,
+    check_cost,
+    check_extend,
+    check_flag,
+    check_targets_or_lattices,
+)
 
 _DEAREST = 1e30  # the highest cost of a star, within float32
 
@@ -205,6 +213,7 @@ def forced_align(
         2 3 4 -0.223
     """
     check_choice("on_infeasible", on_infeasible, ("raise", "mark"))
+    from_logits = check_flag("from_logits", from_logits)
     problem = alignment_problem(
         log_probs,
         targets,

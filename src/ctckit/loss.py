@@ -18,7 +18,7 @@ from .lattice import Lattice
 from .native import weighted_loss
 from .problem import ArrayProblem, as_floats, ctc_problem, lattice_problem, lengths_or_all, with_added_scores
 from .results import Array, FloatArray, LatticeLossAndGrad, LossAndGrad, Posteriors, Status
-from .validate import Reduction, as_array, check_reduction, check_targets_or_lattices
+from .validate import Reduction, as_array, check_flag, check_reduction, check_targets_or_lattices
 
 
 def ctc_loss(
@@ -65,7 +65,7 @@ def ctc_loss(
         >>> print(round(float(ctc_loss(log_probs, [1], 2, 1)), 12))
         0.019619004552
     """
-    how = check_reduction(reduction)
+    how, zero_infinity = check_reduction(reduction), check_flag("zero_infinity", zero_infinity)
     problem = ctc_problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
     problem = with_added_scores(problem, class_scores, None)
     weights = problem.lattices.loss_weights(how == "mean")
@@ -95,7 +95,7 @@ def ctc_loss_and_grad(
         array([[-0.0836 , -0.9164 ],
                [-0.17512, -0.82488]])
     """
-    how = check_reduction(reduction)
+    how, zero_infinity = check_reduction(reduction), check_flag("zero_infinity", zero_infinity)
     problem = ctc_problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
     problem = with_added_scores(problem, class_scores, None)
     grad = native.gradient(problem.scores.shape, problem.scores.dtype)
@@ -149,7 +149,7 @@ def lattice_loss(
         >>> print(round(float(lattice_loss(log_probs, ctc_lattice([1, 2]).minimal(), reduction="sum")), 4))
         2.3671
     """
-    how = check_reduction(reduction)
+    how, zero_infinity = check_reduction(reduction), check_flag("zero_infinity", zero_infinity)
     problem = lattice_problem(
         scores,
         lattices,
@@ -190,7 +190,7 @@ def lattice_loss_and_grad(
         >>> found.entry_costs.round(2).tolist()  # each token is entered once
         [0.2, 1.0, 0.2, 1.0, 0.2]
     """
-    how = check_reduction(reduction)
+    how, zero_infinity = check_reduction(reduction), check_flag("zero_infinity", zero_infinity)
     problem = lattice_problem(
         scores,
         lattices,
@@ -255,6 +255,7 @@ def posteriors(
                [0.     , 0.82488, 0.17512]])
     """
     check_targets_or_lattices(lattices, targets=targets, target_lengths=target_lengths)
+    from_logits = check_flag("from_logits", from_logits)
     if lattices is None:
         tokens = cast(npt.ArrayLike, targets)
         scores_shape = as_array("logits" if from_logits else "log_probs", log_probs).shape
@@ -307,7 +308,8 @@ def reduced_loss(
 
 
 def _rounded(problem: ArrayProblem, loss: npt.NDArray[np.float64] | float) -> FloatArray:
-    rounded: FloatArray = problem.real(loss)
+    # NumPy 1's scalar types make a scalar of an array with one entry.
+    rounded: FloatArray = problem.real(loss) if isinstance(loss, float) else loss.astype(problem.real)
     return rounded
 
 

@@ -142,7 +142,19 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["input_lengths has shape (2,)", "expected (3,), one length for each of the N=3"],
     ),
     "one length for all": ({"input_lengths": 6}, ["input_lengths has shape ()", "expected (3,), one length for each"]),
-    "lengths of rank 2": ({"input_lengths": [[6], [5], [4]]}, ["input_lengths has shape (3, 1)", "expected (3,)"]),
+    "lengths of rank 2": ({"input_lengths": [[6, 5, 4]] * 2}, ["input_lengths has shape (2, 3)", "expected (3,)"]),
+    "a column of too few lengths": (
+        {"input_lengths": [[6], [5]]},
+        ["input_lengths has shape (2, 1)", "expected (3,), one length for each of the N=3"],
+    ),
+    "masked scores": (
+        {"log_probs": np.ma.masked_less(SCORES - np.eye(5)[0], 0)},
+        ["log_probs is a masked array", "18 of its entries are masked", "leave padding out with the lengths"],
+    ),
+    "masked targets": (
+        {"targets": np.ma.masked_equal(GOOD["targets"], 0)},
+        ["targets is a masked array", "3 of its entries are masked", ".filled()"],
+    ),
     # target_lengths
     "a target longer than its row": (
         {"target_lengths": [3, 4, 1]},

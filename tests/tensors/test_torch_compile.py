@@ -9,7 +9,7 @@ import pytest
 import torch
 from support.batches import draw
 from support.messages import BAD, GOOD, REDUCTIONS
-from support.torch_messages import as_tensors, on_tensors
+from support.torch_messages import as_tensors, is_tensor_case, on_tensors
 from torch import Tensor
 from torch._inductor import config as inductor
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -355,9 +355,13 @@ def test_a_second_derivative_of_compiled_code_is_refused_by_torch() -> None:
 def gets_into_the_graph(name: str) -> bool:
     """All cases except wrong Python types, which torch itself refuses to trace."""
     change = as_tensors(BAD[name][0])
-    return not name.endswith("without end") and all(
-        isinstance(value, Tensor) or (key == "blank" and type(value) is int) or key == "from_logits"
-        for key, value in change.items()
+    return (
+        is_tensor_case(name)
+        and not name.endswith("without end")
+        and all(
+            isinstance(value, Tensor) or (key == "blank" and type(value) is int) or key == "from_logits"
+            for key, value in change.items()
+        )
     )
 
 

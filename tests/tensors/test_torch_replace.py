@@ -1,7 +1,8 @@
 """Our loss in the place of torch's: in a real model, and how the context manager replaces and restores the name."""
 
+import multiprocessing
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,23 +15,26 @@ from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 import ctckit
 from ctckit.torch import replace_torch_ctc
 
-TORCHS = F.ctc_loss
+TORCHS, BUILTIN = F.ctc_loss, torch.ctc_loss
 BATCH = draw(1, 21, 4, 9, 5)
 ARGUMENTS = tuple(torch.from_numpy(x) for x in BATCH.arguments[:3])
 INFEASIBLE = torch.tensor([[3, 3, 3, 3, 3]] * 4), torch.tensor([21, 8, 21, 21]), torch.tensor([5, 5, 5, 5])
+NEVER_CALLED = pytest.mark.filterwarnings("ignore:replace_torch_ctc.. was called 0 times")
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left_behind():
+def nothing_is_left_behind() -> Iterator[None]:
     yield
     assert F.ctc_loss is TORCHS
+    assert torch.ctc_loss is BUILTIN
+    assert not any(key.startswith("ctckit") for key in multiprocessing.current_process()._config)
 
 
 def is_ours() -> bool:
-    """Tells the two apart by behaviour: torch's gradient of an infeasible sample is NaN."""
+    """Tells the two apart by behaviour: our gradient of log-probabilities is -γ, torch's exp(log_probs) - γ."""
     x = torch.from_numpy(BATCH.scores).log_softmax(-1).requires_grad_()
-    torch.nn.CTCLoss()(x, *INFEASIBLE).backward()
-    return bool(x.grad.isfinite().all())
+    torch.nn.CTCLoss()(x, *ARGUMENTS).backward()
+    return bool((x.grad <= 0).all())
 
 
 def test_inside_and_outside() -> None:
@@ -78,12 +82,21 @@ def test_errors_are_ours() -> None:
         F.ctc_loss(x, torch.zeros_like(ARGUMENTS[0]), *ARGUMENTS[1:])
 
 
+def test_errors_are_torchs_too() -> None:
+    """Code that is written for torch's loss catches RuntimeErrors."""
+    x = torch.from_numpy(BATCH.scores)
+    with replace_torch_ctc() as replaced, pytest.raises(RuntimeError, match=r"input_lengths has shape \(2,\)"):
+        torch.nn.CTCLoss()(x, ARGUMENTS[0], ARGUMENTS[1][:2], ARGUMENTS[2])
+    assert replaced.calls == 1
+
+
 def test_restored_after_an_exception() -> None:
     with pytest.raises(KeyError), replace_torch_ctc():
         raise KeyError
     assert F.ctc_loss is TORCHS
 
 
+@NEVER_CALLED
 def test_nested() -> None:
     with replace_torch_ctc():
         ours = F.ctc_loss
@@ -96,6 +109,7 @@ def test_nested() -> None:
     assert F.ctc_loss is TORCHS
 
 
+@NEVER_CALLED
 def test_what_was_there_is_put_back_whoever_put_it_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another replacement, before the block or between two."""
 
@@ -115,6 +129,7 @@ def test_what_was_there_is_put_back_whoever_put_it_there(monkeypatch: pytest.Mon
         assert F.ctc_loss is anothers
 
 
+@NEVER_CALLED
 def test_blocks_of_two_threads_that_do_not_nest() -> None:
     """Overlapping blocks: after the first closes the second still has ours, and the last one restores torch's."""
     first, second = replace_torch_ctc(), replace_torch_ctc()
@@ -127,6 +142,7 @@ def test_blocks_of_two_threads_that_do_not_nest() -> None:
     assert F.ctc_loss is TORCHS
 
 
+@NEVER_CALLED
 def test_threads_read_while_others_open_and_close() -> None:
     """Concurrent callers get one of the two losses, which agree here; at the end torch's own is back."""
     x = torch.from_numpy(BATCH.scores).log_softmax(-1)

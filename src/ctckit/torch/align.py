@@ -21,7 +21,7 @@ from ..lattice import STAR, Lattice
 from ..loss import posteriors_of
 from ..problem import ArrayProblem, Problem, lengths_or_all
 from ..results import Posteriors
-from ..validate import Fault, check_blank, check_choice, check_targets_or_lattices
+from ..validate import Fault, check_blank, check_choice, check_flag, check_targets_or_lattices
 from .arguments import (
     NOTHING,
     Added,
@@ -29,6 +29,7 @@ from .arguments import (
     Options,
     as_frames,
     check_tensor,
+    checked_flags,
     frames_first,
     integers,
     real_of,
@@ -37,6 +38,7 @@ from .arguments import (
 )
 from .calls import remember
 from .dispatch import backend_of, checked_call, checked_lattice_call, with_added_to
+from .errors import raises_tensor_errors
 
 
 class LabelsAndScores(tuple[Tensor, Tensor]):
@@ -61,6 +63,7 @@ class LabelsAndScores(tuple[Tensor, Tensor]):
         return (*self, self.status, self.states)
 
 
+@raises_tensor_errors
 def forced_align(
     log_probs: Tensor,
     targets: Tensor | None = None,
@@ -113,6 +116,7 @@ def forced_align(
         tensor([[0, 1, 0]])
     """
     check_choice("on_infeasible", on_infeasible, ("raise", "mark"))
+    from_logits = check_flag("from_logits", from_logits)
     check_targets_or_lattices(lattices, targets=targets, target_lengths=target_lengths, optional=optional)
     _check_axes("log_probs", log_probs, 3, code="batch-first-shape", hint="add-batch-axis")
     if targets is not None:
@@ -220,6 +224,7 @@ def _frame_scores(problem: Problem[Tensor], states: Tensor) -> Tensor:
     return torch.where(states < 0, 0, found)
 
 
+@raises_tensor_errors
 def posteriors(
     log_probs: Tensor,
     targets: Tensor | None = None,
@@ -264,7 +269,8 @@ def posteriors(
         tensor([[0.0836, 0.9164, 0.0000],
                 [0.0000, 0.8249, 0.1751]])
     """
-    options = Options(blank, "none", False, from_logits, batch_first, validate)
+    options = checked_flags(Options(blank, "none", False, from_logits, batch_first, validate))
+    from_logits, batch_first = options.from_logits, options.batch_first
     check_targets_or_lattices(lattices, targets=targets, target_lengths=target_lengths)
     added = NOTHING if class_scores is None and state_scores is None else Added(class_scores, state_scores)
     call: Any
@@ -322,6 +328,7 @@ class TokenSpan:
         return self.end - self.start
 
 
+@raises_tensor_errors
 def merge_tokens(tokens: Tensor, scores: Tensor, blank: int = 0) -> list[TokenSpan]:
     """The spans of equal labels that are not the blank; as ``torchaudio.functional.merge_tokens``.
 

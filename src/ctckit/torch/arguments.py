@@ -1,6 +1,6 @@
 """The arguments of a call on tensors: checks of their form, and views of them as arrays.
 
-May import torch, validate/ and errors.py.
+May import torch, validate/, errors.py and the errors of tensors.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ..errors import CTCError
-from ..validate import Fault, Form, as_integers, check_form
+from ..validate import Fault, Form, as_integers, check_flag, check_form
+from .errors import raises_tensor_errors
 
 HALF = (torch.float16, torch.bfloat16)
 Lengths = Tensor | Sequence[int] | int
@@ -30,6 +31,19 @@ class Options(NamedTuple):
     from_logits: bool
     batch_first: bool
     validate: bool = False
+    as_torch: bool = False  # in the place of torch's loss: an infeasible sample's gradient is NaN
+    blank_in_targets: bool = False  # the blank may be a token, as in torch
+
+
+@raises_tensor_errors
+def checked_flags(options: Options) -> Options:
+    """The same options with Python's booleans."""
+    return options._replace(
+        zero_infinity=check_flag("zero_infinity", options.zero_infinity),
+        from_logits=check_flag("from_logits", options.from_logits),
+        batch_first=check_flag("batch_first", options.batch_first),
+        validate=check_flag("validate", options.validate),
+    )
 
 
 class Added(NamedTuple):
@@ -56,6 +70,9 @@ class Added(NamedTuple):
         return Added(*(None if tensor is None else tensor.detach() for tensor in self))
 
 
+_WHOLE = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, np.dtype("int64"), np.dtype("int32")}
+_FLOATS = {np.dtype("float64"), np.dtype("float32"), np.dtype("float16")}
+
 NOTHING = Added()  # the usual case, recognised by identity
 
 
@@ -73,6 +90,8 @@ def checked_form(
     if not isinstance(log_probs, Tensor):  # first, since each call counts on the way of a short loss
         check_tensor("logits" if options.from_logits else "log_probs", log_probs)
     tokens = targets if isinstance(targets, Tensor) else as_integers("targets", targets)
+    if tokens.dtype not in _WHOLE:
+        tokens = whole_numbers(tokens)
     frames = input_lengths if isinstance(input_lengths, Tensor) else as_integers("input_lengths", input_lengths)
     lengths = target_lengths if isinstance(target_lengths, Tensor) else as_integers("target_lengths", target_lengths)
     form = check_form(
@@ -84,7 +103,24 @@ def checked_form(
         from_logits=options.from_logits,
         batch_first=options.batch_first,
     )
-    return form, tokens, frames, lengths
+    frames = frames if frames.ndim < 2 else frames.reshape(-1)
+    return form, tokens, frames, lengths if lengths.ndim < 2 else lengths.reshape(-1)
+
+
+def whole_numbers(targets: Any) -> Any:
+    """Targets as integers if they are floats that hold whole numbers; anything else that is no integer as it is.
+
+    Some frameworks, such as Keras, cast all labels to floats. NaN, which padding may be, becomes -1, which is no class.
+    On a device nobody waits for the values: there, all that is not whole does.
+    """
+    tensor = torch.as_tensor(targets.astype(np.float64)) if getattr(targets, "dtype", None) in _FLOATS else targets
+    if not (isinstance(tensor, Tensor) and tensor.is_floating_point()) or tensor.is_meta:
+        return targets
+    whole = (tensor.detach() == tensor.detach().trunc()) & tensor.detach().isfinite()
+    if tensor.is_cpu and not bool((whole | tensor.detach().isnan()).all()):
+        index = tuple((~whole).nonzero()[0].tolist())
+        raise CTCError(Fault("not-whole", "targets", index, tensor[index].item(), hint="same-vocabulary"))
+    return torch.where(whole, tensor.detach().double(), -1).long()
 
 
 def check_tensor(name: str, given: object) -> None:
@@ -95,7 +131,9 @@ def check_tensor(name: str, given: object) -> None:
 
 def as_tensor(values: Any) -> Tensor:
     """Lengths or targets as a tensor; arrays stay on the host, since copying one back from a device would wait."""
-    return values if isinstance(values, Tensor) else torch.as_tensor(values, device="cpu")
+    if isinstance(values, Tensor):
+        return values.detach() if values.is_floating_point() else values
+    return torch.as_tensor(values, device="cpu")
 
 
 def real_of(scores: Tensor) -> torch.dtype:

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..errors import CTCError
 from ..validate import Reduction
+from .errors import TensorError
 
 S = TypeVar("S", contravariant=True)  # log-scores: an array on the CPU, a tensor on a GPU
 W = TypeVar("W")  # what forward leaves to backward
@@ -43,6 +43,9 @@ class Call(Protocol[S, W]):
     def added_gradients(self, swept: W, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients by ``Added``, times ``grad_output``; None for what needs none."""
 
+    def tangent(self, gradient: Tensor, tangent: Tensor) -> Tensor:
+        """The loss's tangent, given that of the scores and the gradient."""
+
     def scaled(self, scores: Tensor, score: Tensor, grad_output: Tensor) -> Tensor:
         """The gradient by the scores from log-scores alone, scaled before it is rounded."""
 
@@ -58,6 +61,21 @@ def reduced(score: Tensor, weights: Tensor, reduction: Reduction, zero_infinity:
     if reduction == "none":
         return loss if batched else loss[0]
     return (loss * weights).sum()
+
+
+def inner_product(gradient: Tensor, tangent: Tensor, by_sample: bool, batch_first: bool) -> Tensor:
+    """The tangent of a loss, in float32 at least; (N,) of one by sample."""
+    products = gradient.to(torch.promote_types(gradient.dtype, torch.float32)) * tangent
+    if not by_sample:
+        return products.sum()
+    return products.sum(dim=(1, 2) if batch_first else (0, 2))
+
+
+class Replacement:
+    """What blocks of ``replace_torch_ctc`` share with the calls in them."""
+
+    calls = 0  # in the place of torch's loss, in this process
+    warned_of_blanks = False
 
 
 class _Last(threading.local):
@@ -90,7 +108,7 @@ def last_status() -> Tensor:
     """
     status = _last.status
     if status is None:
-        raise CTCError("this thread has computed no loss yet: expected a call of ctckit.torch.ctc_loss before")
+        raise TensorError("this thread has computed no loss yet: expected a call of ctckit.torch.ctc_loss before")
     if callable(status):
         status = status()
     return status if isinstance(status, Tensor) else torch.from_numpy(status)

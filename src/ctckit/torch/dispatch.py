@@ -5,6 +5,7 @@ May import torch, cpu.py, gpu.py (when a GPU is there) and what they may import.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -25,11 +26,15 @@ from ..problem import (
     check_added,
     checked_lattice_problem,
     ctc_problem,
+    end_in_blank,
+    has_blank_tokens,
     with_added_scores,
 )
-from ..validate import REDUCTIONS, Fault, as_integers, check_lattice_form, check_reduction
+from ..validate import REDUCTIONS, Fault, Reduction, as_integers, check_lattice_form, check_reduction, check_values
 from .arguments import (
+    INTEGERS,
     Added,
+    Given,
     Lengths,
     Options,
     all_integers,
@@ -43,7 +48,7 @@ from .arguments import (
     unread_frames,
     values_on_host,
 )
-from .calls import Call
+from .calls import Call, Replacement
 from .cpu import CPUCall
 
 _TRITON = (3, 4)  # the oldest version known to work
@@ -57,6 +62,30 @@ def backend_of(scores: Tensor) -> Literal["native", "triton", "portable"]:
     if scores.is_cpu:
         return "native"
     return "triton" if scores.is_cuda and has_triton() else "portable"  # CUDA and ROCm
+
+
+def goes_into_a_graph(scores: Tensor) -> bool:
+    """Whether the loss must be an operator: torch exports, traces or records, or there are no values."""
+    if torch._C._len_torch_dispatch_stack() or torch._C._get_tracing_state():
+        return not is_transformed(scores)  # transforms of torch.func take torch's operations one by one
+    if type(scores) is Tensor:
+        return scores.is_meta
+    return isinstance(scores, Tensor) and type(scores).__torch_dispatch__ is not Tensor.__torch_dispatch__
+
+
+def check_known_values(
+    log_probs: Tensor, targets: Lengths, input_lengths: Lengths, target_lengths: Lengths, options: Options
+) -> None:
+    """Checks of a call that becomes an operator what can be known: the form, and of meta tensors' calls values beside.
+
+    Raises:
+        CTCError: for anything malformed.
+    """
+    check_reduction(options.reduction)
+    form, *integers = checked_form(log_probs, targets, input_lengths, target_lengths, options)
+    if log_probs.is_meta:
+        known = (if_on_host(name, values, False) for name, values in zip(INTEGERS, integers, strict=True))
+        check_values(form, options.blank, *known, from_logits=options.from_logits)
 
 
 @cache
@@ -80,6 +109,8 @@ def checked_call(
     how = REDUCTIONS.get(options.reduction) or check_reduction(options.reduction)
     form, *given = checked_form(log_probs, targets, input_lengths, target_lengths, options)
     backend = backend_of(log_probs)
+    if backend == "triton" and options.blank_in_targets:
+        return _call_on_gpu_with_blanks(log_probs, (form, *given), options, how)
     if backend == "triton":
         from .gpu import gpu_call
 
@@ -91,9 +122,56 @@ def checked_call(
         array = as_frames(log_probs, batch_first)
     else:
         array = log_probs.numpy(force=True)
-    problem = ctc_problem(array, *all_integers(*given), options.blank, from_logits=options.from_logits, form=form)
+    problem = ctc_problem(
+        array,
+        *all_integers(*given),
+        options.blank,
+        from_logits=options.from_logits,
+        form=form,
+        blank_in_targets=options.blank_in_targets,
+    )
     weights = problem.lattices.loss_weights(how == "mean")
-    return CPUCall(problem, weights, how, options.zero_infinity, batch_first, has_kernel)
+    call = CPUCall(problem, weights, how, options.zero_infinity, batch_first, has_kernel)
+    return _as_torch(call, options) if options.as_torch else call
+
+
+def _as_torch(call: CPUCall, options: Options) -> CPUCall:
+    """The same call with what torch does with samples without a path, and with the blank in targets."""
+    call, batch = call._replace(lost_is_nan=not options.zero_infinity), call.problem.lattices
+    if not (options.blank_in_targets and has_blank_tokens(batch, options.blank)):
+        return call
+    _warn_of_blanks(options.blank)
+    samples = end_in_blank(batch, options.blank)
+    return call._replace(end_in_blank=samples) if len(samples) else call
+
+
+def _call_on_gpu_with_blanks(log_probs: Tensor, given: Given, options: Options, how: Reduction) -> AnyCall:
+    """A call whose targets may hold the blank: as lattices of any shape, for which targets are read on the host."""
+    from .gpu import GPUCall, gpu_weights
+
+    form, *integers = given
+    batch_first = options.batch_first and form.batched
+    problem = ctc_problem(
+        unread_frames(log_probs, batch_first),
+        *all_integers(*integers),
+        options.blank,
+        from_logits=options.from_logits,
+        form=form,
+        blank_in_targets=True,
+    )
+    if has_blank_tokens(problem.lattices, options.blank):
+        _warn_of_blanks(options.blank)
+    there = portable.on_tensors(problem, frames_first(log_probs.detach(), batch_first))
+    lost = None if options.zero_infinity else there.lattices.frames
+    weights, zero = gpu_weights(there.lattices, how), options.zero_infinity
+    return GPUCall(there, None, weights, how, zero, batch_first, form.batched, lost_is_nan=lost)
+
+
+def _warn_of_blanks(blank: int) -> None:
+    """Says once what the loss is of targets that hold the blank."""
+    if not Replacement.warned_of_blanks:
+        Replacement.warned_of_blanks = True
+        warnings.warn(Fault("blank-in-target-as-torch", "targets", value=blank).message(), stacklevel=5)
 
 
 def with_added_to(call: AnyCall, scores: Tensor, added: Added) -> AnyCall:

@@ -1,4 +1,7 @@
-"""The mean over all samples of all processes: not the mean of their means. May import torch and arguments.py."""
+"""The mean over all samples of all processes: not the mean of their means.
+
+May import torch, arguments.py and errors.py.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..errors import CTCError
 from .arguments import Lengths
+from .errors import TensorError
 
 
 def global_mean(
@@ -42,7 +45,7 @@ def global_mean(
         (3.0, 1.6666666269302368)
     """
     if losses.ndim != 1:
-        raise CTCError(
+        raise TensorError(
             f"losses has shape {tuple(losses.shape)}: expected (N,), a loss for each sample; compute them with "
             "reduction='none'"
         )
@@ -58,7 +61,7 @@ def global_mean(
 def _divisors(target_lengths: Lengths, losses: Tensor) -> Tensor:
     lengths = torch.as_tensor(target_lengths, device=losses.device)
     if lengths.shape != losses.shape:
-        raise CTCError(
+        raise TensorError(
             f"target_lengths has shape {tuple(lengths.shape)}: expected {tuple(losses.shape)}, one for each of the "
             f"N={len(losses)} losses"
         )

@@ -20,7 +20,7 @@ from ..problem import LatticeBatch, Problem
 from ..results import Status
 from ..validate import Reduction, check_values
 from .arguments import INTEGERS, NOTHING, Added, Given, Options, as_tensor, frames_first, if_on_host, real_of
-from .calls import reduced, remember
+from .calls import inner_product, reduced, remember
 
 
 class GPUCall(NamedTuple):
@@ -34,6 +34,7 @@ class GPUCall(NamedTuple):
     batch_first: bool
     batched: bool
     added: Added = NOTHING
+    lost_is_nan: Tensor | None = None  # (N,) frames; of a sample without a path they have gradients of NaN, as torch's
 
     @property
     def has_kernel(self) -> bool:
@@ -61,8 +62,16 @@ class GPUCall(NamedTuple):
         """The gradient by the scores, times ``grad_output``; None means 1."""
         gradient = torch.empty_like(scores, memory_format=torch.contiguous_format)
         weights = self.weights if grad_output is None else self.weights * grad_output.detach().double()
-        swept.gradient(frames_first(gradient, self.batch_first), weights)
+        view = frames_first(gradient, self.batch_first)
+        swept.gradient(view, weights)
+        if self.lost_is_nan is not None:
+            used = torch.arange(len(view), device=view.device)[:, None] < self.lost_is_nan
+            view.masked_fill_((used & (swept.score == -torch.inf))[..., None], torch.nan)
         return gradient
+
+    def tangent(self, gradient: Tensor, tangent: Tensor) -> Tensor:
+        """The loss's tangent, given that of the scores and the gradient."""
+        return inner_product(gradient, tangent, self.reduction == "none" and self.batched, self.batch_first)
 
     def added_gradients(self, swept: triton.Sweep, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients by the added tensors, times ``grad_output``."""
@@ -118,7 +127,9 @@ def gpu_call(scores: Tensor, given: Given, options: Options, reduction: Reductio
     problem: Problem[Tensor] = Problem(laid_out, options.from_logits, lattices, form.batched)
     invalid = lattices.status == Status.INVALID
     weights = gpu_weights(lattices, reduction)
-    return GPUCall(problem, invalid, weights, reduction, options.zero_infinity, batch_first, form.batched)
+    lost = frames.reshape(-1).to(scores.device) if options.as_torch and not options.zero_infinity else None
+    zero = options.zero_infinity
+    return GPUCall(problem, invalid, weights, reduction, zero, batch_first, form.batched, lost_is_nan=lost)
 
 
 def gpu_weights(lattices: LatticeBatch[Tensor], reduction: Reduction) -> Tensor:

@@ -9,16 +9,32 @@ torch's own operations compute the loss.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _get_tracing_state, _len_torch_dispatch_stack
+from torch.autograd import forward_ad
+from torch.compiler import is_dynamo_compiling
+from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from ..lattice import Lattice
-from ..validate import check_reduction
-from .arguments import NOTHING, Added, Lengths, Options
-from .dispatch import AnyCall, checked_call, checked_lattice_call, with_added_to
+from ..validate import FLAGS, check_reduction
+from .arguments import NOTHING, Added, Lengths, Options, checked_flags
+from .calls import Replacement
+from .dispatch import (
+    AnyCall,
+    check_known_values,
+    checked_call,
+    checked_lattice_call,
+    goes_into_a_graph,
+    with_added_to,
+)
+from .errors import explained, raises_tensor_errors
 from .operators import compiled_ctc_loss
+
+_handle: Callable[..., Any] = handle_torch_function
 
 
 def ctc_loss(
@@ -76,20 +92,60 @@ def ctc_loss(
         >>> round(loss.item(), 4), logits.grad.shape
         (1.1179, torch.Size([4, 2, 3]))
     """
-    options = Options(blank, reduction, zero_infinity, from_logits, batch_first, validate)
-    if class_scores is None and torch.compiler.is_compiling():
-        return compiled_ctc_loss(log_probs, targets, input_lengths, target_lengths, options)
+    given = (log_probs, targets, input_lengths, target_lengths)
+    if has_torch_function_variadic(*given):  # a tensor's subclass, a proxy of torch.fx, a default device
+        more: dict[str, Any] = {"from_logits": from_logits, "batch_first": batch_first, "validate": validate}
+        if class_scores is not None:
+            more["class_scores"] = class_scores
+        found: Tensor = _handle(ctc_loss, given, *given, blank, reduction, zero_infinity, **more)
+        return found
+    try:
+        options = Options(
+            blank, reduction, FLAGS[zero_infinity], FLAGS[from_logits], FLAGS[batch_first], FLAGS[validate]
+        )
+    except (KeyError, TypeError):
+        options = checked_flags(Options(blank, reduction, zero_infinity, from_logits, batch_first, validate))
     if class_scores is not None:
-        scored: Tensor = _scored_loss(log_probs, targets, input_lengths, target_lengths, options, class_scores)
+        scored: Tensor = _scored_loss(*given, options, class_scores)
         return scored
-    call = checked_call(log_probs, targets, input_lengths, target_lengths, options)
-    if not call.has_kernel:
-        return call.portable_loss(log_probs)
-    if log_probs.requires_grad and torch.is_grad_enabled():
-        return _apply(log_probs, call)
-    return call.evaluate()
+    return loss_by_options(*given, options)
 
 
+def loss_by_options(
+    log_probs: Tensor, targets: Tensor, input_lengths: Lengths, target_lengths: Lengths, options: Options
+) -> Tensor:
+    """:func:`ctc_loss`, with what torch's has no arguments for."""
+    if is_dynamo_compiling():
+        return compiled_ctc_loss(log_probs, targets, input_lengths, target_lengths, options)
+    try:
+        if (
+            _len_torch_dispatch_stack() or _get_tracing_state() or type(log_probs) is not Tensor or log_probs.is_meta
+        ) and goes_into_a_graph(log_probs):
+            check_known_values(log_probs, targets, input_lengths, target_lengths, options)
+            return compiled_ctc_loss(log_probs, targets, input_lengths, target_lengths, options)
+        if options.as_torch:
+            Replacement.calls += 1
+        call = checked_call(log_probs, targets, input_lengths, target_lengths, options)
+        if not call.has_kernel:
+            return call.portable_loss(log_probs)
+        if torch.is_grad_enabled() and (log_probs.requires_grad or _has_tangent(log_probs)):
+            return _apply(log_probs, call)
+        return call.evaluate()
+    except Exception as error:
+        scores = {"logits" if options.from_logits else "log_probs": log_probs}
+        others = {"targets": targets, "input_lengths": input_lengths, "target_lengths": target_lengths}
+        failure = explained(error, **scores, **others)
+        if failure is error:
+            raise
+    raise failure
+
+
+def _has_tangent(scores: Tensor) -> bool:
+    """Whether scores carry a tangent, for forward-mode differentiation."""
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(scores).tangent is not None  # type: ignore[no-untyped-call]
+
+
+@raises_tensor_errors
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def lattice_loss(
     scores: Tensor,
@@ -146,13 +202,14 @@ def lattice_loss(
         >>> cost.grad.sum()  # states entered by a path, by token
         tensor(1.1364)
     """
-    options = Options(0, reduction, zero_infinity, from_logits, batch_first, validate)
+    options = checked_flags(Options(0, reduction, zero_infinity, from_logits, batch_first, validate))
     added = Added(class_scores, state_scores, entry_costs, long_arc_scores)
     given = any(tensor is not None for tensor in added)
     call = checked_lattice_call(scores, lattices, input_lengths, options, added if given else NOTHING)
     return _loss_of(call, scores, added)
 
 
+@raises_tensor_errors
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def _scored_loss(
     log_probs: Tensor,
@@ -176,12 +233,14 @@ def _loss_of(call: AnyCall, scores: Tensor, added: Added) -> Tensor:
     return call.evaluate()
 
 
-class CTCLoss(torch.nn.Module):
+class CTCLoss(torch.nn.CTCLoss):
     """``torch.nn.CTCLoss``, faster and exact; arguments as for :func:`ctc_loss`.
+
+    ``torch.jit.script`` takes a model that holds it, and leaves it out: a script can't call it.
 
     Example:
         >>> CTCLoss(blank=0, from_logits=True)
-        CTCLoss(blank=0, reduction='mean', zero_infinity=False, from_logits=True, batch_first=False, validate=False)
+        CTCLoss(from_logits=True)
     """
 
     def __init__(
@@ -194,14 +253,12 @@ class CTCLoss(torch.nn.Module):
         batch_first: bool = False,
         validate: bool = False,
     ) -> None:
-        super().__init__()
-        self.blank = blank
-        self.reduction = check_reduction(reduction)
-        self.zero_infinity = zero_infinity
+        super().__init__(blank, _reduction(reduction), zero_infinity)
         self.from_logits = from_logits
         self.batch_first = batch_first
         self.validate = validate
 
+    @torch.jit.unused
     def forward(self, log_probs: Tensor, targets: Tensor, input_lengths: Lengths, target_lengths: Lengths) -> Tensor:
         """The loss; shapes as for :func:`ctc_loss`."""
         return ctc_loss(
@@ -218,9 +275,15 @@ class CTCLoss(torch.nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """The arguments, as ``print`` shows them."""
-        names = ("blank", "reduction", "zero_infinity", "from_logits", "batch_first", "validate")
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        """The arguments that are not the defaults, as ``print`` shows them."""
+        parameters = signature(type(self)).parameters.items()
+        given = {name: getattr(self, name) for name, known in parameters if getattr(self, name) != known.default}
+        return ", ".join(f"{name}={value!r}" for name, value in given.items())
+
+
+@raises_tensor_errors
+def _reduction(reduction: str) -> str:
+    return check_reduction(reduction)
 
 
 class _Loss(torch.autograd.Function):
@@ -246,6 +309,23 @@ class _Loss(torch.autograd.Function):
         ctx.swept.occupancy = None
         return gradient, None, *others
 
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor | None, _: None, *added: Tensor | None) -> Tensor:
+        """The loss's own tangent, in forward mode; only the scores may have one."""
+        if tangent is None or any(each is not None for each in added):
+            raise NotImplementedError("forward-mode differentiation by added scores: use torch.func.jvp")
+        found: Tensor = ctx.call.tangent(ctx.call.gradient(tangent, ctx.swept, None), tangent)
+        return found
+
+
+def _gradient_of(node: Any, grad_output: Tensor) -> Tensor | tuple[Tensor | None, ...]:
+    """``loss.grad_fn(grad_output)``: some code calls the node itself, to see which samples have no finite gradient."""
+    with torch.no_grad():
+        gradient, _, *others = node.apply(grad_output)
+    return (gradient, *others) if others else gradient
+
+
+_Loss._backward_cls.__call__ = _gradient_of  # type: ignore[method-assign]
 
 # The C++ part of `_Loss.apply`. Its Python part is for torch.func, whose tensors the portable loss takes.
 _apply: Callable[..., Tensor] = super(torch.autograd.Function, _Loss).apply

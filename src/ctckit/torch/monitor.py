@@ -23,6 +23,7 @@ from ..problem import ArrayProblem, ctc_problem
 from ..validate import Form, check_form, check_integer, check_language, split_targets
 from .alarm import Alarm, Watched
 from .arguments import Lengths, integers
+from .errors import raises_tensor_errors
 from .pictures import write_pictures
 
 # How much of a batch is looked at: at most this many scores and rows (a row is a sample at a frame, C scores). With 256
@@ -136,6 +137,7 @@ class CTCMonitor:
         {'blank_share': 1.0, 'peakiness': 0.3333, 'infeasible': 1.0, 'loss': 0.4216, 'grad_norm': 0.1886}
     """
 
+    @raises_tensor_errors
     def __init__(
         self,
         writer: ScalarWriter | None = None,
@@ -162,6 +164,7 @@ class CTCMonitor:
         self.last: dict[str, float] = {}
         self.step = 0
 
+    @raises_tensor_errors
     def __call__(
         self,
         scores: Tensor,

@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
-from ..errors import CTCError
 from .arguments import HALF, Lengths, Options, as_tensor, real_of
+from .calls import Replacement
 from .dispatch import AnyCall, backend_of, checked_call
+from .errors import TensorError, explained
 
 _ARGUMENTS = (
     "Tensor scores, Tensor targets, Tensor input_lengths, Tensor target_lengths, "
-    "SymInt blank, str reduction, bool zero_infinity, bool from_logits, bool batch_first, bool validate"
+    "SymInt blank, str reduction, bool zero_infinity, bool from_logits, bool batch_first, bool validate, "
+    "bool as_torch=False, bool blank_in_targets=False"
 )
 
 
@@ -56,12 +58,14 @@ def compiled_ctc_loss(
 @custom_op("ctckit::ctc_loss", mutates_args=(), schema=f"({_ARGUMENTS}) -> Tensor")
 def _loss(scores: Tensor, *arguments: Any) -> Tensor:
     """The loss alone."""
+    Replacement.calls += Options(*arguments[3:]).as_torch
     return _checked(scores, *arguments).evaluate()
 
 
 @custom_op("ctckit::ctc_loss_and_grad", mutates_args=(), schema=f"({_ARGUMENTS}) -> (Tensor, Tensor, Tensor)")
 def _loss_and_grad(scores: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     """The loss; its gradient, contiguous; and the log-scores (N,), float64, which tell backward what is infeasible."""
+    Replacement.calls += Options(*arguments[3:]).as_torch
     call = _checked(scores, *arguments)
     swept = call.sweep(scores)
     return call.loss(swept.score), call.gradient(scores, swept, None), torch.as_tensor(swept.score)
@@ -82,11 +86,18 @@ def _backward(grad_output: Tensor, grad: Tensor, score: Tensor, scores: Tensor, 
 def _checked(scores: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, *options: Any) -> AnyCall:
     given = Options(*options)
     if backend_of(scores) == "portable":
-        raise CTCError(
+        raise TensorError(
             f"{'logits' if given.from_logits else 'log_probs'} is on {scores.device}: expected the CPU inside of "
             "torch.compile, or a GPU with Triton; leave the loss out of it"
         )
-    return checked_call(scores, targets, input_lengths, target_lengths, given)
+    arguments = {"targets": targets, "input_lengths": input_lengths, "target_lengths": target_lengths}
+    try:
+        return checked_call(scores, **arguments, options=given)
+    except Exception as error:
+        failure = explained(error, **arguments)
+        if failure is error:
+            raise
+    raise failure
 
 
 def _factors(score: Tensor, grad_output: Tensor) -> Tensor:

@@ -25,11 +25,13 @@ from .form import (
     form_faults,
 )
 from .options import (
+    FLAGS,
     REDUCTIONS,
     Reduction,
     check_choice,
     check_cost,
     check_extend,
+    check_flag,
     check_frame_shift,
     check_integer,
     check_language,
@@ -39,6 +41,7 @@ from .options import (
 from .values import check_values, split_targets, value_faults
 
 __all__ = [
+    "FLAGS",
     "FLOATS",
     "REDUCTIONS",
     "Fault",
@@ -50,6 +53,7 @@ __all__ = [
     "check_choice",
     "check_cost",
     "check_extend",
+    "check_flag",
     "check_form",
     "check_frame_shift",
     "check_integer",

@@ -7,6 +7,7 @@ no framework.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -66,7 +67,7 @@ def check_form(
         scores: (T, N, C), or (T, C) for one sample; an array or tensor on any device. Lists are accepted, but cost
             more.
         targets: integers, (N, S) padded, or one dimension, all samples end to end; (S,) or (1, S) for one sample.
-        input_lengths: integers (N,); or a number for one sample.
+        input_lengths: integers (N,), a column or a row of as many; or a number for one sample.
         target_lengths: likewise.
         blank: the blank's class.
         from_logits: whether scores are logits; for their name in messages.
@@ -91,7 +92,7 @@ def check_form(
         else:
             num_frames, size, classes = shape
         padded = rows or not batched
-        one_each = ((size,),) if batched else ((), (1,))
+        one_each = ((size,),) if batched and size > 1 else ((), (1,))
         if (
             dtype in FLOATS
             and 0 < classes <= LARGEST
@@ -221,11 +222,15 @@ def as_array(name: str, values: Any) -> npt.NDArray[Any]:
         if hasattr(values, "detach"):  # a tensor
             values = values.detach().cpu()
             values = values.float() if "bfloat16" in str(values.dtype) else values
-        return np.asarray(values)
+        masked = int(np.ma.getmaskarray(values).sum()) if isinstance(values, np.ma.MaskedArray) else 0
+        array = np.asarray(values)
     except Exception as error:
         if "inhomogeneous" in str(error):
             raise CTCError(Fault("not-rectangular", name, hint="pad-rows")) from None
         raise CTCError(_unreadable(name, values, error)) from None
+    if masked:
+        raise CTCError(Fault("masked-array", name, (), masked, 0, "fill-mask"))
+    return array
 
 
 def as_integers(name: str, values: Any) -> npt.NDArray[Any]:
@@ -295,6 +300,8 @@ def _described(arguments: dict[str, Any]) -> tuple[dict[str, _Described], list[F
 
 def _describe(name: str, values: Any) -> _Described | Fault:
     try:
+        if isinstance(values, np.ma.MaskedArray):
+            values = as_array(name, values)
         is_tensor = hasattr(values, "detach")
         if not is_tensor and not (hasattr(values, "shape") and dtype_name(values.dtype)):
             values = as_integers(name, values) if name in _INTEGER_ARGUMENTS else as_array(name, values)
@@ -374,7 +381,7 @@ def _layout_faults(
 
 
 def _lengths_fault(name: str, shape: tuple[int, ...], sizes: _Sizes, about: dict[str, Any]) -> Fault | None:
-    if shape in ([(sizes.size,)] if sizes.batched else [(), (1,)]):
+    if math.prod(shape) == sizes.size and sum(axis != 1 for axis in shape) <= 1:  # a column, a row, a number for one
         return None
     expected = (sizes.size,)
     details = {**about, "size": sizes.size}

@@ -17,6 +17,7 @@ Reduction = Literal["none", "mean", "sum"]
 Choice = TypeVar("Choice", bound=str)
 
 REDUCTIONS: dict[str, Reduction] = {"none": "none", "mean": "mean", "sum": "sum"}
+FLAGS: dict[object, bool] = {False: False, True: True}  # NumPy's booleans, and 0 and 1, are equal to these keys
 
 
 def check_choice(name: str, value: Choice, choices: Sequence[Choice]) -> Choice:
@@ -31,6 +32,19 @@ def check_reduction(reduction: str) -> Reduction:
     if isinstance(reduction, str) and reduction in REDUCTIONS:
         return REDUCTIONS[reduction]
     raise CTCError(Fault("unknown-choice", "reduction", (), reduction, list(REDUCTIONS)))
+
+
+def check_flag(name: str, value: object) -> bool:
+    """Returns a flag as a bool if it is one: True or False, Python's or NumPy's, or 1 or 0.
+
+    Example:
+        >>> check_flag("zero_infinity", np.True_), check_flag("zero_infinity", 0)
+        (True, False)
+    """
+    try:
+        return FLAGS[value]
+    except (KeyError, TypeError):  # something else, or something unhashable
+        raise CTCError(Fault("not-a-flag", name, (), value, [True, False])) from None
 
 
 def check_language(lang: str) -> str:

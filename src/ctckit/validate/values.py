@@ -59,6 +59,7 @@ def value_faults(
         target_lengths: likewise.
         scores_name: what messages call the scores.
     """
+    input_lengths, target_lengths = _in_a_row(input_lengths), _in_a_row(target_lengths)
     if input_lengths is not None and target_lengths is not None:
         swapped = _swapped_lengths(form, input_lengths, target_lengths)
         if swapped is not None:
@@ -85,6 +86,11 @@ def split_targets(form: Form, targets: Integers, target_lengths: Integers) -> li
         return [row[:length] for row, length in zip(np.atleast_2d(targets), lengths.tolist(), strict=True)]
     ends = lengths.cumsum()
     return np.split(targets[: ends[-1]], ends[:-1])
+
+
+def _in_a_row(lengths: Integers | None) -> Integers | None:
+    """Lengths that are a column or a row as (N,); a single number as it is."""
+    return lengths.reshape(-1) if lengths is not None and lengths.ndim > 1 else lengths
 
 
 def _swapped_lengths(form: Form, input_lengths: Integers, target_lengths: Integers) -> Fault | None:
