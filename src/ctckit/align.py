@@ -352,7 +352,7 @@ def _groups(optional: npt.ArrayLike, given: list[Int64Array], problem: ArrayProb
     )
     if not fits:
         raise CTCError(Fault("optional-shape", "optional", (), groups.shape))
-    if groups.size and groups.max() > np.iinfo(np.int64).max:
+    if groups.size and int(groups.max()) > np.iinfo(np.int64).max:
         raise CTCError(Fault("optional-too-large", "optional", (), int(groups.max()), np.iinfo(np.int64).max))
     return _split(groups, problem)
 

@@ -344,6 +344,8 @@ def merge_tokens(tokens: Tensor, scores: Tensor, blank: int = 0) -> list[TokenSp
         >>> merge_tokens(torch.tensor([0, 1, 1, 0, 2]), torch.tensor([0.0, -1.0, -2.0, 0.0, -0.5]))
         [TokenSpan(token=1, start=1, end=3, score=-1.5), TokenSpan(token=2, start=4, end=5, score=-0.5)]
     """
+    check_tensor("tokens", tokens)
+    check_tensor("scores", scores)
     if tokens.ndim != 1 or tokens.shape != scores.shape:
         raise CTCError(
             f"tokens has shape {tuple(tokens.shape)} and scores {tuple(scores.shape)}: expected (T,), the same for "

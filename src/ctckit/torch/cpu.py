@@ -24,6 +24,7 @@ from .calls import inner_product, reduced, remember
 from .graph import is_log_softmax
 
 Array = npt.NDArray[Any]
+_CPU = torch.device("cpu")  # there may be another default device
 
 
 @dataclass
@@ -68,7 +69,11 @@ class CPUCall(NamedTuple):
         """Turns log-scores (N,) into the loss that the caller asked for, rounded once."""
         loss = reduced_loss(self.problem, score, self.weights, self.reduction, self.zero_infinity)
         real = torch.float64 if self.problem.real is np.float64 else torch.float32
-        return torch.scalar_tensor(loss, dtype=real) if isinstance(loss, float) else torch.from_numpy(loss).to(real)
+        return (
+            torch.scalar_tensor(loss, dtype=real, device=_CPU)
+            if isinstance(loss, float)
+            else torch.from_numpy(loss).to(real)
+        )
 
     def gradient(self, scores: Tensor, swept: Swept, grad_output: Tensor | None) -> Tensor:
         """The gradient by the scores, times ``grad_output``; None means 1."""

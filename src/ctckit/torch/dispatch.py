@@ -50,6 +50,7 @@ from .arguments import (
 )
 from .calls import Call, Replacement
 from .cpu import CPUCall
+from .errors import raises_tensor_errors
 
 _TRITON = (3, 4)  # the oldest version known to work
 AnyCall = Call[Any, Any]
@@ -70,20 +71,22 @@ def goes_into_a_graph(scores: Tensor) -> bool:
         return not is_transformed(scores)  # transforms of torch.func take torch's operations one by one
     if type(scores) is Tensor:
         return scores.is_meta
+    if isinstance(scores, Tensor) and scores.is_nested:
+        return False  # an error
     return isinstance(scores, Tensor) and type(scores).__torch_dispatch__ is not Tensor.__torch_dispatch__
 
 
+@raises_tensor_errors
 def check_known_values(
     log_probs: Tensor, targets: Lengths, input_lengths: Lengths, target_lengths: Lengths, options: Options
 ) -> None:
-    """Checks of a call that becomes an operator what can be known: the form, and of meta tensors' calls values beside.
+    """Checks a call whose scores are meta tensors, and whose other arguments may have values. Operators check the rest.
 
     Raises:
         CTCError: for anything malformed.
     """
-    check_reduction(options.reduction)
-    form, *integers = checked_form(log_probs, targets, input_lengths, target_lengths, options)
     if log_probs.is_meta:
+        form, *integers = checked_form(log_probs, targets, input_lengths, target_lengths, options)
         known = (if_on_host(name, values, False) for name, values in zip(INTEGERS, integers, strict=True))
         check_values(form, options.blank, *known, from_logits=options.from_logits)
 

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 from torch import Tensor
 
 from ..errors import CTCError, InfeasibleError
-from ..validate import Fault
+from ..validate import Fault, tensor_without_values
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,13 +66,10 @@ def raises_tensor_errors(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _unreadable(tensor: Tensor) -> str:
-    """What kind of tensor it is, if it is one without memory that can be read; else empty."""
-    if tensor.is_nested:
-        return "nested"
+    """What kind of tensor it is, if it is one without values that can be read; else empty."""
+    if tensor_without_values(tensor):
+        return tensor_without_values(tensor)
     if tensor.is_meta:
         return "meta"
-    layout = str(tensor.layout).removeprefix("torch.")
-    if layout != "strided":
-        return layout.replace("_", " ")
     dispatch = getattr(type(tensor), "__torch_dispatch__", None)
     return "" if dispatch is Tensor.__torch_dispatch__ else type(tensor).__name__

@@ -117,14 +117,14 @@ def loss_by_options(
     """:func:`ctc_loss`, with what torch's has no arguments for."""
     if is_dynamo_compiling():
         return compiled_ctc_loss(log_probs, targets, input_lengths, target_lengths, options)
+    if (
+        _len_torch_dispatch_stack() or _get_tracing_state() or type(log_probs) is not Tensor or log_probs.is_meta
+    ) and goes_into_a_graph(log_probs):
+        check_known_values(log_probs, targets, input_lengths, target_lengths, options)
+        return compiled_ctc_loss(log_probs, targets, input_lengths, target_lengths, options)
+    if options.as_torch:
+        Replacement.calls += 1
     try:
-        if (
-            _len_torch_dispatch_stack() or _get_tracing_state() or type(log_probs) is not Tensor or log_probs.is_meta
-        ) and goes_into_a_graph(log_probs):
-            check_known_values(log_probs, targets, input_lengths, target_lengths, options)
-            return compiled_ctc_loss(log_probs, targets, input_lengths, target_lengths, options)
-        if options.as_torch:
-            Replacement.calls += 1
         call = checked_call(log_probs, targets, input_lengths, target_lengths, options)
         if not call.has_kernel:
             return call.portable_loss(log_probs)
@@ -273,6 +273,11 @@ class CTCLoss(torch.nn.CTCLoss):
             batch_first=self.batch_first,
             validate=self.validate,
         )
+
+    # A script calls nothing of this, but reads its signature where a model calls the loss.
+    forward.__annotations__ = dict.fromkeys(
+        ("log_probs", "targets", "input_lengths", "target_lengths", "return"), Tensor
+    )
 
     def extra_repr(self) -> str:
         """The arguments that are not the defaults, as ``print`` shows them."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _get_tracing_state
 from torch.library import custom_op
 
 from .arguments import HALF, Lengths, Options, as_tensor, real_of
@@ -48,7 +49,8 @@ def compiled_ctc_loss(
         1.1179
     """
     arguments = (as_tensor(targets), as_tensor(input_lengths), as_tensor(target_lengths), *options)
-    if log_probs.requires_grad and torch.is_grad_enabled():
+    # A trace is made with gradients or without, and run with them or without.
+    if _get_tracing_state() or (log_probs.requires_grad and torch.is_grad_enabled()):
         loss: Tensor = _loss_and_grad(log_probs, *arguments)[0]
     else:
         loss = _loss(log_probs, *arguments)
@@ -102,7 +104,7 @@ def _checked(scores: Tensor, targets: Tensor, input_lengths: Tensor, target_leng
 
 def _factors(score: Tensor, grad_output: Tensor) -> Tensor:
     """The factor of each sample's gradient (N,): 0 if it is infeasible, whatever ``grad_output`` is."""
-    return torch.where(score.isneginf(), 0, grad_output.double())
+    return grad_output.double().masked_fill(score.isneginf(), 0)
 
 
 def _scaled(grad: Tensor, score: Tensor, grad_output: Tensor, options: Options) -> Tensor:

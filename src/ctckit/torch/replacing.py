@@ -194,6 +194,12 @@ def _ctc_loss_with_blanks(
     return _called(_ctc_loss_with_blanks, given, blank, reduction, zero_infinity, blank_in_targets=True)
 
 
+# A script calls nothing of these, but reads their signatures.
+_TYPES = {"blank": int, "reduction": str, "zero_infinity": bool}
+for _each in (_ctc_loss, _ctc_loss_with_blanks):
+    _each.__annotations__ = dict.fromkeys(_each.__annotations__, Tensor) | _TYPES
+
+
 def _called(
     itself: Any,
     given: tuple[Tensor, Tensor, Tensor, Tensor],

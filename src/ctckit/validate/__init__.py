@@ -23,6 +23,7 @@ from .form import (
     checked_arrays,
     dtype_name,
     form_faults,
+    tensor_without_values,
 )
 from .options import (
     FLAGS,
@@ -66,5 +67,6 @@ __all__ = [
     "dtype_name",
     "form_faults",
     "split_targets",
+    "tensor_without_values",
     "value_faults",
 ]

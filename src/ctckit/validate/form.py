@@ -109,7 +109,7 @@ def check_form(
             and not (padded and target_shape[-1] > LARGEST)
         ):
             return Form(num_frames, size, classes, target_shape[-1], batched, padded, dtype)
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
+    except Exception:
         pass  # not an array, a dtype not seen yet, or another rank: the slow way finds out
     name = "logits" if from_logits else "log_probs"
     faults, form = form_faults(
@@ -218,6 +218,8 @@ def as_array(name: str, values: Any) -> npt.NDArray[Any]:
     Raises:
         CTCError: it can't be converted to an array, for example because its rows differ in length.
     """
+    if kind := tensor_without_values(values):
+        raise CTCError(Fault("unreadable-tensor", name, (), kind, hint="dense-tensor"))
     try:
         if hasattr(values, "detach"):  # a tensor
             values = values.detach().cpu()
@@ -303,6 +305,8 @@ def _describe(name: str, values: Any) -> _Described | Fault:
         if isinstance(values, np.ma.MaskedArray):
             values = as_array(name, values)
         is_tensor = hasattr(values, "detach")
+        if kind := tensor_without_values(values):
+            return Fault("unreadable-tensor", name, (), kind, hint="dense-tensor")
         if not is_tensor and not (hasattr(values, "shape") and dtype_name(values.dtype)):
             values = as_integers(name, values) if name in _INTEGER_ARGUMENTS else as_array(name, values)
         dtype = str(values.dtype).removeprefix("torch.")
@@ -310,6 +314,17 @@ def _describe(name: str, values: Any) -> _Described | Fault:
     except Exception as error:  # an array-like of some library may raise anything
         fault = getattr(error, "fault", None)
         return fault if isinstance(fault, Fault) else _unreadable(name, values, error)
+
+
+def tensor_without_values(tensor: Any) -> str:
+    """What kind of tensor it is, if it is not a dense one of numbers; else empty."""
+    if not hasattr(tensor, "detach"):
+        return ""
+    for kind in ("nested", "quantized"):
+        if getattr(tensor, f"is_{kind}", False):
+            return kind
+    layout = str(getattr(tensor, "layout", "torch.strided")).removeprefix("torch.")
+    return "" if layout == "strided" else layout.replace("_", " ")
 
 
 def _unreadable(name: str, values: Any, error: Exception) -> Fault:
