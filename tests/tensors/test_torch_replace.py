@@ -1,9 +1,11 @@
 """Our loss in the place of torch's: in a real model, and how the context manager replaces and restores the name."""
 
+import importlib
 import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 
 import pytest
 import torch
@@ -271,3 +273,97 @@ def test_transformers(client: Wav2Vec2ForCTC, reduction: str, zero_infinity: boo
         # Relative to the largest entry of all: some, such as a key's bias, are 0 but for rounding.
         torch.testing.assert_close(our_gradients[name], gradient, rtol=0, atol=1e-10 * largest, msg=name)
     assert not torch.equal(our_gradients["lm_head.weight"], gradients["lm_head.weight"])  # the two computations differ
+
+
+# Names that were bound early, and processes that are spawned. Modules as other people write them.
+
+
+def module_with(**names: object) -> ModuleType:
+    module = ModuleType("somebodys")
+    vars(module).update(names)
+    return module
+
+
+def calls_in(loss: Callable[..., Tensor]) -> int:
+    """How many calls the block counts that replaces names in a module, of which one is bound to a loss."""
+    module = module_with(loss=loss, other=3)
+    x = torch.from_numpy(BATCH.scores).log_softmax(-1)
+    with replace_torch_ctc(modules=[module]) as replaced:
+        assert module.loss is not loss
+        assert torch.equal(module.loss(x, *ARGUMENTS), ctckit.torch.ctc_loss(x, *ARGUMENTS))
+        assert replaced.calls == 1
+        F.ctc_loss(x, *ARGUMENTS)
+    assert module.loss is loss
+    assert module.other == 3
+    F.ctc_loss(x, *ARGUMENTS)
+    return replaced.calls
+
+
+def test_names_in_modules() -> None:
+    assert calls_in(TORCHS) == 2
+    assert calls_in(BUILTIN) == 2
+
+
+def test_a_function_bound_early_calls_ours() -> None:
+    """torch.nn.functional.ctc_loss calls torch.ctc_loss, which is replaced, with its reduction as a number."""
+    x = torch.from_numpy(BATCH.scores).log_softmax(-1).requires_grad_()
+    for reduction, number in (("none", 0), ("mean", 1), ("sum", 2)):
+        expected = ctckit.torch.ctc_loss(x, *ARGUMENTS, 0, reduction)
+        with replace_torch_ctc() as replaced:
+            assert torch.equal(TORCHS(x, *ARGUMENTS, 0, reduction), expected)
+            assert torch.equal(torch.ctc_loss(x, *ARGUMENTS, 0, number), expected)
+        assert replaced.calls == 2
+    with replace_torch_ctc(), pytest.raises(ctckit.CTCError, match="reduction = 7 is unknown"):
+        torch.ctc_loss(x, *ARGUMENTS, 0, 7)
+
+
+def test_never_called() -> None:
+    block = replace_torch_ctc()
+    with pytest.warns(UserWarning, match=r"called 0 times: .*, is replaced in modules=\[\.\.\.\]"), block:
+        BUILTIN(torch.from_numpy(BATCH.scores), *ARGUMENTS)
+    assert block.calls == 0
+
+
+def test_modules_that_hold_no_loss() -> None:
+    for modules, named in (([module_with(x=1)], "somebodys"), (["math"], "math")):
+        with pytest.raises(ctckit.CTCError, match=rf"modules\[0\] is {named}, which holds no ctc_loss of torch's"):
+            replace_torch_ctc(modules=modules).__enter__()
+
+
+def test_as_a_decorator() -> None:
+    @replace_torch_ctc()
+    def run() -> bool:
+        return is_ours()
+
+    assert run()
+    assert run()
+    assert not is_ours()
+
+
+def report(queue: multiprocessing.Queue, rank: int = -1) -> None:
+    """What a process finds: whether the loss is ours, and what its own children would be handed."""
+    early = importlib.import_module("support.early")
+    bound = str(early.ctc_loss.__module__).startswith("ctckit")
+    settings = [key for key in multiprocessing.current_process()._config if key.startswith("ctckit")]
+    queue.put((rank, is_ours(), bound, len(settings)))
+
+
+def spawned(rank: int, queue: multiprocessing.Queue) -> None:
+    report(queue, rank)
+
+
+def test_spawned_processes_inherit_it() -> None:
+    """By multiprocessing, and by torch's own, as DistributedDataParallel is started; after the block, none does."""
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    with replace_torch_ctc(modules=["support.early"]):  # no call here, and no warning: the processes call it
+        process = context.Process(target=report, args=(queue,))
+        process.start()
+        assert queue.get(timeout=120) == (-1, True, True, 1)
+        process.join()
+        torch.multiprocessing.spawn(spawned, (queue,), nprocs=1)
+        assert queue.get(timeout=120) == (0, True, True, 1)
+    process = context.Process(target=report, args=(queue,))
+    process.start()
+    assert queue.get(timeout=120) == (-1, False, False, 0)
+    process.join()

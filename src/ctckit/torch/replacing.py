@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from ..validate import Fault, check_choice, check_flag, check_reduction
+from ..validate import Fault, check_choice, check_flag
 from .arguments import Options
 from .calls import Replacement
 from .errors import TensorError, raises_tensor_errors
@@ -231,7 +231,7 @@ def _builtin_ctc_loss(
 ) -> Tensor:
     """With the signature of ``torch.ctc_loss``, whose reduction is a number."""
     by_name = _ctc_loss_with_blanks if blank_in_targets else _ctc_loss
-    how = ("none", "mean", "sum")[reduction] if reduction in (0, 1, 2) else _reduction(reduction)
+    how: Any = dict(enumerate(("none", "mean", "sum"))).get(reduction, reduction)
     loss: Tensor = by_name(log_probs, targets, input_lengths, target_lengths, blank, how, zero_infinity)
     return loss
 
@@ -239,11 +239,6 @@ def _builtin_ctc_loss(
 @raises_tensor_errors
 def _flag(zero_infinity: object) -> bool:
     return check_flag("zero_infinity", zero_infinity)
-
-
-@raises_tensor_errors
-def _reduction(reduction: Any) -> str:
-    return check_reduction(reduction)
 
 
 _OURS = {
