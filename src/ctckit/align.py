@@ -88,14 +88,20 @@ class Alignment:
         """
         return self._mean_over_spans(self._occupancy())
 
-    def spans(self, extend: int = 0) -> list[TokenSpan]:
+    def spans(self, extend: int = 0, until: Literal["own", "next"] = "own") -> list[TokenSpan]:
         """The tokens in their order, without those left out.
 
         Args:
             extend: CTC's outputs are spikes: a token's frames are often fewer than its sound has. Each span grows over
                 the blanks on each side, by at most this many frames; neighbours meet in the middle of the blanks
                 between them, and the earlier one takes the odd frame. 0: a span is the token's own frames.
+            until: ``"next"``: each span's end runs on to the next one's start, and the last one's to the last frame, as
+                whisperX's do.
+
+        Raises:
+            CTCError: for anything else.
         """
+        check_choice("until", until, ("own", "next"))
         extend = min(check_extend(extend), len(self.states))  # more would change nothing, and may not fit into int32
         kept = np.flatnonzero(self.starts >= 0)
         if not len(kept):
@@ -105,6 +111,8 @@ class Alignment:
         before = np.concatenate((starts[:1], gaps // 2))
         after = np.concatenate((gaps - gaps // 2, [len(self.states) - ends[-1]]))
         starts, ends = starts - np.minimum(before, extend), ends + np.minimum(after, extend)
+        if until == "next":
+            ends = np.append(starts[1:], len(self.states))
         parts = (kept, self.target[kept], starts, ends, self.token_scores[kept])
         return [TokenSpan(*row) for row in zip(*(part.tolist() for part in parts), strict=True)]
 

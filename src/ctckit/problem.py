@@ -159,15 +159,12 @@ def ctc_problem(
         frames = frames.reshape(-1)
     if lengths.ndim > 1:
         lengths = lengths.reshape(-1)
-    given = (
-        np.ascontiguousarray(frames, np.int64),  # one dimension at least
-        np.ascontiguousarray(tokens if form.batched else np.atleast_2d(tokens), np.int64),
-        np.ascontiguousarray(lengths, np.int64),
-        form.num_frames,
-    )
-    laid_out = native.lay_out(*given, form.classes, blank, ARCS_BY_ROLE)
+    counts = np.ascontiguousarray(frames, np.int64)  # one dimension at least
+    rows = np.ascontiguousarray(tokens if form.batched else np.atleast_2d(tokens), np.int64)
+    sizes = np.ascontiguousarray(lengths, np.int64)
+    laid_out = native.lay_out(counts, rows, sizes, form.num_frames, form.classes, blank, ARCS_BY_ROLE)
     if isinstance(laid_out, tuple) and blank_in_targets:
-        laid_out = _with_blank_tokens(given, form.classes, blank)
+        laid_out = _with_blank_tokens((counts, rows, sizes, form.num_frames), form.classes, blank)
         tokens = np.where(tokens == blank, 0 if blank else 1, tokens)  # for what else is wrong
     if isinstance(laid_out, tuple):  # a number too large for int64 has become negative, which is also wrong
         check_values(form, blank, tokens, frames, lengths, from_logits=from_logits)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,11 @@ from support.lattices import CLASSES, KINDS
 from support.triton import Triton
 
 import ctckit
+import ctckit.torch
 from ctckit import STAR, CTCError, InfeasibleError, Status, ctc_lattice
 from ctckit.kernels import native
 from ctckit.torch import align, forced_align, merge_tokens
+from ctckit.torch.adapters import viterbi_decoding
 from ctckit.torch.align import TokenSpan
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -234,3 +238,57 @@ def test_targets_or_lattices() -> None:
         forced_align(log_probs)
     with pytest.raises(CTCError, match=r"lattices has 2 entries: expected 1"):
         forced_align(log_probs, lattices=[lattice] * 2)
+
+
+# The forms of other people's aligners.
+
+
+def test_spans_until_the_next() -> None:
+    """Ends run to the next token, the last one's to the last frame; tokens without frames are left out as before."""
+    labels = torch.tensor([0, 1, 1, 0, 0, 2, 0, 2, 0])
+    scores = -torch.arange(9.0)
+    own = ctckit.torch.merge_tokens(labels, scores)
+    found = ctckit.torch.merge_tokens(labels, scores, until="next")
+    assert [(span.start, span.end) for span in own] == [(1, 3), (5, 6), (7, 8)]
+    assert [(span.start, span.end) for span in found] == [(1, 5), (5, 7), (7, 9)]
+    assert [span.score for span in found] == [span.score for span in own]
+    assert ctckit.torch.merge_tokens(torch.zeros(3).long(), torch.zeros(3), until="next") == []
+    peaky = torch.nn.functional.one_hot(labels, 3).double().mul(9).log_softmax(-1).numpy()
+    alignment = ctckit.forced_align(peaky, [1, 2, 2])[0]
+    assert [(span.start, span.end) for span in alignment.spans(until="next")] == [(1, 5), (5, 7), (7, 9)]
+    assert [(span.start, span.end) for span in alignment.spans(1, until="next")] == [(0, 4), (4, 7), (7, 9)]
+    assert alignment.spans(until="own") == alignment.spans()
+    for call in (alignment.spans, lambda until: ctckit.torch.merge_tokens(labels, scores, until=until)):
+        with pytest.raises(ctckit.CTCError, match="until = 'end' is unknown: expected one of 'own', 'next'"):
+            call(until="end")
+
+
+def test_nemos_states() -> None:
+    """By the definition: each frame's state is that of the best path of the lattice φ y1 φ … yS φ; any blank."""
+    generator = torch.Generator().manual_seed(0)
+    log_probs = torch.randn(3, 12, 5, dtype=torch.float64, generator=generator).mul(3).log_softmax(-1)
+    targets, frames, lengths = [[1, 2, 2], [3, 1], [0]], torch.tensor([12, 10, 7]), torch.tensor([7, 5, 3])
+    states = torch.full((3, 7), 5)
+    for n, target in enumerate(targets):
+        states[n, : lengths[n]] = 4
+        states[n, 1 : lengths[n] : 2] = torch.tensor(target)
+    states[states == 5] = 4
+    found = viterbi_decoding(log_probs, states, frames, lengths, viterbi_device="cpu")
+    for n, target in enumerate(targets):
+        expected = ctckit.forced_align(log_probs[n, : frames[n]].numpy(), target, blank=4)[0].states
+        assert found[n] == expected.tolist()
+
+
+def test_torchaudios_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replaced in the block, whatever happens in it; a stand-in takes torchaudio's place."""
+    package, functional = ModuleType("torchaudio"), ModuleType("torchaudio.functional")
+    functional.forced_align, functional.merge_tokens = before = (object(), object())
+    monkeypatch.setitem(sys.modules, "torchaudio", package)
+    monkeypatch.setitem(sys.modules, "torchaudio.functional", functional)
+    with ctckit.torch.replace_torchaudio_align():
+        assert functional.forced_align is ctckit.torch.forced_align
+        assert functional.merge_tokens is ctckit.torch.merge_tokens
+    assert (functional.forced_align, functional.merge_tokens) == before
+    monkeypatch.setitem(sys.modules, "torchaudio.functional", None)
+    with pytest.raises(ImportError, match="torchaudio"), ctckit.torch.replace_torchaudio_align():
+        pass

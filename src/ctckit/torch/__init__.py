@@ -12,6 +12,7 @@ except ImportError as error:
 
     raise MissingExtraError("ctckit.torch", "torch", "torch") from error
 
+from .adapters import replace_torchaudio_align
 from .align import LabelsAndScores, forced_align, merge_tokens, posteriors
 from .calls import last_status
 from .distributed import global_mean
@@ -31,4 +32,5 @@ __all__ = [
     "merge_tokens",
     "posteriors",
     "replace_torch_ctc",
+    "replace_torchaudio_align",
 ]

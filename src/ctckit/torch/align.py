@@ -329,13 +329,17 @@ class TokenSpan:
 
 
 @raises_tensor_errors
-def merge_tokens(tokens: Tensor, scores: Tensor, blank: int = 0) -> list[TokenSpan]:
+def merge_tokens(
+    tokens: Tensor, scores: Tensor, blank: int = 0, *, until: Literal["own", "next"] = "own"
+) -> list[TokenSpan]:
     """The spans of equal labels that are not the blank; as ``torchaudio.functional.merge_tokens``.
 
     Args:
         tokens: (T,) labels by frame, as from :func:`forced_align`.
         scores: (T,) of each frame.
         blank: the blank's class.
+        until: ``"next"``: each span's end runs on to the next one's start, and the last one's to the last frame, as
+            whisperX's do. Scores stay those of the token's own frames.
 
     Raises:
         CTCError: the two don't have one dimension and the same size.
@@ -344,6 +348,7 @@ def merge_tokens(tokens: Tensor, scores: Tensor, blank: int = 0) -> list[TokenSp
         >>> merge_tokens(torch.tensor([0, 1, 1, 0, 2]), torch.tensor([0.0, -1.0, -2.0, 0.0, -0.5]))
         [TokenSpan(token=1, start=1, end=3, score=-1.5), TokenSpan(token=2, start=4, end=5, score=-0.5)]
     """
+    check_choice("until", until, ("own", "next"))
     check_tensor("tokens", tokens)
     check_tensor("scores", scores)
     if tokens.ndim != 1 or tokens.shape != scores.shape:
@@ -354,8 +359,12 @@ def merge_tokens(tokens: Tensor, scores: Tensor, blank: int = 0) -> list[TokenSp
     labels, runs = torch.unique_consecutive(tokens, return_counts=True)
     parts = torch.split(scores, runs.tolist())
     ends = runs.cumsum(0).tolist()
-    return [
+    spans = [
         TokenSpan(label, end - len(part), end, part.mean().item())
         for label, end, part in zip(labels.tolist(), ends, parts, strict=True)
         if label != blank
     ]
+    if until == "own":
+        return spans
+    starts = [*(span.start for span in spans[1:]), len(tokens)]
+    return [replace(span, end=start) for span, start in zip(spans, starts, strict=True)] if spans else []

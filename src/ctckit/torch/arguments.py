@@ -70,7 +70,6 @@ class Added(NamedTuple):
         return Added(*(None if tensor is None else tensor.detach() for tensor in self))
 
 
-_WHOLE = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, np.dtype("int64"), np.dtype("int32")}
 _FLOATS = {np.dtype("float64"), np.dtype("float32"), np.dtype("float16")}
 
 NOTHING = Added()  # the usual case, recognised by identity
@@ -90,21 +89,19 @@ def checked_form(
     if not isinstance(log_probs, Tensor):  # first, since each call counts on the way of a short loss
         check_tensor("logits" if options.from_logits else "log_probs", log_probs)
     tokens = targets if isinstance(targets, Tensor) else as_integers("targets", targets)
-    if tokens.dtype not in _WHOLE:
-        tokens = whole_numbers(tokens)
     frames = input_lengths if isinstance(input_lengths, Tensor) else as_integers("input_lengths", input_lengths)
     lengths = target_lengths if isinstance(target_lengths, Tensor) else as_integers("target_lengths", target_lengths)
-    form = check_form(
-        log_probs,
-        tokens,
-        frames,
-        lengths,
-        options.blank,
-        from_logits=options.from_logits,
-        batch_first=options.batch_first,
-    )
-    frames = frames if frames.ndim < 2 else frames.reshape(-1)
-    return form, tokens, frames, lengths if lengths.ndim < 2 else lengths.reshape(-1)
+    from_logits, batch_first = options.from_logits, options.batch_first
+    try:
+        form = check_form(
+            log_probs, tokens, frames, lengths, options.blank, from_logits=from_logits, batch_first=batch_first
+        )
+    except CTCError:
+        whole = whole_numbers(tokens)
+        if whole is tokens:
+            raise
+        return checked_form(log_probs, whole, input_lengths, target_lengths, options)
+    return form, tokens, frames, lengths
 
 
 def whole_numbers(targets: Any) -> Any:

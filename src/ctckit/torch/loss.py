@@ -92,8 +92,9 @@ def ctc_loss(
         >>> round(loss.item(), 4), logits.grad.shape
         (1.1179, torch.Size([4, 2, 3]))
     """
-    given = (log_probs, targets, input_lengths, target_lengths)
-    if has_torch_function_variadic(*given):  # a tensor's subclass, a proxy of torch.fx, a default device
+    # A tensor's subclass, a proxy of torch.fx, a default device:
+    if has_torch_function_variadic(log_probs, targets, input_lengths, target_lengths):
+        given = (log_probs, targets, input_lengths, target_lengths)
         more: dict[str, Any] = {"from_logits": from_logits, "batch_first": batch_first, "validate": validate}
         if class_scores is not None:
             more["class_scores"] = class_scores
@@ -106,9 +107,9 @@ def ctc_loss(
     except (KeyError, TypeError):
         options = checked_flags(Options(blank, reduction, zero_infinity, from_logits, batch_first, validate))
     if class_scores is not None:
-        scored: Tensor = _scored_loss(*given, options, class_scores)
+        scored: Tensor = _scored_loss(log_probs, targets, input_lengths, target_lengths, options, class_scores)
         return scored
-    return loss_by_options(*given, options)
+    return loss_by_options(log_probs, targets, input_lengths, target_lengths, options)
 
 
 def loss_by_options(
