@@ -1,6 +1,7 @@
 """The loss under autocast, checkpointing, deterministic mode and torch.func's transforms."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -169,4 +170,40 @@ def test_vmap_over_lengths_is_refused(position: int, name: str) -> None:
     with pytest.raises(
         ctckit.CTCError, match=f"{name} is mapped over by torch.func.vmap: .* only scores may be mapped"
     ):
-        torch.func.vmap(step)(torch.stack([ARGUMENTS[position]] * 2))
+        torch.func.vmap(step)(torch.stack([ARGUMENTS[position], ARGUMENTS[position] - 1]))
+
+
+@FORMS
+@pytest.mark.parametrize("mapped_lengths", [False, True])
+def test_a_gradient_for_each_sample(from_logits: bool, mapped_lengths: bool) -> None:
+    """vmap over samples with their targets and equal lengths, which may be mapped over too; with equal neighbours."""
+    targets = torch.tensor([[1, 1, 2, 2], [3, 3, 3, 1], [1, 2, 1, 2], [4, 1, 1, 4]])
+    x = scores(torch.float64)[:9].transpose(0, 1).contiguous()  # (N, T, C)
+    for frames, length in ((9, 4), (8, 3), (7, 0), (4, 4)):
+        lengths = [torch.full((4,), size) for size in (frames, length)] if mapped_lengths else [frames, length]
+        places = (0, 0, 0, 0) if mapped_lengths else (0, 0, None, None)
+
+        def loss(x: Tensor, targets: Tensor, frames: Any, length: Any) -> Tensor:
+            return ctckit.torch.ctc_loss(x, targets, frames, length, from_logits=from_logits, reduction="sum")
+
+        found = torch.func.vmap(torch.func.grad(loss), in_dims=places)(x, targets, *lengths)
+        losses = torch.func.vmap(loss, in_dims=places)(x, targets, *lengths)
+        for n in range(4):
+            torch.testing.assert_close(losses[n], loss(x[n], targets[n], frames, length), rtol=1e-12, atol=1e-12)
+            one = partial(loss, targets=targets[n], frames=frames, length=length)
+            expected = gradient_of(one, x[n])
+            torch.testing.assert_close(found[n], expected, rtol=1e-10, atol=1e-12)
+
+
+def test_a_gradient_for_each_of_several_batches_with_their_targets() -> None:
+    x = torch.stack([scores(torch.float64), scores(torch.float64).flip(0)])
+    targets = torch.stack([ARGUMENTS[0], ARGUMENTS[0].flip(1).roll(1, 0)])
+    targets = torch.where((targets > 0) & (targets < 9), targets, 1)
+
+    def loss(x: Tensor, targets: Tensor) -> Tensor:
+        return ctckit.torch.ctc_loss(x.transpose(0, 1), targets, *ARGUMENTS[1:], batch_first=True)
+
+    found = torch.func.vmap(torch.func.grad(loss))(x, targets)
+    for n in range(2):
+        expected = gradient_of(partial(loss, targets=targets[n]), x[n])
+        torch.testing.assert_close(found[n], expected, rtol=1e-10, atol=1e-12)

@@ -163,11 +163,25 @@ def integers(name: str, values: Any) -> npt.NDArray[Any]:
     if torch._C._functorch.peek_interpreter_stack() is None:  # not inside torch.func
         array = values.numpy(force=True)
         return array
-    if is_transformed(values):
-        raise CTCError(Fault("mapped", name, hint="map-scores-only"))
+    values = _same_for_all(name, values)
     with torch._C._DisableFuncTorch():  # inside a transform, even plain tensors have no memory to read
         array = values.numpy(force=True)
         return array
+
+
+def _same_for_all(name: str, values: Tensor) -> Tensor:
+    """Lengths inside of a transform as a plain tensor, which they are if those that are mapped over are all equal."""
+    functorch = torch._C._functorch
+    while is_transformed(values):
+        inner = functorch.get_unwrapped(values)
+        if functorch.is_batchedtensor(values):
+            with torch._C._DisableFuncTorch():
+                rows = inner.movedim(functorch.maybe_get_bdim(values), 0)
+                if is_transformed(rows) or name == "targets" or not bool((rows == rows[:1]).all()):
+                    raise CTCError(Fault("mapped", name, hint="map-scores-only"))
+                inner = rows[0]
+        values = inner
+    return values
 
 
 def if_on_host(name: str, values: Any, validate: bool) -> npt.NDArray[Any] | None:

@@ -51,6 +51,7 @@ from .arguments import (
 from .calls import Call, Replacement
 from .cpu import CPUCall
 from .errors import raises_tensor_errors
+from .mapped import mapped_call
 
 _TRITON = (3, 4)  # the oldest version known to work
 AnyCall = Call[Any, Any]
@@ -120,6 +121,8 @@ def checked_call(
         return gpu_call(log_probs, (form, *given), options, how)
     batch_first, has_kernel = options.batch_first and form.batched, backend == "native"
     if not has_kernel:
+        if isinstance(given[0], Tensor) and is_transformed(given[0]):
+            return cast(AnyCall, mapped_call(log_probs, (form, *given), options, how))
         array = unread_frames(log_probs, batch_first)
     elif batch_first or form.dtype == "bfloat16":
         array = as_frames(log_probs, batch_first)
