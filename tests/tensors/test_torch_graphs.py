@@ -200,8 +200,8 @@ def test_forward_mode(reduction: str, from_logits: bool) -> None:
 
     x, tangent = X.double(), torch.randn(6, 2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     _, expected = torch.func.jvp(loss, (x,), (tangent,))
-    for needs_gradient in (False, True):
-        with forward_ad.dual_level():
+    for needs_gradient, mode in ((False, torch.enable_grad), (True, torch.enable_grad), (False, torch.no_grad)):
+        with forward_ad.dual_level(), mode():
             dual = forward_ad.make_dual(x.clone().requires_grad_(needs_gradient), tangent)
             found = forward_ad.unpack_dual(loss(dual))
         torch.testing.assert_close(found.tangent, expected, rtol=1e-10, atol=1e-12)
@@ -297,3 +297,15 @@ def test_other_odd_arguments() -> None:
     masked = np.ma.masked_array(GIVEN[0].numpy(), np.zeros((2, 3)))  # nothing is masked
     arrays = X.numpy(), *(each.numpy() for each in GIVEN)
     assert ctckit.ctc_loss(arrays[0], masked, *arrays[2:]) == ctckit.ctc_loss(*arrays)
+
+
+def test_forward_mode_of_a_lattice() -> None:
+    x, tangent = X.double(), torch.randn(6, 2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    lattices = [ctckit.ctc_lattice([1, 2]), ctckit.ctc_lattice([3]).selfless()]
+    _, expected = torch.func.jvp(lambda x: ctckit.torch.lattice_loss(x, lattices), (x,), (tangent,))
+    with forward_ad.dual_level():
+        found = forward_ad.unpack_dual(ctckit.torch.lattice_loss(forward_ad.make_dual(x, tangent), lattices))
+        torch.testing.assert_close(found.tangent, expected, rtol=1e-10, atol=1e-12)
+        scores = forward_ad.make_dual(torch.zeros(4).double(), torch.ones(4).double())
+        with pytest.raises(NotImplementedError, match=r"by added scores: use torch\.func\.jvp"):
+            ctckit.torch.lattice_loss(x, lattices, class_scores=scores)

@@ -59,9 +59,9 @@ def ctc_loss(
     Args:
         log_probs: (T, N, C), or (T, C) for one sample; float64, float32, bfloat16 or float16; any strides. -inf is a
             legal probability of 0. (On a GPU, so is anything more than 1.8e8 nats below its frame's best label.)
-        targets: (N, S) padded, or one dimension, all samples end to end; any integer dtype.
-        input_lengths: (N,) tensor, list or tuple of frames; a number for one sample.
-        target_lengths: (N,) tensor, list or tuple of tokens; a number for one sample.
+        targets: (N, S) padded, or one dimension, all samples end to end; any integer dtype, or whole numbers in floats.
+        input_lengths: (N,) tensor, list or tuple of frames, a column or a row of them; a number for one sample.
+        target_lengths: likewise of tokens.
         blank: the blank's class.
         reduction: ``"none"``, ``"sum"`` or ``"mean"`` (by target length, at least 1, then over the batch).
         zero_infinity: infeasible samples cost 0 instead of +inf. Their gradient is 0 in either case.
@@ -129,7 +129,7 @@ def loss_by_options(
         call = checked_call(log_probs, targets, input_lengths, target_lengths, options)
         if not call.has_kernel:
             return call.portable_loss(log_probs)
-        if torch.is_grad_enabled() and (log_probs.requires_grad or _has_tangent(log_probs)):
+        if (log_probs.requires_grad and torch.is_grad_enabled()) or _has_tangent(log_probs):
             return _apply(log_probs, call)
         return call.evaluate()
     except Exception as error:
@@ -229,7 +229,8 @@ def _loss_of(call: AnyCall, scores: Tensor, added: Added) -> Tensor:
     """The loss of a checked call, differentiable by the scores and by what is added."""
     if not call.has_kernel:
         return call.portable_loss(scores)
-    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in (scores, *added)):
+    given = [tensor for tensor in (scores, *added) if tensor is not None]
+    if (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)) or any(map(_has_tangent, given)):
         return _apply(scores, call, *added)
     return call.evaluate()
 
