@@ -19,6 +19,7 @@ from support.lattices import enumerated
 import ctckit
 import ctckit.lattice
 from ctckit import STAR, Alignment, Arc, CTCError, InfeasibleError, Lattice, ctc_lattice, forced_align
+from ctckit.adapters import ctc_segmentation_form
 
 Array = np.ndarray[Any, Any]
 
@@ -640,3 +641,19 @@ def test_confidence_of_a_token_with_several_states() -> None:
         for s in range(2):
             own = of_tokens[s, found.starts[s] : found.ends[s]]
             assert found.confidence[s] == pytest.approx(own.mean(), rel=1e-12)
+
+
+def test_ctc_segmentations_form() -> None:
+    """Times of tokens, scores of frames, and labels where tokens begin; with a star and tokens left out."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(14, 5)) * 3
+    target, groups = [1, 2, 2, ctckit.STAR, 3], [0, 1, 1, 0, 0]
+    alignment = ctckit.forced_align(logits, target, optional=groups, from_logits=True)[0]
+    timings, scores, states = ctc_segmentation_form(alignment, ["_", "a", "b", "c", "d"], 0.04)
+    assert len(timings) == 5
+    assert len(states) == len(scores) == 14
+    assert scores.sum() == pytest.approx(alignment.score)
+    begun = [(round(time / 0.04), "_abcd*"[token]) for time, token in zip(timings, target, strict=True) if time >= 0]
+    assert [(t, state) for t, state in enumerate(states) if state != "ε"] == begun
+    with pytest.raises(ctckit.CTCError, match="frame_shift = 0"):
+        ctc_segmentation_form(alignment, "_abcd", 0)
