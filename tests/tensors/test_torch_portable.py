@@ -116,12 +116,18 @@ def test_vmap_over_scores() -> None:
     torch.testing.assert_close(torch.func.vmap(loss)(scores), expected, rtol=1e-13, atol=0)
 
 
-def test_vmap_over_targets_is_refused_clearly() -> None:
+def test_vmap_over_targets_alone_is_refused_clearly() -> None:
+    """Without the scores; or with them, but end to end, where lengths would say whose they are."""
     scores = torch.from_numpy(np.stack([BATCH.scores] * 2))
-    with pytest.raises(
+    targets = torch.stack([TARGETS] * 2)
+    joined = torch.cat([row[:length] for row, length in zip(TARGETS, BATCH.lengths.tolist(), strict=True)])
+    refused = pytest.raises(
         ctckit.CTCError, match=r"targets is mapped over by torch\.func\.vmap: expected the same targets"
-    ):
-        torch.func.vmap(lambda x, t: ctckit.torch.ctc_loss(x, t, *ARGUMENTS[1:]))(scores, torch.stack([TARGETS] * 2))
+    )
+    with refused:
+        torch.func.vmap(lambda t: ctckit.torch.ctc_loss(scores[0], t, *ARGUMENTS[1:]))(targets)
+    with refused:
+        torch.func.vmap(lambda x, t: ctckit.torch.ctc_loss(x, t, *ARGUMENTS[1:]))(scores, torch.stack([joined] * 2))
 
 
 def test_a_graph_even_without_frames() -> None:
