@@ -90,3 +90,17 @@ def test_values_that_stay_on_a_device_are_not_asked_for() -> None:
         check_values(EXPECTED, 0, None, None, lengths)
     with pytest.raises(ctckit.CTCError, match=r"targets\[0, 0\] = 9"):
         check_values(EXPECTED, 0, targets, None, lengths.clip(0, 3))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+@pytest.mark.parametrize("lengths", [([6], [3]), (6, 3), ([[6]], [[3]])], ids=["(1,)", "()", "(1, 1)"])
+def test_a_batch_of_one_keeps_its_axis(dtype: str, lengths: tuple[Any, Any]) -> None:
+    """NumPy 1's scalar types make a scalar of an array with one entry; lengths may be numbers, a column or a row."""
+    scores = np.zeros((6, 1, 5), dtype)
+    for targets in ([[1, 2, 3]], [1, 2, 3]):
+        given = (scores, targets, *lengths)
+        assert ctckit.ctc_loss(*given, reduction="none").shape == (1,)
+        assert ctckit.ctc_loss_and_grad(*given, reduction="none").loss.shape == (1,)
+        assert ctckit.ctc_loss(*given).shape == ()
+    assert ctckit.lattice_loss(scores, ctckit.ctc_lattice([1, 2, 3]), lengths[0], "none").shape == (1,)
+    assert ctckit.ctc_loss(scores[:, 0], [1, 2, 3], 6, 3, reduction="none").shape == ()
