@@ -57,7 +57,7 @@ class Attempt(NamedTuple):
         return {"loss": self.loss, "before": before, "errors": self.errors, "tokens": self.tokens}
 
 
-def attempt(evidence: Evidence, targets: Mapping[int, Ints], blank: int, *, few: bool = False) -> Attempt | None:
+def attempt(evidence: Evidence, targets: Mapping[int, Ints], blank: int, *, few: int = 0) -> Attempt | None:
     """What comes of other targets and another blank, if that is beyond doubt: None if not.
 
     The reading must differ from the targets in half of the tokens at most, and clearly less than before; the tokens
@@ -69,7 +69,8 @@ def attempt(evidence: Evidence, targets: Mapping[int, Ints], blank: int, *, few:
         evidence: the batch as passed.
         targets: of the samples that are to be tried, by index.
         blank: the blank's class.
-        few: only few tokens are concerned, and there is evidence enough for them: the rest may be misread as before.
+        few: only so many tokens are concerned, and there is evidence enough for them: the rest may be misread as
+            before, but each of these must win two nats.
     """
     part = dict(list(targets.items())[:: -(-len(targets) // _PART)]) if len(targets) > _PART else None
     if part is not None and _attempt(evidence, part, blank, few) is None:
@@ -77,7 +78,7 @@ def attempt(evidence: Evidence, targets: Mapping[int, Ints], blank: int, *, few:
     return _attempt(evidence, targets, blank, few)
 
 
-def _attempt(evidence: Evidence, targets: Mapping[int, Ints], blank: int, few: bool) -> Attempt | None:
+def _attempt(evidence: Evidence, targets: Mapping[int, Ints], blank: int, few: int) -> Attempt | None:
     classes = evidence.batch.classes
     tried = [
         sample
@@ -100,7 +101,7 @@ def _attempt(evidence: Evidence, targets: Mapping[int, Ints], blank: int, few: b
     loss = sum(losses.values())
     known = [sample for sample in tried if not math.isnan(sample.loss)]
     before, after = sum(sample.loss for sample in known), sum(losses[sample.index] for sample in known)
-    better = after < (1 if few else 0.5) * before and before - after > 20
+    better = after < (1 if few else 0.5) * before and before - after > max(20, 2 * few)
     if not loss < math.inf or not (better if known else 3 * errors <= tokens):
         return None
     tokens_known = sum(sample.tokens for sample in known)
@@ -190,6 +191,8 @@ def class_moves(evidence: Evidence) -> list[Moves]:
             pairs = _side_by_side(chosen, _agreed(pairs))
         tried.append((pairs, _agreed(pairs)))
     pairs, found = min(tried, key=lambda each: _errors(chosen, each[1]))
+    if sum(pairs[move] > 1 for move in found.items()) < 2:
+        return []  # a network that always reads the same fits any target, mapped
     moved = {a: b for a, b in sorted(found.items()) if a != b}
     circles = _circles(moved)
     changing = {a: moved[a] for circle in circles for a in circle}

@@ -173,9 +173,11 @@ def permuted(evidence: Evidence) -> Finding | None:
     targets, blank, found = _targets(evidence), evidence.batch.blank, None
     for moves in class_moves(evidence):
         if moves.weight >= THOUSAND and found is None:
-            few = moves.closed and moves.weight >= MILLION
             tried = moves.applied(targets)
-            found = attempt(evidence, tried, blank) or (attempt(evidence, tried, blank, few=True) if few else None)
+            found = attempt(evidence, tried, blank)
+            if found is None and moves.closed and moves.weight >= MILLION:
+                concerned = sum(int((tried[n] != target).sum()) for n, target in targets.items())
+                found = attempt(evidence, tried, blank, few=concerned)
             numbers = {"map": moves.of, "count": len(moves.of)}
     if found is None or math.isnan(found.before):
         return None
