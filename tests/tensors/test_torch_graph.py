@@ -101,6 +101,25 @@ def test_half_precision_below_a_log_softmax(layout: str, dtype: torch.dtype, nat
     assert ours <= 1.1 * theirs + 4 * torch.finfo(dtype).eps
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("scale", [1.0, 64.0])
+def test_in_compiled_code(dtype: torch.dtype, scale: float) -> None:
+    """The compiler sees the log_softmax, too; with a scaled loss as with a plain one."""
+    scores, target = sure(12)
+
+    def step(x: Tensor) -> Tensor:
+        log_probs = x.transpose(0, 1).log_softmax(-1).transpose(0, 1).float()
+        return scale * ctckit.torch.ctc_loss(log_probs, target, torch.tensor([60]), torch.tensor([9]), reduction="sum")
+
+    torch.compiler.reset()
+    gradients = []
+    for function in (step, torch.compile(step, fullgraph=True, backend="aot_eager")):
+        x = leaf(dtype, scores)
+        gradients += torch.autograd.grad(function(x), x)
+    assert torch.equal(*gradients)
+    torch.compiler.reset()
+
+
 def test_under_autocast() -> None:
     scores, target = sure(10)
     x = leaf(torch.float32, scores)

@@ -33,6 +33,7 @@ class Options(NamedTuple):
     validate: bool = False
     as_torch: bool = False  # in the place of torch's loss: an infeasible sample's gradient is NaN
     blank_in_targets: bool = False  # the blank may be a token, as in torch
+    below_log_softmax: bool = False  # known of compiled code; eager code looks (graph.py)
 
 
 @raises_tensor_errors

@@ -50,6 +50,7 @@ class CPUCall(NamedTuple):
     added: Added = NOTHING
     lost_is_nan: bool = False  # the gradient of a sample without a path is NaN, as torch's
     end_in_blank: Array | None = None  # samples whose last token is the blank, with torch's gradient
+    below_log_softmax: bool = False  # of compiled code, whose scores have no graph to look at
 
     def evaluate(self) -> Tensor:
         """The loss alone."""
@@ -62,7 +63,7 @@ class CPUCall(NamedTuple):
         small = scores.nbytes < native.RECYCLED and scores.is_contiguous()
         gradient = torch.empty_like(scores) if small else self._empty(scores)
         added = None if self.added is NOTHING else self._wanted()
-        adds_softmax = not self.problem.from_logits and is_log_softmax(scores)
+        adds_softmax = self.below_log_softmax or (not self.problem.from_logits and is_log_softmax(scores))
         return Swept(self._fill(gradient, self.weights, adds_softmax, added), gradient, added, adds_softmax)
 
     def loss(self, score: npt.NDArray[np.float64]) -> Tensor:
@@ -115,7 +116,7 @@ class CPUCall(NamedTuple):
     def scaled(self, scores: Tensor, score: Tensor, grad_output: Tensor) -> Tensor:
         """The gradient anew, scaled before it is rounded: else a loss scale could not save small values."""
         gradient = self._empty(scores)
-        self._fill(gradient, self.weights * _factor(score.numpy(), grad_output), False)
+        self._fill(gradient, self.weights * _factor(score.numpy(), grad_output), self.below_log_softmax)
         return gradient
 
     def portable_loss(self, scores: Tensor) -> Tensor:

@@ -16,13 +16,16 @@ from torch.library import custom_op
 
 from .arguments import HALF, Lengths, Options, as_tensor, real_of
 from .calls import Replacement
+from .cpu import CPUCall
 from .dispatch import AnyCall, backend_of, checked_call
 from .errors import TensorError, explained
+from .graph import is_log_softmax
 
 _ARGUMENTS = (
     "Tensor scores, Tensor targets, Tensor input_lengths, Tensor target_lengths, "
     "SymInt blank, str reduction, bool zero_infinity, bool from_logits, bool batch_first, bool validate, "
-    "bool as_torch=False, bool blank_in_targets=False"
+    "bool as_torch=False, bool blank_in_targets=False, "
+    "bool below_log_softmax=False"
 )
 
 
@@ -51,9 +54,24 @@ def compiled_ctc_loss(
     arguments = (as_tensor(targets), as_tensor(input_lengths), as_tensor(target_lengths), *options)
     # A trace is made with gradients or without, and run with them or without.
     if _get_tracing_state() or (log_probs.requires_grad and torch.is_grad_enabled()):
-        loss: Tensor = _loss_and_grad(log_probs, *arguments)[0]
+        if options.from_logits:
+            loss: Tensor = _loss_and_grad(log_probs, *arguments)[0]
+        else:
+            loss = torch.ops.ctckit.ctc_loss_in_graph(log_probs, *arguments)
     else:
         loss = _loss(log_probs, *arguments)
+    return loss
+
+
+torch.library.define("ctckit::ctc_loss_in_graph", f"({_ARGUMENTS}) -> Tensor")
+
+
+@torch.library.impl("ctckit::ctc_loss_in_graph", "CompositeImplicitAutograd")
+def _in_graph(scores: Tensor, *arguments: Any) -> Tensor:
+    """The loss of log-probabilities and its gradient. The compiler takes it apart where it has autograd's graph."""
+    options = Options(*arguments[3:])
+    options = options._replace(below_log_softmax=is_log_softmax(scores))
+    loss: Tensor = _loss_and_grad(scores, *arguments[:3], *options)[0]
     return loss
 
 
@@ -94,7 +112,8 @@ def _checked(scores: Tensor, targets: Tensor, input_lengths: Tensor, target_leng
         )
     arguments = {"targets": targets, "input_lengths": input_lengths, "target_lengths": target_lengths}
     try:
-        return checked_call(scores, **arguments, options=given)
+        call = checked_call(scores, **arguments, options=given)
+        return call._replace(below_log_softmax=given.below_log_softmax) if isinstance(call, CPUCall) else call
     except Exception as error:
         failure = explained(error, **arguments)
         if failure is error:
