@@ -147,21 +147,13 @@ inline void lower(Pack<T>& bound, const Pack<T>& x) {
 #endif
 }
 
-// sum += x where y is below 1, lane by lane; and last = i where it is not.
+// sum += x where x is below 1, lane by lane.
 template <class T>
-inline void add_below_one(Pack<T>& sum, const Pack<T>& x, const Pack<T>& y) {
+inline void add_below_one(Pack<T>& sum, const Pack<T>& x) {
 #if defined(CTCKIT_SHUFFLE)
-    sum += y < 1 ? x : Pack<T>{};
+    sum += x < 1 ? x : Pack<T>{};
 #else
-    for (int i = 0; i < kPack; ++i) sum[i] += y[i] < 1 ? x[i] : T(0);
-#endif
-}
-template <class T>
-inline void note_one(Pack<BitsOf<T>>& last, const Pack<T>& y, int i) {
-#if defined(CTCKIT_SHUFFLE)
-    last = y < 1 ? last : Pack<BitsOf<T>>{} + i;
-#else
-    for (int f = 0; f < kPack; ++f) last[f] = y[f] < 1 ? last[f] : i;
+    for (int i = 0; i < kPack; ++i) sum[i] += x[i] < 1 ? x[i] : T(0);
 #endif
 }
 

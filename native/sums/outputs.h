@@ -63,8 +63,7 @@ class Outputs {
     void fill_from(int from, Real value);
     void turn_tile(int parity, int t0, int count);
     void write_gradient(int t0, int count, const Real* occupancy_factor);
-    void settle_sure_classes(int t0, int count, const Real* values, const Pack<Real>& total, const Pack<Real>& softmax,
-                             const Pack<Real>& factor);
+    void take_off(const Pack<Real>& error, const Real* values);
     void write_labels(int t0, int count);
     void write_rows(int t0, int count);
     void write_occupancy(int t, int f, Real factor);
@@ -198,42 +197,37 @@ void Outputs<In>::write_gradient(int t0, int count, const Real* occupancy_factor
     load_pack(occupancy_factor, factor);
     factor = factor * weight_;
     const Real* values = emissions_.plain_values(t0, count);
-    Pack<Real> total = {};
+    Pack<Real> total = {}, others = {};  // of the entries; of the labels' exponentials, without the best class's
     for (int s = 0; s < slots_.num_slots; ++s) {
         Pack<Real> emission, sum;
         load_pack(values + s * kTile, emission);
         load_pack(sums_ + s * kTile, sum);
         const Pack<Real> entry = emission * softmax - sum * factor;
         total += entry;
+        if (!slots_.by_class) add_below_one<Real>(others, emission);
         store_pack<Real>(entry, entries_ + s * kTile);
     }
     bool sure = false;
-    for (int f = 0; f < count; ++f) sure |= emissions_.is_sure(t0 + f);
-    if (sure) settle_sure_classes(t0, count, values, total, softmax, factor);
+    for (int f = 0; f < count; ++f) {
+        const bool this_one = emissions_.is_sure(t0 + f);
+        sure |= this_one;
+        if (!slots_.by_class) total[f] += (emissions_.others(t0 + f) - others[f]) * softmax[f];
+        if (!this_one) total[f] = 0;
+    }
+    if (sure) take_off(total * softmax, values);
     slots_.by_class ? write_rows(t0, count) : write_labels(t0, count);
 }
 
-// The entry of a class that the network is sure of is the difference of two numbers near 1. A row's entries add up to
-// 0, so it is minus the sum of the others, which are small and have all of their digits.
+// A row's entries add up to 0. Where the network is sure of a class, that class's entry is the difference of two
+// numbers near 1 and has few digits; all others are small and have theirs. So what a row adds up to is that entry's
+// error, and taken off in proportion to the softmax, nearly all of it is taken off there.
 template <class In>
-void Outputs<In>::settle_sure_classes(int t0, int count, const Real* values, const Pack<Real>& total,
-                                      const Pack<Real>& softmax, const Pack<Real>& factor) {
-    Pack<Real> elsewhere[2] = {}, value, sum;  // occupancies of all other labels
-    Pack<BitsOf<Real>> sure = {};              // the slot of the class, whose plain value is 1; 0 if it is no label
-    for (int i = 0; i < slots_.num_labels; ++i) {
-        const int s = slots_.slot_of_label(i);
-        load_pack(values + s * kTile, value);
-        note_one<Real>(sure, value, s);
-        if (slots_.by_class) continue;
-        load_pack(sums_ + s * kTile, sum);
-        add_below_one<Real>(elsewhere[i % 2], sum, value);
-    }
-    elsewhere[0] += elsewhere[1];
-    for (int f = 0; f < count; ++f) {
-        const std::int64_t i = sure[f] * kTile + f;
-        if (!emissions_.is_sure(t0 + f) || values[i] < 1) continue;
-        entries_[i] = slots_.by_class ? entries_[i] - total[f]
-                                      : elsewhere[0][f] * factor[f] - emissions_.others(t0 + f) * softmax[f];
+void Outputs<In>::take_off(const Pack<Real>& error, const Real* values) {
+    for (int s = 0; s < slots_.num_slots; ++s) {
+        Pack<Real> emission, entry;
+        load_pack(values + s * kTile, emission);
+        load_pack(entries_ + s * kTile, entry);
+        store_pack<Real>(entry - emission * error, entries_ + s * kTile);
     }
 }
 
