@@ -73,7 +73,7 @@ def test_labels_and_blank_of_an_explanation_are_those_of_align(tmp_path: Path) -
     assert "= 0.0196190046" in done.stdout
     (tmp_path / "vocab.json").write_text('["a"]')
     few = ctckit(*command)
-    assert (few.returncode, few.stdout) == (1, "")
+    assert (few.returncode, few.stdout) == (2, "")
     assert "the scores have C=2 classes and there are 1 labels" in few.stderr
     assert "pass --blank 1" in few.stderr
 

@@ -156,6 +156,8 @@ def test_every_example_of_a_finding_plants_it(code: str, example: str) -> None:
         i for i, block in enumerate(blocks) if "default_rng" in block.source and block.source.startswith("rng")
     )
     names: dict[str, Any] = {"np": np, "ctckit": ctckit}
+    if "torch" in example:
+        names["torch"] = pytest.importorskip("torch")
     for block in blocks[first : first + 7]:
         exec(block.source, names)
     arguments = ("log_probs", "targets", "input_lengths", "target_lengths", "blank")

@@ -160,7 +160,8 @@ def _align_cues(
             alignment = _aligned(scores[first:last], transcript, vocabulary, options)
         except InfeasibleError as error:
             where = f"line {number}, from {start:g} to {end:g} s of {len(scores) * frame_shift:g} s"
-            raise CTCError(f"{where}: {error}; or leave out cue_times=True") from None
+            reason = f"{where}: {error}; or leave out cue_times=True"
+            raise InfeasibleError(reason, frames=error.frames, needed=error.needed) from None
         offset = first * frame_shift
         lines += transcript.segments(alignment, frame_shift, extend=options.extend, offset=offset)
         path[first:last] = alignment.labels

@@ -251,7 +251,7 @@ class Computation:
 
         Example:
             >>> from ctckit import explain
-            >>> explain([[-1.1, -1.1, -1.1]], [1], labels=["th", "e"]).joined(["th", "e"])
+            >>> explain([[-1.1, -1.1, -1.1]], [1], labels=["φ", "th", "e"]).joined(["th", "e"])
             'th e'
         """
         if not (self._long_labels or any(len(label) > 1 for label in labels)):
