@@ -61,16 +61,26 @@ class TestOneRecording:
     def test_words_times_and_summary(self, folder: Path, ctckit: Run) -> None:
         done = ctckit(*ONE, "-o", "out.json")
         assert (done.returncode, done.stderr) == (0, "")
-        first, second, third = done.stdout.splitlines()
+        first, second, fit, third = done.stdout.splitlines()
         assert first.startswith("4 words; mean confidence 1.000")
         assert second.startswith("least sure: ")
+        assert fit == "0.00 nats a token below what the network reads: 'the quick brown fox'"
         assert third == "wrote out.json"
         read = json.loads((folder / "out.json").read_text(encoding="utf-8"))
         assert [line["text"] for line in read["lines"]] == ["The quick,", "brown fox!"]
+        assert (read["misfit"], read["reading"]) == (0, "the quick brown fox")
         words = [word for line in read["lines"] for word in line["words"]]
         _, times = spoken("the quick brown fox")
         for word, (start, end) in zip(words, times, strict=True):
             assert (word["start"], word["end"]) == pytest.approx((start, end))
+
+    def test_a_text_of_another_recording_is_told(self, folder: Path, ctckit: Run) -> None:
+        (folder / "x.txt").write_text("jumps over a lazy dog", encoding="utf-8")
+        done = ctckit(*ONE, "-o", "out.json")
+        fit = done.stdout.splitlines()[2]
+        assert fit.endswith(" nats a token below what the network reads: 'the quick brown fox'")
+        assert (done.returncode, done.stderr) == (0, f"{fit}; is it the same recording?\n")
+        assert json.loads((folder / "out.json").read_text(encoding="utf-8"))["misfit"] > 5
 
     @pytest.mark.parametrize("ending", ENDINGS)
     def test_every_format(self, ending: str, folder: Path, ctckit: Run) -> None:
@@ -297,7 +307,7 @@ class TestOneRecording:
         assert done.returncode == 0
         told = done.stderr.splitlines()
         assert len(told) == 11
-        assert told[-1] == "and 4 more like these"
+        assert told[-1] == "and 5 more like these"
         (folder / "x.txt").write_text("猫在桌子上\n", encoding="utf-8")
         done = ctckit(*ONE, "-o", "other.json")
         assert done.returncode == 2

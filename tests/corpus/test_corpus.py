@@ -59,6 +59,17 @@ class TestCorpus:
         assert all("the scores rest on labels[0] = '<pad>'" in entry["notes"][0] for entry in log[1:])
         assert all(entry["confidence"] > 0.99 and entry["words"] == 3 for entry in log)
 
+    def test_the_log_says_how_well_texts_fit(self, tmp_path: Path) -> None:
+        rows = corpus_of(tmp_path, 3)
+        read = [row["text"] for row in rows]
+        rows[1]["text"] = "some other vexing sentence"
+        manifest(tmp_path, rows)
+        aligning(tmp_path).run()
+        log = [json.loads(line) for line in (tmp_path / "out" / "done.jsonl").read_text().splitlines()[1:]]
+        assert [entry["reading"] for entry in log] == read
+        assert [entry["misfit"] < 0.01 for entry in log] == [True, False, True]
+        assert ["same recording?" in "".join(entry["notes"]) for entry in log] == [False, True, False]
+
     def test_only_a_few_rows_are_read_ahead(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         from ctckit.corpus import job, runner
 

@@ -22,6 +22,7 @@ from xml.etree import ElementTree
 from ..errors import CTCError, MissingExtraError
 from ..files import write_whole
 from ..results import Segment
+from .fit import Fit
 
 DIGITS = 6  # decimals of seconds, in formats that don't fix their own
 COLUMNS = ("level", "line", "word", "token", "text", "start", "end", "score", "confidence")
@@ -34,11 +35,13 @@ class Annotation(NamedTuple):
         lines: of the transcript, with their words and tokens.
         duration: seconds, of the whole recording.
         name: of the recording, for formats that store it.
+        fit: the text beside what the network reads, if it is known.
     """
 
     lines: Sequence[Segment]
     duration: float
     name: str
+    fit: Fit | None = None
 
 
 def write(lines: Sequence[Segment], path: str | Path, *, duration: float | None = None) -> None:
@@ -78,11 +81,11 @@ def write(lines: Sequence[Segment], path: str | Path, *, duration: float | None 
     write_whole(path, encoded(lines, path, duration=duration))
 
 
-def encoded(lines: Sequence[Segment], path: Path, *, duration: float | None = None) -> bytes:
-    """The bytes that :func:`write` would write to this path."""
+def encoded(lines: Sequence[Segment], path: Path, *, duration: float | None = None, fit: Fit | None = None) -> bytes:
+    """The bytes that :func:`write` would write to this path; with the fit, if the format has a place for it."""
     found = check_format(path)
     ends = [piece.end for piece in _timed(lines)]
-    annotation = Annotation(lines, max([duration or 0.0, *ends]), path.stem)
+    annotation = Annotation(lines, max([duration or 0.0, *ends]), path.stem, fit)
     if annotation.duration == math.inf:
         raise CTCError(f"{path}: the recording has inf seconds: expected a finite time; check the frame shift")
     if annotation.duration >= 3600 * found.hours:
@@ -312,7 +315,9 @@ def _json(annotation: Annotation) -> str:
 
     lines = ",\n".join(map(text, pieces(annotation.lines, "words", "tokens")))  # one per line
     name, duration = text(annotation.name), text(round(annotation.duration, DIGITS))
-    return f'{{"name": {name}, "duration": {duration}, "lines": [\n{lines}\n]}}\n'
+    fit = {} if annotation.fit is None else annotation.fit.as_dict()
+    known = "".join(f'"{key}": {text(value)}, ' for key, value in fit.items())
+    return f'{{"name": {name}, "duration": {duration}, {known}"lines": [\n{lines}\n]}}\n'
 
 
 def _csv(annotation: Annotation) -> str:

@@ -19,10 +19,10 @@ from ..text import Transcript, Vocabulary
 from ..text.blank import check_count
 from ..text.scripts import TRANSCRIPT_FORMATS, Script, TranscriptFormat, parse_transcript
 from ..validate import check_choice, check_extend
+from .fit import CONTROLS, Fit, fit_of
 
 _ROUNDING = 1e-6  # of a frame: subtitles' times are decimal
 SHOWN = 3  # words with the lowest confidence
-_CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], "\ufffd")  # a word must not move the terminal's cursor
 
 Scores = npt.NDArray[np.floating[Any]]
 
@@ -61,14 +61,17 @@ class Aligned(NamedTuple):
     Attributes:
         lines: of the text, with their words and tokens.
         duration: seconds, of all frames.
-        notes: on the blank, and on parts of the text that the labels can't spell, or spell otherwise.
+        notes: a warning that the text is another recording's; on the blank, and on parts of the text that the labels
+            can't spell, or spell otherwise.
         path: int32 (T,), the class of each frame on the best path, or ``ctckit.STAR``.
+        fit: the text beside what the network reads.
     """
 
     lines: list[Segment]
     duration: float
     notes: tuple[str, ...]
     path: npt.NDArray[np.int32]
+    fit: Fit
 
 
 def read_scores(path: Path) -> Scores:
@@ -115,12 +118,14 @@ def align(scores: Scores, text: str | Script, vocabulary: Vocabulary, frame_shif
     if all((transcript.tokens[word.first : word.first + len(word.tokens)] == STAR).all() for word in words):
         raise CTCError("the text has no character that the labels can spell: are they of the same language?")
     if options.cue_times and script.times:
-        lines, path = _align_cues(scores, script, vocabulary, frame_shift, options)
+        lines, path, inside = _align_cues(scores, script, vocabulary, frame_shift, options)
+        fit = fit_of(scores[inside], path[inside], vocabulary)
     else:
         alignment = _aligned(scores, transcript, vocabulary, options)
         lines, path = transcript.segments(alignment, frame_shift, extend=options.extend), alignment.labels
-    notes = script.notes + vocabulary.notes + transcript.notes
-    return Aligned(lines, len(scores) * frame_shift, notes, path)
+        fit = fit_of(scores, path, vocabulary)
+    notes = fit.notes + script.notes + vocabulary.notes + transcript.notes
+    return Aligned(lines, len(scores) * frame_shift, notes, path, fit)
 
 
 def _transcribed(text: str, vocabulary: Vocabulary, options: Options) -> Transcript:
@@ -148,10 +153,16 @@ def _aligned(scores: Scores, transcript: Transcript, vocabulary: Vocabulary, opt
 
 def _align_cues(
     scores: Scores, script: Script, vocabulary: Vocabulary, frame_shift: float, options: Options
-) -> tuple[list[Segment], npt.NDArray[np.int32]]:
-    """Each line in the frames of its subtitle, and all frames' classes: blanks where there is none."""
+) -> tuple[list[Segment], npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    """Each line in the frames of its subtitle.
+
+    Returns:
+        The lines; all frames' classes, blanks where no subtitle is; and which frames are between a line's first token
+        and its last.
+    """
     lines: list[Segment] = []
     path = np.full(len(scores), vocabulary.blank, np.int32)
+    inside = np.zeros(len(scores), bool)
     for number, (text, (start, end)) in enumerate(zip(script.text.split("\n"), script.times, strict=True), start=1):
         first = min(math.floor(start / frame_shift + _ROUNDING), len(scores))
         last = max(first, min(math.ceil(end / frame_shift - _ROUNDING), len(scores)))
@@ -165,7 +176,10 @@ def _align_cues(
         offset = first * frame_shift
         lines += transcript.segments(alignment, frame_shift, extend=options.extend, offset=offset)
         path[first:last] = alignment.labels
-    return lines, path
+        spans = alignment.spans()  # a subtitle's times may reach into its neighbours' words
+        if spans:
+            inside[first + spans[0].start : first + spans[-1].end] = True
+    return lines, path, inside
 
 
 def _check_scores(scores: Scores, labels: int, from_logits: bool) -> None:
@@ -212,5 +226,5 @@ def summary(lines: list[Segment]) -> str:
     if not timed:
         return count
     least = sorted(timed, key=lambda word: word.confidence)[:SHOWN]
-    shown = ", ".join(f"{word.text.translate(_CONTROLS)} {word.confidence:.3f} ({word.start:.2f} s)" for word in least)
+    shown = ", ".join(f"{word.text.translate(CONTROLS)} {word.confidence:.3f} ({word.start:.2f} s)" for word in least)
     return f"{count}; mean confidence {confidence(lines):.3f}\nleast sure: {shown}"

@@ -148,13 +148,14 @@ def _align_one(
     vocabulary = utterance.read_vocabulary(inputs.labels, blank, scores)
     script = utterance.read_transcript(inputs.transcript, options)
     found = utterance.align(scores, script, vocabulary, frame_shift, options)
-    content = None if out is None else encoded(found.lines, out, duration=found.duration)
+    content = None if out is None else encoded(found.lines, out, duration=found.duration, fit=found.fit)
     print_notes(found.notes)
     if picture is not None:
         _draw(found, scores, vocabulary, options, inputs, picture, lang)
     if out is not None and content is not None:
         write_whole(out, content)
     print(utterance.summary(found.lines))
+    print(found.fit)
     for path in (out, picture):
         if path is not None:
             print(f"wrote {path}")

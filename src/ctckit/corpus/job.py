@@ -109,7 +109,7 @@ class Job:
         vocabulary = self._vocabulary(row.labels, row.blank, scores)
         found = align(scores, text, vocabulary, row.frame_shift, self.options)
         paths = self.outputs(row)
-        contents = [formats.encoded(found.lines, path, duration=found.duration) for path in paths]
+        contents = [formats.encoded(found.lines, path, duration=found.duration, fit=found.fit) for path in paths]
         for path, content in zip(paths, contents, strict=True):
             write_whole(path, content)
         mean = confidence(found.lines)
@@ -117,6 +117,7 @@ class Job:
             "id": row.id,
             "words": len(words_of(found.lines)),
             "confidence": None if math.isnan(mean) else round(mean, 6),
+            **found.fit.as_dict(),
             "notes": list(found.notes),
             "files": {path.name: len(content) for path, content in zip(paths, contents, strict=True)},
             "fingerprint": fingerprint,

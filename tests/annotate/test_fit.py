@@ -1,0 +1,111 @@
+"""The fit: a text beside what the network reads. Right texts never warn, those of other recordings always do."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pytest
+from support.recogniser import ALPHABET, DATA, needs_data
+from support.recordings import LABELS, SHIFT, WORDS, spoken
+
+from ctckit import Vocabulary, forced_align
+from ctckit.annotate.fit import Fit
+from ctckit.annotate.utterance import Aligned, Options, Scores, align
+from ctckit.text.scripts import Script
+
+QUESTION = "is it the same recording?"
+
+
+def aligned(scores: Scores, text: str | Script, options: Options | None = None) -> Aligned:
+    return align(scores, text, Vocabulary(LABELS), SHIFT, options or Options())
+
+
+def warns(found: Aligned) -> bool:
+    return any(QUESTION in note for note in found.notes)
+
+
+@pytest.mark.parametrize("text", ["the quick brown fox", "the quik fox", "lazy dog", "a", "aabbaa"])
+@pytest.mark.parametrize("logits", [False, True])
+def test_it_is_the_difference_of_two_paths(text: str, logits: bool) -> None:
+    """The free path's score is the sum of the frames' maxima, the text's is forced_align's."""
+    scores = spoken("the quick brown fox")[0].astype(np.float64)
+    tokens = Vocabulary(LABELS).transcribe(text).tokens
+    expected = (scores.max(axis=1).sum() - forced_align(scores, tokens)[0].score) / len(tokens)
+    shifted = scores + np.arange(len(scores))[:, None] if logits else scores
+    found = aligned(shifted, text, Options(from_logits=logits))
+    assert found.fit.misfit == pytest.approx(expected, abs=1e-9)
+    assert found.fit.reading == "the quick brown fox"
+
+
+@pytest.mark.parametrize(
+    "options", [Options(), Options(star=True), Options(optional_words=True), Options(optional_words=True, star=True)]
+)
+def test_right_texts_never_warn(options: Options) -> None:
+    rng = random.Random(3)
+    for seed in range(30):
+        text = " ".join(rng.choices(WORDS, k=rng.randint(1, 9)))
+        found = aligned(spoken(text, seed)[0], text, options)
+        assert not warns(found)
+        assert found.fit == (pytest.approx(0, abs=1e-6), text)
+
+
+@pytest.mark.parametrize("options", [Options(), Options(optional_words=True), Options(optional_words=True, star=True)])
+def test_wholly_other_texts_always_warn(options: Options) -> None:
+    """No word in common; as long as what is said, shorter, or longer."""
+    rng = random.Random(4)
+    for seed in range(30):
+        mixed = rng.sample(WORDS, k=len(WORDS))
+        said = " ".join(mixed[: rng.randint(1, 4)])
+        scores = spoken(said, seed)[0]
+        other = " ".join(mixed[4 : rng.randint(5, 9)])[: max(1, len(scores) // 3)]
+        found = aligned(scores, other, options)
+        assert warns(found)
+        assert found.fit.reading == said
+
+
+def test_a_word_that_the_labels_lack_does_not_count() -> None:
+    found = aligned(spoken("the seven fox")[0], "the 7 fox")
+    assert found.fit.misfit == pytest.approx(0, abs=1e-6)
+
+
+def test_a_text_that_was_left_out() -> None:
+    found = aligned(spoken("the quick brown fox")[0], "jjj", Options(optional_words=True, star=True))
+    assert math.isnan(found.fit.misfit)
+    assert found.notes == (f"no token of the text was found; the network reads 'the quick brown fox'; {QUESTION}",)
+    assert found.fit.as_dict() == {"misfit": None, "reading": "the quick brown fox"}
+
+
+def test_between_subtitles_nothing_is_compared() -> None:
+    scores, times = spoken("the quick brown fox")
+    script = Script("the\nfox", (times[0], times[3]))
+    assert aligned(scores, script, Options(cue_times=True)).fit == (pytest.approx(0, abs=1e-6), "thefox")
+    script = Script("mix\ndog", (times[0], times[3]))
+    assert warns(aligned(scores, script, Options(cue_times=True)))
+
+
+def test_sentences_are_short_and_safe() -> None:
+    assert str(Fit(0.5, "x\x1b[2J")) == "0.50 nats a token below what the network reads: 'x�[2J'"
+    assert len(str(Fit(0.5, "x" * 1000))) < 120
+    assert Fit(2.4, "x").notes == ()
+    assert Fit(2.6, "x").notes == (f"2.60 nats a token below what the network reads: 'x'; {QUESTION}",)
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("the fake friend of the family, like the", False),
+        ("the fak friend of the fomly hae tC", False),
+        ("an entirely other sentence", True),
+        ("completely different sentence here", True),
+        ("eht ekil ,ylimaf eht fo dneirf ekaf eht", True),
+        ("the", True),
+    ],
+)
+def test_handwriting(text: str, wrong: bool) -> None:
+    scores = np.load(DATA / "iam_line_logits.npy").reshape(-1, 80)
+    found = align(scores, text, Vocabulary([*ALPHABET, "φ"]), 1, Options(True))
+    assert warns(found) == wrong
+    assert found.fit.reading == "the fak friend of the fomly hae tC"
