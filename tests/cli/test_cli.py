@@ -78,6 +78,22 @@ def test_labels_and_blank_of_an_explanation_are_those_of_align(tmp_path: Path) -
     assert "pass --blank 1" in few.stderr
 
 
+@pytest.mark.parametrize(
+    ("scores", "options", "message"),
+    [
+        (5 * B + 3, [], "x.npy holds scores that are not normalised, such as logits: pass --logits"),
+        (-B, [], "are negated log-probabilities, at least 0: expected log-probabilities; change the sign"),
+        (-B, ["--logits"], "are negated log-probabilities, at least 0"),
+        (np.exp(B), [], "are probabilities, each frame's add up to 1: expected their logarithms"),
+    ],
+)
+def test_scores_of_another_kind_are_named(scores: np.ndarray, options: list[str], message: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", scores)
+    done = ctckit("explain", "--log-probs", "x.npy", "--target", "1", *options, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert message in done.stderr
+
+
 @needs_data
 def test_handwriting_is_explained(tmp_path: Path) -> None:
     (tmp_path / "80.txt").write_text("\n".join([*ALPHABET, "<blank>"]) + "\n")

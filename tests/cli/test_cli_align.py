@@ -259,6 +259,8 @@ class TestOneRecording:
             (["align", "nan.npy", *ONE[2:], "-o", "y.csv"], 2, "the emissions have NaN or +inf in frame 7 of "),
             (["align", "probs.npy", *ONE[2:], "-o", "y.csv"], 2, "are probabilities, each frame's add up to 1"),
             (["align", "probs.npy", *ONE[2:], "-o", "y.csv", "--logits"], 2, "expected their logarithms"),
+            (["align", "costs.npy", *ONE[2:], "-o", "y.csv"], 2, "are negated log-probabilities, at least 0"),
+            (["align", "costs.npy", *ONE[2:], "-o", "y.csv", "--logits"], 2, "change their sign"),
             ([*ONE, "-o", "x.txt"], 2, "x.txt is an input, and would be overwritten"),
             ([*ONE, "-o", "../" * 9 + "proc/self/cwd/labels.txt"], 2, "labels.txt is an input"),
             ([*ONE, "--picture", "a.png", "--image", "a.png"], 2, "a.png is an input"),
@@ -276,6 +278,7 @@ class TestOneRecording:
         scores = np.load(folder / "x.npy")
         np.save(folder / "turned.npy", scores.T)
         np.save(folder / "probs.npy", np.exp(scores).astype(np.float16))
+        np.save(folder / "costs.npy", -scores.astype(np.float16))
         scores[7, 3] = np.nan
         np.save(folder / "nan.npy", scores)
         np.save(folder / "two.npy", np.zeros((4, 2, 3)))

@@ -249,3 +249,20 @@ def test_bfloat16_is_looked_at_like_the_others() -> None:
     for dtype in (np.float32, bfloat16):
         with pytest.raises(ctckit.CTCError, match=r"log_probs\[1, 1\] = nan"):
             ctckit.explain(scores.astype(dtype), [1])
+
+
+@pytest.mark.parametrize("classes", [2, 7, 400])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_probabilities_and_costs_are_refused(classes: int, dtype: type) -> None:
+    logits = np.random.default_rng(classes).normal(size=(12, classes)) * 3
+    log_probs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    log_probs[3, 1:] = -np.inf
+    log_probs[3, 0] = 0
+    explain(log_probs.astype(dtype), [1])
+    explain(logits + logits.min(), [1], from_logits=True)
+    with pytest.raises(ctckit.CTCError, match="log_probs are probabilities, each frame's add up to 1"):
+        explain(np.exp(log_probs).astype(dtype), [1])
+    finite = np.delete(log_probs, 3, axis=0)
+    for from_logits in (False, True):
+        with pytest.raises(ctckit.CTCError, match="are negated log-probabilities, at least 0"):
+            explain(-finite.astype(dtype), [1], from_logits=from_logits)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..align import Alignment, forced_align
+from ..diagnosis.evidence import kind_of
 from ..errors import CTCError, InfeasibleError
 from ..files import read_labels, read_log_probs, read_text
 from ..lattice import STAR
@@ -187,6 +188,10 @@ def _check_scores(scores: Scores, labels: int, from_logits: bool) -> None:
     frames = len(scores)
     check_count(labels, scores.shape)
     lowest, highest = float(scores.min()), float(scores.max())
+    if lowest >= 0 and kind_of(scores) == "negated log-probabilities":
+        raise CTCError(
+            "the emissions are negated log-probabilities, at least 0: expected log-probabilities; change their sign"
+        )
     if not highest < math.inf:
         wrong = int(np.argmax(~(scores.max(axis=1) < math.inf)))
         raise CTCError(f"the emissions have NaN or +inf in frame {wrong} of {frames}: expected finite scores, or -inf")

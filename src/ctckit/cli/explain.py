@@ -99,12 +99,15 @@ def _explain_file(
 ) -> Explanation:
     """An explanation of scores in a file."""
     from ..annotate.utterance import read_scores, read_vocabulary
+    from ..diagnosis.evidence import kind_of
     from ..explanation import explain
 
     if target is None or log_probs is None:
         raise CTCError("--target is missing: expected text with --labels, or classes, such as --target 4,4,1")
+    scores = read_scores(log_probs)
+    if not from_logits and kind_of(scores) == "logits":
+        raise CTCError(f"{log_probs} holds scores that are not normalised, such as logits: pass from_logits=True")
     if labels is not None:
-        scores = read_scores(log_probs)
         vocabulary = read_vocabulary(labels, blank, scores)
         explanation = explain(scores, target, labels=vocabulary, from_logits=from_logits, lang=lang)
         print_notes(vocabulary.notes + vocabulary.transcribe(target).notes)
@@ -116,9 +119,7 @@ def _explain_file(
             f"--target {target!r} is text, and there are no --labels to read it by: "
             "expected classes, such as 4,4,1, or a file of labels"
         ) from None
-    return explain(
-        read_scores(log_probs), tokens, blank=0 if blank is None else blank, from_logits=from_logits, lang=lang
-    )
+    return explain(scores, tokens, blank=0 if blank is None else blank, from_logits=from_logits, lang=lang)
 
 
 def _draw(explanation: Explanation, picture: Picture) -> Drawn:

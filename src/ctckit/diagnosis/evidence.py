@@ -478,6 +478,16 @@ def _log(probabilities: Floats) -> Floats:
         return np.asarray(np.log(probabilities.clip(0)))
 
 
+def kind_of(scores: npt.NDArray[np.floating[Any]]) -> Kind:
+    """What the scores (T, C) of one sample are.
+
+    Example:
+        >>> kind_of(np.log([[0.5, 0.5]])), kind_of(np.array([[0.5, 0.5]])), kind_of(np.array([[3.0, 0.0]]))
+        ('log-probabilities', 'probabilities', 'logits')
+    """
+    return scale_of(Batch(scores[:, None], [np.empty(0, np.int64)], [len(scores)], None, 0)).kind
+
+
 def normalised(scores: Floats, kind: Kind) -> Floats:
     """Used frames as log-probabilities, whatever kind of scores they are."""
     if kind == "probabilities":

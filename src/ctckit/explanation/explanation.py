@@ -20,7 +20,7 @@ from ..lattice import Lattice, frames_needed
 from ..problem import ctc_problem, lattice_problem
 from ..text import Vocabulary
 from ..validate import as_array, check_blank, check_language, check_targets_or_lattices
-from .arguments import class_names, classes_of, one_sample, printable, spelled, vocabulary_of
+from .arguments import check_kind, class_names, classes_of, one_sample, printable, spelled, vocabulary_of
 from .numbers import BLANK, Computation
 from .wording import counted
 
@@ -155,7 +155,8 @@ def explain(
         lang: "en" or "zh", of all pictures and texts.
 
     Raises:
-        CTCError: for anything malformed, and for NaN or +inf; the message says where.
+        CTCError: for anything malformed, for NaN or +inf, and for scores that are probabilities or negated
+            log-probabilities; the message says where.
 
     Source:
         Graves et al., "Connectionist Temporal Classification" (ICML 2006), equations 5-16.
@@ -171,6 +172,7 @@ def explain(
     check_language(lang)
     name = "logits" if from_logits else "log_probs"
     scores = one_sample(name, as_array(name, log_probs))
+    check_kind(name, scores, from_logits)
     vocabulary = None if labels is None or blank is None else vocabulary_of(labels, blank, scores)
     if vocabulary is not None:
         labels, blank = vocabulary.labels, vocabulary.blank
