@@ -259,6 +259,17 @@ class TestTables:
             assert float(start) + float(duration) == pytest.approx(word.end, abs=5.1e-4)
             assert text == re.sub(r"\s", "_", word.text)
 
+    @pytest.mark.parametrize(
+        ("shift", "digits"), [(0.02, 3), (0.001, 3), (0.0003, 4), (0.00004, 5), (0.000003, 6), (1.0, 3)]
+    )
+    def test_ctm_of_short_frames(self, shift: float, digits: int, tmp_path: Path) -> None:
+        """Words of a frame each, one after another: no duration is 0, and no two begin at once."""
+        words = [Segment("a", i * shift, (i + 1) * shift, -0.1, 0.9) for i in range(40)]
+        rows = [row.split(" ") for row in written(".ctm", [line(*words)], tmp_path).splitlines()]
+        assert {len(number.partition(".")[2]) for row in rows for number in row[2:4]} == {digits}
+        assert all(float(row[3]) > 0 for row in rows)
+        assert len({row[2] for row in rows}) == len(words)
+
     def test_audacity(self, tmp_path: Path) -> None:
         rows = [row.split("\t") for row in written(".txt", LINES, tmp_path).splitlines()]
         for (start, end, text), word in zip(rows, SPOKEN, strict=True):

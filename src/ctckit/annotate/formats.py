@@ -289,13 +289,24 @@ def _ctm(annotation: Annotation) -> str:
     def field(text: str) -> str:
         return re.sub(r"\s+", "_", _flat(text).strip()) or "<eps>"  # white space ends a field
 
+    words = _words(annotation)
+    digits, name = _digits(words), field(annotation.name)
     rows = []
-    for word in _words(annotation):
-        start, end = round(word.start, 3), round(word.end, 3)
-        rows.append(
-            f"{field(annotation.name)} 1 {start:.3f} {end - start:.3f} {field(word.text)} {word.confidence:.3f}\n"
-        )
+    for word in words:
+        start, end = round(word.start, digits), round(word.end, digits)
+        times = f"{start:.{digits}f} {end - start:.{digits}f}"
+        rows.append(f"{name} 1 {times} {field(word.text)} {word.confidence:.3f}\n")
     return "".join(rows)
+
+
+def _digits(words: Sequence[Segment]) -> int:
+    """The fewest decimals of seconds, at least 3, that keep words from having no duration, or another's start."""
+    starts = {word.start for word in words}
+    for digits in range(3, DIGITS):
+        lasting = all(round(word.start, digits) < round(word.end, digits) for word in words)
+        if lasting and len({round(start, digits) for start in starts}) == len(starts):
+            return digits
+    return DIGITS
 
 
 def _audacity(annotation: Annotation) -> str:
