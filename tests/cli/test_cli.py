@@ -38,6 +38,33 @@ def test_version() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"ctckit {version}\n", "")
 
 
+@pytest.mark.parametrize("command", [[], ["align"], ["explain"], ["diagnose"], ["info"], ["demo"]])
+def test_help_has_a_short_name(command: list[str]) -> None:
+    from typer.testing import CliRunner
+
+    from ctckit.cli import app
+
+    short, long = (CliRunner().invoke(app, [*command, flag]) for flag in ("-h", "--help"))
+    assert (short.exit_code, short.output) == (0, long.output)
+    assert "Usage:" in short.output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_and_options(shell: str) -> None:
+    words = {"bash": {"COMP_WORDS": "ctckit align --frame-", "COMP_CWORD": "2"}}.get(
+        shell, {"_TYPER_COMPLETE_ARGS": "ctckit align --frame-", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    )
+    installed = "import sys; sys.argv = ['ctckit']; from ctckit.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", installed],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **words, "_CTCKIT_COMPLETE": f"complete_{shell}"},
+        timeout=60,
+    )
+    assert "--frame-shift" in done.stdout
+
+
 def test_the_installed_command_is_the_same() -> None:
     (command,) = importlib.metadata.entry_points(group="console_scripts", name="ctckit")
     from ctckit.cli.main import main

@@ -82,6 +82,17 @@ class TestOneRecording:
         assert (done.returncode, done.stderr) == (0, f"{fit}; is it the same recording?\n")
         assert json.loads((folder / "out.json").read_text(encoding="utf-8"))["misfit"] > 5
 
+    @pytest.mark.parametrize("form", ["csv", "ctm", ".json", "txt"])
+    def test_the_standard_output(self, form: str, folder: Path, ctckit: Run) -> None:
+        """It has the file and nothing else; what is told otherwise goes to the error output."""
+        ending = form.removeprefix(".")
+        (folder / "there").mkdir()
+        file = folder / "there" / f"x.{ending}"
+        told = ctckit(*ONE, "-o", file).stdout
+        done = ctckit(*ONE, "-o", "-", "--format", form)
+        assert (done.returncode, done.stdout) == (0, file.read_text(encoding="utf-8"))
+        assert done.stderr == "".join(told.splitlines(keepends=True)[:-1])
+
     @pytest.mark.parametrize("ending", ENDINGS)
     def test_every_format(self, ending: str, folder: Path, ctckit: Run) -> None:
         for package in ("praatio", "pysubs2"):
@@ -240,7 +251,10 @@ class TestOneRecording:
             (["align", "x.npy", "x.txt", "-o", "y.csv"], 2, "--labels is missing"),
             (["align", "x.npy", "x.txt", "--labels", "labels.txt", "-o", "y.csv"], 2, "--frame-shift is missing"),
             ([*ONE], 2, "--out is missing"),
-            ([*ONE, "-o", "y.csv", "--threads", "2"], 2, "--format and --threads go with --manifest"),
+            ([*ONE, "-o", "y.csv", "--threads", "2"], 2, "--threads goes with --manifest"),
+            ([*ONE, "-o", "y.csv", "--format", "csv"], 2, "--format goes with --manifest, and with -o -"),
+            ([*ONE, "-o", "-"], 2, "--format goes with --manifest, and with -o -"),
+            ([*ONE, "-o", "-", "--format", "doc"], 1, "expected one of .TextGrid, "),
             ([*ONE, "-o", "y.csv", "--image", "a.png"], 2, "--audio and --image are for --picture"),
             ([*ONE, "-o", "y.doc"], 2, "expected one of .TextGrid, "),
             ([*ONE, "-o", "no/y.csv", "--picture", "x.svg"], 2, "can't be written: there is no folder no"),

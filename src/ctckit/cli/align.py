@@ -37,10 +37,13 @@ def align(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help=f"The file: {', '.join(ENDINGS)}; for a manifest the folder."),
+        typer.Option(
+            "--out", "-o", help=f"The file: {', '.join(ENDINGS)}; - for the standard output; for a manifest the folder."
+        ),
     ] = None,
     formats: Annotated[
-        str | None, typer.Option("--format", help="Formats, such as TextGrid,json (manifests only; default json).")
+        str | None,
+        typer.Option("--format", help="For -o -, one format; for a manifest, such as TextGrid,json (default json)."),
     ] = None,
     labels: LabelFile = None,
     frame_shift: Annotated[float | None, typer.Option(help="Seconds from one frame to the next.")] = None,
@@ -93,8 +96,10 @@ def align(
         return _align_corpus(manifest, out, formats or "json", options, defaults, num_threads)
     if emissions is None or transcript is None:
         raise CTCError("align takes EMISSIONS and TRANSCRIPT, or --manifest")
-    if formats is not None or num_threads is not None:
-        raise CTCError("--format and --threads go with --manifest; the format of --out follows from its ending")
+    if num_threads is not None:
+        raise CTCError("--threads goes with --manifest")
+    if (formats is not None) != (out == STDOUT):
+        raise CTCError("--format goes with --manifest, and with -o -; the format of a file follows from its ending")
     if labels is None or frame_shift is None:
         raise CTCError(f"--{'labels' if labels is None else 'frame-shift'} is missing")
     if out is None and picture is None:
@@ -102,7 +107,7 @@ def align(
     if picture is None and (audio is not None or image is not None):
         raise CTCError("--audio and --image are for --picture, which is missing")
     inputs = _Inputs(emissions, transcript, labels, audio, image)
-    _align_one(inputs, frame_shift, blank, options, out, picture, lang)
+    _align_one(inputs, frame_shift, blank, options, _Outputs(out, formats, picture), lang)
 
 
 def _refuse(alone: dict[str, Path | None]) -> None:
@@ -110,6 +115,9 @@ def _refuse(alone: dict[str, Path | None]) -> None:
     for name, value in alone.items():
         if value is not None:
             raise CTCError(f"{name} is for one recording: it does not go with --manifest")
+
+
+STDOUT = Path("-")
 
 
 class _Inputs(NamedTuple):
@@ -122,14 +130,31 @@ class _Inputs(NamedTuple):
     image: Path | None
 
 
+class _Outputs(NamedTuple):
+    """What is written of one recording.
+
+    Attributes:
+        out: a file of timed text, or STDOUT.
+        form: the format for STDOUT.
+        picture: the file of a picture.
+    """
+
+    out: Path | None
+    form: str | None
+    picture: Path | None
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files."""
+        return [path for path in (self.out, self.picture) if path not in (None, STDOUT)]
+
+    def named(self, recording: Path) -> Path | None:
+        """The file of timed text as formats know it: what goes to STDOUT has the recording's name."""
+        return self.out if self.out != STDOUT else Path(f"{recording.stem}.{str(self.form).removeprefix('.')}")
+
+
 def _align_one(
-    inputs: _Inputs,
-    frame_shift: float,
-    blank: int | None,
-    options: Options,
-    out: Path | None,
-    picture: Path | None,
-    lang: str,
+    inputs: _Inputs, frame_shift: float, blank: int | None, options: Options, outputs: _Outputs, lang: str
 ) -> None:
     """One recording. Whatever is wrong is found before anything is written."""
     from ..annotate import utterance
@@ -139,26 +164,28 @@ def _align_one(
 
     options.check()
     check_frame_shift(frame_shift)
-    outputs = [path for path in (picture, out) if path is not None]
-    _check_outputs(outputs, inputs)
-    if out is not None:
-        check_format(out)
+    _check_outputs(outputs.paths, inputs)
+    named = outputs.named(inputs.emissions)
+    if named is not None:
+        check_format(named)
     check_language(lang)
     scores = utterance.read_scores(inputs.emissions)
     vocabulary = utterance.read_vocabulary(inputs.labels, blank, scores)
     script = utterance.read_transcript(inputs.transcript, options)
     found = utterance.align(scores, script, vocabulary, frame_shift, options)
-    content = None if out is None else encoded(found.lines, out, duration=found.duration, fit=found.fit)
+    content = None if named is None else encoded(found.lines, named, duration=found.duration, fit=found.fit)
     print_notes(found.notes)
-    if picture is not None:
-        _draw(found, scores, vocabulary, options, inputs, picture, lang)
-    if out is not None and content is not None:
-        write_whole(out, content)
-    print(utterance.summary(found.lines))
-    print(found.fit)
-    for path in (out, picture):
-        if path is not None:
-            print(f"wrote {path}")
+    if outputs.picture is not None:
+        _draw(found, scores, vocabulary, options, inputs, outputs.picture, lang)
+    told = sys.stdout
+    if outputs.out == STDOUT and content is not None:
+        told = sys.stderr
+        sys.stdout.buffer.write(content)
+    elif outputs.out is not None and content is not None:
+        write_whole(outputs.out, content)
+    print(utterance.summary(found.lines), found.fit, sep="\n", file=told)
+    for path in outputs.paths:
+        print(f"wrote {path}", file=told)
 
 
 def _check_outputs(outputs: list[Path], inputs: _Inputs) -> None:

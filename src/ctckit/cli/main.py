@@ -21,7 +21,7 @@ app = typer.Typer(
     name="ctckit",
     help="Connectionist Temporal Classification: train with it, and see what it does.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 for command in (info, demo, explain, diagnose, align):
