@@ -318,6 +318,47 @@ class TestTables:
             same(one, other)
 
 
+ONE = line(spelled("ab", 1.0, 2.0), MISSING, spelled("c", 3.0, 3.5))
+PIECES = {
+    "line": [(1.0, 3.5, "ab left out c")],
+    "word": [(1.0, 2.0, "ab"), (3.0, 3.5, "c")],
+    "token": [(1.0, 1.5, "a"), (1.5, 2.0, "b"), (3.0, 3.5, "c")],
+}
+
+
+class TestLevels:
+    """The times of each piece of a level, read back by hand."""
+
+    @staticmethod
+    def found(suffix: str, text: str) -> list[tuple[float, float, str]]:
+        if suffix == ".ctm":
+            rows = [row.split(" ") for row in text.splitlines()]
+            return [(float(row[2]), float(row[2]) + float(row[3]), row[4].replace("_", " ")) for row in rows]
+        if suffix == ".txt":
+            rows = [row.split("\t") for row in text.splitlines()]
+            return [(float(row[0]), float(row[1]), row[2]) for row in rows]
+        cues = re.findall(r"(\S+) --> (\S+)\n(.*)", text)
+        return [(seconds(start.replace(",", ".")), seconds(end.replace(",", ".")), said) for start, end, said in cues]
+
+    @pytest.mark.parametrize("suffix", [".srt", ".vtt", ".ctm", ".txt"])
+    @pytest.mark.parametrize("level", ["line", "word", "token", None])
+    def test_pieces(self, suffix: str, level: Any, tmp_path: Path) -> None:
+        needs(suffix)
+        write([ONE], tmp_path / f"x{suffix}", level=level)
+        subtitles = suffix in (".srt", ".vtt")
+        expected = PIECES[level or ("line" if subtitles else "word")]
+        if subtitles:  # words that were not said are not shown
+            expected = [(start, end, said.replace("left out ", "")) for start, end, said in expected]
+        assert self.found(suffix, (tmp_path / f"x{suffix}").read_text(encoding="utf-8")) == expected
+
+    def test_where_there_is_none(self, tmp_path: Path) -> None:
+        with pytest.raises(ctckit.CTCError, match=r"level = word: expected a format that holds one level: \.srt, "):
+            write([ONE], tmp_path / "x.json", level="word")
+        with pytest.raises(ctckit.CTCError, match="level = 'words' is unknown"):
+            write([ONE], tmp_path / "x.ctm", level="words")  # type: ignore[arg-type]
+        assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("lines", [[], [line()], [line(MISSING)]], ids=["no lines", "no words", "no times"])
 def test_nothing_to_write(suffix: str, lines: list[Segment], tmp_path: Path) -> None:

@@ -82,6 +82,21 @@ class TestOneRecording:
         assert (done.returncode, done.stderr) == (0, f"{fit}; is it the same recording?\n")
         assert json.loads((folder / "out.json").read_text(encoding="utf-8"))["misfit"] > 5
 
+    def test_levels_and_punctuation(self, folder: Path, ctckit: Run) -> None:
+        (folder / "x.txt").write_text("The quick — brown fox!\n", encoding="utf-8")
+        command = (*ONE, "-o", "-", "--format", "ctm")
+
+        def texts(*options: str) -> list[str]:
+            return [row.split(" ")[4] for row in ctckit(*command, *options).stdout.splitlines()]
+
+        assert texts() == ["The", "quick_—", "brown", "fox!"]
+        assert texts("--strip-punctuation") == ["The", "quick", "brown", "fox"]
+        assert texts("--strip-punctuation", "--level", "line") == ["The_quick_brown_fox"]
+        assert texts("--level", "token") == list("Thequickbrownfox")
+        done = ctckit(*ONE, "-o", "x.json", "--level", "line")
+        assert (done.returncode, (folder / "x.json").exists()) == (1, False)
+        assert "--level line: expected a format that holds one level" in done.stderr
+
     @pytest.mark.parametrize("form", ["csv", "ctm", ".json", "txt"])
     def test_the_standard_output(self, form: str, folder: Path, ctckit: Run) -> None:
         """It has the file and nothing else; what is told otherwise goes to the error output."""

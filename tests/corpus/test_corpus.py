@@ -7,6 +7,7 @@ import pickle
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ pytest.importorskip("filelock", reason="a run over a corpus needs filelock")
 
 from support.recordings import LABELS, SHIFT, aligning, contents, corpus_of, errors, manifest, spoken
 
+from ctckit.annotate.utterance import Options
 from ctckit.corpus import Corpus, Defaults, Threads, parse_formats
 from ctckit.corpus.job import Entry, Job
 from ctckit.corpus.manifest import FailedRow, Row
@@ -58,6 +60,16 @@ class TestCorpus:
         assert [len(entry["notes"]) for entry in log] == [0, 1, 1]
         assert all("the scores rest on labels[0] = '<pad>'" in entry["notes"][0] for entry in log[1:])
         assert all(entry["confidence"] > 0.99 and entry["words"] == 3 for entry in log)
+
+    def test_formats_with_a_level_and_without(self, tmp_path: Path) -> None:
+        rows = corpus_of(tmp_path, 2)
+        corpus = aligning(tmp_path, "out", "json,ctm")
+        replace(corpus, options=Options(level="line")).run()
+        ctm = (tmp_path / "out" / "row 0.ctm").read_text().split()
+        assert (len(ctm), ctm[4]) == (6, rows[0]["text"].replace(" ", "_"))
+        with pytest.raises(CTCError, match="level = line: expected a format"):
+            replace(aligning(tmp_path, "no"), options=Options(level="line")).run()
+        assert not (tmp_path / "no").exists()
 
     def test_the_log_says_how_well_texts_fit(self, tmp_path: Path) -> None:
         rows = corpus_of(tmp_path, 3)

@@ -1,8 +1,8 @@
 """Files of timed text in many formats, chosen by the file's ending: annotations, subtitles, tables.
 
 A format is one function from lines to the file's text, and a row in `FORMATS`; everything else that lists the formats
-reads that table. Imports files.py and results.py; the packages that write TextGrids (praatio) and subtitles (pysubs2)
-are imported when such a file is written.
+reads that table. Imports files.py, results.py and validate/; the packages that write TextGrids (praatio) and subtitles
+(pysubs2) are imported when such a file is written.
 """
 
 from __future__ import annotations
@@ -16,16 +16,21 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 from xml.etree import ElementTree
 
 from ..errors import CTCError, MissingExtraError
 from ..files import write_whole
 from ..results import Segment
+from ..validate import check_choice
 from .fit import Fit
 
 DIGITS = 6  # decimals of seconds, in formats that don't fix their own
 COLUMNS = ("level", "line", "word", "token", "text", "start", "end", "score", "confidence")
+
+
+Level = Literal["line", "word", "token"]
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 
 class Annotation(NamedTuple):
@@ -36,15 +41,19 @@ class Annotation(NamedTuple):
         duration: seconds, of the whole recording.
         name: of the recording, for formats that store it.
         fit: the text beside what the network reads, if it is known.
+        level: which pieces are written, in formats that hold one level.
     """
 
     lines: Sequence[Segment]
     duration: float
     name: str
     fit: Fit | None = None
+    level: Level = "word"
 
 
-def write(lines: Sequence[Segment], path: str | Path, *, duration: float | None = None) -> None:
+def write(
+    lines: Sequence[Segment], path: str | Path, *, duration: float | None = None, level: Level | None = None
+) -> None:
     r"""Writes timed text, whole or not at all, in the format of the file's ending.
 
     Pieces without a time are left out, except in JSON and tables, where their numbers are null or empty.
@@ -64,6 +73,8 @@ def write(lines: Sequence[Segment], path: str | Path, *, duration: float | None 
         lines: as a transcript's ``segments`` gives them.
         path: the file; its name without the ending is the recording's name.
         duration: seconds, of the whole recording; the end of the last line if not given.
+        level: ``"line"``, ``"word"`` or ``"token"``: one per piece of this level in ``.srt``, ``.vtt``, ``.ctm`` and
+            ``.txt``; by default as the table says.
 
     Raises:
         CTCError: the ending is unknown, the format can't hold such times, or the file can't be written.
@@ -78,14 +89,22 @@ def write(lines: Sequence[Segment], path: str | Path, *, duration: float | None 
         'x 1 0.500 0.500 cat 0.900\n'
     """
     path = Path(path)
-    write_whole(path, encoded(lines, path, duration=duration))
+    check_level(level, [path])
+    write_whole(path, encoded(lines, path, duration=duration, level=level))
 
 
-def encoded(lines: Sequence[Segment], path: Path, *, duration: float | None = None, fit: Fit | None = None) -> bytes:
-    """The bytes that :func:`write` would write to this path; with the fit, if the format has a place for it."""
+def encoded(
+    lines: Sequence[Segment],
+    path: Path,
+    *,
+    duration: float | None = None,
+    fit: Fit | None = None,
+    level: Level | None = None,
+) -> bytes:
+    """The bytes that :func:`write` would write to this path; with fit and level, if the format has a place for them."""
     found = check_format(path)
     ends = [piece.end for piece in _timed(lines)]
-    annotation = Annotation(lines, max([duration or 0.0, *ends]), path.stem, fit)
+    annotation = Annotation(lines, max([duration or 0.0, *ends]), path.stem, fit, level or found.level or "word")
     if annotation.duration == math.inf:
         raise CTCError(f"{path}: the recording has inf seconds: expected a finite time; check the frame shift")
     if annotation.duration >= 3600 * found.hours:
@@ -115,6 +134,21 @@ def check_format(path: Path) -> Format:
     if found.package and importlib.util.find_spec(found.package) is None:
         raise MissingExtraError(f"Writing {path.suffix} files", "align", found.package)
     return found
+
+
+def check_level(level: Level | None, paths: Sequence[Path]) -> None:
+    """Raises a CTCError for an unknown level, and for one that no file has a place for."""
+    if level is None:
+        return
+    check_choice("level", level, LEVELS)
+    if not any(check_format(path).level for path in paths):
+        able = ", ".join(format.ending for format in FORMATS.values() if format.level)
+        raise CTCError(f"level = {level}: expected a format that holds one level: {able}; others hold all of them")
+
+
+def _at_level(annotation: Annotation) -> list[Segment]:
+    """The pieces for a format that holds one level."""
+    return _timed(_tiers(annotation)[f"{annotation.level}s"])
 
 
 def _timed(pieces: Sequence[Segment]) -> list[Segment]:
@@ -205,11 +239,12 @@ def _subtitles(annotation: Annotation, kind: str, escaped: Callable[[str], str])
     from pysubs2 import SSAEvent, SSAFile
 
     subtitles = SSAFile()
-    for line in _timed(annotation.lines):
-        text = "".join(text for _, text in _spoken(line)).strip()
+    for piece in _at_level(annotation):
+        whole = piece if annotation.level == "line" else piece._replace(parts=())
+        text = "".join(text for _, text in _spoken(whole)).strip()
         if text:
-            start = round(1000 * line.start)
-            end = max(round(1000 * line.end), start + 1)  # players drop subtitles of length 0
+            start = round(1000 * piece.start)
+            end = max(round(1000 * piece.end), start + 1)  # players drop subtitles of length 0
             # pysubs2 would turn \n into a line break.
             subtitles.append(SSAEvent(start, end, text=escaped(text).replace("\\", "\0")))
     return str(subtitles.to_string(kind, keep_ssa_tags=True)).replace("\0", "\\")
@@ -281,15 +316,11 @@ def _spoken(line: Segment) -> Iterator[tuple[Segment, str]]:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def _words(annotation: Annotation) -> list[Segment]:
-    return _timed([word for line in annotation.lines for word in line.parts])
-
-
 def _ctm(annotation: Annotation) -> str:
     def field(text: str) -> str:
         return re.sub(r"\s+", "_", _flat(text).strip()) or "<eps>"  # white space ends a field
 
-    words = _words(annotation)
+    words = _at_level(annotation)
     digits, name = _digits(words), field(annotation.name)
     rows = []
     for word in words:
@@ -310,7 +341,7 @@ def _digits(words: Sequence[Segment]) -> int:
 
 
 def _audacity(annotation: Annotation) -> str:
-    return "".join(f"{word.start:.6f}\t{word.end:.6f}\t{_flat(word.text)}\n" for word in _words(annotation))
+    return "".join(f"{word.start:.6f}\t{word.end:.6f}\t{_flat(word.text)}\n" for word in _at_level(annotation))
 
 
 def _json(annotation: Annotation) -> str:
@@ -375,12 +406,14 @@ class Format(NamedTuple):
         text: makes a file's content.
         package: what must be installed for it.
         hours: times must be less than this.
+        level: of its pieces by default, if it holds one level.
     """
 
     ending: str
     text: Callable[[Annotation], str]
     package: str | None = None
     hours: float = math.inf
+    level: Level | None = None
 
 
 FORMATS = {
@@ -388,14 +421,14 @@ FORMATS = {
     for format in (
         Format(".TextGrid", _textgrid, "praatio"),
         Format(".eaf", _eaf),
-        Format(".srt", _srt, "pysubs2", 100),
-        Format(".vtt", _vtt, "pysubs2", 100),
+        Format(".srt", _srt, "pysubs2", 100, "line"),
+        Format(".vtt", _vtt, "pysubs2", 100, "line"),
         Format(".ass", _ass, "pysubs2", 10),
-        Format(".ctm", _ctm),
+        Format(".ctm", _ctm, level="word"),
         Format(".json", _json),
         Format(".csv", _csv),
         Format(".tsv", _tsv),
-        Format(".txt", _audacity),
+        Format(".txt", _audacity, level="word"),
     )
 }
 ENDINGS = tuple(format.ending for format in FORMATS.values())

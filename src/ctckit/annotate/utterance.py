@@ -20,7 +20,9 @@ from ..text import Transcript, Vocabulary
 from ..text.blank import check_count
 from ..text.scripts import TRANSCRIPT_FORMATS, Script, TranscriptFormat, parse_transcript
 from ..validate import check_choice, check_extend
+from .bare import bare_lines
 from .fit import CONTROLS, Fit, fit_of
+from .formats import Level
 
 _ROUNDING = 1e-6  # of a frame: subtitles' times are decimal
 SHOWN = 3  # words with the lowest confidence
@@ -40,6 +42,8 @@ class Options:
         spoken: characters that are silent by default, and that somebody reads out.
         transcript_format: of files of text, see :func:`ctckit.text.scripts.parse_transcript`.
         cue_times: each line lies between the times of its subtitle.
+        strip_punctuation: words are written without the punctuation around them.
+        level: of formats that hold one: lines, words or tokens.
     """
 
     from_logits: bool = False
@@ -49,6 +53,8 @@ class Options:
     spoken: str = ""
     transcript_format: TranscriptFormat = "auto"
     cue_times: bool = False
+    strip_punctuation: bool = False
+    level: Level | None = None
 
     def check(self) -> None:
         """Raises a CTCError for values out of range."""
@@ -125,6 +131,8 @@ def align(scores: Scores, text: str | Script, vocabulary: Vocabulary, frame_shif
         alignment = _aligned(scores, transcript, vocabulary, options)
         lines, path = transcript.segments(alignment, frame_shift, extend=options.extend), alignment.labels
         fit = fit_of(scores, path, vocabulary)
+    if options.strip_punctuation:
+        lines = bare_lines(lines, options.spoken)
     notes = fit.notes + script.notes + vocabulary.notes + transcript.notes
     return Aligned(lines, len(scores) * frame_shift, notes, path, fit)
 

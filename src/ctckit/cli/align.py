@@ -15,6 +15,7 @@ from ..errors import CTCError
 from .command import LabelFile, Logits, print_notes
 
 if TYPE_CHECKING:
+    from ..annotate.formats import Level
     from ..annotate.utterance import Aligned, Options, Scores
     from ..corpus import Defaults
     from ..text import Vocabulary
@@ -66,6 +67,10 @@ def align(
     cue_times: Annotated[
         bool, typer.Option("--cue-times", help="Each line of .srt or .vtt lies between its own times.")
     ] = False,
+    strip_punctuation: Annotated[
+        bool, typer.Option("--strip-punctuation", help="Write words without the punctuation around them.")
+    ] = False,
+    level: Annotated[str | None, typer.Option(help="What .srt, .vtt, .ctm and .txt hold: line, word or token.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw a picture too: .png, .svg or .pdf.")] = None,
     audio: Annotated[Path | None, typer.Option(help="For the picture: the recording, as .wav.")] = None,
     image: Annotated[Path | None, typer.Option(help="For the picture: the image of the line.")] = None,
@@ -83,7 +88,15 @@ def align(
     from ..annotate.utterance import Options
 
     options = Options(
-        from_logits, extend, optional_words, star, spoken, cast("TranscriptFormat", transcript_format), cue_times
+        from_logits,
+        extend,
+        optional_words,
+        star,
+        spoken,
+        cast("TranscriptFormat", transcript_format),
+        cue_times,
+        strip_punctuation,
+        cast("Level | None", level),
     )
     if manifest is not None:
         from ..corpus import Defaults
@@ -158,7 +171,7 @@ def _align_one(
 ) -> None:
     """One recording. Whatever is wrong is found before anything is written."""
     from ..annotate import utterance
-    from ..annotate.formats import check_format, encoded
+    from ..annotate.formats import check_format, check_level
     from ..files import write_whole
     from ..validate import check_frame_shift, check_language
 
@@ -168,12 +181,13 @@ def _align_one(
     named = outputs.named(inputs.emissions)
     if named is not None:
         check_format(named)
+    check_level(options.level, [] if named is None else [named])
     check_language(lang)
     scores = utterance.read_scores(inputs.emissions)
     vocabulary = utterance.read_vocabulary(inputs.labels, blank, scores)
     script = utterance.read_transcript(inputs.transcript, options)
     found = utterance.align(scores, script, vocabulary, frame_shift, options)
-    content = None if named is None else encoded(found.lines, named, duration=found.duration, fit=found.fit)
+    content = None if named is None else _encoded(found, named, options)
     print_notes(found.notes)
     if outputs.picture is not None:
         _draw(found, scores, vocabulary, options, inputs, outputs.picture, lang)
@@ -186,6 +200,12 @@ def _align_one(
     print(utterance.summary(found.lines), found.fit, sep="\n", file=told)
     for path in outputs.paths:
         print(f"wrote {path}", file=told)
+
+
+def _encoded(found: Aligned, named: Path, options: Options) -> bytes:
+    from ..annotate.formats import encoded
+
+    return encoded(found.lines, named, duration=found.duration, fit=found.fit, level=options.level)
 
 
 def _check_outputs(outputs: list[Path], inputs: _Inputs) -> None:

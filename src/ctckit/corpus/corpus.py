@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..annotate.formats import check_format
+from ..annotate.formats import check_format, check_level
 from ..annotate.utterance import Options, read_vocabulary
 from ..errors import CTCError
 from ..files import read_labels
@@ -86,6 +86,7 @@ class Corpus:
 
     def _check(self) -> None:
         self.options.check()
+        check_level(self.options.level, [Path(f"x{suffix}") for suffix in self.suffixes])
         if self.defaults.frame_shift is not None:
             check_frame_shift(self.defaults.frame_shift)
         if self.defaults.labels is not None:

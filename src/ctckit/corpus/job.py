@@ -109,7 +109,8 @@ class Job:
         vocabulary = self._vocabulary(row.labels, row.blank, scores)
         found = align(scores, text, vocabulary, row.frame_shift, self.options)
         paths = self.outputs(row)
-        contents = [formats.encoded(found.lines, path, duration=found.duration, fit=found.fit) for path in paths]
+        told: Any = {"duration": found.duration, "fit": found.fit, "level": self.options.level}
+        contents = [formats.encoded(found.lines, path, **told) for path in paths]
         for path, content in zip(paths, contents, strict=True):
             write_whole(path, content)
         mean = confidence(found.lines)

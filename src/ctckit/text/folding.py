@@ -73,6 +73,13 @@ class Spelling(NamedTuple):
     folds: tuple[tuple[str, str], ...]
 
 
+def is_silent(letter: str, spoken: str = "") -> bool:
+    """Whether nobody says a character."""
+    category = unicodedata.category(letter)
+    read_out = letter in spoken or unicodedata.normalize("NFKC", letter) in _READ_OUT
+    return not read_out and (category[0] in "PM" or category in _SILENT or letter in _APOSTROPHES)
+
+
 class Alphabet:
     """The characters of a vocabulary, and the ways to write words with them.
 
@@ -120,12 +127,6 @@ class Alphabet:
             letters = self._letters(units, spoken, True) or []
             yield self._spelling(word, units, letters, own_case=False)
 
-    def is_silent(self, letter: str, spoken: str = "") -> bool:
-        """Whether nobody says a character."""
-        category = unicodedata.category(letter)
-        read_out = letter in spoken or unicodedata.normalize("NFKC", letter) in _READ_OUT
-        return not read_out and (category[0] in "PM" or category in _SILENT or letter in _APOSTROPHES)
-
     def _units(self, word: str) -> Iterator[Unit]:
         """The parts of a word that are spelled by themselves: a character with its marks, or a pair."""
         start = 0
@@ -153,7 +154,7 @@ class Alphabet:
                     if alone is None:
                         return None
                     letters += alone
-                elif not self.is_silent(unit, spoken):
+                elif not is_silent(unit, spoken):
                     letters.append((0, Letter(unit, start, end)))
                 continue
             loss, form = found
@@ -184,12 +185,12 @@ class Alphabet:
             if unit in alike:
                 yield from ((0, other) for other in alike)
         compatible = unicodedata.normalize("NFKC", unit)
-        if unicodedata.category(unit[0]) in _SYMBOLS and not all(map(self.is_silent, compatible)):
+        if unicodedata.category(unit[0]) in _SYMBOLS and not all(map(is_silent, compatible)):
             return
         parts = unicodedata.normalize("NFD", unit)
         yield from ((0, form) for form in (compatible, parts, unicodedata.normalize("NFKD", unit)))
         yield from ((0, form) for form in _jamo(unicodedata.normalize("NFD", compatible)))
-        yield 0, "".join(c for c in compatible if unicodedata.category(c)[0] == "M" or not self.is_silent(c))  # ⑴, ŉ
+        yield 0, "".join(c for c in compatible if unicodedata.category(c)[0] == "M" or not is_silent(c))  # ⑴, ŉ
         folded = compatible.casefold()
         if not any(map(str.isupper, compatible)):
             yield 0, folded

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 SPECIAL = re.compile(r"<.+>|\[.+\]")  # labels such as <unk>: they stand for no text, and a text may name them
 # Of HTML and of captions: SubRip's, WebVTT's (also a time) and SubStation's.
-_TAG = r"</?(?:b|i|u|s|c|v|em|strong|font|span|br|p|ruby|rt|lang)(?:[.\s][^<>]*)?/?>|<\d[\d:.]*>|\{\\[^{}]*\}"
+TAG = r"</?(?:b|i|u|s|c|v|em|strong|font|span|br|p|ruby|rt|lang)(?:[.\s][^<>]*)?/?>|<\d[\d:.]*>|\{\\[^{}]*\}"
 _IN_BRACKETS = re.compile(r"\[\w[^\[\]]{0,40}\]|<\w[\w .:/-]{0,40}>")
 
 
@@ -46,7 +46,7 @@ class Marks:
         self._spoken = spoken
         self._classes = {name.casefold(): token for name, token in classes.items()} | dict(classes)
         names = "|".join(re.escape(name) for name in sorted(classes, key=len, reverse=True))
-        tags = "" if not set(spoken).isdisjoint("<{") else _TAG
+        tags = "" if not set(spoken).isdisjoint("<{") else TAG
         self._found = re.compile("|".join(filter(None, (names, tags))) or r"(?!)", re.IGNORECASE)
 
     def chunks(self, line: str) -> list[list[Part]]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..errors import CTCError
 from ..lattice import STAR
 from .blank import settle_blank
-from .folding import Alphabet, Letter, Spelling
+from .folding import Alphabet, Letter, Spelling, is_silent
 from .marks import SPECIAL, Marks, runs
 from .pieces import Piece, Pieces
 from .transcript import WORD_START, Transcript, Writer
@@ -257,7 +257,7 @@ class Vocabulary:
         for piece in self._pieces.split("".join(letter.spelled for letter in letters)):
             begin, end = letters[piece.start], letters[piece.end - 1]
             covered = Piece(piece.token, begin.start, end.end)
-            if piece.token is None and (begin.end == begin.start or self._alphabet.is_silent(begin.spelled, spoken)):
+            if piece.token is None and (begin.end == begin.start or is_silent(begin.spelled, spoken)):
                 continue  # a mark that no piece has, or punctuation that is in other pieces only
             if piece.token is None and pieces and pieces[-1].token is None:
                 pieces[-1] = pieces[-1]._replace(end=covered.end)
