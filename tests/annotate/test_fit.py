@@ -85,6 +85,20 @@ def test_between_subtitles_nothing_is_compared() -> None:
     assert warns(aligned(scores, script, Options(cue_times=True)))
 
 
+@pytest.mark.parametrize("offset", [0.0, 2.5, 3600.25])
+@pytest.mark.parametrize("cues", [False, True])
+def test_a_part_of_a_recording(offset: float, cues: bool) -> None:
+    """Times of the text and of subtitles are the whole recording's; the frames found are the same."""
+    scores, times = spoken("the fox the fox the fox")
+    there = tuple((offset + times[i][0] - 0.01, offset + times[i + 1][1] + 0.01) for i in (0, 4))
+    text = Script("the fox\nthe fox", there) if cues else Script("the fox the fox the fox")
+    found = align(scores, text, Vocabulary(LABELS), SHIFT, Options(cue_times=cues), offset=offset)
+    words = [(word.start, word.end) for line in found.lines for word in line.parts]
+    expected = [times[i] for i in ((0, 1, 4, 5) if cues else range(6))]
+    assert words == [pytest.approx((offset + start, offset + end)) for start, end in expected]
+    assert found.duration == pytest.approx(offset + len(scores) * SHIFT)
+
+
 def test_sentences_are_short_and_safe() -> None:
     assert str(Fit(0.5, "x\x1b[2J")) == "0.50 nats a token below what the network reads: 'x�[2J'"
     assert len(str(Fit(0.5, "x" * 1000))) < 120

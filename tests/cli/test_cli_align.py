@@ -97,6 +97,14 @@ class TestOneRecording:
         assert (done.returncode, (folder / "x.json").exists()) == (1, False)
         assert "--level line: expected a format that holds one level" in done.stderr
 
+    def test_an_offset(self, folder: Path, ctckit: Run) -> None:
+        def starts(*options: object) -> list[float]:
+            done = ctckit(*ONE, "-o", "-", "--format", "ctm", *options)
+            assert done.returncode == 0
+            return [float(row.split(" ")[2]) for row in done.stdout.splitlines()]
+
+        assert starts("--offset", 12.5) == pytest.approx([start + 12.5 for start in starts()])
+
     @pytest.mark.parametrize("form", ["csv", "ctm", ".json", "txt"])
     def test_the_standard_output(self, form: str, folder: Path, ctckit: Run) -> None:
         """It has the file and nothing else; what is told otherwise goes to the error output."""
@@ -267,6 +275,12 @@ class TestOneRecording:
             (["align", "x.npy", "x.txt", "--labels", "labels.txt", "-o", "y.csv"], 2, "--frame-shift is missing"),
             ([*ONE], 2, "--out is missing"),
             ([*ONE, "-o", "y.csv", "--threads", "2"], 2, "--threads goes with --manifest"),
+            ([*ONE, "--picture", "y.svg", "--offset", "3"], 2, "--offset does not go with --picture"),
+            (
+                [*ONE, "-o", "y.csv", "--offset", "-3"],
+                1,
+                "--offset -3.0: expected the seconds at which the first frame",
+            ),
             ([*ONE, "-o", "y.csv", "--format", "csv"], 2, "--format goes with --manifest, and with -o -"),
             ([*ONE, "-o", "-"], 2, "--format goes with --manifest, and with -o -"),
             ([*ONE, "-o", "-", "--format", "doc"], 1, "expected one of .TextGrid, "),

@@ -71,6 +71,22 @@ class TestCorpus:
             replace(aligning(tmp_path, "no"), options=Options(level="line")).run()
         assert not (tmp_path / "no").exists()
 
+    def test_a_row_has_its_own_offset(self, tmp_path: Path) -> None:
+        rows = corpus_of(tmp_path, 3)
+        rows[1]["offset"] = 60
+        rows[2]["offset"] = 0
+        manifest(tmp_path, rows)
+        aligning(tmp_path, "plain", "json").run()
+        corpus = aligning(tmp_path, "moved", "json")
+        replace(corpus, defaults=corpus.defaults._replace(offset=7.5)).run()
+
+        def starts(out: str) -> list[float]:
+            read = [json.loads((tmp_path / out / f"row {i}.json").read_text()) for i in range(3)]
+            return [one["lines"][0]["start"] for one in read]
+
+        assert np.subtract(starts("moved"), starts("plain")) == pytest.approx([7.5, 0, 0])
+        assert 60 < starts("plain")[1] < 61
+
     def test_the_log_says_how_well_texts_fit(self, tmp_path: Path) -> None:
         rows = corpus_of(tmp_path, 3)
         read = [row["text"] for row in rows]
@@ -118,6 +134,8 @@ class TestCorpus:
             ({**one, "id": "d", "frame_shift": "1"}, "d", "'frame_shift' is '1': expected seconds"),
             ({**one, "id": "e", "frame_shift": 0}, "e", "frame_shift = 0: expected seconds"),
             ({**one, "id": "e2", "frame_shift": 10**400}, "e2", "expected seconds from one frame to the next"),
+            ({**one, "id": "e3", "offset": -1}, "e3", "offset = -1: expected the seconds at which"),
+            ({**one, "id": "e4", "offset": "1"}, "e4", "offset = '1': expected the seconds at which"),
             ({**one, "id": "f", "blank": True}, "f", "'blank' is True"),
             ({**one, "id": "g", "labels": "no.txt"}, "g", "no.txt can't be read"),
             ({**one, "id": "h", "text": 3}, "h", "'text' is 3: expected a string"),

@@ -17,6 +17,7 @@ import ctckit
 from ctckit.catalogue import words
 from ctckit.faults import Fault
 from ctckit.text import Vocabulary
+from ctckit.validate import check_offset
 
 CODES = {key.split("/")[0] for key in words("faults", "en")} - {"hint", "where"}
 
@@ -194,6 +195,7 @@ def other_calls() -> list[tuple[Callable[..., Any], dict[str, Any], str]]:
         (ctckit.set_num_threads, {"threads": 0}, "integer-out-of-range"),
         (Vocabulary, {"labels": ["a", "b"], "blank": 7}, "blank-out-of-range"),
         (timed, {"alignment": alignment, "frame_shift": 0}, "frame-shift-out-of-range"),
+        (check_offset, {"seconds": -1}, "offset-out-of-range"),
         (ctckit.torch.ctc_loss, {"log_probs": scores, "targets": [1], **lengths}, "not-a-tensor"),
         (ctckit.torch.lattice_loss, {**of_lattice, "class_scores": torch.zeros(5, device="meta")}, "other-device"),
         (ctckit.torch.lattice_loss, {**of_lattice, "entry_costs": -costs}, "added-scores-value"),

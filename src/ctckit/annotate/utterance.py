@@ -67,7 +67,7 @@ class Aligned(NamedTuple):
 
     Attributes:
         lines: of the text, with their words and tokens.
-        duration: seconds, of all frames.
+        duration: seconds, when the last frame ends.
         notes: a warning that the text is another recording's; on the blank, and on parts of the text that the labels
             can't spell, or spell otherwise.
         path: int32 (T,), the class of each frame on the best path, or ``ctckit.STAR``.
@@ -112,8 +112,24 @@ def read_transcript(path: Path, options: Options) -> Script:
     return script
 
 
-def align(scores: Scores, text: str | Script, vocabulary: Vocabulary, frame_shift: float, options: Options) -> Aligned:
+def align(
+    scores: Scores,
+    text: str | Script,
+    vocabulary: Vocabulary,
+    frame_shift: float,
+    options: Options,
+    *,
+    offset: float = 0.0,
+) -> Aligned:
     """Aligns a text with scores (T, C).
+
+    Args:
+        scores: log-probabilities, or logits.
+        text: its lines.
+        vocabulary: of the scores' classes.
+        frame_shift: seconds from one frame to the next.
+        options: how to align.
+        offset: seconds, when the first frame begins, if the scores are of a part of a recording.
 
     Raises:
         CTCError: the text, the labels and the scores don't fit together; the message says why.
@@ -125,16 +141,17 @@ def align(scores: Scores, text: str | Script, vocabulary: Vocabulary, frame_shif
     if all((transcript.tokens[word.first : word.first + len(word.tokens)] == STAR).all() for word in words):
         raise CTCError("the text has no character that the labels can spell: are they of the same language?")
     if options.cue_times and script.times:
-        lines, path, inside = _align_cues(scores, script, vocabulary, frame_shift, options)
+        lines, path, inside = _align_cues(scores, script, vocabulary, frame_shift, options, offset)
         fit = fit_of(scores[inside], path[inside], vocabulary)
     else:
         alignment = _aligned(scores, transcript, vocabulary, options)
-        lines, path = transcript.segments(alignment, frame_shift, extend=options.extend), alignment.labels
+        lines = transcript.segments(alignment, frame_shift, extend=options.extend, offset=offset)
+        path = alignment.labels
         fit = fit_of(scores, path, vocabulary)
     if options.strip_punctuation:
         lines = bare_lines(lines, options.spoken)
     notes = fit.notes + script.notes + vocabulary.notes + transcript.notes
-    return Aligned(lines, len(scores) * frame_shift, notes, path, fit)
+    return Aligned(lines, offset + len(scores) * frame_shift, notes, path, fit)
 
 
 def _transcribed(text: str, vocabulary: Vocabulary, options: Options) -> Transcript:
@@ -161,7 +178,7 @@ def _aligned(scores: Scores, transcript: Transcript, vocabulary: Vocabulary, opt
 
 
 def _align_cues(
-    scores: Scores, script: Script, vocabulary: Vocabulary, frame_shift: float, options: Options
+    scores: Scores, script: Script, vocabulary: Vocabulary, frame_shift: float, options: Options, offset: float
 ) -> tuple[list[Segment], npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
     """Each line in the frames of its subtitle.
 
@@ -173,17 +190,19 @@ def _align_cues(
     path = np.full(len(scores), vocabulary.blank, np.int32)
     inside = np.zeros(len(scores), bool)
     for number, (text, (start, end)) in enumerate(zip(script.text.split("\n"), script.times, strict=True), start=1):
-        first = min(math.floor(start / frame_shift + _ROUNDING), len(scores))
-        last = max(first, min(math.ceil(end / frame_shift - _ROUNDING), len(scores)))
+        begin = math.floor((start - offset) / frame_shift + _ROUNDING)
+        first = max(0, min(begin, len(scores)))
+        last = max(first, min(math.ceil((end - offset) / frame_shift - _ROUNDING), len(scores)))
         transcript = _transcribed(text, vocabulary, options)
         try:
             alignment = _aligned(scores[first:last], transcript, vocabulary, options)
         except InfeasibleError as error:
-            where = f"line {number}, from {start:g} to {end:g} s of {len(scores) * frame_shift:g} s"
+            stop = offset + len(scores) * frame_shift
+            where = f"line {number}, from {start:g} to {end:g} s of {stop:g} s"
             reason = f"{where}: {error}; or leave out cue_times=True"
             raise InfeasibleError(reason, frames=error.frames, needed=error.needed) from None
-        offset = first * frame_shift
-        lines += transcript.segments(alignment, frame_shift, extend=options.extend, offset=offset)
+        begun = offset + first * frame_shift
+        lines += transcript.segments(alignment, frame_shift, extend=options.extend, offset=begun)
         path[first:last] = alignment.labels
         spans = alignment.spans()  # a subtitle's times may reach into its neighbours' words
         if spans:

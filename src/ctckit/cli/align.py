@@ -33,7 +33,7 @@ def align(
         Path | None,
         typer.Option(
             help="A corpus instead, as JSON lines: id, emissions, text (or transcript, a file), and labels, "
-            "frame_shift, blank where they differ from the options."
+            "frame_shift, offset, blank where they differ from the options."
         ),
     ] = None,
     out: Annotated[
@@ -48,6 +48,7 @@ def align(
     ] = None,
     labels: LabelFile = None,
     frame_shift: Annotated[float | None, typer.Option(help="Seconds from one frame to the next.")] = None,
+    offset: Annotated[float, typer.Option(help="Seconds at which the first frame begins.")] = 0.0,
     blank: Annotated[int | None, typer.Option(help="The blank's class; found from the labels by default.")] = None,
     from_logits: Logits = False,
     extend: Annotated[int, typer.Option(help="How many frames of blanks a token may take on each side.")] = 0,
@@ -104,7 +105,7 @@ def align(
         _refuse({"EMISSIONS": emissions, "--picture": picture, "--audio": audio, "--image": image})
         if out is None:
             raise CTCError("--out is missing: expected the folder of the outputs")
-        defaults = Defaults(labels, frame_shift, blank)
+        defaults = Defaults(labels, frame_shift, blank, offset)
         num_threads = 1 if num_threads is None else num_threads
         return _align_corpus(manifest, out, formats or "json", options, defaults, num_threads)
     if emissions is None or transcript is None:
@@ -119,8 +120,10 @@ def align(
         raise CTCError("--out is missing: expected a file to write, or --picture")
     if picture is None and (audio is not None or image is not None):
         raise CTCError("--audio and --image are for --picture, which is missing")
+    if picture is not None and offset:
+        raise CTCError("--offset does not go with --picture, which begins with the first frame")
     inputs = _Inputs(emissions, transcript, labels, audio, image)
-    _align_one(inputs, frame_shift, blank, options, _Outputs(out, formats, picture), lang)
+    _align_one(inputs, _Times(frame_shift, offset), blank, options, _Outputs(out, formats, picture), lang)
 
 
 def _refuse(alone: dict[str, Path | None]) -> None:
@@ -141,6 +144,13 @@ class _Inputs(NamedTuple):
     labels: Path
     audio: Path | None
     image: Path | None
+
+
+class _Times(NamedTuple):
+    """When frames begin, in seconds: from one to the next, and the first."""
+
+    frame_shift: float
+    offset: float
 
 
 class _Outputs(NamedTuple):
@@ -167,16 +177,17 @@ class _Outputs(NamedTuple):
 
 
 def _align_one(
-    inputs: _Inputs, frame_shift: float, blank: int | None, options: Options, outputs: _Outputs, lang: str
+    inputs: _Inputs, times: _Times, blank: int | None, options: Options, outputs: _Outputs, lang: str
 ) -> None:
     """One recording. Whatever is wrong is found before anything is written."""
     from ..annotate import utterance
     from ..annotate.formats import check_format, check_level
     from ..files import write_whole
-    from ..validate import check_frame_shift, check_language
+    from ..validate import check_frame_shift, check_language, check_offset
 
     options.check()
-    check_frame_shift(frame_shift)
+    check_frame_shift(times.frame_shift)
+    check_offset(times.offset)
     _check_outputs(outputs.paths, inputs)
     named = outputs.named(inputs.emissions)
     if named is not None:
@@ -186,7 +197,7 @@ def _align_one(
     scores = utterance.read_scores(inputs.emissions)
     vocabulary = utterance.read_vocabulary(inputs.labels, blank, scores)
     script = utterance.read_transcript(inputs.transcript, options)
-    found = utterance.align(scores, script, vocabulary, frame_shift, options)
+    found = utterance.align(scores, script, vocabulary, times.frame_shift, options, offset=times.offset)
     content = None if named is None else _encoded(found, named, options)
     print_notes(found.notes)
     if outputs.picture is not None:

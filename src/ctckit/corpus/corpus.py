@@ -16,7 +16,7 @@ from ..annotate.formats import check_format, check_level
 from ..annotate.utterance import Options, read_vocabulary
 from ..errors import CTCError
 from ..files import read_labels
-from ..validate import check_frame_shift
+from ..validate import check_frame_shift, check_offset
 from .job import Entry, Job, digest
 from .manifest import Defaults, FailedRow, Row, read_manifest, separate
 from .plan import Plan, make_plan
@@ -89,6 +89,7 @@ class Corpus:
         check_level(self.options.level, [Path(f"x{suffix}") for suffix in self.suffixes])
         if self.defaults.frame_shift is not None:
             check_frame_shift(self.defaults.frame_shift)
+        check_offset(self.defaults.offset)
         if self.defaults.labels is not None:
             if self.defaults.blank is None:
                 read_labels(self.defaults.labels)  # the scores may say which of them is the blank

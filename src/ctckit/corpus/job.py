@@ -107,7 +107,7 @@ class Job:
         text = row.text if isinstance(row.text, str) else read_transcript(row.text, self.options)
         scores = read_scores(row.emissions)
         vocabulary = self._vocabulary(row.labels, row.blank, scores)
-        found = align(scores, text, vocabulary, row.frame_shift, self.options)
+        found = align(scores, text, vocabulary, row.frame_shift, self.options, offset=row.offset)
         paths = self.outputs(row)
         told: Any = {"duration": found.duration, "fit": found.fit, "level": self.options.level}
         contents = [formats.encoded(found.lines, path, **told) for path in paths]

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from ..errors import CTCError
 from ..files import decoded, read_bytes
-from ..validate import check_frame_shift
+from ..validate import check_frame_shift, check_offset
 
-KEYS = ("id", "emissions", "text", "transcript", "labels", "frame_shift", "blank")
+KEYS = ("id", "emissions", "text", "transcript", "labels", "frame_shift", "offset", "blank")
 
 
 class Defaults(NamedTuple):
@@ -27,11 +27,13 @@ class Defaults(NamedTuple):
         labels: the file of the labels.
         frame_shift: seconds.
         blank: the blank's class; found from the labels if None.
+        offset: seconds, when the first frame begins.
     """
 
     labels: Path | None = None
     frame_shift: float | None = None
     blank: int | None = None
+    offset: float = 0.0
 
 
 class Row(NamedTuple):
@@ -46,6 +48,7 @@ class Row(NamedTuple):
         labels: the file of its labels.
         frame_shift: seconds.
         blank: the blank's class; found from the labels if None.
+        offset: seconds, when the first frame begins.
     """
 
     line: int
@@ -56,6 +59,7 @@ class Row(NamedTuple):
     labels: Path
     frame_shift: float
     blank: int | None
+    offset: float
 
     @property
     def inputs(self) -> list[Path]:
@@ -98,7 +102,8 @@ def _row(line: bytes, number: int, folder: Path, defaults: Defaults) -> Row | Fa
             raise CTCError("'labels' is missing: expected the label file in this row, or a default for all rows")
         emissions = folder / _name(given, "emissions")
         shift, blank = _shift(given, defaults.frame_shift), _blank(given, defaults.blank)
-        return Row(number, checked, given, emissions, text, labels, shift, blank)
+        offset = check_offset(given.get("offset", defaults.offset))
+        return Row(number, checked, given, emissions, text, labels, shift, blank, offset)
     except CTCError as error:
         return FailedRow(id, number, str(error))
 

@@ -36,6 +36,7 @@ from .options import (
     check_frame_shift,
     check_integer,
     check_language,
+    check_offset,
     check_reduction,
     check_targets_or_lattices,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "check_integer",
     "check_language",
     "check_lattice_form",
+    "check_offset",
     "check_reduction",
     "check_targets_or_lattices",
     "check_values",

@@ -91,6 +91,13 @@ def check_frame_shift(seconds: float) -> float:
     return seconds
 
 
+def check_offset(seconds: float) -> float:
+    """Returns the time of the first frame if it is one: a finite number, at least 0."""
+    if not (_is_number(seconds) and 0 <= seconds <= sys.float_info.max):
+        raise CTCError(Fault("offset-out-of-range", "offset", (), seconds))
+    return seconds
+
+
 def check_cost(name: str, nats: float, most: float) -> float:
     """Returns a cost in nats if it is one: a number from 0 to `most`."""
     if not (_is_number(nats) and 0 <= nats <= most):
