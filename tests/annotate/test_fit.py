@@ -99,6 +99,20 @@ def test_a_part_of_a_recording(offset: float, cues: bool) -> None:
     assert found.duration == pytest.approx(offset + len(scores) * SHIFT)
 
 
+@pytest.mark.parametrize("text", ["a", "the quick brown fox", "a lazy dog jumps over the quick brown fox"])
+@pytest.mark.parametrize("milliseconds", [5, 10, 20, 40, 80])
+def test_milliseconds_are_doubted(text: str, milliseconds: float) -> None:
+    """As many frames as speech of 12 letters a second has; in seconds there is no doubt, however long the silence."""
+    scores = spoken(text)[0]
+    frames = max(len(scores), round(len(text) / 12 * 1000 / milliseconds))
+    scores = np.concatenate((scores, np.repeat(scores[:1], frames - len(scores), axis=0)))
+    found = align(scores, text, Vocabulary(LABELS), milliseconds, Options())
+    assert f"are these milliseconds? then pass frame_shift={milliseconds / 1000:g}" in found.notes[0]
+    silence = np.concatenate((scores, np.repeat(scores[:1], 20000, axis=0)))
+    assert align(silence, text, Vocabulary(LABELS), milliseconds / 1000, Options()).notes == ()
+    assert align(scores, text, Vocabulary(LABELS), 1, Options()).notes == ()
+
+
 def test_sentences_are_short_and_safe() -> None:
     assert str(Fit(0.5, "x\x1b[2J")) == "0.50 nats a token below what the network reads: 'x�[2J'"
     assert len(str(Fit(0.5, "x" * 1000))) < 120

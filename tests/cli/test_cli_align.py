@@ -97,6 +97,12 @@ class TestOneRecording:
         assert (done.returncode, (folder / "x.json").exists()) == (1, False)
         assert "--level line: expected a format that holds one level" in done.stderr
 
+    def test_milliseconds(self, folder: Path, ctckit: Run) -> None:
+        done = ctckit(*ONE[:-1], 20, "-o", "x.csv")
+        assert done.returncode == 0
+        question = r"a frame shift of 20 s makes \d+ s, \d+ s a token: are these milliseconds\?"
+        assert re.fullmatch(rf"{question} then pass --frame-shift 0\.02\n", done.stderr)
+
     def test_an_offset(self, folder: Path, ctckit: Run) -> None:
         def starts(*options: object) -> list[float]:
             done = ctckit(*ONE, "-o", "-", "--format", "ctm", *options)

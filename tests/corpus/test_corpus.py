@@ -87,6 +87,21 @@ class TestCorpus:
         assert np.subtract(starts("moved"), starts("plain")) == pytest.approx([7.5, 0, 0])
         assert 60 < starts("plain")[1] < 61
 
+    def test_other_keys_are_passed_on(self, tmp_path: Path) -> None:
+        """As rows of NeMo's and lhotse's have them; what the log itself says comes first."""
+        rows = corpus_of(tmp_path, 3)
+        nemo = {"audio_filepath": "/data/a.wav", "duration": 1.5, "lang": "en", "pred_text": "é", "words": "none"}
+        lhotse = {"type": "MonoCut", "start": 3.5, "channel": 0, "supervisions": [{"id": "s", "speaker": None}]}
+        manifest(tmp_path, [rows[0], {**nemo, **rows[1]}, {**rows[2], **lhotse}])
+        assert tuple(aligning(tmp_path).run()) == (3, 0, 0, 0)
+        log = [json.loads(line) for line in (tmp_path / "out" / "done.jsonl").read_text().splitlines()[1:]]
+        own = set(log[0])
+        assert {key: value for key, value in log[1].items() if key not in own} == {
+            key: value for key, value in nemo.items() if key != "words"
+        }
+        assert {key: value for key, value in log[2].items() if key not in own} == lhotse
+        assert [entry["words"] for entry in log] == [3, 3, 3]
+
     def test_the_log_says_how_well_texts_fit(self, tmp_path: Path) -> None:
         rows = corpus_of(tmp_path, 3)
         read = [row["text"] for row in rows]
@@ -130,7 +145,12 @@ class TestCorpus:
             ({**one, "id": "ROW 1"}, "ROW 1", "id 'ROW 1' is used on line 1 as 'row 1', which is the same file name"),
             ({"id": "a", "text": "a"}, "a", "'emissions' is missing"),
             ({"id": "b", "emissions": "0.npy"}, "b", "expected either 'text'"),
-            ({**one, "id": "c", "frameshift": 1}, "c", "'frameshift' is unknown: expected id,"),
+            ({**one, "id": "c", "frameshift": 1}, "c", "'frameshift' is unknown: expected 'frame_shift'"),
+            ({**one, "id": "c2", "Frame-Shift": 1}, "c2", "'Frame-Shift' is unknown: expected 'frame_shift'"),
+            *(
+                ({**one, "id": id}, id, "is a device on Windows")
+                for id in ("CON", "nul", "Aux.x", "COM1", "lpt¹", "prn .a")
+            ),
             ({**one, "id": "d", "frame_shift": "1"}, "d", "'frame_shift' is '1': expected seconds"),
             ({**one, "id": "e", "frame_shift": 0}, "e", "frame_shift = 0: expected seconds"),
             ({**one, "id": "e2", "frame_shift": 10**400}, "e2", "expected seconds from one frame to the next"),

@@ -25,6 +25,7 @@ from .fit import CONTROLS, Fit, fit_of
 from .formats import Level
 
 _ROUNDING = 1e-6  # of a frame: subtitles' times are decimal
+_SLOWEST = 10  # seconds a token
 SHOWN = 3  # words with the lowest confidence
 
 Scores = npt.NDArray[np.floating[Any]]
@@ -68,8 +69,8 @@ class Aligned(NamedTuple):
     Attributes:
         lines: of the text, with their words and tokens.
         duration: seconds, when the last frame ends.
-        notes: a warning that the text is another recording's; on the blank, and on parts of the text that the labels
-            can't spell, or spell otherwise.
+        notes: a warning that the text is another recording's, or the frame shift in milliseconds; on the blank, and on
+            parts of the text that the labels can't spell, or spell otherwise.
         path: int32 (T,), the class of each frame on the best path, or ``ctckit.STAR``.
         fit: the text beside what the network reads.
     """
@@ -150,7 +151,8 @@ def align(
         fit = fit_of(scores, path, vocabulary)
     if options.strip_punctuation:
         lines = bare_lines(lines, options.spoken)
-    notes = fit.notes + script.notes + vocabulary.notes + transcript.notes
+    doubts = fit.notes + _shift_notes(frame_shift, len(scores), len(transcript.tokens))
+    notes = doubts + script.notes + vocabulary.notes + transcript.notes
     return Aligned(lines, offset + len(scores) * frame_shift, notes, path, fit)
 
 
@@ -228,6 +230,21 @@ def _check_scores(scores: Scores, labels: int, from_logits: bool) -> None:
         raise CTCError(
             f"the emissions hold {highest:.3g}, and log-probabilities are at most 0: pass from_logits=True for logits"
         )
+
+
+def _shift_notes(frame_shift: float, frames: int, tokens: int) -> tuple[str, ...]:
+    """A question, if the frame shift is probably in milliseconds.
+
+    It is above a second, and tokens would take more than 10 s on average. Nobody speaks so slowly; in milliseconds,
+    speech has 30 to 300 a token.
+    """
+    seconds = frame_shift * frames
+    if frame_shift <= 1 or seconds <= _SLOWEST * tokens:
+        return ()
+    return (
+        f"a frame shift of {frame_shift:g} s makes {seconds:.0f} s, {seconds / tokens:.0f} s a token: are these "
+        f"milliseconds? then pass frame_shift={frame_shift / 1000:g}",
+    )
 
 
 def words_of(lines: list[Segment]) -> list[Segment]:

@@ -23,7 +23,7 @@ Logits = Annotated[bool, typer.Option("--logits", help="The scores are logits.")
 
 
 NOTES = 10  # printed of those on a text
-_FLAGS = {"blank": "--blank", "transcript_format": "--transcript-format"}
+_FLAGS = {"blank": "--blank", "frame_shift": "--frame-shift", "transcript_format": "--transcript-format"}
 
 
 class Command(TyperCommand):

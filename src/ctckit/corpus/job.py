@@ -115,6 +115,7 @@ class Job:
             write_whole(path, content)
         mean = confidence(found.lines)
         return {
+            **row.extra,
             "id": row.id,
             "words": len(words_of(found.lines)),
             "confidence": None if math.isnan(mean) else round(mean, 6),

@@ -18,6 +18,8 @@ from ..files import decoded, read_bytes
 from ..validate import check_frame_shift, check_offset
 
 KEYS = ("id", "emissions", "text", "transcript", "labels", "frame_shift", "offset", "blank")
+# Windows takes these for devices, whatever follows a dot: no file can be called so.
+_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹²³]) *(\..*)?", re.IGNORECASE)
 
 
 class Defaults(NamedTuple):
@@ -62,6 +64,11 @@ class Row(NamedTuple):
     offset: float
 
     @property
+    def extra(self) -> dict[str, Any]:
+        """What else the line says; it is passed on."""
+        return {key: value for key, value in self.given.items() if key not in KEYS}
+
+    @property
     def inputs(self) -> list[Path]:
         """The files that its outputs are made from."""
         return [path for path in (self.emissions, self.text, self.labels) if isinstance(path, Path)]
@@ -91,9 +98,7 @@ def _row(line: bytes, number: int, folder: Path, defaults: Defaults) -> Row | Fa
         given = _object(line)
         id = given["id"] if isinstance(given.get("id"), str) else None
         checked = _checked_id(given.get("id"))
-        unknown = [key for key in given if key not in KEYS]
-        if unknown:
-            raise CTCError(f"{unknown[0]!r} is unknown: expected {', '.join(KEYS)}")
+        _check_keys(given)
         if ("text" in given) == ("transcript" in given):
             raise CTCError("expected either 'text', the transcript itself, or 'transcript', the file that holds it")
         text = _string(given, "text") if "text" in given else folder / _name(given, "transcript")
@@ -106,6 +111,15 @@ def _row(line: bytes, number: int, folder: Path, defaults: Defaults) -> Row | Fa
         return Row(number, checked, given, emissions, text, labels, shift, blank, offset)
     except CTCError as error:
         return FailedRow(id, number, str(error))
+
+
+def _check_keys(given: dict[str, Any]) -> None:
+    """Raises a CTCError for a key that is one of ours in another spelling. Other keys are passed on."""
+    for key in given:
+        meant = re.sub(r"[\W_]", "", key).lower()
+        ours = next((known for known in KEYS if known != key and known.replace("_", "") == meant), None)
+        if ours is not None:
+            raise CTCError(f"{key!r} is unknown: expected {ours!r}")
 
 
 def _object(line: bytes) -> dict[str, Any]:
@@ -130,6 +144,8 @@ def _checked_id(id: object) -> str:
         )
     if id[0] == "." or id[-1] in ". ":
         raise CTCError(f"id {id!r} begins with a dot, or ends with one or with a space: it names files")
+    if _DEVICES.fullmatch(id):
+        raise CTCError(f"id {id!r} is a device on Windows: it names files, expected another name")
     if len(id.encode()) > 200:
         raise CTCError(f"id {id[:20]!r}… has {len(id.encode())} bytes: it names files, expected at most 200")
     return id
