@@ -7,6 +7,7 @@ imported when such a file is read.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import secrets
@@ -51,7 +52,7 @@ class StoredBatch(NamedTuple):
 
 
 def read_log_probs(path: str | Path) -> Array:
-    r"""One array of scores from a ``.npy``, ``.npz``, ``.csv``, ``.tsv``, ``.txt``, ``.pt`` or ``.safetensors`` file.
+    r"""One array of scores: ``.npy``, ``.npz``, ``.csv``, ``.tsv``, ``.txt``, ``.pt``, ``.pth`` or ``.safetensors``.
 
     Args:
         path: the file. An archive must hold one array only. Text holds a frame a line: its classes' numbers, between
@@ -90,7 +91,7 @@ def read_log_probs(path: str | Path) -> Array:
 
 
 def read_batch(path: str | Path) -> StoredBatch:
-    """A batch from an ``.npz``, ``.pt`` or ``.safetensors`` file.
+    """A batch from an ``.npz``, ``.pt``, ``.pth`` or ``.safetensors`` file.
 
     It must hold ``log_probs``, ``targets``, ``input_lengths`` and ``target_lengths``, and may hold ``blank``; anything
     else in it is ignored.
@@ -338,16 +339,30 @@ def _read_safetensors(path: Path) -> Arrays:
         raise MissingExtraError("Reading .safetensors files", "files", "safetensors") from None
     try:
         with safe_open(path, framework="numpy") as file:
-            return {name: _without_bfloat16(path, name, file) for name in file.keys()}  # noqa: SIM118
+            return {name: _from_safetensors(path, name, file) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise _damaged(path, error) from None
 
 
-def _without_bfloat16(path: Path, name: str, file: Any) -> Array:
+def _from_safetensors(path: Path, name: str, file: Any) -> Array:
     kind = file.get_slice(name).get_dtype()
+    if kind == "BF16":
+        return _from_bfloat16(path, name)
     if kind not in ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8"):
         raise CTCError(f"{path}: {name!r} has dtype {kind}, which NumPy lacks: save it as float32")
     array: Array = file.get_tensor(name)
+    return array
+
+
+def _from_bfloat16(path: Path, name: str) -> Array:
+    """An array that NumPy has no dtype for, as float32; the file has been checked."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")  # of the header, which the data follow
+        stored = json.loads(file.read(length))[name]
+        begin, end = stored["data_offsets"]
+        file.seek(8 + length + begin)
+        halves = np.frombuffer(file.read(end - begin), "<u2")
+    array: Array = (halves.astype(np.uint32) << 16).view(np.float32).reshape(stored["shape"])
     return array
 
 
@@ -393,5 +408,6 @@ _READERS: dict[str, Reader] = {
     ".npy": _read_npy,
     ".npz": _read_npz,
     ".pt": _read_pt,
+    ".pth": _read_pt,
     ".safetensors": _read_safetensors,
 }

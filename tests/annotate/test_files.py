@@ -64,6 +64,7 @@ WRITERS = {
     ".tsv": write_tsv,
     ".txt": write_txt,
     ".pt": write_pt,
+    ".pth": write_pt,
     ".safetensors": write_safetensors,
 }
 
@@ -102,11 +103,28 @@ class TestLogProbs:
         torch.save({"scores": torch.tensor([[0.5, -2.0]]).bfloat16(), "comment": "of epoch 3"}, path)
         assert read_log_probs(path).tolist() == [[0.5, -2.0]]
 
-    def test_bfloat16_safetensors(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("shape", [(2, 3), (50, 7), (4, 2, 5)])
+    def test_bfloat16_safetensors(self, shape: tuple[int, ...], tmp_path: Path) -> None:
+        """The values are torch's, and other arrays in the file don't move them."""
         torch = pytest.importorskip("torch", reason="bfloat16 is written from torch")
         save = pytest.importorskip("safetensors.torch", reason=".safetensors files need safetensors").save_file
-        save({"x": torch.zeros(2, 2).bfloat16()}, tmp_path / "x.safetensors")
-        refused(read_log_probs, tmp_path / "x.safetensors", "'x' has dtype BF16", "float32")
+        scores = torch.randn(shape, generator=torch.Generator().manual_seed(1)).mul(100).bfloat16()
+        scores.view(-1)[:3] = torch.tensor([-torch.inf, 0.0, 1e-39])
+        save({"x": scores}, tmp_path / "x.safetensors")
+        found = read_log_probs(tmp_path / "x.safetensors")
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, scores.float().numpy())
+        if len(shape) == 3:
+            whole = {"a": torch.ones(3).bfloat16(), "log_probs": scores, "targets": torch.ones(shape[1], 1).long()}
+            whole |= {"input_lengths": torch.tensor([4, 4]), "target_lengths": torch.tensor([1, 1])}
+            save(whole, tmp_path / "y.safetensors")
+            np.testing.assert_array_equal(read_batch(tmp_path / "y.safetensors").log_probs, scores.float().numpy())
+
+    def test_other_dtypes_of_safetensors(self, tmp_path: Path) -> None:
+        torch = pytest.importorskip("torch", reason="they are written from torch")
+        save = pytest.importorskip("safetensors.torch", reason=".safetensors files need safetensors").save_file
+        save({"x": torch.zeros(2, 2).to(torch.float8_e4m3fn)}, tmp_path / "x.safetensors")
+        refused(read_log_probs, tmp_path / "x.safetensors", "'x' has dtype F8", "float32")
 
     def test_whole_numbers_become_floats(self, tmp_path: Path) -> None:
         np.save(tmp_path / "x.npy", np.zeros((2, 3), int))
@@ -298,7 +316,7 @@ class TestBatch:
     @pytest.mark.parametrize("name", ["x.npy", "x.csv"])
     def test_formats_of_one_array(self, tmp_path: Path, name: str) -> None:
         WRITERS[name[1:]](tmp_path / name)
-        refused(read_batch, tmp_path / name, "has the suffix", ".npz, .pt, .safetensors")
+        refused(read_batch, tmp_path / name, "has the suffix", ".npz, .pt, .pth, .safetensors")
 
     def test_ragged_lists(self, tmp_path: Path) -> None:
         torch = pytest.importorskip("torch", reason=".pt files are torch's")

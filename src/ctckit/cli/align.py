@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def align(
     emissions: Annotated[
-        Path | None, typer.Argument(help="Scores (T, C): .npy, .npz, .csv, .pt or .safetensors.")
+        Path | None, typer.Argument(help="Scores (T, C): .npy, .npz, .csv, .pt, .pth or .safetensors.")
     ] = None,
     transcript: Annotated[
         Path | None, typer.Argument(help="The text, one line per segment; or .srt, .vtt, .jsonl, Kaldi's text.")

@@ -15,7 +15,7 @@ def diagnose(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="Batches: .npz, .pt or .safetensors with log_probs, targets, "
+            help="Batches: .npz, .pt, .pth or .safetensors with log_probs, targets, "
             "input_lengths, target_lengths, and blank if it is not 0."
         ),
     ],

@@ -36,7 +36,7 @@ def explain(
     ] = None,
     frames: Annotated[int | None, typer.Option(help="Frames for a word; by default two more than it needs.")] = None,
     log_probs: Annotated[
-        Path | None, typer.Option(help="Scores (T, C): .npy, .npz, .csv, .pt or .safetensors.")
+        Path | None, typer.Option(help="Scores (T, C): .npy, .npz, .csv, .pt, .pth or .safetensors.")
     ] = None,
     target: Annotated[
         str | None, typer.Option(help="The target: text if there are labels, else classes: 4,4,1.")
