@@ -217,7 +217,8 @@ def _check_scores(scores: Scores, labels: int, from_logits: bool) -> None:
     frames = len(scores)
     check_count(labels, scores.shape)
     lowest, highest = float(scores.min()), float(scores.max())
-    if lowest >= 0 and kind_of(scores) == "negated log-probabilities":
+    sure = not from_logits or labels > 2  # logits of two classes, one of them 0, look alike
+    if lowest >= 0 and sure and kind_of(scores) == "negated log-probabilities":
         raise CTCError(
             "the emissions are negated log-probabilities, at least 0: expected log-probabilities; change their sign"
         )

@@ -482,7 +482,7 @@ def kind_of(scores: npt.NDArray[np.floating[Any]]) -> Kind:
     """What the scores (T, C) of one sample are.
 
     Example:
-        >>> kind_of(np.log([[0.5, 0.5]])), kind_of(np.array([[0.5, 0.5]])), kind_of(np.array([[3.0, 0.0]]))
+        >>> kind_of(np.log([[0.5, 0.5]])), kind_of(np.array([[0.5, 0.5]])), kind_of(np.array([[3.0, 1.0]]))
         ('log-probabilities', 'probabilities', 'logits')
     """
     return scale_of(Batch(scores[:, None], [np.empty(0, np.int64)], [len(scores)], None, 0)).kind

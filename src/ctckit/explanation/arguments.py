@@ -46,6 +46,8 @@ def check_kind(name: str, scores: npt.NDArray[Any], from_logits: bool) -> None:
 
     Other scores that are not normalised may be meant: they are taken as they are, as the loss takes them.
     """
+    if from_logits and scores.shape[1] == 2:
+        return  # logits of two classes, one of them 0, look like negated log-probabilities
     kind = kind_of(scores)
     if kind == "negated log-probabilities":
         raise CTCError(f"{name} are negated log-probabilities, at least 0: expected log-probabilities; change the sign")
