@@ -117,7 +117,7 @@ def test_labels_and_blank_of_an_explanation_are_those_of_align(tmp_path: Path) -
 def test_scores_of_another_kind_are_named(scores: np.ndarray, options: list[str], message: str, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", scores)
     done = ctckit("explain", "--log-probs", "x.npy", "--target", "1", *options, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
 
 

@@ -94,7 +94,7 @@ class TestOneRecording:
         assert texts("--strip-punctuation", "--level", "line") == ["The_quick_brown_fox"]
         assert texts("--level", "token") == list("Thequickbrownfox")
         done = ctckit(*ONE, "-o", "x.json", "--level", "line")
-        assert (done.returncode, (folder / "x.json").exists()) == (1, False)
+        assert (done.returncode, (folder / "x.json").exists()) == (2, False)
         assert "--level line: expected a format that holds one level" in done.stderr
 
     def test_milliseconds(self, folder: Path, ctckit: Run) -> None:
@@ -284,12 +284,12 @@ class TestOneRecording:
             ([*ONE, "--picture", "y.svg", "--offset", "3"], 2, "--offset does not go with --picture"),
             (
                 [*ONE, "-o", "y.csv", "--offset", "-3"],
-                1,
+                2,
                 "--offset -3.0: expected the seconds at which the first frame",
             ),
             ([*ONE, "-o", "y.csv", "--format", "csv"], 2, "--format goes with --manifest, and with -o -"),
             ([*ONE, "-o", "-"], 2, "--format goes with --manifest, and with -o -"),
-            ([*ONE, "-o", "-", "--format", "doc"], 1, "expected one of .TextGrid, "),
+            ([*ONE, "-o", "-", "--format", "doc"], 2, "expected one of .TextGrid, "),
             ([*ONE, "-o", "y.csv", "--image", "a.png"], 2, "--audio and --image are for --picture"),
             ([*ONE, "-o", "y.doc"], 2, "expected one of .TextGrid, "),
             ([*ONE, "-o", "no/y.csv", "--picture", "x.svg"], 2, "can't be written: there is no folder no"),
