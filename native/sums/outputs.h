@@ -197,7 +197,9 @@ void Outputs<In>::write_gradient(int t0, int count, const Real* occupancy_factor
     load_pack(occupancy_factor, factor);
     factor = factor * weight_;
     const Real* values = emissions_.plain_values(t0, count);
-    Pack<Real> total = {}, others = {};  // of the entries; of the labels' exponentials, without the best class's
+    // The sum of the entries; of the labels' exponentials but for the best class's, and their greatest: that is below 1
+    // if the best class is no label.
+    Pack<Real> total = {}, others = {}, best = {};
     for (int s = 0; s < slots_.num_slots; ++s) {
         Pack<Real> emission, sum;
         load_pack(values + s * kTile, emission);
@@ -205,11 +207,12 @@ void Outputs<In>::write_gradient(int t0, int count, const Real* occupancy_factor
         const Pack<Real> entry = emission * softmax - sum * factor;
         total += entry;
         if (!slots_.by_class) add_below_one<Real>(others, emission);
+        if (!slots_.by_class) raise<Real>(best, emission);
         store_pack<Real>(entry, entries_ + s * kTile);
     }
     bool sure = false;
     for (int f = 0; f < count; ++f) {
-        const bool this_one = emissions_.is_sure(t0 + f);
+        const bool this_one = emissions_.is_sure(t0 + f) && (slots_.by_class || best[f] == 1);
         sure |= this_one;
         if (!slots_.by_class) total[f] += (emissions_.others(t0 + f) - others[f]) * softmax[f];
         if (!this_one) total[f] = 0;
