@@ -164,8 +164,9 @@ template <class Real>
 constexpr Real kSure = Real(1.25);
 
 // The sum of a sure softmax's exponentials but for the best class's: with the digits that the sum with it has lost.
+// (Inlined, it would take registers from the loop over classes.)
 template <class Real>
-Real rest_of(const Real* exps, int count) {
+CTCKIT_NOINLINE Real rest_of(const Real* exps, int count) {
     constexpr int lanes = kLanes<Real>;
     Lanes<Real> part[4] = {};
     const auto add = [&](int from, int i) {

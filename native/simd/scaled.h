@@ -23,8 +23,10 @@
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define CTCKIT_RESTRICT __restrict
+#define CTCKIT_NOINLINE __declspec(noinline)
 #else
 #define CTCKIT_RESTRICT __restrict__
+#define CTCKIT_NOINLINE __attribute__((noinline))
 #endif
 
 namespace {
