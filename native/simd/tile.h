@@ -4,12 +4,25 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "simd/lanes.h"
 
 namespace {
 
 constexpr int kTile = kPack;  // frames in a tile
+
+// Calls each(i, half) for the tile's values from `i` on, slot by slot, with half 0 and 1 by turns: two sums, one of
+// each half, don't wait for each other.
+template <class Do>
+inline void for_each_slot(int num_slots, Do each) {
+    int s = 0;
+    for (; s + 1 < num_slots; s += 2) {
+        each(s * kTile, std::integral_constant<int, 0>());
+        each((s + 1) * kTile, std::integral_constant<int, 1>());
+    }
+    if (s < num_slots) each(s * kTile, std::integral_constant<int, 0>());
+}
 
 // Squares of kSquare x kSquare values are transposed in registers, as large as a register is wide.
 #if defined(__AVX__)

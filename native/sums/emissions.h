@@ -31,6 +31,15 @@ struct Table {
     bool wide;
 };
 
+// The softmax of a tile's frames. `factor` turns plain values into the softmax part of the gradient; 0 if it has none.
+// `sure` is 1 where the network is sure of a class and its plain value is 1 if it is a label, else 0. Then `rest` is
+// the sum of all other classes' exponentials, with all of its digits, where tables are of labels.
+template <class Real>
+struct TileSoftmax {
+    Real factor[kTile], sure[kTile];
+    const Real* rest;
+};
+
 template <class In>
 class Emissions {
     using Real = typename Compute<In>::Real;
@@ -72,12 +81,8 @@ class Emissions {
     }
     // A tile's table without exponents: 0 for emissions that need one.
     const Real* plain_values(int t0, int count);
-    // The factor that turns a plain value of frame t into the softmax part of the gradient; 0 if it has none.
-    Real softmax_factor(int t) const;
-    // Whether a label is sure, and has a plain value of 1. Then, the sum of all other classes' exponentials, with all
-    // of its digits if tables are of labels.
-    bool is_sure(int t) const { return has_softmax_ && row_inverse_[t] > 1 / kSure<Real> && gap(t) == 0; }
-    Real others(int t) const { return row_rest_[t]; }
+    // The softmax of a tile's frames, of which `values`, the plain ones, are a part.
+    TileSoftmax<Real> softmax(int t0, const Real* values) const;
 
     bool poisoned() const { return poisoned_; }
     // The log-score common to all paths, which making emissions relative has removed.
@@ -88,8 +93,6 @@ class Emissions {
     void tabulate_classes(int t0, int count, bool first_time);
     void tabulate_wide(const Table<Real>& table, const Real* top);
     void keep_softmax(int t, Real top, Real sum, Real rest);
-    // The best label's score above the best class's.
-    Real gap(int t) const { return class_scores_ ? Real(0) : label_top_[t] - row_top_[t]; }
     // The memory of a tile's table.
     Table<Real> unmade_table(int t) const {
         const std::int64_t at = std::int64_t(tile_of(t)) * slots_.num_slots * kTile;
@@ -113,9 +116,9 @@ class Emissions {
     bool* wide_;                    // (tiles,) a label is too unlikely for a plain number
     Real* scratch_;                 // (num_slots, kTile)
     Real* exps_;                    // (num_classes,) scratch of a softmax
-    Real* label_top_;               // (num_frames,) the best label's score, which emissions are relative to
-    Real *row_top_, *row_inverse_;  // (num_frames,) of each softmax: the best score, and one over the sum
-    Real* row_rest_;                // (num_frames,) the sum without the best class, where that is sure
+    Real* label_top_;               // (whole tiles) the best label's score, which emissions are relative to
+    Real *row_top_, *row_inverse_;  // (whole tiles) of each softmax: the best score, and one over the sum
+    Real* row_rest_;                // (whole tiles) the sum without the best class, where that is sure
     double offset_;                 // log-score common to all paths
     double sums_product_;           // of the softmax sums, taken into offset_ before it overflows
     bool poisoned_;                 // NaN or +inf in a used frame
@@ -131,10 +134,11 @@ void Emissions<In>::lay_out(Arena& arena, int block_length) {
     wide_ = arena.take<bool>(rows / kTile);
     scratch_ = arena.take<Real>(slots * kTile);
     exps_ = arena.take<Real>(slots_.by_class ? 0 : num_classes_);
-    label_top_ = arena.take<Real>(num_frames_);
-    row_top_ = arena.take<Real>(num_frames_);
-    row_inverse_ = arena.take<Real>(num_frames_);
-    row_rest_ = arena.take<Real>(num_frames_);
+    const std::int64_t tiles = round_up(num_frames_, kTile);
+    label_top_ = arena.take<Real>(tiles);
+    row_top_ = arena.take<Real>(tiles);
+    row_inverse_ = arena.take<Real>(tiles);
+    row_rest_ = arena.take<Real>(tiles);
     input_.lay_out(arena);
 }
 
@@ -144,6 +148,8 @@ void Emissions<In>::start() {
     sums_product_ = 1;
     poisoned_ = false;
     block_start_ = 0;
+    for (std::int64_t t = num_frames_; t < round_up(num_frames_, kTile); ++t)
+        label_top_[t] = row_top_[t] = row_inverse_[t] = row_rest_[t] = 0;
 }
 
 template <class In>
@@ -183,8 +189,8 @@ void Emissions<In>::normalise_frame(int t, const Real* row) {
     if (grad_) scale_into(exps, num_classes_, row_inverse_[t] * weight_, grad_.row(t));
 }
 
-// Stores a frame's softmax. Of logits, takes its sum out of the score that all paths share. If a class is
-// sure, the sum is 1 for it and a rest, whose digits it has not.
+// Stores a frame's softmax. Of logits, takes its sum out of the score that all paths share. Where a class is sure, the
+// sum is 1, its own part, and `rest`, which may have digits that the sum has lost.
 template <class In>
 void Emissions<In>::keep_softmax(int t, Real top, Real sum, Real rest) {
     const double whole = sum < kSure<Real> ? 1 + double(rest) : double(sum);
@@ -322,9 +328,32 @@ auto Emissions<In>::plain_values(int t0, int count) -> const Real* {
 }
 
 template <class In>
-auto Emissions<In>::softmax_factor(int t) const -> Real {
-    if (!has_softmax_) return 0;
-    return row_inverse_[t] * weight_ * exp_nonpositive(gap(t));
+auto Emissions<In>::softmax(int t0, const Real* values) const -> TileSoftmax<Real> {
+    TileSoftmax<Real> made = {};
+    made.rest = row_rest_ + t0;
+    if (!has_softmax_) return made;
+    const Real* inverse = row_inverse_ + t0;
+    for (int f = 0; f < kTile; ++f) {
+        made.factor[f] = inverse[f] * weight_;
+        made.sure[f] = inverse[f] > 1 / kSure<Real> ? Real(1) : Real(0);
+    }
+    if (slots_.by_class) return made;
+    if (class_scores_) {
+        Pack<Real> best = {}, value;
+        for (int s = 0; s < slots_.num_slots; ++s) {
+            load_pack(values + s * kTile, value);
+            raise<Real>(best, value);
+        }
+        for (int f = 0; f < kTile; ++f) made.sure[f] = best[f] == 1 ? made.sure[f] : Real(0);
+        return made;
+    }
+#pragma omp simd
+    for (int f = 0; f < kTile; ++f) {
+        const Real gap = label_top_[t0 + f] - row_top_[t0 + f];
+        made.factor[f] *= exp_nonpositive(gap);
+        made.sure[f] = gap == 0 ? made.sure[f] : Real(0);
+    }
+    return made;
 }
 
 }  // namespace

@@ -63,7 +63,7 @@ class Outputs {
     void fill_from(int from, Real value);
     void turn_tile(int parity, int t0, int count);
     void write_gradient(int t0, int count, const Real* occupancy_factor);
-    void take_off(const Pack<Real>& error, const Real* values);
+    void take_off(const TileSoftmax<Real>& softmax, const Pack<Real>& total, const Real* values);
     void write_labels(int t0, int count);
     void write_rows(int t0, int count);
     void write_occupancy(int t, int f, Real factor);
@@ -190,34 +190,27 @@ void Outputs<In>::collect(int t0, int count) {
 // Writes what is missing of a tile's gradient rows.
 template <class In>
 void Outputs<In>::write_gradient(int t0, int count, const Real* occupancy_factor) {
-    Real part[kTile];
-    for (int f = 0; f < kTile; ++f) part[f] = emissions_.softmax_factor(t0 + lesser(f, count - 1));
-    Pack<Real> softmax, factor;
-    load_pack(part, softmax);
-    load_pack(occupancy_factor, factor);
-    factor = factor * weight_;
     const Real* values = emissions_.plain_values(t0, count);
-    // The sum of the entries; of the labels' exponentials but for the best class's, and their greatest: that is below 1
-    // if the best class is no label.
-    Pack<Real> total = {}, others = {}, best = {};
-    for (int s = 0; s < slots_.num_slots; ++s) {
+    const TileSoftmax<Real> softmax = emissions_.softmax(t0, values);
+    Pack<Real> likely, visited;
+    load_pack(softmax.factor, likely);
+    load_pack(occupancy_factor, visited);
+    visited = visited * weight_;
+    const Real* sums = sums_;
+    Real* entries = entries_;
+    const int length = slots_.num_slots * kTile;
+    Pack<Real> total[2] = {};
+    for_each_slot(slots_.num_slots, [&](int i, auto half) {
         Pack<Real> emission, sum;
-        load_pack(values + s * kTile, emission);
-        load_pack(sums_ + s * kTile, sum);
-        const Pack<Real> entry = emission * softmax - sum * factor;
-        total += entry;
-        if (!slots_.by_class) add_below_one<Real>(others, emission);
-        if (!slots_.by_class) raise<Real>(best, emission);
-        store_pack<Real>(entry, entries_ + s * kTile);
-    }
-    bool sure = false;
-    for (int f = 0; f < count; ++f) {
-        const bool this_one = emissions_.is_sure(t0 + f) && (slots_.by_class || best[f] == 1);
-        sure |= this_one;
-        if (!slots_.by_class) total[f] += (emissions_.others(t0 + f) - others[f]) * softmax[f];
-        if (!this_one) total[f] = 0;
-    }
-    if (sure) take_off(total * softmax, values);
+        load_pack(values + i, emission);
+        load_pack(sums + i, sum);
+        const Pack<Real> entry = emission * likely - sum * visited;
+        total[half] += entry;
+        store_pack<Real>(entry, entries + i);
+    });
+    Real sure = 0;
+    for (int f = 0; f < kTile; ++f) sure += softmax.sure[f];
+    if (sure > 0) take_off(softmax, total[0] + total[1], values);
     slots_.by_class ? write_rows(t0, count) : write_labels(t0, count);
 }
 
@@ -225,12 +218,28 @@ void Outputs<In>::write_gradient(int t0, int count, const Real* occupancy_factor
 // numbers near 1 and has few digits; all others are small and have theirs. So what a row adds up to is that entry's
 // error, and taken off in proportion to the softmax, nearly all of it is taken off there.
 template <class In>
-void Outputs<In>::take_off(const Pack<Real>& error, const Real* values) {
-    for (int s = 0; s < slots_.num_slots; ++s) {
-        Pack<Real> emission, entry;
-        load_pack(values + s * kTile, emission);
-        load_pack(entries_ + s * kTile, entry);
-        store_pack<Real>(entry - emission * error, entries_ + s * kTile);
+void Outputs<In>::take_off(const TileSoftmax<Real>& softmax, const Pack<Real>& total, const Real* values) {
+    Real* entries = entries_;
+    const int length = slots_.num_slots * kTile;
+    Pack<Real> emission, entry, others[2] = {};
+    if (!slots_.by_class)
+        for_each_slot(slots_.num_slots, [&](int i, auto half) {
+            load_pack(values + i, emission);
+            add_below_one<Real>(others[half], emission);
+        });
+    others[0] += others[1];
+    Real part[kTile];
+    for (int f = 0; f < kTile; ++f) {
+        const Real rest = slots_.by_class ? Real(0) : softmax.rest[f] - others[0][f];  // of all but labels
+        const Real whole = total[f] + rest * softmax.factor[f];
+        part[f] = softmax.sure[f] > 0 ? whole * softmax.factor[f] : Real(0);
+    }
+    Pack<Real> error;
+    load_pack(part, error);
+    for (int i = 0; i < length; i += kTile) {
+        load_pack(values + i, emission);
+        load_pack(entries + i, entry);
+        store_pack<Real>(entry - emission * error, entries + i);
     }
 }
 
