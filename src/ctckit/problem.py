@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from . import native
 from .errors import CTCError
-from .lattice import ARCS_BY_ROLE, Arc, Lattice
+from .lattice import ARCS_BY_ROLE, Lattice
 from .validate import Fault, Form, as_array, as_integers, check_flag, check_lattice_form, check_values, checked_arrays
 
 Array = npt.NDArray[Any]
@@ -129,7 +129,6 @@ def ctc_problem(
     *,
     from_logits: bool,
     form: Form | None = None,
-    blank_in_targets: bool = False,
 ) -> ArrayProblem:
     """Checks a CTC loss's arguments, in any of the forms that it takes.
 
@@ -142,7 +141,6 @@ def ctc_problem(
         from_logits: whether scores are logits.
         form: the call's form, if the caller has checked it. Then all arguments are arrays already, scores are frames
             first, and bfloat16 may be given as 16-bit integers.
-        blank_in_targets: the blank may be a token, and then is a label like any other, as in torch.
 
     Raises:
         CTCError: whatever is wrong, before any work.
@@ -163,9 +161,6 @@ def ctc_problem(
     rows = np.ascontiguousarray(tokens if form.batched else np.atleast_2d(tokens), np.int64)
     sizes = np.ascontiguousarray(lengths, np.int64)
     laid_out = native.lay_out(counts, rows, sizes, form.num_frames, form.classes, blank, ARCS_BY_ROLE)
-    if isinstance(laid_out, tuple) and blank_in_targets:
-        laid_out = _with_blank_tokens((counts, rows, sizes, form.num_frames), form.classes, blank)
-        tokens = np.where(tokens == blank, 0 if blank else 1, tokens)  # for what else is wrong
     if isinstance(laid_out, tuple):  # a number too large for int64 has become negative, which is also wrong
         check_values(form, blank, tokens, frames, lengths, from_logits=from_logits)
         raise RuntimeError(f"the extension finds fault with {laid_out}, validate/ with nothing: please report this")
@@ -174,52 +169,10 @@ def ctc_problem(
     return ArrayProblem(array, from_logits, laid_out, form.batched)
 
 
-def _with_blank_tokens(given: tuple[Any, Any, Any, int], classes: int, blank: int) -> Any:
-    """Lattices in which the blank may also be a token: laid out around a blank that is no class, which is renamed.
-
-    That is what torch does: whether a token may be skipped into depends on the token before it, whatever both are.
-    """
-    laid_out = native.lay_out(*given, classes + 1, classes, ARCS_BY_ROLE)
-    if isinstance(laid_out, tuple):
-        return laid_out
-    labels = np.where(laid_out.labels == classes, np.int32(blank), laid_out.labels)
-    return _with_states(laid_out, labels, laid_out.arcs)
-
-
-def _with_states(batch: native.LatticeBatch, labels: Array, arcs: Array) -> native.LatticeBatch:
-    """The same lattices of targets with other labels and arcs."""
-    return native.LatticeBatch(
-        batch.frames,
-        batch.num_tokens,
-        labels,
-        arcs,
-        batch.num_states,
-        batch.long_arcs,
-        batch.entry_costs,
-        batch.tokens,
-        batch.long_arc_scores,
-    )
-
-
-def has_blank_tokens(batch: native.LatticeBatch, blank: int) -> bool:
-    """Whether the blank is a token of some target."""
-    return bool(((batch.labels == blank) & (batch.tokens >= 0)).any())
-
-
-def end_in_blank(batch: native.LatticeBatch, blank: int) -> Array:
-    """The samples whose last token is the blank."""
-    last = np.maximum(2 * batch.num_tokens - 1, 0)  # a target without tokens: state 0, which is none
-    index = np.arange(len(last))
-    found: Array = np.flatnonzero((batch.labels[index, last] == blank) & (batch.tokens[index, last] >= 0))
-    return found
-
-
-def last_state_only(problem: ArrayProblem, samples: Array) -> ArrayProblem:
-    """The same batch of CTC's lattices, but paths of these samples end in the last state only."""
-    batch = problem.lattices
-    arcs = batch.arcs.copy()
-    arcs[samples, 2 * batch.num_tokens[samples] - 1] &= ~np.uint8(Arc.END)
-    return replace(problem, lattices=_with_states(batch, batch.labels, arcs))
+def with_values(batch: native.LatticeBatch, **values: Array | None) -> native.LatticeBatch:
+    """The same lattices, with other ``labels``, ``arcs``, ``entry_costs`` or ``long_arc_scores`` of the same shape."""
+    names = ("frames", "num_tokens", "labels", "arcs", "num_states", "long_arcs", "entry_costs", "tokens")
+    return native.LatticeBatch(*(values.get(name, getattr(batch, name)) for name in (*names, "long_arc_scores")))
 
 
 def lattice_problem(

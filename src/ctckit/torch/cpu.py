@@ -1,13 +1,13 @@
 """A call of the loss by the C++ kernels on the CPU; or on any device by torch's operations, if there is no kernel.
 
 The gradient is computed in the forward pass, already scaled for the reduction, and handed out by the first backward
-pass. May import torch, calls.py, arguments.py, graph.py, ctckit.loss and what lies below it.
+pass. May import torch, calls.py, arguments.py, as_torch.py, graph.py, ctckit.loss and what lies below it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,10 @@ from torch import Tensor
 from ..kernels import native, portable
 from ..kernels.backend import Gradients, added_gradients
 from ..loss import reduced_loss
-from ..problem import ArrayProblem, last_state_only
+from ..problem import ArrayProblem
 from ..validate import Reduction
 from .arguments import HALF, NOTHING, Added, as_frames, frames_first
+from .as_torch import TorchDifferences
 from .calls import inner_product, reduced, remember
 from .graph import is_log_softmax
 
@@ -48,8 +49,7 @@ class CPUCall(NamedTuple):
     batch_first: bool
     has_kernel: bool  # our kernels can read the scores' memory
     added: Added = NOTHING
-    lost_is_nan: bool = False  # the gradient of a sample without a path is NaN, as torch's
-    end_in_blank: Array | None = None  # samples whose last token is the blank, with torch's gradient
+    differences: TorchDifferences | None = None  # between torch's gradient and ours, which the caller wants
     below_log_softmax: bool = False  # of compiled code, whose scores have no graph to look at
 
     def evaluate(self) -> Tensor:
@@ -158,32 +158,9 @@ class CPUCall(NamedTuple):
             wanted = replace(added, scores=view, adds_softmax=adds_softmax)
         totals = native.total(self.problem, weights=weights, gradients=wanted, threads=torch.get_num_threads())
         remember(totals.status)
-        if self.lost_is_nan:
-            self._fill_lost(gradient, totals.score)
-        if self.end_in_blank is not None:
-            self._drop_last_blank(gradient, totals.score, weights)
+        if self.differences is not None:
+            self.differences.write(frames_first(gradient, self.batch_first), totals.score, weights)
         return totals.score
-
-    def _drop_last_blank(
-        self, gradient: Tensor, score: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]
-    ) -> None:
-        """Makes the gradient torch's for targets whose last token is the blank.
-
-        torch's CPU kernel, at a sample's last frame, writes the last token's part over that of the last state, instead
-        of adding the two, which have one label there. So the part of paths that end in the last state is lost.
-        """
-        samples = cast(Array, self.end_in_blank)
-        ending = native.total(last_state_only(self.problem, samples), threads=torch.get_num_threads()).score
-        with np.errstate(invalid="ignore"):  # without a path
-            lost = weights * np.exp(ending - score)
-        view, batch = frames_first(gradient, self.batch_first), self.problem.lattices
-        for n in samples[np.isfinite(lost[samples])].tolist():
-            view[batch.frames[n] - 1, n, batch.labels[n, 0]] += lost[n]
-
-    def _fill_lost(self, gradient: Tensor, score: npt.NDArray[np.float64]) -> None:
-        """NaN for the used frames of samples without a path."""
-        for n in np.flatnonzero(score == -np.inf).tolist():
-            frames_first(gradient, self.batch_first)[: self.problem.lattices.frames[n], n] = torch.nan
 
 
 def _factor(score: npt.NDArray[np.float64], grad_output: Tensor) -> npt.NDArray[np.float64]:

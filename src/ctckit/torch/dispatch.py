@@ -5,7 +5,6 @@ May import torch, cpu.py, gpu.py (when a GPU is there) and what they may import.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -16,7 +15,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .. import native
 from ..errors import CTCError
 from ..kernels import portable
 from ..lattice import Lattice
@@ -26,9 +24,8 @@ from ..problem import (
     check_added,
     checked_lattice_problem,
     ctc_problem,
-    end_in_blank,
-    has_blank_tokens,
     with_added_scores,
+    with_values,
 )
 from ..validate import REDUCTIONS, Fault, Reduction, as_integers, check_lattice_form, check_reduction, check_values
 from .arguments import (
@@ -48,7 +45,8 @@ from .arguments import (
     unread_frames,
     values_on_host,
 )
-from .calls import Call, Replacement
+from .as_torch import TorchDifferences, ctc_problem_as_torch
+from .calls import Call
 from .cpu import CPUCall
 from .errors import raises_tensor_errors
 from .mapped import mapped_call
@@ -128,27 +126,11 @@ def checked_call(
         array = as_frames(log_probs, batch_first)
     else:
         array = log_probs.numpy(force=True)
-    problem = ctc_problem(
-        array,
-        *all_integers(*given),
-        options.blank,
-        from_logits=options.from_logits,
-        form=form,
-        blank_in_targets=options.blank_in_targets,
-    )
+    checked = ctc_problem_as_torch if options.blank_in_targets else ctc_problem
+    problem = checked(array, *all_integers(*given), options.blank, from_logits=options.from_logits, form=form)
     weights = problem.lattices.loss_weights(how == "mean")
     call = CPUCall(problem, weights, how, options.zero_infinity, batch_first, has_kernel)
-    return _as_torch(call, options) if options.as_torch else call
-
-
-def _as_torch(call: CPUCall, options: Options) -> CPUCall:
-    """The same call with what torch does with samples without a path, and with the blank in targets."""
-    call, batch = call._replace(lost_is_nan=not options.zero_infinity), call.problem.lattices
-    if not (options.blank_in_targets and has_blank_tokens(batch, options.blank)):
-        return call
-    _warn_of_blanks(options.blank)
-    samples = end_in_blank(batch, options.blank)
-    return call._replace(end_in_blank=samples) if len(samples) else call
+    return call._replace(differences=TorchDifferences.of(problem, options)) if options.as_torch else call
 
 
 def _call_on_gpu_with_blanks(log_probs: Tensor, given: Given, options: Options, how: Reduction) -> AnyCall:
@@ -157,27 +139,17 @@ def _call_on_gpu_with_blanks(log_probs: Tensor, given: Given, options: Options, 
 
     form, *integers = given
     batch_first = options.batch_first and form.batched
-    problem = ctc_problem(
+    problem = ctc_problem_as_torch(
         unread_frames(log_probs, batch_first),
         *all_integers(*integers),
         options.blank,
         from_logits=options.from_logits,
         form=form,
-        blank_in_targets=True,
     )
-    if has_blank_tokens(problem.lattices, options.blank):
-        _warn_of_blanks(options.blank)
     there = portable.on_tensors(problem, frames_first(log_probs.detach(), batch_first))
     lost = None if options.zero_infinity else there.lattices.frames
     weights, zero = gpu_weights(there.lattices, how), options.zero_infinity
     return GPUCall(there, None, weights, how, zero, batch_first, form.batched, lost_is_nan=lost)
-
-
-def _warn_of_blanks(blank: int) -> None:
-    """Says once what the loss is of targets that hold the blank."""
-    if not Replacement.warned_of_blanks:
-        Replacement.warned_of_blanks = True
-        warnings.warn(Fault("blank-in-target-as-torch", "targets", value=blank).message(), stacklevel=5)
 
 
 def with_added_to(call: AnyCall, scores: Tensor, added: Added) -> AnyCall:
@@ -255,23 +227,13 @@ def _backend_with(scores: Tensor, added: Added) -> Literal["native", "triton", "
 
 def _with_added_values(problem: ArrayProblem, added: Added) -> ArrayProblem:
     """The same batch with the values of tensors on the host; of tensors on a device only the shape is checked."""
-    costs, far = added.entry_costs, added.long_arc_scores
-    batch = problem.lattices
-    if costs is not None or far is not None:
-        problem = replace(
-            problem,
-            lattices=native.LatticeBatch(
-                batch.frames,
-                batch.num_tokens,
-                batch.labels,
-                batch.arcs,
-                batch.num_states,
-                batch.long_arcs,
-                batch.entry_costs if costs is None else _costs(costs, problem),
-                batch.tokens,
-                batch.long_arc_scores if far is None else _long_arc_scores(far, problem),
-            ),
-        )
+    values = {}
+    if added.entry_costs is not None:
+        values["entry_costs"] = _costs(added.entry_costs, problem)
+    if added.long_arc_scores is not None:
+        values["long_arc_scores"] = _long_arc_scores(added.long_arc_scores, problem)
+    if values:
+        problem = replace(problem, lattices=with_values(problem.lattices, **values))
     classes, states = (None if x is None else values_on_host(x) for x in (added.class_scores, added.state_scores))
     return with_added_scores(problem, classes, states)
 
