@@ -70,10 +70,12 @@ def test_log_probs_below_a_log_softmax(instruction_set: str, dtype: str, nats: f
     check(found, batch.with_scores(decode(encode(batch.scores, dtype))), dtype, from_logits=False)
 
 
-@pytest.mark.parametrize("name", ["reference", "portable"])
+@pytest.mark.parametrize("name", ["reference", "portable", "triton"])
 def test_the_other_backends_add_the_softmax_too(name: str) -> None:
-    if name == "portable":
+    if name != "reference":
         pytest.importorskip("torch")
+    if name == "triton":
+        pytest.importorskip("triton")
     batch = sure(7, 3.0)
     batch = batch.with_scores(log_softmax(batch.scores).astype(float))
     batch.scores[4, 0] = -np.inf  # no class is possible: nothing to add, and no path

@@ -29,7 +29,8 @@ class Triton:
         arrays = {} if gradients is None else gradients.arrays()
         memory = {name: Triton.tensor(array) for name, array in arrays.items()}
         with Triton.running():
-            found = triton.total(Triton.problem(problem), weights=given, gradients=Gradients(**memory))
+            wanted = Gradients(**memory, adds_softmax=gradients is not None and gradients.adds_softmax)
+            found = triton.total(Triton.problem(problem), weights=given, gradients=wanted)
         if has_gpu():
             for name, array in arrays.items():
                 Triton.tensor(array, "cpu").copy_(memory[name])

@@ -110,6 +110,29 @@ def test_the_cpus_numbers(form: str, dtype: str, request: pytest.FixtureRequest)
         assert not found[1][:, 2].any()
 
 
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_a_sure_network_below_a_log_softmax(dtype: str, scaled: bool, request: pytest.FixtureRequest) -> None:
+    """Where softmax and γ are both near 1, -γ in half precision would leave the log_softmax nothing to train on."""
+    rng = np.random.default_rng(0)
+    best, target = np.repeat([0, 2, 0, 1, 0, 3], 3), torch.tensor([[2, 1, 3]])
+    logits = rng.normal(size=(len(best), 1, 6))
+    logits[np.arange(len(best)), 0, best] += 12
+    x = torch.from_numpy(logits).to(getattr(torch, dtype))
+    exact = x.double().requires_grad_()
+    torch.nn.functional.ctc_loss(exact.log_softmax(-1), target, [len(best)], [3], reduction="sum").backward()
+    request.getfixturevalue("on_a_gpu")
+    x = of(x).requires_grad_()
+    factor = 8.0 if scaled else 1.0
+    loss = ctckit.torch.ctc_loss(x.log_softmax(-1), of(target), [len(best)], [3], reduction="sum") * factor
+    loss.backward()
+    assert x.grad is not None
+    assert exact.grad is not None
+    error = (x.grad.cpu().double() / factor - exact.grad).abs().max() / exact.grad.abs().max()
+    # Half precision has rounded the log-probabilities.
+    assert error <= {"float32": 2e-6, "bfloat16": 0.02, "float16": 0.01}[dtype]
+
+
 @pytest.mark.usefixtures("on_a_gpu")
 def test_without_a_gradient_and_twice_with_one() -> None:
     """A second backward gives the same gradient in new memory, even if targets and lengths have changed."""

@@ -48,9 +48,9 @@ class CPUCall(NamedTuple):
     zero_infinity: bool
     batch_first: bool
     has_kernel: bool  # our kernels can read the scores' memory
+    below_log_softmax: bool = False  # of compiled code, whose scores have no graph to look at
     added: Added = NOTHING
     differences: TorchDifferences | None = None  # between torch's gradient and ours, which the caller wants
-    below_log_softmax: bool = False  # of compiled code, whose scores have no graph to look at
 
     def evaluate(self) -> Tensor:
         """The loss alone."""

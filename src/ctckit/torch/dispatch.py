@@ -129,7 +129,8 @@ def checked_call(
     checked = ctc_problem_as_torch if options.blank_in_targets else ctc_problem
     problem = checked(array, *all_integers(*given), options.blank, from_logits=options.from_logits, form=form)
     weights = problem.lattices.loss_weights(how == "mean")
-    call = CPUCall(problem, weights, how, options.zero_infinity, batch_first, has_kernel)
+    below = options.below_log_softmax
+    call = CPUCall(problem, weights, how, options.zero_infinity, batch_first, has_kernel, below)
     return call._replace(differences=TorchDifferences.of(problem, options)) if options.as_torch else call
 
 
@@ -148,8 +149,8 @@ def _call_on_gpu_with_blanks(log_probs: Tensor, given: Given, options: Options, 
     )
     there = portable.on_tensors(problem, frames_first(log_probs.detach(), batch_first))
     lost = None if options.zero_infinity else there.lattices.frames
-    weights, zero = gpu_weights(there.lattices, how), options.zero_infinity
-    return GPUCall(there, None, weights, how, zero, batch_first, form.batched, lost_is_nan=lost)
+    weights, zero, below = gpu_weights(there.lattices, how), options.zero_infinity, options.below_log_softmax
+    return GPUCall(there, None, weights, how, zero, batch_first, form.batched, below, lost_is_nan=lost)
 
 
 def with_added_to(call: AnyCall, scores: Tensor, added: Added) -> AnyCall:
@@ -201,7 +202,8 @@ def checked_lattice_call(
     problem = _with_added_values(problem, added)
     if backend != "triton":
         weights = problem.lattices.loss_weights(how == "mean")
-        return CPUCall(problem, weights, how, options.zero_infinity, batch_first, backend == "native", added)
+        has_kernel = backend == "native"
+        return CPUCall(problem, weights, how, options.zero_infinity, batch_first, has_kernel, added=added)
     from .gpu import GPUCall, gpu_weights
 
     laid_out = portable.on_tensors(problem, frames_first(scores.detach(), batch_first))
@@ -210,7 +212,7 @@ def checked_lattice_call(
         counts = lengths.reshape(-1).to(scores.device, torch.int64)
         laid_out = replace(laid_out, lattices=replace(laid_out.lattices, frames=counts))  # type: ignore[type-var]
     factors = gpu_weights(laid_out.lattices, how)
-    return GPUCall(laid_out, None, factors, how, options.zero_infinity, batch_first, form.batched, added)
+    return GPUCall(laid_out, None, factors, how, options.zero_infinity, batch_first, form.batched, added=added)
 
 
 def _backend_with(scores: Tensor, added: Added) -> Literal["native", "triton", "portable"]:

@@ -2,7 +2,7 @@
 
 Forward sweeps and keeps the occupancies; backward writes the gradient from them, times ``grad_output``. So the gradient
 is written once and rounded once, though the host never knows that factor. May import torch, calls.py, arguments.py,
-kernels/ and what lies below them.
+graph.py, kernels/ and what lies below them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..results import Status
 from ..validate import Reduction, check_values
 from .arguments import INTEGERS, NOTHING, Added, Given, Options, as_tensor, frames_first, if_on_host, real_of
 from .calls import inner_product, reduced, remember
+from .graph import is_log_softmax
 
 
 class GPUCall(NamedTuple):
@@ -33,6 +34,7 @@ class GPUCall(NamedTuple):
     zero_infinity: bool
     batch_first: bool
     batched: bool
+    below_log_softmax: bool = False  # of compiled code, whose scores have no graph to look at
     added: Added = NOTHING
     lost_is_nan: Tensor | None = None  # (N,) frames; of a sample without a path they have gradients of NaN, as torch's
 
@@ -49,7 +51,8 @@ class GPUCall(NamedTuple):
 
     def sweep(self, scores: Tensor) -> triton.Sweep:
         """Log-scores, and what the gradient needs."""
-        swept = triton.Sweep(self.problem, keep=True, wanted=self._wanted())
+        adds_softmax = self.below_log_softmax or (not self.problem.from_logits and is_log_softmax(scores))
+        swept = triton.Sweep(self.problem, keep=True, wanted=replace(self._wanted(), adds_softmax=adds_softmax))
         remember(swept.status)
         return swept
 
@@ -128,8 +131,8 @@ def gpu_call(scores: Tensor, given: Given, options: Options, reduction: Reductio
     invalid = lattices.status == Status.INVALID
     weights = gpu_weights(lattices, reduction)
     lost = frames.reshape(-1).to(scores.device) if options.as_torch and not options.zero_infinity else None
-    zero = options.zero_infinity
-    return GPUCall(problem, invalid, weights, reduction, zero, batch_first, form.batched, lost_is_nan=lost)
+    zero, below = options.zero_infinity, options.below_log_softmax
+    return GPUCall(problem, invalid, weights, reduction, zero, batch_first, form.batched, below, lost_is_nan=lost)
 
 
 def gpu_weights(lattices: LatticeBatch[Tensor], reduction: Reduction) -> Tensor:

@@ -16,7 +16,6 @@ from torch.library import custom_op
 
 from .arguments import HALF, Lengths, Options, as_tensor, real_of
 from .calls import Replacement
-from .cpu import CPUCall
 from .dispatch import AnyCall, backend_of, checked_call
 from .errors import TensorError, explained
 from .graph import is_log_softmax
@@ -112,8 +111,7 @@ def _checked(scores: Tensor, targets: Tensor, input_lengths: Tensor, target_leng
         )
     arguments = {"targets": targets, "input_lengths": input_lengths, "target_lengths": target_lengths}
     try:
-        call = checked_call(scores, **arguments, options=given)
-        return call._replace(below_log_softmax=given.below_log_softmax) if isinstance(call, CPUCall) else call
+        return checked_call(scores, **arguments, options=given)
     except Exception as error:
         failure = explained(error, **arguments)
         if failure is error:

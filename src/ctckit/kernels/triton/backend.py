@@ -184,7 +184,7 @@ def best_path(problem: TensorProblem, *, threads: int | None = None) -> BestPath
     """
     device, real = problem.scores.device, _real(problem.scores)
     with _on(device):
-        batch = _batch(problem)
+        batch = _batch(problem, softmax=problem.from_logits)
         frames, size, _, pairs = batch.sizes
         found = BestPaths(
             torch.empty((size, frames), dtype=torch.int32, device=device),
@@ -217,7 +217,8 @@ class Sweep:
         of_states, count = _of_states(wanted), wanted is not None and wanted.entry_costs is not None
         device, real = problem.scores.device, _real(problem.scores)
         with _on(device):
-            self.batch = batch = _batch(problem, general=of_states)
+            adds_softmax = wanted is not None and wanted.adds_softmax
+            self.batch = batch = _batch(problem, general=of_states, softmax=problem.from_logits or adds_softmax)
             self._rows = _read_rows(batch)
             frames, size, _, pairs = batch.sizes
             kept, edges, counts = (size, frames, 2, pairs), (2, 2, size, 2, pairs), (size, 2, 2, pairs)
@@ -239,7 +240,7 @@ class Sweep:
 
     def gradient(self, grad: Tensor, weights: Tensor | None = None) -> None:
         """Writes the gradient of Σ weights·(-score) by the scores into ``grad``; may be called any number of times."""
-        self._write(grad, None, self._weights(weights), softmax=self.batch.from_logits)
+        self._write(grad, None, self._weights(weights), softmax=self.batch.softmax)
 
     def occupancies(self, states: Tensor, classes: Tensor) -> None:
         """Writes γ by state (T, N, 2·pairs - 1) and by class (T, N, C)."""
@@ -326,18 +327,18 @@ def _real(scores: Tensor) -> torch.dtype:
     return torch.float64 if scores.dtype == torch.float64 else torch.float32
 
 
-def _batch(problem: TensorProblem, *, general: bool = False) -> Batch:
+def _batch(problem: TensorProblem, *, softmax: bool, general: bool = False) -> Batch:
     """What the kernels read. CTC's own lattices take the fast path, if nothing is added to scores."""
     scores, lattices = problem.scores.detach(), problem.lattices
     if isinstance(lattices, CTCLattices):
         added = problem.class_scores is not None or problem.state_scores is not None
         if PLAIN and not (general or added):
-            return Batch(scores, problem.from_logits, lattices.blank, lattices.sizes, lattices.states)
+            return Batch(scores, problem.from_logits, softmax, lattices.blank, lattices.sizes, lattices.states)
     if len(lattices.long_arcs):
         raise cannot_take("triton", "long arcs", "pass the scores on the CPU")
     frames, size, classes = scores.shape
     sizes = Sizes(frames, size, classes, lattices.labels.shape[1] // 2 + 1)
-    return Batch(scores, problem.from_logits, 0, sizes, _states(problem, sizes))
+    return Batch(scores, problem.from_logits, softmax, 0, sizes, _states(problem, sizes))
 
 
 def _states(problem: TensorProblem, sizes: Sizes) -> States:
@@ -381,7 +382,7 @@ def _nats(values: Tensor | None) -> Tensor | None:
 def _read_rows(batch: Batch) -> Rows:
     device, real = batch.scores.device, _real(batch.scores)
     shape = batch.sizes.size, batch.sizes.frames
-    statistics = shape if batch.from_logits else (0,)
+    statistics = shape if batch.softmax else (0,)
     rows = Rows(
         torch.empty(shape, dtype=real, device=device),
         torch.empty(shape, dtype=torch.int8, device=device),

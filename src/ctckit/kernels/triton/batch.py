@@ -21,6 +21,7 @@ class Batch(NamedTuple):
     Attributes:
         scores: (T, N, C), any strides.
         from_logits: whether scores are logits.
+        softmax: whether the gradient by the scores has a softmax part; always of logits.
         blank: the blank's class.
         sizes: T, N, C, pairs.
         states: the lattices, laid out.
@@ -28,6 +29,7 @@ class Batch(NamedTuple):
 
     scores: Tensor
     from_logits: bool
+    softmax: bool
     blank: int
     sizes: Sizes
     states: States
@@ -53,8 +55,8 @@ class Rows(NamedTuple):
         top: the best score of the lattice's labels; emissions are relative to it.
         wide: int8, whether labels lie so far apart that their differences need float64.
         offset: float64, the factor common to all paths, in nats; NaN if the frame holds NaN or +inf.
-        peak: the best score of all classes; of logits only.
-        inverse: one over the softmax's sum; of logits only.
+        peak: the best score of all classes; only if the gradient has a softmax part.
+        inverse: one over the softmax's sum; likewise.
     """
 
     top: Tensor

@@ -264,7 +264,7 @@ def write_gradient(
         weights: float64 (N,).
         grad: (T, N, C), any strides, written.
         states: (T, N, 2·pairs - 1), written if given: occupancies by state.
-        softmax: whether the gradient goes to logits.
+        softmax: whether to write softmax - γ, as for logits, not -γ.
     """
     sizes, lattices = batch.sizes, batch.states
     block, together = tuning.score_block(sizes.classes)

@@ -40,6 +40,7 @@ def _rows_kernel(
     o_blank,
     pairs,
     LOGITS: tl.constexpr,
+    SOFTMAX: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     LABELS: tl.constexpr,
@@ -66,7 +67,7 @@ def _rows_kernel(
     for c0 in range(0, classes, BLOCK):
         mask = used[:, None] & (c < classes - c0)[None, :]
         x = tl.load(columns(p_row, c0, c, stride_c), mask=mask, other=float("-inf")).to(REAL)
-        if LOGITS:  # NaN or +inf makes the sum NaN
+        if SOFTMAX:  # NaN or +inf makes the sum NaN
             peak = tl.maximum(b_peak, tl.max(x, axis=1))
             base = tl.where(peak == float("-inf"), 0.0, peak)
             b_sum = b_sum * tl.exp(b_peak - base) + tl.sum(tl.exp(x - base[:, None]), axis=1)
@@ -103,11 +104,15 @@ def _rows_kernel(
     b_top = tl.where(b_top == float("-inf"), 0.0, b_top)
     b_offset = b_top.to(tl.float64)
     o_row = n * frames_max + t
-    if LOGITS:
-        b_bad = tl.where((b_peak == float("-inf")) | (b_sum != b_sum), 1, 0)
-        b_sum = tl.where(b_bad != 0, 1.0, b_sum)
-        b_offset = b_offset - b_peak.to(tl.float64) - tl.log(b_sum.to(tl.float64))
-        tl.store(p_peak + o_row, b_peak, mask=used)
+    if SOFTMAX:
+        nothing = b_peak == float("-inf")  # is possible: wrong of logits, and no softmax of log-probabilities
+        b_bad = tl.where(b_sum != b_sum, 1, 0)
+        if LOGITS:
+            b_bad = tl.where(nothing, 1, b_bad)
+        b_sum = tl.where(nothing | (b_sum != b_sum), 1.0, b_sum)
+        if LOGITS:
+            b_offset = b_offset - b_peak.to(tl.float64) - tl.log(b_sum.to(tl.float64))
+        tl.store(p_peak + o_row, tl.where(nothing, 0.0, b_peak), mask=used)
         tl.store(p_inverse + o_row, 1.0 / b_sum, mask=used)
     tl.store(p_top + o_row, b_top, mask=used)
     tl.store(p_wide + o_row, b_wide.to(tl.int8), mask=used)
@@ -141,6 +146,7 @@ def read_rows(batch: Batch, rows: Rows) -> None:
         batch.blank * batch.scores.stride(2),
         sizes.pairs,
         LOGITS=batch.from_logits,
+        SOFTMAX=batch.softmax,
         ROWS=together,
         BLOCK=block,
         LABELS=min(block, tuning.TILE),
