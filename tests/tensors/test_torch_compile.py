@@ -1,6 +1,7 @@
 """Compiled and exported: one operator in the graph, no break, and eager mode's bits."""
 
 import io
+import logging
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -332,6 +333,27 @@ def test_fake_outputs_are_laid_out_as_the_real_ones(batch_first: bool, dtype: to
         fake = torch.ops.ctckit.ctc_loss_and_grad(*tensors, *arguments[4:])
     for ours, expected in zip(fake, real, strict=True):
         assert (ours.shape, ours.stride(), ours.dtype) == (expected.shape, expected.stride(), expected.dtype)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # of torch, to itself
+@REDUCED
+def test_autograd_that_compiles(reduction: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The backward of an eager loss is left out of it, without a word."""
+
+    def step(x: Tensor) -> Tensor:
+        loss = ctckit.torch.ctc_loss(3 * x, TARGETS, FRAMES, LENGTHS, reduction=reduction, from_logits=True)
+        loss.sum().backward()
+        return loss.detach()
+
+    eager, under = (scores().requires_grad_() for _ in range(2))
+    expected = step(eager)
+    logger = logging.getLogger("torch._dynamo")
+    logger.addHandler(caplog.handler)
+    with torch._dynamo.compiled_autograd._enable(torch.compile(backend="aot_eager")):
+        assert torch.equal(step(under), expected)
+    logger.removeHandler(caplog.handler)
+    assert torch.equal(under.grad, eager.grad)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["float32", "bfloat16"])

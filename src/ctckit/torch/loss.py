@@ -293,6 +293,21 @@ def _reduction(reduction: str) -> str:
     return check_reduction(reduction)
 
 
+def _backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+    scores, occupancy, *added = ctx.saved_tensors
+    if torch.is_grad_enabled():  # create_graph=True: a gradient that can be differentiated itself
+        return _differentiable(ctx.call, scores, added, grad_output)
+    ctx.swept.occupancy = occupancy
+    gradient = ctx.call.gradient(scores, ctx.swept, grad_output) if ctx.needs_input_grad[0] else None
+    others = ctx.call.added_gradients(ctx.swept, grad_output) if added else ()
+    ctx.swept.occupancy = None
+    return gradient, None, *others
+
+
+# Autograd, when it compiles, leaves it out; else it would say at length why it can't trace it.
+_backward_alone = torch.compiler.disable(_backward)  # type: ignore[no-untyped-call]
+
+
 class _Loss(torch.autograd.Function):
     """The loss by a kernel; ``added`` are the call's other tensors that may need a gradient."""
 
@@ -307,14 +322,7 @@ class _Loss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        scores, occupancy, *added = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph=True: a gradient that can be differentiated itself
-            return _differentiable(ctx.call, scores, added, grad_output)
-        ctx.swept.occupancy = occupancy
-        gradient = ctx.call.gradient(scores, ctx.swept, grad_output) if ctx.needs_input_grad[0] else None
-        others = ctx.call.added_gradients(ctx.swept, grad_output) if added else ()
-        ctx.swept.occupancy = None
-        return gradient, None, *others
+        return (_backward_alone if is_dynamo_compiling() else _backward)(ctx, grad_output)
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor | None, _: None, *added: Tensor | None) -> Tensor:
