@@ -70,6 +70,29 @@ def test_log_probs_below_a_log_softmax(instruction_set: str, dtype: str, nats: f
     check(found, batch.with_scores(decode(encode(batch.scores, dtype))), dtype, from_logits=False)
 
 
+@pytest.mark.parametrize("nats", [10, 16])
+@pytest.mark.parametrize("classes", [12, 600])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_on_a_gpu(from_logits: bool, dtype: str, classes: int, nats: float) -> None:
+    """Or in Triton's interpreter, which truncates bfloat16."""
+    pytest.importorskip("triton")
+    batch = sure(classes, nats)
+    if not from_logits:
+        batch = batch.with_scores(log_softmax(batch.scores).astype(float))
+    found = gradient_of(Backend("triton"), batch, dtype, from_logits=from_logits, adds_softmax=not from_logits)
+    check(found, batch.with_scores(decode(encode(batch.scores, dtype))), dtype, from_logits=from_logits)
+
+
+def test_a_loss_from_logits_is_never_below_0_on_a_gpu() -> None:
+    pytest.importorskip("triton")
+    nats = np.linspace(13, 18, 24)
+    scores = np.stack([np.zeros((2, len(nats))), np.broadcast_to(nats, (2, len(nats)))], axis=-1)
+    ones = np.ones(len(nats), int)
+    batch = Batch(scores, ones[:, None], 2 * ones, ones)
+    assert (Backend("triton").totals(problem_of(batch, "float32", from_logits=True)).score <= 0).all()
+
+
 @pytest.mark.parametrize("name", ["reference", "portable", "triton"])
 def test_the_other_backends_add_the_softmax_too(name: str) -> None:
     if name != "reference":

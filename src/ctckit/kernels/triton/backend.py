@@ -387,8 +387,7 @@ def _read_rows(batch: Batch) -> Rows:
         torch.empty(shape, dtype=real, device=device),
         torch.empty(shape, dtype=torch.int8, device=device),
         torch.empty(shape, dtype=torch.float64, device=device),
-        torch.empty(statistics, dtype=real, device=device),
-        torch.empty(statistics, dtype=real, device=device),
+        *(torch.empty(statistics, dtype=real, device=device) for _ in range(3)),
     )
     read_rows(batch, rows)
     return rows

@@ -57,6 +57,7 @@ class Rows(NamedTuple):
         offset: float64, the factor common to all paths, in nats; NaN if the frame holds NaN or +inf.
         peak: the best score of all classes; only if the gradient has a softmax part.
         inverse: one over the softmax's sum; likewise.
+        rest: that sum without the best class's 1, with its own digits; likewise.
     """
 
     top: Tensor
@@ -64,3 +65,4 @@ class Rows(NamedTuple):
     offset: Tensor
     peak: Tensor
     inverse: Tensor
+    rest: Tensor

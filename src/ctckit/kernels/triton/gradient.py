@@ -13,7 +13,7 @@ import triton.language as tl
 from . import tuning
 from .batch import Batch, Rows
 from .lattice import INVALID
-from .rows import columns
+from .rows import SURE, columns
 from .sums import Sums
 from .tuning import SIZES
 
@@ -89,16 +89,28 @@ def _store_labels(
     p_cell,
     runs,
     count,
+    b_blank,
     b_share,
     b_weight,
     used,
+    blank,
     SOFTMAX: tl.constexpr,
     ROWS: tl.constexpr,
     LABELS: tl.constexpr,
 ):
-    """Writes the gradient of the lattice's labels. Each run of equal ones is summed in the lattice's order."""
+    """Writes the gradient of the lattice's labels. Each run of equal ones is summed in the lattice's order.
+
+    Where the network is sure of a label, softmax and occupancy are both near 1, and their difference has few digits.
+    The other entries have theirs, and a frame's entries add up to 0: so that label's is minus the sum of the others.
+    """
     p_out, stride = out
     p_in, stride_c = scores[0], scores[1]
+    if SOFTMAX:
+        has_blank = used & (tl.where(used, blank, -1) >= 0)
+        at_blank = tl.load(p_in + blank.to(tl.int64) * stride_c, mask=has_blank, other=float("-inf"))
+        blank_is_best = has_blank & (at_blank.to(b_weight.dtype) == scores[2])
+        b_others = tl.where(blank_is_best, 0.0, tl.where(has_blank, b_blank, 0.0))
+        b_best = tl.where(blank_is_best, blank, -1).to(tl.int64)
     p_sorted, p_order, p_run, p_first = runs
     real = b_weight.dtype
     num_runs = tl.load(p_run + count - 1, mask=count > 0, other=0)
@@ -117,8 +129,16 @@ def _store_labels(
         mask = used[:, None] & is_run
         if SOFTMAX:
             x = tl.load(p_in[:, None] + b_label * stride_c, mask=mask, other=0.0).to(real)
+            is_best = mask & (x == scores[2][:, None])
+            b_others -= tl.sum(tl.where(is_best, 0.0, b_grad), axis=1)
+            b_best = tl.maximum(b_best, tl.max(tl.where(is_best, b_label, -1), axis=1))
             b_grad = _softmax(x, scores) + b_grad
         tl.store(p_out[:, None] + b_label * stride, (b_grad * b_weight).to(p_out.dtype.element_ty), mask=mask)
+    if SOFTMAX:
+        tl.debug_barrier()
+        b_grad = (b_others - scores[4] * scores[3]) * b_weight
+        is_sure = used & (b_best >= 0) & (scores[3] * SURE > 1.0)
+        tl.store(p_out + b_best * stride, b_grad.to(p_out.dtype.element_ty), mask=is_sure)
 
 
 @triton.jit
@@ -145,6 +165,7 @@ def _gradient_kernel(
     p_score,
     p_peak,
     p_inverse,
+    p_rest,
     p_sorted,
     p_order,
     p_run,
@@ -192,7 +213,8 @@ def _gradient_kernel(
         b_blank = tl.where(used, b_even * b_share, 0.0)
         if SOFTMAX:
             b_peak = tl.load(p_peak + n * frames_max + t, mask=used, other=0.0)
-            scores = scores + (b_peak, tl.load(p_inverse + n * frames_max + t, mask=used, other=0.0))
+            b_inverse = tl.load(p_inverse + n * frames_max + t, mask=used, other=0.0)
+            scores = scores + (b_peak, b_inverse, tl.load(p_rest + n * frames_max + t, mask=used, other=0.0))
         _store_classes(out, scores, b_blank, b_weight, exists, used, classes, blank, SOFTMAX, BLOCK)
         tl.debug_barrier()
         if GENERAL:  # the labels of all states
@@ -200,7 +222,7 @@ def _gradient_kernel(
         else:  # those of the odd states
             o_runs, p_cell, count = n * (pairs - 1), p_row + pairs, length
         runs = (p_sorted + o_runs, p_order + o_runs, p_run + o_runs, p_first + o_runs)
-        _store_labels(out, scores, p_cell, runs, count, b_share, b_weight, used, SOFTMAX, ROWS, LABELS)
+        _store_labels(out, scores, p_cell, runs, count, b_blank, b_share, b_weight, used, blank, SOFTMAX, ROWS, LABELS)
     else:
         num_nan = tl.where(status == INVALID, frames_max, tl.where(score != score, frames, 0))
         b_fill = tl.where(t < num_nan, float("nan"), 0.0).to(real)
@@ -281,6 +303,7 @@ def write_gradient(
         sums.score,
         rows.peak,
         rows.inverse,
+        rows.rest,
         *runs,
         *batch.scores.stride(),
         *grad.stride(),

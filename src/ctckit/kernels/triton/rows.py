@@ -13,6 +13,8 @@ from .batch import Batch, Rows
 from .scaled import NARROW
 from .tuning import SIZES
 
+SURE = tl.constexpr(1.25)  # a class is sure if the softmax's sum, of which its own part is 1, is below this
+
 
 @triton.jit
 def columns(p_row, c0, c, stride_c):
@@ -32,6 +34,7 @@ def _rows_kernel(
     p_offset,
     p_peak,
     p_inverse,
+    p_rest,
     stride_t,
     stride_n,
     stride_c,
@@ -60,7 +63,7 @@ def _rows_kernel(
     used = t < b_frames
     p_row = p_scores + n * stride_n + t * stride_t
     b_peak = tl.full((ROWS,), float("-inf"), REAL)
-    b_sum = tl.zeros((ROWS,), REAL)
+    b_sum, b_rest = tl.zeros((ROWS,), REAL), tl.zeros((ROWS,), REAL)
     b_bad = tl.zeros((ROWS,), tl.int32)
     # This loop reads all scores: columns are 32 bits, their addresses a base plus constants.
     c = tl.arange(0, BLOCK)
@@ -70,7 +73,10 @@ def _rows_kernel(
         if SOFTMAX:  # NaN or +inf makes the sum NaN
             peak = tl.maximum(b_peak, tl.max(x, axis=1))
             base = tl.where(peak == float("-inf"), 0.0, peak)
-            b_sum = b_sum * tl.exp(b_peak - base) + tl.sum(tl.exp(x - base[:, None]), axis=1)
+            b_exp, shrunk = tl.exp(x - base[:, None]), tl.exp(b_peak - base)
+            b_rest = tl.where(peak > b_peak, b_sum, b_rest) * shrunk
+            b_rest += tl.sum(tl.where(x < peak[:, None], b_exp, 0.0), axis=1)
+            b_sum = b_sum * shrunk + tl.sum(b_exp, axis=1)
             b_peak = peak
         else:
             b_bad = tl.maximum(b_bad, tl.max(tl.where(x < float("inf"), 0, 1), axis=1))
@@ -111,9 +117,11 @@ def _rows_kernel(
             b_bad = tl.where(nothing, 1, b_bad)
         b_sum = tl.where(nothing | (b_sum != b_sum), 1.0, b_sum)
         if LOGITS:
-            b_offset = b_offset - b_peak.to(tl.float64) - tl.log(b_sum.to(tl.float64))
+            b_whole = tl.where(b_sum < SURE, 1.0 + b_rest.to(tl.float64), b_sum.to(tl.float64))
+            b_offset = b_offset - b_peak.to(tl.float64) - tl.log(b_whole)
         tl.store(p_peak + o_row, tl.where(nothing, 0.0, b_peak), mask=used)
         tl.store(p_inverse + o_row, 1.0 / b_sum, mask=used)
+        tl.store(p_rest + o_row, b_rest, mask=used)
     tl.store(p_top + o_row, b_top, mask=used)
     tl.store(p_wide + o_row, b_wide.to(tl.int8), mask=used)
     tl.store(p_offset + o_row, tl.where(b_bad != 0, float("nan"), b_offset), mask=used)

@@ -357,9 +357,13 @@ def _total_kernel(
     frames_max,
     pairs,
     GENERAL: tl.constexpr,
+    PROBABILITY: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """One sample's log-score in float64, where its directions meet, its status, and the occupancies' exponent."""
+    """One sample's log-score in float64, where its directions meet, its status, and the occupancies' exponent.
+
+    With PROBABILITY the score is that of a probability, and no rounding brings it above 0.
+    """
     n = tl.program_id(0).to(tl.int64)
     frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
     half = frames // 2
@@ -390,6 +394,8 @@ def _total_kernel(
     offset = sum_of_offsets(p_offset + n * frames_max, frames, BLOCK)
     alive = top >= DEAD
     score = tl.log(tl.where(alive, b_sum, 1.0)) + top.to(tl.float64) * LN2 + offset
+    if PROBABILITY:
+        score = tl.minimum(score, 0.0)
     store_score(p_score + n, p_final + n, score, tl.load(p_status + n), frames, alive, offset)
     tl.store(p_total + n, top)
 
@@ -477,6 +483,7 @@ def _meet(batch: Batch, rows: Rows, sums: Sums) -> None:
         sizes.frames,
         sizes.pairs,
         GENERAL=states.general,
+        PROBABILITY=batch.from_logits and not states.general,
         BLOCK=tuning.TILE,
         num_warps=4,
         enable_fp_fusion=tuning.FUSED,
