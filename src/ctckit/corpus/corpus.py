@@ -1,6 +1,6 @@
 """One run over a corpus: reads the manifest, plans, and lets a runner do the rows.
 
-Imports annotate/, files.py and validate/.
+Imports annotate/, files/ and validate/.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is done for one row of a manifest: its text is aligned and its files are written.
 
 A job is plain data. It can be pickled, so that a runner may call it in a thread or send it to another process.
-Imports text/, annotate/ and files.py.
+Imports text/, annotate/ and files/.
 """
 
 from __future__ import annotations

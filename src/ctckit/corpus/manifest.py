@@ -1,4 +1,4 @@
-"""Manifests: one JSON line per recording. May import files.py, errors.py and validate/.
+"""Manifests: one JSON line per recording. May import files/, errors.py and validate/.
 
 Each line is checked by itself: a line that is wrong becomes a failed row, and the others are not affected.
 """

@@ -1,7 +1,7 @@
 """The forms that people keep a recogniser's labels in: one a line, tables, JSON, YAML, a tokenizer's file.
 
-A module of its own because the form follows from the content, not from the file's name. May import errors.py; PyYAML is
-imported when there is YAML.
+The form follows from the content, not from the file's name. May import disk.py and errors.py; PyYAML is imported when
+there is YAML.
 """
 
 from __future__ import annotations
@@ -9,14 +9,31 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
-from .errors import CTCError, MissingExtraError
+from ..errors import CTCError, MissingExtraError
+from .disk import check_file, read_text
 
 _ROW = re.compile(r"(.*?)(?:\t|(?<=.) +|^ )(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)")  # a name, white space and a number
 _YAML_ITEM = re.compile(r"-( .*)?")
 _JSON_BEGINS = re.compile(r'\s*(?:\{\s*"[^"\n]+"\s*:|\[\s*["\[])')
 _DISAMBIGUATION = re.compile(r"#\d+")  # k2's and Kaldi's symbols of graphs, after the classes
+
+
+def read_labels(path: str | Path) -> list[str]:
+    """The classes' labels, the first for class 0: UTF-8 text, in one of the forms that `parse_labels` names.
+
+    The simplest is one label a line, which may be a single space. Line ends may be those of Unix or Windows.
+
+    Raises:
+        CTCError: for a file that can't be read, an empty label, a label or a class that is there twice, or a class
+            without a label.
+        MissingExtraError: it is YAML, and PyYAML is not installed.
+    """
+    path = Path(path)
+    check_file(path)
+    return parse_labels(read_text(path), str(path))
 
 
 def parse_labels(text: str, name: str) -> list[str]:
