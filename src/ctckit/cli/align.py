@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 def align(
     emissions: Annotated[
-        Path | None, typer.Argument(help="Scores (T, C): .npy, .npz, .csv, .pt, .pth or .safetensors.")
+        Path | None,
+        typer.Argument(
+            help="Scores (T, C): .npy, .npz, .csv, .pt, .pth, .safetensors, or x.ark:OFFSET; for a manifest whose rows "
+            "don't say where theirs are, a folder of such files, an .scp or an .ark."
+        ),
     ] = None,
     transcript: Annotated[
         Path | None, typer.Argument(help="The text, one line per segment; or .srt, .vtt, .jsonl, Kaldi's text.")
@@ -32,8 +36,8 @@ def align(
     manifest: Annotated[
         Path | None,
         typer.Option(
-            help="A corpus instead, as JSON lines: id, emissions, text (or transcript, a file), and labels, "
-            "frame_shift, offset, blank where they differ from the options."
+            help="A corpus instead: NeMo's or lhotse's manifest, Kaldi's text, or JSON lines of id, emissions, text "
+            "(or transcript, a file), and labels, frame_shift, offset, blank where they differ from the options."
         ),
     ] = None,
     out: Annotated[
@@ -102,10 +106,10 @@ def align(
     if manifest is not None:
         from ..corpus import Defaults
 
-        _refuse({"EMISSIONS": emissions, "--picture": picture, "--audio": audio, "--image": image})
+        _refuse({"TRANSCRIPT": transcript, "--picture": picture, "--audio": audio, "--image": image})
         if out is None:
             raise CTCError("--out is missing: expected the folder of the outputs")
-        defaults = Defaults(labels, frame_shift, blank, offset)
+        defaults = Defaults(labels, frame_shift, blank, offset, emissions)
         num_threads = 1 if num_threads is None else num_threads
         return _align_corpus(manifest, out, formats or "json", options, defaults, num_threads)
     if emissions is None or transcript is None:

@@ -1,6 +1,7 @@
 """Files that people have: scores, batches, labels and text are read, and whatever is written is written whole.
 
     disk.py     files as bytes and as text
+    kaldi.py    archives of matrices, .ark and .scp
     scores.py   log-probabilities and batches
     labels.py   the labels of a recogniser's classes, in the forms that trainings leave behind
 
@@ -10,12 +11,17 @@ Whatever is wrong with a file becomes one `CTCError` that names it. May import e
 from __future__ import annotations
 
 from .disk import decoded, read_bytes, read_text, unreadable, write_whole
+from .kaldi import file_of, list_ark, list_scp
 from .labels import read_labels
-from .scores import StoredBatch, read_batch, read_log_probs
+from .scores import ARRAYS, StoredBatch, read_batch, read_log_probs
 
 __all__ = [
+    "ARRAYS",
     "StoredBatch",
     "decoded",
+    "file_of",
+    "list_ark",
+    "list_scp",
     "read_batch",
     "read_bytes",
     "read_labels",

@@ -1,7 +1,7 @@
-"""Scores and batches from files: ``.npy``, ``.npz``, tables of numbers, ``.pt``, ``.safetensors``.
+"""Scores and batches from files: ``.npy``, ``.npz``, tables of numbers, ``.pt``, ``.safetensors``, Kaldi's archives.
 
-May import disk.py and errors.py; the packages that read ``.pt`` and ``.safetensors`` are imported when such a file is
-read.
+May import kaldi.py, disk.py and errors.py; the packages that read ``.pt`` and ``.safetensors`` are imported when such a
+file is read.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from ..errors import CTCError, MissingExtraError
 from .disk import check_file, read_text
+from .kaldi import file_of, read_matrix
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -53,7 +54,8 @@ def read_log_probs(path: str | Path) -> Array:
 
     Args:
         path: the file. An archive must hold one array only. Text holds a frame a line: its classes' numbers, between
-            commas or semicolons (``.csv``), tabs (``.tsv``) or spaces (``.txt``).
+            commas or semicolons (``.csv``), tabs (``.tsv``) or spaces (``.txt``). Of Kaldi's archives it is
+            ``FILE:OFFSET``, as their ``.scp`` says.
 
     Returns:
         (T, C) or (T, N, C), floats.
@@ -72,7 +74,10 @@ def read_log_probs(path: str | Path) -> Array:
                [-1.655 , -0.2121]])
     """
     path = Path(path)
-    arrays = _read(path, _READERS | dict.fromkeys(_SEPARATORS, _read_table))
+    if file_of(path) != path:
+        arrays = {_ONLY: read_matrix(path)}
+    else:
+        arrays = _read(path, _READERS | dict.fromkeys(_SEPARATORS, _read_table))
     if len(arrays) != 1:
         names = ", ".join(map(repr, arrays)) or "none"
         raise CTCError(f"{path} holds {len(arrays)} arrays ({names}): expected one, the log-probabilities")
@@ -121,7 +126,8 @@ Reader = Callable[[Path], Arrays]
 def _read(path: Path, readers: Mapping[str, Reader]) -> Arrays:
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise CTCError(f"{path} has the suffix {path.suffix!r}: expected one of {', '.join(readers)}")
+        hint = ", or FILE:OFFSET for one matrix of an archive" if path.suffix == ".ark" else ""
+        raise CTCError(f"{path} has the suffix {path.suffix!r}: expected one of {', '.join(readers)}{hint}")
     check_file(path)
     return reader(path)
 
@@ -300,3 +306,4 @@ _READERS: dict[str, Reader] = {
     ".pth": _read_pt,
     ".safetensors": _read_safetensors,
 }
+ARRAYS = tuple(_READERS)  # suffixes of files that hold arrays and nothing else
