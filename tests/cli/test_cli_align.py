@@ -192,7 +192,9 @@ class TestOneRecording:
         assert done.returncode == 1
         assert "line 1, from " in done.stderr
         assert "or leave out --cue-times" in done.stderr
-        assert "x.txt has no times, and --cue-times asks for them" in ctckit(*ONE, "--cue-times", "-o", "a.csv").stderr
+        assert (
+            "the text has no times, and --cue-times asks for them" in ctckit(*ONE, "--cue-times", "-o", "a.csv").stderr
+        )
 
     def test_help_names_every_format(self, ctckit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("COLUMNS", "200")
@@ -376,6 +378,7 @@ class TestCorpus:
         ("arguments", "message"),
         [
             ([*CORPUS], "--out is missing"),
+            ([*CORPUS, "--out", "-"], "--out - is for one recording: expected the folder of the outputs"),
             (
                 ["align", "x.npy", *CORPUS[1:], "--out", "new"],
                 "EMISSIONS x.npy: expected a folder that is there, an .scp",
