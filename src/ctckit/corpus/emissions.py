@@ -43,7 +43,9 @@ class Emissions:
         if len(found) > 1:
             raise CTCError(f"the scores of {id!r} are in {self.place} as {' and '.join(found[:3])}: expected them once")
         if not found:
-            expected = f"{name}{ARRAYS[0]}, or {', '.join(ARRAYS[1:])}" if self._kind == "folder" else "its id"
+            expected = (
+                f"{name}{ARRAYS[0]}, or {', '.join(ARRAYS[1:])}" if self._kind == "folder" else "an entry of this id"
+            )
             raise CTCError(f"{self.place} has no scores of {id!r}: expected {expected}")
         return self._path(found[0])
 

@@ -1,6 +1,6 @@
 """The forms that people have manifests in: JSON lines, ours, NeMo's or lhotse's, and Kaldi's ``text``.
 
-A row of another tool is left as it is; what it says in its own words is added in ours. May import files/ and errors.py.
+A row of another tool is left as it is; what it says in other words is added in ours. May import files/ and errors.py.
 """
 
 from __future__ import annotations
@@ -59,25 +59,32 @@ def _of_kaldi(line: bytes) -> Given:
     return {"id": id, "text": "".join(words).rstrip()}
 
 
+def id_of(given: Given) -> Any:
+    """A row's id, of whatever type. NeMo's rows have none: theirs is the stem of the recording's file.
+
+    Example:
+        >>> id_of({"audio_filepath": "clips/a.wav", "text": "a cat"})
+        'a'
+    """
+    audio = given.get("audio_filepath")
+    if "id" in given or not isinstance(audio, str):
+        return given.get("id")
+    return Path(re.split(r"[/\\]", audio)[-1]).stem
+
+
 def in_our_words(given: Given) -> Given:
-    r"""A row with what NeMo and lhotse call otherwise added; the row's own ``id``, ``text`` and ``offset`` come first.
+    r"""A row with the text and the offset of lhotse's added, if it has none of its own.
 
     Raises:
         CTCError: supervisions are no such, or have no text.
 
     Example:
-        >>> nemo = {"audio_filepath": "clips/a.wav", "text": "a cat", "offset": 1.5}
-        >>> in_our_words(nemo)["id"]
-        'a'
         >>> supervisions = [{"start": 0.5, "text": "cat"}, {"start": 0, "text": "a"}]
         >>> ours = in_our_words({"id": "c-0", "start": 1.5, "supervisions": supervisions})
         >>> ours["text"], ours["offset"]
         ('a\ncat', 1.5)
     """
     added: Given = {}
-    audio = given.get("audio_filepath")
-    if isinstance(audio, str):
-        added["id"] = Path(re.split(r"[/\\]", audio)[-1]).stem
     if "supervisions" in given or "recording_id" in given:
         added["offset"] = given.get("start")
     if "supervisions" in given and not {"text", "transcript"} & given.keys():

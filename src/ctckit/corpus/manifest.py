@@ -16,7 +16,7 @@ from ..errors import CTCError
 from ..files import file_of
 from ..validate import check_frame_shift, check_offset
 from .emissions import Emissions
-from .forms import Given, in_our_words, parser_of, read_lines
+from .forms import Given, id_of, in_our_words, parser_of, read_lines
 from .ids import checked_id, file_name
 
 KEYS = ("id", "emissions", "text", "transcript", "labels", "frame_shift", "offset", "blank")
@@ -113,11 +113,11 @@ def _row(
     id = None
     try:
         raw = parse(line)
-        id = raw["id"] if isinstance(raw.get("id"), str) else None
+        named = id_of(raw)
+        id = named if isinstance(named, str) else None
+        checked = checked_id(named)
         _check_keys(raw)
         given = in_our_words(raw)
-        id = given["id"] if isinstance(given.get("id"), str) else None
-        checked = checked_id(given.get("id"))
         if ("text" in given) == ("transcript" in given):
             raise CTCError("expected either 'text', the transcript itself, or 'transcript', the file that holds it")
         text = _string(given, "text") if "text" in given else folder / _name(given, "transcript")

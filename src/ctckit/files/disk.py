@@ -69,6 +69,12 @@ def unreadable(path: str | Path, error: OSError) -> CTCError:
     return CTCError(f"{path} can't be read: {error.strerror or error}")
 
 
+def cause(error: Exception) -> str:
+    """What an error of another package says, in a line: its first one, or the name of its type."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def write_whole(path: str | Path, data: bytes) -> None:
     """Writes a file whole or not at all: to a temporary file beside it, which then takes its name.
 

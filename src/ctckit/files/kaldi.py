@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CTCError, MissingExtraError
-from .disk import check_file, read_text, unreadable
+from .disk import cause, check_file, read_text, unreadable
 
 _PLACE = re.compile(r"(.+):(\d{1,18})", re.DOTALL)
 _HEADER = struct.Struct("<5sbibi")  # a matrix of floats: how it begins, then 4, its rows, 4, its columns
@@ -51,9 +51,8 @@ def read_matrix(path: Path) -> npt.NDArray[Any]:
     except OSError as error:
         raise unreadable(file_path, error) from None
     except _UNREADABLE as error:
-        reason = str(error).strip() or type(error).__name__
         raise CTCError(
-            f"{path}: no matrix begins there: {reason}; is the file complete, and the offset that of its .scp?"
+            f"{path}: no matrix begins there: {cause(error)}; is the file complete, and the offset that of its .scp?"
         ) from None
     return array
 
@@ -98,8 +97,9 @@ def list_ark(path: Path) -> Iterator[tuple[str, int]]:
     except OSError as error:
         raise unreadable(path, error) from None
     except _UNREADABLE as error:
-        reason = str(error).strip() or type(error).__name__
-        raise CTCError(f"{path} is not a readable .ark file: after byte {offset}: {reason}; is it complete?") from None
+        raise CTCError(
+            f"{path} is not a readable .ark file: after byte {offset}: {cause(error)}; is it complete?"
+        ) from None
 
 
 def _kaldiio() -> Any:

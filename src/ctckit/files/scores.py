@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CTCError, MissingExtraError
-from .disk import check_file, read_text
+from .disk import cause, check_file, read_text
 from .kaldi import file_of, read_matrix
 
 Array = npt.NDArray[Any]
@@ -133,11 +133,9 @@ def _read(path: Path, readers: Mapping[str, Reader]) -> Arrays:
 
 
 def _damaged(path: Path, error: Exception) -> CTCError:
-    reason = str(error).strip().splitlines()
-    cause = reason[0] if reason else type(error).__name__
     return CTCError(
-        f"{path} is not a readable {path.suffix.lower()} file: {cause}; is it complete, and does its suffix match its "
-        "content?"
+        f"{path} is not a readable {path.suffix.lower()} file: {cause(error)}; is it complete, and does its suffix "
+        "match its content?"
     )
 
 
