@@ -86,7 +86,13 @@ def test_labels_like_other_forms(labels: list[str], tmp_path: Path) -> None:
         ('{"a": 0, "a": 1}', "has 'a' twice: expected each label once"),
         ('{"a": 0.5}', "'a' has '0.5': expected its class, such as 5"),
         ('{"a": -1}', "'a' has '-1': expected its class"),
-        ('{"eng": {"a": 0}}', "'eng' has \"{'a': 0}\": expected its class"),
+        ('{"eng": {"a": 1}}', "has 1 labels and none for class 0"),
+        ('{"eng": {"a": 0}, "fra": {"b": 0}}', "has the labels of 2 languages (eng, fra): expected those of one"),
+        ('{"eng": {"a": 0}, "b": 0}', "'eng' has \"{'a': 0}\": expected its class"),
+        ('{"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}', "has only placeholders in id2label, as LABEL_0"),
+        ('{"id2label": {"0": "a", "2": "b"}}', "has 2 labels and none for class 1"),
+        ('{"labels": ["a"], "x": {"vocabulary": ["b"]}}', "has other labels in labels than in x.vocabulary: expected"),
+        ('{"model": {"decoder": {"vocabulary": ["a", "a"]}}}', "model.decoder.vocabulary, entries 1 and 2 are both"),
         ('{"a": 0, "b"', "begins as JSON and is none: "),
         ('["a", "b", "a"]', "entries 1 and 3 are both 'a'"),
         ('["a", 5]', "entry 2 is '5': expected a label, a string"),
@@ -111,6 +117,32 @@ def test_yaml_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(MissingExtraError, match=r"needs the package 'pyyaml': pip install 'ctckit\[files\]'"):
         read_labels(written(tmp_path, "labels.yaml", "- a\n"))
     assert read_labels(written(tmp_path, "labels.txt", "- a\n-\n-- b\n")) == ["- a", "-", "-- b"]
+
+
+NEMO = """\
+name: QuartzNet
+model:
+  sample_rate: 16000
+  labels: &labels [" ", "a", "b", "'", "no"]
+  train_ds: {manifest_filepath: "???", labels: "${model.labels}"}
+  decoder:
+    _target_: nemo.collections.asr.modules.ConvASRDecoder
+    num_classes: 5
+    vocabulary: *labels
+"""
+
+
+def test_configurations(tmp_path: Path) -> None:
+    """Hugging Face's has the labels by class, NeMo's has them without the blank, MMS's by language."""
+    hub = {"model_type": "wav2vec2", "id2label": {"1": "a", "0": "<pad>", "2": "|"}, "label2id": {"a": 1}}
+    assert read_labels(written(tmp_path, "config.json", json.dumps(hub))) == ["<pad>", "a", "|"]
+    assert read_labels(written(tmp_path, "vocab.json", '{"eng": {"|": 1, "<pad>": 0, "a": 2}}')) == ["<pad>", "|", "a"]
+    decoder = {"decoder": {"vocabulary": ["▁a", "b"]}, "joint": {"vocabulary": ["▁a", "b"]}}
+    assert read_labels(written(tmp_path, "config.json", json.dumps(decoder))) == ["▁a", "b", "<blank>"]
+    pytest.importorskip("yaml", reason="YAML is an extra")
+    path = written(tmp_path, "model_config.yaml", NEMO)
+    assert read_labels(path) == [" ", "a", "b", "'", "no", "<blank>"]
+    assert Vocabulary(read_labels(path)).blank == 5
 
 
 def test_broken_yaml(tmp_path: Path) -> None:

@@ -265,18 +265,14 @@ def test_what_nobody_says_is_silent_and_kept(text: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("extra", "text", "tokens"),
-    [
-        ("→", "a→b", "a→b"),
-        ("♪", "♪ a", "♪ a"),
-        ("+", "a+b ＋ c", "a+b + c"),
-        ("ー", "aーｰ", "aーー"),
-        ("°", "a°", "a°"),
-        ("<>/", "<b>a</b>", "a"),
-    ],
+    ("extra", "text"), [("→", "a→b"), ("♪", "♪ a"), ("+", "a+b ＋ c"), ("ー", "aーｰ"), ("°", "a°")]
 )
-def test_what_the_vocabulary_has_is_not_silent(extra: str, text: str, tokens: str) -> None:
-    assert "".join(spelled(Vocabulary([*LOWER, *extra]), text)) == tokens
+def test_what_the_vocabulary_has_is_not_silent(extra: str, text: str) -> None:
+    assert "".join(spelled(Vocabulary([*LOWER, *extra]), text)) == unicodedata.normalize("NFKC", text)
+
+
+def test_tags_are_silent_also_where_the_vocabulary_has_their_characters() -> None:
+    assert spelled(Vocabulary([*LOWER, *"<>/"]), "<b>a</b>") == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -386,13 +382,13 @@ GREEK, TURKISH = "αβγδεζηθικλμνξοπρστυφχψω", "abcçdefg�
         ("ATẞ", "aß", "Aẞ"),
         ("abs", "baſs ſ", "basss"),
         (GREEK, "οδος ΟΔΟΣ", "οδοσοδοσ"),
-        (GREEK + "ς", "ΟΔΟΣ ΣΑΣ σας".replace("Α", "Ο").replace("α", "ο"), "οδοςσοςσος"),
+        (GREEK + "ς", "ΟΔΟΣ ΣΟΣ σος", "οδοςσοςσος"),
         (GREEK.upper(), "οδός", "ΟΔΟΣ"),
         (TURKISH, "IŞIK İstanbul ısı", "ışıkistanbulısı"),
         ("ABCDEFGHIİJKLMNOÖPRSŞTUÜVYZ", "ışık istanbul", "IŞIKİSTANBUL"),
         ("abcdeəfgğhxıijqlz", "QIZ Fİ Ə", "qızfiə"),
         ("bcdeıißøam", "I am", "iam"),  # of many languages
-        ("abcdefghijklz", "QIZ İ".replace("Q", "G"), "gizi"),
+        ("abcdefghijklz", "GIZ İ", "gizi"),
         ("كتاب", "كتـــاب", "كتاب"),
         ("ブルー", "ﾌﾞﾙｰ", "ブルー"),
         ("ガプ", "ｶﾞﾌﾟ カ\u3099", "ガプガ"),
@@ -402,9 +398,9 @@ GREEK, TURKISH = "αβγδεζηθικλμνξοπρστυφχψω", "abcçdefg�
         ("น\u0e4d\u0e32", "นำ", "น\u0e4d\u0e32"),
         ("n1", "ŉ ⑴", "n1"),
         ("nहिक", "हि क़ n", "हिकn"),
-        ("abcfi", "ﬁ Ⅳ".replace("Ⅳ", "Ⅽ"), "fic"),
+        ("abcfi", "ﬁ Ⅽ", "fic"),
         ("ㄴㅏㅁㅜ", "나무", "ㄴㅏㅁㅜ"),
-        ("ㄱㄲㄳㅏㅘㅇ", "각 깎 와 넋".replace("넋", "갃"), "ㄱㅏㄱㄲㅏㄲㅇㅘㄱㅏㄳ"),
+        ("ㄱㄲㄳㅏㅘㅇ", "각 깎 와 갃", "ㄱㅏㄱㄲㅏㄲㅇㅘㄱㅏㄳ"),
         ("ㄱㅅㅂㅏ", "값", "ㄱㅏㅂㅅ"),
         ("\u1102\u1161", "나", "\u1102\u1161"),
         ("나무", "나무", "나무"),

@@ -21,28 +21,9 @@ pytest.importorskip("typer", reason="the command line needs typer")
 from support.recordings import LABELS, SHIFT, aligning, contents, corpus_of, manifest, spoken
 
 from ctckit.annotate.formats import ENDINGS
-from ctckit.cli.main import main
 from ctckit.corpus import Corpus
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def ctckit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Runs the command in the test's folder, like a shell but without a new process."""
-
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["ctckit", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        out, err = capsys.readouterr()
-        code = left.value.code
-        if isinstance(code, str):
-            return subprocess.CompletedProcess(arguments, 1, out, f"{err}{code}\n")
-        return subprocess.CompletedProcess(arguments, code or 0, out, err)
-
-    return run
 
 
 @pytest.fixture
@@ -211,7 +192,9 @@ class TestOneRecording:
         assert done.returncode == 1
         assert "line 1, from " in done.stderr
         assert "or leave out --cue-times" in done.stderr
-        assert "x.txt has no times, and --cue-times asks for them" in ctckit(*ONE, "--cue-times", "-o", "a.csv").stderr
+        assert (
+            "the text has no times, and --cue-times asks for them" in ctckit(*ONE, "--cue-times", "-o", "a.csv").stderr
+        )
 
     def test_help_names_every_format(self, ctckit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("COLUMNS", "200")
@@ -395,7 +378,12 @@ class TestCorpus:
         ("arguments", "message"),
         [
             ([*CORPUS], "--out is missing"),
-            (["align", "x.npy", *CORPUS[1:], "--out", "new"], "EMISSIONS is for one recording"),
+            ([*CORPUS, "--out", "-"], "--out - is for one recording: expected the folder of the outputs"),
+            (
+                ["align", "x.npy", *CORPUS[1:], "--out", "new"],
+                "EMISSIONS x.npy: expected a folder that is there, an .scp",
+            ),
+            (["align", "x.npy", "x.txt", *CORPUS[1:], "--out", "new"], "TRANSCRIPT is for one recording"),
             ([*CORPUS, "--out", "new", "--picture", "x.png"], "--picture is for one recording"),
             ([*CORPUS, "--out", "new", "--format", "doc"], "expected one of .TextGrid"),
             ([*CORPUS, "--out", "new", "--format", "json,JSON"], "--format json,JSON: expected each format once"),

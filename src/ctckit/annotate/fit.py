@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..lattice import STAR
 from ..text import Vocabulary
+from ..text.reading import collapse
 
 # Nats a token. Right texts of trained networks stay below 1, with one letter in 20 misread and one word in 30 not said;
 # texts of other recordings are above 3, and the real networks' above 5.
@@ -60,14 +61,9 @@ def fit_of(scores: npt.NDArray[np.floating[Any]], path: npt.NDArray[np.int32], v
     best = scores.argmax(axis=1)
     frames = np.flatnonzero((path != STAR) & (path != best))
     below = np.subtract(scores[frames, best[frames]], scores[frames, path[frames]], dtype=np.float64)
-    tokens = _merged(path)
-    count = int(((tokens != STAR) & (tokens != vocabulary.blank)).sum())
-    return Fit(float(below.sum()) / count if count else math.nan, vocabulary.read(_merged(best).tolist()))
-
-
-def _merged(path: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
-    """A path's classes without repeats."""
-    return path[np.flatnonzero(np.diff(path, prepend=path[:1] - 1))]
+    count = sum(run.token != STAR for run in collapse(path, vocabulary.blank))
+    reading = vocabulary.read([run.token for run in collapse(best, vocabulary.blank)])
+    return Fit(float(below.sum()) / count if count else math.nan, reading)
 
 
 def _short(text: str) -> str:

@@ -1,7 +1,7 @@
 """Files of timed text in many formats, chosen by the file's ending: annotations, subtitles, tables.
 
 A format is one function from lines to the file's text, and a row in `FORMATS`; everything else that lists the formats
-reads that table. Imports files.py, results.py and validate/; the packages that write TextGrids (praatio) and subtitles
+reads that table. Imports files/, results.py and validate/; the packages that write TextGrids (praatio) and subtitles
 (pysubs2) are imported when such a file is written.
 """
 

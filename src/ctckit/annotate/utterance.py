@@ -105,12 +105,9 @@ def read_transcript(path: Path, options: Options) -> Script:
     """The lines of a file of text, of subtitles or the like.
 
     Raises:
-        CTCError: it can't be read, is another thing than it says, or has no times and they are asked for.
+        CTCError: it can't be read, or is another thing than it says.
     """
-    script = parse_transcript(read_text(path), str(path), options.transcript_format)
-    if options.cue_times and not script.times:
-        raise CTCError(f"{path} has no times, and cue_times=True asks for them: expected subtitles, .srt or .vtt")
-    return script
+    return parse_transcript(read_text(path), str(path), options.transcript_format)
 
 
 def align(
@@ -137,11 +134,13 @@ def align(
     """
     _check_scores(scores, len(vocabulary.labels), options.from_logits)
     script = Script(text) if isinstance(text, str) else text
+    if options.cue_times and not script.times:
+        raise CTCError("the text has no times, and cue_times=True asks for them: expected subtitles, .srt or .vtt")
     transcript = _transcribed(script.text, vocabulary, options)
     words = [word for line in transcript.lines for word in line.words]
     if all((transcript.tokens[word.first : word.first + len(word.tokens)] == STAR).all() for word in words):
         raise CTCError("the text has no character that the labels can spell: are they of the same language?")
-    if options.cue_times and script.times:
+    if options.cue_times:
         lines, path, inside = _align_cues(scores, script, vocabulary, frame_shift, options, offset)
         fit = fit_of(scores[inside], path[inside], vocabulary)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
 import typer
 from rich.console import Console
@@ -22,9 +22,18 @@ if TYPE_CHECKING:
     from ..text.scripts import TranscriptFormat
 
 
+def _switch(flag: str, help: str) -> Any:
+    """An option without a value, which has no ``--no-…``."""
+    return typer.Option(flag, help=help)
+
+
 def align(
     emissions: Annotated[
-        Path | None, typer.Argument(help="Scores (T, C): .npy, .npz, .csv, .pt, .pth or .safetensors.")
+        Path | None,
+        typer.Argument(
+            help="Scores (T, C): .npy, .npz, .csv, .pt, .pth, .safetensors, or x.ark:OFFSET; for a manifest whose rows "
+            "don't say where theirs are, a folder of such files, an .scp or an .ark."
+        ),
     ] = None,
     transcript: Annotated[
         Path | None, typer.Argument(help="The text, one line per segment; or .srt, .vtt, .jsonl, Kaldi's text.")
@@ -32,8 +41,8 @@ def align(
     manifest: Annotated[
         Path | None,
         typer.Option(
-            help="A corpus instead, as JSON lines: id, emissions, text (or transcript, a file), and labels, "
-            "frame_shift, offset, blank where they differ from the options."
+            help="A corpus instead: NeMo's or lhotse's manifest, Kaldi's text, or JSON lines of id, emissions, text "
+            "(or transcript, a file), and labels, frame_shift, offset, blank where they differ from the options."
         ),
     ] = None,
     out: Annotated[
@@ -52,12 +61,8 @@ def align(
     blank: Annotated[int | None, typer.Option(help="The blank's class; found from the labels by default.")] = None,
     from_logits: Logits = False,
     extend: Annotated[int, typer.Option(help="How many frames of blanks a token may take on each side.")] = 0,
-    optional_words: Annotated[
-        bool, typer.Option("--optional-words", help="Words of the text may be missing from the recording.")
-    ] = False,
-    star: Annotated[
-        bool, typer.Option("--star", help="The recording may have more words than the text, between its words.")
-    ] = False,
+    optional_words: Annotated[bool, _switch("--optional-words", "Words may be missing from the recording.")] = False,
+    star: Annotated[bool, _switch("--star", "The recording may have more words, between those of the text.")] = False,
     spoken: Annotated[
         str, typer.Option(help="Characters that are read out, of those that are silent by default: '+→'.")
     ] = "",
@@ -65,11 +70,9 @@ def align(
         str,
         typer.Option(help="What a file of text is: plain, subtitles, kaldi, jsonl; auto goes by its name and content."),
     ] = "auto",
-    cue_times: Annotated[
-        bool, typer.Option("--cue-times", help="Each line of .srt or .vtt lies between its own times.")
-    ] = False,
+    cue_times: Annotated[bool, _switch("--cue-times", "Each line of .srt or .vtt lies between its times.")] = False,
     strip_punctuation: Annotated[
-        bool, typer.Option("--strip-punctuation", help="Write words without the punctuation around them.")
+        bool, _switch("--strip-punctuation", "Words without punctuation around them.")
     ] = False,
     level: Annotated[str | None, typer.Option(help="What .srt, .vtt, .ctm and .txt hold: line, word or token.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw a picture too: .png, .svg or .pdf.")] = None,
@@ -102,10 +105,12 @@ def align(
     if manifest is not None:
         from ..corpus import Defaults
 
-        _refuse({"EMISSIONS": emissions, "--picture": picture, "--audio": audio, "--image": image})
+        _refuse({"TRANSCRIPT": transcript, "--picture": picture, "--audio": audio, "--image": image})
         if out is None:
             raise CTCError("--out is missing: expected the folder of the outputs")
-        defaults = Defaults(labels, frame_shift, blank, offset)
+        if out == STDOUT:
+            raise CTCError("--out - is for one recording: expected the folder of the outputs")
+        defaults = Defaults(labels, frame_shift, blank, offset, emissions)
         num_threads = 1 if num_threads is None else num_threads
         return _align_corpus(manifest, out, formats or "json", options, defaults, num_threads)
     if emissions is None or transcript is None:

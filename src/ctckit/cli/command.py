@@ -37,10 +37,14 @@ class Command(TyperCommand):
         try:
             return super().invoke(ctx)
         except CTCError as error:
-            options = [parameter for parameter in self.params if parameter.param_type_name == "option"]
-            flags = {option.name: max(option.opts, key=len) for option in options if option.name}
+            flags = {parameter.name: _shown(parameter) for parameter in self.params if parameter.name}
             kind = InfeasibleError if isinstance(error, InfeasibleError) else CTCError
             raise kind(with_flags(str(error), flags)) from error
+
+
+def _shown(parameter: Any) -> str:
+    """What the help calls an option or an argument."""
+    return max(parameter.opts, key=len) if parameter.param_type_name == "option" else str(parameter.name).upper()
 
 
 def with_flags(message: str, flags: Mapping[str, str]) -> str:

@@ -21,5 +21,5 @@ def demo(
     try:
         out.mkdir(parents=True, exist_ok=True)  # now, and not after the training
     except OSError as error:
-        raise CTCError(f"out = {out}: is no folder and can't be made one: {error.strerror}") from None
+        raise CTCError(f"out = {out} can't be made: {error.strerror}; expected a folder, or a name for one") from None
     run(out=out, fast=fast, seed=seed)

@@ -1,5 +1,8 @@
 """Aligns a whole corpus: every row of a manifest, in a run that may be stopped at any moment and started again.
 
+    ids.py        what rows may be called, and how files are named after them
+    forms.py      rows as other tools write them
+    emissions.py  where the scores are of rows that don't say
     manifest.py   the rows, each checked by itself
     job.py        what is done for one row; plain data, so that any runner can execute it
     plan.py       which rows are done, which are left, and which outputs belong to no row

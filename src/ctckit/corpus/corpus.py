@@ -1,6 +1,6 @@
 """One run over a corpus: reads the manifest, plans, and lets a runner do the rows.
 
-Imports annotate/, files.py and validate/.
+Imports annotate/, files/ and validate/.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Corpus:
     """What a run works on.
 
     Attributes:
-        manifest: a file of JSON lines, one per recording.
+        manifest: a file with a line for each recording: JSON, ours, NeMo's or lhotse's; or Kaldi's ``text``.
         out: the folder of the outputs.
         suffixes: the endings of a row's output files.
         options: of all rows.
@@ -99,6 +99,7 @@ class Corpus:
     def _settings(self) -> dict[str, Any]:
         """The options as the log stores them: the label file by its content."""
         defaults = self.defaults._asdict()
+        del defaults["emissions"]  # a place, as the manifest is
         if self.defaults.labels is not None:
             defaults["labels"] = digest(self.defaults.labels)
         return {**asdict(self.options), **defaults, "format": sorted(suffix[1:] for suffix in self.suffixes)}

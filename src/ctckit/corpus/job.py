@@ -1,7 +1,7 @@
 """What is done for one row of a manifest: its text is aligned and its files are written.
 
 A job is plain data. It can be pickled, so that a runner may call it in a thread or send it to another process.
-Imports text/, annotate/ and files.py.
+Imports text/, annotate/ and files/.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from ..annotate import formats
 from ..annotate.utterance import Options, Scores, align, confidence, read_scores, read_transcript, words_of
 from ..errors import CTCError, MissingExtraError
-from ..files import read_bytes, read_labels, read_text, unreadable, write_whole
+from ..files import file_of, read_bytes, read_labels, read_text, unreadable, write_whole
 from ..text import Vocabulary
 from ..text.blank import settle_blank
 from .manifest import FailedRow, Row
@@ -53,23 +53,25 @@ class Job:
 
     def outputs(self, row: Row) -> list[Path]:
         """The files that are written for a row."""
-        return [self.out / (row.id + suffix) for suffix in self.suffixes]
+        return [self.out / (row.name + suffix) for suffix in self.suffixes]
 
     def fingerprint(self, row: Row) -> str:
-        """A hash of everything that a row's outputs depend on. Emissions may be large: only size and time count.
+        """A hash of everything that a row's outputs depend on.
+
+        Emissions may be large: only their name counts, with the size and time of their file.
 
         Raises:
             CTCError: an input can't be read.
         """
         try:
-            stat = row.emissions.stat()
+            stat = file_of(row.emissions).stat()
         except OSError as error:
-            raise unreadable(row.emissions, error) from None
+            raise unreadable(file_of(row.emissions), error) from None
         parts = [
             VERSION,
             self.settings,
             row.given,
-            [stat.st_size, stat.st_mtime_ns],
+            [row.emissions.name, stat.st_size, stat.st_mtime_ns],
             read_text(row.text) if isinstance(row.text, Path) else None,
             self._digest(row.labels),
         ]

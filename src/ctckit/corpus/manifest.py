@@ -1,25 +1,25 @@
-"""Manifests: one JSON line per recording. May import files.py, errors.py and validate/.
+"""Manifests: one line per recording. Imports forms.py, emissions.py, ids.py, files/ and validate/.
 
 Each line is checked by itself: a line that is wrong becomes a failed row, and the others are not affected.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..errors import CTCError
-from ..files import decoded, read_bytes
+from ..files import file_of
 from ..validate import check_frame_shift, check_offset
+from .emissions import Emissions
+from .forms import Given, id_of, in_our_words, parser_of, read_lines
+from .ids import checked_id, file_name
 
 KEYS = ("id", "emissions", "text", "transcript", "labels", "frame_shift", "offset", "blank")
-# Windows takes these for devices, whatever follows a dot: no file can be called so.
-_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹²³]) *(\..*)?", re.IGNORECASE)
 
 
 class Defaults(NamedTuple):
@@ -30,12 +30,14 @@ class Defaults(NamedTuple):
         frame_shift: seconds.
         blank: the blank's class; found from the labels if None.
         offset: seconds, when the first frame begins.
+        emissions: where their scores are: a folder, an ``.scp`` or an ``.ark``.
     """
 
     labels: Path | None = None
     frame_shift: float | None = None
     blank: int | None = None
     offset: float = 0.0
+    emissions: Path | None = None
 
 
 class Row(NamedTuple):
@@ -43,9 +45,9 @@ class Row(NamedTuple):
 
     Attributes:
         line: its line number, from 1.
-        id: the name of its outputs, without their endings.
-        given: the line's JSON object.
-        emissions: the file of its scores.
+        id: its name.
+        given: what the line says.
+        emissions: the file of its scores, or ``FILE:OFFSET`` in Kaldi's archives.
         text: the transcript, or the file that holds it.
         labels: the file of its labels.
         frame_shift: seconds.
@@ -55,7 +57,7 @@ class Row(NamedTuple):
 
     line: int
     id: str
-    given: dict[str, Any]
+    given: Given
     emissions: Path
     text: str | Path
     labels: Path
@@ -64,14 +66,19 @@ class Row(NamedTuple):
     offset: float
 
     @property
-    def extra(self) -> dict[str, Any]:
+    def name(self) -> str:
+        """The name of its outputs, without their endings."""
+        return file_name(self.id)
+
+    @property
+    def extra(self) -> Given:
         """What else the line says; it is passed on."""
         return {key: value for key, value in self.given.items() if key not in KEYS}
 
     @property
     def inputs(self) -> list[Path]:
         """The files that its outputs are made from."""
-        return [path for path in (self.emissions, self.text, self.labels) if isinstance(path, Path)]
+        return [path for path in (file_of(self.emissions), self.text, self.labels) if isinstance(path, Path)]
 
 
 class FailedRow(NamedTuple):
@@ -86,34 +93,46 @@ def read_manifest(path: Path, defaults: Defaults) -> list[Row | FailedRow]:
     """The rows of a manifest; empty lines are skipped.
 
     Raises:
-        CTCError: the file can't be read.
+        CTCError: the file can't be read, nor the place of the scores.
+        MissingExtraError: the scores are in Kaldi's archives, and kaldiio is not installed.
     """
-    lines = enumerate(read_bytes(path).removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1)
-    return [_row(line, number, path.parent, defaults) for number, line in lines if line.strip()]
+    lines = read_lines(path)
+    parse = parser_of(lines)
+    places = None if defaults.emissions is None else Emissions(defaults.emissions)
+    return [_row(line, number, parse, path.parent, defaults, places) for number, line in lines]
 
 
-def _row(line: bytes, number: int, folder: Path, defaults: Defaults) -> Row | FailedRow:
+def _row(
+    line: bytes,
+    number: int,
+    parse: Callable[[bytes], Given],
+    folder: Path,
+    defaults: Defaults,
+    places: Emissions | None,
+) -> Row | FailedRow:
     id = None
     try:
-        given = _object(line)
-        id = given["id"] if isinstance(given.get("id"), str) else None
-        checked = _checked_id(given.get("id"))
-        _check_keys(given)
+        raw = parse(line)
+        named = id_of(raw)
+        id = named if isinstance(named, str) else None
+        checked = checked_id(named)
+        _check_keys(raw)
+        given = in_our_words(raw)
         if ("text" in given) == ("transcript" in given):
             raise CTCError("expected either 'text', the transcript itself, or 'transcript', the file that holds it")
         text = _string(given, "text") if "text" in given else folder / _name(given, "transcript")
         labels = folder / _name(given, "labels") if "labels" in given else defaults.labels
         if labels is None:
             raise CTCError("'labels' is missing: expected the label file in this row, or a default for all rows")
-        emissions = folder / _name(given, "emissions")
+        emissions = _emissions(given, checked, folder, places)
         shift, blank = _shift(given, defaults.frame_shift), _blank(given, defaults.blank)
-        offset = check_offset(given.get("offset", defaults.offset))
-        return Row(number, checked, given, emissions, text, labels, shift, blank, offset)
+        offset = check_offset(defaults.offset if given.get("offset") is None else given["offset"])
+        return Row(number, checked, raw, emissions, text, labels, shift, blank, offset)
     except CTCError as error:
         return FailedRow(id, number, str(error))
 
 
-def _check_keys(given: dict[str, Any]) -> None:
+def _check_keys(given: Given) -> None:
     """Raises a CTCError for a key that is one of ours in another spelling. Other keys are passed on."""
     for key in given:
         meant = re.sub(r"[\W_]", "", key).lower()
@@ -122,50 +141,29 @@ def _check_keys(given: dict[str, Any]) -> None:
             raise CTCError(f"{key!r} is unknown: expected {ours!r}")
 
 
-def _object(line: bytes) -> dict[str, Any]:
-    text = decoded(line, "the line")
-    try:
-        given = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CTCError(f"the line is not JSON: {error}") from None
-    if not isinstance(given, dict):
-        raise CTCError(f'the line is a {type(given).__name__}: expected an object, such as {{"id": …}}')
-    return given
+def _emissions(given: Given, id: str, folder: Path, places: Emissions | None) -> Path:
+    if "emissions" in given:
+        return folder / _name(given, "emissions")
+    if places is None:
+        raise CTCError("'emissions' is missing: expected a file in this row, or a folder, .scp or .ark for all rows")
+    return places.of(id)
 
 
-def _checked_id(id: object) -> str:
-    """The id, if files can be named after it on all systems."""
-    if not isinstance(id, str) or not id:
-        raise CTCError(f"id is {id!r}: expected a string that names the row's files")
-    wrong = re.search(r'[/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]', id)
-    if wrong:
-        raise CTCError(
-            f'id {id!r} has {wrong[0]!r}: it names files: expected none of / \\ : * ? " < > | and no controls'
-        )
-    if id[0] == "." or id[-1] in ". ":
-        raise CTCError(f"id {id!r} begins with a dot, or ends with one or with a space: it names files")
-    if _DEVICES.fullmatch(id):
-        raise CTCError(f"id {id!r} is a device on Windows: it names files, expected another name")
-    if len(id.encode()) > 200:
-        raise CTCError(f"id {id[:20]!r}… has {len(id.encode())} bytes: it names files, expected at most 200")
-    return id
-
-
-def _string(given: dict[str, Any], key: str) -> str:
+def _string(given: Given, key: str) -> str:
     value = given.get(key)
     if not isinstance(value, str) or not value or "\0" in value:
         raise CTCError(f"{key!r} is {value!r}: expected a string, not empty" if key in given else f"{key!r} is missing")
     return value
 
 
-def _name(given: dict[str, Any], key: str) -> str:
+def _name(given: Given, key: str) -> str:
     name = _string(given, key)
     if re.search("[\ud800-\udfff]", name):
         raise CTCError(f"{key!r} is {name!r}: expected a file's name, without halves of surrogate pairs")
     return name
 
 
-def _shift(given: dict[str, Any], default: float | None) -> float:
+def _shift(given: Given, default: float | None) -> float:
     value = given.get("frame_shift", default)
     if value is None:
         raise CTCError("'frame_shift' is missing: expected seconds in this row, or a default for all rows")
@@ -174,7 +172,7 @@ def _shift(given: dict[str, Any], default: float | None) -> float:
     return check_frame_shift(value)
 
 
-def _blank(given: dict[str, Any], default: int | None) -> int | None:
+def _blank(given: Given, default: int | None) -> int | None:
     value = given.get("blank", default)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
         raise CTCError(f"'blank' is {value!r}: expected a class, such as 0")
@@ -198,12 +196,14 @@ def separate(
         if isinstance(row, FailedRow):
             yield row
             continue
-        key = unicodedata.normalize("NFC", row.id).casefold()  # names that macOS and Windows take for the same
+        key = unicodedata.normalize("NFC", row.name).casefold()  # names that macOS and Windows take for the same
         first = seen.setdefault(key, row)
         clash = [path for path in outputs(row) if os.path.abspath(path) in read]
         if first is not row:
             same = "" if first.id == row.id else f" as {first.id!r}, which is the same file name on some systems"
             reason = f"id {row.id!r} is used on line {first.line}{same}: expected each id once"
+            if "id" not in row.given:
+                reason += "; it is the stem of audio_filepath: add an 'id' to rows of the same name"
             yield FailedRow(row.id, row.line, reason)
         elif clash:
             yield FailedRow(row.id, row.line, f"its output {clash[0]} is an input: choose another folder or format")

@@ -33,7 +33,7 @@ def make_plan(rows: Sequence[Row | FailedRow], log: Mapping[str, Entry], job: Jo
     """
     valid = [row for row in rows if isinstance(row, Row)]
     done = {row.id: log[row.id] for row in valid if row.id in log and job.is_done(row, log[row.id])}
-    ids = {row.id for row in valid}
+    ids = {row.id for row in rows}
     return Plan(
         todo=[row for row in rows if isinstance(row, FailedRow) or row.id not in done],
         done=done,

@@ -5,7 +5,7 @@ everything that went into its files. The order makes it safe to kill a run: firs
 or not at all, then its line. A truncated line doesn't count, and its row is done again. While a run lasts it holds a
 lock on the folder; the system releases the lock when the process ends, however it ends.
 
-Imports files.py, job.py, manifest.py, and filelock.
+Imports files/, job.py, manifest.py, and filelock.
 """
 
 from __future__ import annotations

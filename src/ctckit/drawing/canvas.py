@@ -1,4 +1,4 @@
-"""What pictures are made of: sheets to draw on by hand, figures, and files. Imports files.py, later matplotlib.
+"""What pictures are made of: sheets to draw on by hand, figures, and files. Imports files/, later matplotlib.
 
 matplotlib lays out text and writes SVG, PNG and PDF alike. Figures are made without pyplot, so nothing is ever shown
 or kept in the caller's state.

@@ -6,7 +6,6 @@ The only greedy reader and the only edit distance of the package. Imports NumPy 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,13 +42,10 @@ def collapse(path: npt.ArrayLike, blank: int = 0) -> list[Run]:
         >>> [tuple(run) for run in collapse([0, 7, 7, 0, 7, 2])]
         [(7, 1, 3), (7, 4, 5), (2, 5, 6)]
     """
-    runs, start = [], 0
-    for label, frames in groupby(np.asarray(path).tolist()):
-        end = start + len(list(frames))
-        if label != blank:
-            runs.append(Run(int(label), start, end))
-        start = end
-    return runs
+    labels = np.asarray(path)
+    starts = np.flatnonzero(np.append(True, labels[1:] != labels[:-1])[: len(labels)])
+    runs = zip(labels[starts].tolist(), starts.tolist(), [*starts[1:].tolist(), len(labels)], strict=False)
+    return [Run(int(label), start, end) for label, start, end in runs if label != blank]
 
 
 def greedy(scores: npt.NDArray[Any], blank: int = 0) -> list[Run]:

@@ -1,16 +1,13 @@
-"""Files: reads log-probabilities, labels, batches and text in the formats people keep them in; writes files whole.
+"""Scores and batches from files: ``.npy``, ``.npz``, tables of numbers, ``.pt``, ``.safetensors``, Kaldi's archives.
 
-Whatever is wrong with a file becomes one `CTCError` that names it. "Can't be read" and "is not UTF-8" are worded here
-and nowhere else. May import label_formats.py and errors.py; the packages that read ``.pt`` and ``.safetensors`` are
-imported when such a file is read.
+May import kaldi.py, disk.py and errors.py; the packages that read ``.pt`` and ``.safetensors`` are imported when such a
+file is read.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import pickle
-import secrets
 import threading
 import tokenize
 import zipfile
@@ -18,13 +15,14 @@ import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from .errors import CTCError, MissingExtraError
-from .label_formats import parse_labels
+from ..errors import CTCError, MissingExtraError
+from .disk import cause, check_file, read_text
+from .kaldi import file_of, read_matrix
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -56,7 +54,8 @@ def read_log_probs(path: str | Path) -> Array:
 
     Args:
         path: the file. An archive must hold one array only. Text holds a frame a line: its classes' numbers, between
-            commas or semicolons (``.csv``), tabs (``.tsv``) or spaces (``.txt``).
+            commas or semicolons (``.csv``), tabs (``.tsv``) or spaces (``.txt``). Of Kaldi's archives it is
+            ``FILE:OFFSET``, as their ``.scp`` says.
 
     Returns:
         (T, C) or (T, N, C), floats.
@@ -75,7 +74,10 @@ def read_log_probs(path: str | Path) -> Array:
                [-1.655 , -0.2121]])
     """
     path = Path(path)
-    arrays = _read(path, _READERS | dict.fromkeys(_SEPARATORS, _read_table))
+    if file_of(path) != path:
+        arrays = {_ONLY: read_matrix(path)}
+    else:
+        arrays = _read(path, _READERS | dict.fromkeys(_SEPARATORS, _read_table))
     if len(arrays) != 1:
         names = ", ".join(map(repr, arrays)) or "none"
         raise CTCError(f"{path} holds {len(arrays)} arrays ({names}): expected one, the log-probabilities")
@@ -118,131 +120,22 @@ def read_batch(path: str | Path) -> StoredBatch:
     )
 
 
-def read_labels(path: str | Path) -> list[str]:
-    """The classes' labels, the first for class 0: UTF-8 text, in one of the forms of `label_formats.py`.
-
-    The simplest is one label a line, which may be a single space. Line ends may be those of Unix or Windows.
-
-    Raises:
-        CTCError: for a file that can't be read, an empty label, a label or a class that is there twice, or a class
-            without a label.
-        MissingExtraError: it is YAML, and PyYAML is not installed.
-    """
-    path = Path(path)
-    _check_file(path)
-    return parse_labels(read_text(path), str(path))
-
-
-def read_text(path: str | Path) -> str:
-    """The content of a UTF-8 text file, without the byte order mark that some editors begin it with.
-
-    Raises:
-        CTCError: the file can't be read, or is not UTF-8.
-    """
-    return decoded(read_bytes(path), str(path))
-
-
-def read_bytes(path: str | Path) -> bytes:
-    """The content of a file.
-
-    Raises:
-        CTCError: the file can't be read.
-    """
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise unreadable(path, error) from None
-
-
-def decoded(data: bytes, name: str) -> str:
-    r"""UTF-8 bytes as text, without a byte order mark; ``name`` says in an error whose bytes these are.
-
-    Raises:
-        CTCError: they are not UTF-8.
-
-    Example:
-        >>> decoded(b"caf\xe9", "line 3")
-        Traceback (most recent call last):
-            ...
-        ctckit.errors.CTCError: line 3 is not UTF-8 text: byte 3 is 0xe9
-    """
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CTCError(f"{name} is not UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}") from None
-
-
-def unreadable(path: str | Path, error: OSError) -> CTCError:
-    """The error for a file that the system can't read."""
-    return CTCError(f"{path} can't be read: {error.strerror or error}")
-
-
-def write_whole(path: str | Path, data: bytes) -> None:
-    """Writes a file whole or not at all: to a temporary file beside it, which then takes its name.
-
-    The file gets the permissions that ``open`` would give a new file. Safe to call from several threads.
-
-    Raises:
-        CTCError: the file can't be written there.
-    """
-    path = Path(path)
-    try:
-        file, temporary = _open_temporary(path)
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        why = getattr(error, "strerror", None) or error
-        raise CTCError(f"{path}: can't be written: {why}; choose a folder that exists and is yours") from None
-    try:
-        with file:
-            file.write(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise CTCError(f"{path}: can't be written: {error.strerror}") from None
-
-
-def _open_temporary(path: Path) -> tuple[BinaryIO, Path]:
-    """A new file beside ``path``, open for writing. Its name is that of ``path``, 8 random characters, and ``.tmp``.
-
-    ``tempfile.mkstemp`` would make it private to the user. To undo that one must know the umask, and the only way to
-    read the umask is to change it, for all threads of the process. Here the system applies it.
-    """
-    while True:
-        temporary = path.with_name(f"{path.name}{secrets.token_hex(4)}.tmp")
-        try:
-            return temporary.open("xb"), temporary
-        except FileExistsError:
-            continue
-
-
 Reader = Callable[[Path], Arrays]
 
 
 def _read(path: Path, readers: Mapping[str, Reader]) -> Arrays:
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise CTCError(f"{path} has the suffix {path.suffix!r}: expected one of {', '.join(readers)}")
-    _check_file(path)
+        hint = ", or FILE:OFFSET for one matrix of an archive" if path.suffix == ".ark" else ""
+        raise CTCError(f"{path} has the suffix {path.suffix!r}: expected one of {', '.join(readers)}{hint}")
+    check_file(path)
     return reader(path)
 
 
-def _check_file(path: Path) -> None:
-    """Raises a CTCError unless there is a file, it can be read, and it is not empty."""
-    try:
-        if path.is_dir():
-            raise CTCError(f"{path} is a folder: expected a file")
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise CTCError(f"{path} is empty: expected data; was it written completely?")
-    except OSError as error:
-        raise unreadable(path, error) from None
-
-
 def _damaged(path: Path, error: Exception) -> CTCError:
-    reason = str(error).strip().splitlines()
-    cause = reason[0] if reason else type(error).__name__
     return CTCError(
-        f"{path} is not a readable {path.suffix.lower()} file: {cause}; is it complete, and does its suffix match its "
-        "content?"
+        f"{path} is not a readable {path.suffix.lower()} file: {cause(error)}; is it complete, and does its suffix "
+        "match its content?"
     )
 
 
@@ -411,3 +304,4 @@ _READERS: dict[str, Reader] = {
     ".pth": _read_pt,
     ".safetensors": _read_safetensors,
 }
+ARRAYS = tuple(_READERS)  # suffixes of files that hold arrays and nothing else

@@ -1,22 +1,41 @@
-"""The forms that people keep a recogniser's labels in: one a line, tables, JSON, YAML, a tokenizer's file.
+"""The forms that people keep a recogniser's labels in: one a line, tables, JSON, YAML, files of tokenizers and configs.
 
-A module of its own because the form follows from the content, not from the file's name. May import errors.py; PyYAML is
-imported when there is YAML.
+The form follows from the content, not from the file's name. May import disk.py and errors.py; PyYAML is imported when
+there is YAML.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
-from .errors import CTCError, MissingExtraError
+from ..errors import CTCError, MissingExtraError
+from .disk import check_file, read_text
 
 _ROW = re.compile(r"(.*?)(?:\t|(?<=.) +|^ )(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)")  # a name, white space and a number
 _YAML_ITEM = re.compile(r"-( .*)?")
 _JSON_BEGINS = re.compile(r'\s*(?:\{\s*"[^"\n]+"\s*:|\[\s*["\[])')
+_CONFIG_KEYS = ("labels", "vocabulary")  # under which NeMo's configurations list them
+_PLACEHOLDER = re.compile(r"LABEL_\d+")
 _DISAMBIGUATION = re.compile(r"#\d+")  # k2's and Kaldi's symbols of graphs, after the classes
+
+
+def read_labels(path: str | Path) -> list[str]:
+    """The classes' labels, the first for class 0: UTF-8 text, in one of the forms that `parse_labels` names.
+
+    The simplest is one label a line, which may be a single space. Line ends may be those of Unix or Windows.
+
+    Raises:
+        CTCError: for a file that can't be read, an empty label, a label or a class that is there twice, or a class
+            without a label.
+        MissingExtraError: it is YAML, and PyYAML is not installed.
+    """
+    path = Path(path)
+    check_file(path)
+    return parse_labels(read_text(path), str(path))
 
 
 def parse_labels(text: str, name: str) -> list[str]:
@@ -24,7 +43,9 @@ def parse_labels(text: str, name: str) -> list[str]:
 
     Args:
         text: a label a line, in class order; lines of label and class (k2's ``tokens.txt``) or of piece and score
-            (SentencePiece's ``.vocab``); a list or a dictionary of classes, as JSON or YAML; a ``tokenizer.json``.
+            (SentencePiece's ``.vocab``); a list or a dictionary of classes, as JSON or YAML, or such a dictionary for
+            one language; a ``tokenizer.json``; a configuration with ``id2label`` (Hugging Face), or with a list
+            ``labels`` or ``vocabulary`` (NeMo, whose blank comes after them).
         name: what messages call it.
 
     Raises:
@@ -81,14 +102,65 @@ def _of_yaml(text: str, lines: list[str], name: str) -> list[str] | None:
 
 
 def _of_data(content: Any, name: str) -> list[str]:
-    """Of a list, a dictionary of classes, or what a tokenizer is saved as."""
-    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
-        return _of_tokenizer(content, name)
+    """Of a list, a dictionary of classes, or a file that has one of these somewhere."""
     if isinstance(content, Mapping):
-        return _in_order([(str(label), c) for label, c in content.items()], name)
+        return _of_mapping(content, name)
     if isinstance(content, list) and content:
         return _unique(content, name, "entry")
     raise CTCError(f"{name} holds a {type(content).__name__}: expected labels, as a list or as a dictionary of classes")
+
+
+def _of_mapping(content: Mapping[str, Any], name: str) -> list[str]:
+    if isinstance(content.get("id2label"), Mapping):
+        return _of_id2label(content["id2label"], name)
+    lists = dict(_lists(content))
+    if lists:
+        return _of_config(lists, name)
+    if isinstance(content.get("model"), Mapping):
+        return _of_tokenizer(content, name)
+    if content and all(isinstance(value, Mapping) for value in content.values()):
+        return _of_language(content, name)
+    return _in_order([(str(label), c) for label, c in content.items()], name)
+
+
+def _of_id2label(labels: Mapping[str, Any], name: str) -> list[str]:
+    """Hugging Face's config.json: labels by class, which transformers makes up where nobody gave any."""
+    if all(isinstance(label, str) and _PLACEHOLDER.fullmatch(label) for label in labels.values()):
+        raise CTCError(
+            f"{name} has only placeholders in id2label, as LABEL_0: expected the labels; they are probably in "
+            "vocab.json, which the tokenizer has"
+        )
+    return _in_order([(str(label), c) for c, label in labels.items()], name)
+
+
+def _of_language(content: Mapping[str, Any], name: str) -> list[str]:
+    """MMS's vocab.json: a dictionary of classes for each language."""
+    if len(content) > 1:
+        languages = ", ".join(sorted(content)[:8]) + (", …" if len(content) > 8 else "")
+        raise CTCError(
+            f"{name} has the labels of {len(content)} languages ({languages}): expected those of one; save these as a "
+            "file of their own"
+        )
+    (language,) = content.values()
+    return _of_data(language, name)
+
+
+def _lists(content: Any, place: str = "") -> Iterator[tuple[str, list[Any]]]:
+    """The lists that a configuration calls labels or vocabulary, however deep, by their place."""
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            if key in _CONFIG_KEYS and isinstance(value, list) and value:
+                yield f"{place}{key}", value
+            yield from _lists(value, f"{place}{key}.")
+
+
+def _of_config(lists: Mapping[str, list[Any]], name: str) -> list[str]:
+    """NeMo's: labels without the blank, which is the last class. It may have the same list at several places."""
+    (first, labels), *others = lists.items()
+    for place, other in others:
+        if other != labels:
+            raise CTCError(f"{name} has other labels in {first} than in {place}: expected one list; save it as a file")
+    return [*_unique(labels, f"{name}, {first}", "entry"), "<blank>"]
 
 
 def _of_tokenizer(content: Mapping[str, Any], name: str) -> list[str]:

@@ -1,0 +1,112 @@
+"""The forms that people have manifests in: JSON lines, ours, NeMo's or lhotse's, and Kaldi's ``text``.
+
+A row of another tool is left as it is; what it says in other words is added in ours. May import files/ and errors.py.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import CTCError
+from ..files import decoded, read_bytes
+
+Given = dict[str, Any]  # a row as the manifest has it
+_GZIP = b"\x1f\x8b"
+
+
+def read_lines(path: Path) -> list[tuple[int, bytes]]:
+    """The lines of a manifest that are not empty, with their numbers from 1. It may be compressed by gzip.
+
+    Raises:
+        CTCError: the file can't be read.
+    """
+    content = read_bytes(path)
+    if content.startswith(_GZIP):
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise CTCError(f"{path} is not a readable gzip file: {error}; is it complete?") from None
+    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def parser_of(lines: Sequence[tuple[int, bytes]]) -> Callable[[bytes], Given]:
+    """What reads such lines, or raises a CTCError: as JSON, or as an id and words, which Kaldi's ``text`` has."""
+    if any(line.lstrip()[:1] in (b"{", b"[") for _, line in lines):
+        return _of_json
+    return _of_kaldi if any(len(line.split(maxsplit=1)) == 2 for _, line in lines) else _of_json
+
+
+def _of_json(line: bytes) -> Given:
+    text = decoded(line, "the line")
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CTCError(f"the line is not JSON: {error}") from None
+    if not isinstance(given, dict):
+        raise CTCError(f'the line is a {type(given).__name__}: expected an object, such as {{"id": …}}')
+    return given
+
+
+def _of_kaldi(line: bytes) -> Given:
+    id, *words = decoded(line, "the line").split(maxsplit=1)
+    return {"id": id, "text": "".join(words).rstrip()}
+
+
+def id_of(given: Given) -> Any:
+    """A row's id, of whatever type. NeMo's rows have none: theirs is the stem of the recording's file.
+
+    Example:
+        >>> id_of({"audio_filepath": "clips/a.wav", "text": "a cat"})
+        'a'
+    """
+    audio = given.get("audio_filepath")
+    if "id" in given or not isinstance(audio, str):
+        return given.get("id")
+    return Path(re.split(r"[/\\]", audio)[-1]).stem
+
+
+def in_our_words(given: Given) -> Given:
+    r"""A row with the text and the offset of lhotse's added, if it has none of its own.
+
+    Raises:
+        CTCError: supervisions are no such, or have no text.
+
+    Example:
+        >>> supervisions = [{"start": 0.5, "text": "cat"}, {"start": 0, "text": "a"}]
+        >>> ours = in_our_words({"id": "c-0", "start": 1.5, "supervisions": supervisions})
+        >>> ours["text"], ours["offset"]
+        ('a\ncat', 1.5)
+    """
+    added: Given = {}
+    if "supervisions" in given or "recording_id" in given:
+        added["offset"] = given.get("start")
+    if "supervisions" in given and not {"text", "transcript"} & given.keys():
+        added["text"] = "\n".join(_texts(given["supervisions"]))
+    return added | given
+
+
+def _texts(supervisions: Any) -> Iterator[str]:
+    """The text of each supervision, in the order in which they begin."""
+    if not isinstance(supervisions, list) or not all(map(_is_supervision, supervisions)):
+        raise CTCError(f"'supervisions' is {str(supervisions)[:80]}: expected objects, with their start and text")
+    texts = [
+        " ".join((one.get("text") or "").split()) for one in sorted(supervisions, key=lambda one: one.get("start", 0))
+    ]
+    if not any(texts):
+        raise CTCError("'supervisions' have no text: expected a text in one of them at least")
+    yield from filter(None, texts)
+
+
+def _is_supervision(one: Any) -> bool:
+    return (
+        isinstance(one, Mapping)
+        and isinstance(one.get("start", 0), (int, float))
+        and isinstance(one.get("text", ""), (str, type(None)))
+    )

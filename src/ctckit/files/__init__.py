@@ -1,0 +1,32 @@
+"""Files that people have: scores, batches, labels and text are read, and whatever is written is written whole.
+
+    disk.py     files as bytes and as text
+    kaldi.py    archives of matrices, .ark and .scp
+    scores.py   log-probabilities and batches
+    labels.py   the labels of a recogniser's classes, in the forms that trainings leave behind
+
+Whatever is wrong with a file becomes one `CTCError` that names it. May import errors.py.
+"""
+
+from __future__ import annotations
+
+from .disk import decoded, read_bytes, read_text, unreadable, write_whole
+from .kaldi import file_of, list_ark, list_scp
+from .labels import read_labels
+from .scores import ARRAYS, StoredBatch, read_batch, read_log_probs
+
+__all__ = [
+    "ARRAYS",
+    "StoredBatch",
+    "decoded",
+    "file_of",
+    "list_ark",
+    "list_scp",
+    "read_batch",
+    "read_bytes",
+    "read_labels",
+    "read_log_probs",
+    "read_text",
+    "unreadable",
+    "write_whole",
+]

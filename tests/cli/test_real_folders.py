@@ -1,0 +1,380 @@
+"""Folders as other people's tools leave them go through `ctckit align` unchanged, and the times are right.
+
+Each recording's scores are planted, so that its best path is known: `spoken` makes them, and says when each word is.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("typer", reason="the command line needs typer")
+pytest.importorskip("filelock", reason="a run over a corpus needs filelock")
+
+from support.recordings import LABELS, SHIFT, contents, errors, spoken
+
+from ctckit.corpus import Corpus, Defaults
+from ctckit.corpus.job import Entry, Job
+from ctckit.corpus.manifest import FailedRow, Row
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Times = list[tuple[float, float]]
+
+TEXTS = ["the quick brown fox", "jumps over", "a lazy dog"]
+
+
+def said(folder: Path, name: str) -> Times:
+    """The words' times in a file of ours."""
+    lines = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["lines"]
+    return [(word["start"], word["end"]) for line in lines for word in line["words"]]
+
+
+def moved(times: Times, offset: float) -> list[Any]:
+    return [pytest.approx((start + offset, end + offset)) for start, end in times]
+
+
+def lines_of(rows: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def plain_labels(folder: Path) -> tuple[object, ...]:
+    (folder / "labels.txt").write_text("\n".join(LABELS) + "\n", encoding="utf-8")
+    return ("--labels", "labels.txt", "--frame-shift", SHIFT, "--out", "out")
+
+
+def kaldi_folder(folder: Path, ids: list[str]) -> list[Times]:
+    """Kaldi's `text`, and the archive that kaldiio writes, with its table; the words' times."""
+    kaldiio = pytest.importorskip("kaldiio", reason="Kaldi's archives are an extra")
+    made = [spoken(text, seed) for seed, text in enumerate(TEXTS)]
+    (folder / "text").write_text("".join(f"{id} {text}\n" for id, text in zip(ids, TEXTS, strict=True)))
+    with kaldiio.WriteHelper(f"ark,scp:{folder / 'logprobs.ark'},{folder / 'logprobs.scp'}") as write:
+        for id, (scores, _) in zip(ids, made, strict=True):
+            write(id, scores)
+    return [times for _, times in made]
+
+
+# --- five folders -----------------------------------------------------------------------------------------------------
+
+
+def test_nemo(tmp_path: Path, ctckit: Run) -> None:
+    """A manifest of NeMo's and its configuration, whose labels lack the blank; scores by the recordings' names."""
+    pytest.importorskip("yaml", reason="YAML is an extra")
+    (tmp_path / "scores").mkdir()
+    rows, truth = [], []
+    for seed, text in enumerate(TEXTS):
+        scores, times = spoken(text, seed)
+        np.save(tmp_path / "scores" / f"utt{seed}.npy", np.roll(scores, -1, axis=1))  # the blank is the last class
+        duration = round(len(scores) * SHIFT, 2)
+        rows.append({"audio_filepath": f"clips/utt{seed}.wav", "duration": duration, "text": text})
+        truth.append(times)
+    rows[1]["offset"], rows[2]["offset"] = 12.5, None
+    (tmp_path / "manifest.json").write_text(lines_of(rows))
+    (tmp_path / "model_config.yaml").write_text(
+        f"model:\n  labels: {json.dumps(LABELS[1:])}\n  optim: {{name: adam}}\n"
+    )
+    options = ("--labels", "model_config.yaml", "--frame-shift", SHIFT, "--out", "out")
+    done = ctckit("align", "scores", "--manifest", "manifest.json", *options)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3 rows aligned, 0 failed\n", "")
+    for seed, offset in enumerate([0, 12.5, 0]):
+        assert said(tmp_path / "out", f"utt{seed}") == moved(truth[seed], offset)
+
+
+@pytest.mark.parametrize("place", ["logprobs.scp", "logprobs.ark"])
+def test_kaldi(place: str, tmp_path: Path, ctckit: Run) -> None:
+    ids = ["sp1-utt1", "sp1-utt2", "sw02001-A_000098-001156"]
+    truth = kaldi_folder(tmp_path, ids)
+    done = ctckit("align", place, "--manifest", "text", *plain_labels(tmp_path), "--threads", 2)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3 rows aligned, 0 failed\n", "")
+    for id, times in zip(ids, truth, strict=True):
+        assert said(tmp_path / "out", id) == moved(times, 0)
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
+def test_lhotse(ending: str, tmp_path: Path, ctckit: Run) -> None:
+    """Cuts begin within a recording; their supervisions are in no order, and each is a line."""
+    rows, truth = [], []
+    for seed, text in enumerate(TEXTS):
+        scores, times = spoken(text, seed)
+        np.save(tmp_path / f"rec-1-{seed}.npy", scores)
+        first, rest = text.split(" ", 1)
+        start = 10.0 * seed
+        supervisions = [
+            {"id": "s2", "recording_id": "rec-1", "start": times[1][0], "duration": 1.0, "channel": 0, "text": rest},
+            {"id": "s1", "recording_id": "rec-1", "start": 0, "duration": 0.3, "channel": 0, "text": first},
+            {"id": "s3", "recording_id": "rec-1", "start": 0.1, "duration": 0.1, "channel": 0, "text": None},
+        ]
+        recording = {"id": "rec-1", "sources": [], "sampling_rate": 16000, "num_samples": 10**6, "duration": 62.5}
+        cut = {"id": f"rec-1-{seed}", "start": start, "duration": len(scores) * SHIFT, "channel": 0}
+        rows.append({**cut, "supervisions": supervisions, "recording": recording, "type": "MonoCut"})
+        truth.append(moved(times, start))
+    content = lines_of(rows).encode()
+    (tmp_path / f"cuts{ending}").write_bytes(gzip.compress(content) if ending.endswith("gz") else content)
+    done = ctckit("align", ".", "--manifest", f"cuts{ending}", *plain_labels(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3 rows aligned, 0 failed\n", "")
+    for seed, text in enumerate(TEXTS):
+        assert said(tmp_path / "out", f"rec-1-{seed}") == truth[seed]
+        written = json.loads((tmp_path / "out" / f"rec-1-{seed}.json").read_text(encoding="utf-8"))
+        assert [line["text"] for line in written["lines"]] == text.split(" ", 1)
+
+
+def test_lhotse_supervisions(tmp_path: Path, ctckit: Run) -> None:
+    scores, times = spoken(TEXTS[0])
+    np.save(tmp_path / "rec-1-utt.npy", scores)
+    row = {"id": "rec-1-utt", "recording_id": "rec-1", "start": 3.25, "duration": 2.0, "channel": 0, "text": TEXTS[0]}
+    (tmp_path / "supervisions.jsonl").write_text(lines_of([row]))
+    done = ctckit("align", ".", "--manifest", "supervisions.jsonl", *plain_labels(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert said(tmp_path / "out", "rec-1-utt") == moved(times, 3.25)
+
+
+def test_hugging_face(tmp_path: Path, ctckit: Run) -> None:
+    """A model's logits as torch saves them, (1, T, C), and the vocab.json of its tokenizer."""
+    torch = pytest.importorskip("torch", reason="it writes .pt")
+    names = ["[PAD]", "|", *LABELS[2:], "[UNK]"]
+    scores, times = spoken(TEXTS[0])
+    logits = np.pad(3 + scores, ((0, 0), (0, 1)), constant_values=-30)
+    torch.save(torch.from_numpy(logits)[None], tmp_path / "logits.pt")
+    (tmp_path / "vocab.json").write_text(json.dumps({name: c for c, name in reversed(list(enumerate(names)))}))
+    (tmp_path / "text.txt").write_text("The quick brown fox.\n")
+    command = ("align", "logits.pt", "text.txt", "--labels", "vocab.json", "--frame-shift", SHIFT, "--logits")
+    done = ctckit(*command, "-o", "x.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert said(tmp_path, "x") == moved(times, 0)
+
+
+def test_subtitles(tmp_path: Path, ctckit: Run) -> None:
+    """Each line has been said twice; the subtitles say which of them is meant, roughly."""
+    scores, times = spoken("a lazy dog a lazy dog over the dog")
+    np.save(tmp_path / "talk.npy", scores)
+    middle, end = times[3][0] - 0.04, len(scores) * SHIFT
+    between = times[6][0] - 0.04
+
+    def clock(seconds: float) -> str:
+        return f"00:00:{int(seconds):02d},{round(1000 * (seconds % 1)):03d}"
+
+    cues = [(middle, between, "<i>A lazy dog</i>"), (between, end, "- Over\n- the dog! ♪")]
+    blocks = [f"{i}\n{clock(a)} --> {clock(b)}\n{text}\n" for i, (a, b, text) in enumerate(cues, start=1)]
+    (tmp_path / "talk.srt").write_text("\n".join(blocks), encoding="utf-8-sig")
+    plain_labels(tmp_path)
+    command = ("align", "talk.npy", "talk.srt", "--labels", "labels.txt", "--frame-shift", SHIFT, "--cue-times")
+    done = ctckit(*command, "-o", "talk.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert said(tmp_path, "talk") == moved(times[3:], 0)
+
+
+# --- where scores are, and what rows are called -----------------------------------------------------------------------
+
+
+def test_ids_that_no_file_can_have(tmp_path: Path, ctckit: Run) -> None:
+    """They have `_` there in the names of files, and stay as they are in the log."""
+    ids = ["swbd/sw2001:A", "b/../c", "swbd_sw2001_A"]
+    truth = kaldi_folder(tmp_path, ids)
+    done = ctckit("align", "logprobs.ark", "--manifest", "text", *plain_labels(tmp_path))
+    assert done.stdout.startswith("2 rows aligned, 1 failed")
+    assert sorted(contents(tmp_path / "out")) == ["b_.._c.json", "done.jsonl", "errors.jsonl", "swbd_sw2001_A.json"]
+    assert said(tmp_path / "out", "swbd_sw2001_A") == moved(truth[0], 0)
+    log = [json.loads(line) for line in (tmp_path / "out" / "done.jsonl").read_text().splitlines()[1:]]
+    assert [entry["id"] for entry in log] == ids[:2]
+    (failed,) = errors(tmp_path / "out")
+    assert failed["reason"].startswith(
+        "id 'swbd_sw2001_A' is used on line 1 as 'swbd/sw2001:A', which is the same file"
+    )
+
+
+def test_scores_that_are_missing_or_there_twice(tmp_path: Path, ctckit: Run) -> None:
+    folder = tmp_path / "scores"
+    folder.mkdir()
+    scores, times = spoken(TEXTS[0])
+    np.save(folder / "one.npy", scores)
+    (folder / "one.txt").write_text("The quick brown fox")
+    np.save(folder / "two.npy", scores)
+    np.savez(folder / "two.npz", scores)
+    np.save(folder / "no.left.npy", scores)
+    rows = [{"audio_filepath": f"{name}.wav", "text": TEXTS[0]} for name in ("one", "two", "no", "x/one")]
+    (tmp_path / "manifest.json").write_text(lines_of(rows))
+    for skipped in ("", ", 1 skipped (already done)"):
+        done = ctckit("align", "scores", "--manifest", "manifest.json", *plain_labels(tmp_path))
+        assert (done.returncode, done.stderr) == (1, "")
+        assert f"{0 if skipped else 1} rows aligned{skipped}, 3 failed" in done.stdout
+        assert said(tmp_path / "out", "one") == moved(times, 0)
+        reasons = [row["reason"] for row in errors(tmp_path / "out")]
+        assert "the scores of 'two' are in scores as two.np" in reasons[0]
+        assert reasons[1] == "scores has no scores of 'no': expected no.npy, or .npz, .pt, .pth, .safetensors"
+        assert reasons[2].endswith("it is the stem of audio_filepath: add an 'id' to rows of the same name")
+    (folder / "one.npy").unlink()  # its outputs stay, and it is no row that the manifest lacks
+    before = contents(tmp_path / "out")
+    done = ctckit("align", "scores", "--manifest", "manifest.json", *plain_labels(tmp_path))
+    assert done.stdout == f"0 rows aligned, 4 failed: see {Path('out/errors.jsonl')}\n"
+    assert contents(tmp_path / "out")["one.json"] == before["one.json"]
+
+
+def test_a_row_says_where_its_matrix_is(tmp_path: Path, ctckit: Run) -> None:
+    truth = kaldi_folder(tmp_path, ["a", "b", "c"])
+    places = [line.split(" ", 1)[1] for line in (tmp_path / "logprobs.scp").read_text().splitlines()]
+    rows = [{"id": "x", "emissions": os.path.basename(places[2]), "text": TEXTS[2]}]
+    (tmp_path / "corpus.jsonl").write_text(lines_of(rows))
+    options = plain_labels(tmp_path)
+    assert ctckit("align", "--manifest", "corpus.jsonl", *options).returncode == 0
+    assert said(tmp_path / "out", "x") == moved(truth[2], 0)
+    (tmp_path / "c.txt").write_text(TEXTS[2])
+    done = ctckit("align", places[2], "c.txt", *options[:-1], "c.json")
+    assert done.returncode == 0
+    assert said(tmp_path, "c") == moved(truth[2], 0)
+
+
+def test_a_table_of_files(tmp_path: Path, ctckit: Run) -> None:
+    """Its files are beside it, where they are not in the working directory; some hold one matrix without an id."""
+    kaldiio = pytest.importorskip("kaldiio", reason="Kaldi's archives are an extra")
+    (tmp_path / "data").mkdir()
+    made = [spoken(text, seed) for seed, text in enumerate(TEXTS)]
+    np.save(tmp_path / "data" / "a.npy", made[0][0])
+    kaldiio.save_mat(str(tmp_path / "b.mat"), made[1][0])
+    kaldiio.save_ark(str(tmp_path / "data" / "c.ark"), {"c": made[2][0].astype(np.float64)}, text=True)
+    (tmp_path / "data" / "x.scp").write_text("a\ta.npy\n\nb b.mat\nc   c.ark:2 \n")
+    (tmp_path / "text").write_text("".join(f"{id} {text}\n" for id, text in zip("abc", TEXTS, strict=True)))
+    done = ctckit("align", "data/x.scp", "--manifest", "text", *plain_labels(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3 rows aligned, 0 failed\n", "")
+    for id, (_, times) in zip("abc", made, strict=True):
+        assert said(tmp_path / "out", id) == moved(times, 0)
+
+
+def test_going_on_with_an_archive(tmp_path: Path, ctckit: Run) -> None:
+    """Rows are done again if their archive has changed, or if its table names another place of it."""
+    kaldi_folder(tmp_path, ["a", "b", "c"])
+    command = ("align", "logprobs.scp", "--manifest", "text", *plain_labels(tmp_path))
+    assert ctckit(*command).stdout == "3 rows aligned, 0 failed\n"
+    assert ctckit(*command).stdout == "0 rows aligned, 3 skipped (already done), 0 failed\n"
+    first = contents(tmp_path / "out")
+    table = (tmp_path / "logprobs.scp").read_text()
+    rows = [line.split(" ", 1) for line in table.splitlines()]
+    swapped = [f"{id} {place}" for id, place in [(rows[0][0], rows[1][1]), (rows[1][0], rows[0][1]), rows[2]]]
+    (tmp_path / "logprobs.scp").write_text("\n".join(swapped) + "\n")
+    assert "1 skipped (already done), " in ctckit(*command).stdout
+    (tmp_path / "logprobs.scp").write_text(table)
+    ctckit(*command)
+    assert contents(tmp_path / "out") == first
+    kaldi_folder(tmp_path, ["a", "b", "c"])
+    os.utime(tmp_path / "logprobs.ark", (10**9, 10**9))
+    assert ctckit(*command).stdout == "3 rows aligned, 0 failed\n"
+
+
+def test_an_archive_larger_than_the_memory(tmp_path: Path, ctckit: Run) -> None:
+    """Only a row's own matrix is read: the one before it has 320 GB, which are a hole in the file."""
+    kaldi_folder(tmp_path, ["a", "b", "c"])
+    small = (tmp_path / "logprobs.ark").read_bytes()
+    header = b"hole \0BFM \4" + (2**31 - 1).to_bytes(4, "little") + b"\4" + (40).to_bytes(4, "little")
+    with (tmp_path / "huge.ark").open("wb") as file:
+        file.write(header)
+        file.seek(4 * 40 * (2**31 - 1), os.SEEK_CUR)
+        try:
+            file.write(small)
+        except OSError:
+            pytest.skip("this file system has no holes, or no files of that size")
+    done = ctckit("align", "huge.ark", "--manifest", "text", *plain_labels(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "3 rows aligned, 0 failed\n")
+    (tmp_path / "huge.ark").unlink()
+    found = {name: content for name, content in contents(tmp_path / "out").items() if name != "done.jsonl"}
+    done = ctckit("align", "logprobs.ark", "--manifest", "text", *plain_labels(tmp_path)[:-1], "small")
+    assert {name: content for name, content in contents(tmp_path / "small").items() if name != "done.jsonl"} == found
+
+
+def in_other_processes(job: Job, rows: Sequence[Row]) -> Iterator[Entry | FailedRow]:
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(job.run, rows)
+
+
+def test_other_processes_read_archives_too(tmp_path: Path) -> None:
+    truth = kaldi_folder(tmp_path, ["a", "b", "c"])
+    plain_labels(tmp_path)
+    defaults = Defaults(tmp_path / "labels.txt", SHIFT, emissions=tmp_path / "logprobs.ark")
+    corpus = Corpus(tmp_path / "text", tmp_path / "out", (".json",), defaults=defaults)
+    assert tuple(corpus.run(in_other_processes)) == (3, 0, 0, 0)
+    for id, times in zip("abc", truth, strict=True):
+        assert said(tmp_path / "out", id) == moved(times, 0)
+
+
+@pytest.mark.parametrize(
+    ("place", "content", "message"),
+    [
+        ("x.scp", b"a cat a.ark |\n", "x.scp, line 1 is 'a cat a.ark |': expected an id and FILE:OFFSET; commands"),
+        ("x.scp", b"a\n", "x.scp, line 1 is 'a': expected an id and FILE:OFFSET"),
+        ("x.scp", b"a a.ark:5[0:9]\n", "commands and ranges are not read"),
+        ("x.ark", b"x" * 9000, "x.ark is not a readable .ark file: after byte 0: b'xxxxxxxxxxxxxxxxxxxx' is no id"),
+        ("x.ark", b"a PKL\x80\x04.", "x.ark is not a readable .ark file: after byte 2: it begins with b'PKL"),
+        ("x.ark", b"", "x.ark is empty"),
+        ("x.hdf5", b"x", "EMISSIONS x.hdf5: expected a folder that is there, an .scp or an .ark"),
+    ],
+)
+def test_archives_that_are_none(place: str, content: bytes, message: str, tmp_path: Path, ctckit: Run) -> None:
+    pytest.importorskip("kaldiio", reason="Kaldi's archives are an extra")
+    (tmp_path / place).write_bytes(content)
+    (tmp_path / "text").write_text("a the fox\n")
+    done = ctckit("align", place, "--manifest", "text", *plain_labels(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_matrix_is_one_row_that_failed(tmp_path: Path, ctckit: Run) -> None:
+    kaldi_folder(tmp_path, ["a", "b", "c"])
+    archive = tmp_path / "logprobs.ark"
+    archive.write_bytes(archive.read_bytes()[:-9])
+    done = ctckit("align", "logprobs.ark", "--manifest", "text", *plain_labels(tmp_path))
+    assert done.stdout.startswith("2 rows aligned, 1 failed")
+    (failed,) = errors(tmp_path / "out")
+    assert (failed["id"], failed["line"]) == ("c", 3)
+    assert "bytes go past the end of the file; is the file complete" in failed["reason"]
+
+
+def test_kaldi_is_an_extra(tmp_path: Path, ctckit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.scp").write_text("a x.ark:2\n")
+    (tmp_path / "text").write_text("a the fox\n")
+    monkeypatch.setitem(sys.modules, "kaldiio", None)
+    done = ctckit("align", "x.scp", "--manifest", "text", *plain_labels(tmp_path))
+    assert done.returncode == 2
+    assert "needs the package 'kaldiio': pip install 'ctckit[kaldi]'" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"supervisions": 5}, "'supervisions' is 5: expected objects, with their start and text"),
+        ({"supervisions": [{"start": "0"}]}, "expected objects, with their start and text"),
+        ({"supervisions": [{"start": 0}]}, "'supervisions' have no text"),
+        ({"supervisions": [{"text": "the fox"}], "start": "1"}, "offset = '1': expected the seconds"),
+        ({"audio_filepath": "x.wav", "text": "the fox"}, "'emissions' is missing: expected a file in this row, or a"),
+    ],
+)
+def test_rows_that_are_wrong(row: dict[str, Any], reason: str, tmp_path: Path, ctckit: Run) -> None:
+    (tmp_path / "m.jsonl").write_text(lines_of([{"id": "x", **row}]))
+    np.save(tmp_path / "x.npy", spoken("the fox")[0])
+    places = () if "audio_filepath" in row else (".",)
+    assert ctckit("align", *places, "--manifest", "m.jsonl", *plain_labels(tmp_path)).returncode == 1
+    assert reason in errors(tmp_path / "out")[0]["reason"]
+
+
+def test_a_manifest_that_was_cut_off(tmp_path: Path, ctckit: Run) -> None:
+    (tmp_path / "cuts.jsonl.gz").write_bytes(gzip.compress(b'{"id": "x"}\n' * 99)[:30])
+    done = ctckit("align", ".", "--manifest", "cuts.jsonl.gz", *plain_labels(tmp_path))
+    assert done.returncode == 2
+    assert "cuts.jsonl.gz is not a readable gzip file" in done.stderr
+
+
+def test_an_utterance_without_words(tmp_path: Path, ctckit: Run) -> None:
+    np.save(tmp_path / "a.npy", spoken("the fox")[0])
+    (tmp_path / "text").write_text("a the fox\nb\n")
+    done = ctckit("align", ".", "--manifest", "text", *plain_labels(tmp_path))
+    assert done.stdout.startswith("1 rows aligned, 1 failed")
+    assert errors(tmp_path / "out")[0] == {"id": "b", "line": 2, "reason": "'text' is '': expected a string, not empty"}
