@@ -6,7 +6,7 @@ thresholds are in one place. May import text/ and what lies below it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -192,6 +192,10 @@ class Evidence:
     def loss_of(self, n: int, target: Ints, blank: int, frames: int | None = None) -> float:
         """The loss of a sample with another target, another blank, or another number of frames."""
         return loss_of(self.batch, self.scale.kind, n, target, blank, frames)
+
+    def losses_of(self, n: int, targets: Sequence[Ints], blank: int) -> list[float]:
+        """The losses of a sample with several targets of the same classes, and another blank."""
+        return losses_of(self.batch, self.scale.kind, n, targets, blank)
 
     def last_token(self, n: int) -> int:
         """The last of all frames of sample n, beyond its length too, whose most probable class is not the blank."""
@@ -383,11 +387,18 @@ class _Columns:
 
 def loss_of(batch: Batch, kind: Kind, n: int, target: Ints, blank: int, frames: int | None = None) -> float:
     """The loss of sample n with any target, blank and number of frames, in nats."""
-    columns = _Columns(np.unique(np.append(target, blank)), batch, n, kind, frames)
+    return losses_of(batch, kind, n, [target], blank, frames)[0]
+
+
+def losses_of(
+    batch: Batch, kind: Kind, n: int, targets: Sequence[Ints], blank: int, frames: int | None = None
+) -> list[float]:
+    """The losses of sample n with several targets of the same classes, in nats; its frames are read once."""
+    columns = _Columns(np.unique(np.append(targets[0], blank)), batch, n, kind, frames)
     if not columns._direct:
         for start, raw in blocks(batch, n, frames):
             columns.take(start, normalised(raw, kind))
-    return columns.loss(np.asarray(target), blank)
+    return [columns.loss(np.asarray(target), blank) for target in targets]
 
 
 def blocks(batch: Batch, n: int, frames: int | None = None) -> Iterator[tuple[int, Floats]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
+from itertools import product
 
 import numpy as np
 
-from ..attempts import MILLION, THOUSAND, Attempt, attempt, class_moves, fitting_targets
+from ..attempts import MILLION, THOUSAND, Attempt, attempt_by_order, attempt_by_reading, class_moves, fitting_targets
 from ..batch import Ints
 from ..evidence import Evidence, Sample, loss_of, usable_up_to
 from ..report import Finding
@@ -79,7 +81,7 @@ def other_blank(evidence: Evidence) -> Finding | None:
     other = _resting(evidence)
     if other is None or not _misread(evidence):
         return None
-    found = attempt(evidence, _targets(evidence), other)
+    found = attempt_by_reading(evidence, _targets(evidence), other)
     if found is None:
         return None
     numbers = {
@@ -97,17 +99,17 @@ def shifted(evidence: Evidence) -> Finding | None:
     """Ids that are all one too large or too small for the network, whose blank may be another class besides."""
     if not _misread(evidence):
         return None
-    batch = evidence.batch
-    for blank in (batch.blank, _resting(evidence)):
-        for shift in (-1, 1):
-            if blank is None:
-                continue
-            found = attempt(evidence, {n: target + shift for n, target in _targets(evidence).items()}, blank)
-            if found is not None:
-                numbers = {"shift": shift, "by": abs(shift), "token": blank, "told": batch.blank, **found.numbers}
-                direction = "large" if shift < 0 else "small"
-                hint = "" if blank == batch.blank else "ids-shifted/blank"
-                return Finding("error", "ids-shifted", None, numbers, _variant(found, direction), hint)
+    batch, targets, resting = evidence.batch, _targets(evidence), _resting(evidence)
+    tries = [(batch.blank, attempt_by_reading), (resting, attempt_by_reading), (batch.blank, attempt_by_order)]
+    for (blank, attempt), shift in product(tries, (-1, 1)):
+        if blank is None:
+            continue
+        found = attempt(evidence, {n: target + shift for n, target in targets.items()}, blank)
+        if found is not None:
+            numbers = {"shift": shift, "by": abs(shift), "token": blank, "told": batch.blank, **found.numbers}
+            direction = "large" if shift < 0 else "small"
+            hint = "" if blank == batch.blank else "ids-shifted/blank"
+            return Finding("error", "ids-shifted", None, numbers, _variant(found, direction), hint)
     return None
 
 
@@ -115,10 +117,11 @@ def backwards(evidence: Evidence) -> Finding | None:
     """Targets whose tokens stand in the other direction than the network reads."""
     if not _misread(evidence):
         return None
-    found = attempt(evidence, {n: target[::-1] for n, target in _targets(evidence).items()}, evidence.batch.blank)
+    reverse = {n: target[::-1] for n, target in _targets(evidence).items()}
+    found = _attempt(evidence, reverse)
     if found is None or math.isnan(found.before):
         return None
-    return Finding("error", "targets-reversed", None, dict(found.numbers))
+    return Finding("error", "targets-reversed", None, dict(found.numbers), _variant(found))
 
 
 def exchanged_transcripts(evidence: Evidence) -> Finding | None:
@@ -146,7 +149,7 @@ def _rolled(evidence: Evidence) -> tuple[dict[int, int], Attempt] | None:
     steps = sorted({step % size for far in range(1, _ROLLED + 1) for step in (far, -far)} - {0})
     for step in steps:
         fits = {sample.index: (sample.index + step) % size for sample in evidence.readable}
-        found = attempt(evidence, {n: targets[m] for n, m in fits.items()}, evidence.batch.blank)
+        found = _attempt(evidence, {n: targets[m] for n, m in fits.items()})
         if found is not None:
             return fits, found
     return None
@@ -158,7 +161,7 @@ def _shuffled(evidence: Evidence) -> tuple[dict[int, int], Attempt] | None:
     fits = fitting_targets(evidence, wrong) if 2 * len(wrong) > len(evidence.batch) else {}
     if 2 * len(fits) <= len(evidence.batch) or len(set(fits.values())) < 0.9 * len(fits):
         return None
-    found = attempt(evidence, {n: evidence.batch.targets[m] for n, m in fits.items()}, evidence.batch.blank)
+    found = attempt_by_reading(evidence, {n: evidence.batch.targets[m] for n, m in fits.items()}, evidence.batch.blank)
     return None if found is None else (fits, found)
 
 
@@ -174,10 +177,10 @@ def permuted(evidence: Evidence) -> Finding | None:
     for moves in class_moves(evidence):
         if moves.weight >= THOUSAND and found is None:
             tried = moves.applied(targets)
-            found = attempt(evidence, tried, blank)
+            found = attempt_by_reading(evidence, tried, blank)
             if found is None and moves.closed and moves.weight >= MILLION:
                 concerned = sum(int((tried[n] != target).sum()) for n, target in targets.items())
-                found = attempt(evidence, tried, blank, few=concerned)
+                found = attempt_by_reading(evidence, tried, blank, changed=concerned)
             numbers = {"map": moves.of, "count": len(moves.of)}
     if found is None or math.isnan(found.before):
         return None
@@ -239,6 +242,12 @@ def sure_and_wrong(evidence: Evidence) -> Finding | None:
     return Finding("warning", "sure-and-wrong", None, numbers)
 
 
+def _attempt(evidence: Evidence, targets: Mapping[int, Ints]) -> Attempt | None:
+    """What comes of other targets that don't depend on the reading."""
+    blank = evidence.batch.blank
+    return attempt_by_reading(evidence, targets, blank) or attempt_by_order(evidence, targets, blank)
+
+
 def _targets(evidence: Evidence) -> dict[int, Ints]:
     """The targets that hold anything, of samples whose frames can be read."""
     return {sample.index: sample.target for sample in evidence.readable if sample.tokens}
@@ -265,5 +274,6 @@ def _resting(evidence: Evidence) -> int | None:
 
 
 def _variant(found: Attempt, variant: str = "") -> str:
-    """Which wording: one without the loss from before, if there is none."""
-    return "/".join(part for part in (variant, "alone" if math.isnan(found.before) else "") if part)
+    """Which wording: of a rough network, or one without the loss from before, if there is none."""
+    kind = "rough" if found.shuffled is not None else "alone" if math.isnan(found.before) else ""
+    return "/".join(part for part in (variant, kind) if part)
