@@ -278,7 +278,7 @@ class TestAlarms:
         loss = ctc_loss(scores, *rest, blank=2, from_logits=True)
         monitor(scores, *rest, loss=loss)
         assert monitor.report() is None
-        with pytest.warns(ctckit.CTCWarning, match="Step 0: the gradient by the scores is .* itself is healthy"):
+        with pytest.warns(ctckit.CTCWarning, match="Step 0: the gradient with .* is (nan|inf).* itself is healthy"):
             (loss * value).backward()
         assert monitor.report().healthy
 

@@ -1,7 +1,7 @@
-"""The batch tried otherwise: with another blank, with other targets. May import evidence.py, batch.py and below.
+"""The batch tried with another blank or with other targets. May import evidence.py, batch.py and below.
 
-Whether the network fits the targets better in another way is decided by the data alone: by its reading, which is cheap,
-and then by the loss.
+Whether the network fits these better is decided by what it reads, which is cheap, and then by the loss; or, if it can't
+be read, by the order of the tokens.
 """
 
 from __future__ import annotations
@@ -14,38 +14,32 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..text.reading import edit_distance, edits
+from ..text.reading import edit_distance
 from .batch import Ints
 from .evidence import Evidence, Sample, is_spelled
 
-MILLION = math.log(1e6)  # nats of evidence that chance doesn't reach
-ENOUGH = math.log(1e4)  # where the loss is evidence besides
-THOUSAND = math.log(1e3)  # where both are
+MILLION = math.log(1e6)  # nats of evidence that are enough on their own
+ENOUGH = math.log(1e4)  # those that are enough together with the loss
+THOUSAND = math.log(1e3)  # those that are enough together with the reading and the loss
 
-_PART = 64  # samples of a large batch
-_FEWER = 0.7  # of the errors that may be left
-_LESS = 0.6  # of the loss, beyond the best path's, that may be left
-_PAIRED = 20000  # tokens that are paired with readings: more would say the same
-_LONGEST = 500  # tokens of a target or a reading that is paired
-_BUCKETS = 512  # classes that targets are first compared by
-_CANDIDATES = 3  # targets that are then compared token by token
+_PART = 64  # samples that are tried first
+_FEWER = 0.7  # the share of the errors that may remain
+_LESS = 0.6  # the share of the loss, beyond the best path's, that may remain
+_BUCKETS = 512  # of class counts, by which targets are first compared
+_CANDIDATES = 3  # the nearest targets, which are then compared token by token
 _ORDERS = 20  # random orders of tokens that are tried
 _DEVIATIONS = 8  # standard deviations from these to the one that counts
 _REORDERED = 16  # samples whose tokens are put in other orders, at most
 _SCORES = 2**22  # of these samples together, unless there is but one
 
 
-_Texts = list[tuple[list[int], list[int]]]
-_Pairs = Counter[tuple[int, int]]
-
-
 class Attempt(NamedTuple):
-    """What comes of a batch that is read otherwise.
+    """What comes of a batch with other targets or another blank.
 
     Attributes:
         loss: nats per token.
         before: nats per token as passed; NaN if nothing could be computed.
-        errors: tokens that the network reads otherwise.
+        errors: tokens that differ from the network's reading.
         tokens: of the targets.
         samples: how many were tried.
         shuffled: nats per token with each target's tokens in random order, if the order has decided; else None.
@@ -195,7 +189,7 @@ def _fewest_errors(target: Ints, reading: Sequence[int]) -> int:
 
 
 def fitting_targets(evidence: Evidence, samples: Sequence[Sample]) -> dict[int, int]:
-    """Of samples that don't fit their own targets: whose target their reading fits, by index.
+    """For samples that don't fit their own targets: the sample whose target the reading fits, by index.
 
     Targets are first compared by how often each class occurs in them, then token by token.
     """
@@ -220,125 +214,5 @@ def fitting_targets(evidence: Evidence, samples: Sequence[Sample]) -> dict[int, 
 
 
 def per_token(evidence: Evidence) -> float:
-    """Nats that a token says: none if there is but one class beside the blank."""
+    """The evidence in a token that fits, in nats: how unlikely it is by chance. 0 with one class beside the blank."""
     return math.log(max(evidence.batch.classes - 1, 1))
-
-
-class Moves(NamedTuple):
-    """Which class the network means by each class of the targets, where that is another.
-
-    Attributes:
-        of: class to class.
-        closed: all of them go round in circles, as classes do that change places among themselves.
-        weight: nats of evidence. The first pair of a class tells where it goes, all others must agree; where classes
-            go round in a circle, the last one's way follows from the others'.
-    """
-
-    of: dict[int, int]
-    closed: bool
-    weight: float
-
-    def applied(self, targets: Mapping[int, Ints]) -> dict[int, Ints]:
-        """The targets as the network means them. Classes that nothing is known of get what is left, one to one."""
-        used = sorted({int(token) for target in targets.values() for token in np.unique(target)})
-        moves = {token: self.of.get(token, token) for token in used}
-        taken = set(self.of.values())
-        free = iter(sorted(set(self.of) - taken))
-        for token in used:
-            if token not in self.of and token in taken:
-                moves[token] = next(free, token)
-        return {n: np.array([moves[token] for token in target.tolist()], np.int64) for n, target in targets.items()}
-
-
-def class_moves(evidence: Evidence) -> list[Moves]:
-    """The classes that the network means by others, as far as pairs of tokens agree on it.
-
-    First those that change places among themselves, then all: misread tokens are among these.
-
-    Two beginnings: targets and readings side by side with the fewest differences, which is right if few classes are
-    exchanged, and by position, which is right if all are. From each, pairs and map are found by turns.
-    """
-    chosen, room = [], _PAIRED
-    for sample in evidence.readable:
-        if 0 < sample.tokens <= min(room, _LONGEST) and 0 < len(sample.reading) <= min(2 * sample.tokens, _LONGEST):
-            chosen.append((sample.target.tolist(), sample.reading))
-            room -= sample.tokens
-    tried = []
-    for pairs in (_side_by_side(chosen, {}), _by_position(chosen)):
-        for _ in range(2):
-            pairs = _side_by_side(chosen, _agreed(pairs))
-        tried.append((pairs, _agreed(pairs)))
-    pairs, found = min(tried, key=lambda each: _errors(chosen, each[1]))
-    if sum(pairs[move] > 1 for move in found.items()) < 2:
-        return []  # a network that always reads the same fits any target, mapped
-    moved = {a: b for a, b in sorted(found.items()) if a != b}
-    circles = _circles(moved)
-    changing = {a: moved[a] for circle in circles for a in circle}
-    closed, nats = len(changing) == len(moved), per_token(evidence)
-    weight = (_agreement(pairs, changing) + len(circles)) * nats
-    return [
-        Moves(changing, True, weight),
-        *([] if closed else [Moves(moved, False, (_agreement(pairs, moved) + len(circles)) * nats)]),
-    ]
-
-
-def _agreement(pairs: _Pairs, moved: Mapping[int, int]) -> int:
-    """How many more pairs agree with a map than don't, without the first of each class."""
-    agreeing = sum(2 * pairs[move] - 1 for move in moved.items())
-    return agreeing - sum(count for (token, _), count in pairs.items() if token in moved)
-
-
-def _circles(moved: Mapping[int, int]) -> list[list[int]]:
-    """The circles in which classes change places."""
-    seen: set[int] = set()
-    circles = []
-    for first in moved:
-        token, way = first, []
-        while token in moved and token not in seen:
-            seen.add(token)
-            way.append(token)
-            token = moved[token]
-        if way and token == first:
-            circles.append(way)
-    return circles
-
-
-def _mapped(tokens: Sequence[int], moves: Mapping[int, int]) -> list[int]:
-    return [moves.get(token, token) for token in tokens]
-
-
-def _errors(texts: _Texts, moves: Mapping[int, int]) -> int:
-    return sum(edit_distance(_mapped(target, moves), reading) for target, reading in texts)
-
-
-def _side_by_side(texts: _Texts, moves: Mapping[int, int]) -> _Pairs:
-    pairs: _Pairs = Counter()
-    for target, reading in texts:
-        tokens = iter(target)
-        for written, read in edits(_mapped(target, moves), reading):
-            token = None if written is None else next(tokens)
-            if token is not None and read is not None:
-                pairs[token, read] += 1
-    return pairs
-
-
-def _by_position(texts: _Texts) -> _Pairs:
-    pairs: _Pairs = Counter()
-    for target, reading in texts:
-        places = np.linspace(0, len(reading) - 1, len(target)).round().astype(int).tolist()
-        pairs.update((token, reading[place]) for token, place in zip(target, places, strict=True))
-    return pairs
-
-
-def _agreed(pairs: _Pairs) -> dict[int, int]:
-    """The map that most pairs agree on: one to one, the most frequent pairs first."""
-    uses: Counter[int] = Counter()
-    for (token, _), count in pairs.items():
-        uses[token] += count
-    moves: dict[int, int] = {}
-    taken: set[int] = set()
-    for (token, read), count in sorted(pairs.items(), key=lambda pair: -pair[1]):
-        if token not in moves and read not in taken and 2 * count > uses[token]:
-            moves[token] = read
-            taken.add(read)
-    return moves

@@ -1,4 +1,4 @@
-"""Faults of the whole batch: each shows in every sample, and is told apart by trying the batch otherwise."""
+"""Faults of the whole batch: each shows in every sample, and is recognised by trying what would fix it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from itertools import product
 
 import numpy as np
 
-from ..attempts import MILLION, THOUSAND, Attempt, attempt_by_order, attempt_by_reading, class_moves, fitting_targets
+from ..attempts import MILLION, THOUSAND, Attempt, attempt_by_order, attempt_by_reading, fitting_targets
 from ..batch import Ints
 from ..evidence import Evidence, Sample, loss_of, usable_up_to
+from ..moves import class_moves
 from ..report import Finding
 from .network import is_sure_and_wrong, reads_another_text, says_something
 
-_MASKED = -90.0  # nats: below what float32 holds as a probability
+_MASKED = -90.0  # nats: as a probability, less than float32 can hold
 _ROLLED = 4  # rows by which transcripts may have been rolled, in either direction
-_ALIVE = -30.0  # of classes that a network does give
+_ALIVE = -30.0  # nats: the greatest log-probability of a class that the network uses
 
 
 def swapped_square(evidence: Evidence) -> Finding | None:
@@ -47,7 +48,7 @@ def swapped_square(evidence: Evidence) -> Finding | None:
 
 
 def masked_class(evidence: Evidence) -> Finding | None:
-    """A class of the targets that no frame of the batch gives a probability, as if it were masked by a large number.
+    """A class of the targets that has no probability in any frame, as if masked by a large negative number.
 
     Even a network that is sure of other classes gives each class more than float32's smallest probability somewhere in
     the batch. If hardly any class has more, the scores have exploded, or the network has collapsed.
@@ -77,7 +78,7 @@ def masked_class(evidence: Evidence) -> Finding | None:
 
 
 def other_blank(evidence: Evidence) -> Finding | None:
-    """A network that rests on another class than the blank it is told, and fits the targets if that is the blank."""
+    """Another class than `blank` wins most frames, and with that as the blank the network fits the targets."""
     other = _resting(evidence)
     if other is None or not _misread(evidence):
         return None
@@ -114,7 +115,7 @@ def shifted(evidence: Evidence) -> Finding | None:
 
 
 def backwards(evidence: Evidence) -> Finding | None:
-    """Targets whose tokens stand in the other direction than the network reads."""
+    """Targets whose tokens are in reverse order."""
     if not _misread(evidence):
         return None
     reverse = {n: target[::-1] for n, target in _targets(evidence).items()}
@@ -125,7 +126,7 @@ def backwards(evidence: Evidence) -> Finding | None:
 
 
 def exchanged_transcripts(evidence: Evidence) -> Finding | None:
-    """Most samples don't fit their own targets, but those of others."""
+    """Most samples fit the targets of other samples instead of their own."""
     if len(evidence.batch) < 2 or not _misread(evidence):
         return None
     tried = [each for each in (_rolled(evidence), _shuffled(evidence)) if each is not None]
@@ -144,7 +145,7 @@ def exchanged_transcripts(evidence: Evidence) -> Finding | None:
 
 
 def _rolled(evidence: Evidence) -> tuple[dict[int, int], Attempt] | None:
-    """Each sample with the transcript so many rows on: texts that are too short to tell one by one do so together."""
+    """All transcripts moved by the same number of rows. Short texts, which alone prove nothing, do so together."""
     targets, size = evidence.batch.targets, len(evidence.batch)
     steps = sorted({step % size for far in range(1, _ROLLED + 1) for step in (far, -far)} - {0})
     for step in steps:
@@ -156,7 +157,7 @@ def _rolled(evidence: Evidence) -> tuple[dict[int, int], Attempt] | None:
 
 
 def _shuffled(evidence: Evidence) -> tuple[dict[int, int], Attempt] | None:
-    """Each sample with the transcript that its reading fits, if that is so for most of them."""
+    """Each sample with the transcript that its reading fits, if most samples have one."""
     wrong = [sample for sample in evidence.samples if 2 * sample.errors > sample.tokens and sample.sure > 0.5]
     fits = fitting_targets(evidence, wrong) if 2 * len(wrong) > len(evidence.batch) else {}
     if 2 * len(fits) <= len(evidence.batch) or len(set(fits.values())) < 0.9 * len(fits):
@@ -166,10 +167,10 @@ def _shuffled(evidence: Evidence) -> tuple[dict[int, int], Attempt] | None:
 
 
 def permuted(evidence: Evidence) -> Finding | None:
-    """Classes that mean others to the network than to the targets: two that are exchanged, or a whole permutation.
+    """Classes that network and targets number differently: two that are exchanged, or a whole permutation.
 
-    A recogniser may take one class for another throughout, but no two for each other. So where classes change places,
-    that may be beyond doubt though most of the loss has other reasons.
+    A recogniser may always misread one class as another, but not two as each other. So classes that change places may
+    be beyond doubt even if most of the loss has other causes.
     """
     if not any(sample.errors for sample in evidence.samples):
         return None
@@ -216,9 +217,9 @@ def one_token(evidence: Evidence) -> Finding | None:
 
 
 def sure_and_wrong(evidence: Evidence) -> Finding | None:
-    """The network is sure of other texts in all samples, so that it isn't a matter of single samples.
+    """The network is sure of other texts in nearly all samples.
 
-    Of a single sample another rule says so, if the text is about as long as the target.
+    In a batch of one, ``unlikely-target`` says so if the text is about as long as the target.
     """
     judged = [sample for sample in evidence.samples if sample.tokens and sample.loss < math.inf]
     wrong = [sample for sample in judged if is_sure_and_wrong(sample, evidence.batch)]
@@ -243,7 +244,7 @@ def sure_and_wrong(evidence: Evidence) -> Finding | None:
 
 
 def _attempt(evidence: Evidence, targets: Mapping[int, Ints]) -> Attempt | None:
-    """What comes of other targets that don't depend on the reading."""
+    """What comes of other targets, by the reading or by the order of tokens."""
     blank = evidence.batch.blank
     return attempt_by_reading(evidence, targets, blank) or attempt_by_order(evidence, targets, blank)
 
@@ -274,6 +275,6 @@ def _resting(evidence: Evidence) -> int | None:
 
 
 def _variant(found: Attempt, variant: str = "") -> str:
-    """Which wording: of a rough network, or one without the loss from before, if there is none."""
+    """Which wording: for a rough network, or without the loss as passed if there is none."""
     kind = "rough" if found.shuffled is not None else "alone" if math.isnan(found.before) else ""
     return "/".join(part for part in (variant, kind) if part)
