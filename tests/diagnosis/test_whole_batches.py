@@ -601,10 +601,24 @@ class TestOptions:
     def test_labels_without_the_blank_that_is_last(self) -> None:
         diagnose(**trained(blank=11), labels=[f"c{c}" for c in range(11)])
 
-    @pytest.mark.parametrize("labels", [[*"-abcdefghij", 3], {"a": 1}])
-    def test_what_are_no_labels(self, labels: Any) -> None:
-        with pytest.raises(ctckit.CTCError, match=r"labels\[11\] = 3 has type int|labels is a mapping"):
+    @pytest.mark.parametrize(
+        ("labels", "message"),
+        [
+            ([*"-abcdefghij", 3], r"labels\[11\] = 3 has type int"),
+            ({"a": 1}, "labels is a mapping"),
+            (12, "labels has type int: expected a sequence"),
+        ],
+    )
+    def test_what_are_no_labels(self, labels: Any, message: str) -> None:
+        with pytest.raises(ctckit.CTCError, match=message):
             diagnose(**trained(), labels=labels)
+
+    @pytest.mark.parametrize("flag", ["from_logits", "batch_first"])
+    @pytest.mark.parametrize("value", ["yes", None, 2])
+    def test_what_is_no_flag(self, flag: str, value: Any) -> None:
+        with pytest.raises(ctckit.CTCError, match=f"{flag} = {value!r}"):
+            diagnose(**trained(), **{flag: value})
+        diagnose(**trained(), **{flag: np.False_})
 
     def test_language(self) -> None:
         batch = trained()
