@@ -12,7 +12,7 @@ import numpy as np
 from ..attempts import MILLION, THOUSAND, Attempt, attempt_by_order, attempt_by_reading, fitting_targets
 from ..batch import Ints
 from ..evidence import Evidence, Sample, loss_of, usable_up_to
-from ..moves import class_moves
+from ..moves import Moves, class_moves
 from ..report import Finding
 from .network import is_sure_and_wrong, reads_another_text, says_something
 
@@ -174,18 +174,24 @@ def permuted(evidence: Evidence) -> Finding | None:
     """
     if not any(sample.errors for sample in evidence.samples):
         return None
-    targets, blank, found = _targets(evidence), evidence.batch.blank, None
     for moves in class_moves(evidence):
-        if moves.weight >= THOUSAND and found is None:
-            tried = moves.applied(targets)
-            found = attempt_by_reading(evidence, tried, blank)
-            if found is None and moves.closed and moves.weight >= MILLION:
-                concerned = sum(int((tried[n] != target).sum()) for n, target in targets.items())
-                found = attempt_by_reading(evidence, tried, blank, changed=concerned)
-            numbers = {"map": moves.of, "count": len(moves.of)}
-    if found is None or math.isnan(found.before):
-        return None
-    return Finding("error", "classes-permuted", None, {**numbers, **found.numbers})
+        found = _moved(evidence, moves) if moves.weight >= THOUSAND else None
+        if found is not None and not math.isnan(found.before):
+            return Finding(
+                "error", "classes-permuted", None, {"map": moves.of, "count": len(moves.of), **found.numbers}
+            )
+    return None
+
+
+def _moved(evidence: Evidence, moves: Moves) -> Attempt | None:
+    """What comes of the targets in the network's classes."""
+    targets, blank = _targets(evidence), evidence.batch.blank
+    tried = moves.applied(targets)
+    found = attempt_by_reading(evidence, tried, blank)
+    if found is None and moves.closed and moves.weight >= MILLION:
+        changed = sum(int((tried[n] != target).sum()) for n, target in targets.items())
+        found = attempt_by_reading(evidence, tried, blank, changed=changed)
+    return found
 
 
 def one_token(evidence: Evidence) -> Finding | None:
@@ -198,9 +204,7 @@ def one_token(evidence: Evidence) -> Finding | None:
     frames = sum(sample.frames for sample in samples)
     if frames < 10 or not statistics["error_rate"]:
         return None
-    wins = Counter(int(c) for sample in samples for c in np.unique(sample.outputs.greedy))
-    wins = Counter({c: sum(int((sample.outputs.greedy == c).sum()) for sample in samples) for c in wins})
-    token, often = wins.most_common(1)[0]
+    token, often = Counter(np.concatenate([sample.outputs.greedy for sample in samples]).tolist()).most_common(1)[0]
     gap = sum(sample.loss + sample.best for sample in samples)
     tokens = sum(sample.tokens for sample in samples)
     collapsed = token != evidence.batch.blank and often >= 0.95 * frames and statistics["confidence"] > 0.95
