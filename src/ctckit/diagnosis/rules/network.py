@@ -108,7 +108,7 @@ def _wrong_share(sample: Sample) -> float:
 
 
 def reads_another_text(sample: Sample, batch: Batch) -> bool:
-    """Whether the network is sure of another text of about that length."""
+    """Whether the network is sure of another text that is about as long as the target."""
     if not sample.tokens / 2 <= len(sample.reading) <= 3 * sample.tokens:
         return False
     if not says_something(len(sample.reading), batch) or not _looks_trained(sample):
