@@ -216,7 +216,7 @@ class Diagnosis:
 
 
 def _grouped(findings: Sequence[Finding]) -> Iterator[tuple[Finding, list[Finding]]]:
-    """The findings to write out; the last one of a kind with the others of its kind, of which only samples are named."""
+    """The findings to write out; the last of a kind with the rest of its kind, of which only the samples are named."""
     for _, group in groupby(findings, key=lambda finding: (finding.severity, finding.code)):
         same = list(group)
         for finding in same[: _SHOWN - 1]:
