@@ -257,6 +257,7 @@ class TestAlarms:
                 stepped(monitor, scores * (math.nan if step >= 3 else 1), rest)
         (warning,) = caught
         assert warning.category is ctckit.CTCWarning
+        assert warning.filename == __file__  # whoever called the monitor
         said = str(warning.message)
         assert said.startswith("Step 3: the loss is nan. Every frame of every sample holds NaN")
         assert "last good step" in said

@@ -21,6 +21,7 @@ from ..diagnosis.evidence import NORMALISED, logsumexp
 from ..errors import CTCWarning
 
 _COLLAPSED = frozenset({"all-blank-collapse", "token-collapse"})  # findings to warn about
+_CALLER = 6  # frames of the stack from a warning up to who called the monitor
 
 Floats = npt.NDArray[np.float32]
 
@@ -122,7 +123,7 @@ class Alarm:
         else:
             said += found.findings[0].sentences(self.lang)
         said.append(known["report/alarm/more"])
-        warnings.warn(_SPACE[self.lang].join(said), CTCWarning, stacklevel=4)
+        warnings.warn(_SPACE[self.lang].join(said), CTCWarning, stacklevel=_CALLER)
 
 
 def _are_logits(picked: Floats) -> bool:
