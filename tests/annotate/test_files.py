@@ -118,7 +118,7 @@ class TestLogProbs:
             whole = {"a": torch.ones(3).bfloat16(), "log_probs": scores, "targets": torch.ones(shape[1], 1).long()}
             whole |= {"input_lengths": torch.tensor([4, 4]), "target_lengths": torch.tensor([1, 1])}
             save(whole, tmp_path / "y.safetensors")
-            np.testing.assert_array_equal(read_batch(tmp_path / "y.safetensors").log_probs, scores.float().numpy())
+            np.testing.assert_array_equal(read_batch(tmp_path / "y.safetensors").scores, scores.float().numpy())
 
     def test_other_dtypes_of_safetensors(self, tmp_path: Path) -> None:
         torch = pytest.importorskip("torch", reason="they are written from torch")
@@ -282,8 +282,8 @@ class TestBatch:
         save_batch(path, BATCH)
         found = read_batch(path)
         assert found.blank is None
-        for name, value in BATCH.items():
-            np.testing.assert_array_equal(getattr(found, name), value)
+        for stored, value in zip(found[:4], BATCH.values(), strict=True):
+            np.testing.assert_array_equal(stored, value)
         save_batch(path, BATCH | {"blank": np.array(2), "epoch": np.array([3])})
         assert read_batch(path).blank == 2
 
@@ -304,6 +304,36 @@ class TestBatch:
         path = tmp_path / f"batch{suffix}"
         save_batch(path, {name: BATCH[name] for name in ("log_probs", "input_lengths")})
         refused(read_batch, path, "lacks 'targets', 'target_lengths'", "it has 'input_lengths', 'log_probs'")
+
+    @pytest.mark.parametrize("suffix", BATCH_SUFFIXES)
+    @pytest.mark.parametrize(
+        ("there", "said", "counts", "from_logits"),
+        [
+            (["log_probs"], False, "log_probs", False),
+            (["logits"], False, "logits", True),
+            (["logits"], True, "logits", True),
+            (["emissions"], False, "emissions", False),
+            (["emissions"], True, "emissions", True),
+            (["logits", "emissions", "log_probs"], False, "log_probs", False),
+            (["logits", "emissions", "log_probs"], True, "logits", True),
+            (["emissions", "logits"], False, "logits", True),
+        ],
+    )
+    def test_names_of_scores(
+        self, tmp_path: Path, suffix: str, there: list[str], said: bool, counts: str, from_logits: bool
+    ) -> None:
+        path = tmp_path / f"batch{suffix}"
+        rest = {name: BATCH[name] for name in ("targets", "input_lengths", "target_lengths")}
+        scores = {name: BATCH["log_probs"] + len(name) for name in there}
+        save_batch(path, rest | scores)
+        found = read_batch(path, from_logits=said)
+        np.testing.assert_array_equal(found.scores, scores[counts])
+        assert found.from_logits is from_logits
+
+    def test_log_probs_that_are_said_to_be_logits(self, tmp_path: Path) -> None:
+        save_batch(tmp_path / "x.npz", BATCH)
+        with pytest.raises(ctckit.CTCError, match=r"x\.npz names its scores 'log_probs', but from_logits=True"):
+            read_batch(tmp_path / "x.npz", from_logits=True)
 
     def test_a_single_tensor(self, tmp_path: Path) -> None:
         write_pt(tmp_path / "x.pt")

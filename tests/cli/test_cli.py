@@ -218,9 +218,15 @@ def test_diagnose(tmp_path: Path) -> None:
     read = json.loads(ctckit("diagnose", "--json", tmp_path / "good.npz", tmp_path / "bad.npz").stdout)
     assert [name.endswith("bad.npz") for name in read] == [False, True]
     assert "infeasible" in json.dumps(read[str(tmp_path / "bad.npz")])
-    np.savez(tmp_path / "raw.npz", **batch | {"log_probs": log_probs + 7}, input_lengths=[30, 28])
+    del batch["log_probs"]
+    np.savez(tmp_path / "raw.npz", **batch, emissions=log_probs + 7, input_lengths=[30, 28])
     assert "not-log-probs" in ctckit("diagnose", tmp_path / "raw.npz").stdout
     assert ctckit("diagnose", tmp_path / "raw.npz", "--logits").returncode == 0
+    np.savez(tmp_path / "logits.npz", **batch, logits=log_probs + 7, input_lengths=[30, 28])
+    assert ctckit("diagnose", tmp_path / "logits.npz").returncode == 0
+    refused = ctckit("diagnose", tmp_path / "good.npz", "--logits")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "names its scores 'log_probs', but --logits says that they are logits" in refused.stderr
     assert "不正常：" in ctckit("diagnose", tmp_path / "raw.npz", "--lang", "zh").stdout
 
 

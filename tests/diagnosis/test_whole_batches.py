@@ -271,6 +271,118 @@ class TestLengths:
         assert note(found, "empty-target").evidence["samples"] == samples
 
 
+ROUGH: list[Arguments] = [
+    {"seed": 11, "size": 8, "frames": 340, "classes": 90, "tokens": 28, "height": 3.0},
+    {"seed": 12, "size": 16, "frames": 80, "classes": 65, "tokens": 20, "height": 3.0, "wrong": 0.1},
+    {"seed": 13, "size": 6, "frames": 460, "classes": 180, "tokens": 30, "height": 4.0},
+]
+EACH_ROUGH = pytest.mark.parametrize("shape", ROUGH, ids=lambda shape: f"C{shape['classes']}")
+
+
+def draw_planted(seed: int) -> Arguments:
+    """The shape of a batch to plant a fault in, of a network that can be read, more or less."""
+    rng = np.random.default_rng([77, seed])
+    tokens = int(rng.integers(5, 61))
+    return {
+        "seed": seed,
+        "size": int(rng.choice([2, 4, 8, 16])),
+        "frames": int(rng.integers(max(50, 2 * tokens + 2), 501)),
+        "classes": int(rng.integers(20, 201)),
+        "tokens": tokens,
+        "height": float(rng.choice([6, 9, 14])),
+        "wrong": float(rng.choice([0, 0.1, 0.2])),
+    }
+
+
+class TestRoughNetworks:
+    """Networks that can hardly be read, or not at all: the order of tokens tells."""
+
+    @staticmethod
+    def check(batch: Arguments, right: Any, finding: Finding) -> None:
+        assert diagnose(**batch).statistics["error_rate"] > 0.9
+        assert finding.evidence["loss"] == pytest.approx(per_token(batch, right, 0), rel=1e-5)
+        rng = np.random.default_rng(99)
+        shuffled = per_token(batch, [rng.permutation(row) for row in right], 0)
+        assert finding.evidence["shuffled"] == pytest.approx(shuffled, rel=0.03)
+        assert finding.evidence["shuffled"] > finding.evidence["loss"]
+
+    @EACH_ROUGH
+    @pytest.mark.parametrize("shift", [1, -1])
+    def test_shifted(self, shape: Arguments, shift: int) -> None:
+        batch = trained(**shape)
+        if shift > 0:  # the last class is not used, so that all ids are classes as passed
+            batch["log_probs"] = log_softmax(np.insert(batch["log_probs"], shape["classes"], -4.0, axis=2))
+        right = batch["targets"]
+        batch["targets"] = right + shift
+        if shift < 0:
+            batch["targets"][right == 1] = 1  # no blanks
+        finding = only(batch, "ids-shifted")
+        assert finding.evidence["shift"] == -shift
+        if shift > 0:
+            self.check(batch, right, finding)
+        assert "which is still rough" in finding.message
+
+    @EACH_ROUGH
+    def test_shifted_out_of_range(self, shape: Arguments) -> None:
+        batch = trained(**shape)
+        batch["targets"] = batch["targets"] + 1
+        batch["targets"][:, 0] = shape["classes"]  # none of them can be computed as passed
+        finding = only(batch, "ids-shifted")
+        assert finding.evidence["before"] is None
+        assert finding.message
+
+    @EACH_ROUGH
+    def test_reversed(self, shape: Arguments) -> None:
+        batch = trained(**shape)
+        right = batch["targets"]
+        batch["targets"] = right[:, ::-1].copy()
+        self.check(batch, right, only(batch, "targets-reversed"))
+
+    @EACH_ROUGH
+    def test_rolled(self, shape: Arguments) -> None:
+        batch = trained(**shape)
+        right = batch["targets"]
+        batch["targets"] = np.roll(right, 2, axis=0)
+        finding = only(batch, "transcripts-exchanged")
+        assert finding.evidence["step"] == 2
+        self.check(batch, right, finding)
+
+    @EACH_ROUGH
+    def test_silence(self, shape: Arguments) -> None:
+        """Right targets, targets of a network that knows nothing, and one that prefers classes."""
+        assert alarms(diagnose(**trained(**shape))) == []
+        batch = untrained(**{key: value for key, value in shape.items() if key != "height"})
+        assert alarms(diagnose(**batch)) == []
+        bias = 2 * np.random.default_rng(0).normal(size=shape["classes"])
+        assert alarms(diagnose(**batch | {"log_probs": log_softmax(batch["log_probs"] + bias)})) == []
+
+    def test_half_of_the_ids_are_shifted(self) -> None:
+        """As passed the order of tokens tells too, so that it can't be said that all ids are shifted."""
+        batch = trained(**ROUGH[0])
+        batch["targets"] = np.where(batch["targets"] > 45, np.maximum(batch["targets"] - 1, 46), batch["targets"])
+        assert alarms(diagnose(**batch)) == []
+
+    @pytest.mark.parametrize("fault", ["ids-shifted", "classes-permuted"])
+    def test_random_plantings(self, fault: str) -> None:
+        """All that have evidence: two uses of a class are needed to tell where it goes."""
+        missed = []
+        for seed in range(60):
+            shape = draw_planted(seed)
+            classes, batch = shape["classes"], trained(**shape)
+            order = np.concatenate([[0], 1 + np.random.default_rng(seed).permutation(classes - 1)])
+            right = batch["targets"]
+            batch["targets"] = right + 1 if fault == "ids-shifted" else order[right]
+            if right.size < (20 if fault == "ids-shifted" else 0.3 * classes):
+                continue
+            if fault not in [code for code, _ in alarms(diagnose(**batch))]:
+                missed.append(shape)
+        assert missed == []
+
+    def test_few_short_texts_that_are_misread(self) -> None:
+        """Three misread texts of sixteen that fit better backwards, of two classes: chance does that."""
+        assert alarms(diagnose(**draw_healthy(3669)[1])) == []
+
+
 class TestScores:
     @EACH
     @pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
@@ -489,10 +601,24 @@ class TestOptions:
     def test_labels_without_the_blank_that_is_last(self) -> None:
         diagnose(**trained(blank=11), labels=[f"c{c}" for c in range(11)])
 
-    @pytest.mark.parametrize("labels", [[*"-abcdefghij", 3], {"a": 1}])
-    def test_what_are_no_labels(self, labels: Any) -> None:
-        with pytest.raises(ctckit.CTCError, match=r"labels\[11\] = 3 has type int|labels is a mapping"):
+    @pytest.mark.parametrize(
+        ("labels", "message"),
+        [
+            ([*"-abcdefghij", 3], r"labels\[11\] = 3 has type int"),
+            ({"a": 1}, "labels is a mapping"),
+            (12, "labels has type int: expected a sequence"),
+        ],
+    )
+    def test_what_are_no_labels(self, labels: Any, message: str) -> None:
+        with pytest.raises(ctckit.CTCError, match=message):
             diagnose(**trained(), labels=labels)
+
+    @pytest.mark.parametrize("flag", ["from_logits", "batch_first"])
+    @pytest.mark.parametrize("value", ["yes", None, 2])
+    def test_what_is_no_flag(self, flag: str, value: Any) -> None:
+        with pytest.raises(ctckit.CTCError, match=f"{flag} = {value!r}"):
+            diagnose(**trained(), **{flag: value})
+        diagnose(**trained(), **{flag: np.False_})
 
     def test_language(self) -> None:
         batch = trained()

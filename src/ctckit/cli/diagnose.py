@@ -15,7 +15,7 @@ def diagnose(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="Batches: .npz, .pt, .pth or .safetensors with log_probs, targets, "
+            help="Batches: .npz, .pt, .pth or .safetensors with log_probs (or logits, or emissions), targets, "
             "input_lengths, target_lengths, and blank if it is not 0."
         ),
     ],
@@ -38,14 +38,15 @@ def diagnose(
 
     check_language(lang)
     names = None if labels is None else read_labels(labels)
-    batches = [read_batch(file) for file in files]  # a file that can't be read is an error before any report
+    # A file that can't be read is an error before any report.
+    batches = [read_batch(file, from_logits=from_logits) for file in files]
     found = {}
     for file, batch in zip(files, batches, strict=True):
         stored = batch.blank if blank is None else blank
         found[str(file)] = diagnose_batch(
             *batch[:4],
             0 if stored is None else stored,
-            from_logits=from_logits,
+            from_logits=batch.from_logits,
             batch_first=batch_first,
             labels=names,
             lang=lang,

@@ -1,8 +1,8 @@
 """What is wrong with a batch, in words and numbers: for when the loss is inf and nobody knows why.
 
-The loss raises at the first argument that it can't take, and accepts much that makes no sense. A diagnosis raises
-nothing: it reads on (batch.py), measures (evidence.py), tries the batch otherwise (attempts.py), judges (rules/) and
-reports (report.py). May import text/ and what lies below it; no framework.
+The loss raises at the first argument that it can't take, and accepts much that makes no sense. A diagnosis goes on: it
+reads what it can (batch.py), measures (evidence.py), tries other targets and blanks (attempts.py, moves.py), judges
+(rules/) and reports (report.py). May import text/ and what lies below it; no framework.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..text import Vocabulary
-from ..validate import check_language
+from ..validate import check_flag, check_language
 from .batch import read_batch
 from .evidence import gather, no_statistics
 from .names import Names
@@ -57,7 +57,8 @@ def diagnose(
         ``.text("zh")`` is the Chinese one.
 
     Raises:
-        CTCError: `labels` are not as many as there are classes, or `lang` is not a language of the catalogue.
+        CTCError: `labels` are not as many as there are classes, `from_logits` or `batch_first` is not a flag, or `lang`
+            is not a language of the catalogue.
 
     Example:
         >>> import numpy as np
@@ -71,6 +72,7 @@ def diagnose(
         ['blank-out-of-range', 'input-length-out-of-range', 'token-out-of-range']
     """
     check_language(lang)
+    from_logits, batch_first = check_flag("from_logits", from_logits), check_flag("batch_first", batch_first)
     batch, faults = read_batch(log_probs, targets, input_lengths, target_lengths, blank, from_logits, batch_first)
     findings = [Finding.of(fault) for fault in faults]
     if batch is None:

@@ -1,7 +1,7 @@
-"""The batch tried otherwise: with another blank, with other targets. May import evidence.py, batch.py and below.
+"""The batch tried with another blank or with other targets. May import evidence.py, batch.py and below.
 
-Whether the network fits the targets better in another way is decided by the data alone: by its reading, which is cheap,
-and then by the loss.
+Whether the network fits these better is decided by what it reads, which is cheap, and then by the loss; or, if it can't
+be read, by the order of the tokens.
 """
 
 from __future__ import annotations
@@ -12,36 +12,37 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from ..text.reading import edit_distance, edits
+from ..text.reading import edit_distance
 from .batch import Ints
 from .evidence import Evidence, Sample, is_spelled
 
-MILLION = math.log(1e6)  # nats of evidence that chance doesn't reach
-ENOUGH = math.log(1e4)  # where the loss is evidence besides
-THOUSAND = math.log(1e3)  # where both are
+MILLION = math.log(1e6)  # nats of evidence that are enough on their own
+ENOUGH = math.log(1e4)  # those that are enough together with the loss
+THOUSAND = math.log(1e3)  # those that are enough together with the reading and the loss
 
-_PART = 64  # samples of a large batch
-_FEWER = 0.7  # of the errors that may be left
-_PAIRED = 20000  # tokens that are paired with readings: more would say the same
-_LONGEST = 500  # tokens of a target or a reading that is paired
-_BUCKETS = 512  # classes that targets are first compared by
-_CANDIDATES = 3  # targets that are then compared token by token
-
-
-_Texts = list[tuple[list[int], list[int]]]
-_Pairs = Counter[tuple[int, int]]
+_PART = 64  # samples that are tried first
+_FEWER = 0.7  # the share of the errors that may remain
+_LESS = 0.6  # the share of the loss, beyond the best path's, that may remain
+_BUCKETS = 512  # of class counts, by which targets are first compared
+_CANDIDATES = 3  # the nearest targets, which are then compared token by token
+_ORDERS = 20  # random orders of tokens that are tried
+_DEVIATIONS = 8  # standard deviations from these to the one that counts
+_REORDERED = 16  # samples whose tokens are put in other orders, at most
+_SCORES = 2**22  # of these samples together, unless there is but one
 
 
 class Attempt(NamedTuple):
-    """What comes of a batch that is read otherwise.
+    """What comes of a batch with other targets or another blank.
 
     Attributes:
         loss: nats per token.
         before: nats per token as passed; NaN if nothing could be computed.
-        errors: tokens that the network reads otherwise.
+        errors: tokens that differ from the network's reading.
         tokens: of the targets.
         samples: how many were tried.
+        shuffled: nats per token with each target's tokens in random order, if the order has decided; else None.
     """
 
     loss: float
@@ -49,63 +50,134 @@ class Attempt(NamedTuple):
     errors: int
     tokens: int
     samples: int
+    shuffled: float | None = None
 
     @property
     def numbers(self) -> dict[str, float | int | None]:
         """For a finding."""
         before = None if math.isnan(self.before) else self.before
-        return {"loss": self.loss, "before": before, "errors": self.errors, "tokens": self.tokens}
+        shuffled = {} if self.shuffled is None else {"shuffled": self.shuffled}
+        return {"loss": self.loss, "before": before, "errors": self.errors, "tokens": self.tokens, **shuffled}
 
 
-def attempt(evidence: Evidence, targets: Mapping[int, Ints], blank: int, *, few: int = 0) -> Attempt | None:
-    """What comes of other targets and another blank, if that is beyond doubt: None if not.
+def attempt_by_reading(
+    evidence: Evidence, targets: Mapping[int, Ints], blank: int, *, changed: int = 0
+) -> Attempt | None:
+    """What comes of other targets and another blank, if the network's reading puts that beyond doubt: None if not.
 
-    The reading must differ from the targets in half of the tokens at most, and clearly less than before; the tokens
-    that fit must be more than noise could spell; the loss must be less than half of what it was, and 20 nats less over
-    the batch. If there was no loss before, a third of the tokens may differ. Of a large batch a part is tried first,
-    since nearly all attempts come to nothing.
+    The reading must differ from the targets in half of the tokens at most, and clearly less than before: by more
+    tokens than chance could win. The loss must come down by 20 nats over the batch, and by two fifths of what it has
+    beyond the best path's, which no text can be far below. If there was no loss before, a third of the tokens may
+    differ. Of a large batch a part is tried first, since nearly all attempts come to nothing.
 
     Args:
         evidence: the batch as passed.
         targets: of the samples that are to be tried, by index.
         blank: the blank's class.
-        few: only so many tokens are concerned, and there is evidence enough for them: the rest may be misread as
-            before, but each of these must win two nats.
+        changed: the number of tokens that the targets change, if other evidence for this change is beyond doubt. Then
+            any fall of the loss will do, if it is two nats for each of these tokens.
     """
     part = dict(list(targets.items())[:: -(-len(targets) // _PART)]) if len(targets) > _PART else None
-    if part is not None and _attempt(evidence, part, blank, few) is None:
+    if part is not None and _by_reading(evidence, part, blank, changed) is None:
         return None
-    return _attempt(evidence, targets, blank, few)
+    return _by_reading(evidence, targets, blank, changed)
 
 
-def _attempt(evidence: Evidence, targets: Mapping[int, Ints], blank: int, few: int) -> Attempt | None:
-    classes = evidence.batch.classes
-    tried = [
-        sample
-        for sample in evidence.readable
-        if sample.index in targets and is_spelled(targets[sample.index], classes, blank)
-    ]
-    tokens = sum(len(targets[sample.index]) for sample in tried)
-    # Nearly all samples must be legal targets then.
-    if not tokens or len(tried) < 0.9 * len(targets):
+def _by_reading(evidence: Evidence, targets: Mapping[int, Ints], blank: int, changed: int) -> Attempt | None:
+    tried = _legal(evidence, targets, blank)
+    if not tried or not _is_read_better(evidence, tried, targets, blank, changed):
         return None
-    bound = sum(_fewest_errors(targets[sample.index], sample.read(blank)) for sample in tried)
-    if 2 * bound > tokens:
-        return None
-    errors = sum(edit_distance(targets[sample.index].tolist(), sample.read(blank)) for sample in tried)
-    errors_before = sum(sample.tokens if math.isnan(sample.loss) else sample.errors for sample in tried)
-    fits = (tokens - errors) * per_token(evidence)
-    if 2 * errors > tokens or errors >= (1 if few else _FEWER) * errors_before or fits < ENOUGH:
-        return None
-    losses = {sample.index: evidence.loss_of(sample.index, targets[sample.index], blank) for sample in tried}
-    loss = sum(losses.values())
+    found, losses = _measured(evidence, tried, targets, blank)
     known = [sample for sample in tried if not math.isnan(sample.loss)]
+    best = sum(sample.best for sample in known)
     before, after = sum(sample.loss for sample in known), sum(losses[sample.index] for sample in known)
-    better = after < (1 if few else 0.5) * before and before - after > max(20, 2 * few)
-    if not loss < math.inf or not (better if known else 3 * errors <= tokens):
+    better = after + best < (1 if changed else _LESS) * (before + best) and before - after > max(20, 2 * changed)
+    accepted = better if known else 3 * found.errors <= found.tokens
+    return found if found.loss < math.inf and accepted else None
+
+
+def _legal(evidence: Evidence, targets: Mapping[int, Ints], blank: int) -> list[Sample]:
+    """The samples to be tried whose targets are tokens; none if these are not nearly all."""
+    given = [sample for sample in evidence.readable if sample.index in targets]
+    tried = [sample for sample in given if is_spelled(targets[sample.index], sample.classes, blank)]
+    return tried if len(tried) >= 0.9 * len(targets) and any(len(targets[each.index]) for each in tried) else []
+
+
+def _is_read_better(
+    evidence: Evidence, tried: Sequence[Sample], targets: Mapping[int, Ints], blank: int, changed: int
+) -> bool:
+    tokens = sum(len(targets[sample.index]) for sample in tried)
+    if 2 * sum(_fewest_errors(targets[sample.index], sample.read(blank)) for sample in tried) > tokens:
+        return False
+    errors = _misread(tried, targets, blank)
+    before = sum(sample.tokens if math.isnan(sample.loss) else sample.errors for sample in tried)
+    won = (before - errors) * per_token(evidence)
+    return 2 * errors <= tokens and errors < (1 if changed else _FEWER) * before and won >= ENOUGH
+
+
+def _misread(tried: Sequence[Sample], targets: Mapping[int, Ints], blank: int) -> int:
+    return sum(edit_distance(targets[sample.index].tolist(), sample.read(blank)) for sample in tried)
+
+
+def _measured(
+    evidence: Evidence, tried: Sequence[Sample], targets: Mapping[int, Ints], blank: int
+) -> tuple[Attempt, dict[int, float]]:
+    """What comes of these samples, and the loss of each."""
+    losses = {sample.index: evidence.loss_of(sample.index, targets[sample.index], blank) for sample in tried}
+    known = [sample for sample in tried if not math.isnan(sample.loss)]
+    tokens, of_known = sum(len(targets[sample.index]) for sample in tried), sum(sample.tokens for sample in known)
+    before = sum(sample.loss for sample in known) / of_known if of_known else math.nan
+    errors = _misread(tried, targets, blank)
+    return Attempt(sum(losses.values()) / tokens, before, errors, tokens, len(tried)), losses
+
+
+def attempt_by_order(evidence: Evidence, targets: Mapping[int, Ints], blank: int) -> Attempt | None:
+    """The same for a network too rough to be read: what tells is the order of the targets' tokens.
+
+    A network that has nothing to do with these targets finds the same tokens in random order as likely, whatever
+    classes it prefers. So targets count if they are likelier than twenty random orders, by eight standard deviations
+    and by 20 nats. As passed they must be hardly better than random orders, with less than a quarter of that. This
+    can't judge a blank, with which the order has nothing to do, nor targets that were made to fit the reading: of all
+    maps of classes, some fit by chance.
+    """
+    tried = _legal(evidence, targets, blank)
+    judged = _reordered(tried, targets)
+    if sum(_log_orders(targets[sample.index]) for sample in judged) < 2 * MILLION:
         return None
-    tokens_known = sum(sample.tokens for sample in known)
-    return Attempt(loss / tokens, before / tokens_known if tokens_known else math.nan, errors, tokens, len(tried))
+    known = [sample for sample in judged if not math.isnan(sample.loss)]
+    won = sum(sample.loss - evidence.loss_of(sample.index, targets[sample.index], blank) for sample in known)
+    if known and not won > 20:  # so it is where targets are right as passed, and mostly where the network knows nothing
+        return None
+    losses = {sample.index: _losses_by_order(evidence, sample.index, targets[sample.index], blank) for sample in judged}
+    after, *others = np.sum(list(losses.values()), axis=0).tolist()
+    ahead = float(np.mean(others) - after)
+    if not np.isfinite(ahead) or ahead < max(20, _DEVIATIONS * float(np.std(others, ddof=1))):
+        return None
+    if known and won < 0.75 * sum(losses[each.index][1:].mean() - losses[each.index][0] for each in known):
+        return None
+    found, _ = _measured(evidence, tried, targets, blank)
+    tokens = sum(len(targets[sample.index]) for sample in judged)
+    return found._replace(shuffled=found.loss + ahead / tokens) if found.loss < math.inf else None
+
+
+def _reordered(tried: Sequence[Sample], targets: Mapping[int, Ints]) -> list[Sample]:
+    """Samples with frames enough for their tokens in any order, evenly spaced, and not too many."""
+    roomy = [sample for sample in tried if 2 <= 2 * len(targets[sample.index]) <= sample.frames]
+    size = max((sample.frames * sample.classes for sample in roomy), default=1)
+    most = max(1, min(_REORDERED, _SCORES // size))
+    return roomy[:: -(-len(roomy) // most)] if roomy else []
+
+
+def _losses_by_order(evidence: Evidence, n: int, target: Ints, blank: int) -> npt.NDArray[np.float64]:
+    """The loss of a target, and then with its tokens in random orders."""
+    rng = np.random.default_rng(n)
+    return np.array(evidence.losses_of(n, [target, *(rng.permutation(target) for _ in range(_ORDERS))], blank))
+
+
+def _log_orders(target: Ints) -> float:
+    """In how many orders these tokens can stand, as a logarithm."""
+    _, counts = np.unique(target, return_counts=True)
+    return math.lgamma(len(target) + 1) - sum(math.lgamma(count + 1) for count in counts.tolist())
 
 
 def _fewest_errors(target: Ints, reading: Sequence[int]) -> int:
@@ -117,7 +189,7 @@ def _fewest_errors(target: Ints, reading: Sequence[int]) -> int:
 
 
 def fitting_targets(evidence: Evidence, samples: Sequence[Sample]) -> dict[int, int]:
-    """Of samples that don't fit their own targets: whose target their reading fits, by index.
+    """For samples that don't fit their own targets: the sample whose target the reading fits, by index.
 
     Targets are first compared by how often each class occurs in them, then token by token.
     """
@@ -142,125 +214,5 @@ def fitting_targets(evidence: Evidence, samples: Sequence[Sample]) -> dict[int, 
 
 
 def per_token(evidence: Evidence) -> float:
-    """Nats that a token says: none if there is but one class beside the blank."""
+    """The evidence in a token that fits, in nats: how unlikely it is by chance. 0 with one class beside the blank."""
     return math.log(max(evidence.batch.classes - 1, 1))
-
-
-class Moves(NamedTuple):
-    """Which class the network means by each class of the targets, where that is another.
-
-    Attributes:
-        of: class to class.
-        closed: all of them go round in circles, as classes do that change places among themselves.
-        weight: nats of evidence. The first pair of a class tells where it goes, all others must agree; where classes
-            go round in a circle, the last one's way follows from the others'.
-    """
-
-    of: dict[int, int]
-    closed: bool
-    weight: float
-
-    def applied(self, targets: Mapping[int, Ints]) -> dict[int, Ints]:
-        """The targets as the network means them. Classes that nothing is known of get what is left, one to one."""
-        used = sorted({int(token) for target in targets.values() for token in np.unique(target)})
-        moves = {token: self.of.get(token, token) for token in used}
-        taken = set(self.of.values())
-        free = iter(sorted(set(self.of) - taken))
-        for token in used:
-            if token not in self.of and token in taken:
-                moves[token] = next(free, token)
-        return {n: np.array([moves[token] for token in target.tolist()], np.int64) for n, target in targets.items()}
-
-
-def class_moves(evidence: Evidence) -> list[Moves]:
-    """The classes that the network means by others, as far as pairs of tokens agree on it.
-
-    First those that change places among themselves, then all: misread tokens are among these.
-
-    Two beginnings: targets and readings side by side with the fewest differences, which is right if few classes are
-    exchanged, and by position, which is right if all are. From each, pairs and map are found by turns.
-    """
-    chosen, room = [], _PAIRED
-    for sample in evidence.readable:
-        if 0 < sample.tokens <= min(room, _LONGEST) and 0 < len(sample.reading) <= min(2 * sample.tokens, _LONGEST):
-            chosen.append((sample.target.tolist(), sample.reading))
-            room -= sample.tokens
-    tried = []
-    for pairs in (_side_by_side(chosen, {}), _by_position(chosen)):
-        for _ in range(2):
-            pairs = _side_by_side(chosen, _agreed(pairs))
-        tried.append((pairs, _agreed(pairs)))
-    pairs, found = min(tried, key=lambda each: _errors(chosen, each[1]))
-    if sum(pairs[move] > 1 for move in found.items()) < 2:
-        return []  # a network that always reads the same fits any target, mapped
-    moved = {a: b for a, b in sorted(found.items()) if a != b}
-    circles = _circles(moved)
-    changing = {a: moved[a] for circle in circles for a in circle}
-    closed, nats = len(changing) == len(moved), per_token(evidence)
-    weight = (_agreement(pairs, changing) + len(circles)) * nats
-    return [
-        Moves(changing, True, weight),
-        *([] if closed else [Moves(moved, False, (_agreement(pairs, moved) + len(circles)) * nats)]),
-    ]
-
-
-def _agreement(pairs: _Pairs, moved: Mapping[int, int]) -> int:
-    """How many more pairs agree with a map than don't, without the first of each class."""
-    agreeing = sum(2 * pairs[move] - 1 for move in moved.items())
-    return agreeing - sum(count for (token, _), count in pairs.items() if token in moved)
-
-
-def _circles(moved: Mapping[int, int]) -> list[list[int]]:
-    """The circles in which classes change places."""
-    seen: set[int] = set()
-    circles = []
-    for first in moved:
-        token, way = first, []
-        while token in moved and token not in seen:
-            seen.add(token)
-            way.append(token)
-            token = moved[token]
-        if way and token == first:
-            circles.append(way)
-    return circles
-
-
-def _mapped(tokens: Sequence[int], moves: Mapping[int, int]) -> list[int]:
-    return [moves.get(token, token) for token in tokens]
-
-
-def _errors(texts: _Texts, moves: Mapping[int, int]) -> int:
-    return sum(edit_distance(_mapped(target, moves), reading) for target, reading in texts)
-
-
-def _side_by_side(texts: _Texts, moves: Mapping[int, int]) -> _Pairs:
-    pairs: _Pairs = Counter()
-    for target, reading in texts:
-        tokens = iter(target)
-        for written, read in edits(_mapped(target, moves), reading):
-            token = None if written is None else next(tokens)
-            if token is not None and read is not None:
-                pairs[token, read] += 1
-    return pairs
-
-
-def _by_position(texts: _Texts) -> _Pairs:
-    pairs: _Pairs = Counter()
-    for target, reading in texts:
-        places = np.linspace(0, len(reading) - 1, len(target)).round().astype(int).tolist()
-        pairs.update((token, reading[place]) for token, place in zip(target, places, strict=True))
-    return pairs
-
-
-def _agreed(pairs: _Pairs) -> dict[int, int]:
-    """The map that most pairs agree on: one to one, the most frequent pairs first."""
-    uses: Counter[int] = Counter()
-    for (token, _), count in pairs.items():
-        uses[token] += count
-    moves: dict[int, int] = {}
-    taken: set[int] = set()
-    for (token, read), count in sorted(pairs.items(), key=lambda pair: -pair[1]):
-        if token not in moves and read not in taken and 2 * count > uses[token]:
-            moves[token] = read
-            taken.add(read)
-    return moves

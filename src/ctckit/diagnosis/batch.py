@@ -81,7 +81,7 @@ def read_batch(
     from_logits: bool,
     batch_first: bool = False,
 ) -> tuple[Batch | None, list[Fault]]:
-    """A batch, None if there is none to look at; and all that is wrong with the arguments."""
+    """The batch, or None if it can't be read, and all that is wrong with the arguments."""
     name = "logits" if from_logits else "log_probs"
     faults, _ = form_faults(
         scores, targets, input_lengths, target_lengths, blank, scores_name=name, batch_first=batch_first
@@ -151,7 +151,7 @@ def _dtype(scores: Any) -> str:
 
 
 class _UnreadableError(Exception):
-    """Of a dtype that holds no numbers, or no whole ones."""
+    """The dtype holds no numbers, or no whole numbers where these are needed."""
 
 
 def _floats(array: Scores) -> Scores:

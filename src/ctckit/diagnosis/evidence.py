@@ -1,4 +1,4 @@
-"""Measures before anything is judged: the kind of the scores, and each sample's loss and reading.
+"""What is measured before anything is judged: the kind of the scores, and each sample's loss and reading.
 
 Scores are read in blocks of frames, so that a diagnosis needs little memory beside its input. The rules judge, so that
 thresholds are in one place. May import text/ and what lies below it.
@@ -6,7 +6,7 @@ thresholds are in one place. May import text/ and what lies below it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -192,6 +192,10 @@ class Evidence:
     def loss_of(self, n: int, target: Ints, blank: int, frames: int | None = None) -> float:
         """The loss of a sample with another target, another blank, or another number of frames."""
         return loss_of(self.batch, self.scale.kind, n, target, blank, frames)
+
+    def losses_of(self, n: int, targets: Sequence[Ints], blank: int) -> list[float]:
+        """The losses of a sample with several targets of the same classes, and another blank."""
+        return losses_of(self.batch, self.scale.kind, n, targets, blank)
 
     def last_token(self, n: int) -> int:
         """The last of all frames of sample n, beyond its length too, whose most probable class is not the blank."""
@@ -383,15 +387,22 @@ class _Columns:
 
 def loss_of(batch: Batch, kind: Kind, n: int, target: Ints, blank: int, frames: int | None = None) -> float:
     """The loss of sample n with any target, blank and number of frames, in nats."""
-    columns = _Columns(np.unique(np.append(target, blank)), batch, n, kind, frames)
+    return losses_of(batch, kind, n, [target], blank, frames)[0]
+
+
+def losses_of(
+    batch: Batch, kind: Kind, n: int, targets: Sequence[Ints], blank: int, frames: int | None = None
+) -> list[float]:
+    """The losses of sample n with several targets of the same classes, in nats; its frames are read once."""
+    columns = _Columns(np.unique(np.append(targets[0], blank)), batch, n, kind, frames)
     if not columns._direct:
         for start, raw in blocks(batch, n, frames):
             columns.take(start, normalised(raw, kind))
-    return columns.loss(np.asarray(target), blank)
+    return [columns.loss(np.asarray(target), blank) for target in targets]
 
 
 def blocks(batch: Batch, n: int, frames: int | None = None) -> Iterator[tuple[int, Floats]]:
-    """Sample n's frames as passed, in float64, some at a time, each time with the first one's index."""
+    """Sample n's frames as passed, in float64, a block at a time, each with the index of its first frame."""
     stop = batch.frames[n] if frames is None else frames
     step = max(1, _BLOCK // batch.classes)
     for start in range(0, stop, step):
@@ -399,7 +410,7 @@ def blocks(batch: Batch, n: int, frames: int | None = None) -> Iterator[tuple[in
 
 
 def rounding(scores: Scores) -> float:
-    """The relative rounding of scores; that of half precision where its origin is not known."""
+    """The relative rounding error of the scores' dtype; 0 for integers."""
     return float(np.finfo(scores.dtype).eps) if scores.dtype.kind == "f" else 0.0
 
 
@@ -416,7 +427,7 @@ def _bad(batch: Batch, n: int) -> Bad | None:
 
 
 def scale_of(batch: Batch) -> Scale:
-    """What the scores are: logits if the caller says so, else by what they sum to along which axis."""
+    """What the scores are: logits if the caller says so, else judged by the axis along which they are normalised."""
     frames, size, _ = batch.scores.shape
     if batch.from_logits:
         return Scale("logits", 2, np.full((frames, size), np.nan))
@@ -441,7 +452,7 @@ _AsLog = Callable[[Floats], Floats]
 
 
 def _kinds(batch: Batch) -> list[tuple[Kind, _AsLog]]:
-    """What the scores may be by their range, and how each is made log-probabilities."""
+    """What the scores may be by their range, each with the function that makes log-probabilities of them."""
     least, most = np.inf, -np.inf
     for n in range(len(batch)):
         for _, raw in blocks(batch, n):
@@ -455,7 +466,7 @@ def _kinds(batch: Batch) -> list[tuple[Kind, _AsLog]]:
 
 
 def _is_normalised(batch: Batch, as_log: _AsLog, axis: int) -> bool:
-    """Whether used frames are normalised along an axis. Over the classes padding may hold anything, else it counts."""
+    """Whether scores are normalised along an axis. Padding counts, except along the classes."""
     frames, size, classes = batch.scores.shape
     lengths = np.array(batch.frames)
     step = max(1, _BLOCK // (classes * size))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from ..errors import CTCError
@@ -31,6 +31,8 @@ class Names:
             raise CTCError(
                 "labels is a mapping: expected names in their classes' order, sorted(labels, key=labels.get)"
             )
+        if not isinstance(labels, (Iterable, Vocabulary)):
+            raise CTCError(f"labels has type {type(labels).__name__}: expected a sequence of strings, or a Vocabulary")
         names = list(labels.labels if isinstance(labels, Vocabulary) else labels)
         for c, name in enumerate(names):
             if not isinstance(name, str):

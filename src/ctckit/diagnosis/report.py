@@ -216,7 +216,7 @@ class Diagnosis:
 
 
 def _grouped(findings: Sequence[Finding]) -> Iterator[tuple[Finding, list[Finding]]]:
-    """Findings to write out; the last of each kind with those of its kind that are left out."""
+    """The findings to write out; the last of a kind with the rest of its kind, of which only the samples are named."""
     for _, group in groupby(findings, key=lambda finding: (finding.severity, finding.code)):
         same = list(group)
         for finding in same[: _SHOWN - 1]:

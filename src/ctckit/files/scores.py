@@ -28,25 +28,28 @@ Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
 
 _ONLY = ""  # the name of an array in a file that holds one without a name
-_REQUIRED = ("log_probs", "targets", "input_lengths", "target_lengths")
+_SCORES = ("log_probs", "logits", "emissions")  # names of a batch's scores; the first of them that is there counts
+_REQUIRED = ("targets", "input_lengths", "target_lengths")
 
 
 class StoredBatch(NamedTuple):
     """A batch as a file holds it. It is complete; its values have not been checked.
 
     Attributes:
-        log_probs: (T, N, C), or (T, C).
+        scores: (T, N, C), or (T, C).
         targets: (N, S), or one dimension.
         input_lengths: (N,) frames.
         target_lengths: (N,) tokens.
         blank: the blank's class, or None if the file doesn't say.
+        from_logits: the scores are logits.
     """
 
-    log_probs: Array
+    scores: Array
     targets: Array
     input_lengths: Array
     target_lengths: Array
     blank: int | None
+    from_logits: bool
 
 
 def read_log_probs(path: str | Path) -> Array:
@@ -92,31 +95,47 @@ def read_log_probs(path: str | Path) -> Array:
     return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
-def read_batch(path: str | Path) -> StoredBatch:
+def read_batch(path: str | Path, *, from_logits: bool = False) -> StoredBatch:
     """A batch from an ``.npz``, ``.pt``, ``.pth`` or ``.safetensors`` file.
 
-    It must hold ``log_probs``, ``targets``, ``input_lengths`` and ``target_lengths``, and may hold ``blank``; anything
-    else in it is ignored.
+    It must hold ``targets``, ``input_lengths``, ``target_lengths`` and scores, and may hold ``blank``; anything else in
+    it is ignored. Scores are ``log_probs``, ``logits`` or ``emissions``, the first of these that is there. ``logits``
+    are logits without being said to be, ``log_probs`` never are.
+
+    Args:
+        path: the file.
+        from_logits: the scores are said to be logits.
 
     Raises:
-        CTCError: for a file that can't be read, or lacks one of them.
+        CTCError: for a file that can't be read, lacks one of them, or has only ``log_probs`` where logits are wanted.
         MissingExtraError: when the package that reads this format is not installed.
     """
     path = Path(path)
     arrays = _read(path, {suffix: read for suffix, read in _READERS.items() if suffix != ".npy"})
-    missing = [name for name in _REQUIRED if name not in arrays]
+    named = [name for name in _SCORES if name in arrays and not (from_logits and name == "log_probs")]
+    if not named and "log_probs" in arrays:
+        raise CTCError(
+            f"{path} names its scores 'log_probs', but from_logits=True says that they are logits: "
+            "drop from_logits=True, or save logits as 'logits'"
+        )
+    missing = [*([] if named else [_SCORES[0]]), *(name for name in _REQUIRED if name not in arrays)]
     if missing:
         there = ", ".join(map(repr, sorted(arrays))) if arrays and _ONLY not in arrays else "no names"
         raise CTCError(
-            f"{path} lacks {', '.join(map(repr, missing))}: expected {', '.join(_REQUIRED)} and, if it is not 0, "
-            f"blank; it has {there}"
+            f"{path} lacks {', '.join(map(repr, missing))}: expected log_probs (or logits, or emissions), "
+            f"{', '.join(_REQUIRED)} and, if it is not 0, blank; it has {there}"
         )
     blank = arrays.get("blank")
     if blank is not None and (blank.size != 1 or blank.dtype.kind not in "iu"):
         raise CTCError(f"{path}: blank has shape {blank.shape} and dtype {blank.dtype}: expected one integer")
-    log_probs, targets, input_lengths, target_lengths = (arrays[name] for name in _REQUIRED)
+    targets, input_lengths, target_lengths = (arrays[name] for name in _REQUIRED)
     return StoredBatch(
-        log_probs, targets, input_lengths, target_lengths, blank=None if blank is None else int(blank.item())
+        arrays[named[0]],
+        targets,
+        input_lengths,
+        target_lengths,
+        blank=None if blank is None else int(blank.item()),
+        from_logits=from_logits or named[0] == "logits",
     )
 
 

@@ -1,6 +1,6 @@
-"""When a training run fails: the first step at which it does, with the batch, in words.
+"""The warnings of a training run that fails: at which step, and what a diagnosis says of its batch.
 
-Nothing is copied before. May import torch, ctckit.diagnosis and what lies below them.
+No batch is copied before it fails. May import torch, ctckit.diagnosis and what lies below them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from torch import Tensor
 
 from ..catalogue import fill, words
 from ..diagnosis import Diagnosis, diagnose
+from ..diagnosis.evidence import NORMALISED, logsumexp
 from ..errors import CTCWarning
 
-_COLLAPSED = frozenset({"all-blank-collapse", "token-collapse"})  # findings that are an alarm
+_COLLAPSED = frozenset({"all-blank-collapse", "token-collapse"})  # findings to warn about
+_CALLER = 6  # frames of the stack from a warning up to who called the monitor
 
-_NORMALISED = 0.05  # as a diagnosis judges
 Floats = npt.NDArray[np.float32]
 
 _SPACE = {"en": " ", "zh": ""}
@@ -89,11 +90,11 @@ class Alarm:
                 return self._give("numbers", f"report/alarm/{name}", value, picked(), batch)
 
     def outputs(self, picked: Floats, tokens: float, batch: Watched) -> None:
-        """Looks whether the network has collapsed to one class; a diagnosis is made only of a batch that looks so.
+        """Checks whether the network has collapsed to one class. Diagnoses only a batch that looks like it.
 
         Args:
             picked: (M, C) rows of scores.
-            tokens: of all targets, as many as fall on these rows.
+            tokens: how many tokens of the targets there are for these rows, on average.
             batch: the step's batch.
         """
         if "collapse" in self._given or batch.step < self._quiet_until or not tokens:
@@ -105,7 +106,7 @@ class Alarm:
         few = float((1 - sure).sum()) < 0.1 * tokens
         if not (few if best[0] == batch.blank else float(sure.mean()) > 0.95):
             return
-        self._quiet_until = 2 * batch.step + 1  # a diagnosis takes time: the next one at the earliest then
+        self._quiet_until = 2 * batch.step + 1  # a diagnosis takes time, so the next one is not before that step
         found = replace(batch, from_logits=_are_logits(picked)).diagnosis(self.lang)
         if any(finding.code in _COLLAPSED for finding in found.findings):
             self._give("collapse", "report/alarm/collapse", 0.0, picked, batch)
@@ -122,11 +123,10 @@ class Alarm:
         else:
             said += found.findings[0].sentences(self.lang)
         said.append(known["report/alarm/more"])
-        warnings.warn(_SPACE[self.lang].join(said), CTCWarning, stacklevel=4)
+        warnings.warn(_SPACE[self.lang].join(said), CTCWarning, stacklevel=_CALLER)
 
 
 def _are_logits(picked: Floats) -> bool:
-    """Whether rows of scores are no log-probabilities; those with NaN don't tell."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        sums = np.log(np.exp(picked).sum(axis=1))
-    return not bool((np.abs(sums[~np.isnan(sums)]) <= _NORMALISED).all())
+    """Whether rows of scores are no log-probabilities; rows that hold NaN or +inf don't count."""
+    sums = logsumexp(picked.astype(np.float64), axis=1)
+    return not bool((np.abs(sums[~np.isnan(sums)]) <= NORMALISED).all())

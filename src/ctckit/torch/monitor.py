@@ -96,8 +96,8 @@ class CTCMonitor:
     - ``peakiness``: the mean probability of the most probable class.
     - ``infeasible``: how many samples need more frames than they have.
     - ``loss``: if it was passed.
-    - ``grad_norm``: the 2-norm of the loss's gradient by the scores. Added to the dictionary by the backward pass, or
-      at once if the call comes after it and the scores kept their gradient.
+    - ``grad_norm``: the 2-norm of the loss's gradient with respect to the scores. The backward pass adds it to the
+      dictionary; or it is there at once, if the call comes after that pass and the scores kept their gradient.
 
     Of large batches only some frames are looked at, evenly spaced over all samples and others at each step, so that the
     cost stays the same. Shares are then estimates, and so is the gradient's norm, scaled up to all frames.

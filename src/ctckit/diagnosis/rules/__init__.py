@@ -5,7 +5,7 @@ scores are in scores.py, about targets and lengths in targets.py, about what the
 has faults of the whole batch, each of which shows in every sample. A new finding is a new function in `RULES`, or in
 `CAUSES` if it explains other findings, and its words in ``catalogue/findings.*.json``. No rule may fire on a healthy
 batch, nor on one from an untrained network: tests check that on real trainings, real outputs and random batches. May
-import attempts.py, evidence.py, batch.py and report.py beside it, and what lies below them.
+import moves.py, attempts.py, evidence.py, batch.py and report.py beside it, and what lies below them.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def unlikely_target(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _chance(sample: Sample, evidence: Evidence) -> float:
-    """The probability of so many errors in a sample, if each token is wrong as often as in samples that are read."""
+    """The probability of so many errors or more in a sample, at the error rate of the samples that are read well."""
     usual = [each for each in evidence.samples if _wrong_share(each) < 0.7]
     errors, tokens = sum(each.errors for each in usual), sum(each.tokens for each in usual)
     rate = min(max((errors + 1) / (tokens + 4), 0.02), 0.5)
@@ -108,7 +108,7 @@ def _wrong_share(sample: Sample) -> float:
 
 
 def reads_another_text(sample: Sample, batch: Batch) -> bool:
-    """Whether the network is sure of another text of about that length."""
+    """Whether the network is sure of another text that is about as long as the target."""
     if not sample.tokens / 2 <= len(sample.reading) <= 3 * sample.tokens:
         return False
     if not says_something(len(sample.reading), batch) or not _looks_trained(sample):
@@ -117,7 +117,7 @@ def reads_another_text(sample: Sample, batch: Batch) -> bool:
 
 
 def is_sure_and_wrong(sample: Sample, batch: Batch) -> bool:
-    """The same of any reading that isn't mostly blanks, as early training's is: too many tokens, or hardly any.
+    """The same for readings of any length, unless most frames are blanks, as early in training.
 
     Wide noise over few classes reads too much too, but hardly with 0.9 of the probability per frame.
     """

@@ -47,7 +47,7 @@ def not_finite(evidence: Evidence) -> Iterator[Finding]:
 
 
 def weights_not_finite(evidence: Evidence) -> Finding | None:
-    """NaN in every frame of every sample: not the input of one sample, but what all of them go through."""
+    """NaN in every frame of every sample, so that the cause is not one sample's input, but the weights."""
     batch, bad = evidence.batch, evidence.bad
     frames = sum(batch.frames)
     everywhere = all(each is not None and each.undefined for each in bad if each is None or each.frames)

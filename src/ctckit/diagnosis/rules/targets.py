@@ -17,7 +17,7 @@ from .network import says_something
 
 
 def exchanged_lengths(evidence: Evidence) -> Iterator[Finding]:
-    """Lengths that batch.py has exchanged, since only so the targets have frames enough."""
+    """Lengths that batch.py has exchanged, because only then the targets have enough frames."""
     batch = evidence.batch
     if batch.exchanged:
         loss = evidence.statistics["loss"]
@@ -134,7 +134,7 @@ def mean_is_lost(evidence: Evidence) -> Iterator[Finding]:
 
 
 def input_length_short(evidence: Evidence) -> Iterator[Finding]:
-    """Frames beyond the length that hold the target.
+    """A sample whose target goes on in the frames beyond its length.
 
     Judged by the loss: with all T frames the target must be read well, at less than half a nat per token, and with the
     sample's own frames its loss must be ten nats higher, so that it is 20,000 times less likely. Noise in the padding
@@ -166,7 +166,7 @@ def input_length_short(evidence: Evidence) -> Iterator[Finding]:
 
 
 def frames_unused(evidence: Evidence) -> Iterator[Finding]:
-    """Half of the frames or more are beyond every length, but change as much as the rest. They may be noise: a note."""
+    """Half of the frames or more are beyond every length, but change as much as the rest. It may be noise: a note."""
     batch = evidence.batch
     most, longest = len(batch.scores), max(batch.frames, default=0)
     if evidence.scale.axis != 2 or longest < 2 or longest > most // 2:
@@ -188,7 +188,7 @@ def frames_unused(evidence: Evidence) -> Iterator[Finding]:
 
 
 def frozen_frames(evidence: Evidence) -> Iterator[Finding]:
-    """Frames at a sample's ends that are bit for bit the same: padding, perhaps, that its length counts.
+    """Equal frames, bit for bit, at a sample's beginning or end: perhaps padding that its length counts.
 
     Three or more of them. Two equal ones may be chance in half precision; if all are the same, another rule says so.
     """

@@ -1,21 +1,24 @@
-"""Faults of the whole batch: each shows in every sample, and is told apart by trying the batch otherwise."""
+"""Faults of the whole batch: each shows in every sample, and is recognised by trying what would fix it."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
+from itertools import product
 
 import numpy as np
 
-from ..attempts import MILLION, THOUSAND, Attempt, attempt, class_moves, fitting_targets
+from ..attempts import MILLION, THOUSAND, Attempt, attempt_by_order, attempt_by_reading, fitting_targets
 from ..batch import Ints
 from ..evidence import Evidence, Sample, loss_of, usable_up_to
+from ..moves import Moves, class_moves
 from ..report import Finding
 from .network import is_sure_and_wrong, reads_another_text, says_something
 
-_MASKED = -90.0  # nats: below what float32 holds as a probability
+_MASKED = -90.0  # nats: as a probability, less than float32 can hold
 _ROLLED = 4  # rows by which transcripts may have been rolled, in either direction
-_ALIVE = -30.0  # of classes that a network does give
+_ALIVE = -30.0  # nats: the greatest log-probability of a class that the network uses
 
 
 def swapped_square(evidence: Evidence) -> Finding | None:
@@ -45,7 +48,7 @@ def swapped_square(evidence: Evidence) -> Finding | None:
 
 
 def masked_class(evidence: Evidence) -> Finding | None:
-    """A class of the targets that no frame of the batch gives a probability, as if it were masked by a large number.
+    """A class of the targets that has no probability in any frame, as if masked by a large negative number.
 
     Even a network that is sure of other classes gives each class more than float32's smallest probability somewhere in
     the batch. If hardly any class has more, the scores have exploded, or the network has collapsed.
@@ -75,11 +78,11 @@ def masked_class(evidence: Evidence) -> Finding | None:
 
 
 def other_blank(evidence: Evidence) -> Finding | None:
-    """A network that rests on another class than the blank it is told, and fits the targets if that is the blank."""
+    """Another class than `blank` wins most frames, and with that as the blank the network fits the targets."""
     other = _resting(evidence)
     if other is None or not _misread(evidence):
         return None
-    found = attempt(evidence, _targets(evidence), other)
+    found = attempt_by_reading(evidence, _targets(evidence), other)
     if found is None:
         return None
     numbers = {
@@ -97,32 +100,33 @@ def shifted(evidence: Evidence) -> Finding | None:
     """Ids that are all one too large or too small for the network, whose blank may be another class besides."""
     if not _misread(evidence):
         return None
-    batch = evidence.batch
-    for blank in (batch.blank, _resting(evidence)):
-        for shift in (-1, 1):
-            if blank is None:
-                continue
-            found = attempt(evidence, {n: target + shift for n, target in _targets(evidence).items()}, blank)
-            if found is not None:
-                numbers = {"shift": shift, "by": abs(shift), "token": blank, "told": batch.blank, **found.numbers}
-                direction = "large" if shift < 0 else "small"
-                hint = "" if blank == batch.blank else "ids-shifted/blank"
-                return Finding("error", "ids-shifted", None, numbers, _variant(found, direction), hint)
+    batch, targets, resting = evidence.batch, _targets(evidence), _resting(evidence)
+    tries = [(batch.blank, attempt_by_reading), (resting, attempt_by_reading), (batch.blank, attempt_by_order)]
+    for (blank, attempt), shift in product(tries, (-1, 1)):
+        if blank is None:
+            continue
+        found = attempt(evidence, {n: target + shift for n, target in targets.items()}, blank)
+        if found is not None:
+            numbers = {"shift": shift, "by": abs(shift), "token": blank, "told": batch.blank, **found.numbers}
+            direction = "large" if shift < 0 else "small"
+            hint = "" if blank == batch.blank else "ids-shifted/blank"
+            return Finding("error", "ids-shifted", None, numbers, _variant(found, direction), hint)
     return None
 
 
 def backwards(evidence: Evidence) -> Finding | None:
-    """Targets whose tokens stand in the other direction than the network reads."""
+    """Targets whose tokens are in reverse order."""
     if not _misread(evidence):
         return None
-    found = attempt(evidence, {n: target[::-1] for n, target in _targets(evidence).items()}, evidence.batch.blank)
+    reverse = {n: target[::-1] for n, target in _targets(evidence).items()}
+    found = _attempt(evidence, reverse)
     if found is None or math.isnan(found.before):
         return None
-    return Finding("error", "targets-reversed", None, dict(found.numbers))
+    return Finding("error", "targets-reversed", None, dict(found.numbers), _variant(found))
 
 
 def exchanged_transcripts(evidence: Evidence) -> Finding | None:
-    """Most samples don't fit their own targets, but those of others."""
+    """Most samples fit the targets of other samples instead of their own."""
     if len(evidence.batch) < 2 or not _misread(evidence):
         return None
     tried = [each for each in (_rolled(evidence), _shuffled(evidence)) if each is not None]
@@ -141,47 +145,53 @@ def exchanged_transcripts(evidence: Evidence) -> Finding | None:
 
 
 def _rolled(evidence: Evidence) -> tuple[dict[int, int], Attempt] | None:
-    """Each sample with the transcript so many rows on: texts that are too short to tell one by one do so together."""
+    """All transcripts moved by the same number of rows. Short texts, which alone prove nothing, do so together."""
     targets, size = evidence.batch.targets, len(evidence.batch)
     steps = sorted({step % size for far in range(1, _ROLLED + 1) for step in (far, -far)} - {0})
     for step in steps:
         fits = {sample.index: (sample.index + step) % size for sample in evidence.readable}
-        found = attempt(evidence, {n: targets[m] for n, m in fits.items()}, evidence.batch.blank)
+        found = _attempt(evidence, {n: targets[m] for n, m in fits.items()})
         if found is not None:
             return fits, found
     return None
 
 
 def _shuffled(evidence: Evidence) -> tuple[dict[int, int], Attempt] | None:
-    """Each sample with the transcript that its reading fits, if that is so for most of them."""
+    """Each sample with the transcript that its reading fits, if most samples have one."""
     wrong = [sample for sample in evidence.samples if 2 * sample.errors > sample.tokens and sample.sure > 0.5]
     fits = fitting_targets(evidence, wrong) if 2 * len(wrong) > len(evidence.batch) else {}
     if 2 * len(fits) <= len(evidence.batch) or len(set(fits.values())) < 0.9 * len(fits):
         return None
-    found = attempt(evidence, {n: evidence.batch.targets[m] for n, m in fits.items()}, evidence.batch.blank)
+    found = attempt_by_reading(evidence, {n: evidence.batch.targets[m] for n, m in fits.items()}, evidence.batch.blank)
     return None if found is None else (fits, found)
 
 
 def permuted(evidence: Evidence) -> Finding | None:
-    """Classes that mean others to the network than to the targets: two that are exchanged, or a whole permutation.
+    """Classes that network and targets number differently: two that are exchanged, or a whole permutation.
 
-    A recogniser may take one class for another throughout, but no two for each other. So where classes change places,
-    that may be beyond doubt though most of the loss has other reasons.
+    A recogniser may always misread one class as another, but not two as each other. So classes that change places may
+    be beyond doubt even if most of the loss has other causes.
     """
     if not any(sample.errors for sample in evidence.samples):
         return None
-    targets, blank, found = _targets(evidence), evidence.batch.blank, None
     for moves in class_moves(evidence):
-        if moves.weight >= THOUSAND and found is None:
-            tried = moves.applied(targets)
-            found = attempt(evidence, tried, blank)
-            if found is None and moves.closed and moves.weight >= MILLION:
-                concerned = sum(int((tried[n] != target).sum()) for n, target in targets.items())
-                found = attempt(evidence, tried, blank, few=concerned)
-            numbers = {"map": moves.of, "count": len(moves.of)}
-    if found is None or math.isnan(found.before):
-        return None
-    return Finding("error", "classes-permuted", None, {**numbers, **found.numbers})
+        found = _moved(evidence, moves) if moves.weight >= THOUSAND else None
+        if found is not None and not math.isnan(found.before):
+            return Finding(
+                "error", "classes-permuted", None, {"map": moves.of, "count": len(moves.of), **found.numbers}
+            )
+    return None
+
+
+def _moved(evidence: Evidence, moves: Moves) -> Attempt | None:
+    """What comes of the targets in the network's classes."""
+    targets, blank = _targets(evidence), evidence.batch.blank
+    tried = moves.applied(targets)
+    found = attempt_by_reading(evidence, tried, blank)
+    if found is None and moves.closed and moves.weight >= MILLION:
+        changed = sum(int((tried[n] != target).sum()) for n, target in targets.items())
+        found = attempt_by_reading(evidence, tried, blank, changed=changed)
+    return found
 
 
 def one_token(evidence: Evidence) -> Finding | None:
@@ -194,9 +204,7 @@ def one_token(evidence: Evidence) -> Finding | None:
     frames = sum(sample.frames for sample in samples)
     if frames < 10 or not statistics["error_rate"]:
         return None
-    wins = Counter(int(c) for sample in samples for c in np.unique(sample.outputs.greedy))
-    wins = Counter({c: sum(int((sample.outputs.greedy == c).sum()) for sample in samples) for c in wins})
-    token, often = wins.most_common(1)[0]
+    token, often = Counter(np.concatenate([sample.outputs.greedy for sample in samples]).tolist()).most_common(1)[0]
     gap = sum(sample.loss + sample.best for sample in samples)
     tokens = sum(sample.tokens for sample in samples)
     collapsed = token != evidence.batch.blank and often >= 0.95 * frames and statistics["confidence"] > 0.95
@@ -213,9 +221,9 @@ def one_token(evidence: Evidence) -> Finding | None:
 
 
 def sure_and_wrong(evidence: Evidence) -> Finding | None:
-    """The network is sure of other texts in all samples, so that it isn't a matter of single samples.
+    """The network is sure of other texts in nearly all samples.
 
-    Of a single sample another rule says so, if the text is about as long as the target.
+    In a batch of one, ``unlikely-target`` says so if the text is about as long as the target.
     """
     judged = [sample for sample in evidence.samples if sample.tokens and sample.loss < math.inf]
     wrong = [sample for sample in judged if is_sure_and_wrong(sample, evidence.batch)]
@@ -237,6 +245,12 @@ def sure_and_wrong(evidence: Evidence) -> Finding | None:
         "target": worst.target.tolist(),
     }
     return Finding("warning", "sure-and-wrong", None, numbers)
+
+
+def _attempt(evidence: Evidence, targets: Mapping[int, Ints]) -> Attempt | None:
+    """What comes of other targets, by the reading or by the order of tokens."""
+    blank = evidence.batch.blank
+    return attempt_by_reading(evidence, targets, blank) or attempt_by_order(evidence, targets, blank)
 
 
 def _targets(evidence: Evidence) -> dict[int, Ints]:
@@ -265,5 +279,6 @@ def _resting(evidence: Evidence) -> int | None:
 
 
 def _variant(found: Attempt, variant: str = "") -> str:
-    """Which wording: one without the loss from before, if there is none."""
-    return "/".join(part for part in (variant, "alone" if math.isnan(found.before) else "") if part)
+    """Which wording: for a rough network, or without the loss as passed if there is none."""
+    kind = "rough" if found.shuffled is not None else "alone" if math.isnan(found.before) else ""
+    return "/".join(part for part in (variant, kind) if part)
