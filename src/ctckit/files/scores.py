@@ -99,27 +99,23 @@ def read_batch(path: str | Path, *, from_logits: bool = False) -> StoredBatch:
     """A batch from an ``.npz``, ``.pt``, ``.pth`` or ``.safetensors`` file.
 
     It must hold ``targets``, ``input_lengths``, ``target_lengths`` and scores, and may hold ``blank``; anything else in
-    it is ignored. Scores are ``log_probs``, ``logits`` or ``emissions``, the first of these that is there. ``logits``
-    are logits without being said to be, ``log_probs`` never are.
+    it is ignored. Scores are ``log_probs``, ``logits`` or ``emissions``, the first of these that is there; where logits
+    are wanted, ``logits``, ``emissions`` or ``log_probs``. ``logits`` are logits without being said to be.
 
     Args:
         path: the file.
-        from_logits: the scores are said to be logits.
+        from_logits: the scores are said to be logits, whatever their name is.
 
     Raises:
-        CTCError: for a file that can't be read, lacks one of them, or has only ``log_probs`` where logits are wanted.
+        CTCError: for a file that can't be read, or lacks one of them.
         MissingExtraError: when the package that reads this format is not installed.
     """
     path = Path(path)
     arrays = _read(path, {suffix: read for suffix, read in _READERS.items() if suffix != ".npy"})
-    named = [name for name in _SCORES if name in arrays and not (from_logits and name == "log_probs")]
-    if not named and "log_probs" in arrays:
-        raise CTCError(
-            f"{path} names its scores 'log_probs', but from_logits=True says that they are logits: "
-            "drop from_logits=True, or save logits as 'logits'"
-        )
+    wanted = (*_SCORES[1:], _SCORES[0]) if from_logits else _SCORES
+    named = next((name for name in wanted if name in arrays), None)
     missing = [*([] if named else [_SCORES[0]]), *(name for name in _REQUIRED if name not in arrays)]
-    if missing:
+    if named is None or missing:
         there = ", ".join(map(repr, sorted(arrays))) if arrays and _ONLY not in arrays else "no names"
         raise CTCError(
             f"{path} lacks {', '.join(map(repr, missing))}: expected log_probs (or logits, or emissions), "
@@ -130,12 +126,12 @@ def read_batch(path: str | Path, *, from_logits: bool = False) -> StoredBatch:
         raise CTCError(f"{path}: blank has shape {blank.shape} and dtype {blank.dtype}: expected one integer")
     targets, input_lengths, target_lengths = (arrays[name] for name in _REQUIRED)
     return StoredBatch(
-        arrays[named[0]],
+        arrays[named],
         targets,
         input_lengths,
         target_lengths,
         blank=None if blank is None else int(blank.item()),
-        from_logits=from_logits or named[0] == "logits",
+        from_logits=from_logits or named == "logits",
     )
 
 
