@@ -22,7 +22,11 @@ VIEWS = [(1280, "light", "en"), (1280, "dark", "zh"), (390, "light", "zh"), (390
 
 def photograph(browser: Browser, page: Path, width: int, scheme: str) -> bytes:
     """The whole page as a PNG of few colours: a quarter of the bytes."""
-    tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
+    tab = browser.new_page(
+        viewport={"width": width, "height": 800},
+        color_scheme=scheme,  # type: ignore[arg-type]
+        reduced_motion="reduce",  # else the picture is taken while colours still change
+    )
     tab.goto(page.as_uri())
     tab.locator(".views label:has(input[value=gamma])").click()
     memory = io.BytesIO()

@@ -49,6 +49,21 @@ def test_help_has_a_short_name(command: list[str]) -> None:
     assert "Usage:" in short.output
 
 
+@pytest.mark.parametrize("name", ["align", "explain", "diagnose", "demo"])
+def test_help_cuts_no_name_in_a_narrow_terminal(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.main import get_command
+    from typer.testing import CliRunner
+
+    from ctckit.cli import app
+
+    monkeypatch.setenv("COLUMNS", "40")
+    shown = CliRunner().invoke(app, [name, "-h"]).output
+    assert "…" not in shown
+    names = {flag for option in get_command(app).commands[name].params for flag in option.opts if flag[0] == "-"}
+    assert len(names) > 2
+    assert names - {word.rstrip(",") for word in shown.split()} == set()
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete_commands_and_options(shell: str) -> None:
     words = {"bash": {"COMP_WORDS": "ctckit align --frame-", "COMP_CWORD": "2"}}.get(

@@ -196,13 +196,10 @@ class TestOneRecording:
             "the text has no times, and --cue-times asks for them" in ctckit(*ONE, "--cue-times", "-o", "a.csv").stderr
         )
 
-    def test_help_names_every_format(self, ctckit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("COLUMNS", "200")
+    def test_help_names_every_format(self, ctckit: Run) -> None:
         done = ctckit("align", "--help")
         assert done.returncode == 0
-        assert [
-            ending for ending in ENDINGS if f"{ending}, " not in done.stdout and f"{ending};" not in done.stdout
-        ] == []
+        assert set(ENDINGS) - {word.rstrip(",;") for word in done.stdout.split()} == set()
 
     def test_picture(self, folder: Path, ctckit: Run) -> None:
         pytest.importorskip("matplotlib", reason="pictures need matplotlib")

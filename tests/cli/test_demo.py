@@ -214,5 +214,5 @@ def test_learning_rate_rises_and_comes_down(training: Any) -> None:
     rates = [training._rate(done) for done in np.linspace(0, 1, 101)]
     assert max(rates) == pytest.approx(1, abs=0.01)
     assert rates[0] < 0.1
-    assert rates[-1] == pytest.approx(0.1)
+    assert rates[-1] == pytest.approx(0.5)
     assert rates.index(max(rates)) == 15

@@ -15,7 +15,7 @@ def demo(
     fast: Annotated[bool, typer.Option("--fast", help="A few seconds of training, to see that it works.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of data, network and batches.")] = 0,
 ) -> None:
-    """Trains a recogniser of real handwriting with the CTC loss, and writes a report about it."""
+    """Trains a recogniser of real handwriting, and writes a report."""
     from ..demo import run
 
     try:

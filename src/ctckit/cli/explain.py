@@ -58,7 +58,10 @@ def explain(
     ] = None,
     lang: Annotated[str, typer.Option(help="en or zh.")] = "en",
 ) -> None:
-    """Shows what the CTC loss does with an input: in the terminal, as an interactive page, or as a picture."""
+    """Shows what the CTC loss does with an input.
+
+    In the terminal, as an interactive page, or as a picture.
+    """
     if sum((word is not None, log_probs is not None, seed_page)) != 1:
         raise CTCError("explain takes one of: a WORD, --log-probs with --target, or --seed-page")
     if log_probs is None and (target is not None or labels is not None or from_logits or blank is not None):

@@ -12,7 +12,7 @@ FRONTENDS = ("torch",)
 
 
 def info() -> None:
-    """Version, kernels in use, threads, and which frontends can be imported."""
+    """Says which version, kernels and frontends are in use."""
     from .. import __version__, get_num_threads
     from ..kernels import native
 

@@ -23,6 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its boxes cut the names of options in a narrow terminal
 )
 for command in (info, demo, explain, diagnose, align):
     app.command(cls=Command)(command)

@@ -32,7 +32,7 @@ class LineReader(nn.Module):
         self.digits = nn.Conv1d(48 * SIZE // 4, FEATURES, 5, padding=2, bias=False)
         self.norm = nn.BatchNorm1d(FEATURES)
         self.neighbours = nn.LSTM(FEATURES, FEATURES // 2, bidirectional=True)
-        self.dropout = nn.Dropout(0.2)
+        self.dropout = nn.Dropout(0.3)
         self.classes = nn.Linear(FEATURES, CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -206,7 +206,7 @@ def paths(computation: Computation, shown: Sequence[Path]) -> Picture:
 
 
 def _with_reason(e: Computation, title: str) -> str:
-    """A title; if there is no path, with a line that says why."""
+    """A title. If the target has no path, a second line says why."""
     return "\n".join(filter(None, (title, why_no_path(e))))
 
 

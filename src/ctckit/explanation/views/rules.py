@@ -16,7 +16,7 @@ from .table import LINE, MARGIN, Table, moves_from
 def rules(computation: Computation) -> tuple[Picture, ...]:
     """The rules, on the first tokens of the target: no token skipped, the moves, and equal neighbours.
 
-    None if the lattice is not CTC's: then they do not hold.
+    Empty if the lattice is not CTC's, for which they do not hold.
     """
     if computation.blank is None or not computation.is_ctc:
         return ()

@@ -198,8 +198,7 @@ def _reaching(lattice: Lattice, frames: int, end: int) -> npt.NDArray[np.bool_]:
 
 def _ending_in(lattice: Lattice, frames: int, end: int) -> int:
     """How many paths end in one state."""
-    only = _only(lattice, end)
-    return reference.count_paths(only, frames)
+    return reference.count_paths(_only(lattice, end), frames)
 
 
 def _ways(lattice: Lattice, frames: int, end: int) -> npt.NDArray[np.object_]:
