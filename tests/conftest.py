@@ -1,11 +1,13 @@
-"""What all tests share: the backends, outputs full of NaN before every call, settings restored afterwards."""
+"""What all tests share: backends, outputs full of NaN before every call, settings restored afterwards, the command."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -184,3 +186,24 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Non
             work()
 
     return on_a_gpu if has_gpu() else interpreted
+
+
+@pytest.fixture
+def ctckit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command in the test's folder, like a shell but without a new process."""
+    from ctckit.cli.main import main
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["ctckit", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = capsys.readouterr()
+        code = left.value.code
+        if isinstance(code, str):
+            return subprocess.CompletedProcess(arguments, 1, out, f"{err}{code}\n")
+        return subprocess.CompletedProcess(arguments, code or 0, out, err)
+
+    return run

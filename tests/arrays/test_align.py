@@ -582,7 +582,7 @@ def test_empty_targets_and_no_frames(instruction_set: str) -> None:
         ({"targets": [1], "star_cost": 10**400}, "star_cost = 1000"),
         ({"targets": [1], "star_cost": None}, "star_cost = None: expected nats"),
         ({"targets": [1, 2], "optional": [[[1, 0]]]}, "optional has shape (1, 1, 2): expected that of targets"),
-        ({"targets": [1, 2], "optional": np.array([0, 2**63 + 5], np.uint64)}, "expected groups up to 9223"),
+        ({"targets": [1, 2], "optional": np.array([0, 2**63 + 5], np.uint64)}, "expected numbers up to 9223"),
         ({"targets": [1, STAR], "star_cost": math.nan}, "star_cost = nan: expected nats, from 0"),
         ({"blank": 9}, "blank = 9 is not a class"),
         ({"log_probs": None}, "log_probs has dtype object"),
