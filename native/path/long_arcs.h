@@ -16,8 +16,9 @@ class LongArcs {
     // Cells are distinguished in units of `unit`; a chunk has `chunk` of them.
     void lay_out(const LatticeView<Real>& lattice, std::int64_t unit, std::int64_t chunk, Arena& arena);
     void build(const LatticeView<Real>& lattice);
-    // One past the last cell that long arcs reach from cells before `end` (or in the same unit); 0 if there is none.
-    std::int64_t furthest(std::int64_t end) const { return count_ > 0 ? furthest_[(end - 1) / unit_] : 0; }
+    bool any() const { return count_ > 0; }
+    // One past the last cell that long arcs reach from a unit; 0 if none departs there. Only if there are any.
+    std::int64_t furthest(std::int64_t unit) const { return furthest_[unit]; }
 
     // The following take cells first <= i < end, whole units, and a frame of a tile. After begin_tile() they are called
     // for each chunk in order, since long arcs only lead upwards; none departs from a cell before the tile's first.
@@ -46,7 +47,7 @@ class LongArcs {
     Landing* landing_;                  // (landings_,) in order of states
     std::int32_t* departure_from_;      // (units_ + 1,) the first departure in a unit or after it
     std::int32_t* landing_from_;        // the same
-    std::int32_t* furthest_;            // by unit: one past the last cell that long arcs reach from it or a lower one
+    std::int32_t* furthest_;            // by unit: one past the last cell that long arcs reach from it
     Real* best_;                        // (kTile, levels_, stride_)
 };
 
@@ -84,7 +85,6 @@ void LongArcs<Real>::mark_departures(const LatticeView<Real>& lattice) {
         std::int32_t& furthest = furthest_[from / 2 / unit_];
         furthest = greater(furthest, std::int32_t(lattice.long_arc_to(j) / 2 + 1));
     }
-    for (std::int64_t u = 1; u <= units_; ++u) furthest_[u] = greater(furthest_[u], furthest_[u - 1]);
     departures_ = 0;
     std::int64_t unit = 0;
     for (int k = 0; k < lattice.num_states; ++k) {

@@ -204,7 +204,8 @@ bool BestPath<In>::forward(double bound, Real near) {
         // From cells on some path before the first of these frames, to such cells in the last.
         alive = greater(alive, Rows::cells_from(lattice_.windows.low[greater(t0 - 1, 0)]));
         if (!scouting && t0 % block_ == 0) keep_row(t0 / block_, alive, alive_end);
-        alive_end = lesser(rows_.reached(alive_end, count), Rows::cells_to(lattice_.windows.high[t0 + count - 1]));
+        alive_end =
+            lesser(rows_.reached(alive, alive_end, count), Rows::cells_to(lattice_.windows.high[t0 + count - 1]));
         poisoned_ |= !scores_.tabulate(t0, count, best, !scouting);
         taken_ += best;
         best = rows_.advance(scores_.table(), t0, count, alive, alive_end, nullptr, 0);

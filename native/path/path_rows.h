@@ -45,7 +45,7 @@ class PathRows {
     }
 
     std::int64_t begin();
-    std::int64_t reached(std::int64_t end, int count) const;
+    std::int64_t reached(std::int64_t first, std::int64_t end, int count) const;
     bool left_out(std::int64_t first, Real least);
     // Advances the cells first <= i < end, whole units, by the `count` frames of the table, of which t0 is the first.
     // No cell below these is on a path. Writes the rows to `kept` (count, 2, kept_length) from `first` on, unless it is
@@ -115,10 +115,15 @@ std::int64_t PathRows<Real>::begin() {
     return lattice_.plain() ? kUnit : cells_to(lattice_.windows.high[0]);
 }
 
-// One past the cells that paths reach in `count` frames, in whole units, from those before `end`.
+// One past the cells that paths reach in `count` frames, in whole units, from first <= i < end.
 template <class Real>
-std::int64_t PathRows<Real>::reached(std::int64_t end, int count) const {
-    for (int f = 0; f < count; ++f) end = lesser(greater(end + 1, long_arcs_.furthest(end)), length_);
+std::int64_t PathRows<Real>::reached(std::int64_t first, std::int64_t end, int count) const {
+    if (!long_arcs_.any()) return round_up(lesser(end + count, length_), kUnit);
+    std::int64_t unit = first / kUnit, furthest = 0;
+    for (int f = 0; f < count; ++f) {
+        for (; unit * kUnit < end; ++unit) furthest = greater(furthest, long_arcs_.furthest(unit));
+        end = lesser(greater(end + 1, furthest), length_);
+    }
     return round_up(end, kUnit);
 }
 
