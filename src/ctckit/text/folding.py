@@ -116,19 +116,24 @@ class Alphabet:
             spoken: characters that somebody says, and that are not silent.
         """
         units = list(self._units(word))
-        cases = (units, self._lower(units), self._upper(units), self._capitalised(units))
+        cases: list[list[Unit]] = []
         in_one_case = False
-        for i, cased in enumerate(cases):
-            letters = None if cased in cases[:i] else self._letters(cased, spoken, False)
+        for change in (list[Unit], self._lower, self._upper, self._capitalised):
+            cased = change(units)
+            letters = None if cased in cases else self._letters(cased, spoken, False)
             if letters is not None:
                 in_one_case = True
-                yield self._spelling(word, cased, letters, own_case=i == 0)
+                yield self._spelling(word, cased, letters, own_case=not cases)
+            cases.append(cased)
         if not in_one_case:
             letters = self._letters(units, spoken, True) or []
             yield self._spelling(word, units, letters, own_case=False)
 
     def _units(self, word: str) -> Iterator[Unit]:
         """The parts of a word that are spelled by themselves: a character with its marks, or a pair."""
+        if word.isascii() and not self._pairs:  # the usual case, quickly
+            yield from ((letter, i, i + 1) for i, letter in enumerate(word))
+            return
         start = 0
         while start < len(word):
             pair = self._pair.match(word, start)
@@ -145,6 +150,9 @@ class Alphabet:
         """The units' letters, each with what it loses; None if only another case than `units` have has one of them."""
         letters: list[tuple[int, Letter]] = []
         for unit, start, end in units:
+            if unit in self.letters:  # the usual case, quickly
+                letters.append((0, Letter(unit, start, end)))
+                continue
             found = self._respelled(unit, any_case=any_case)
             if found is None:
                 if not any_case and self._respelled(unit, any_case=True):
@@ -163,6 +171,8 @@ class Alphabet:
 
     def _spelling(self, word: str, units: list[Unit], letters: list[tuple[int, Letter]], *, own_case: bool) -> Spelling:
         lost = {letter[1:]: loss for loss, letter in letters if loss}  # by place in the word
+        if not lost:
+            return Spelling(tuple(letter for _, letter in letters), 0, own_case, ())
         folds = []
         for _, start, end in units:
             if any(loss == _LOOKALIKE and start <= place[0] and place[1] <= end for place, loss in lost.items()):

@@ -69,8 +69,8 @@ class Pieces:
     def _fitting(self, text: str, start: int) -> Iterator[Piece]:
         """The pieces that fit at `start`, the longest first."""
         # As in BERT, punctuation is a word of its own.
-        within = start > 0 and not (is_punctuation(text[start - 1]) or is_punctuation(text[start]))
-        prefix = self.inner if within else ""
+        begins = not self.inner or start == 0 or is_punctuation(text[start - 1]) or is_punctuation(text[start])
+        prefix = "" if begins else self.inner
         for end in range(min(start + self._longest, len(text)), start, -1):
             token = self.classes.get(prefix + text[start:end])
             if token is not None:

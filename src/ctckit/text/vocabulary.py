@@ -241,8 +241,8 @@ class Vocabulary:
                 if way.own_case and not way.lost and self._letter_by_letter:
                     break  # no other case has fewer tokens
             splits = [self._split(way.letters, first, spoken) for way in ways]
-            ranks = list(map(_rank, ways, splits))
-            best = ranks.index(min(ranks))
+            ranks = list(map(_rank, ways, splits)) if len(ways) > 1 else []
+            best = ranks.index(min(ranks)) if ranks else 0
             preferred = best > 0 and ways[0].own_case and ranks[0][:2] == ranks[best][:2]
             recased = "".join(letter.spelled for letter in ways[best].letters) if preferred else ""
             self._spellings[key] = _Spelled(splits[best], ways[best].folds, recased)
