@@ -53,7 +53,10 @@ ARCS_BY_ROLE = np.array(
     np.uint8,
 )
 
-MOVES = ((Arc.STEP, 1), (Arc.SKIP, 2))  # the bits of arcs between different states, and how far back they come from
+MOVES = (
+    (int(Arc.STEP), 1),
+    (int(Arc.SKIP), 2),
+)  # the bits of arcs from other states, and how far back these are
 
 
 @dataclass(frozen=True, eq=False, init=False)

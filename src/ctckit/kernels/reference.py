@@ -63,13 +63,13 @@ def weights_of(lattice: Lattice, ring: Semiring) -> Weights:
 
 def forward(lattice: Lattice, emissions: Rows, ring: Semiring) -> Rows:
     """alpha[t, k]: all paths up to state k at frame t, with their emissions (T, K) including frame t's."""
-    weights = weights_of(lattice, ring)
+    weights, stay = weights_of(lattice, ring), lattice.arcs & Arc.STAY
     alpha: Rows = np.full(emissions.shape, ring.zero, ring.dtype)
     for t, emission in enumerate(emissions):
         if t == 0:
             row = np.where(lattice.arcs & Arc.START, weights.entry, ring.zero)
         else:
-            staying = np.where(lattice.arcs & Arc.STAY, alpha[t - 1], ring.zero)
+            staying = np.where(stay, alpha[t - 1], ring.zero)
             row = ring.plus(staying, entered(lattice, alpha[t - 1], weights, ring))
         alpha[t] = ring.times(row, emission)
     return alpha
@@ -89,13 +89,13 @@ def entered(lattice: Lattice, row: Rows, weights: Weights, ring: Semiring) -> Ro
 
 def backward(lattice: Lattice, emissions: Rows, ring: Semiring) -> Rows:
     """beta[t, k]: all ways to go on from state k at frame t to an end, with their emissions (T, K) after t."""
-    weights = weights_of(lattice, ring)
+    weights, stay = weights_of(lattice, ring), lattice.arcs & Arc.STAY
     beta: Rows = np.full(emissions.shape, ring.zero, ring.dtype)
     beta[-1:, lattice.arcs & Arc.END != 0] = ring.one
     for t in reversed(range(len(emissions) - 1)):
         ahead = ring.times(emissions[t + 1], beta[t + 1])
         entering = ring.times(ahead, weights.entry)
-        beta[t] = np.where(lattice.arcs & Arc.STAY, ahead, ring.zero)
+        beta[t] = np.where(stay, ahead, ring.zero)
         for bit, back in MOVES:
             row = beta[t, : lattice.num_states - back]
             row[...] = ring.plus(row, np.where(lattice.arcs[back:] & bit, entering[back:], ring.zero))
@@ -258,7 +258,7 @@ def best_paths(lattice: Lattice, emissions: Rows, count: int) -> list[Path]:
     beta = backward(lattice, emissions, MAX)
     # Paths of probability 0 count too, so the states on paths are found without scores.
     alive = backward(lattice, np.full(emissions.shape, COUNT.one, object), COUNT) > 0
-    entry = weights_of(lattice, MAX).entry
+    weights = weights_of(lattice, MAX)
     largest = np.abs(np.where(np.isfinite(emissions), emissions, 0)).max(axis=1).sum()
     step = 1e-10 * max(1.0, float(largest))  # rounding is relative to the largest sum on the way
     heap: list[_Way] = []
@@ -273,12 +273,12 @@ def best_paths(lattice: Lattice, emissions: Rows, count: int) -> list[Path]:
                 order = round(-bound / step) if bound > -np.inf else np.inf
                 heappush(heap, _Way(order, frames - 1 - t, next(serial), k, score, total, before))
 
-    extend(0, [(int(k), float(entry[k])) for k in np.flatnonzero(lattice.arcs & Arc.START)], None)
+    extend(0, [(int(k), float(weights.entry[k])) for k in np.flatnonzero(lattice.arcs & Arc.START)], None)
     paths: list[Path] = []
     while heap and len(paths) < count:
         way = heappop(heap)
         if way.frames_left:
-            extend(frames - way.frames_left, _successors(lattice, way.state), way)
+            extend(frames - way.frames_left, _successors(lattice, weights, way.state), way)
         else:
             paths.append(_path(way))
     return sorted(paths, key=lambda path: -path.score)  # a stable sort: equals stay in the order found
@@ -417,9 +417,8 @@ def sweep(sample: Sample) -> Sweep:
     return Sweep(sample, alpha, beta, gamma, score, status)
 
 
-def _successors(lattice: Lattice, k: int) -> list[tuple[int, float]]:
+def _successors(lattice: Lattice, weights: Weights, k: int) -> list[tuple[int, float]]:
     """Where state k leads to, and what an arc adds to a path's score."""
-    weights = weights_of(lattice, MAX)
     ways = [(k, 0.0)] if lattice.arcs[k] & Arc.STAY else []
     ways += [
         (k + ahead, float(weights.entry[k + ahead]))

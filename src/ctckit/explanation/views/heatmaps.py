@@ -89,14 +89,20 @@ def _class_colors(e: Computation) -> dict[int, str]:
 
 
 def _curves(axes: Any, e: Computation, colors: dict[int, str]) -> None:
-    """The probabilities: of the blank as an area, of the tokens as lines, of what else states emit dashed."""
+    """The probabilities: of the blank as an area, of the tokens as lines, of what else states emit dashed.
+
+    Not by ``axes.stairs``, which looks for each curve's limits step by step; they are known.
+    """
+    from matplotlib.patches import StepPatch
+
     probs, edges = np.exp(e.log_probs), np.arange(e.frames + 1) + 0.5
     if e.blank is not None:
-        axes.stairs(probs[:, e.blank], edges, fill=True, color=GRID, alpha=0.8, linewidth=0)
+        axes.add_artist(StepPatch(probs[:, e.blank], edges, facecolor=GRID, alpha=0.8, linewidth=0))
     many = e.frames * len(colors) > 10_000  # drawn as pixels: lines would fill megabytes
     for c, color in colors.items():
         how: dict[str, Any] = {"linestyle": "--"} if color == MUTED else {}
-        axes.stairs(probs[:, c], edges, baseline=None, color=color, linewidth=1.4, rasterized=many, **how)
+        how |= {"baseline": None, "fill": False, "edgecolor": color, "linewidth": 1.4, "rasterized": many}
+        axes.add_artist(StepPatch(probs[:, c], edges, **how))
 
 
 def _legend(e: Computation, colors: dict[int, str]) -> list[str]:
