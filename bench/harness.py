@@ -7,6 +7,7 @@ over rounds. A ratio is the median over rounds of the ratio within a round.
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
 import platform
@@ -82,10 +83,12 @@ def interleaved(
 ) -> dict[Name, list[float]]:
     """Each contender's time in each round, after one round to warm up. ``tick`` is called after every round."""
     times: dict[Name, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds + 1):
+    for n in range(rounds + 1):
         for name, contender in contenders.items():
             times[name].append(timer(contender))
         tick()
+        if n == 0:
+            gc.freeze()  # what one contender's modules have made is not looked through in the other's time
     return {name: found[1:] for name, found in times.items()}
 
 
