@@ -41,6 +41,7 @@ class Semiring:
 LOG = Semiring(np.logaddexp, np.add, -np.inf, 0.0, float)
 MAX = Semiring(np.maximum, np.add, -np.inf, 0.0, float)
 COUNT = Semiring(np.add, np.multiply, 0, 1, object)  # Python's integers, of any size
+EXIST = Semiring(np.logical_or, np.logical_and, 0, 1, bool)  # whether there are paths at all
 
 
 class Weights(NamedTuple):
@@ -51,13 +52,14 @@ class Weights(NamedTuple):
 
 
 def weights_of(lattice: Lattice, ring: Semiring) -> Weights:
-    """Entry costs and scores of long arcs; or ones, if paths are counted."""
+    """Entry costs and scores of long arcs; or ones, if paths are counted, also those of probability 0."""
     entry: Rows
-    if ring is COUNT or lattice.entry_costs is None:
+    counts = ring in (COUNT, EXIST)
+    if counts or lattice.entry_costs is None:
         entry = np.full(lattice.num_states, ring.one, ring.dtype)
     else:
         entry = -lattice.entry_costs
-    far = np.full(len(lattice.long_arcs), ring.one, ring.dtype) if ring is COUNT else lattice.long_arc_scores
+    far = np.full(len(lattice.long_arcs), ring.one, ring.dtype) if counts else lattice.long_arc_scores
     return Weights(entry, far)
 
 
@@ -257,7 +259,7 @@ def best_paths(lattice: Lattice, emissions: Rows, count: int) -> list[Path]:
         return [Path(0.0, (), 0.0)][:count] if over_ends(lattice, emissions, LOG) == LOG.one else []
     beta = backward(lattice, emissions, MAX)
     # Paths of probability 0 count too, so the states on paths are found without scores.
-    alive = backward(lattice, np.full(emissions.shape, COUNT.one, object), COUNT) > 0
+    alive = backward(lattice, np.ones(emissions.shape, bool), EXIST)
     weights = weights_of(lattice, MAX)
     largest = np.abs(np.where(np.isfinite(emissions), emissions, 0)).max(axis=1).sum()
     step = 1e-10 * max(1.0, float(largest))  # rounding is relative to the largest sum on the way
