@@ -124,7 +124,7 @@ def test_labels_and_blank_of_an_explanation_are_those_of_align(tmp_path: Path) -
     ("scores", "options", "message"),
     [
         (5 * B + 3, [], "x.npy holds scores that are not normalised, such as logits: pass --logits"),
-        (-B, [], "are negated log-probabilities, at least 0: expected log-probabilities; change the sign"),
+        (-B, [], "are negated log-probabilities, at least 0: expected log-probabilities; change their sign"),
         (-np.log([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1]]), ["--logits"], "are negated log-probabilities, at least 0"),
         (np.exp(B), [], "are probabilities, each frame's add up to 1: expected their logarithms"),
     ],

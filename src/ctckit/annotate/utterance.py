@@ -1,4 +1,4 @@
-"""One recording: reads its scores, aligns its text, and sums up the result. May import text/ and what lies below."""
+"""One recording: reads its scores, aligns its text, and sums up the result. May import diagnosis/, text/ and below."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..align import Alignment, forced_align
-from ..diagnosis.evidence import kind_of
+from ..diagnosis.kinds import check_kind
 from ..errors import CTCError, InfeasibleError
 from ..files import read_labels, read_log_probs, read_text
 from ..lattice import STAR
@@ -215,17 +215,11 @@ def _check_scores(scores: Scores, labels: int, from_logits: bool) -> None:
     """Raises a CTCError for scores of another kind: they could be aligned too, but wrongly."""
     frames = len(scores)
     check_count(labels, scores.shape)
-    lowest, highest = float(scores.min()), float(scores.max())
-    sure = not from_logits or labels > 2  # logits of two classes, one of them 0, look alike
-    if lowest >= 0 and sure and kind_of(scores) == "negated log-probabilities":
-        raise CTCError(
-            "the emissions are negated log-probabilities, at least 0: expected log-probabilities; change their sign"
-        )
+    highest = float(scores.max())
+    check_kind("the emissions", scores, from_logits)
     if not highest < math.inf:
         wrong = int(np.argmax(~(scores.max(axis=1) < math.inf)))
         raise CTCError(f"the emissions have NaN or +inf in frame {wrong} of {frames}: expected finite scores, or -inf")
-    if lowest >= 0 and highest <= 1.01 and np.allclose(scores.sum(axis=1, dtype=np.float64), 1, atol=0.02):
-        raise CTCError("the emissions are probabilities, each frame's add up to 1: expected their logarithms")
     if not from_logits and highest > 1e-2:  # half precision may round up a little
         raise CTCError(
             f"the emissions hold {highest:.3g}, and log-probabilities are at most 0: pass from_logits=True for logits"

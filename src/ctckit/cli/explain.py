@@ -102,7 +102,7 @@ def _explain_file(
 ) -> Explanation:
     """An explanation of scores in a file."""
     from ..annotate.utterance import read_scores, read_vocabulary
-    from ..diagnosis.evidence import kind_of
+    from ..diagnosis.kinds import kind_of
     from ..explanation import explain
 
     if target is None or log_probs is None:

@@ -1,8 +1,9 @@
 """What is wrong with a batch, in words and numbers: for when the loss is inf and nobody knows why.
 
 The loss raises at the first argument that it can't take, and accepts much that makes no sense. A diagnosis goes on: it
-reads what it can (batch.py), measures (evidence.py), tries other targets and blanks (attempts.py, moves.py), judges
-(rules/) and reports (report.py). May import text/ and what lies below it; no framework.
+reads what it can (batch.py), tells what the scores are (kinds.py), measures (evidence.py), tries other targets and
+blanks (attempts.py, moves.py), judges (rules/) and reports (report.py). May import text/ and what lies below it; no
+framework.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..diagnosis.evidence import kind_of
 from ..errors import CTCError
 from ..lattice import STAR
 from ..text import Vocabulary
@@ -39,20 +38,6 @@ def one_sample(name: str, scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
                 "this one gave NaN or an infinite weight"
             )
     return scores
-
-
-def check_kind(name: str, scores: npt.NDArray[Any], from_logits: bool) -> None:
-    """Raises a CTCError for scores (T, C) that are surely of another kind than the caller says.
-
-    Other scores that are not normalised may be meant: they are taken as they are, as the loss takes them.
-    """
-    if from_logits and scores.shape[1] == 2:
-        return  # logits of two classes, one of them 0, look like negated log-probabilities
-    kind = kind_of(scores)
-    if kind == "negated log-probabilities":
-        raise CTCError(f"{name} are negated log-probabilities, at least 0: expected log-probabilities; change the sign")
-    if kind == "probabilities" and not from_logits:
-        raise CTCError(f"{name} are probabilities, each frame's add up to 1: expected their logarithms")
 
 
 def classes_of(target: Sequence[int] | npt.NDArray[np.integer]) -> npt.NDArray[Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
+from ..diagnosis.kinds import check_kind
 from ..errors import CTCError
 from ..files import write_whole
 from ..kernels import reference
@@ -20,7 +21,7 @@ from ..lattice import Lattice, frames_needed
 from ..problem import ctc_problem, lattice_problem
 from ..text import Vocabulary
 from ..validate import as_array, check_blank, check_language, check_targets_or_lattices
-from .arguments import check_kind, class_names, classes_of, one_sample, printable, spelled, vocabulary_of
+from .arguments import class_names, classes_of, one_sample, printable, spelled, vocabulary_of
 from .numbers import BLANK, Computation
 from .wording import counted
 

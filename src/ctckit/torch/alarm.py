@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..catalogue import fill, words
 from ..diagnosis import Diagnosis, diagnose
-from ..diagnosis.evidence import NORMALISED, logsumexp
+from ..diagnosis.kinds import NORMALISED, logsumexp
 from ..errors import CTCWarning
 
 _COLLAPSED = frozenset({"all-blank-collapse", "token-collapse"})  # findings to warn about

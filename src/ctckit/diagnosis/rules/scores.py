@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..evidence import EXPLODED, NORMALISED, Evidence, blocks
+from ..evidence import EXPLODED, Evidence
+from ..kinds import NORMALISED, blocks
 from ..report import Finding
 
 _LARGEST = {

@@ -11,7 +11,8 @@ import numpy as np
 from ...lattice import equal_neighbours, frames_needed
 from ..attempts import MILLION
 from ..batch import Batch
-from ..evidence import Evidence, usable_up_to
+from ..evidence import Evidence
+from ..kinds import usable_up_to
 from ..report import Finding
 from .network import says_something
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..attempts import MILLION, THOUSAND, Attempt, attempt_by_order, attempt_by_reading, fitting_targets
 from ..batch import Ints
-from ..evidence import Evidence, Sample, loss_of, usable_up_to
+from ..evidence import Evidence, Sample, loss_of
+from ..kinds import usable_up_to
 from ..moves import Moves, class_moves
 from ..report import Finding
 from .network import is_sure_and_wrong, reads_another_text, says_something
