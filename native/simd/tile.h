@@ -12,8 +12,8 @@ namespace {
 
 constexpr int kTile = kPack;  // frames in a tile
 
-// Calls each(i, half) for the tile's values from `i` on, slot by slot, with half 0 and 1 by turns: two sums, one of
-// each half, don't wait for each other.
+// Calls each(i, half) for each slot of a tile, whose values begin at i; half alternates between 0 and 1. A sum for each
+// half takes less time than one sum, in which each addition waits for the one before.
 template <class Do>
 inline void for_each_slot(int num_slots, Do each) {
     int s = 0;

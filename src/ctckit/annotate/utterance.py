@@ -70,7 +70,7 @@ class Aligned(NamedTuple):
         lines: of the text, with their words and tokens.
         duration: seconds, when the last frame ends.
         notes: a warning that the text is another recording's, or the frame shift in milliseconds; on the blank, and on
-            parts of the text that the labels can't spell, or spell otherwise.
+            parts of the text that the labels can't spell, or spell in another way.
         path: int32 (T,), the class of each frame on the best path, or ``ctckit.STAR``.
         fit: the text beside what the network reads.
     """

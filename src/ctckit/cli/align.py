@@ -207,15 +207,15 @@ def _align_one(
     print_notes(found.notes)
     if outputs.picture is not None:
         _draw(found, scores, vocabulary, options, inputs, outputs.picture, lang)
-    told = sys.stdout
+    log = sys.stdout
     if outputs.out == STDOUT and content is not None:
-        told = sys.stderr
+        log = sys.stderr
         sys.stdout.buffer.write(content)
     elif outputs.out is not None and content is not None:
         write_whole(outputs.out, content)
-    print(utterance.summary(found.lines), found.fit, sep="\n", file=told)
+    print(utterance.summary(found.lines), found.fit, sep="\n", file=log)
     for path in outputs.paths:
-        print(f"wrote {path}", file=told)
+        print(f"wrote {path}", file=log)
 
 
 def _encoded(found: Aligned, named: Path, options: Options) -> bytes:

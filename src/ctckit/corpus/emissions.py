@@ -50,7 +50,7 @@ class Emissions:
         return self._path(found[0])
 
     def _listed(self) -> Iterator[tuple[str, str]]:
-        """Names, and what they stand for."""
+        """Each name, and the file or entry that has its scores."""
         if self._kind == "folder":
             return self._files()
         if self._kind == ".scp":

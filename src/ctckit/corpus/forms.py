@@ -76,7 +76,7 @@ def in_our_words(given: Given) -> Given:
     r"""A row with the text and the offset of lhotse's added, if it has none of its own.
 
     Raises:
-        CTCError: supervisions are no such, or have no text.
+        CTCError: supervisions are malformed, or none of them has a text.
 
     Example:
         >>> supervisions = [{"start": 0.5, "text": "cat"}, {"start": 0, "text": "a"}]
@@ -100,7 +100,7 @@ def _texts(supervisions: Any) -> Iterator[str]:
         " ".join((one.get("text") or "").split()) for one in sorted(supervisions, key=lambda one: one.get("start", 0))
     ]
     if not any(texts):
-        raise CTCError("'supervisions' have no text: expected a text in one of them at least")
+        raise CTCError("'supervisions' have no text: expected at least one with a text")
     yield from filter(None, texts)
 
 

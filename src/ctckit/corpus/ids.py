@@ -25,7 +25,7 @@ def checked_id(id: object) -> str:
     """The id, if files can be named after it on all systems.
 
     Raises:
-        CTCError: it is no string, or no file can have its name.
+        CTCError: it is not a string, or some system does not allow a file of that name.
     """
     if not isinstance(id, str) or not id:
         raise CTCError(f"id is {id!r}: expected a string that names the row's files")

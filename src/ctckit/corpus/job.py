@@ -111,8 +111,8 @@ class Job:
         vocabulary = self._vocabulary(row.labels, row.blank, scores)
         found = align(scores, text, vocabulary, row.frame_shift, self.options, offset=row.offset)
         paths = self.outputs(row)
-        told: Any = {"duration": found.duration, "fit": found.fit, "level": self.options.level}
-        contents = [formats.encoded(found.lines, path, **told) for path in paths]
+        details: Any = {"duration": found.duration, "fit": found.fit, "level": self.options.level}
+        contents = [formats.encoded(found.lines, path, **details) for path in paths]
         for path, content in zip(paths, contents, strict=True):
             write_whole(path, content)
         mean = confidence(found.lines)

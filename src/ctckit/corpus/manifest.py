@@ -93,7 +93,7 @@ def read_manifest(path: Path, defaults: Defaults) -> list[Row | FailedRow]:
     """The rows of a manifest; empty lines are skipped.
 
     Raises:
-        CTCError: the file can't be read, nor the place of the scores.
+        CTCError: the file can't be read, or the place of the scores can't.
         MissingExtraError: the scores are in Kaldi's archives, and kaldiio is not installed.
     """
     lines = read_lines(path)

@@ -137,8 +137,8 @@ def attempt_by_order(evidence: Evidence, targets: Mapping[int, Ints], blank: int
     A network that has nothing to do with these targets finds the same tokens in random order as likely, whatever
     classes it prefers. So targets count if they are likelier than twenty random orders, by eight standard deviations
     and by 20 nats. As passed they must be hardly better than random orders, with less than a quarter of that. This
-    can't judge a blank, with which the order has nothing to do, nor targets that were made to fit the reading: of all
-    maps of classes, some fit by chance.
+    can't judge a blank, since the order of tokens does not depend on it. Nor can it judge targets that were made to fit
+    the reading: of all maps of classes, some fit by chance.
     """
     tried = _legal(evidence, targets, blank)
     judged = _reordered(tried, targets)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,7 +24,7 @@ from .disk import cause, check_file, read_text, unreadable
 _PLACE = re.compile(r"(.+):(\d{1,18})", re.DOTALL)
 _HEADER = struct.Struct("<5sbibi")  # a matrix of floats: how it begins, then 4, its rows, 4, its columns
 _ITEM = {b"\0BFM ": 4, b"\0BDM ": 8}  # bytes of a number
-_LONGEST = 4096  # bytes of an id; a file that is no archive may have no space for gigabytes
+_LONGEST = 4096  # bytes of an id: in a file that is not an archive, the next space may be gigabytes away
 # What kaldiio raises for content that is something else.
 _UNREADABLE = (ValueError, AssertionError, RuntimeError, EOFError, OverflowError, MemoryError, IndexError, struct.error)
 
@@ -42,19 +43,10 @@ def read_matrix(path: Path) -> npt.NDArray[Any]:
         MissingExtraError: kaldiio is not installed.
     """
     matio = _kaldiio()
-    file_path = file_of(path)
-    check_file(file_path)
-    try:
-        with file_path.open("rb") as file:
-            file.seek(int(str(path).rpartition(":")[2]))
-            array = _matrix(matio, file)
-    except OSError as error:
-        raise unreadable(file_path, error) from None
-    except _UNREADABLE as error:
-        raise CTCError(
-            f"{path}: no matrix begins there: {cause(error)}; is the file complete, and the offset that of its .scp?"
-        ) from None
-    return array
+    wrong, hint = f"{path}: no matrix begins there", "is the file complete, and the offset that of its .scp?"
+    with _opened(file_of(path), lambda: wrong, hint) as file:
+        file.seek(int(str(path).rpartition(":")[2]))
+        return _matrix(matio, file)
 
 
 def list_scp(path: Path) -> Iterator[tuple[str, str]]:
@@ -82,24 +74,29 @@ def list_ark(path: Path) -> Iterator[tuple[str, int]]:
     """Each id of an ``.ark`` and the offset of its matrix. Matrices of floats are skipped; others are read one by one.
 
     Raises:
-        CTCError: it can't be read, or is no archive.
+        CTCError: it can't be read, or is not an archive.
         MissingExtraError: kaldiio is not installed.
     """
     matio = _kaldiio()
-    check_file(path)
     offset = 0
+    with _opened(path, lambda: f"{path} is not a readable .ark file: after byte {offset}", "is it complete?") as file:
+        while id := _read_id(file):
+            offset = file.tell()
+            yield id, offset
+            _skip(matio, file)
+
+
+@contextmanager
+def _opened(path: Path, wrong: Callable[[], str], hint: str) -> Iterator[BinaryIO]:
+    """An open file; what goes wrong with its content becomes a CTCError that begins with ``wrong()``."""
+    check_file(path)
     try:
         with path.open("rb") as file:
-            while id := _read_id(file):
-                offset = file.tell()
-                yield id, offset
-                _skip(matio, file)
+            yield file
     except OSError as error:
         raise unreadable(path, error) from None
     except _UNREADABLE as error:
-        raise CTCError(
-            f"{path} is not a readable .ark file: after byte {offset}: {cause(error)}; is it complete?"
-        ) from None
+        raise CTCError(f"{wrong()}: {cause(error)}; {hint}") from None
 
 
 def _kaldiio() -> Any:
@@ -115,7 +112,7 @@ def _read_id(file: BinaryIO) -> str:
     start = file.tell()
     id, space, _ = file.read(_LONGEST).partition(b" ")
     if id.strip() and not space:
-        raise ValueError(f"{id[:20]!r} is no id: expected an id, a space and a matrix")
+        raise ValueError(f"{id[:20]!r} is not an id: expected an id, a space and a matrix")
     file.seek(start + len(id) + 1)
     return id.strip().decode()
 
@@ -137,8 +134,7 @@ def _matrix(matio: Any, file: BinaryIO) -> npt.NDArray[Any]:
     size = _size(file)
     if size is not None and start + size > os.fstat(file.fileno()).st_size:
         raise ValueError(f"its {size} bytes go past the end of the file")
-    array = matio.read_kaldi(file)
-    return np.asarray(array)
+    return np.asarray(matio.read_kaldi(file))
 
 
 def _size(file: BinaryIO) -> int | None:

@@ -127,6 +127,6 @@ class Alarm:
 
 
 def _are_logits(picked: Floats) -> bool:
-    """Whether rows of scores are no log-probabilities; rows that hold NaN or +inf don't count."""
+    """Whether rows of scores are not log-probabilities. Rows that hold NaN or +inf don't count."""
     sums = logsumexp(picked.astype(np.float64), axis=1)
     return not bool((np.abs(sums[~np.isnan(sums)]) <= NORMALISED).all())

@@ -1,4 +1,4 @@
-"""What torch's loss does that ours does not, for code in which ours stands in its place (replacing.py).
+"""What torch's loss does and ours does not, for code in which ours replaces it (replacing.py).
 
 May import torch, calls.py, arguments.py, kernels/, problem.py and what lies below them.
 """

@@ -87,7 +87,7 @@ def unlikely_target(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _chance(sample: Sample, evidence: Evidence) -> float:
-    """The probability of so many errors or more in a sample, at the error rate of the samples that are read well."""
+    """The probability that a sample has at least this many errors, at the error rate of samples that are read well."""
     usual = [each for each in evidence.samples if _wrong_share(each) < 0.7]
     errors, tokens = sum(each.errors for each in usual), sum(each.tokens for each in usual)
     rate = min(max((errors + 1) / (tokens + 4), 0.02), 0.5)

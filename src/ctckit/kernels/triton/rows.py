@@ -111,15 +111,15 @@ def _rows_kernel(
     b_offset = b_top.to(tl.float64)
     o_row = n * frames_max + t
     if SOFTMAX:
-        nothing = b_peak == float("-inf")  # is possible: wrong of logits, and no softmax of log-probabilities
+        impossible = b_peak == float("-inf")  # all classes: an error in logits; log-probabilities get no softmax there
         b_bad = tl.where(b_sum != b_sum, 1, 0)
         if LOGITS:
-            b_bad = tl.where(nothing, 1, b_bad)
-        b_sum = tl.where(nothing | (b_sum != b_sum), 1.0, b_sum)
+            b_bad = tl.where(impossible, 1, b_bad)
+        b_sum = tl.where(impossible | (b_sum != b_sum), 1.0, b_sum)
         if LOGITS:
             b_whole = tl.where(b_sum < SURE, 1.0 + b_rest.to(tl.float64), b_sum.to(tl.float64))
             b_offset = b_offset - b_peak.to(tl.float64) - tl.log(b_whole)
-        tl.store(p_peak + o_row, tl.where(nothing, 0.0, b_peak), mask=used)
+        tl.store(p_peak + o_row, tl.where(impossible, 0.0, b_peak), mask=used)
         tl.store(p_inverse + o_row, 1.0 / b_sum, mask=used)
         tl.store(p_rest + o_row, b_rest, mask=used)
     tl.store(p_top + o_row, b_top, mask=used)
