@@ -26,7 +26,7 @@ struct Fault {
 // or not a class. Nothing beyond a sample's length is read.
 Fault find_fault(const Integers& given, std::int64_t frames_max, std::int64_t classes, std::int64_t blank);
 
-// The arcs of a state by its role in the lattice; what they mean is said in lattice.py.
+// The arcs of a state by its role in the lattice; what they mean is said in lattice/rule.py.
 struct ArcsByRole {
     std::uint8_t blank;
     std::uint8_t token;

@@ -1,5 +1,5 @@
 // One sample's lattice as the kernels read it: its arcs as masks, its labels as slots, and the window of states worth
-// visiting. Reads arc bits and labels; the rule that made them is in lattice.py.
+// visiting. Reads arc bits and labels; the rule that made them is in lattice/rule.py.
 #pragma once
 
 #include <cstdint>

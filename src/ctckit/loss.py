@@ -12,11 +12,12 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from .bfloat16 import as_floats
 from .kernels import native
 from .kernels.backend import Gradients, added_gradients
 from .lattice import Lattice
 from .native import weighted_loss
-from .problem import ArrayProblem, as_floats, ctc_problem, lattice_problem, lengths_or_all, with_added_scores
+from .problem import ArrayProblem, ctc_problem, lattice_problem, lengths_or_all, with_added_scores
 from .results import Array, FloatArray, LatticeLossAndGrad, LossAndGrad, Posteriors, Status
 from .validate import Reduction, as_array, check_flag, check_reduction, check_targets_or_lattices
 

@@ -1,6 +1,6 @@
 """A checked batch as every backend takes it: scores, and for each sample its frames and its lattice.
 
-May import validate/, lattice.py and, of native/, the layout of lattices.
+May import validate/, lattice/ and, of native/, the layout of lattices.
 """
 
 from __future__ import annotations
@@ -253,20 +253,6 @@ def lengths_or_all(
     if len(targets_shape) != 2:
         raise CTCError(Fault("target-lengths-missing", "target_lengths"))
     return frames, np.full(targets_shape[0], targets_shape[1])
-
-
-def as_floats(scores: Array) -> Array:
-    """Scores with the bits of bfloat16, the upper half of a float32, as float32; any other array as it is."""
-    return (scores.astype(np.uint32) << 16).view(np.float32) if scores.dtype == np.uint16 else scores
-
-
-def stored(values: npt.NDArray[np.float64], dtype: np.dtype[Any]) -> Array:
-    """Numbers as an array of scores holds them; as bits of bfloat16, rounded to the nearest, ties to even."""
-    if dtype != np.uint16:
-        return values.astype(dtype)
-    bits = values.astype(np.float32).view(np.uint32)
-    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
-    return np.where(np.isnan(values), 0x7FC0, rounded).astype(np.uint16)
 
 
 def _readable(array: Array, form: Form) -> Array:

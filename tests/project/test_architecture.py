@@ -104,7 +104,7 @@ print(json.dumps({"found": {k: list(v) for k, v in found.items()}, "best": best,
 
 
 def test_the_rule_of_ctc_has_one_home() -> None:
-    """After a change of the one table in lattice.py every backend and every public call computes the changed rule."""
+    """After a change of its one table, every backend and every public call computes the changed rule."""
     done = run(CHANGED_RULE)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])

@@ -1,6 +1,6 @@
 """Alignments drawn on one axis: the recording, the recogniser's output, and the spans of tokens and words.
 
-A long recording is wrapped into rows, as text is. Imports drawing/, catalogue/, lattice.py and results.py.
+A long recording is wrapped into rows, as text is. Imports drawing/, catalogue/, lattice/ and results.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The report's pictures, as inline SVG. Imports NumPy, markupsafe, lattice.py and text/.
+"""The report's pictures, as inline SVG. Imports NumPy, markupsafe, lattice/ and text/.
 
 SVG takes its colours from the page's style sheet, so that one picture serves light and dark; only what is made of
 pixels (handwriting, occupancy) is a PNG inside it, transparent where there is nothing to see.

@@ -1,6 +1,6 @@
 """Reads a batch as it is: where the loss's check raises the first fault, this gathers all of them and reads on.
 
-Faults and their words are validate/'s. May import lattice.py and what lies below it; no framework.
+Faults and their words are validate/'s. May import lattice/ and what lies below it; no framework.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Scores and batches from files: ``.npy``, ``.npz``, tables of numbers, ``.pt``, ``.safetensors``, Kaldi's archives.
 
-May import kaldi.py, disk.py and errors.py; the packages that read ``.pt`` and ``.safetensors`` are imported when such a
-file is read.
+May import kaldi.py, disk.py, bfloat16.py and errors.py; the packages for ``.pt`` and ``.safetensors`` are imported when
+such a file is read.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..bfloat16 import as_floats
 from ..errors import CTCError, MissingExtraError
 from .disk import cause, check_file, read_text
 from .kaldi import file_of, read_matrix
@@ -270,7 +271,7 @@ def _from_bfloat16(path: Path, name: str) -> Array:
         begin, end = stored["data_offsets"]
         file.seek(8 + length + begin)
         halves = np.frombuffer(file.read(end - begin), "<u2")
-    array: Array = (halves.astype(np.uint32) << 16).view(np.float32).reshape(stored["shape"])
+    array: Array = as_floats(halves.astype(np.uint16)).reshape(stored["shape"])
     return array
 
 

@@ -2,7 +2,7 @@
 
 Slower than a kernel and, in float32, only as exact as logarithms are. So it is used where no kernel exists, and for
 second derivatives. Works on all samples and states at once; the only loop is over frames. May import torch, backend.py,
-problem.py, lattice.py and results.py.
+problem.py, lattice/ and results.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The executable specification: every sweep as a loop over frames, in float64 and on plain logarithms.
 
-Short enough to read aloud, and therefore slow. May import backend.py, problem.py, lattice.py and results.py.
+Short enough to read aloud, and therefore slow. May import backend.py, problem.py, lattice/, results.py
+and bfloat16.py.
 
 A sweep is the same recursion over any pair of "plus" and "times": probabilities give the total, their maximum the best
 path, and whole numbers count paths.
@@ -17,8 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..bfloat16 import as_floats, stored
 from ..lattice import MOVES, Arc, Lattice
-from ..problem import ArrayProblem, as_floats, stored
+from ..problem import ArrayProblem
 from ..results import BestPaths, Posteriors, Status
 from .backend import Gradients, Totals
 

@@ -1,4 +1,4 @@
-"""A lattice as a table on a sheet, with arrows between its cells. Imports drawing/ and lattice.py."""
+"""A lattice as a table on a sheet, with arrows between its cells. Imports drawing/ and lattice/."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Lays the CTC lattice out on the device: the table of arcs in ctckit/lattice.py over each target.
+"""Lays the CTC lattice out on the device: the table of arcs in ctckit/lattice/rule.py over each target.
 
 So the host never reads a token or a length. Errors in a sample become its status. May import triton, tuning.py,
-ctckit/lattice.py and ctckit/results.py.
+ctckit/lattice/ and ctckit/results.py.
 """
 
 from __future__ import annotations

@@ -1,62 +1,25 @@
-"""The lattice as data: the states of a target, and which moves between them are legal.
+"""Any lattice, as arrays of its states and arcs, and the builders of other topologies.
 
-This is the only place that knows the CTC rule: a table of arcs by role, which the extension lays out over targets and
-whose bits the kernels read. Every other topology is a method of :class:`Lattice` that returns a new one. May import
-validate/, errors.py and, of the extension, the layout.
-
-A target y1 … yS becomes the K = 2S+1 states φ y1 φ y2 … yS φ. A path visits one state per frame. It begins in one of
-the first two states, ends in one of the last two, and from one frame to the next stays, steps to the next state, or
-skips the φ between two *different* tokens (between equal ones the φ must be visited, or collapsing would merge them).
+May import rule.py, arrays.py and errors.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from enum import IntFlag
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .errors import CTCError
-from .native import lay_out
-from .validate import as_array, check_integer
+from ..errors import CTCError
+from .arrays import numbers, refuse
+from .rule import MOVES, Arc
 
 STAR = -1  # in a target: a token that matches whatever class is the most probable
 AT_ONCE = 5  # neighbouring groups that one arc may leave out: two words, with what stands between
 
-IntArray = npt.NDArray[np.integer]
 Int32Array = npt.NDArray[np.int32]
 Float64Array = npt.NDArray[np.float64]
-
-
-class Arc(IntFlag):
-    """How state k may be entered (from k, k-1, k-2), and whether a path may begin or end in it."""
-
-    STAY = 1
-    STEP = 2
-    SKIP = 4
-    START = 8
-    END = 16
-
-
-# What leads to a state before the first is removed when the table is laid out. Order as in native/layout.h.
-ARCS_BY_ROLE = np.array(
-    [
-        Arc.STAY | Arc.STEP,  # a blank
-        Arc.STAY | Arc.STEP | Arc.SKIP,  # a token
-        Arc.STAY | Arc.STEP,  # a token equal to the one before it
-        Arc.START,  # in addition, for the first two states
-        Arc.END,  # in addition, for the last two states
-    ],
-    np.uint8,
-)
-
-MOVES = (
-    (int(Arc.STEP), 1),
-    (int(Arc.SKIP), 2),
-)  # the bits of arcs from other states, and how far back these are
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -108,26 +71,26 @@ class Lattice:
         long_arcs: npt.ArrayLike = (),
         long_arc_scores: npt.ArrayLike | None = None,
     ) -> None:
-        states = _numbers("labels", labels, np.int32, (-1,))
+        states = numbers("labels", labels, np.int32, (-1,))
         size = len(states)
         if not size:
             raise CTCError("labels is empty: expected at least one state")
-        bits = _numbers("arcs", arcs, np.int64, (size,))
-        of_target = np.full(size, -1, np.int32) if tokens is None else _numbers("tokens", tokens, np.int32, (size,))
-        _refuse("labels", states < STAR, states, "a class, or ctckit.STAR")
-        _refuse("arcs", (bits < 0) | (bits > 31), bits, "bits of ctckit.Arc, 0..31")
-        _refuse("tokens", (of_target < -1) | (of_target >= size), of_target, f"-1, or a token's index below K={size}")
+        bits = numbers("arcs", arcs, np.int64, (size,))
+        of_target = np.full(size, -1, np.int32) if tokens is None else numbers("tokens", tokens, np.int32, (size,))
+        refuse("labels", states < STAR, states, "a class, or ctckit.STAR")
+        refuse("arcs", (bits < 0) | (bits > 31), bits, "bits of ctckit.Arc, 0..31")
+        refuse("tokens", (of_target < -1) | (of_target >= size), of_target, f"-1, or a token's index below K={size}")
         bits[0] &= ~(Arc.STEP | Arc.SKIP)  # there is no state before the first
         bits[1:2] &= ~Arc.SKIP
-        costs = None if entry_costs is None else _numbers("entry_costs", entry_costs, np.float64, (size,))
+        costs = None if entry_costs is None else numbers("entry_costs", entry_costs, np.float64, (size,))
         if costs is not None:
-            _refuse("entry_costs", ~(costs > -np.inf), costs, "nats, finite or +inf")
-        far = _numbers("long_arcs", long_arcs, np.int32, (-1, 2))
+            refuse("entry_costs", ~(costs > -np.inf), costs, "nats, finite or +inf")
+        far = numbers("long_arcs", long_arcs, np.int32, (-1, 2))
         backwards = (far[:, 0] < 0) | (far[:, 0] >= far[:, 1]) | (far[:, 1] >= size)
-        _refuse("long_arcs", backwards, far, f"(from, to) with 0 <= from < to < K={size}")
+        refuse("long_arcs", backwards, far, f"(from, to) with 0 <= from < to < K={size}")
         scores = np.zeros(len(far)) if long_arc_scores is None else long_arc_scores
-        scores = _numbers("long_arc_scores", scores, np.float64, (len(far),))
-        _refuse("long_arc_scores", ~(scores < np.inf), scores, "nats, finite or -inf")
+        scores = numbers("long_arc_scores", scores, np.float64, (len(far),))
+        refuse("long_arc_scores", ~(scores < np.inf), scores, "nats, finite or -inf")
         order = np.lexsort((far[:, 0], far[:, 1]))
         values = (states, bits.astype(np.uint8), of_target, costs, far[order], scores[order])
         for attribute, value in zip(fields(self), values, strict=True):
@@ -171,11 +134,12 @@ class Lattice:
             Words that an arc bypasses: Gao et al., "Bypass Temporal Classification" (Interspeech 2023).
 
         Example:
+            >>> from ctckit import ctc_lattice
             >>> ctc_lattice([1, 2, 3]).with_optional([0, 7, 0]).long_arcs.tolist()
             [[1, 5], [2, 5]]
         """
         state, size = self._state_of_token(), self.num_tokens
-        group = _numbers("groups", groups, np.int64, (size,)).tolist()
+        group = numbers("groups", groups, np.int64, (size,)).tolist()
         bounds = [0, *(s for s in range(1, size) if group[s] != group[s - 1]), size] if size else [0]
         runs = [(first, end) for first, end in pairwise(bounds) if group[first] > 0]
         far = [arc for i in range(len(runs)) for arc in self._passing_by(runs[i : i + AT_ONCE], group, state)]
@@ -224,6 +188,7 @@ class Lattice:
             The "no blank" topology: Collobert et al., "Wav2Letter" (2016), without its transition scores.
 
         Example:
+            >>> from ctckit import ctc_lattice
             >>> ctc_lattice([1, 2, 3]).without_blank().labels.tolist()
             [1, 2, 3]
         """
@@ -245,6 +210,7 @@ class Lattice:
             "Selfless-CTC": Laptev et al., "CTC Variations Through New WFST Topologies" (Interspeech 2022).
 
         Example:
+            >>> from ctckit import ctc_lattice
             >>> [bool(arc & Arc.STAY) for arc in ctc_lattice([1]).selfless().arcs]
             [True, False, True]
         """
@@ -257,6 +223,7 @@ class Lattice:
             "Minimal-CTC": Laptev et al., "CTC Variations Through New WFST Topologies" (Interspeech 2022).
 
         Example:
+            >>> from ctckit import ctc_lattice
             >>> bool(ctc_lattice([1, 1]).minimal().arcs[3] & Arc.SKIP)
             True
         """
@@ -281,12 +248,13 @@ class Lattice:
             Pratap et al., "Star Temporal Classification" (NeurIPS 2022).
 
         Example:
+            >>> from ctckit import ctc_lattice
             >>> ctc_lattice([1, 2]).minimal().with_gaps([5, 6, 7]).labels.tolist()
             [5, 1, 6, 2, 7]
         """
         gaps = self.tokens < 0
         values = self.labels.copy()
-        values[gaps] = _numbers("labels", labels, np.int32, (int(gaps.sum()),))
+        values[gaps] = numbers("labels", labels, np.int32, (int(gaps.sum()),))
         return replace(self, labels=values)
 
     def with_wildcards(self, label: int) -> Lattice:
@@ -302,6 +270,7 @@ class Lattice:
             "W-CTC": Cai et al., "W-CTC: a Connectionist Temporal Classification Loss with Wild Cards" (ICLR 2022).
 
         Example:
+            >>> from ctckit import ctc_lattice
             >>> ctc_lattice([1]).with_wildcards(9).labels.tolist()
             [9, 0, 1, 0, 9]
         """
@@ -317,7 +286,7 @@ class Lattice:
             else:
                 far.append((source, to))
         made = Lattice(
-            np.pad(self.labels, 1, constant_values=_numbers("label", label, np.int32, ())),
+            np.pad(self.labels, 1, constant_values=numbers("label", label, np.int32, ())),
             arcs,
             np.pad(self.tokens, 1, constant_values=-1),
             None if self.entry_costs is None else np.pad(self.entry_costs, 1),
@@ -333,10 +302,11 @@ class Lattice:
             costs: nats (K,), or one number for all states that are tokens.
 
         Example:
+            >>> from ctckit import ctc_lattice
             >>> ctc_lattice([1]).with_costs(0.5).entry_costs.tolist()
             [0.0, 0.5, 0.0]
         """
-        given = _numbers("costs", costs, np.float64, (self.num_states,)[: np.ndim(costs)])
+        given = numbers("costs", costs, np.float64, (self.num_states,)[: np.ndim(costs)])
         return replace(self, entry_costs=np.where(self.tokens >= 0, given, 0) if given.ndim == 0 else given)
 
     def with_long_arcs(self, arcs: npt.ArrayLike, scores: npt.ArrayLike | None = None) -> Lattice:
@@ -347,11 +317,12 @@ class Lattice:
             scores: nats (J,), added; 0 if not given.
 
         Example:
+            >>> from ctckit import ctc_lattice
             >>> ctc_lattice([1, 2, 3]).with_long_arcs([(1, 5)], [-2.5]).long_arc_scores.tolist()
             [-2.5]
         """
-        more = _numbers("arcs", arcs, np.int64, (-1, 2))
-        added = np.zeros(len(more)) if scores is None else _numbers("scores", scores, np.float64, (len(more),))
+        more = numbers("arcs", arcs, np.int64, (-1, 2))
+        added = np.zeros(len(more)) if scores is None else numbers("scores", scores, np.float64, (len(more),))
         return replace(
             self,
             long_arcs=np.concatenate((self.long_arcs, more)),
@@ -373,11 +344,12 @@ class Lattice:
             CTCError: no such path exists.
 
         Example:
+            >>> from ctckit import ctc_lattice
             >>> lattice, index = ctc_lattice([1, 2, 3]).with_optional([0, 7, 0]).through([True, False, True])
             >>> lattice.labels.tolist(), index.tolist()
             ([0, 1, 0, 3, 0], [0, 1, 2, -1, -1, 3, 4])
         """
-        wanted = _numbers("tokens", tokens, np.bool_, (self.num_tokens,))
+        wanted = numbers("tokens", tokens, np.bool_, (self.num_tokens,))
         lattice, index = self._without_detours(wanted)._restricted(np.append(wanted, True)[self.tokens])
         lattice, merged = lattice._merged()
         return lattice, np.where(index >= 0, merged[index], -1).astype(np.int32)
@@ -387,6 +359,7 @@ class Lattice:
         """Whether no path leaves out a token.
 
         Example:
+            >>> from ctckit import ctc_lattice
             >>> lattice = ctc_lattice([1, 2])
             >>> lattice.visits_every_token, lattice.with_optional([0, 7]).visits_every_token
             (True, False)
@@ -468,6 +441,7 @@ class Lattice:
         """The frames of the shortest path; None if no path leads from a START to an END.
 
         Example:
+            >>> from ctckit import ctc_lattice
             >>> ctc_lattice([1, 1, 2]).fewest_frames()
             4
         """
@@ -526,42 +500,6 @@ class Lattice:
         return [int(k) for k in state]
 
 
-def ctc_lattice(target: npt.ArrayLike, blank: int = 0) -> Lattice:
-    """The CTC lattice of one target: K = 2S+1 states φ y1 φ … yS φ, with a blank needed between equal neighbours only.
-
-    Args:
-        target: integer (S,), without blanks. ``ctckit.STAR`` stands for any class, in lattices for
-            :func:`ctckit.forced_align`.
-        blank: the blank's class.
-
-    Raises:
-        CTCError: for a blank or a negative number in the target.
-
-    Source:
-        Graves et al., "Connectionist Temporal Classification" (ICML 2006).
-
-    Example:
-        >>> lattice = ctc_lattice([1, 1, 2])
-        >>> lattice.labels.tolist()
-        [0, 1, 0, 1, 0, 2, 0]
-        >>> [bool(arc & Arc.SKIP) for arc in lattice.arcs]
-        [False, False, False, False, False, True, False]
-    """
-    given = _numbers("target", target, np.int64, (-1,))
-    most = np.iinfo(np.int32).max
-    _numbers("blank", check_integer("blank", blank, 0), np.int32, ())
-    tokens = np.where(given == STAR, most - 1, given)  # a class that no target has
-    no_frames, lengths = np.zeros(1, np.int64), np.array([len(tokens)], np.int64)
-    laid_out = lay_out(no_frames, tokens, lengths, 0, most, blank, ARCS_BY_ROLE)
-    if isinstance(laid_out, tuple):
-        s = laid_out[1]
-        raise CTCError(f"target[{s}] = {tokens[s]} is not a token: expected classes other than the blank, {blank}")
-    labels, state = laid_out.labels[0], np.arange(2 * len(tokens) + 1)
-    return Lattice(
-        np.where(labels == most - 1, STAR, labels), laid_out.arcs[0], np.where(state % 2 == 1, state // 2, -1)
-    )
-
-
 def target_of(labels: Int32Array, tokens: Int32Array, num_tokens: int) -> npt.NDArray[np.int64]:
     """(S,) the class of each token: the label of the first of its states; ``STAR`` for one that has none.
 
@@ -574,50 +512,3 @@ def target_of(labels: Int32Array, tokens: Int32Array, num_tokens: int) -> npt.ND
     is_token = np.flatnonzero(tokens >= 0)[::-1]  # of several states, the first is written last
     target[tokens[is_token]] = labels[is_token]
     return target
-
-
-def equal_neighbours(target: IntArray) -> list[int]:
-    """The indices s of tokens that equal the one before: between these two a path must visit the blank.
-
-    Example:
-        >>> equal_neighbours(np.array([7, 7, 2, 2, 2]))
-        [1, 3, 4]
-    """
-    target = np.asarray(target)
-    return [int(s) for s in 1 + np.flatnonzero(target[1:] == target[:-1])]
-
-
-def frames_needed(target: IntArray) -> int:
-    """The fewest frames that can hold a target: S tokens plus a blank between each pair of equal neighbours.
-
-    Example:
-        >>> frames_needed(np.array([1, 1, 2]))
-        4
-    """
-    return len(target) + len(equal_neighbours(target))
-
-
-def _numbers(name: str, values: npt.ArrayLike, dtype: type, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """A copy of numbers as an array of the given shape; -1 in it means any length."""
-    given = as_array(name, values)
-    if given.size == 0 and min(shape, default=1) <= 0:  # [] for no arcs, or for no tokens
-        given = np.zeros([max(size, 0) for size in shape])
-    kinds = "iub" if np.dtype(dtype).kind in "iu" else "iubf"
-    if given.dtype.kind not in kinds and given.size:
-        expected = "integers" if kinds == "iub" else "numbers"
-        raise CTCError(f"{name} has dtype {given.dtype}: expected {expected}")
-    if given.ndim != len(shape) or any(size not in (-1, found) for size, found in zip(shape, given.shape, strict=True)):
-        expected = ", ".join("any" if size < 0 else str(size) for size in shape)
-        raise CTCError(f"{name} has shape {given.shape}: expected ({expected}{',' if len(shape) == 1 else ''})")
-    limits = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else None
-    if limits is not None and given.size:
-        _refuse(name, (given < limits.min) | (given > limits.max), given, f"numbers that {np.dtype(dtype)} can hold")
-    return given.astype(dtype)
-
-
-def _refuse(name: str, wrong: npt.NDArray[np.bool_], values: npt.NDArray[Any], expected: str) -> None:
-    """Raises the error for the first wrong entry, if there is one."""
-    if wrong.any():
-        i = int(np.flatnonzero(wrong)[0])
-        where, value = (f"{name}[{i}]", values[i]) if values.ndim else (name, values)
-        raise CTCError(f"{where} = {value.tolist()} is out of range: expected {expected}")
