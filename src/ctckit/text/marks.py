@@ -94,6 +94,11 @@ class Run(NamedTuple):
     places: Sequence[int]
     token: int | None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the run's characters are the word's, from the first on: places are then the same in both."""
+        return self.places[-1] == len(self.places) - 1
+
     def within(self, start: int, end: int) -> tuple[int, int]:
         """Where a part of the run begins and ends in the word."""
         first = self.places[start]

@@ -218,7 +218,10 @@ class Vocabulary:
                     pieces.append(Piece(run.token, run.places[0], run.places[-1] + 1))
                     continue
                 found = self._spelled(run.text, not pieces, spoken)
-                pieces += [Piece(p.token, *run.within(p.start, p.end)) for p in found.pieces]
+                if run.is_whole:
+                    pieces += found.pieces
+                else:
+                    pieces += [Piece(p.token, *run.within(p.start, p.end)) for p in found.pieces]
                 for written, form in found.folds:
                     writer.note(number, written, f"is not in the vocabulary: it is spelled {form!r}")
                 if found.recased:
@@ -256,7 +259,9 @@ class Vocabulary:
         pieces: list[Piece] = []
         for piece in self._pieces.split("".join(letter.spelled for letter in letters)):
             begin, end = letters[piece.start], letters[piece.end - 1]
-            covered = Piece(piece.token, begin.start, end.end)
+            covered = piece
+            if (begin.start, end.end) != piece[1:]:  # a letter may be more or fewer in the word
+                covered = Piece(piece.token, begin.start, end.end)
             if piece.token is None and (begin.end == begin.start or is_silent(begin.spelled, spoken)):
                 continue  # a mark that no piece has, or punctuation that is in other pieces only
             if piece.token is None and pieces and pieces[-1].token is None:
