@@ -57,6 +57,18 @@ def write_safetensors(path: Path) -> None:
     numpy.save_file({"log_probs": SCORES}, path)
 
 
+def write_tensors(path: Path, tensors: dict[str, Any]) -> None:
+    pytest.importorskip("safetensors.torch", reason=".safetensors files need safetensors").save_file(tensors, path)
+
+
+def random_bfloat16(shape: tuple[int, ...]) -> Any:
+    """A tensor with -inf, 0 and a subnormal number in it."""
+    torch = pytest.importorskip("torch", reason="bfloat16 is written from torch")
+    tensor = torch.randn(shape, generator=torch.Generator().manual_seed(1)).mul(100).bfloat16()
+    tensor.view(-1)[:3] = torch.tensor([-torch.inf, 0.0, 1e-39])
+    return tensor
+
+
 WRITERS = {
     ".npy": write_npy,
     ".npz": write_npz,
@@ -105,25 +117,25 @@ class TestLogProbs:
 
     @pytest.mark.parametrize("shape", [(2, 3), (50, 7), (4, 2, 5)])
     def test_bfloat16_safetensors(self, shape: tuple[int, ...], tmp_path: Path) -> None:
-        """The values are torch's, and other arrays in the file don't move them."""
-        torch = pytest.importorskip("torch", reason="bfloat16 is written from torch")
-        save = pytest.importorskip("safetensors.torch", reason=".safetensors files need safetensors").save_file
-        scores = torch.randn(shape, generator=torch.Generator().manual_seed(1)).mul(100).bfloat16()
-        scores.view(-1)[:3] = torch.tensor([-torch.inf, 0.0, 1e-39])
-        save({"x": scores}, tmp_path / "x.safetensors")
+        """The values are those that torch converts."""
+        scores = random_bfloat16(shape)
+        write_tensors(tmp_path / "x.safetensors", {"x": scores})
         found = read_log_probs(tmp_path / "x.safetensors")
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, scores.float().numpy())
-        if len(shape) == 3:
-            whole = {"a": torch.ones(3).bfloat16(), "log_probs": scores, "targets": torch.ones(shape[1], 1).long()}
-            whole |= {"input_lengths": torch.tensor([4, 4]), "target_lengths": torch.tensor([1, 1])}
-            save(whole, tmp_path / "y.safetensors")
-            np.testing.assert_array_equal(read_batch(tmp_path / "y.safetensors").scores, scores.float().numpy())
+
+    def test_bfloat16_safetensors_among_other_arrays(self, tmp_path: Path) -> None:
+        """The arrays before it and after it do not move its values."""
+        torch = pytest.importorskip("torch", reason="bfloat16 is written from torch")
+        scores = random_bfloat16((4, 2, 5))
+        lengths = {"input_lengths": torch.tensor([4, 4]), "target_lengths": torch.tensor([1, 1])}
+        others = {"a": torch.ones(3).bfloat16(), "targets": torch.ones(2, 1).long(), **lengths}
+        write_tensors(tmp_path / "x.safetensors", {"log_probs": scores, **others})
+        np.testing.assert_array_equal(read_batch(tmp_path / "x.safetensors").scores, scores.float().numpy())
 
     def test_other_dtypes_of_safetensors(self, tmp_path: Path) -> None:
         torch = pytest.importorskip("torch", reason="they are written from torch")
-        save = pytest.importorskip("safetensors.torch", reason=".safetensors files need safetensors").save_file
-        save({"x": torch.zeros(2, 2).to(torch.float8_e4m3fn)}, tmp_path / "x.safetensors")
+        write_tensors(tmp_path / "x.safetensors", {"x": torch.zeros(2, 2).to(torch.float8_e4m3fn)})
         refused(read_log_probs, tmp_path / "x.safetensors", "'x' has dtype F8", "float32")
 
     def test_whole_numbers_become_floats(self, tmp_path: Path) -> None:
@@ -325,7 +337,7 @@ class TestBatch:
     ) -> None:
         path = tmp_path / f"batch{suffix}"
         rest = {name: BATCH[name] for name in ("targets", "input_lengths", "target_lengths")}
-        scores = {name: BATCH["log_probs"] + len(name) for name in there}
+        scores = {name: BATCH["log_probs"] + i for i, name in enumerate(there)}
         save_batch(path, rest | scores)
         found = read_batch(path, from_logits=said)
         np.testing.assert_array_equal(found.scores, scores[counts])
