@@ -18,7 +18,7 @@ import pytest
 
 pytest.importorskip("typer", reason="the command line needs typer")
 
-from support.recordings import LABELS, SHIFT, aligning, contents, corpus_of, manifest, spoken
+from support.recordings import LABELS, SHIFT, aligning, contents, corpus_of, manifest, spoken, words_of, write_labels
 
 from ctckit.annotate.formats import ENDINGS
 from ctckit.corpus import Corpus
@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
     """One recording, and the labels."""
     np.save(tmp_path / "x.npy", spoken("the quick brown fox")[0])
     (tmp_path / "x.txt").write_text("The quick,\nbrown fox!\n", encoding="utf-8")
-    (tmp_path / "labels.txt").write_text("\n".join(LABELS) + "\n", encoding="utf-8")
+    write_labels(tmp_path)
     return tmp_path
 
 
@@ -50,10 +50,8 @@ class TestOneRecording:
         read = json.loads((folder / "out.json").read_text(encoding="utf-8"))
         assert [line["text"] for line in read["lines"]] == ["The quick,", "brown fox!"]
         assert (read["misfit"], read["reading"]) == (0, "the quick brown fox")
-        words = [word for line in read["lines"] for word in line["words"]]
-        _, times = spoken("the quick brown fox")
-        for word, (start, end) in zip(words, times, strict=True):
-            assert (word["start"], word["end"]) == pytest.approx((start, end))
+        times = spoken("the quick brown fox")[1]
+        assert words_of(folder / "out.json") == [pytest.approx(word) for word in times]
 
     def test_a_text_of_another_recording_is_told(self, folder: Path, ctckit: Run) -> None:
         (folder / "x.txt").write_text("jumps over a lazy dog", encoding="utf-8")
@@ -126,9 +124,8 @@ class TestOneRecording:
         assert done.stderr == "line 1: '→' is not in the vocabulary: it matches anything\n"
         (line,) = json.loads((folder / "out.json").read_text(encoding="utf-8"))["lines"]
         assert [word["text"] for word in line["words"]] == ["the", "quick", "→", "brown", "fox ♫"]
-        found = [(word["start"], word["end"]) for word in line["words"]]
-        truth = spoken("the quick arrow brown fox")[1]
-        assert found[-2:] == [pytest.approx(times) for times in truth[-2:]]
+        times = spoken("the quick arrow brown fox")[1]
+        assert words_of(folder / "out.json")[-2:] == [pytest.approx(word) for word in times[-2:]]
 
     def test_labels_in_other_forms(self, folder: Path, ctckit: Run) -> None:
         assert ctckit(*ONE, "-o", "one.csv").returncode == 0
@@ -184,9 +181,7 @@ class TestOneRecording:
         (folder / "x.srt").write_text(cues + last, encoding="utf-8")
         done = ctckit(*ONE[:2], "x.srt", *ONE[3:], "--cue-times", "-o", "out.json")
         assert (done.returncode, done.stderr) == (0, "")
-        lines = json.loads((folder / "out.json").read_text(encoding="utf-8"))["lines"]
-        found = [(word["start"], word["end"]) for line in lines for word in line["words"]]
-        assert found == [pytest.approx(times[i]) for i in (2, 3, 5)]
+        assert words_of(folder / "out.json") == [pytest.approx(times[i]) for i in (2, 3, 5)]
         (folder / "x.srt").write_text(cues.replace("the fox", "the quick brown fox " * 9), encoding="utf-8")
         done = ctckit(*ONE[:2], "x.srt", *ONE[3:], "--cue-times", "-o", "out.json")
         assert done.returncode == 1

@@ -10,9 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +20,20 @@ import pytest
 pytest.importorskip("typer", reason="the command line needs typer")
 pytest.importorskip("filelock", reason="a run over a corpus needs filelock")
 
-from support.recordings import LABELS, SHIFT, contents, errors, spoken
+from support.recordings import (
+    LABELS,
+    SHIFT,
+    contents,
+    errors,
+    in_processes,
+    log_of,
+    manifest,
+    spoken,
+    words_of,
+    write_labels,
+)
 
 from ctckit.corpus import Corpus, Defaults
-from ctckit.corpus.job import Entry, Job
-from ctckit.corpus.manifest import FailedRow, Row
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Times = list[tuple[float, float]]
@@ -34,22 +41,14 @@ Times = list[tuple[float, float]]
 TEXTS = ["the quick brown fox", "jumps over", "a lazy dog"]
 
 
-def said(folder: Path, name: str) -> Times:
-    """The words' times in a file of ours."""
-    lines = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["lines"]
-    return [(word["start"], word["end"]) for line in lines for word in line["words"]]
-
-
 def moved(times: Times, offset: float) -> list[Any]:
+    """The times of words that were said so many seconds later, up to rounding."""
     return [pytest.approx((start + offset, end + offset)) for start, end in times]
 
 
-def lines_of(rows: list[dict[str, Any]]) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
-
 def plain_labels(folder: Path) -> tuple[object, ...]:
-    (folder / "labels.txt").write_text("\n".join(LABELS) + "\n", encoding="utf-8")
+    """Writes a file of labels; the options that pass it, and where the outputs go."""
+    write_labels(folder)
     return ("--labels", "labels.txt", "--frame-shift", SHIFT, "--out", "out")
 
 
@@ -79,7 +78,7 @@ def test_nemo(tmp_path: Path, ctckit: Run) -> None:
         rows.append({"audio_filepath": f"clips/utt{seed}.wav", "duration": duration, "text": text})
         truth.append(times)
     rows[1]["offset"], rows[2]["offset"] = 12.5, None
-    (tmp_path / "manifest.json").write_text(lines_of(rows))
+    manifest(tmp_path, rows, "manifest.json")
     (tmp_path / "model_config.yaml").write_text(
         f"model:\n  labels: {json.dumps(LABELS[1:])}\n  optim: {{name: adam}}\n"
     )
@@ -87,7 +86,7 @@ def test_nemo(tmp_path: Path, ctckit: Run) -> None:
     done = ctckit("align", "scores", "--manifest", "manifest.json", *options)
     assert (done.returncode, done.stdout, done.stderr) == (0, "3 rows aligned, 0 failed\n", "")
     for seed, offset in enumerate([0, 12.5, 0]):
-        assert said(tmp_path / "out", f"utt{seed}") == moved(truth[seed], offset)
+        assert words_of(tmp_path / "out" / f"utt{seed}.json") == moved(truth[seed], offset)
 
 
 @pytest.mark.parametrize("place", ["logprobs.scp", "logprobs.ark"])
@@ -97,7 +96,7 @@ def test_kaldi(place: str, tmp_path: Path, ctckit: Run) -> None:
     done = ctckit("align", place, "--manifest", "text", *plain_labels(tmp_path), "--threads", 2)
     assert (done.returncode, done.stdout, done.stderr) == (0, "3 rows aligned, 0 failed\n", "")
     for id, times in zip(ids, truth, strict=True):
-        assert said(tmp_path / "out", id) == moved(times, 0)
+        assert words_of(tmp_path / "out" / f"{id}.json") == moved(times, 0)
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
@@ -118,12 +117,13 @@ def test_lhotse(ending: str, tmp_path: Path, ctckit: Run) -> None:
         cut = {"id": f"rec-1-{seed}", "start": start, "duration": len(scores) * SHIFT, "channel": 0}
         rows.append({**cut, "supervisions": supervisions, "recording": recording, "type": "MonoCut"})
         truth.append(moved(times, start))
-    content = lines_of(rows).encode()
-    (tmp_path / f"cuts{ending}").write_bytes(gzip.compress(content) if ending.endswith("gz") else content)
+    manifest(tmp_path, rows, f"cuts{ending}")
+    if ending.endswith("gz"):
+        (tmp_path / f"cuts{ending}").write_bytes(gzip.compress((tmp_path / f"cuts{ending}").read_bytes()))
     done = ctckit("align", ".", "--manifest", f"cuts{ending}", *plain_labels(tmp_path))
     assert (done.returncode, done.stdout, done.stderr) == (0, "3 rows aligned, 0 failed\n", "")
     for seed, text in enumerate(TEXTS):
-        assert said(tmp_path / "out", f"rec-1-{seed}") == truth[seed]
+        assert words_of(tmp_path / "out" / f"rec-1-{seed}.json") == truth[seed]
         written = json.loads((tmp_path / "out" / f"rec-1-{seed}.json").read_text(encoding="utf-8"))
         assert [line["text"] for line in written["lines"]] == text.split(" ", 1)
 
@@ -132,10 +132,10 @@ def test_lhotse_supervisions(tmp_path: Path, ctckit: Run) -> None:
     scores, times = spoken(TEXTS[0])
     np.save(tmp_path / "rec-1-utt.npy", scores)
     row = {"id": "rec-1-utt", "recording_id": "rec-1", "start": 3.25, "duration": 2.0, "channel": 0, "text": TEXTS[0]}
-    (tmp_path / "supervisions.jsonl").write_text(lines_of([row]))
+    manifest(tmp_path, [row], "supervisions.jsonl")
     done = ctckit("align", ".", "--manifest", "supervisions.jsonl", *plain_labels(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
-    assert said(tmp_path / "out", "rec-1-utt") == moved(times, 3.25)
+    assert words_of(tmp_path / "out" / "rec-1-utt.json") == moved(times, 3.25)
 
 
 def test_hugging_face(tmp_path: Path, ctckit: Run) -> None:
@@ -150,7 +150,7 @@ def test_hugging_face(tmp_path: Path, ctckit: Run) -> None:
     command = ("align", "logits.pt", "text.txt", "--labels", "vocab.json", "--frame-shift", SHIFT, "--logits")
     done = ctckit(*command, "-o", "x.json")
     assert (done.returncode, done.stderr) == (0, "")
-    assert said(tmp_path, "x") == moved(times, 0)
+    assert words_of(tmp_path / "x.json") == moved(times, 0)
 
 
 def test_subtitles(tmp_path: Path, ctckit: Run) -> None:
@@ -170,7 +170,7 @@ def test_subtitles(tmp_path: Path, ctckit: Run) -> None:
     command = ("align", "talk.npy", "talk.srt", "--labels", "labels.txt", "--frame-shift", SHIFT, "--cue-times")
     done = ctckit(*command, "-o", "talk.json")
     assert (done.returncode, done.stderr) == (0, "")
-    assert said(tmp_path, "talk") == moved(times[3:], 0)
+    assert words_of(tmp_path / "talk.json") == moved(times[3:], 0)
 
 
 # --- where scores are, and what rows are called -----------------------------------------------------------------------
@@ -183,9 +183,8 @@ def test_ids_that_no_file_can_have(tmp_path: Path, ctckit: Run) -> None:
     done = ctckit("align", "logprobs.ark", "--manifest", "text", *plain_labels(tmp_path))
     assert done.stdout.startswith("2 rows aligned, 1 failed")
     assert sorted(contents(tmp_path / "out")) == ["b_.._c.json", "done.jsonl", "errors.jsonl", "swbd_sw2001_A.json"]
-    assert said(tmp_path / "out", "swbd_sw2001_A") == moved(truth[0], 0)
-    log = [json.loads(line) for line in (tmp_path / "out" / "done.jsonl").read_text().splitlines()[1:]]
-    assert [entry["id"] for entry in log] == ids[:2]
+    assert words_of(tmp_path / "out" / "swbd_sw2001_A.json") == moved(truth[0], 0)
+    assert [entry["id"] for entry in log_of(tmp_path / "out")] == ids[:2]
     (failed,) = errors(tmp_path / "out")
     assert failed["reason"].startswith(
         "id 'swbd_sw2001_A' is used on line 1 as 'swbd/sw2001:A', which is the same file"
@@ -202,12 +201,12 @@ def test_scores_that_are_missing_or_there_twice(tmp_path: Path, ctckit: Run) -> 
     np.savez(folder / "two.npz", scores)
     np.save(folder / "no.left.npy", scores)
     rows = [{"audio_filepath": f"{name}.wav", "text": TEXTS[0]} for name in ("one", "two", "no", "x/one")]
-    (tmp_path / "manifest.json").write_text(lines_of(rows))
+    manifest(tmp_path, rows, "manifest.json")
     for skipped in ("", ", 1 skipped (already done)"):
         done = ctckit("align", "scores", "--manifest", "manifest.json", *plain_labels(tmp_path))
         assert (done.returncode, done.stderr) == (1, "")
         assert f"{0 if skipped else 1} rows aligned{skipped}, 3 failed" in done.stdout
-        assert said(tmp_path / "out", "one") == moved(times, 0)
+        assert words_of(tmp_path / "out" / "one.json") == moved(times, 0)
         reasons = [row["reason"] for row in errors(tmp_path / "out")]
         assert "the scores of 'two' are in scores as two.np" in reasons[0]
         assert reasons[1] == "scores has no scores of 'no': expected no.npy, or .npz, .pt, .pth, .safetensors"
@@ -223,14 +222,14 @@ def test_a_row_says_where_its_matrix_is(tmp_path: Path, ctckit: Run) -> None:
     truth = kaldi_folder(tmp_path, ["a", "b", "c"])
     places = [line.split(" ", 1)[1] for line in (tmp_path / "logprobs.scp").read_text().splitlines()]
     rows = [{"id": "x", "emissions": os.path.basename(places[2]), "text": TEXTS[2]}]
-    (tmp_path / "corpus.jsonl").write_text(lines_of(rows))
+    manifest(tmp_path, rows)
     options = plain_labels(tmp_path)
     assert ctckit("align", "--manifest", "corpus.jsonl", *options).returncode == 0
-    assert said(tmp_path / "out", "x") == moved(truth[2], 0)
+    assert words_of(tmp_path / "out" / "x.json") == moved(truth[2], 0)
     (tmp_path / "c.txt").write_text(TEXTS[2])
     done = ctckit("align", places[2], "c.txt", *options[:-1], "c.json")
     assert done.returncode == 0
-    assert said(tmp_path, "c") == moved(truth[2], 0)
+    assert words_of(tmp_path / "c.json") == moved(truth[2], 0)
 
 
 def test_a_table_of_files(tmp_path: Path, ctckit: Run) -> None:
@@ -246,7 +245,7 @@ def test_a_table_of_files(tmp_path: Path, ctckit: Run) -> None:
     done = ctckit("align", "data/x.scp", "--manifest", "text", *plain_labels(tmp_path))
     assert (done.returncode, done.stdout, done.stderr) == (0, "3 rows aligned, 0 failed\n", "")
     for id, (_, times) in zip("abc", made, strict=True):
-        assert said(tmp_path / "out", id) == moved(times, 0)
+        assert words_of(tmp_path / "out" / f"{id}.json") == moved(times, 0)
 
 
 def test_going_on_with_an_archive(tmp_path: Path, ctckit: Run) -> None:
@@ -297,19 +296,14 @@ def test_only_a_rows_own_matrix_is_read(tmp_path: Path, ctckit: Run, monkeypatch
     assert {name: content for name, content in contents(tmp_path / "small").items() if name != "done.jsonl"} == found
 
 
-def in_other_processes(job: Job, rows: Sequence[Row]) -> Iterator[Entry | FailedRow]:
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(job.run, rows)
-
-
 def test_other_processes_read_archives_too(tmp_path: Path) -> None:
     truth = kaldi_folder(tmp_path, ["a", "b", "c"])
     plain_labels(tmp_path)
     defaults = Defaults(tmp_path / "labels.txt", SHIFT, emissions=tmp_path / "logprobs.ark")
     corpus = Corpus(tmp_path / "text", tmp_path / "out", (".json",), defaults=defaults)
-    assert tuple(corpus.run(in_other_processes)) == (3, 0, 0, 0)
+    assert tuple(corpus.run(in_processes)) == (3, 0, 0, 0)
     for id, times in zip("abc", truth, strict=True):
-        assert said(tmp_path / "out", id) == moved(times, 0)
+        assert words_of(tmp_path / "out" / f"{id}.json") == moved(times, 0)
 
 
 @pytest.mark.parametrize(
@@ -366,10 +360,10 @@ def test_kaldi_is_an_extra(tmp_path: Path, ctckit: Run, monkeypatch: pytest.Monk
     ],
 )
 def test_rows_that_are_wrong(row: dict[str, Any], reason: str, tmp_path: Path, ctckit: Run) -> None:
-    (tmp_path / "m.jsonl").write_text(lines_of([{"id": "x", **row}]))
+    manifest(tmp_path, [{"id": "x", **row}])
     np.save(tmp_path / "x.npy", spoken("the fox")[0])
     places = () if "audio_filepath" in row else (".",)
-    assert ctckit("align", *places, "--manifest", "m.jsonl", *plain_labels(tmp_path)).returncode == 1
+    assert ctckit("align", *places, "--manifest", "corpus.jsonl", *plain_labels(tmp_path)).returncode == 1
     assert reason in errors(tmp_path / "out")[0]["reason"]
 
 

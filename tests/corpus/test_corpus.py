@@ -6,9 +6,7 @@ import json
 import pickle
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,19 @@ import pytest
 
 pytest.importorskip("filelock", reason="a run over a corpus needs filelock")
 
-from support.recordings import LABELS, SHIFT, aligning, contents, corpus_of, errors, manifest, spoken
+from support.recordings import (
+    LABELS,
+    SHIFT,
+    aligning,
+    contents,
+    corpus_of,
+    errors,
+    in_processes,
+    log_of,
+    manifest,
+    spoken,
+    words_of,
+)
 
 from ctckit.annotate.utterance import Options
 from ctckit.corpus import Corpus, Defaults, Threads, parse_formats
@@ -56,7 +66,7 @@ class TestCorpus:
             row["transcript"] = f"{i}.srt"
         manifest(tmp_path, rows)
         assert tuple(aligning(tmp_path).run(Threads(2))) == (3, 0, 0, 0)
-        log = [json.loads(line) for line in (tmp_path / "out" / "done.jsonl").read_text().splitlines()[1:]]
+        log = log_of(tmp_path / "out")
         assert [len(entry["notes"]) for entry in log] == [0, 1, 1]
         assert all("the scores rest on labels[0] = '<pad>'" in entry["notes"][0] for entry in log[1:])
         assert all(entry["confidence"] > 0.99 and entry["words"] == 3 for entry in log)
@@ -81,8 +91,7 @@ class TestCorpus:
         replace(corpus, defaults=corpus.defaults._replace(offset=7.5)).run()
 
         def starts(out: str) -> list[float]:
-            read = [json.loads((tmp_path / out / f"row {i}.json").read_text()) for i in range(3)]
-            return [one["lines"][0]["start"] for one in read]
+            return [words_of(tmp_path / out / f"row {i}.json")[0][0] for i in range(3)]
 
         assert np.subtract(starts("moved"), starts("plain")) == pytest.approx([7.5, 0, 0])
         assert 60 < starts("plain")[1] < 61
@@ -94,7 +103,7 @@ class TestCorpus:
         lhotse = {"type": "MonoCut", "start": 3.5, "channel": 0, "supervisions": [{"id": "s", "speaker": None}]}
         manifest(tmp_path, [rows[0], {**nemo, **rows[1]}, {**rows[2], **lhotse}])
         assert tuple(aligning(tmp_path).run()) == (3, 0, 0, 0)
-        log = [json.loads(line) for line in (tmp_path / "out" / "done.jsonl").read_text().splitlines()[1:]]
+        log = log_of(tmp_path / "out")
         own = set(log[0])
         assert {key: value for key, value in log[1].items() if key not in own} == {
             key: value for key, value in nemo.items() if key != "words"
@@ -108,7 +117,7 @@ class TestCorpus:
         rows[1]["text"] = "some other vexing sentence"
         manifest(tmp_path, rows)
         aligning(tmp_path).run()
-        log = [json.loads(line) for line in (tmp_path / "out" / "done.jsonl").read_text().splitlines()[1:]]
+        log = log_of(tmp_path / "out")
         assert [entry["reading"] for entry in log] == read
         assert [entry["misfit"] < 0.01 for entry in log] == [True, False, True]
         assert ["same recording?" in "".join(entry["notes"]) for entry in log] == [False, True, False]
@@ -192,12 +201,12 @@ class TestCorpus:
             "\ufeff\n" + json.dumps({**row, "frame_shift": 1}) + "\r\n\n", "utf-8"
         )
         Corpus(tmp_path / "deep" / "m.jsonl", tmp_path / "out", (".json",)).run()
-        read = json.loads((tmp_path / "out" / "y.json").read_text(encoding="utf-8"))
         _, times = spoken("the fox eight")
-        assert [word["start"] for word in read["lines"][0]["words"]] == [round(start / SHIFT) for start, _ in times]
-        done = json.loads((tmp_path / "out" / "done.jsonl").read_text().splitlines()[1])
-        assert done["notes"] == ["line 1: '8' is not in the vocabulary: it matches anything"]
-        assert done["words"] == 3
+        starts = [start for start, _ in words_of(tmp_path / "out" / "y.json")]
+        assert starts == [round(start / SHIFT) for start, _ in times]
+        (entry,) = log_of(tmp_path / "out")
+        assert entry["notes"] == ["line 1: '8' is not in the vocabulary: it matches anything"]
+        assert entry["words"] == 3
 
     def test_an_output_never_overwrites_an_input(self, tmp_path: Path) -> None:
         rows = corpus_of(tmp_path, 2)
@@ -295,13 +304,8 @@ class TestRunners:
         rows = corpus_of(tmp_path, 12)
         rows[4]["text"] = "z" * 300
         manifest(tmp_path, rows)
-
-        def processes(job: Job, rows: Sequence[Row]) -> Iterator[Entry | FailedRow]:
-            with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-                yield from pool.map(job.run, rows)
-
         assert tuple(aligning(tmp_path, "threads").run(Threads(2))) == (11, 0, 1, 0)
-        assert tuple(aligning(tmp_path, "processes").run(processes)) == (11, 0, 1, 0)
+        assert tuple(aligning(tmp_path, "processes").run(in_processes)) == (11, 0, 1, 0)
         assert contents(tmp_path / "threads") == contents(tmp_path / "processes")
 
     def test_a_job_is_pickled_before_and_after_work(self, tmp_path: Path) -> None:
