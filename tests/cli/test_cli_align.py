@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 
 pytest.importorskip("typer", reason="the command line needs typer")
+pytest.importorskip("filelock", reason="a run over a corpus needs filelock")
 
-from support.recordings import LABELS, SHIFT, aligning, contents, corpus_of, manifest, spoken, words_of, write_labels
+from support.corpora import aligning, contents, corpus_of, manifest, words_of, write_labels
+from support.recordings import LABELS, SHIFT, spoken
 
 from ctckit.annotate.formats import ENDINGS
 from ctckit.corpus import Corpus

@@ -20,18 +20,8 @@ import pytest
 pytest.importorskip("typer", reason="the command line needs typer")
 pytest.importorskip("filelock", reason="a run over a corpus needs filelock")
 
-from support.recordings import (
-    LABELS,
-    SHIFT,
-    contents,
-    errors,
-    in_processes,
-    log_of,
-    manifest,
-    spoken,
-    words_of,
-    write_labels,
-)
+from support.corpora import contents, errors, in_processes, log_of, manifest, words_of, write_labels
+from support.recordings import LABELS, SHIFT, spoken
 
 from ctckit.corpus import Corpus, Defaults
 

@@ -15,19 +15,8 @@ import pytest
 
 pytest.importorskip("filelock", reason="a run over a corpus needs filelock")
 
-from support.recordings import (
-    LABELS,
-    SHIFT,
-    aligning,
-    contents,
-    corpus_of,
-    errors,
-    in_processes,
-    log_of,
-    manifest,
-    spoken,
-    words_of,
-)
+from support.corpora import aligning, contents, corpus_of, errors, in_processes, log_of, manifest, words_of
+from support.recordings import LABELS, SHIFT, spoken
 
 from ctckit.annotate.utterance import Options
 from ctckit.corpus import Corpus, Defaults, Threads, parse_formats
