@@ -318,7 +318,7 @@ class TestTables:
             same(one, other)
 
 
-ONE = line(spelled("ab", 1.0, 2.0), MISSING, spelled("c", 3.0, 3.5))
+ONE = line(spelled("ab", 1.0, 2.0), MISSING, spelled("c", 3.0, 3.5))  # its pieces, by level:
 PIECES = {
     "line": [(1.0, 3.5, "ab left out c")],
     "word": [(1.0, 2.0, "ab"), (3.0, 3.5, "c")],
@@ -327,7 +327,7 @@ PIECES = {
 
 
 class TestLevels:
-    """The times of each piece of a level, read back by hand."""
+    """Each format has the texts and times of its level. The files are read here, without any package."""
 
     @staticmethod
     def found(suffix: str, text: str) -> list[tuple[float, float, str]]:
@@ -351,7 +351,7 @@ class TestLevels:
             expected = [(start, end, said.replace("left out ", "")) for start, end, said in expected]
         assert self.found(suffix, (tmp_path / f"x{suffix}").read_text(encoding="utf-8")) == expected
 
-    def test_where_there_is_none(self, tmp_path: Path) -> None:
+    def test_formats_without_levels_and_unknown_levels(self, tmp_path: Path) -> None:
         with pytest.raises(ctckit.CTCError, match=r"level = word: expected a format that holds one level: \.srt, "):
             write([ONE], tmp_path / "x.json", level="word")
         with pytest.raises(ctckit.CTCError, match="level = 'words' is unknown"):

@@ -48,6 +48,11 @@ def aligned(text: str, frames: int, options: Options | None = None) -> tuple[Ali
     return align(scores, text, Vocabulary(LABELS), SHIFT, options or Options()), scores
 
 
+def lines_only(line: ctckit.Segment) -> Aligned:
+    """An alignment of a second that knows no path and no fit: for pictures, which show neither."""
+    return Aligned([line], 1.0, (), np.zeros(0, np.int32), Fit(math.nan, ""))
+
+
 def check_texts(picture: Picture) -> None:
     """No text is cut off or covers another."""
     figure = picture.figure
@@ -103,13 +108,13 @@ def test_too_dense_for_a_picture() -> None:
     word = ctckit.Segment("extraordinary", 0.0, 0.001, -1, 0.5)
     line = ctckit.Segment("x", 0.0, 1.0, -1, 0.5, (word,) * 500)
     with pytest.raises(ctckit.CTCError, match=r"500 words with 0 tokens in 1.0 seconds are too many for one picture"):
-        draw(Aligned([line], 1.0, (), np.zeros(0, np.int32), Fit(math.nan, "")))
+        draw(lines_only(line))
     start = time.perf_counter()
     letter = ctckit.Segment("a", 0.0, 0.001, -1, 0.5)
     for short in (letter, letter._replace(parts=(letter,))):
         line = ctckit.Segment("x", 0.0, 1.0, -1, 0.5, (short,) * 100_000)
         with pytest.raises(ctckit.CTCError, match="100000 words"):
-            draw(Aligned([line], 1.0, (), np.zeros(0, np.int32), Fit(math.nan, "")))
+            draw(lines_only(line))
     assert time.perf_counter() - start < 10
 
 
@@ -146,7 +151,7 @@ def test_words_without_time_stars_and_doubt() -> None:
 def test_nothing_but_an_image() -> None:
     digits = tuple(ctckit.Segment(str(d), d / 4, d / 4 + 0.2, -0.1, 0.9) for d in range(4))
     line = ctckit.Segment("0123", 0, 1, -0.1, 0.9, digits)
-    picture = draw(Aligned([line], 1.0, (), np.zeros(0, np.int32), Fit(math.nan, "")), strip=Scan(np.ones((8, 40))))
+    picture = draw(lines_only(line), strip=Scan(np.ones((8, 40))))
     assert {"0", "1", "2", "3", "image columns"} <= set(texts(picture.svg()))
     check_texts(picture)
 

@@ -1,4 +1,4 @@
-"""Words without the punctuation around them: in every script, and only what nobody says."""
+"""Words without the punctuation around them, in many scripts; what is said stays."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_words(word: str, expected: str) -> None:
     assert bare(word) == expected
 
 
-def test_what_is_read_out_stays() -> None:
+def test_characters_that_are_read_out_stay() -> None:
     assert (bare("→x+", "+"), bare("→x+")) == ("x+", "x")
 
 

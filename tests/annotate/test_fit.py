@@ -1,4 +1,4 @@
-"""The fit: a text beside what the network reads. Right texts never warn, those of other recordings always do."""
+"""The fit of a text to what the network reads: no warning for right texts, one for those of other recordings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def warns(found: Aligned) -> bool:
 
 @pytest.mark.parametrize("text", ["the quick brown fox", "the quik fox", "lazy dog", "a", "aabbaa"])
 @pytest.mark.parametrize("logits", [False, True])
-def test_it_is_the_difference_of_two_paths(text: str, logits: bool) -> None:
+def test_misfit_is_the_difference_of_two_paths(text: str, logits: bool) -> None:
     """The free path's score is the sum of the frames' maxima, the text's is forced_align's."""
     scores = spoken("the quick brown fox")[0].astype(np.float64)
     tokens = Vocabulary(LABELS).transcribe(text).tokens
@@ -52,7 +52,7 @@ def test_right_texts_never_warn(options: Options) -> None:
 
 
 @pytest.mark.parametrize("options", [Options(), Options(optional_words=True), Options(optional_words=True, star=True)])
-def test_wholly_other_texts_always_warn(options: Options) -> None:
+def test_texts_of_other_recordings_always_warn(options: Options) -> None:
     """No word in common; as long as what is said, shorter, or longer."""
     rng = random.Random(4)
     for seed in range(30):
@@ -70,14 +70,14 @@ def test_a_word_that_the_labels_lack_does_not_count() -> None:
     assert found.fit.misfit == pytest.approx(0, abs=1e-6)
 
 
-def test_a_text_that_was_left_out() -> None:
+def test_a_text_of_which_nothing_was_found() -> None:
     found = aligned(spoken("the quick brown fox")[0], "jjj", Options(optional_words=True, star=True))
     assert math.isnan(found.fit.misfit)
     assert found.notes == (f"no token of the text was found; the network reads 'the quick brown fox'; {QUESTION}",)
     assert found.fit.as_dict() == {"misfit": None, "reading": "the quick brown fox"}
 
 
-def test_between_subtitles_nothing_is_compared() -> None:
+def test_only_frames_within_subtitles_count() -> None:
     scores, times = spoken("the quick brown fox")
     script = Script("the\nfox", (times[0], times[3]))
     assert aligned(scores, script, Options(cue_times=True)).fit == (pytest.approx(0, abs=1e-6), "thefox")
@@ -101,8 +101,8 @@ def test_a_part_of_a_recording(offset: float, cues: bool) -> None:
 
 @pytest.mark.parametrize("text", ["a", "the quick brown fox", "a lazy dog jumps over the quick brown fox"])
 @pytest.mark.parametrize("milliseconds", [5, 10, 20, 40, 80])
-def test_milliseconds_are_doubted(text: str, milliseconds: float) -> None:
-    """As many frames as speech of 12 letters a second has; in seconds there is no doubt, however long the silence."""
+def test_a_frame_shift_in_milliseconds_is_questioned(text: str, milliseconds: float) -> None:
+    """Speech of 12 letters a second. The same frame shift in seconds is not questioned, however long the silence."""
     scores = spoken(text)[0]
     frames = max(len(scores), round(len(text) / 12 * 1000 / milliseconds))
     scores = np.concatenate((scores, np.repeat(scores[:1], frames - len(scores), axis=0)))
@@ -113,7 +113,7 @@ def test_milliseconds_are_doubted(text: str, milliseconds: float) -> None:
     assert align(scores, text, Vocabulary(LABELS), 1, Options()).notes == ()
 
 
-def test_sentences_are_short_and_safe() -> None:
+def test_sentences_are_short_and_have_no_control_characters() -> None:
     assert str(Fit(0.5, "x\x1b[2J")) == "0.50 nats a token below what the network reads: 'x�[2J'"
     assert len(str(Fit(0.5, "x" * 1000))) < 120
     assert Fit(2.4, "x").notes == ()

@@ -133,7 +133,7 @@ model:
 
 
 def test_configurations(tmp_path: Path) -> None:
-    """Hugging Face's has the labels by class, NeMo's has them without the blank, MMS's by language."""
+    """Hugging Face lists labels by class, NeMo without the blank, MMS by language."""
     hub = {"model_type": "wav2vec2", "id2label": {"1": "a", "0": "<pad>", "2": "|"}, "label2id": {"a": 1}}
     assert read_labels(written(tmp_path, "config.json", json.dumps(hub))) == ["<pad>", "a", "|"]
     assert read_labels(written(tmp_path, "vocab.json", '{"eng": {"|": 1, "<pad>": 0, "a": 2}}')) == ["<pad>", "|", "a"]

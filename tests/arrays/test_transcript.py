@@ -271,7 +271,7 @@ def test_what_the_vocabulary_has_is_not_silent(extra: str, text: str) -> None:
     assert "".join(spelled(Vocabulary([*LOWER, *extra]), text)) == unicodedata.normalize("NFKC", text)
 
 
-def test_tags_are_silent_also_where_the_vocabulary_has_their_characters() -> None:
+def test_tags_are_silent_even_if_the_vocabulary_has_their_characters() -> None:
     assert spelled(Vocabulary([*LOWER, *"<>/"]), "<b>a</b>") == ["a"]
 
 

@@ -1,6 +1,6 @@
-"""Folders as other people's tools leave them go through `ctckit align` unchanged, and the times are right.
+"""`ctckit align` takes folders as other people's tools leave them, and the words' times are right.
 
-Each recording's scores are planted, so that its best path is known: `spoken` makes them, and says when each word is.
+The scores are made by `spoken`, which also says when each word begins and ends.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def plain_labels(folder: Path) -> tuple[object, ...]:
 
 
 def kaldi_folder(folder: Path, ids: list[str]) -> list[Times]:
-    """Kaldi's `text`, and the archive that kaldiio writes, with its table; the words' times."""
+    """Writes Kaldi's `text` and an archive with its table; returns the words' times."""
     kaldiio = pytest.importorskip("kaldiio", reason="Kaldi's archives are an extra")
     made = [spoken(text, seed) for seed, text in enumerate(TEXTS)]
     (folder / "text").write_text("".join(f"{id} {text}\n" for id, text in zip(ids, TEXTS, strict=True)))
@@ -53,11 +53,11 @@ def kaldi_folder(folder: Path, ids: list[str]) -> list[Times]:
     return [times for _, times in made]
 
 
-# --- five folders -----------------------------------------------------------------------------------------------------
+# --- folders of five tools --------------------------------------------------------------------------------------------
 
 
 def test_nemo(tmp_path: Path, ctckit: Run) -> None:
-    """A manifest of NeMo's and its configuration, whose labels lack the blank; scores by the recordings' names."""
+    """NeMo's manifest, and its configuration, whose labels lack the blank. Files of scores are named as recordings."""
     pytest.importorskip("yaml", reason="YAML is an extra")
     (tmp_path / "scores").mkdir()
     rows, truth = [], []
@@ -167,7 +167,7 @@ def test_subtitles(tmp_path: Path, ctckit: Run) -> None:
 
 
 def test_ids_that_no_file_can_have(tmp_path: Path, ctckit: Run) -> None:
-    """They have `_` there in the names of files, and stay as they are in the log."""
+    """File names have `_` for what they cannot hold; the log has the ids as they are."""
     ids = ["swbd/sw2001:A", "b/../c", "swbd_sw2001_A"]
     truth = kaldi_folder(tmp_path, ids)
     done = ctckit("align", "logprobs.ark", "--manifest", "text", *plain_labels(tmp_path))
@@ -223,7 +223,7 @@ def test_a_row_says_where_its_matrix_is(tmp_path: Path, ctckit: Run) -> None:
 
 
 def test_a_table_of_files(tmp_path: Path, ctckit: Run) -> None:
-    """Its files are beside it, where they are not in the working directory; some hold one matrix without an id."""
+    """Files that are not in the working directory are looked for beside the table. Some hold one matrix and no id."""
     kaldiio = pytest.importorskip("kaldiio", reason="Kaldi's archives are an extra")
     (tmp_path / "data").mkdir()
     made = [spoken(text, seed) for seed, text in enumerate(TEXTS)]
@@ -239,7 +239,7 @@ def test_a_table_of_files(tmp_path: Path, ctckit: Run) -> None:
 
 
 def test_going_on_with_an_archive(tmp_path: Path, ctckit: Run) -> None:
-    """Rows are done again if their archive has changed, or if its table names another place of it."""
+    """Rows are done again if their archive has changed, or if its table now points elsewhere."""
     kaldi_folder(tmp_path, ["a", "b", "c"])
     command = ("align", "logprobs.scp", "--manifest", "text", *plain_labels(tmp_path))
     assert ctckit(*command).stdout == "3 rows aligned, 0 failed\n"
@@ -308,7 +308,7 @@ def test_other_processes_read_archives_too(tmp_path: Path) -> None:
         ("x.hdf5", b"x", "EMISSIONS x.hdf5: expected a folder that is there, an .scp or an .ark"),
     ],
 )
-def test_archives_that_are_none(place: str, content: bytes, message: str, tmp_path: Path, ctckit: Run) -> None:
+def test_files_that_are_not_archives(place: str, content: bytes, message: str, tmp_path: Path, ctckit: Run) -> None:
     pytest.importorskip("kaldiio", reason="Kaldi's archives are an extra")
     (tmp_path / place).write_bytes(content)
     (tmp_path / "text").write_text("a the fox\n")

@@ -86,7 +86,7 @@ class TestCorpus:
         assert 60 < starts("plain")[1] < 61
 
     def test_other_keys_are_passed_on(self, tmp_path: Path) -> None:
-        """As rows of NeMo's and lhotse's have them; what the log itself says comes first."""
+        """Keys of NeMo's and lhotse's rows go to the log, unless it has a key of that name itself."""
         rows = corpus_of(tmp_path, 3)
         nemo = {"audio_filepath": "/data/a.wav", "duration": 1.5, "lang": "en", "pred_text": "é", "words": "none"}
         lhotse = {"type": "MonoCut", "start": 3.5, "channel": 0, "supervisions": [{"id": "s", "speaker": None}]}

@@ -357,7 +357,7 @@ class TestRoughNetworks:
         assert alarms(diagnose(**batch | {"log_probs": log_softmax(batch["log_probs"] + bias)})) == []
 
     def test_half_of_the_ids_are_shifted(self) -> None:
-        """As passed the order of tokens tells too, so that it can't be said that all ids are shifted."""
+        """The targets as passed fit in part, too: it would be wrong to say that all ids are shifted."""
         batch = trained(**ROUGH[0])
         batch["targets"] = np.where(batch["targets"] > 45, np.maximum(batch["targets"] - 1, 46), batch["targets"])
         assert alarms(diagnose(**batch)) == []
@@ -379,7 +379,7 @@ class TestRoughNetworks:
         assert missed == []
 
     def test_few_short_texts_that_are_misread(self) -> None:
-        """Three misread texts of sixteen that fit better backwards, of two classes: chance does that."""
+        """Three of sixteen misread texts fit better backwards. They have two classes only: that is chance."""
         assert alarms(diagnose(**draw_healthy(3669)[1])) == []
 
 
@@ -609,13 +609,13 @@ class TestOptions:
             (12, "labels has type int: expected a sequence"),
         ],
     )
-    def test_what_are_no_labels(self, labels: Any, message: str) -> None:
+    def test_labels_of_a_wrong_type(self, labels: Any, message: str) -> None:
         with pytest.raises(ctckit.CTCError, match=message):
             diagnose(**trained(), labels=labels)
 
     @pytest.mark.parametrize("flag", ["from_logits", "batch_first"])
     @pytest.mark.parametrize("value", ["yes", None, 2])
-    def test_what_is_no_flag(self, flag: str, value: Any) -> None:
+    def test_flags_of_a_wrong_type(self, flag: str, value: Any) -> None:
         with pytest.raises(ctckit.CTCError, match=f"{flag} = {value!r}"):
             diagnose(**trained(), **{flag: value})
         diagnose(**trained(), **{flag: np.False_})

@@ -121,7 +121,7 @@ def test_commands_of_the_guide_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     guide = (DOCS / "alignment.md").read_text(encoding="utf-8")
     corpus = re.findall(r"^```json\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
     Path("corpus.jsonl").write_text(corpus[0].replace("The cat sat.", "cat"), encoding="utf-8")
-    _leave_as_other_tools_do()
+    _write_files_of_other_tools()
     blocks = [block for page in PAGES for block in prose_and_code(page.read_text(encoding="utf-8"))[1]]
     commands = [line for block in blocks if block.startswith("```sh") for line in block.splitlines()[1:-1]]
     assert len(commands) > 4
@@ -131,8 +131,8 @@ def test_commands_of_the_guide_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert (program, done.exit_code) == ("ctckit", 0), f"{command}\n{done.output}"
 
 
-def _leave_as_other_tools_do() -> None:
-    """The files of NeMo's, lhotse's, Kaldi's and Hugging Face's that the guide's commands take."""
+def _write_files_of_other_tools() -> None:
+    """Writes what the guide's commands take: files as NeMo, lhotse, Kaldi and Hugging Face have them."""
     kaldiio = pytest.importorskip("kaldiio", reason="Kaldi's archives are an extra")
     torch = pytest.importorskip("torch", reason="it writes .pt")
     pytest.importorskip("yaml", reason="YAML is an extra")
