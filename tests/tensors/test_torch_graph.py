@@ -104,7 +104,7 @@ def test_half_precision_below_a_log_softmax(layout: str, dtype: torch.dtype, nat
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("scale", [1.0, 64.0])
 def test_in_compiled_code(dtype: torch.dtype, scale: float) -> None:
-    """The compiler sees the log_softmax, too; with a scaled loss as with a plain one."""
+    """The compiler sees the log_softmax too, whether or not the loss is scaled: the gradient is eager mode's."""
     scores, target = sure(12)
 
     def step(x: Tensor) -> Tensor:
