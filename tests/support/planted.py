@@ -70,11 +70,10 @@ def alarms(diagnosis: Diagnosis) -> list[tuple[str, int | None]]:
 
 KINDS = ("untrained", "wide", "biased", "peaky", "misread", "blanks", "soft")
 _SPREAD = {"untrained": (0.01, 0.1, 1.0), "wide": (2.0, 4.0), "biased": (0.3,), "blanks": (0.1,)}
-_LARGEST = 1_500_000  # scores of one batch
 
 
-def draw_healthy(seed: int) -> tuple[str, Arguments]:
-    """A healthy batch, and its kind.
+def draw_healthy(seed: int, most: int = 1_500_000) -> tuple[str, Arguments]:
+    """A healthy batch, and its kind; it has at most so many scores.
 
     Two to 20,000 classes, one to 512 samples, one to 400 frames; targets as long as their frames allow, or shorter;
     classes that are used alike or by Zipf's law, as pieces of words are; lengths and dtypes of every kind. "misread":
@@ -82,7 +81,7 @@ def draw_healthy(seed: int) -> tuple[str, Arguments]:
     prefers some classes; "soft": a network that is not sure.
     """
     rng = np.random.default_rng([12, seed])
-    frames, size, classes = _draw_shape(rng)
+    frames, size, classes = _draw_shape(rng, most)
     kind = str(rng.choice(KINDS))
     blank = int(rng.choice([0, classes - 1]))
     logits = rng.normal(size=(frames, size, classes)) * rng.choice(_SPREAD.get(kind, (1.0,)))
@@ -107,10 +106,10 @@ def draw_healthy(seed: int) -> tuple[str, Arguments]:
     }
 
 
-def _draw_shape(rng: np.random.Generator) -> tuple[int, int, int]:
+def _draw_shape(rng: np.random.Generator, most: int) -> tuple[int, int, int]:
     classes = int(rng.choice([2, 3, 5, 9, 30, 90, 1000, 5000, 20000]))
     size, frames = int(rng.choice([1, 1, 2, 4, 8, 16, 64, 512])), int(rng.choice([1, 2, 3, 6, 10, 30, 80, 200, 400]))
-    while classes * size * frames > _LARGEST:
+    while classes * size * frames > most:
         if size > 1 and (frames <= 3 or rng.random() < 0.5):
             size = max(1, size // 4)
         else:
