@@ -88,7 +88,7 @@ def interleaved(
             times[name].append(timer(contender))
         tick()
         if n == 0:
-            gc.freeze()  # what one contender's modules have made is not looked through in the other's time
+            gc.freeze()  # or collections in one contender's time would go through the objects of another's modules
     return {name: found[1:] for name, found in times.items()}
 
 

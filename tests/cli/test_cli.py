@@ -16,6 +16,11 @@ from support.recogniser import ALPHABET, DATA, needs_data
 
 pytest.importorskip("typer", reason="the command line needs typer")
 
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from ctckit.cli import app
+
 B = np.array([[-2.2892, -0.1069], [-1.6550, -0.2121]])
 
 
@@ -40,10 +45,6 @@ def test_version() -> None:
 
 @pytest.mark.parametrize("command", [[], ["align"], ["explain"], ["diagnose"], ["info"], ["demo"]])
 def test_help_has_a_short_name(command: list[str]) -> None:
-    from typer.testing import CliRunner
-
-    from ctckit.cli import app
-
     short, long = (CliRunner().invoke(app, [*command, flag]) for flag in ("-h", "--help"))
     assert (short.exit_code, short.output) == (0, long.output)
     assert "Usage:" in short.output
@@ -51,11 +52,6 @@ def test_help_has_a_short_name(command: list[str]) -> None:
 
 @pytest.mark.parametrize("name", ["align", "explain", "diagnose", "demo"])
 def test_help_cuts_no_name_in_a_narrow_terminal(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from typer.main import get_command
-    from typer.testing import CliRunner
-
-    from ctckit.cli import app
-
     monkeypatch.setenv("COLUMNS", "40")
     shown = CliRunner().invoke(app, [name, "-h"]).output
     assert "…" not in shown
@@ -64,11 +60,17 @@ def test_help_cuts_no_name_in_a_narrow_terminal(name: str, monkeypatch: pytest.M
     assert names - {word.rstrip(",") for word in shown.split()} == set()
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_shells_complete_commands_and_options(shell: str) -> None:
-    words = {"bash": {"COMP_WORDS": "ctckit align --frame-", "COMP_CWORD": "2"}}.get(
-        shell, {"_TYPER_COMPLETE_ARGS": "ctckit align --frame-", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
-    )
+@pytest.mark.parametrize(
+    ("shell", "words"),
+    [
+        ("bash", {"COMP_WORDS": "ctckit align --frame-", "COMP_CWORD": "2"}),
+        ("zsh", {"_TYPER_COMPLETE_ARGS": "ctckit align --frame-"}),
+        ("fish", {"_TYPER_COMPLETE_ARGS": "ctckit align --frame-", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}),
+    ],
+    ids=["bash", "zsh", "fish"],
+)
+def test_shells_complete_options(shell: str, words: dict[str, str]) -> None:
+    """The variables are those by which each shell asks for what may follow its line."""
     installed = "import sys; sys.argv = ['ctckit']; from ctckit.cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", installed],
@@ -162,10 +164,6 @@ def test_files(name: str, tmp_path: Path) -> None:
 )
 def test_every_picture(picture: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
-    from typer.testing import CliRunner
-
-    from ctckit.cli import app
-
     for out in (tmp_path / "x.svg", tmp_path / "x.html"):
         done = CliRunner().invoke(app, ["explain", "see", "--picture", picture, "-o", str(out)])
         assert done.exit_code == 0, done.output

@@ -259,11 +259,11 @@ def test_probabilities_and_costs_are_refused(classes: int, dtype: type) -> None:
     log_probs[3, 1:] = -np.inf
     log_probs[3, 0] = 0
     explain(log_probs.astype(dtype), [1])
-    explain(logits + logits.min(), [1], from_logits=True)
-    explain(5 * np.eye(classes), [1], from_logits=True)
+    explain(logits + logits.min(), [1], from_logits=True)  # logits may all be below 0
+    explain(5 * np.eye(classes), [1], from_logits=True)  # and at least 0
     with pytest.raises(ctckit.CTCError, match="log_probs are probabilities, each frame's add up to 1"):
         explain(np.exp(log_probs).astype(dtype), [1])
     finite = np.delete(log_probs, 3, axis=0)
-    for from_logits in (False, True) if classes > 2 else (False,):
+    for from_logits in (False, True) if classes > 2 else (False,):  # costs of two classes look like logits
         with pytest.raises(ctckit.CTCError, match="are negated log-probabilities, at least 0"):
             explain(-finite.astype(dtype), [1], from_logits=from_logits)
