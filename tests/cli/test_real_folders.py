@@ -89,6 +89,23 @@ def test_kaldi(place: str, tmp_path: Path, ctckit: Run) -> None:
         assert words_of(tmp_path / "out" / f"{id}.json") == moved(times, 0)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "options"),
+    [(np.float64, {}), (np.float32, {"compression_method": 2}), (np.float32, {"text": True})],
+    ids=["doubles", "compressed", "text"],
+)
+def test_archives_of_other_numbers(dtype: type, options: dict[str, Any], tmp_path: Path, ctckit: Run) -> None:
+    """The archive is listed matrix by matrix, so the size of each must be known."""
+    kaldiio = pytest.importorskip("kaldiio", reason="Kaldi's archives are an extra")
+    truth = kaldi_folder(tmp_path, ["a", "b", "c"])
+    floats = kaldiio.load_ark(str(tmp_path / "logprobs.ark"))
+    kaldiio.save_ark(str(tmp_path / "x.ark"), {id: scores.astype(dtype) for id, scores in floats}, **options)
+    done = ctckit("align", "x.ark", "--manifest", "text", *plain_labels(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "3 rows aligned, 0 failed\n")
+    for id, times in zip("abc", truth, strict=True):
+        assert words_of(tmp_path / "out" / f"{id}.json") == moved(times, 0)
+
+
 @pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
 def test_lhotse(ending: str, tmp_path: Path, ctckit: Run) -> None:
     """Cuts begin within a recording; their supervisions are in no order, and each is a line."""
