@@ -16,6 +16,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "bind_language.h"
 #include "ctckit.h"
 #include "layout.h"
 #include "memory.h"
@@ -361,4 +362,5 @@ NB_MODULE(_ext, m) {
           nb::arg("score").noconvert(), nb::arg("status").noconvert(), nb::arg("states").noconvert(),
           nb::arg("frame_scores").noconvert().none(), nb::arg("visits").noconvert().none(),
           nb::arg("class_scores").none(), nb::arg("state_scores").none(), nb::arg("isa"), nb::arg("threads"));
+    bind_language(m);
 }

@@ -75,7 +75,7 @@ def cause(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def write_whole(path: str | Path, data: bytes) -> None:
+def write_whole(path: str | Path, data: bytes | memoryview) -> None:
     """Writes a file whole or not at all: to a temporary file beside it, which then takes its name.
 
     The file gets the permissions that ``open`` would give a new file. Safe to call from several threads.

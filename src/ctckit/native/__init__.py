@@ -8,9 +8,12 @@ nothing else of the package.
 from . import _ext
 
 LARGEST = _ext.LARGEST
+ArpaReader = _ext.ArpaReader
 LatticeBatch = _ext.LatticeBatch
+NgramModel = _ext.NgramModel
 best_path = _ext.best_path
 instruction_sets = _ext.instruction_sets
+is_ngram = _ext.is_ngram
 lay_out = _ext.lay_out
 recycled = _ext.recycled
 sums = _ext.sums

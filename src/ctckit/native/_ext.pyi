@@ -167,3 +167,50 @@ def best_path(
     - frame_scores: (N, T) what each frame adds to its score.
     - visits: (N, K, 2) its first frame in each state and one past its last; -1 if it is never there.
     """
+
+class LanguageModel:
+    """What the search asks of a language model. A state is a tuple of at most 8 numbers, the last of them not 0."""
+
+    def begin(self, sentence: bool) -> tuple[int, ...]:
+        """The state at the start of a sentence, or without any context."""
+
+    def step(self, state: tuple[int, ...], word: int) -> tuple[float, tuple[int, ...]]:
+        """The ln P(word | state), and the state behind it."""
+
+    bound: Final[float]
+
+class WordModel(LanguageModel):
+    """A model whose words are strings; 0 is the unknown one."""
+
+    def ids(self, words: list[bytes]) -> npt.NDArray[np.int32]:
+        """The numbers of words, given in UTF-8; 0 for those that it lacks."""
+
+    def score_sentences(
+        self, words: npt.NDArray[np.int32], lengths: npt.NDArray[np.int64], bos: bool, eos: bool
+    ) -> npt.NDArray[np.float64]:
+        """The ln P of each word, sentence by sentence; with ``eos``, that of the end behind each sentence's words."""
+
+    end: Final[int]
+    num_words: Final[int]
+    counts: Final[list[int]]
+    has_unknown: Final[bool]
+
+class NgramModel(WordModel):
+    """A model in a block of bytes, as ``ArpaReader.finish`` returns it; keeps them, and copies nothing."""
+
+    def __init__(self, data: npt.NDArray[np.uint8]) -> None: ...
+    def vocabulary(self) -> list[str]:
+        """The words, by number."""
+
+    def to_arpa(self) -> bytes:
+        """The text that ``ArpaReader`` would make the same model of."""
+
+class ArpaReader:
+    """Reads an ARPA file in pieces. Raises ValueError, which says the line, and what was expected there."""
+
+    def feed(self, piece: bytes) -> None: ...
+    def finish(self) -> npt.NDArray[np.uint8]:
+        """The model, after the last piece."""
+
+def is_ngram(first: bytes) -> bool:
+    """Whether a file that begins with these bytes is a model of ours."""

@@ -1,0 +1,160 @@
+// Language models for Python: readers take bytes, models lie in a buffer that Python owns. Whatever is wrong with a
+// file is a ValueError, whose message language/model.py completes with the file's name.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "../bind_language.h"
+#include "arpa.h"
+#include "model.h"
+#include "ngram.h"
+
+namespace nb = nanobind;
+
+namespace ctckit {
+namespace {
+
+using Bytes = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Ids = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Lengths = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+std::string_view text_of(const nb::bytes& bytes) {
+    return {bytes.c_str(), bytes.size()};
+}
+
+// An array that owns its memory.
+template <class T>
+nb::object array_of(std::vector<T> values) {
+    auto kept = std::make_unique<std::vector<T>>(std::move(values));
+    nb::capsule owner(kept.get(), [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+    std::vector<T>& data = *kept.release();
+    return nb::cast(nb::ndarray<nb::numpy, T, nb::ndim<1>>(data.data(), {data.size()}, owner));
+}
+
+nb::tuple tuple_of(const LanguageState& state) {
+    std::size_t used = 8;
+    while (used > 0 && state.word[used - 1] == 0) --used;
+    nb::list words;
+    for (std::size_t i = 0; i < used; ++i) words.append(state.word[i]);
+    return nb::tuple(words);
+}
+
+LanguageState state_of(const nb::tuple& words) {
+    if (words.size() > 8) throw std::invalid_argument("a state has at most 8 numbers");
+    LanguageState state{};
+    for (std::size_t i = 0; i < words.size(); ++i) state.word[i] = nb::cast<std::uint32_t>(words[i]);
+    return state;
+}
+
+nb::tuple step(const LanguageModel& model, const nb::tuple& from, std::uint32_t word) {
+    LanguageState state = state_of(from);
+    const double score = model.score(state, word, state);
+    return nb::make_tuple(score, tuple_of(state));
+}
+
+// The numbers of words, given as the UTF-8 bytes of each.
+nb::object ids(const WordModel& model, const nb::list& words) {
+    std::vector<std::int32_t> found;
+    found.reserve(words.size());
+    for (const nb::handle word : words)
+        found.push_back(static_cast<std::int32_t>(model.id(text_of(nb::cast<nb::bytes>(word)))));
+    return array_of(std::move(found));
+}
+
+// ln P of each word, sentence by sentence; with `eos`, that of the end behind each sentence's words.
+nb::object score_sentences(const WordModel& model, Ids words, Lengths lengths, bool bos, bool eos) {
+    std::vector<double> scores;
+    bool fits = true;
+    {
+        nb::gil_scoped_release release;
+        const std::size_t sentences = lengths.shape(0);
+        scores.reserve(words.shape(0) + (eos ? sentences : 0));
+        std::size_t at = 0;
+        for (std::size_t n = 0; n < sentences && fits; ++n) {
+            const std::int64_t length = lengths.data()[n];
+            fits = length >= 0 && std::size_t(length) <= words.shape(0) - at;
+            LanguageState state = model.begin(bos);
+            for (std::int64_t i = 0; fits && i < length; ++i)
+                scores.push_back(model.score(state, static_cast<std::uint32_t>(words.data()[at++]), state));
+            if (fits && eos) scores.push_back(model.score(state, model.end(), state));
+        }
+        fits = fits && at == words.shape(0);
+    }
+    if (!fits) throw std::invalid_argument("lengths must be those of the sentences");
+    return array_of(std::move(scores));
+}
+
+void feed(ArpaReader& reader, const nb::bytes& piece) {
+    const std::string_view text = text_of(piece);
+    nb::gil_scoped_release release;
+    reader.feed(text);
+}
+
+nb::object finish(ArpaReader& reader) {
+    std::vector<char> data;
+    {
+        nb::gil_scoped_release release;
+        data = reader.finish();
+    }
+    std::vector<char>* kept = new std::vector<char>(std::move(data));
+    nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<char>*>(p); });
+    return nb::cast(nb::ndarray<nb::numpy, std::uint8_t, nb::ndim<1>>(reinterpret_cast<std::uint8_t*>(kept->data()),
+                                                                      {kept->size()}, owner));
+}
+
+nb::list vocabulary(const NgramModel& model) {
+    nb::list words;
+    for (std::uint32_t id = 0; id < model.num_words(); ++id) {
+        const std::string_view word = model.words().word(id);
+        PyObject* const text = PyUnicode_DecodeUTF8(word.data(), static_cast<Py_ssize_t>(word.size()), "replace");
+        words.append(nb::steal(text));
+    }
+    return words;
+}
+
+void make_ngram(NgramModel* self, Bytes data) {
+    const auto* begin = reinterpret_cast<const char*>(data.data());
+    if (reinterpret_cast<std::uintptr_t>(begin) % 8) throw std::invalid_argument("lies at an odd address");
+    new (self) NgramModel(begin, data.shape(0));
+}
+
+nb::bytes arpa_of(const NgramModel& model) {
+    std::string text;
+    {
+        nb::gil_scoped_release release;
+        text = to_arpa(model);
+    }
+    return nb::bytes(text.data(), text.size());
+}
+
+}  // namespace
+
+void bind_language(nb::module_& m) {
+    nb::class_<LanguageModel>(m, "LanguageModel")
+        .def("begin", [](const LanguageModel& model, bool sentence) { return tuple_of(model.begin(sentence)); })
+        .def("step", &step)
+        .def_prop_ro("bound", &LanguageModel::bound);
+    nb::class_<WordModel, LanguageModel>(m, "WordModel")
+        .def("ids", &ids)
+        .def("score_sentences", &score_sentences)
+        .def_prop_ro("end", &WordModel::end)
+        .def_prop_ro("num_words", &WordModel::num_words)
+        .def_prop_ro("counts", &WordModel::counts)
+        .def_prop_ro("has_unknown", &WordModel::has_unknown);
+    nb::class_<NgramModel, WordModel>(m, "NgramModel")
+        .def("__init__", &make_ngram, nb::keep_alive<1, 2>())
+        .def("vocabulary", &vocabulary)
+        .def("to_arpa", &arpa_of);
+    nb::class_<ArpaReader>(m, "ArpaReader").def(nb::init<>()).def("feed", &feed).def("finish", &finish);
+    m.def("is_ngram", [](const nb::bytes& data) { return is_ngram(text_of(data)); });
+}
+
+}  // namespace ctckit

@@ -1,0 +1,109 @@
+// An n-gram model as an automaton. Each n-gram is a node, 0 is the empty one. A node that begins n-grams of the next
+// order has them as children, one for each word that may follow; its suffix is the n-gram without its first words. So a
+// query looks for the word among the children of the context, else adds the context's back-off and goes to its suffix.
+//
+// A state is the node of the longest context that can still matter: one with children or a back-off. All nodes that an
+// n-gram leads to are put down with it, so nothing but the node has to be kept, and equal states are equal numbers.
+//
+// The model is one block of bytes, the same in memory and in a file, and is read where it lies:
+//
+//     Header
+//     Arrival[nodes]             the words' n-grams by word, then those of two words, and so on
+//     Context[contexts + 1]      of the nodes below the highest order; children lie between their first and the next's
+//     uint32[nodes - 1 - words]  the last word of each n-gram of two words or more; ascending among the children of one
+//     uint64[slots]  uint32[words]  char[word_bytes]   see Words
+//
+// Each part begins at a multiple of 8 bytes. Only the header is checked when a file is opened. Whatever the other bytes
+// are, a query reads nothing outside of them, and ends.
+#ifndef CTCKIT_LANGUAGE_NGRAM_H
+#define CTCKIT_LANGUAGE_NGRAM_H
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "model.h"
+#include "words.h"
+
+namespace ctckit {
+
+constexpr int kMostOrders = 32;
+constexpr std::uint64_t kMostNodes = 0xfffffffeu;  // nodes are numbered in 32 bits
+
+struct NgramHeader {
+    char magic[16];
+    std::uint32_t version, byte_order, order, adds_unknown;  // adds_unknown: the ARPA file lacked <unk>
+    std::uint64_t size, word_bytes;                          // of the whole file, of the words' text
+    std::uint32_t start, end;                                // <s>, </s>
+    double bound;
+    std::uint64_t counts[kMostOrders];  // n-grams of each order, <unk> included
+    std::uint64_t checksum;             // of all before
+};
+
+// What it means that a word has come: ln P of the n-gram, and the state behind it.
+struct Arrival {
+    float score;
+    std::uint32_t state;
+};
+
+// What it means that no child has the next word.
+struct Context {
+    float backoff;
+    std::uint32_t suffix;  // the longest that can matter
+    std::uint32_t first_child;
+};
+
+// Where the parts of a model begin, from the counts in its header.
+struct NgramLayout {
+    explicit NgramLayout(const NgramHeader& header);
+
+    std::uint64_t words, nodes, contexts, slots;
+    std::uint64_t arrivals_at, contexts_at, last_words_at, slots_at, ends_at, text_at, size;
+};
+
+class NgramModel : public WordModel {
+   public:
+    // Of bytes that outlive it, at an address that is a multiple of 8. Throws std::invalid_argument if they are no
+    // model.
+    NgramModel(const char* data, std::size_t size);
+
+    LanguageState begin(bool sentence) const override;
+    double score(const LanguageState& from, std::uint32_t word, LanguageState& to) const override;
+    double bound() const override { return header_.bound; }
+
+    std::uint32_t id(std::string_view word) const override { return words_.id(word); }
+    std::uint32_t end() const override { return header_.end; }
+    std::uint32_t num_words() const override { return words_.count; }
+    std::vector<std::uint64_t> counts() const override;
+    bool has_unknown() const override { return !header_.adds_unknown; }
+
+    const Words& words() const { return words_; }
+
+    // Calls back for each n-gram with its words, how many they are, its score and back-off; by order, then as they lie.
+    using Visit = std::function<void(const std::uint32_t*, std::uint32_t, float, float)>;
+    void each_ngram(const Visit& visit) const;
+
+   private:
+    std::uint32_t child(std::uint32_t context, std::uint32_t word) const;
+
+    NgramHeader header_;
+    std::uint32_t num_nodes_, num_contexts_;
+    const Arrival* arrivals_;
+    const Context* contexts_;
+    const std::uint32_t* last_words_;  // by node, those of single words left out
+    Words words_;
+};
+
+std::uint64_t checksum(const NgramHeader& header);
+void set_format(NgramHeader& header);  // all that does not depend on the model
+
+// Whether bytes begin as those of a model do.
+bool is_ngram(std::string_view data);
+
+constexpr double kLn10 = 2.302585092994045684;
+
+}  // namespace ctckit
+
+#endif

@@ -1,0 +1,62 @@
+// Words as numbers: the hash and the table, in memory and in files, that find a word's number.
+#ifndef CTCKIT_LANGUAGE_WORDS_H
+#define CTCKIT_LANGUAGE_WORDS_H
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ctckit {
+
+// MurmurHash64A by Austin Appleby, with seed 0. KenLM's files are made with it, and ours.
+std::uint64_t murmur_hash(std::string_view text);
+
+bool is_utf8(std::string_view text);
+
+// A text for a message: in quotes, shortened, and UTF-8 whatever its bytes are.
+std::string quoted(std::string_view text);
+
+// Words in the order of their numbers, and an open table of them. A slot is the upper half of a word's hash and below
+// it its number plus 1, or 0 if it is empty; the word's slot is the first free one from the lower half of its hash on.
+// Points into arrays of someone else, which may hold anything: whatever they hold, nothing outside of them is read.
+struct Words {
+    std::uint32_t count = 0;
+    const std::uint32_t* ends = nullptr;  // (count) where each word ends in `text`; it begins where the one before ends
+    const char* text = nullptr;
+    std::uint64_t text_size = 0;
+    const std::uint64_t* slots = nullptr;
+    std::uint64_t num_slots = 0;  // a power of two
+
+    std::string_view word(std::uint32_t id) const;
+    std::uint32_t id(std::string_view word) const;  // 0 if it is not there
+};
+
+// The same, growing.
+class WordTable {
+   public:
+    explicit WordTable(std::uint64_t expected);
+
+    // The number of a new word, or 0 if it is there already.
+    std::uint32_t add(std::string_view word);
+
+    std::uint32_t id(std::string_view word) const { return view().id(word); }
+    Words view() const;
+    std::uint32_t size() const { return static_cast<std::uint32_t>(ends_.size()); }
+
+    void fit() { resize(slots_for(size())); }  // as many slots as the number of words asks for
+
+    static std::uint64_t slots_for(std::uint64_t words);
+
+   private:
+    void resize(std::uint64_t num_slots);
+
+    std::string text_;
+    std::vector<std::uint32_t> ends_;
+    std::vector<std::uint64_t> slots_;
+};
+
+}  // namespace ctckit
+
+#endif
