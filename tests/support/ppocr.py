@@ -1,0 +1,71 @@
+"""A real recogniser, from drawn text to scores: that of PP-OCRv4, as the package rapidocr-onnxruntime brings it.
+
+Only the package's file is used, by onnxruntime; the package itself is not imported, so its own needs may be missing.
+Text is drawn in DejaVu Sans, which matplotlib brings.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from support.printed import LABELS
+
+MODEL = "models/ch_PP-OCRv4_rec_infer.onnx"
+PACKAGES = ("rapidocr_onnxruntime", "onnxruntime", "PIL", "matplotlib")
+MISSING = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+
+HEIGHT, MARGIN, FONT_SIZE = 48, 24, 30  # pixels; the network wants this height
+
+
+class Recogniser:
+    """The network, on one thread.
+
+    Attributes:
+        labels: of all 6625 classes; the blank, which is ``""``, is class 0, the space is the last.
+        columns: (29,) the classes that :data:`support.printed.LABELS` names.
+    """
+
+    def __init__(self) -> None:
+        import onnxruntime
+
+        spec = importlib.util.find_spec(PACKAGES[0])
+        assert spec is not None
+        assert spec.origin is not None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        model = str(Path(spec.origin).with_name("models") / Path(MODEL).name)
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        characters = self._session.get_modelmeta().custom_metadata_map["character"].split("\n")
+        self.labels = ["", *characters, " "]
+        self.columns = np.array([self.labels.index(label) for label in LABELS])
+
+    def log_probs(self, image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Scores (T, 6625) float32 of an image (48, W), 0 black and 1 white; about a frame for eight columns of it."""
+        pixels = np.broadcast_to((image * 2 - 1).astype(np.float32), (1, 3, *image.shape))
+        (probabilities,) = self._session.run(None, {self._session.get_inputs()[0].name: np.ascontiguousarray(pixels)})
+        return np.log(np.maximum(probabilities[0], 1e-30))
+
+    def printed(self, text: str, noise: float, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+        """Log-probabilities (T, 29) float32 of a drawn text, given that each frame is one of :data:`LABELS`."""
+        return normalised(self.log_probs(draw(text, noise, rng))[:, self.columns])
+
+
+def normalised(scores: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Scores whose rows sum to 1."""
+    return scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
+
+
+def draw(text: str, noise: float, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    """A line of black text on white, (48, W) from 0 to 1, with Gaussian noise of this standard deviation."""
+    import matplotlib
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), FONT_SIZE)
+    sheet = Image.new("L", (int(font.getlength(text)) + 2 * MARGIN, HEIGHT), 255)
+    ImageDraw.Draw(sheet).text((MARGIN, HEIGHT // 2), text, font=font, fill=0, anchor="lm")
+    clean = np.asarray(sheet, np.float32) / 255
+    return np.clip(clean + noise * rng.standard_normal(clean.shape, np.float32), 0, 1)

@@ -1,0 +1,58 @@
+"""What a real recogniser made of lines of noisy print, kept in tests/data, and a language for them.
+
+tests/data/README.md says how they were made. The language's sentences hold none of the lines.
+"""
+
+from __future__ import annotations
+
+import gzip
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from support import ngrams
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+LABELS = ["", " ", *"abcdefghijklmnopqrstuvwxyz", "'"]  # the blank is class 0
+LEAST = 3  # a word that occurs as often belongs to the lexicon
+STEP = 1 / 8  # nats: scores are kept as multiples of it,
+LOWEST = 64  # and none below so many of them: e^-8
+
+
+class Line(NamedTuple):
+    """A line of print, as it was and as the recogniser saw it."""
+
+    text: str
+    noise: float  # standard deviation, of pixels from 0 to 1
+    log_probs: np.ndarray[Any, Any]  # (T, 29) float32, rows sum to 1
+
+
+@cache
+def sentences() -> list[str]:
+    """The language: prose of Python's documentation, words in lower case without marks."""
+    return gzip.decompress((DATA / "python_docs.txt.gz").read_bytes()).decode().splitlines()
+
+
+@cache
+def lexicon() -> list[str]:
+    """The language's words, in alphabetical order."""
+    return ngrams.vocabulary(sentences(), at_least=LEAST)
+
+
+@cache
+def arpa(order: int = 3) -> str:
+    """An n-gram model of the language over :func:`lexicon`, as the text of an ARPA file; takes some seconds."""
+    return ngrams.arpa(sentences(), lexicon(), order=order)
+
+
+@cache
+def lines(part: str) -> list[Line]:
+    """The lines of a part: ``test``, ``develop``, ``calibrate`` or ``unknown``, whose lines have unknown words."""
+    with np.load(DATA / "printed_lines.npz") as kept:
+        texts, lengths, noises = (kept[f"{part}_{field}"].tolist() for field in ("texts", "lengths", "noises"))
+        scores = -STEP * kept[f"{part}_scores"].T.astype(np.float32)
+    scores -= np.logaddexp.reduce(scores, axis=1, keepdims=True)
+    frames = np.split(scores, np.cumsum(lengths)[:-1])
+    return [Line(*line) for line in zip(texts, noises, frames, strict=True)]
