@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.metadata import version as _version
 
 from .align import Alignment, Alignments, forced_align
+from .decoding import Decoder, Hypotheses, Hypothesis, Stream, greedy_decode
 from .diagnosis import Diagnosis, Finding, diagnose
 from .errors import CTCError, CTCWarning, InfeasibleError
 from .explanation import Explanation, explain
@@ -26,9 +27,12 @@ __all__ = [
     "Arc",
     "CTCError",
     "CTCWarning",
+    "Decoder",
     "Diagnosis",
     "Explanation",
     "Finding",
+    "Hypotheses",
+    "Hypothesis",
     "InfeasibleError",
     "Lattice",
     "LatticeLossAndGrad",
@@ -36,6 +40,7 @@ __all__ = [
     "Posteriors",
     "Segment",
     "Status",
+    "Stream",
     "TokenSpan",
     "Transcript",
     "Vocabulary",
@@ -47,6 +52,7 @@ __all__ = [
     "forced_align",
     "frames_needed",
     "get_num_threads",
+    "greedy_decode",
     "lattice_loss",
     "lattice_loss_and_grad",
     "posteriors",

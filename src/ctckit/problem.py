@@ -165,7 +165,7 @@ def ctc_problem(
         check_values(form, blank, tokens, frames, lengths, from_logits=from_logits)
         raise RuntimeError(f"the extension finds fault with {laid_out}, validate/ with nothing: please report this")
     if not (form.batched and array.dtype.isnative and array.dtype.kind == "f"):
-        array = _readable(array, form)
+        array = readable_scores(array, form)
     return ArrayProblem(array, from_logits, laid_out, form.batched)
 
 
@@ -223,7 +223,7 @@ def checked_lattice_problem(
     check_values(form, 0, None, frames, None, from_logits=from_logits)
     given = _one_per_sample(lattices, form.size, form.classes, star)
     batch = lattice_batch(given, frames.reshape(-1).astype(np.int64), form.classes if star else None)
-    return ArrayProblem(_readable(array, form), from_logits, batch, form.batched)
+    return ArrayProblem(readable_scores(array, form), from_logits, batch, form.batched)
 
 
 def all_frames(shape: tuple[int, ...]) -> Array:
@@ -255,7 +255,7 @@ def lengths_or_all(
     return frames, np.full(targets_shape[0], targets_shape[1])
 
 
-def _readable(array: Array, form: Form) -> Array:
+def readable_scores(array: Array, form: Form) -> Array:
     """Scores as the kernels read them: (T, N, C), the machine's byte order, bfloat16 as 16-bit integers."""
     if form.dtype == "bfloat16" and array.dtype.kind == "V":
         array = array.view(np.uint16)

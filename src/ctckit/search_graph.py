@@ -167,3 +167,7 @@ class SearchGraph:
     def num_classes(self) -> int:
         """C."""
         return len(self.symbols.offsets) - 1
+
+    def score(self, ctc: float, language: float, units: int, hotwords: float) -> float:
+        """A text's score, in nats."""
+        return ctc + (self.alpha * language if language else 0.0) + self.beta * units + hotwords

@@ -188,7 +188,7 @@ class Vocabulary:
         return " ".join(word for word in text.split(" ") if word)
 
     def _text(self, index: int, token: int) -> str:
-        """What a token adds to the text, with a space before a word, or for a separator."""
+        """What a token adds to the text."""
         if isinstance(token, bool) or not isinstance(token, (int, np.integer)):
             raise CTCError(f"tokens[{index}] = {token!r} has type {type(token).__name__}: expected a class")
         if token == STAR:
@@ -198,9 +198,13 @@ class Vocabulary:
                 f"tokens[{index}] = {token} is not a class: there are {len(self.labels)} labels "
                 f"(0..{len(self.labels) - 1})"
             )
+        return self.adds(int(token))
+
+    def adds(self, token: int) -> str:
+        """What a class adds to a text that is read, with a space before a word, or for a separator."""
         if token == self.separator:
             return " "
-        name = self._texts.get(int(token), "")  # none for blanks and special labels
+        name = self._texts.get(token, "")  # none for blanks and special labels
         if self._inner and name:
             return name.removeprefix(self._inner) if name.startswith(self._inner) else f" {name}"
         return name.replace(self._initial, " ") if self._initial else name

@@ -18,6 +18,7 @@ from .form import (
     as_array,
     as_integers,
     check_blank,
+    check_classes,
     check_form,
     check_lattice_form,
     checked_arrays,
@@ -36,11 +37,13 @@ from .options import (
     check_frame_shift,
     check_integer,
     check_language,
+    check_nbest,
+    check_number,
     check_offset,
     check_reduction,
     check_targets_or_lattices,
 )
-from .values import check_values, split_targets, value_faults
+from .values import check_not_probabilities, check_values, split_targets, value_faults
 
 __all__ = [
     "FLAGS",
@@ -53,6 +56,7 @@ __all__ = [
     "as_integers",
     "check_blank",
     "check_choice",
+    "check_classes",
     "check_cost",
     "check_extend",
     "check_flag",
@@ -61,6 +65,9 @@ __all__ = [
     "check_integer",
     "check_language",
     "check_lattice_form",
+    "check_nbest",
+    "check_not_probabilities",
+    "check_number",
     "check_offset",
     "check_reduction",
     "check_targets_or_lattices",

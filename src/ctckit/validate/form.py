@@ -141,14 +141,19 @@ def form_faults(
 
 
 def check_lattice_form(
-    scores: Any, input_lengths: Any | None = None, *, from_logits: bool = False, batch_first: bool = False
+    scores: Any,
+    input_lengths: Any | None = None,
+    *,
+    from_logits: bool = False,
+    batch_first: bool = False,
+    scores_name: str = "",
 ) -> Form:
-    """Checks the form of a call that has lattices instead of targets; arguments as for `check_form`.
+    """Checks the form of a call that has no targets; arguments as for `check_form`, and what messages call the scores.
 
     Raises:
         CTCError: the first fault.
     """
-    name = "logits" if from_logits else "log_probs"
+    name = scores_name or ("logits" if from_logits else "log_probs")
     arguments = {name: scores} if input_lengths is None else {name: scores, "input_lengths": input_lengths}
     faults, form = _faults(arguments, name, 0, batch_first)
     if form is None:
@@ -196,6 +201,17 @@ def check_blank(blank: int, classes: int, *, scores_name: str = "log_probs", of_
     if fault:
         raise CTCError(fault)
     return int(blank)
+
+
+def check_classes(scores_name: str, shape: tuple[int, ...], labels: int) -> None:
+    """Raises a CTCError unless scores of that shape, (T, N, C) or (T, C), have a class for each label."""
+    classes = shape[-1]
+    if classes == labels:
+        return
+    hint = "blank-missing" if abs(classes - labels) == 1 else "same-vocabulary"
+    if labels in shape[:-1]:
+        hint = "classes-last"
+    raise CTCError(Fault("classes-differ", scores_name, (), classes, labels, hint, details={"shape": shape}))
 
 
 def dtype_name(dtype: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from numbers import Real
@@ -75,6 +76,31 @@ def check_integer(name: str, value: object, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise CTCError(Fault("integer-out-of-range", name, (), value, least))
     return int(value)
+
+
+def check_number(
+    name: str, value: object, *, least: float = -math.inf, most: float = math.inf, infinite: bool = False
+) -> float:
+    """Returns the value as a float if it is a number from `least` to `most`: finite, unless -inf is allowed.
+
+    Example:
+        >>> check_number("unknown_score", -math.inf, most=0, infinite=True)
+        -inf
+    """
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if (math.isfinite(number) and least <= number <= most) or (infinite and number == -math.inf):
+        return number
+    variant = "most" if most < math.inf else "least" if least > -math.inf else ""
+    details = {"least": least, "most": most}
+    raise CTCError(Fault("number-out-of-range", name, (), value, (least, most), variant=variant, details=details))
+
+
+def check_nbest(nbest: int, beam_width: int) -> int:
+    """Returns the number of texts that are wanted, if a beam can hold as many."""
+    nbest = check_integer("nbest", nbest, 1)
+    if nbest > beam_width:
+        raise CTCError(Fault("nbest-beyond-beam", "nbest", (), nbest, beam_width, "wider-beam"))
+    return nbest
 
 
 def check_extend(extend: int) -> int:

@@ -1,0 +1,13 @@
+"""From scores to text: the best path, and a beam search with a language.
+
+Readers begin with ``decoder.py``. May import text/, loss.py, align.py and what lies below them; no framework.
+"""
+
+from __future__ import annotations
+
+from .decoder import Decoder
+from .greedy import greedy_decode
+from .hypothesis import Hypotheses, Hypothesis, TimedWord
+from .stream import Stream
+
+__all__ = ["Decoder", "Hypotheses", "Hypothesis", "Stream", "TimedWord", "greedy_decode"]

@@ -1,0 +1,197 @@
+"""The decoder: from scores to texts, by a beam search that is exact for its width.
+
+May import the other modules of its package, text/ and what lies below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy.typing as npt
+
+from ..search_graph import SearchGraph
+from ..text import Vocabulary
+from ..validate import check_flag, check_integer, check_nbest, check_number
+from .beams import Found, Width, search
+from .emissions import Emissions, read_emissions
+from .exact import ctc_scores
+from .hypothesis import Evidence, Hypotheses, hypotheses_of
+from .reader import Reader
+from .rivals import find_rivals
+from .spelling import symbols_of
+from .stream import Stream
+
+
+class Decoder:
+    """Finds the texts that a recogniser's scores most probably say.
+
+    A prefix beam search: paths that spell the same are added up, with no token and no prefix left out but what the beam
+    has no room for. A text is worth ``ctc + alpha * language + beta * words + hotwords``, in nats.
+
+    One decoder may be used by many threads, and pickled.
+
+    Args:
+        vocabulary: the classes' names: a :class:`Vocabulary`, or a list of labels to make one of.
+        language_model: a :class:`LanguageModel`, or the path of one.
+        lexicon: the words that there are, and no others unless `unknown_score` is given: words, a mapping of words to
+            their spellings, or the path of a file.
+        alpha: the weight of the language model, at least 0.
+        beta: nats for each word; without a language model and a lexicon it counts for nothing.
+        unknown_score: nats, in place of ln P, of a word that lexicon or model lack. By default -10; with a lexicon
+            -inf: there are no other words.
+        beam_width: how many prefixes go on from one frame to the next.
+        recombine: of prefixes that go on alike, with equal last tokens and equal states of the language, only the best
+            goes on. The best text gets better, others fewer. By default for ``nbest=1`` only.
+        sentence_bounds: the language model is asked for the beginning and the end of a sentence.
+        exact_scores: the ctc scores of what is returned are summed over all paths, by one sweep of the loss for each
+            text, and order it. Otherwise they are the beam's, sums over the paths that it followed.
+        beam_threshold: nats; prefixes further below the best of their frame are given up. None: none are.
+        tokens_per_frame: how many of a frame's best tokens are tried. None: all.
+
+    Attributes:
+        vocabulary: of the classes.
+        beam_width: as given.
+        notes: what is strange about labels, lexicon and language model together.
+
+    Raises:
+        CTCError: for anything malformed; the message says where.
+
+    Source:
+        Graves and Jaitly (ICML 2014); Hannun et al., "First-Pass Large Vocabulary Continuous Speech Recognition using
+        Bi-Directional Recurrent DNNs" (2014).
+
+    Example:
+        >>> import numpy as np
+        >>> decoder = Decoder(["<blank>", "a"])
+        >>> log_probs = np.log([[0.6, 0.4], [0.6, 0.4]])  # the best path says nothing
+        >>> best, second = decoder.decode(log_probs, nbest=2)[0]
+        >>> best.text, round(float(np.exp(best.score)), 2), second.text, round(float(np.exp(second.score)), 2)
+        ('a', 0.64, '', 0.36)
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary | Sequence[str],
+        *,
+        language_model: Any = None,
+        lexicon: Any = None,
+        alpha: float = 0.5,
+        beta: float = 1.0,
+        unknown_score: float | None = None,
+        beam_width: int = 50,
+        recombine: bool | None = None,
+        sentence_bounds: bool = True,
+        exact_scores: bool = True,
+        beam_threshold: float | None = None,
+        tokens_per_frame: int | None = None,
+    ) -> None:
+        self.vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary(vocabulary)
+        self.alpha = check_number("alpha", alpha, least=0)
+        self.beta = check_number("beta", beta)
+        if unknown_score is not None:
+            check_number("unknown_score", unknown_score, most=0, infinite=True)
+        self.sentence_bounds = check_flag("sentence_bounds", sentence_bounds)
+        self.exact_scores = check_flag("exact_scores", exact_scores)
+        self.beam_width = check_integer("beam_width", beam_width, 1)
+        self._recombine = None if recombine is None else check_flag("recombine", recombine)
+        if beam_threshold is not None:
+            check_number("beam_threshold", beam_threshold, least=0)
+        if tokens_per_frame is not None:
+            check_integer("tokens_per_frame", tokens_per_frame, 1)
+        self._width = Width(self.beam_width, beam_threshold, tokens_per_frame)
+        self._graph = SearchGraph(
+            self.vocabulary.blank,
+            symbols_of(self.vocabulary),
+            alpha=self.alpha,
+            sentence_bounds=self.sentence_bounds,
+        )
+        self._reader = Reader(self.vocabulary, self._graph.symbols)
+        self.notes = self.vocabulary.notes
+
+    def decode(
+        self,
+        log_probs: npt.ArrayLike,
+        input_lengths: npt.ArrayLike | None = None,
+        *,
+        from_logits: bool = False,
+        nbest: int = 1,
+        hotwords: Any = None,
+    ) -> list[Hypotheses]:
+        """Finds the best texts of each sample.
+
+        Args:
+            log_probs: (T, N, C) natural-log probabilities, or (T, C) for one sample; or a list of arrays (T, C) of
+                different lengths. float64, float32, float16 or bfloat16. Taken as they are: -inf is a legal probability
+                of 0.
+            input_lengths: (N,) frames of each sample; all T if not given. Frames beyond are never read.
+            from_logits: ``log_probs`` holds raw scores; they are normalised.
+            nbest: how many texts of each sample, at most `beam_width`.
+            hotwords: phrases that are worth more: a list, a mapping of phrases to nats, or the path of a file.
+
+        Returns:
+            One :class:`Hypotheses` for each sample, whether there is a batch axis or not: at most `nbest`, the best
+            first. They are those that the beam has first at the end. With ``exact_scores`` they have exact scores, and
+            are ordered by them; so for ``nbest=1`` it is the beam's first, with its exact score. Without any frame the
+            text is empty. Results don't depend on the batch, or on how many threads there are.
+
+        Raises:
+            CTCError: for anything malformed; the message says where.
+
+        Example:
+            >>> import numpy as np
+            >>> decoder = Decoder(["<blank>", "|", "a", "c", "t"])
+            >>> log_probs = np.log([[0.1, 0.1, 0.1, 0.6, 0.1], [0.1, 0.1, 0.6, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1, 0.6]])
+            >>> (best,) = decoder.decode(log_probs)[0]
+            >>> best.text, round(best.score, 4), [(word.text, word.start, word.end) for word in best.words]
+            ('cat', -1.5325, [('cat', 0, 3)])
+        """
+        nbest = check_nbest(nbest, self.beam_width)
+        batches = read_emissions(log_probs, input_lengths, from_logits, len(self.vocabulary.labels))
+        graph = self._with_hotwords(hotwords)
+        recombine = self._recombines(nbest)
+        return [
+            hypotheses
+            for emissions in batches
+            for hypotheses in self._of_batch(emissions, search(emissions, graph, self._width, nbest, recombine), graph)
+        ]
+
+    def stream(self, *, from_logits: bool = False, hotwords: Any = None, endpoint: int | None = None) -> Stream:
+        """Decodes one recording while it comes in; see :class:`Stream`.
+
+        Args:
+            from_logits: frames are raw scores.
+            hotwords: phrases that are worth more, as for :meth:`decode`.
+            endpoint: frames; the stream's ``ended`` is True once as many in a row are most probably blank, after
+                something was said. None: it stays False.
+
+        Raises:
+            CTCError: for anything malformed.
+        """
+        if endpoint is not None:
+            check_integer("endpoint", endpoint, 1)
+        from_logits = check_flag("from_logits", from_logits)
+        graph = self._with_hotwords(hotwords)
+        return Stream(graph, self._reader, self._width, self._recombines(1), from_logits, endpoint)
+
+    def _recombines(self, nbest: int) -> bool:
+        return nbest == 1 if self._recombine is None else self._recombine
+
+    def _with_hotwords(self, hotwords: Any) -> SearchGraph:
+        if hotwords is not None:
+            raise NotImplementedError
+        return self._graph
+
+    def _of_batch(self, emissions: Emissions, found: list[Found], graph: SearchGraph) -> list[Hypotheses]:
+        texts = [sample.texts for sample in found]
+        exact: list[list[float]] | None = None
+        if self.exact_scores:
+            exact = ctc_scores(emissions, graph.blank, [[text.tokens for text in sample] for sample in texts])
+        hypotheses = []
+        for n, sample in enumerate(found):
+            rivals = partial(find_rivals, emissions, n, graph, self._reader, self._width)
+            evidence = Evidence(self._reader, graph.blank, emissions.of_sample(n), emissions.from_logits, rivals)
+            scores = None if exact is None else exact[n]
+            hypotheses.append(hypotheses_of(sample, scores, graph, evidence))
+        return hypotheses

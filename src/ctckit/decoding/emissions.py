@@ -1,0 +1,113 @@
+"""The scores that a call decodes, checked, in any form that users have them. May import problem.py and below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import CTCError
+from ..problem import all_frames, readable_scores
+from ..validate import (
+    Fault,
+    Form,
+    as_array,
+    as_integers,
+    check_classes,
+    check_flag,
+    check_lattice_form,
+    check_not_probabilities,
+    check_values,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Emissions:
+    """A batch's scores.
+
+    Attributes:
+        scores: (T, N, C) view of the caller's: any float dtype; uint16 stands for the bits of bfloat16.
+        frames: int64 (N,), the frames used of each sample.
+        from_logits: whether scores are logits.
+        form: of the batch.
+    """
+
+    scores: npt.NDArray[Any]
+    frames: npt.NDArray[np.int64]
+    from_logits: bool
+    form: Form
+
+    def of_sample(self, n: int) -> npt.NDArray[Any]:
+        """(T, C) the frames used of sample n."""
+        return self.scores[: self.frames[n], n]
+
+    def sample(self, n: int) -> Emissions:
+        """Sample n alone."""
+        frames = self.frames[n : n + 1]
+        return replace(self, scores=self.scores[: frames[0], n : n + 1], frames=frames, form=self.form._replace(size=1))
+
+
+def read_emissions(log_probs: Any, input_lengths: Any, from_logits: bool, labels: int | None) -> list[Emissions]:
+    """Checks the scores of a call.
+
+    Args:
+        log_probs: (T, N, C); (T, C) for one sample; or a list of such arrays (T, C), each a sample of its own length.
+        input_lengths: (N,) frames of each sample; a number for one; None for all.
+        from_logits: whether they are logits.
+        labels: how many classes have a label; None if that is not known.
+
+    Returns:
+        One batch; of a list, one for each array.
+
+    Raises:
+        CTCError: whatever is wrong, before any work.
+    """
+    from_logits = check_flag("from_logits", from_logits)
+    name = "logits" if from_logits else "log_probs"
+    if not _is_list_of_samples(log_probs):
+        return [_read(name, log_probs, input_lengths, from_logits, labels)]
+    lengths = None if input_lengths is None else as_integers("input_lengths", input_lengths)
+    if lengths is not None and lengths.shape != (len(log_probs),):
+        details = {"size": len(log_probs)}
+        fault = Fault("shape-mismatch", "input_lengths", (), lengths.shape, (len(log_probs),), "one-a-sample")
+        raise CTCError(replace(fault, variant="lengths", details=details))
+    return [
+        _of_list(n, name, scores, None if lengths is None else lengths[n], from_logits, labels)
+        for n, scores in enumerate(log_probs)
+    ]
+
+
+def _is_list_of_samples(log_probs: Any) -> bool:
+    """Whether it is a list of arrays (T, C); a nested list of numbers is one array."""
+    return (
+        isinstance(log_probs, (list, tuple))
+        and len(log_probs) > 0
+        and all(len(getattr(scores, "shape", ())) == 2 for scores in log_probs)
+    )
+
+
+def _of_list(n: int, name: str, scores: Any, length: Any, from_logits: bool, labels: int | None) -> Emissions:
+    """Item n of a list; faults name it."""
+    try:
+        return _read(name, scores, length, from_logits, labels)
+    except CTCError as error:
+        if error.fault is None:
+            raise
+        details = {**error.fault.details, "scores": f"{name}[{n}]"}
+        argument = f"{error.fault.argument}[{n}]"
+        raise CTCError(replace(error.fault, argument=argument, details=details)) from None
+
+
+def _read(name: str, log_probs: Any, input_lengths: Any, from_logits: bool, labels: int | None) -> Emissions:
+    array = as_array(name, log_probs)
+    frames = as_integers("input_lengths", all_frames(array.shape) if input_lengths is None else input_lengths)
+    form = check_lattice_form(array, frames, from_logits=from_logits)
+    if labels is not None:
+        check_classes(name, array.shape, labels)
+    check_values(form, 0, None, frames, None, from_logits=from_logits)
+    counts = np.ascontiguousarray(frames.reshape(-1), np.int64)
+    scores = readable_scores(array, form)
+    check_not_probabilities(name, scores, counts, from_logits)
+    return Emissions(scores, counts, from_logits, form._replace(batched=True))

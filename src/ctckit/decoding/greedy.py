@@ -1,0 +1,101 @@
+"""Best path decoding: the most probable class of each frame. May import all but decoder.py
+of its package, text/ and what lies below it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..bfloat16 import as_floats
+from ..results import Status
+from ..search_graph import SearchGraph, Symbols
+from ..text import Vocabulary
+from ..text.reading import collapse
+from ..validate import check_blank
+from .beams import Width
+from .emissions import Emissions, read_emissions
+from .hypothesis import Evidence, Hypotheses, Hypothesis
+from .reader import Reader
+from .rivals import find_rivals
+from .spelling import symbols_of
+
+
+def greedy_decode(
+    log_probs: npt.ArrayLike,
+    input_lengths: npt.ArrayLike | None = None,
+    blank: int = 0,
+    *,
+    from_logits: bool = False,
+    vocabulary: Vocabulary | None = None,
+) -> list[Hypotheses]:
+    """Reads the most probable class of each frame: repeats are merged, blanks left out.
+
+    That is the text of the most probable path, which need not be the most probable text: many paths may spell another
+    one. :class:`Decoder` adds them up.
+
+    Args:
+        log_probs: (T, N, C), or (T, C) for one sample; or a list of arrays (T, C) of different lengths. Any dtype that
+            the loss takes.
+        input_lengths: (N,) frames of each sample; all T if not given. Frames beyond are never read.
+        blank: the blank's class; with a vocabulary, its blank counts.
+        from_logits: ``log_probs`` holds raw scores.
+        vocabulary: the classes' names; without it, hypotheses have tokens only, and neither text nor words.
+
+    Returns:
+        One :class:`Hypotheses` for each sample, whether there is a batch axis or not, with one hypothesis, or none if a
+        used frame holds NaN or +inf, or -inf throughout. Its score is the path's. Of equal classes the lowest counts.
+
+    Raises:
+        CTCError: for anything malformed; the message says where.
+
+    Source:
+        Graves et al., "Connectionist Temporal Classification" (ICML 2006), section 3.2.
+
+    Example:
+        >>> log_probs = np.log([[0.6, 0.4], [0.6, 0.4]])  # P("") = 0.36, and P("a") = 0.64
+        >>> greedy_decode(log_probs, vocabulary=Vocabulary(["<blank>", "a"]))[0].text
+        ''
+    """
+    batches = read_emissions(
+        log_probs, input_lengths, from_logits, None if vocabulary is None else len(vocabulary.labels)
+    )
+    classes = batches[0].scores.shape[2]
+    if vocabulary is None:
+        blank, symbols = check_blank(blank, classes), Symbols(np.zeros(classes + 1, np.int32), np.empty(0, np.int32))
+    else:
+        blank, symbols = vocabulary.blank, symbols_of(vocabulary)
+    reader, graph = Reader(vocabulary, symbols), SearchGraph(blank, symbols)
+    return [_read(emissions, n, reader, graph) for emissions in batches for n in range(len(emissions.frames))]
+
+
+def _read(emissions: Emissions, n: int, reader: Reader, graph: SearchGraph) -> Hypotheses:
+    """Sample n's."""
+    scores = emissions.of_sample(n)
+    rows = as_floats(scores)
+    path = rows.argmax(axis=1)
+    score, status = _score(rows, path, emissions.from_logits)
+    if status != Status.OK:
+        return Hypotheses((), status)
+    runs = collapse(path, graph.blank)
+    tokens = np.array([run.token for run in runs], np.int32)
+    frames = np.array([run.start for run in runs], np.int32)
+    rivals = partial(find_rivals, emissions, n, graph, reader, Width())
+    evidence = Evidence(reader, graph.blank, scores, emissions.from_logits, rivals)
+    words = np.empty(0, np.int32)
+    text = reader.text(tokens, words)
+    return Hypotheses([Hypothesis(text, tokens, frames, score, score, 0.0, 0.0, 0.0, 0, 0.0, words, evidence)], status)
+
+
+def _score(rows: npt.NDArray[np.floating[Any]], path: npt.NDArray[np.intp], from_logits: bool) -> tuple[float, Status]:
+    """The path's log-probability."""
+    best = rows[np.arange(len(rows)), path].astype(np.float64)  # of a row with NaN, that
+    if not (best < np.inf).all():
+        return np.nan, Status.NOT_FINITE
+    if np.isneginf(best).any():
+        return -np.inf, Status.IMPOSSIBLE
+    if from_logits:
+        best = -np.log(np.exp(rows - best[:, None]).sum(axis=1))
+    return float(best.sum()), Status.OK

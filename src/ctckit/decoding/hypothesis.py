@@ -1,0 +1,318 @@
+"""What decoding returns: texts with their scores, times and confidences.
+
+May import align.py, text/ and what lies below them, reader.py and confidence.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from ..align import Alignment, forced_align
+from ..errors import CTCError
+from ..results import Segment, Status
+from ..search_graph import SearchGraph
+from ..text import Line, Transcript, Word
+from ..validate import Fault, check_extend, check_frame_shift
+from .beams import Found, Text
+from .confidence import Rival, agreement, expected_errors, weights
+from .reader import Reader
+
+Int32Array = npt.NDArray[np.int32]
+Float64Array = npt.NDArray[np.float64]
+
+
+class TimedWord(NamedTuple):
+    """A word of a hypothesis.
+
+    Attributes:
+        text: as the lexicon writes it, or as its tokens are read.
+        start: its first frame.
+        end: one past its last frame.
+        confidence: 0 to 1, how probable it is that this word is said or written here; see
+            :attr:`Hypothesis.words`.
+    """
+
+    text: str
+    start: int
+    end: int
+    confidence: float
+
+
+@dataclass(eq=False)
+class Evidence:
+    """What a sample's hypotheses share, and need when they are asked for more than their scores.
+
+    Attributes:
+        reader: of their tokens.
+        blank: the blank's class.
+        scores: (T, C), the frames used, as a view; None if they are no longer there, as in a stream.
+        from_logits: whether they are logits.
+        find_rivals: searches for the texts that the hypotheses are compared with.
+    """
+
+    reader: Reader
+    blank: int
+    scores: npt.NDArray[Any] | None
+    from_logits: bool
+    find_rivals: Callable[[], Sequence[Rival]]
+
+    @cached_property
+    def rivals(self) -> Sequence[Rival]:
+        """The texts that the hypotheses are compared with."""
+        return self.find_rivals()
+
+    def alignment(self, tokens: Int32Array) -> Alignment:
+        """The most probable path of these tokens."""
+        if self.scores is None:
+            raise CTCError(Fault("no-scores-kept", "alignment", hint="align-pieces"))
+        return forced_align(self.scores, tokens, blank=self.blank, from_logits=self.from_logits, on_infeasible="mark")[
+            0
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Hypothesis:
+    """A text that may have been said or written, and what it is worth.
+
+    Scores are in nats, and ``score`` is the sum of the other four: they are what is added up, with their weights.
+
+    Attributes:
+        text: words with a space between them; without words, what the tokens spell.
+        tokens: int32 (S,), its classes.
+        frames: int32 (S,), the frame at which the search added each token: early, and rough.
+            :attr:`alignment` has the exact times.
+        score: nats, by which hypotheses are ordered.
+        ctc_score: ln P of the tokens, given the scores of the frames.
+        language_score: ``alpha`` times the language model's ln P of the words, with ``unknown_score`` for each that is
+            not known.
+        word_score: ``beta`` for each word; with a model of tokens, for each token.
+        hotword_score: of the hotwords that it has.
+        units: how many words, or tokens, got ``beta``.
+        language: nats, the language's part without its weight: ``language_score`` is ``alpha`` times this.
+
+    Of two equal scores, the search's order decides.
+    """
+
+    text: str
+    tokens: Int32Array
+    frames: Int32Array
+    score: float
+    ctc_score: float
+    language_score: float
+    word_score: float
+    hotword_score: float
+    units: int
+    language: float
+    _words: Int32Array = field(repr=False)
+    _evidence: Evidence = field(repr=False)
+
+    def __getstate__(self) -> dict[str, object]:
+        """For pickle and copy: what the scores are needed for, instead of the scores."""
+        state = {**vars(self), "words": self.words, "token_confidence": self.token_confidence}
+        state |= {"probability": self.probability, "expected_word_errors": self.expected_word_errors}
+        kept = self._evidence.scores is not None
+        state |= {"alignment": self.alignment} if kept else {}
+        return state | {"_evidence": replace(self._evidence, scores=None, find_rivals=tuple)}
+
+    @cached_property
+    def alignment(self) -> Alignment:
+        """Its tokens' most probable path: exact frames and spans, and how sure each is, given the text.
+
+        Takes a forced alignment, :func:`ctckit.forced_align`, when it is first asked for, over the scores as they are
+        then.
+
+        Raises:
+            CTCError: it is of a stream, which keeps no scores.
+        """
+        return self._evidence.alignment(self.tokens)
+
+    @cached_property
+    def words(self) -> tuple[TimedWord, ...]:
+        """The words with their frames and how probable each is: for whole texts see :attr:`probability`.
+
+        Frames are the alignment's; in a stream, the search's. A text without words, as of a vocabulary that has no
+        separator, is one.
+
+        A confidence is the share of the texts that the search found, each with its weight, that have this word at this
+        place (they are aligned word by word). It is calibrated: of words with 0.9, nine in ten are right. It takes
+        another search when it is first asked for, over the scores as they are then; in a stream it is over the beam.
+
+        Source:
+            Mangu, Brill and Stolcke, "Finding consensus in speech recognition" (2000), on lists of n best texts.
+        """
+        spelled = self._evidence.reader.words(self.tokens, self._words)
+        starts, ends = self._frames_of_tokens()
+        sure = agreement([word.text for word in spelled], [rival.words for rival in self._rivals], self._shares)
+        return tuple(
+            TimedWord(word.text, int(starts[word.first]), int(ends[word.stop - 1]), float(confidence))
+            for word, confidence in zip(spelled, sure, strict=True)
+        )
+
+    @cached_property
+    def token_confidence(self) -> Float64Array:
+        """(S,) 0 to 1: how probable it is that each token is right, as :attr:`words` has it of words."""
+        return agreement(self.tokens.tolist(), [rival.tokens for rival in self._rivals], self._shares)
+
+    @cached_property
+    def probability(self) -> float:
+        """0 to 1: its share among the texts that the search found, by their scores."""
+        return float(self._shares[0])
+
+    @cached_property
+    def expected_word_errors(self) -> float:
+        """How many words are probably wrong, too many or missing: divided by their number, the expected error rate."""
+        words = [word.text for word in self._evidence.reader.words(self.tokens, self._words)]
+        return expected_errors(words, [rival.words for rival in self._rivals], self._shares)
+
+    def segments(self, frame_shift: float, *, extend: int = 0, offset: float = 0.0) -> list[Segment]:
+        """The text as one line with its time; its parts are words, whose parts are tokens.
+
+        ``ctckit.annotate.write`` writes them as subtitles, annotations and tables.
+
+        Args:
+            frame_shift: seconds from one frame to the next.
+            extend: frames of blanks that a token may grow over on each side, as for :meth:`Alignment.spans`.
+            offset: seconds, the time of the first frame.
+
+        Returns:
+            One :class:`Segment`. Confidences are how probable words and tokens are, as in :attr:`words`; the line's is
+            the mean of its words'. A stream's have the score NaN.
+
+        Raises:
+            CTCError: `frame_shift` is not above 0, or a number is out of range.
+
+        Example:
+            >>> from ctckit import Vocabulary, greedy_decode
+            >>> log_probs = np.log([[0.1, 0.8, 0.1], [0.7, 0.2, 0.1], [0.2, 0.1, 0.7]])
+            >>> (best,) = greedy_decode(log_probs, vocabulary=Vocabulary(["<blank>", "h", "i"]))[0]
+            >>> [line] = best.segments(frame_shift=0.02)
+            >>> [(token.text, token.start, token.end) for token in line.parts[0].parts]
+            [('h', 0.0, 0.02), ('i', 0.04, 0.06)]
+        """
+        check_frame_shift(frame_shift)
+        check_extend(extend)
+        if not math.isfinite(offset):
+            raise CTCError(Fault("offset-not-finite", "offset", (), offset))
+        words = self._evidence.reader.words(self.tokens, self._words)
+        if not words:
+            return []
+        pieces = [self._evidence.reader.piece(token) for token in self.tokens.tolist()]
+        spoken = tuple(Word(word.text, word.first, tuple(pieces[word.first : word.stop])) for word in words)
+        tokens = self.tokens.astype(np.int64)
+        transcript = Transcript(tokens, np.zeros(len(tokens), np.int64), (Line(self.text, spoken),), ())
+        (line,) = transcript.segments(self.alignment, frame_shift, extend=extend, offset=offset)
+        return [self._with_confidence(line, spoken)]
+
+    def _with_confidence(self, line: Segment, words: Sequence[Word]) -> Segment:
+        sure = self.token_confidence.tolist()
+        parts = []
+        for segment, word, timed in zip(line.parts, words, self.words, strict=True):
+            of_word = sure[word.first : word.first + len(word.tokens)]
+            tokens = tuple(
+                part._replace(confidence=confidence) for part, confidence in zip(segment.parts, of_word, strict=True)
+            )
+            parts.append(segment._replace(confidence=timed.confidence, parts=tokens))
+        mean = sum(part.confidence for part in parts) / len(parts)
+        return line._replace(confidence=mean, parts=tuple(parts))
+
+    def _frames_of_tokens(self) -> tuple[Int32Array, Int32Array]:
+        """(S,) each token's first frame, and one past its last."""
+        if self._evidence.scores is None:
+            return self.frames, self.frames + 1
+        return self.alignment.starts, self.alignment.ends
+
+    @cached_property
+    def _rivals(self) -> list[Rival]:
+        """The texts that it is compared with, itself first."""
+        words = [word.text for word in self._evidence.reader.words(self.tokens, self._words)]
+        own = Rival(self.tokens.tolist(), words, self.score)
+        return [own, *(rival for rival in self._evidence.rivals if rival.tokens != own.tokens or rival.words != words)]
+
+    @cached_property
+    def _shares(self) -> Float64Array:
+        """Of itself and its rivals."""
+        return weights([rival.score for rival in self._rivals])
+
+
+class Hypotheses(Sequence[Hypothesis]):
+    """The texts that were found in one sample, the best first.
+
+    Attributes:
+        status: ``OK``; ``IMPOSSIBLE`` if there is no text, since a lexicon has none that fits or all have probability
+            0; ``NOT_FINITE`` if a used frame holds NaN or +inf.
+    """
+
+    def __init__(self, hypotheses: Iterable[Hypothesis], status: Status) -> None:
+        self._hypotheses = tuple(hypotheses)
+        self.status = status
+
+    @property
+    def found(self) -> bool:
+        """Whether there is a text."""
+        return bool(self._hypotheses)
+
+    @property
+    def text(self) -> str:
+        """The best one's; empty if there is none."""
+        return self._hypotheses[0].text if self._hypotheses else ""
+
+    @overload
+    def __getitem__(self, n: int) -> Hypothesis: ...
+    @overload
+    def __getitem__(self, n: slice) -> Sequence[Hypothesis]: ...
+    def __getitem__(self, n: int | slice) -> Hypothesis | Sequence[Hypothesis]:
+        return self._hypotheses[n]
+
+    def __iter__(self) -> Iterator[Hypothesis]:
+        return iter(self._hypotheses)
+
+    def __len__(self) -> int:
+        return len(self._hypotheses)
+
+    def __repr__(self) -> str:
+        return f"Hypotheses({[hypothesis.text for hypothesis in self]}, {self.status.name})"
+
+
+def hypotheses_of(found: Found, exact: Sequence[float] | None, graph: SearchGraph, evidence: Evidence) -> Hypotheses:
+    """The texts of a sample as users get them.
+
+    Args:
+        found: by the search.
+        exact: their ctc scores, by which they are then ordered; None: the beam's.
+        graph: that was searched.
+        evidence: of the sample.
+    """
+    if exact is None:
+        return Hypotheses(
+            [hypothesis_of(text, text.ctc, text.score, graph, evidence) for text in found.texts], found.status
+        )
+    made = [
+        hypothesis_of(text, ctc, graph.score(ctc, text.language, text.units, text.hotwords), graph, evidence)
+        for text, ctc in zip(found.texts, exact, strict=True)
+    ]
+    return Hypotheses(sorted(made, key=lambda hypothesis: -hypothesis.score), found.status)
+
+
+def hypothesis_of(text: Text, ctc: float, score: float, graph: SearchGraph, evidence: Evidence) -> Hypothesis:
+    """A text with these scores."""
+    return Hypothesis(
+        evidence.reader.text(text.tokens, text.words),
+        text.tokens,
+        text.frames,
+        score,
+        ctc,
+        graph.alpha * text.language if text.language else 0.0,
+        graph.beta * text.units,
+        text.hotwords,
+        text.units,
+        text.language,
+        text.words,
+        evidence,
+    )

@@ -1,0 +1,177 @@
+"""Decoding while frames come in. May import all but decoder.py of its package, and what lies below
+it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..bfloat16 import as_floats
+from ..errors import CTCError
+from ..problem import readable_scores
+from ..results import Status
+from ..search_graph import SearchGraph
+from ..validate import Fault, as_array, check_classes, check_lattice_form, check_nbest, check_not_probabilities
+from .beams import Found, Live, Width
+from .confidence import Rival
+from .hypothesis import Evidence, Hypotheses, Hypothesis, hypotheses_of, hypothesis_of
+from .reader import Reader
+
+Int32Array = npt.NDArray[np.int32]
+
+
+class Stable(NamedTuple):
+    """The beginning of a text that can't change any more.
+
+    Attributes:
+        text: what it says so far; its last word may go on.
+        tokens: int32 (S,), classes.
+        frames: int32 (S,), the frame at which the search added each.
+    """
+
+    text: str
+    tokens: Int32Array
+    frames: Int32Array
+
+
+class Stream:
+    """One recording that is decoded while it comes in, as :meth:`Decoder.stream` opens it.
+
+    Chunks may have any number of frames; what is found doesn't depend on them. It is what :meth:`Decoder.decode` finds
+    with ``exact_scores=False`` and the same `recombine`, bit for bit; if `recombine` is None, a stream recombines,
+    however many texts are wanted. A stream keeps no scores, so the times of its words are those at which the search
+    added their tokens. It may be pickled, and goes on where it was.
+
+    Attributes:
+        frames: how many have come in.
+        ended: whether the endpoint rule says that the speaker has stopped.
+        status: ``NOT_FINITE`` once a frame has held NaN or +inf; ``IMPOSSIBLE`` once no text is possible.
+
+    Example:
+        >>> from ctckit import Decoder
+        >>> stream = Decoder(["<blank>", "|", "a", "c", "t"]).stream(endpoint=2)
+        >>> log_probs = np.log(np.full((6, 5), 0.1) + 0.5 * np.eye(5)[[3, 2, 4, 0, 0, 0]])
+        >>> for start in range(0, 6, 2):
+        ...     stream.feed(log_probs[start : start + 2])
+        ...     print(stream.best().text, stream.ended)
+        ca False
+        cat False
+        cat True
+        >>> stream.finish().text
+        'cat'
+    """
+
+    def __init__(
+        self,
+        graph: SearchGraph,
+        reader: Reader,
+        width: Width,
+        recombine: bool,
+        from_logits: bool,
+        endpoint: int | None,
+    ) -> None:
+        self._graph, self._reader, self._width = graph, reader, width
+        self._from_logits, self._endpoint = from_logits, endpoint
+        self._live: Live = Live(graph, width, recombine, from_logits)
+        self._finished = False
+        self._silence = -1  # frames in a row; -1 before anything was said
+        self.ended = False
+        self.frames = 0
+
+    @property
+    def status(self) -> Status:
+        """What has become of it."""
+        return self._live.status
+
+    def feed(self, chunk: npt.ArrayLike) -> None:
+        """Takes the next frames.
+
+        Args:
+            chunk: (t, C), t of any size, also 0.
+
+        Raises:
+            CTCError: it has another shape or dtype, or another number of classes, or the stream is finished.
+        """
+        rows = self._checked(chunk)
+        if not len(rows):
+            return
+        self._live.feed(rows)
+        self.frames += len(rows)
+        if self._endpoint is not None:
+            self._listen(rows)
+
+    def best(self) -> Hypothesis | None:
+        """The best text so far, as if nothing more came; its last word is not closed. None if there is none.
+
+        What follows may change it.
+        """
+        text = self._live.best()
+        if text is None:
+            return None
+        return hypothesis_of(text, text.ctc, text.score, self._graph, self._evidence(Found(Status.OK, [text])))
+
+    def stable(self) -> Stable:
+        """The beginning of the text that can't change any more: all texts in the beam have it."""
+        tokens, frames, words = self._live.stable()
+        return Stable(self._reader.text(tokens, words), tokens, frames)
+
+    def finish(self, nbest: int = 1) -> Hypotheses:
+        """Ends the recording.
+
+        Args:
+            nbest: how many texts, at most the decoder's `beam_width`.
+
+        Returns:
+            The best texts, the best first; as many as there are, if they are fewer.
+
+        Raises:
+            CTCError: it is finished already, or `nbest` is out of range.
+        """
+        self._check_open("finish()")
+        nbest = check_nbest(nbest, self._width.beam_width)
+        found = self._live.finish()
+        self._finished = True
+        return hypotheses_of(found._replace(texts=found.texts[:nbest]), None, self._graph, self._evidence(found))
+
+    def _check_open(self, what: str) -> None:
+        if self._finished:
+            raise CTCError(Fault("stream-finished", what, hint="open-stream"))
+
+    def _checked(self, chunk: npt.ArrayLike) -> npt.NDArray[Any]:
+        self._check_open("chunk")
+        array = as_array("chunk", chunk)
+        if array.ndim != 2:
+            raise CTCError(Fault("chunk-shape", "chunk", (), array.shape, hint="one-stream-each"))
+        check_classes("chunk", array.shape, self._graph.num_classes)
+        form = check_lattice_form(array, scores_name="chunk")
+        scores = readable_scores(array, form)
+        if not self.frames:
+            check_not_probabilities("chunk", scores, np.array([len(array)]), self._from_logits)
+        return scores[:, 0]
+
+    def _listen(self, rows: npt.NDArray[Any]) -> None:
+        """Counts the blanks since something was said."""
+        assert self._endpoint is not None
+        for silent in (as_floats(rows).argmax(axis=1) == self._graph.blank).tolist():
+            if not silent:
+                self._silence = 0
+            elif self._silence >= 0:
+                self._silence += 1
+                self.ended = self.ended or self._silence >= self._endpoint
+
+    def _evidence(self, found: Found) -> Evidence:
+        """Texts are compared with those of the beam."""
+
+        def rivals() -> list[Rival]:
+            return [
+                Rival(
+                    text.tokens.tolist(),
+                    [word.text for word in self._reader.words(text.tokens, text.words)],
+                    text.score,
+                )
+                for text in found.texts
+            ]
+
+        return Evidence(self._reader, self._graph.blank, None, self._from_logits, rivals)
