@@ -30,7 +30,7 @@ std::string_view next_field(std::string_view& text) {
     const char *at = text.data(), *const end = at + text.size();
     while (at != end && is_space(*at)) ++at;
     const char* const begin = at;
-    while (at != end && !is_space(*at)) ++at;
+    while (at != end && (static_cast<unsigned char>(*at) > ' ' || !is_space(*at))) ++at;
     text = {at, static_cast<std::size_t>(end - at)};
     return {begin, static_cast<std::size_t>(at - begin)};
 }

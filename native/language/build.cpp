@@ -13,29 +13,44 @@ namespace {
 constexpr std::uint64_t kReserved = std::uint64_t(1) << 22;  // at most: an announced count may be made up
 constexpr float kNoUnknown = static_cast<float>(-100 * kLn10);
 
+// Sorts numbers whose upper halves lie evenly: each goes to its place among them, or near it, and then few are moved.
+void sort_even(std::uint64_t* numbers, std::uint32_t count, std::vector<std::uint64_t>& spare) {
+    constexpr std::uint32_t kFew = 32, kMost = 1 << 20;
+    if (count > kMost) return std::sort(numbers, numbers + count);
+    if (count > kFew) {
+        std::vector<std::uint32_t> ends(count + 1);
+        const auto place = [count](std::uint64_t number) { return ((number >> 32) * count) >> 32; };
+        for (std::uint32_t i = 0; i < count; ++i) ++ends[place(numbers[i]) + 1];
+        for (std::uint32_t i = 0; i < count; ++i) ends[i + 1] += ends[i];
+        spare.assign(numbers, numbers + count);
+        for (const std::uint64_t number : spare) numbers[ends[place(number)]++] = number;
+    }
+    std::uint32_t moved = 0;
+    for (std::uint32_t i = 1; i < count; ++i) {
+        const std::uint64_t number = numbers[i];
+        std::uint32_t at = i;
+        for (; at > 0 && numbers[at - 1] > number; --at, ++moved) numbers[at] = numbers[at - 1];
+        numbers[at] = number;
+        if (moved > 16 * count) return std::sort(numbers, numbers + count);  // chosen to be uneven
+    }
+}
+
 }  // namespace
 
 NgramBuilder::NgramBuilder(const std::vector<std::uint64_t>& counts)
-    : highest_(static_cast<std::uint32_t>(counts.size())), begins_{1}, words_(counts[0]) {
-    const std::uint64_t most = std::min(counts[0] + 2, kReserved);
-    arrivals_.reserve(most);
-    contexts_.reserve(most);
+    : counts_(counts), highest_(static_cast<std::uint32_t>(counts.size())), begins_{1}, words_(counts[0]) {
+    contexts_.reserve(std::min(counts[0] + 3, kReserved));
     words_.add("<unk>");
-    arrivals_ = {{0, 0}, {kNoUnknown, 0}};
-    contexts_ = {{0, 0, 1}, {0, 0, 0}};
+    contexts_ = {{1, 0, 0, {0, 0}}, {0, 0, 0, {kNoUnknown, 0}}};
 }
 
 NgramBuilder::Word NgramBuilder::add_word(std::string_view word, float score, float backoff) {
-    if (word == "<unk>" || word == "<UNK>") {
-        if (has_unknown_) return Word::kTwice;
-        has_unknown_ = true;
-        arrivals_[1].score = score;
-        contexts_[1].backoff = backoff;
-        return Word::kNew;
-    }
-    if (!words_.add(word)) return Word::kTwice;
-    arrivals_.push_back({score, 0});
-    contexts_.push_back({backoff, 0, 0});
+    const bool unknown = word == "<unk>" || word == "<UNK>";
+    if (unknown ? has_unknown_ : !words_.add(word)) return Word::kTwice;
+    has_unknown_ = has_unknown_ || unknown;
+    if (!unknown) contexts_.emplace_back();
+    Context& added = unknown ? contexts_[1] : contexts_.back();
+    added = {0, 0, backoff, {score, 0}};
     return Word::kNew;
 }
 
@@ -43,9 +58,10 @@ NgramBuilder::Word NgramBuilder::add_word(std::string_view word, float score, fl
 std::uint32_t NgramBuilder::child(std::uint32_t node, std::uint32_t word) const {
     if (node == 0) return 1 + word;
     const std::uint32_t begin = contexts_[node].first_child, end = contexts_[node + 1].first_child;
-    const auto first = last_words_.begin() - begins_[1];  // by node
-    const auto at = std::lower_bound(first + begin, first + end, word);
-    return at != first + end && *at == word ? static_cast<std::uint32_t>(at - first) : 0;
+    if (begin == end) return 0;
+    const std::uint32_t count = end - begin;
+    const std::uint32_t found = find_key(keys_.data() + (begin - begins_[1]), count, key_of(word));
+    return found < count ? begin + found : 0;
 }
 
 bool NgramBuilder::add(const std::uint32_t* words, float score, float backoff) {
@@ -61,80 +77,82 @@ bool NgramBuilder::add(const std::uint32_t* words, float score, float backoff) {
         path_[same] = node;
     }
     known_ = before;
-    if (!entries_.empty()) {
-        const Entry& last = entries_.back();
-        sorted_ = sorted_ && (last.parent < node || (last.parent == node && last.word < words[before]));
-    }
     entries_.push_back({node, words[before], score, backoff});
     return true;
 }
 
-// By parent, then by word; first a counting sort by parent, whose children are few.
-void NgramBuilder::sort_entries(std::vector<std::uint32_t>& order) const {
+// For each entry its word's key, and below it its index; by parent, then by key.
+std::vector<std::uint64_t> NgramBuilder::sorted_entries() const {
     const std::uint32_t lowest = begins_[order_ - 2], parents = begins_[order_ - 1] - lowest;
     std::vector<std::uint32_t> ends(parents + 1);
     for (const Entry& entry : entries_) ++ends[entry.parent - lowest + 1];
     for (std::uint32_t p = 0; p < parents; ++p) ends[p + 1] += ends[p];
-    order.resize(entries_.size());
-    for (std::uint32_t i = 0; i < entries_.size(); ++i) order[ends[entries_[i].parent - lowest]++] = i;
-    const auto by_word = [this](std::uint32_t a, std::uint32_t b) {
-        return entries_[a].word != entries_[b].word ? entries_[a].word < entries_[b].word : a < b;
-    };
+    std::vector<std::uint64_t> sorted(entries_.size()), spare;
+    for (std::uint32_t i = 0; i < entries_.size(); ++i)
+        sorted[ends[entries_[i].parent - lowest]++] = std::uint64_t(key_of(entries_[i].word)) << 32 | i;
     for (std::uint32_t p = 0; p < parents; ++p) {
-        const auto first = order.begin() + (p ? ends[p - 1] : 0), last = order.begin() + ends[p];
-        if (!std::is_sorted(first, last, by_word)) std::sort(first, last, by_word);
+        const std::uint32_t begin = p ? ends[p - 1] : 0;
+        if (ends[p] - begin > 1) sort_even(sorted.data() + begin, ends[p] - begin, spare);
     }
+    return sorted;
 }
 
 std::optional<std::pair<std::uint32_t, std::uint32_t>> NgramBuilder::end_order() {
-    const std::uint32_t begin = begins_.back();
-    known_ = 0;
     if (order_ == 1) {
-        if (highest_ == 1) contexts_.resize(1);
-        contexts_.push_back({0, 0, static_cast<std::uint32_t>(arrivals_.size())});
-        begins_.push_back(static_cast<std::uint32_t>(arrivals_.size()));
-        ++order_;
+        end_words();
         return std::nullopt;
     }
-    std::vector<std::uint32_t> order;
-    if (!sorted_) sort_entries(order);
+    const bool highest = order_ == highest_;
+    const std::vector<std::uint64_t> sorted = sorted_entries();
+    const std::uint32_t count = static_cast<std::uint32_t>(entries_.size()), begin = begins_.back(),
+                        end = begin + count;
+    if (highest) arrivals_.resize(count);
+    else contexts_.resize(end + 1);
+    keys_.resize(end - begins_[1]);
     std::uint32_t parent = begins_[order_ - 2];
     contexts_[parent].first_child = begin;
-    for (std::uint32_t i = 0; i < entries_.size(); ++i) {
-        const Entry& entry = entries_[sorted_ ? i : order[i]];
+    for (std::uint32_t i = 0; i < count; ++i) {
+        const std::uint32_t index = static_cast<std::uint32_t>(sorted[i]),
+                            key = static_cast<std::uint32_t>(sorted[i] >> 32);
+        const Entry& entry = entries_[index];
         while (parent < entry.parent) contexts_[++parent].first_child = begin + i;
-        if (i && !sorted_) {
-            const Entry& last = entries_[order[i - 1]];
-            if (last.parent == entry.parent && last.word == entry.word) return std::make_pair(order[i - 1], order[i]);
-        }
-        arrivals_.push_back({entry.score, entry.parent});
-        last_words_.push_back(entry.word);
+        std::uint32_t& key_here = keys_[begin + i - begins_[1]];
+        key_here = key;
+        if (contexts_[parent].first_child < begin + i && *(&key_here - 1) == key)
+            return std::make_pair(static_cast<std::uint32_t>(sorted[i - 1]), index);
+        const Arrival arrival{entry.score, longest_suffix(parent, entry.word)};
+        if (highest) arrivals_[i] = arrival;
+        else contexts_[begin + i] = {end, 0, entry.backoff, arrival};
     }
-    const std::uint32_t end = static_cast<std::uint32_t>(arrivals_.size());
     while (++parent < begin) contexts_[parent].first_child = end;
-    if (order_ < highest_) {
-        contexts_.pop_back();
-        for (std::uint32_t i = 0; i < entries_.size(); ++i)
-            contexts_.push_back({entries_[sorted_ ? i : order[i]].backoff, 0, end});
-        contexts_.push_back({0, 0, end});
-    }
     contexts_.back().first_child = end;
     begins_.push_back(end);
-    link_suffixes(begin);
-    entries_.clear();
-    sorted_ = true;
-    ++order_;
+    start_order();
     return std::nullopt;
 }
 
-// The suffix of a node is the child, for the same word, of the longest suffix of its parent that has such a child.
-void NgramBuilder::link_suffixes(std::uint32_t begin) {
-    for (std::uint32_t node = begin; node < arrivals_.size(); ++node) {
-        const std::uint32_t word = last_words_[node - begins_[1]];
-        std::uint32_t context = arrivals_[arrivals_[node].state].state, found = 0;
-        while (!(found = child(context, word))) context = arrivals_[context].state;
-        arrivals_[node].state = found;
+void NgramBuilder::end_words() {
+    const std::uint32_t end = static_cast<std::uint32_t>(contexts_.size());
+    if (highest_ == 1) {
+        for (auto word = contexts_.begin() + 1; word != contexts_.end(); ++word) arrivals_.push_back(word->arrival);
+        contexts_.resize(1);
     }
+    contexts_.push_back({end, 0, 0, {0, 0}});
+    begins_.push_back(end);
+    start_order();
+}
+
+void NgramBuilder::start_order() {
+    entries_.clear();
+    known_ = 0;
+    if (++order_ <= highest_) entries_.reserve(std::min(counts_[order_ - 1], kReserved));
+}
+
+// The suffix of a node is the child, for the same word, of the longest suffix of its parent that has such a child.
+std::uint32_t NgramBuilder::longest_suffix(std::uint32_t parent, std::uint32_t word) const {
+    std::uint32_t context = suffix(parent), found = 0;
+    while (!(found = child(context, word))) context = suffix(context);
+    return found;
 }
 
 // Replaces suffixes by the longest ones that matter. Returns the highest score that any state gives a word.
@@ -142,23 +160,25 @@ double NgramBuilder::keep_what_matters() {
     const std::uint32_t contexts = static_cast<std::uint32_t>(contexts_.size()) - 1;
     std::vector<std::uint32_t> kept(contexts);
     std::vector<double> highest(contexts);
-    const auto best = [this](std::uint32_t first, std::uint32_t last) {
-        double score = -std::numeric_limits<double>::infinity();
-        for (std::uint32_t node = first; node < last; ++node) score = std::max<double>(score, arrivals_[node].score);
-        return score;
+    const auto score = [&](std::uint32_t node) {
+        return node < contexts ? contexts_[node].arrival.score : arrivals_[node - contexts].score;
+    };
+    const auto best = [&](std::uint32_t first, std::uint32_t last) {
+        double found = -std::numeric_limits<double>::infinity();
+        for (std::uint32_t node = first; node < last; ++node) found = std::max<double>(found, score(node));
+        return found;
     };
     double bound = highest[0] = best(1, begins_[1]);
     for (std::uint32_t node = 1; node < contexts; ++node) {
         Context& context = contexts_[node];
         const std::uint32_t first = context.first_child, last = contexts_[node + 1].first_child;
-        context.suffix = kept[arrivals_[node].state];
+        context.suffix = kept[context.arrival.state];
         kept[node] = first < last || context.backoff != 0 ? node : context.suffix;
         highest[node] = std::max(best(first, last), context.backoff + highest[context.suffix]);
         bound = std::max(bound, highest[node]);
     }
-    for (std::uint32_t node = 1; node < contexts; ++node) arrivals_[node].state = kept[node];
-    for (std::uint32_t node = contexts; node < arrivals_.size(); ++node)
-        arrivals_[node].state = kept[arrivals_[node].state];
+    for (std::uint32_t node = 1; node < contexts; ++node) contexts_[node].arrival.state = kept[node];
+    for (Arrival& arrival : arrivals_) arrival.state = kept[arrival.state];
     return bound + 1e-9;  // sums of back-offs may round up
 }
 
@@ -182,9 +202,9 @@ std::vector<char> NgramBuilder::finish() {
         if (count) std::memcpy(data.data() + at, from, count * sizeof(*from));
     };
     put(0, &header, 1);
-    put(layout.arrivals_at, arrivals_.data(), arrivals_.size());
     put(layout.contexts_at, contexts_.data(), contexts_.size());
-    put(layout.last_words_at, last_words_.data(), last_words_.size());
+    put(layout.arrivals_at, arrivals_.data(), arrivals_.size());
+    put(layout.keys_at, keys_.data(), keys_.size());
     put(layout.slots_at, words.slots, words.num_slots);
     put(layout.ends_at, words.ends, words.count);
     put(layout.text_at, words.text, words.text_size);

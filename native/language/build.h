@@ -40,20 +40,25 @@ class NgramBuilder {
     };
 
     std::uint32_t child(std::uint32_t node, std::uint32_t word) const;
-    void sort_entries(std::vector<std::uint32_t>& order) const;
-    void link_suffixes(std::uint32_t begin);
+    std::uint32_t suffix(std::uint32_t node) const { return contexts_[node].arrival.state; }
+    std::uint32_t longest_suffix(std::uint32_t parent, std::uint32_t word) const;
+    std::vector<std::uint64_t> sorted_entries() const;
+    void start_order();
+    void end_words();
     double keep_what_matters();
 
+    std::vector<std::uint64_t> counts_;
     std::uint32_t highest_;
     std::uint32_t order_ = 1;            // being built
     std::vector<std::uint32_t> begins_;  // the first node of each order so far; then the first of the next
     WordTable words_;
     bool has_unknown_ = false;
-    std::vector<Arrival> arrivals_;  // a state is at first the node's suffix, whether it matters or not
-    std::vector<Context> contexts_;  // behind the last order's, one more, with the end of their children
-    std::vector<std::uint32_t> last_words_;
+    // A state is at first the node's suffix, whether it matters or not. Behind the last context is one more, with the
+    // end of their children; the nodes of the highest order are no contexts.
+    std::vector<Context> contexts_;
+    std::vector<Arrival> arrivals_;
+    std::vector<std::uint32_t> keys_;                      // by node, those of single words left out
     std::vector<Entry> entries_;                           // of the order that is being built
-    bool sorted_ = true;                                   // whether they came by parent and word
     std::uint32_t last_[kMostOrders], path_[kMostOrders];  // the words of the last n-gram, the nodes of its beginnings
     std::uint32_t known_ = 0;                              // how many of them are set
 };

@@ -37,6 +37,13 @@ void check(const NgramHeader& header, std::uint64_t size) {
                 "; was it written, or copied, completely?");
 }
 
+// Asks for memory that will be read soon.
+void prefetch([[maybe_unused]] const void* at) {
+#ifdef __GNUC__
+    __builtin_prefetch(at);
+#endif
+}
+
 }  // namespace
 
 std::uint64_t checksum(const NgramHeader& header) {
@@ -59,10 +66,10 @@ NgramLayout::NgramLayout(const NgramHeader& header) {
     for (std::uint32_t i = 0; i < header.order; ++i) nodes += header.counts[i];
     contexts = nodes - header.counts[header.order - 1];
     slots = WordTable::slots_for(words);
-    arrivals_at = aligned(sizeof(NgramHeader));
-    contexts_at = aligned(arrivals_at + nodes * sizeof(Arrival));
-    last_words_at = aligned(contexts_at + (contexts + 1) * sizeof(Context));
-    slots_at = aligned(last_words_at + (nodes - 1 - words) * sizeof(std::uint32_t));
+    contexts_at = aligned(sizeof(NgramHeader));
+    arrivals_at = aligned(contexts_at + (contexts + 1) * sizeof(Context));
+    keys_at = aligned(arrivals_at + (nodes - contexts) * sizeof(Arrival));
+    slots_at = aligned(keys_at + (nodes - 1 - words) * sizeof(std::uint32_t));
     ends_at = slots_at + slots * sizeof(std::uint64_t);
     text_at = aligned(ends_at + words * sizeof(std::uint32_t));
     size = text_at + header.word_bytes;
@@ -77,7 +84,7 @@ NgramModel::NgramModel(const char* data, std::size_t size) {
     num_contexts_ = static_cast<std::uint32_t>(layout.contexts);
     arrivals_ = reinterpret_cast<const Arrival*>(data + layout.arrivals_at);
     contexts_ = reinterpret_cast<const Context*>(data + layout.contexts_at);
-    last_words_ = reinterpret_cast<const std::uint32_t*>(data + layout.last_words_at);
+    keys_ = reinterpret_cast<const std::uint32_t*>(data + layout.keys_at);
     words_ = {static_cast<std::uint32_t>(layout.words),
               reinterpret_cast<const std::uint32_t*>(data + layout.ends_at),
               data + layout.text_at,
@@ -87,35 +94,35 @@ NgramModel::NgramModel(const char* data, std::size_t size) {
 }
 
 LanguageState NgramModel::begin(bool sentence) const {
-    return {{sentence ? arrivals_[1 + header_.start].state : 0}};
+    return {{sentence ? arrival(1 + header_.start).state : 0}};
 }
 
 // The child of a context for a word, 0 if there is none. Children lie between the ends, or there are none that count.
 std::uint32_t NgramModel::child(std::uint32_t context, std::uint32_t word) const {
     const std::uint32_t begin = contexts_[context].first_child, end = contexts_[context + 1].first_child;
     if (begin >= end || begin <= words_.count || end > num_nodes_) return 0;
-    const std::uint32_t* const first = last_words_ + (begin - 1 - words_.count);
-    const std::uint32_t* at = first;
-    for (std::uint32_t left = end - begin; left > 1;) {
-        const std::uint32_t half = left / 2;
-        at += at[half - 1] < word ? half : 0;
-        left -= half;
-    }
-    return *at == word ? begin + static_cast<std::uint32_t>(at - first) : 0;
+    const std::uint32_t count = end - begin, key = key_of(word);
+    prefetch(&arrival(begin + guess(count, key)));
+    const std::uint32_t found = find_key(keys_ + (begin - 1 - words_.count), count, key);
+    return found < count ? begin + found : 0;
 }
 
 double NgramModel::score(const LanguageState& from, std::uint32_t word, LanguageState& to) const {
     if (word >= words_.count) word = 0;
     double backoffs = 0;
     std::uint32_t found = 0;
-    for (std::uint32_t node = from.word[0]; node != 0 && node < num_contexts_ && !(found = child(node, word));) {
+    prefetch(&arrival(1 + word));
+    for (std::uint32_t node = from.word[0]; node != 0 && node < num_contexts_;) {
         const Context& context = contexts_[node];
+        const std::uint32_t suffix = context.suffix < node ? context.suffix : 0;  // it has fewer words: a lower number
+        prefetch(&contexts_[suffix]);
+        if ((found = child(node, word))) break;
         backoffs += context.backoff;
-        node = context.suffix < node ? context.suffix : 0;  // it has fewer words, so its number is lower
+        node = suffix;
     }
-    const Arrival& arrival = arrivals_[found ? found : 1 + word];
-    to = {{arrival.state}};
-    return backoffs + arrival.score;
+    const Arrival& there = arrival(found ? found : 1 + word);
+    to = {{there.state}};
+    return backoffs + there.score;
 }
 
 void NgramModel::each_ngram(const Visit& visit) const {
@@ -129,10 +136,11 @@ void NgramModel::each_ngram(const Visit& visit) const {
     for (std::uint32_t order = 1; order <= header_.order; ++order) {
         for (std::uint64_t i = 0; i < header_.counts[order - 1]; ++i, ++node) {
             std::uint32_t at = node, left = order;
-            for (; left > 1 && at > words_.count; at = parents[at]) words[--left] = last_words_[at - 1 - words_.count];
+            for (; left > 1 && at > words_.count; at = parents[at])
+                words[--left] = word_of(keys_[at - 1 - words_.count]);
             require(left == 1 && at >= 1 && at <= words_.count, "is damaged: an n-gram has no beginning");
             words[0] = at - 1;
-            visit(words, order, arrivals_[node].score, node < num_contexts_ ? contexts_[node].backoff : 0);
+            visit(words, order, arrival(node).score, node < num_contexts_ ? contexts_[node].backoff : 0);
         }
     }
 }

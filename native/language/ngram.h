@@ -8,16 +8,17 @@
 // The model is one block of bytes, the same in memory and in a file, and is read where it lies:
 //
 //     Header
-//     Arrival[nodes]             the words' n-grams by word, then those of two words, and so on
-//     Context[contexts + 1]      of the nodes below the highest order; children lie between their first and the next's
-//     uint32[nodes - 1 - words]  the last word of each n-gram of two words or more; ascending among the children of one
-//     uint64[slots]  uint32[words]  char[word_bytes]   see Words
+//     Context[contexts + 1]      the nodes below the highest order: the empty one, the words, those of two words, and
+//     so on Arrival[nodes - contexts]  those of the highest order uint32[nodes - 1 - words]  the key of the last word
+//     of each n-gram of two words or more; ascending among the children uint64[slots]  uint32[words]  char[word_bytes]
+//     see Words
 //
 // Each part begins at a multiple of 8 bytes. Only the header is checked when a file is opened. Whatever the other bytes
 // are, a query reads nothing outside of them, and ends.
 #ifndef CTCKIT_LANGUAGE_NGRAM_H
 #define CTCKIT_LANGUAGE_NGRAM_H
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -48,19 +49,55 @@ struct Arrival {
     std::uint32_t state;
 };
 
-// What it means that no child has the next word.
+// A node that may have children; they lie between its first and that of the node behind it. If none of them has the
+// next word: the back-off, and the longest suffix that can matter. Lies beside the arrival, whose state it mostly is.
 struct Context {
+    std::uint32_t first_child, suffix;
     float backoff;
-    std::uint32_t suffix;  // the longest that can matter
-    std::uint32_t first_child;
+    Arrival arrival;
 };
+
+// Children are sorted by their words' keys. However the words are chosen, their keys lie evenly among all numbers of 32
+// bits, so that a word's place among a thousand children is known at once, to within a few.
+constexpr std::uint32_t key_of(std::uint32_t word) {
+    return word * 0x9e3779b1u;
+}
+constexpr std::uint32_t word_of(std::uint32_t key) {
+    return key * 0xe8b2f51u;
+}
+
+// Where a key is to be expected among so many.
+inline std::uint32_t guess(std::uint32_t count, std::uint32_t key) {
+    return static_cast<std::uint32_t>((std::uint64_t(key) * count) >> 32);
+}
+
+// The index of a key among ascending ones, or `count` if it is not there. The first guess is off by the root of
+// `count`, and the second, from what stands there, by the root of that.
+inline std::uint32_t find_key(const std::uint32_t* keys, std::uint32_t count, std::uint32_t key) {
+    constexpr std::uint32_t kMany = 128, kNear = 32;
+    std::uint32_t i = guess(count, key);
+    if (count > kMany) {
+        const std::int64_t off = ((std::int64_t(key) - keys[i]) * count) >> 32, last = std::int64_t(count) - 1;
+        i = static_cast<std::uint32_t>(std::clamp<std::int64_t>(i + off, 0, last));
+    }
+    const std::uint32_t above = std::min(count, i + kNear), below = i > kNear ? i - kNear : 0;
+    while (i < above && keys[i] < key) ++i;
+    while (i > below && keys[i - 1] >= key) --i;
+    if (i < count && keys[i] == key) return i;
+    if ((i < count && keys[i] < key) ||
+        (i > 0 && keys[i - 1] >= key)) {  // not near: the words were chosen to be uneven
+        i = static_cast<std::uint32_t>(std::lower_bound(keys, keys + count, key) - keys);
+        if (i < count && keys[i] == key) return i;
+    }
+    return count;
+}
 
 // Where the parts of a model begin, from the counts in its header.
 struct NgramLayout {
     explicit NgramLayout(const NgramHeader& header);
 
     std::uint64_t words, nodes, contexts, slots;
-    std::uint64_t arrivals_at, contexts_at, last_words_at, slots_at, ends_at, text_at, size;
+    std::uint64_t contexts_at, arrivals_at, keys_at, slots_at, ends_at, text_at, size;
 };
 
 class NgramModel : public WordModel {
@@ -87,12 +124,15 @@ class NgramModel : public WordModel {
 
    private:
     std::uint32_t child(std::uint32_t context, std::uint32_t word) const;
+    const Arrival& arrival(std::uint32_t node) const {
+        return node < num_contexts_ ? contexts_[node].arrival : arrivals_[node - num_contexts_];
+    }
 
     NgramHeader header_;
     std::uint32_t num_nodes_, num_contexts_;
-    const Arrival* arrivals_;
     const Context* contexts_;
-    const std::uint32_t* last_words_;  // by node, those of single words left out
+    const Arrival* arrivals_;
+    const std::uint32_t* keys_;  // by node, those of single words left out
     Words words_;
 };
 

@@ -31,28 +31,6 @@ const unsigned char* bytes(const char* text) {
 
 }  // namespace
 
-std::uint64_t murmur_hash(std::string_view text) {
-    constexpr std::uint64_t kFactor = 0xc6a4a7935bd1e995u;
-    constexpr int kShift = 47;
-    const char* at = text.data();
-    std::size_t left = text.size();
-    std::uint64_t hash = left * kFactor;
-    for (; left >= 8; at += 8, left -= 8) {
-        std::uint64_t part;
-        std::memcpy(&part, at, 8);
-        part *= kFactor;
-        part ^= part >> kShift;
-        hash = (hash ^ part * kFactor) * kFactor;
-    }
-    if (left) {
-        std::uint64_t part = 0;
-        for (std::size_t i = 0; i < left; ++i) part |= std::uint64_t(bytes(at)[i]) << (8 * i);
-        hash = (hash ^ part) * kFactor;
-    }
-    hash = (hash ^ hash >> kShift) * kFactor;
-    return hash ^ hash >> kShift;
-}
-
 bool is_utf8(std::string_view text) {
     const unsigned char *at = bytes(text.data()), *const end = at + text.size();
     while (at != end) {
@@ -116,12 +94,22 @@ std::uint32_t WordTable::add(std::string_view word) {
     std::uint64_t i = hash & mask;
     for (; slots_[i]; i = (i + 1) & mask) {
         const std::uint32_t found = static_cast<std::uint32_t>(slots_[i]) - 1;
-        if ((slots_[i] & kUpper) == (hash & kUpper) && view().word(found) == word) return 0;
+        if ((slots_[i] & kUpper) != (hash & kUpper)) continue;
+        if (view().word(found) == word) return 0;
+        shared_ = true;
     }
     slots_[i] = (hash & kUpper) | (ends_.size() + 1);
     text_ += word;
     ends_.push_back(static_cast<std::uint32_t>(text_.size()));
     return static_cast<std::uint32_t>(ends_.size() - 1);
+}
+
+std::uint32_t WordTable::id(std::string_view word) const {
+    if (shared_) return view().id(word);
+    const std::uint64_t hash = murmur_hash(word), mask = slots_.size() - 1;
+    for (std::uint64_t i = hash & mask; slots_[i]; i = (i + 1) & mask)
+        if ((slots_[i] & kUpper) == (hash & kUpper)) return static_cast<std::uint32_t>(slots_[i]) - 1;
+    return 0;
 }
 
 void WordTable::resize(std::uint64_t num_slots) {
@@ -131,7 +119,7 @@ void WordTable::resize(std::uint64_t num_slots) {
     for (std::uint32_t id = 0; id < size(); ++id) {
         const std::uint64_t hash = murmur_hash(view().word(id));
         std::uint64_t i = hash & mask;
-        while (slots[i]) i = (i + 1) & mask;
+        for (; slots[i]; i = (i + 1) & mask) shared_ = shared_ || (slots[i] & kUpper) == (hash & kUpper);
         slots[i] = (hash & kUpper) | (std::uint64_t(id) + 1);
     }
     slots_ = std::move(slots);

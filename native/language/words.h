@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,7 +12,27 @@
 namespace ctckit {
 
 // MurmurHash64A by Austin Appleby, with seed 0. KenLM's files are made with it, and ours.
-std::uint64_t murmur_hash(std::string_view text);
+inline std::uint64_t murmur_hash(std::string_view text) {
+    constexpr std::uint64_t kFactor = 0xc6a4a7935bd1e995u;
+    constexpr int kShift = 47;
+    const char* at = text.data();
+    std::size_t left = text.size();
+    std::uint64_t hash = left * kFactor;
+    for (; left >= 8; at += 8, left -= 8) {
+        std::uint64_t part;
+        std::memcpy(&part, at, 8);
+        part *= kFactor;
+        part ^= part >> kShift;
+        hash = (hash ^ part * kFactor) * kFactor;
+    }
+    if (left) {
+        std::uint64_t part = 0;
+        for (std::size_t i = 0; i < left; ++i) part |= std::uint64_t(static_cast<unsigned char>(at[i])) << (8 * i);
+        hash = (hash ^ part) * kFactor;
+    }
+    hash = (hash ^ hash >> kShift) * kFactor;
+    return hash ^ hash >> kShift;
+}
 
 bool is_utf8(std::string_view text);
 
@@ -41,7 +62,9 @@ class WordTable {
     // The number of a new word, or 0 if it is there already.
     std::uint32_t add(std::string_view word);
 
-    std::uint32_t id(std::string_view word) const { return view().id(word); }
+    // The number of a word that was added; of any other, most likely 0. Compares hashes only, unless two words share
+    // one.
+    std::uint32_t id(std::string_view word) const;
     Words view() const;
     std::uint32_t size() const { return static_cast<std::uint32_t>(ends_.size()); }
 
@@ -55,6 +78,7 @@ class WordTable {
     std::string text_;
     std::vector<std::uint32_t> ends_;
     std::vector<std::uint64_t> slots_;
+    bool shared_ = false;  // whether a word lies behind another one with an equal upper half of the hash
 };
 
 }  // namespace ctckit
