@@ -5,19 +5,16 @@ A row of another tool is left as it is; what it says in other words is added in 
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import CTCError
-from ..files import decoded, read_bytes
+from ..files import decoded, read_bytes, unpacked
 
 Given = dict[str, Any]  # a row as the manifest has it
-_GZIP = b"\x1f\x8b"
 
 
 def read_lines(path: Path) -> list[tuple[int, bytes]]:
@@ -26,12 +23,7 @@ def read_lines(path: Path) -> list[tuple[int, bytes]]:
     Raises:
         CTCError: the file can't be read.
     """
-    content = read_bytes(path)
-    if content.startswith(_GZIP):
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise CTCError(f"{path} is not a readable gzip file: {error}; is it complete?") from None
+    content = unpacked(read_bytes(path), str(path))
     lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 

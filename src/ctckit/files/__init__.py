@@ -10,7 +10,7 @@ Whatever is wrong with a file becomes one `CTCError` that names it. May import e
 
 from __future__ import annotations
 
-from .disk import decoded, read_bytes, read_text, unreadable, write_whole
+from .disk import check_file, decoded, read_bytes, read_text, unpacked, unreadable, write_whole
 from .kaldi import file_of, list_ark, list_scp
 from .labels import read_labels
 from .scores import ARRAYS, StoredBatch, read_batch, read_log_probs
@@ -18,6 +18,7 @@ from .scores import ARRAYS, StoredBatch, read_batch, read_log_probs
 __all__ = [
     "ARRAYS",
     "StoredBatch",
+    "check_file",
     "decoded",
     "file_of",
     "list_ark",
@@ -27,6 +28,7 @@ __all__ = [
     "read_labels",
     "read_log_probs",
     "read_text",
+    "unpacked",
     "unreadable",
     "write_whole",
 ]

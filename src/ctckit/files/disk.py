@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import secrets
+import zlib
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import CTCError
+
+_GZIP = b"\x1f\x8b"
 
 
 def check_file(path: Path) -> None:
@@ -44,6 +48,20 @@ def read_bytes(path: str | Path) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise unreadable(path, error) from None
+
+
+def unpacked(data: bytes, name: str) -> bytes:
+    """A file's content, unpacked if it is compressed by gzip; ``name`` says in an error whose it is.
+
+    Raises:
+        CTCError: it is compressed, and can't be unpacked.
+    """
+    if not data.startswith(_GZIP):
+        return data
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise CTCError(f"{name} is not a readable gzip file: {error}; is it complete?") from None
 
 
 def decoded(data: bytes, name: str) -> str:

@@ -121,11 +121,13 @@ class Walk:
 
     def _symbol(self, state: State, symbol: int) -> list[tuple[Words, State]]:
         graph = self.graph
+        if symbol == BOUNDARY and state.node == _ROOT:
+            return [((), state)]  # no word is open: several boundaries count as one
         if graph.hotwords is not None:
             hot = graph.hotwords.step(state.hot, symbol)
             state = state._replace(hot=hot, hotwords=state.hotwords + float(graph.hotwords.rewards[hot]))
         if symbol == BOUNDARY:
-            return [((), state)] if state.node == _ROOT else self._close(state)
+            return self._close(state)
         node = _OFF
         if graph.lexicon is not None and state.node != _OFF:
             child = graph.lexicon.tree.child(state.node, symbol)

@@ -1,0 +1,189 @@
+"""Phrases that a user expects, as an automaton that rewards them.
+
+May import files/, search_graph.py, and lexicon.py, spelling.py and trees.py beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from itertools import islice, product
+from numbers import Real
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import CTCError
+from ..files import check_file, decoded, read_bytes, unpacked
+from ..search_graph import BOUNDARY, Float64Array, Hotwords, Int32Array, Tree
+from .lexicon import SpelledLexicon
+from .spelling import Spelled, Speller, examples
+from .trees import Finder, Sequences, highest_below, levels, parents, tree_of
+
+HOTWORD_WEIGHT = 8.0  # nats
+_MOST_SPELLINGS = 64  # of a phrase whose words have several
+
+Source = Iterable[str] | Mapping[str, float] | str | Path
+
+
+def weighted(source: Source) -> dict[str, float]:
+    """Phrases with their weights, in whatever form they were given.
+
+    Args:
+        source: phrases; phrases with their weights in nats; or the path of a file that :func:`read_hotwords` reads.
+
+    Raises:
+        CTCError: a phrase is empty or no string, or a weight is no finite number.
+    """
+    if isinstance(source, (str, Path)):
+        return read_hotwords(source)
+    pairs = source.items() if isinstance(source, Mapping) else ((phrase, HOTWORD_WEIGHT) for phrase in source)
+    found: dict[str, float] = {}
+    for i, (phrase, weight) in enumerate(pairs, start=1):
+        if not isinstance(phrase, str) or not phrase.strip():
+            raise CTCError(f"hotwords: phrase {i} is {phrase!r}: expected a text that is not empty")
+        if not isinstance(weight, Real) or isinstance(weight, bool) or not math.isfinite(weight):
+            raise CTCError(
+                f"hotwords: {phrase!r} has the weight {weight!r}: expected nats, a finite number such as 8.0"
+            )
+        found[phrase] = float(weight)
+    return found
+
+
+def read_hotwords(path: str | Path) -> dict[str, float]:
+    """Reads a file: a phrase a line, or a phrase, a tab and its weight in nats. Empty lines are ignored.
+
+    Raises:
+        CTCError: the file can't be read, is not UTF-8, or a weight is no number.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise CTCError(f"hotwords = {str(path)!r}: there is no such file; phrases are passed as a list")
+    check_file(path)
+    found: dict[str, float] = {}
+    for number, line in enumerate(decoded(unpacked(read_bytes(path), str(path)), str(path)).split("\n"), start=1):
+        phrase, tab, weight = line.strip(" \r").partition("\t")
+        if not phrase.strip() and not weight.strip():
+            continue
+        try:
+            found |= weighted({phrase: float(weight) if tab else HOTWORD_WEIGHT})
+        except (ValueError, CTCError):
+            raise CTCError(
+                f"{path}, line {number} is {line.strip()[:60]!r}: expected a phrase, or a phrase, a tab and its weight"
+            ) from None
+    return found
+
+
+def words_of(phrases: Iterable[str], speller: Speller) -> list[str]:
+    """The words that phrases are made of, each once; whole phrases where the writing has no words."""
+    if not speller.has_words:
+        return list(phrases)
+    return list(dict.fromkeys(word for phrase in phrases for word in phrase.split()))
+
+
+def automaton(
+    phrases: Mapping[str, float], speller: Speller, lexicon: SpelledLexicon | None
+) -> tuple[Hotwords | None, tuple[str, ...]]:
+    """The automaton of some phrases, None if the labels can spell none of them; and notes.
+
+    Args:
+        phrases: with their weights in nats.
+        speller: spells them.
+        lexicon: its words are spelled as it says.
+    """
+    texts = list(phrases)
+    spelled = _spelled(texts, speller, lexicon)
+    notes = spelled.notes
+    if spelled.failed:
+        missing = examples([repr(texts[i]) for i in spelled.failed])
+        notes = (
+            f"{len(spelled.failed)} of {len(texts)} can't be spelled with the labels, and are left out: {missing}",
+            *notes,
+        )
+    said = tuple(f"hotwords: {note}" for note in notes)
+    sequences = spelled.sequences
+    if not len(sequences.of):
+        return None, said
+    weights = np.array(list(phrases.values()))[sequences.of]
+    return _grown(_bounded(sequences) if speller.has_words else sequences, weights, speller.has_words), said
+
+
+def _spelled(texts: list[str], speller: Speller, lexicon: SpelledLexicon | None) -> Spelled:
+    """How phrases are spelled: as they are written, but for words that the lexicon spells otherwise."""
+    if lexicon is None or not lexicon.has_spellings:
+        return speller.spell(texts)
+    found: list[tuple[int, list[int]]] = []
+    failed: list[int] = []
+    notes: dict[str, None] = {}
+    for i, text in enumerate(texts):
+        ways: list[list[list[int]]] = []
+        for word in text.split():
+            spellings = lexicon.spellings(word)
+            if not spellings:
+                alone = speller.spell([word])
+                notes |= dict.fromkeys(alone.notes)
+                spellings = [alone.sequences.row(0)] if len(alone.sequences.of) else []
+            ways.append(spellings)
+        for way in islice(product(*ways), _MOST_SPELLINGS):
+            between = [BOUNDARY] if speller.has_words else []
+            found.append((i, [symbol for j, word in enumerate(way) for symbol in ([*between, *word] if j else word)]))
+        if not all(ways):
+            failed.append(i)
+        elif math.prod(map(len, ways)) > _MOST_SPELLINGS:
+            notes[f"{text!r} has more than {_MOST_SPELLINGS} spellings: the others are left out"] = None
+    return Spelled(Sequences.made_of(found), failed, tuple(notes))
+
+
+def _bounded(sequences: Sequences) -> Sequences:
+    """With a boundary before and after each."""
+    places = np.repeat(sequences.offsets, [1, *[2] * (len(sequences.of) - 1), 1])
+    offsets = sequences.offsets + 2 * np.arange(len(sequences.offsets))
+    return Sequences(sequences.of, offsets, np.insert(sequences.symbols, places, BOUNDARY))
+
+
+def _grown(sequences: Sequences, weights: Float64Array, has_words: bool) -> Hotwords:
+    tree, ends = tree_of(sequences)
+    size, above = len(tree.first) - 1, parents(tree)
+    ahead = int(has_words)  # the boundary before a phrase earns nothing yet
+    lengths = np.diff(sequences.offsets) - ahead
+    own = _highest_at(size, ends, weights)
+    rewards = np.where(np.isfinite(own), own, 0.0)
+    best = _strictly_below(tree, above, _highest_at(size, ends, weights))
+    steepest = _strictly_below(tree, above, _highest_at(size, ends, weights / lengths))
+    potentials, fail = np.zeros(size), np.zeros(size, np.int32)
+    finder = Finder(tree)
+    for depth, nodes in enumerate(levels(tree)):
+        if depth == 0:
+            continue
+        over = above[nodes]
+        if depth > 1:
+            fail[nodes] = _suffixes(finder, fail, fail[over], tree.symbols[nodes.start - 1 : nodes.stop - 1])
+        rewards[nodes] += rewards[fail[nodes]]
+        kept = np.minimum(potentials[over] - np.maximum(rewards[nodes], 0.0), best[nodes])
+        potentials[nodes] = np.maximum.reduce([steepest[nodes] * (depth - ahead), kept, potentials[fail[nodes]]])
+    return Hotwords(tree, fail, rewards, potentials, int(tree.child(0, BOUNDARY) or 0) if has_words else 0)
+
+
+def _suffixes(finder: Finder, fail: Int32Array, states: Int32Array, symbols: Int32Array) -> npt.NDArray[np.int64]:
+    """Where nodes fall back to: the step with their symbols from what their parents fall back to."""
+    found = finder.children(states, symbols)
+    while (pending := np.flatnonzero((found < 0) & (states > 0))).size:
+        states = states.copy()
+        states[pending] = fail[states[pending]]
+        found[pending] = finder.children(states[pending], symbols[pending])
+    return np.maximum(found, 0)
+
+
+def _highest_at(size: int, ends: Int32Array, values: Float64Array) -> Float64Array:
+    """(V,): the highest value of the phrases that end at a node: of phrases that are spelled alike, one counts."""
+    highest = np.full(size, -np.inf)
+    np.maximum.at(highest, ends, values)
+    return highest
+
+
+def _strictly_below(tree: Tree, above: Int32Array, values: Float64Array) -> Float64Array:
+    """(V,): the highest of the values of all nodes below a node, and at least 0."""
+    highest = np.zeros(len(values))
+    np.maximum.at(highest, above[1:], highest_below(tree, values)[1:])
+    return highest

@@ -1,0 +1,229 @@
+"""The words that a decoder knows and how they are spelled, as a tree of symbols.
+
+May import files/, search_graph.py, and spelling.py and trees.py beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import CTCError
+from ..files import check_file, decoded, read_bytes, unpacked
+from ..search_graph import BOUNDARY, Int32Array, Tree
+from .spelling import Speller, examples
+from .trees import Finder, Sequences, tree_of
+
+Spelling = str | Sequence[str]
+"""How a word is spelled: as another text, or as labels, one by one or with spaces between them."""
+
+_Labels = tuple[str, ...]
+
+
+class Lexicon:
+    """The words that a text may have, and how they are spelled.
+
+    Attributes:
+        words: each once, in the order in which they were given.
+        origin: what messages call it.
+
+    Args:
+        words: words, spelled as they are written; or for each word its spelling or spellings: a text, such as
+            ``"doctor"`` for ``"Dr."``, or labels, ``["d", "o", "k"]`` or ``"d o k"``. Under labels, the words are found
+            by these classes only; otherwise by any that spell them.
+        origin: what messages shall call it.
+
+    Raises:
+        CTCError: there is no word, or something is no string.
+
+    Example:
+        >>> Lexicon({"read": [["R", "EH", "D"], ["R", "IY", "D"]], "red": "R EH D"}).words
+        ('read', 'red')
+    """
+
+    def __init__(
+        self, words: Iterable[str] | Mapping[str, Spelling | Iterable[Spelling]], *, origin: str = "the lexicon"
+    ) -> None:
+        if isinstance(words, (str, bytes)):
+            raise CTCError(f"lexicon is {words[:40]!r}: expected words, or a file of them: Lexicon.read(path)")
+        given = list(words)
+        wrong = next((i for i, word in enumerate(given) if not isinstance(word, str)), None)
+        if wrong is not None:
+            raise CTCError(f"{origin}, word {wrong + 1} is {given[wrong]!r}: expected a string")
+        self.origin = origin
+        self.words = tuple(dict.fromkeys(given))
+        if not self.words:
+            raise CTCError(f"{origin} is empty: expected at least one word")
+        self._spellings: list[tuple[int, str | _Labels]] | None = None
+        if isinstance(words, Mapping):
+            self._spellings = [
+                (i, spelling) for i, word in enumerate(self.words) for spelling in _spellings(origin, word, words[word])
+            ]
+
+    @classmethod
+    def read(cls, path: str | Path) -> Lexicon:
+        """Reads a file: a word a line; or a word a line, white space, and its labels, as torchaudio has them.
+
+        It may be compressed by gzip. Empty lines are ignored; a word with several lines has several spellings.
+
+        Raises:
+            CTCError: the file can't be read, is not UTF-8, or has no word.
+        """
+        path = Path(path)
+        check_file(path)
+        text = decoded(unpacked(read_bytes(path), str(path)), str(path))
+        lines = [stripped for line in text.split("\n") if (stripped := line.strip(" \t\r"))]
+        rows = [line.replace("\t", " ").partition(" ") for line in lines]
+        if 2 * sum(not labels for _, _, labels in rows) > len(rows):
+            return cls(lines, origin=str(path))
+        found: dict[str, list[Spelling]] = {}
+        for word, _, labels in rows:
+            found.setdefault(word, []).append(labels.split() or word)
+        return cls(found, origin=str(path))
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether words are spelled by labels."""
+        return any(not isinstance(spelling, str) for _, spelling in self._spellings or ())
+
+    @property
+    def has_spellings(self) -> bool:
+        """Whether words may be spelled otherwise than they are written."""
+        return self._spellings is not None
+
+    def spelled(self, speller: Speller) -> SpelledLexicon:
+        """The words in symbols.
+
+        Raises:
+            CTCError: the labels can spell none of them.
+        """
+        if self._spellings is None:
+            found = speller.spell(self.words)
+            sequences, notes = found.sequences, found.notes
+        else:
+            texts = [(i, spelling) for i, spelling in self._spellings if isinstance(spelling, str)]
+            labels = [
+                (i, speller.of_labels(spelling)) for i, spelling in self._spellings if not isinstance(spelling, str)
+            ]
+            found = speller.spell([text for _, text in texts])
+            numbers = np.array([i for i, _ in texts], np.int32)
+            sequences = found.sequences._replace(of=numbers[found.sequences.of])
+            sequences += Sequences.made_of((i, symbols) for i, symbols in labels if symbols)
+            notes = found.notes
+        sequences = _single_words(sequences)
+        there = np.zeros(len(self.words), bool)
+        there[sequences.of] = True
+        missing = [repr(self.words[i]) for i in np.flatnonzero(~there)[:10].tolist()]
+        if not there.any():
+            raise CTCError(
+                f"none of the {len(self.words)} words of {self.origin} can be spelled with the labels, as "
+                f"{examples(missing)}: expected words of letters that the labels have"
+            )
+        if missing:
+            notes = (
+                f"{len(self.words) - there.sum()} of {len(self.words)} words can't be spelled with the labels, and are "
+                f"left out: {examples(missing)}",
+                *notes,
+            )
+        said = tuple(f"{self.origin}: {note}" for note in notes)
+        return SpelledLexicon(self.words, sequences, said, self.has_spellings)
+
+
+@dataclass(frozen=True, eq=False)
+class SpelledLexicon:
+    """Words in the symbols of a vocabulary.
+
+    Attributes:
+        words: all of them, also those that can't be spelled.
+        sequences: their spellings, with the words' numbers.
+        notes: on words that are left out, or spelled otherwise than they are written.
+        has_spellings: whether words may be spelled otherwise than they are written.
+    """
+
+    words: tuple[str, ...]
+    sequences: Sequences
+    notes: tuple[str, ...] = ()
+    has_spellings: bool = False
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """The number of each word."""
+        return {word: i for i, word in enumerate(self.words)}
+
+    @cached_property
+    def tree(self) -> Tree:
+        """The tree of the spellings."""
+        return self._grown[0]
+
+    @cached_property
+    def nodes(self) -> Int32Array:
+        """The node at which each spelling ends."""
+        return self._grown[1]
+
+    @cached_property
+    def _grown(self) -> tuple[Tree, Int32Array]:
+        return tree_of(self.sequences)
+
+    @cached_property
+    def _by_word(self) -> tuple[Int32Array, Int32Array]:
+        """The spellings' order by words, and these."""
+        order = np.argsort(self.sequences.of, kind="stable").astype(np.int32)
+        return order, self.sequences.of[order]
+
+    def spellings(self, word: str) -> list[list[int]]:
+        """The symbols of a word, for each of its spellings."""
+        number = self.numbers.get(word, -1)
+        order, words = self._by_word
+        begin, end = np.searchsorted(words, [number, number + 1]).tolist()
+        return [self.sequences.row(row) for row in order[begin:end].tolist()]
+
+    def ends(self) -> tuple[Int32Array, Int32Array]:
+        """The words by the nodes at which they end: offsets (V + 1,), and the words, in order for each node."""
+        size, count = len(self.tree.first) - 1, len(self.words)
+        pairs = np.unique(self.nodes.astype(np.int64) * count + self.sequences.of)  # a spelling may be given twice
+        offsets = np.zeros(size + 1, np.int32)
+        np.cumsum(np.bincount(pairs // count, minlength=size), out=offsets[1:])
+        return offsets, (pairs % count).astype(np.int32)
+
+    def with_words(self, words: Sequence[str], speller: Speller) -> SpelledLexicon:
+        """These words and others, but for those that are spelled like one that is there, or not at all."""
+        new = [word for word in dict.fromkeys(words) if word not in self.numbers]
+        sequences = _single_words(speller.spell(new).sequences)
+        sequences = sequences.chosen(~np.isin(Finder(self.tree).ends(sequences), self.nodes))
+        kept, of = np.unique(sequences.of, return_inverse=True)
+        if not kept.size:
+            return self
+        joined = self.sequences + sequences._replace(of=(len(self.words) + of).astype(np.int32))
+        return replace(self, words=(*self.words, *(new[i] for i in kept.tolist())), sequences=joined)
+
+
+def lexicon_of(source: Lexicon | str | Path | Iterable[str] | Mapping[str, Spelling | Iterable[Spelling]]) -> Lexicon:
+    """A lexicon, in whatever form it was given: a string is the path of a file."""
+    if isinstance(source, Lexicon):
+        return source
+    return Lexicon.read(source) if isinstance(source, (str, Path)) else Lexicon(source)
+
+
+def _spellings(origin: str, word: str, given: Spelling | Iterable[Spelling]) -> list[str | _Labels]:
+    """A word's spellings, as texts or labels."""
+    several = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else [given]
+    found: list[str | _Labels] = []
+    for spelling in several:
+        labels = spelling.split() if isinstance(spelling, str) else spelling
+        if not isinstance(labels, Sequence) or not labels or not all(isinstance(label, str) for label in labels):
+            raise CTCError(
+                f"{origin}: {word!r} has the spelling {spelling!r}: expected a text, or a sequence of labels"
+            )
+        found.append(spelling if isinstance(spelling, str) and len(labels) == 1 else tuple(labels))
+    return found
+
+
+def _single_words(sequences: Sequences) -> Sequences:
+    """Without those that are several words to the labels."""
+    boundaries = np.concatenate([[0], np.cumsum(sequences.symbols == BOUNDARY)])
+    inner = boundaries[sequences.offsets[1:]] - boundaries[sequences.offsets[:-1]]
+    return sequences.chosen(inner == 0)
