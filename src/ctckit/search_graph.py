@@ -36,7 +36,7 @@ class Model(Protocol):
     def begin(self, sentence: bool) -> Hashable:
         """The state at the beginning of a sentence, or without any context."""
 
-    def step(self, state: Hashable, word: int) -> tuple[float, Hashable]:
+    def step(self, state: Any, word: int) -> tuple[float, Hashable]:
         """Says a word: its ln P in that state, and the state after it. Word 0 is ``<unk>``."""
 
 

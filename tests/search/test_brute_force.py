@@ -1,0 +1,158 @@
+"""Searches with room for every prefix find every text, with its score by definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from support.brute_force import SPECIAL, Bigrams, Language, Text
+
+from ctckit import Vocabulary
+from ctckit.kernels.search import reference
+from ctckit.language import GraphBuilder
+from ctckit.search_graph import UNKNOWN, SearchGraph
+
+Found = list[tuple[tuple[int, ...], tuple[int, ...], float]]
+Search = Callable[[npt.NDArray[np.float64], SearchGraph, int, bool], Found]
+
+WIDE = 100_000
+FRAMES = 5
+LABELS = {
+    "separator": ["", " ", "a", "b", SPECIAL],
+    "sentencepiece": ["", "▁a", "b", "▁", "ab"],
+    "wordpiece": ["", "a", "##a", "b", "##b"],
+    "plain": ["", "a", "b", "ab"],
+}
+LEXICONS = {
+    "none": None,
+    "words": {"a": ["a"], "ab": ["ab"], "aab": ["aab"], "b": ["b"]},
+    "spellings": {"a": ["a", "ab"], "A": ["a"], "bab": ["bab"], "ba": ["ba"], "AB": ["ab"]},
+}
+HOTWORDS = {"none": {}, "some": {"a": 0.7, "ab": 1.5, "a b": 2.0, "ab a": 1.1, "b": -0.4}}
+
+
+def by_reference(log_probs: npt.NDArray[np.float64], graph: SearchGraph, width: int, recombine: bool) -> Found:
+    entries = reference.search(log_probs, graph, width, recombine=recombine).entries
+    return [(*entry.prefix, entry.score) for entry in entries]
+
+
+SEARCHES: dict[str, Search] = {"reference": by_reference}
+
+
+def language(convention: str, lexicon: str, closed: bool, model: str, hotwords: str, seed: int) -> Language | None:
+    """None if there is no such language."""
+    spellings = LEXICONS[lexicon]
+    if (closed and spellings is None) or (model == "words" and (convention == "plain" or spellings is None)):
+        return None
+    bigrams = None
+    if model == "words":
+        bigrams = Bigrams([*list(spellings or ())[:-1], "c"], seed)  # one of the lexicon is missing, one more is there
+    elif model == "tokens":
+        bigrams = Bigrams(
+            [label.replace(" ", "|") for label in LABELS[convention] if label not in ("", SPECIAL, "b")], seed
+        )
+    phrases = {p: w for p, w in HOTWORDS[hotwords].items() if convention != "plain" or " " not in p}
+    return Language(
+        LABELS[convention],
+        convention,
+        spellings,
+        closed,
+        bigrams,
+        model == "tokens",
+        phrases,
+        unknown_score=-10.0 if closed else -3.0,
+        sentence_bounds=seed % 2 == 0,
+    )
+
+
+def graph_of(language: Language) -> tuple[SearchGraph, tuple[str, ...]]:
+    builder = GraphBuilder(
+        Vocabulary(language.labels, 0, convention=language.convention),
+        language_model=language.model,
+        lexicon=language.spellings,
+        unknown_score=None if language.closed else language.unknown_score,
+    )
+    assert (builder.level == "token") == language.by_token
+    built = builder.build(
+        hotwords=language.hotwords,
+        alpha=language.alpha,
+        beta=language.beta,
+        sentence_bounds=language.sentence_bounds,
+    )
+    return built.graph, built.words
+
+
+def scores(classes: int, seed: int) -> npt.NDArray[np.float64]:
+    random = np.random.default_rng(seed)
+    found = random.normal(size=(FRAMES, classes)) * random.choice([0.5, 3])
+    found[random.random(found.shape) < 0.1] = -np.inf
+    found[:, 0] = np.maximum(found[:, 0], -8)  # a path is left
+    return np.asarray(found - np.logaddexp.reduce(found, axis=1, keepdims=True))
+
+
+def named(found: Found, words: tuple[str, ...]) -> list[tuple[Text, float]]:
+    return [((t, tuple(None if w == UNKNOWN else words[w] for w in ws)), score) for t, ws, score in found]
+
+
+CASES = [
+    case
+    for case in product(LABELS, LEXICONS, (False, True), ("none", "words", "tokens"), HOTWORDS)
+    if language(*case, 0) is not None
+]
+
+
+def check_every_text(search: Search, meant: Language, graph: SearchGraph, words: tuple[str, ...], seed: int) -> None:
+    log_probs = scores(len(meant.labels), seed)
+    truth = meant.texts(log_probs)
+    found = named(search(log_probs, graph, WIDE, False), words)
+    assert len(found) == len(truth) > 0
+    assert dict(found) == pytest.approx(truth, abs=1e-12)
+    ordered = [score for _, score in found]
+    assert ordered == sorted(ordered, reverse=True)
+
+
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+@pytest.mark.parametrize(("convention", "lexicon", "closed", "model", "hotwords"), CASES)
+def test_every_text_is_found(
+    search: Search, convention: str, lexicon: str, closed: bool, model: str, hotwords: str
+) -> None:
+    for seed in range(2):
+        meant = language(convention, lexicon, closed, model, hotwords, seed)
+        assert meant is not None
+        check_every_text(search, meant, *graph_of(meant), seed)
+
+
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_model_without_a_lexicon_brings_its_words(search: Search, closed: bool) -> None:
+    model = Bigrams(["a", "bab"], 0)
+    meant = Language(LABELS["separator"], "separator", {"a": ["a"], "bab": ["bab"]}, model=model, closed=closed)
+    builder = GraphBuilder(
+        Vocabulary(meant.labels, 0), language_model=model, unknown_score=-np.inf if closed else meant.unknown_score
+    )
+    graph, words, _ = builder.build(alpha=meant.alpha, beta=meant.beta)
+    check_every_text(search, meant, graph, words, 0)
+
+
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+@pytest.mark.parametrize("model", ["words", "tokens"])
+@pytest.mark.parametrize("closed", [False, True])
+def test_recombining_finds_no_text_too_good_and_mostly_the_best(search: Search, model: str, closed: bool) -> None:
+    """Of entries that go on alike the lesser is dropped: its paths are lost, and it may have become the better."""
+    best = dropped = 0
+    for seed in range(40):
+        meant = language("separator", "spellings", closed, model, "some", seed)
+        assert meant is not None
+        graph, words = graph_of(meant)
+        log_probs = scores(len(meant.labels), seed)
+        truth = meant.texts(log_probs)
+        found = named(search(log_probs, graph, WIDE, True), words)
+        dropped += len(truth) - len(found)
+        for text, score in found:
+            assert score <= truth[text] + 1e-12
+        best += found[0][0] == max(truth, key=truth.__getitem__)
+    assert dropped > 0
+    assert best >= 30
