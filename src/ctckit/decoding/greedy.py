@@ -1,5 +1,7 @@
-"""Best path decoding: the most probable class of each frame. May import all but decoder.py
-of its package, text/ and what lies below it."""
+"""Best path decoding: the most probable class of each frame.
+
+May import all of its package but decoder.py, text/ and what lies below it.
+"""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..align import Alignment, forced_align
+from ..bfloat16 import as_floats
 from ..errors import CTCError
 from ..results import Segment, Status
 from ..search_graph import SearchGraph
@@ -22,7 +23,7 @@ from ..text import Line, Transcript, Word
 from ..validate import Fault, check_extend, check_frame_shift
 from .beams import Found, Text
 from .confidence import Rival, agreement, expected_errors, weights
-from .reader import Reader
+from .reader import Reader, Spelled
 
 Int32Array = npt.NDArray[np.int32]
 Float64Array = npt.NDArray[np.float64]
@@ -52,9 +53,10 @@ class Evidence:
     Attributes:
         reader: of their tokens.
         blank: the blank's class.
-        scores: (T, C), the frames used, as a view; None if they are no longer there, as in a stream.
+        scores: (T, C), the frames used, as a view; None if they are no longer there.
         from_logits: whether they are logits.
         find_rivals: searches for the texts that the hypotheses are compared with.
+        frames: of a stream, how many have come in; None for other samples.
     """
 
     reader: Reader
@@ -62,6 +64,7 @@ class Evidence:
     scores: npt.NDArray[Any] | None
     from_logits: bool
     find_rivals: Callable[[], Sequence[Rival]]
+    frames: int | None = None
 
     @cached_property
     def rivals(self) -> Sequence[Rival]:
@@ -72,9 +75,14 @@ class Evidence:
         """The most probable path of these tokens."""
         if self.scores is None:
             raise CTCError(Fault("no-scores-kept", "alignment", hint="align-pieces"))
-        return forced_align(self.scores, tokens, blank=self.blank, from_logits=self.from_logits, on_infeasible="mark")[
-            0
-        ]
+        scores, blank = as_floats(self.scores), self.blank
+        return forced_align(scores, tokens, blank=blank, from_logits=self.from_logits, on_infeasible="mark")[0]
+
+    def by_search(self, tokens: Int32Array, frames: Int32Array) -> Alignment:
+        """A stream's tokens where the search added them, each for a frame."""
+        states, unknown = np.zeros(self.frames or 0, np.int32), np.full(self.frames or 0, np.nan)
+        target = tokens.astype(np.int64)
+        return Alignment(target, states, states, unknown, np.nan, Status.OK, frames, frames + 1, lambda: unknown)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +125,7 @@ class Hypothesis:
         """For pickle and copy: what the scores are needed for, instead of the scores."""
         state = {**vars(self), "words": self.words, "token_confidence": self.token_confidence}
         state |= {"probability": self.probability, "expected_word_errors": self.expected_word_errors}
-        kept = self._evidence.scores is not None
-        state |= {"alignment": self.alignment} if kept else {}
+        state |= {"alignment": self.alignment} if self._evidence.frames is None else {}
         return state | {"_evidence": replace(self._evidence, scores=None, find_rivals=tuple)}
 
     @cached_property
@@ -147,8 +154,8 @@ class Hypothesis:
         Source:
             Mangu, Brill and Stolcke, "Finding consensus in speech recognition" (2000), on lists of n best texts.
         """
-        spelled = self._evidence.reader.words(self.tokens, self._words)
-        starts, ends = self._frames_of_tokens()
+        spelled = self._spelled
+        starts, ends = self._timed.starts, self._timed.ends
         sure = agreement([word.text for word in spelled], [rival.words for rival in self._rivals], self._shares)
         return tuple(
             TimedWord(word.text, int(starts[word.first]), int(ends[word.stop - 1]), float(confidence))
@@ -168,7 +175,7 @@ class Hypothesis:
     @cached_property
     def expected_word_errors(self) -> float:
         """How many words are probably wrong, too many or missing: divided by their number, the expected error rate."""
-        words = [word.text for word in self._evidence.reader.words(self.tokens, self._words)]
+        words = [word.text for word in self._spelled]
         return expected_errors(words, [rival.words for rival in self._rivals], self._shares)
 
     def segments(self, frame_shift: float, *, extend: int = 0, offset: float = 0.0) -> list[Segment]:
@@ -200,14 +207,14 @@ class Hypothesis:
         check_extend(extend)
         if not math.isfinite(offset):
             raise CTCError(Fault("offset-not-finite", "offset", (), offset))
-        words = self._evidence.reader.words(self.tokens, self._words)
+        words = self._spelled
         if not words:
             return []
         pieces = [self._evidence.reader.piece(token) for token in self.tokens.tolist()]
         spoken = tuple(Word(word.text, word.first, tuple(pieces[word.first : word.stop])) for word in words)
         tokens = self.tokens.astype(np.int64)
         transcript = Transcript(tokens, np.zeros(len(tokens), np.int64), (Line(self.text, spoken),), ())
-        (line,) = transcript.segments(self.alignment, frame_shift, extend=extend, offset=offset)
+        (line,) = transcript.segments(self._timed, frame_shift, extend=extend, offset=offset)
         return [self._with_confidence(line, spoken)]
 
     def _with_confidence(self, line: Segment, words: Sequence[Word]) -> Segment:
@@ -222,16 +229,19 @@ class Hypothesis:
         mean = sum(part.confidence for part in parts) / len(parts)
         return line._replace(confidence=mean, parts=tuple(parts))
 
-    def _frames_of_tokens(self) -> tuple[Int32Array, Int32Array]:
-        """(S,) each token's first frame, and one past its last."""
-        if self._evidence.scores is None:
-            return self.frames, self.frames + 1
-        return self.alignment.starts, self.alignment.ends
+    @property
+    def _timed(self) -> Alignment:
+        """Where the tokens are: the alignment; in a stream one of the search's frames, without scores."""
+        return self.alignment if self._evidence.frames is None else self._evidence.by_search(self.tokens, self.frames)
+
+    @property
+    def _spelled(self) -> list[Spelled]:
+        return self._evidence.reader.words(self.tokens, self._words)
 
     @cached_property
     def _rivals(self) -> list[Rival]:
         """The texts that it is compared with, itself first."""
-        words = [word.text for word in self._evidence.reader.words(self.tokens, self._words)]
+        words = [word.text for word in self._spelled]
         own = Rival(self.tokens.tolist(), words, self.score)
         return [own, *(rival for rival in self._evidence.rivals if rival.tokens != own.tokens or rival.words != words)]
 

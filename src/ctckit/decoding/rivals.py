@@ -1,5 +1,7 @@
-"""Searches for the texts that a hypothesis is compared with. May import beams.py, exact.py, reader.py
-and what lies below them."""
+"""Searches for the texts that a hypothesis is compared with.
+
+May import beams.py, exact.py, reader.py, confidence.py and what lies below them.
+"""
 
 from __future__ import annotations
 

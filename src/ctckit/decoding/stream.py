@@ -1,5 +1,4 @@
-"""Decoding while frames come in. May import all but decoder.py of its package, and what lies below
-it."""
+"""Decoding while frames come in. May import all of its package but decoder.py, and what lies below it."""
 
 from __future__ import annotations
 
@@ -100,7 +99,7 @@ class Stream:
         self._live.feed(rows)
         self.frames += len(rows)
         if self._endpoint is not None:
-            self._listen(rows)
+            self._listen(rows, self._endpoint)
 
     def best(self) -> Hypothesis | None:
         """The best text so far, as if nothing more came; its last word is not closed. None if there is none.
@@ -151,15 +150,14 @@ class Stream:
             check_not_probabilities("chunk", scores, np.array([len(array)]), self._from_logits)
         return scores[:, 0]
 
-    def _listen(self, rows: npt.NDArray[Any]) -> None:
+    def _listen(self, rows: npt.NDArray[Any], endpoint: int) -> None:
         """Counts the blanks since something was said."""
-        assert self._endpoint is not None
         for silent in (as_floats(rows).argmax(axis=1) == self._graph.blank).tolist():
             if not silent:
                 self._silence = 0
             elif self._silence >= 0:
                 self._silence += 1
-                self.ended = self.ended or self._silence >= self._endpoint
+                self.ended = self.ended or self._silence >= endpoint
 
     def _evidence(self, found: Found) -> Evidence:
         """Texts are compared with those of the beam."""
@@ -174,4 +172,4 @@ class Stream:
                 for text in found.texts
             ]
 
-        return Evidence(self._reader, self._graph.blank, None, self._from_logits, rivals)
+        return Evidence(self._reader, self._graph.blank, None, self._from_logits, rivals, self.frames)
