@@ -14,6 +14,7 @@
 
 #include "../bind_language.h"
 #include "arpa.h"
+#include "kenlm.h"
 #include "model.h"
 #include "ngram.h"
 
@@ -98,11 +99,13 @@ void feed(ArpaReader& reader, const nb::bytes& piece) {
     reader.feed(text);
 }
 
-nb::object finish(ArpaReader& reader) {
+// The bytes of a model that a function makes while other Python threads run.
+template <class Make>
+nb::object made(Make make) {
     std::vector<char> data;
     {
         nb::gil_scoped_release release;
-        data = reader.finish();
+        data = make();
     }
     std::vector<char>* kept = new std::vector<char>(std::move(data));
     nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<char>*>(p); });
@@ -110,20 +113,30 @@ nb::object finish(ArpaReader& reader) {
                                                                       {kept->size()}, owner));
 }
 
+std::string_view file_of(const Bytes& data) {
+    return {reinterpret_cast<const char*>(data.data()), data.shape(0)};
+}
+
+nb::object text_object(std::string_view word) {
+    return nb::steal(PyUnicode_DecodeUTF8(word.data(), static_cast<Py_ssize_t>(word.size()), "replace"));
+}
+
 nb::list vocabulary(const NgramModel& model) {
     nb::list words;
-    for (std::uint32_t id = 0; id < model.num_words(); ++id) {
-        const std::string_view word = model.words().word(id);
-        PyObject* const text = PyUnicode_DecodeUTF8(word.data(), static_cast<Py_ssize_t>(word.size()), "replace");
-        words.append(nb::steal(text));
-    }
+    for (std::uint32_t id = 0; id < model.num_words(); ++id) words.append(text_object(model.words().word(id)));
+    return words;
+}
+
+nb::list kenlm_vocabulary(const KenlmModel& model) {
+    nb::list words;
+    for (const std::string_view word : model.words()) words.append(text_object(word));
     return words;
 }
 
 void make_ngram(NgramModel* self, Bytes data) {
-    const auto* begin = reinterpret_cast<const char*>(data.data());
-    if (reinterpret_cast<std::uintptr_t>(begin) % 8) throw std::invalid_argument("lies at an odd address");
-    new (self) NgramModel(begin, data.shape(0));
+    const std::string_view file = file_of(data);
+    if (reinterpret_cast<std::uintptr_t>(file.data()) % 8) throw std::invalid_argument("lies at an odd address");
+    new (self) NgramModel(file.data(), file.size());
 }
 
 nb::bytes arpa_of(const NgramModel& model) {
@@ -153,8 +166,18 @@ void bind_language(nb::module_& m) {
         .def("__init__", &make_ngram, nb::keep_alive<1, 2>())
         .def("vocabulary", &vocabulary)
         .def("to_arpa", &arpa_of);
-    nb::class_<ArpaReader>(m, "ArpaReader").def(nb::init<>()).def("feed", &feed).def("finish", &finish);
-    m.def("is_ngram", [](const nb::bytes& data) { return is_ngram(text_of(data)); });
+    nb::class_<KenlmModel, WordModel>(m, "KenlmModel")
+        .def(
+            "__init__", [](KenlmModel* self, Bytes data) { new (self) KenlmModel(file_of(data)); },
+            nb::keep_alive<1, 2>())
+        .def("vocabulary", &kenlm_vocabulary);
+    nb::class_<ArpaReader>(m, "ArpaReader").def(nb::init<>()).def("feed", &feed).def("finish", [](ArpaReader& reader) {
+        return made([&reader] { return reader.finish(); });
+    });
+    m.def("is_ngram", [](const nb::bytes& first) { return is_ngram(text_of(first)); });
+    m.def("is_kenlm", [](const nb::bytes& first) { return is_kenlm(text_of(first)); });
+    m.def("is_kenlm_trie", [](Bytes data) { return KenlmHeader(file_of(data)).type >= KenlmHeader::kTrie; });
+    m.def("read_kenlm_trie", [](Bytes data) { return made([&data] { return read_kenlm_trie(file_of(data)); }); });
 }
 
 }  // namespace ctckit

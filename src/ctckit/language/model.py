@@ -57,7 +57,6 @@ class LanguageModel:
         order: the most words that are looked at: those before a word, and the word.
         counts: how many n-grams of each order its file holds.
         end: the number of ``</s>``.
-        bound: nats that no ln P exceeds, in whatever state. May lie above 0: back-offs may.
         notes: what was noticed about the file; sentences.
         native: the extension's object.
 
@@ -92,7 +91,6 @@ class LanguageModel:
         self.order = len(model.counts)
         self.counts: tuple[int, ...] = tuple(model.counts)
         self.end: int = model.end
-        self.bound: float = model.bound
         self.notes: tuple[str, ...] = ()
         if not model.has_unknown:
             self.notes = (f"{origin} lacks <unk>: unknown words have log10 P = -100, as in KenLM",)
@@ -106,8 +104,9 @@ class LanguageModel:
         """Reads a model.
 
         Args:
-            source: an ARPA file, which may be compressed by gzip; or our own file, which :meth:`save` writes. Told by
-                its content. Our own is mapped: it takes no memory until it is used, and must stay as it is. An open
+            source: an ARPA file, which may be compressed by gzip; our own file, which :meth:`save` writes; or a binary
+                file of KenLM's. Told by the content. Our own and KenLM's probing hash tables are mapped: they take no
+                memory until they are used, and must stay as they are. KenLM's tries are read into memory. An open
                 binary file holds ARPA.
 
         Raises:
@@ -122,7 +121,7 @@ class LanguageModel:
             with path.open("rb") as file:
                 first = file.read(64)
                 file.seek(0)
-                if native.is_ngram(first):
+                if native.is_ngram(first) or native.is_kenlm(first):
                     return cls._map(path)
                 return cls._read_arpa(file, str(path))
         except OSError as error:
@@ -148,7 +147,11 @@ class LanguageModel:
         except OSError as error:
             raise unreadable(path, error) from None
         with _errors(f"{path} "):
-            return cls(native.NgramModel(data), str(path), path, data)
+            if native.is_ngram(data[:64].tobytes()):
+                return cls(native.NgramModel(data), str(path), path, data)
+            if native.is_kenlm_trie(data):
+                return cls._of(native.read_kenlm_trie(data), str(path))
+            return cls(native.KenlmModel(data), str(path), path, data)
 
     def __reduce__(self) -> tuple[Callable[..., LanguageModel], tuple[Any, ...]]:
         if self._mapped is not None:
@@ -166,10 +169,16 @@ class LanguageModel:
                 numbers get as few digits as give the same model back.
 
         Raises:
-            CTCError: the ending is another, or the file can't be written.
+            CTCError: the ending is another, the file can't be written, or the model is one of KenLM's hash tables,
+                which can't be made anything else.
         """
         path = Path(path)
         name = path.name.lower()
+        if not isinstance(self.native, native.NgramModel):
+            raise CTCError(
+                f"{self._origin} can't be written as another file: KenLM's hash tables hold no n-grams that could be "
+                "read; convert the ARPA file that it was built from"
+            )
         if name.endswith(".ngram"):
             write_whole(path, memoryview(self._data))
         elif name.endswith(".arpa"):
@@ -180,10 +189,25 @@ class LanguageModel:
             raise CTCError(f"{path}: expected a name that ends in .ngram, .arpa or .arpa.gz")
 
     @property
+    def bound(self) -> float:
+        """Nats that no ln P exceeds, in whatever state. May lie above 0, since back-offs may.
+
+        The first time, a file of KenLM's is read from end to end for this.
+        """
+        bound: float = self.native.bound
+        return bound
+
+    @property
     def vocabulary(self) -> tuple[str, ...]:
-        """The words, by number; ``<unk>`` is the first."""
+        """The words, by number; ``<unk>`` is the first.
+
+        Raises:
+            CTCError: it is a file of KenLM's that leaves the words out.
+        """
         if self._vocabulary is None:
             self._vocabulary = tuple(self.native.vocabulary())
+        if not self._vocabulary:
+            raise CTCError(f"{self._origin} holds no words: build it again with KenLM's build_binary, without -v")
         return self._vocabulary
 
     def id(self, word: str) -> int:

@@ -9,12 +9,16 @@ from . import _ext
 
 LARGEST = _ext.LARGEST
 ArpaReader = _ext.ArpaReader
+KenlmModel = _ext.KenlmModel
 LatticeBatch = _ext.LatticeBatch
 NgramModel = _ext.NgramModel
 best_path = _ext.best_path
 instruction_sets = _ext.instruction_sets
+is_kenlm = _ext.is_kenlm
+is_kenlm_trie = _ext.is_kenlm_trie
 is_ngram = _ext.is_ngram
 lay_out = _ext.lay_out
+read_kenlm_trie = _ext.read_kenlm_trie
 recycled = _ext.recycled
 sums = _ext.sums
 weighted_loss = _ext.weighted_loss

@@ -205,6 +205,13 @@ class NgramModel(WordModel):
     def to_arpa(self) -> bytes:
         """The text that ``ArpaReader`` would make the same model of."""
 
+class KenlmModel(WordModel):
+    """KenLM's probing hash tables, read from its file's bytes, which it keeps."""
+
+    def __init__(self, data: npt.NDArray[np.uint8]) -> None: ...
+    def vocabulary(self) -> list[str]:
+        """The words, by number; none if the file leaves them out."""
+
 class ArpaReader:
     """Reads an ARPA file in pieces. Raises ValueError, which says the line, and what was expected there."""
 
@@ -214,3 +221,12 @@ class ArpaReader:
 
 def is_ngram(first: bytes) -> bool:
     """Whether a file that begins with these bytes is a model of ours."""
+
+def is_kenlm(first: bytes) -> bool:
+    """Whether a file that begins with these bytes is a binary one of KenLM's."""
+
+def is_kenlm_trie(data: npt.NDArray[np.uint8]) -> bool:
+    """Whether a binary file of KenLM's holds a trie."""
+
+def read_kenlm_trie(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The same model as ours, for ``NgramModel``."""
