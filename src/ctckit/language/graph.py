@@ -80,7 +80,8 @@ class GraphBuilder:
             but open: other words are unknown.
         unknown_score: nats of a word that is not known, in place of its ln P. -inf, the default with a lexicon: there
             are no other words; those of the lexicon that the model lacks count -10. The default without: -10.
-        level: by default ``"token"`` if the model's words are labels, also in NeMo's encoding, else ``"word"``.
+        level: by default ``"token"`` if the model's words are the labels, with the separator, also in NeMo's encoding;
+            else ``"word"``.
 
     Raises:
         CTCError: nothing can be spelled, or the model is one of words and the labels don't separate words.
@@ -228,7 +229,8 @@ def _model_classes(vocabulary: Vocabulary, model: VocabularyModel, level: Level 
     found = [len(set(way.tolist()) - {UNKNOWN}) for way in ways]
     best = int(np.argmax(found))
     size = max(len(set(model.vocabulary) - set(_SPECIAL_WORDS)) if model.vocabulary else model.counts[0] - 3, 1)
-    if level is None and found[best] < _MOSTLY * size:
+    lacks_separator = vocabulary.separator is not None and ways[best][vocabulary.separator] == UNKNOWN
+    if level is None and (found[best] < _MOSTLY * size or lacks_separator):  # words may be letters too
         return None
     if not found[best]:
         raise CTCError("level = 'token', and the language model has none of the labels: expected a model of the labels")

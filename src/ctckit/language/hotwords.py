@@ -63,11 +63,11 @@ def read_hotwords(path: str | Path) -> dict[str, float]:
     check_file(path)
     found: dict[str, float] = {}
     for number, line in enumerate(decoded(unpacked(read_bytes(path), str(path)), str(path)).split("\n"), start=1):
-        phrase, tab, weight = line.strip(" \r").partition("\t")
-        if not phrase.strip() and not weight.strip():
+        phrase, tab, weight = line.partition("\t")
+        if not line.strip():
             continue
         try:
-            found |= weighted({phrase: float(weight) if tab else HOTWORD_WEIGHT})
+            found |= weighted({phrase.strip(): float(weight) if tab else HOTWORD_WEIGHT})
         except (ValueError, CTCError):
             raise CTCError(
                 f"{path}, line {number} is {line.strip()[:60]!r}: expected a phrase, or a phrase, a tab and its weight"

@@ -187,7 +187,7 @@ class Speller:
         if not (self._cases and self._has_pieces):
             return ()
         tried = texts[:: len(texts) // _TRIED + 1]
-        notes = [f"{text!r} {note}" for text in tried for _, note in [self._transcribed(text)] if note]
+        notes = [note for text in tried if (note := self._transcribed(text)[1])]
         if 2 * len(notes) <= len(tried):
             return ()
         return (f"most are in a case that the labels have longer pieces for in another, as {notes[0]}",)
