@@ -13,6 +13,7 @@ from .diagnosis import Diagnosis, Finding, diagnose
 from .errors import CTCError, CTCWarning, InfeasibleError
 from .explanation import Explanation, explain
 from .kernels.native import get_num_threads, set_num_threads
+from .language import LanguageModel, Lexicon
 from .lattice import STAR, Arc, Lattice, ctc_lattice, frames_needed
 from .loss import ctc_loss, ctc_loss_and_grad, lattice_loss, lattice_loss_and_grad, posteriors
 from .results import LatticeLossAndGrad, LossAndGrad, Posteriors, Segment, Status, TokenSpan
@@ -34,8 +35,10 @@ __all__ = [
     "Hypotheses",
     "Hypothesis",
     "InfeasibleError",
+    "LanguageModel",
     "Lattice",
     "LatticeLossAndGrad",
+    "Lexicon",
     "LossAndGrad",
     "Posteriors",
     "Segment",

@@ -1,27 +1,33 @@
 """The decoder: from scores to texts, by a beam search that is exact for its width.
 
-May import the other modules of its package, text/ and what lies below it.
+May import the other modules of its package, language/ and what lies below it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import numpy.typing as npt
 
-from ..search_graph import SearchGraph
+from ..errors import CTCError
+from ..language import GraphBuilder, LanguageModel, Lexicon
+from ..language.hotwords import Source
+from ..language.lexicon import Spelling
 from ..text import Vocabulary
-from ..validate import check_flag, check_integer, check_nbest, check_number
+from ..validate import Fault, check_flag, check_integer, check_nbest, check_number
 from .beams import Found, Width, search
 from .emissions import Emissions, read_emissions
 from .exact import ctc_scores
-from .hypothesis import Evidence, Hypotheses, hypotheses_of
+from .hypothesis import Evidence, Hypotheses, Searched, hypotheses_of
+from .phrases import Phrases
 from .reader import Reader
 from .rivals import find_rivals
-from .spelling import symbols_of
 from .stream import Stream
+
+_RECENT = 8  # lists of hotwords whose automata are kept
 
 
 class Decoder:
@@ -52,7 +58,7 @@ class Decoder:
 
     Attributes:
         vocabulary: of the classes.
-        beam_width: as given.
+        alpha: as given, and so beta and beam_width.
         notes: what is strange about labels, lexicon and language model together.
 
     Raises:
@@ -75,8 +81,8 @@ class Decoder:
         self,
         vocabulary: Vocabulary | Sequence[str],
         *,
-        language_model: Any = None,
-        lexicon: Any = None,
+        language_model: LanguageModel | str | Path | None = None,
+        lexicon: Lexicon | str | Path | Iterable[str] | Mapping[str, Spelling | Iterable[Spelling]] | None = None,
         alpha: float = 0.5,
         beta: float = 1.0,
         unknown_score: float | None = None,
@@ -90,25 +96,33 @@ class Decoder:
         self.vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary(vocabulary)
         self.alpha = check_number("alpha", alpha, least=0)
         self.beta = check_number("beta", beta)
-        if unknown_score is not None:
-            check_number("unknown_score", unknown_score, most=0, infinite=True)
-        self.sentence_bounds = check_flag("sentence_bounds", sentence_bounds)
-        self.exact_scores = check_flag("exact_scores", exact_scores)
+        unknown = None if unknown_score is None else check_number("unknown_score", unknown_score, infinite=True)
         self.beam_width = check_integer("beam_width", beam_width, 1)
         self._recombine = None if recombine is None else check_flag("recombine", recombine)
-        if beam_threshold is not None:
-            check_number("beam_threshold", beam_threshold, least=0)
-        if tokens_per_frame is not None:
-            check_integer("tokens_per_frame", tokens_per_frame, 1)
-        self._width = Width(self.beam_width, beam_threshold, tokens_per_frame)
-        self._graph = SearchGraph(
-            self.vocabulary.blank,
-            symbols_of(self.vocabulary),
-            alpha=self.alpha,
-            sentence_bounds=self.sentence_bounds,
+        self._sentence_bounds = check_flag("sentence_bounds", sentence_bounds)
+        self._exact_scores = check_flag("exact_scores", exact_scores)
+        self._width = Width(
+            self.beam_width,
+            None if beam_threshold is None else check_number("beam_threshold", beam_threshold, least=0),
+            None if tokens_per_frame is None else check_integer("tokens_per_frame", tokens_per_frame, 1),
         )
-        self._reader = Reader(self.vocabulary, self._graph.symbols)
-        self.notes = self.vocabulary.notes
+        model = LanguageModel.read(language_model) if isinstance(language_model, (str, Path)) else language_model
+        if model is not None and not isinstance(model, LanguageModel):
+            raise CTCError(Fault("not-a-model", "language_model", (), type(model).__name__))
+        if lexicon is not None and not isinstance(lexicon, (Lexicon, Iterable, Path)):
+            raise CTCError(Fault("not-words", "lexicon", (), type(lexicon).__name__))
+        self._builder = GraphBuilder(self.vocabulary, language_model=model, lexicon=lexicon, unknown_score=unknown)
+        self.notes = (*self.vocabulary.notes, *(() if model is None else model.notes), *self._builder.notes)
+        self._plain = self._searched(None)
+        self._recent: list[tuple[Phrases, Searched]] = []
+
+    def with_weights(self, *, alpha: float | None = None, beta: float | None = None) -> Decoder:
+        """The same decoder with other weights, at once: it shares all that doesn't depend on them."""
+        other = copy(self)
+        other.alpha = self.alpha if alpha is None else check_number("alpha", alpha, least=0)
+        other.beta = self.beta if beta is None else check_number("beta", beta)
+        other._plain, other._recent = other._searched(None), []
+        return other
 
     def decode(
         self,
@@ -117,7 +131,7 @@ class Decoder:
         *,
         from_logits: bool = False,
         nbest: int = 1,
-        hotwords: Any = None,
+        hotwords: Source | None = None,
     ) -> list[Hypotheses]:
         """Finds the best texts of each sample.
 
@@ -149,15 +163,19 @@ class Decoder:
         """
         nbest = check_nbest(nbest, self.beam_width)
         batches = read_emissions(log_probs, input_lengths, from_logits, len(self.vocabulary.labels))
-        graph = self._with_hotwords(hotwords)
+        searched = self._with_hotwords(hotwords)
         recombine = self._recombines(nbest)
         return [
             hypotheses
             for emissions in batches
-            for hypotheses in self._of_batch(emissions, search(emissions, graph, self._width, nbest, recombine), graph)
+            for hypotheses in self._of_batch(
+                emissions, search(emissions, searched.graph, self._width, nbest, recombine), searched
+            )
         ]
 
-    def stream(self, *, from_logits: bool = False, hotwords: Any = None, endpoint: int | None = None) -> Stream:
+    def stream(
+        self, *, from_logits: bool = False, hotwords: Source | None = None, endpoint: int | None = None
+    ) -> Stream:
         """Decodes one recording while it comes in; see :class:`Stream`.
 
         Args:
@@ -172,26 +190,40 @@ class Decoder:
         if endpoint is not None:
             check_integer("endpoint", endpoint, 1)
         from_logits = check_flag("from_logits", from_logits)
-        graph = self._with_hotwords(hotwords)
-        return Stream(graph, self._reader, self._width, self._recombines(1), from_logits, endpoint)
+        return Stream(self._with_hotwords(hotwords), self._width, self._recombines(1), from_logits, endpoint)
 
     def _recombines(self, nbest: int) -> bool:
         return nbest == 1 if self._recombine is None else self._recombine
 
-    def _with_hotwords(self, hotwords: Any) -> SearchGraph:
-        if hotwords is not None:
-            raise NotImplementedError
-        return self._graph
+    def _with_hotwords(self, hotwords: Source | None) -> Searched:
+        """What is searched; that of the last few calls is kept."""
+        if hotwords is None:
+            return self._plain
+        if not isinstance(hotwords, (Iterable, Path)):
+            raise CTCError(Fault("not-hotwords", "hotwords", (), type(hotwords).__name__))
+        phrases = Phrases.of(hotwords)
+        for known, searched in self._recent:
+            if known == phrases:
+                return searched
+        searched = self._searched(hotwords if isinstance(hotwords, (str, Path)) else phrases.source)
+        self._recent = [(phrases, searched), *self._recent[: _RECENT - 1]]  # as one step, for other threads
+        return searched
 
-    def _of_batch(self, emissions: Emissions, found: list[Found], graph: SearchGraph) -> list[Hypotheses]:
-        texts = [sample.texts for sample in found]
+    def _searched(self, hotwords: Source | None) -> Searched:
+        built = self._builder.build(
+            hotwords=hotwords, alpha=self.alpha, beta=self.beta, sentence_bounds=self._sentence_bounds
+        )
+        return Searched(built.graph, Reader(self.vocabulary, built.graph.symbols, built.words), built.notes)
+
+    def _of_batch(self, emissions: Emissions, found: list[Found], searched: Searched) -> list[Hypotheses]:
+        graph, reader = searched.graph, searched.reader
         exact: list[list[float]] | None = None
-        if self.exact_scores:
-            exact = ctc_scores(emissions, graph.blank, [[text.tokens for text in sample] for sample in texts])
+        if self._exact_scores:
+            exact = ctc_scores(emissions, graph.blank, [[text.tokens for text in sample.texts] for sample in found])
         hypotheses = []
         for n, sample in enumerate(found):
-            rivals = partial(find_rivals, emissions, n, graph, self._reader, self._width)
-            evidence = Evidence(self._reader, graph.blank, emissions.of_sample(n), emissions.from_logits, rivals)
+            rivals = partial(find_rivals, emissions, n, graph, reader, self._width)
+            evidence = Evidence(reader, graph.blank, emissions.of_sample(n), emissions.from_logits, rivals)
             scores = None if exact is None else exact[n]
-            hypotheses.append(hypotheses_of(sample, scores, graph, evidence))
+            hypotheses.append(hypotheses_of(sample, scores, searched, evidence))
         return hypotheses

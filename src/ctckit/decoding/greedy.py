@@ -1,6 +1,6 @@
 """Best path decoding: the most probable class of each frame.
 
-May import all of its package but decoder.py, text/ and what lies below it.
+May import all of its package but decoder.py, language/ and what lies below it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..bfloat16 import as_floats
+from ..language.spelling import Speller
 from ..results import Status
 from ..search_graph import SearchGraph, Symbols
 from ..text import Vocabulary
@@ -22,7 +23,6 @@ from .emissions import Emissions, read_emissions
 from .hypothesis import Evidence, Hypotheses, Hypothesis
 from .reader import Reader
 from .rivals import find_rivals
-from .spelling import symbols_of
 
 
 def greedy_decode(
@@ -68,7 +68,7 @@ def greedy_decode(
     if vocabulary is None:
         blank, symbols = check_blank(blank, classes), Symbols(np.zeros(classes + 1, np.int32), np.empty(0, np.int32))
     else:
-        blank, symbols = vocabulary.blank, symbols_of(vocabulary)
+        blank, symbols = vocabulary.blank, Speller(vocabulary, by_token=False).symbols
     reader, graph = Reader(vocabulary, symbols), SearchGraph(blank, symbols)
     return [_read(emissions, n, reader, graph) for emissions in batches for n in range(len(emissions.frames))]
 

@@ -46,6 +46,20 @@ class TimedWord(NamedTuple):
     confidence: float
 
 
+class Searched(NamedTuple):
+    """What is searched, and how it is read.
+
+    Attributes:
+        graph: which texts there are, and what they are worth.
+        reader: of their tokens.
+        notes: on hotwords.
+    """
+
+    graph: SearchGraph
+    reader: Reader
+    notes: tuple[str, ...]
+
+
 @dataclass(eq=False)
 class Evidence:
     """What a sample's hypotheses share, and need when they are asked for more than their scores.
@@ -257,11 +271,13 @@ class Hypotheses(Sequence[Hypothesis]):
     Attributes:
         status: ``OK``; ``IMPOSSIBLE`` if there is no text, since a lexicon has none that fits or all have probability
             0; ``NOT_FINITE`` if a used frame holds NaN or +inf.
+        notes: on the call's hotwords, those that can't be spelled.
     """
 
-    def __init__(self, hypotheses: Iterable[Hypothesis], status: Status) -> None:
+    def __init__(self, hypotheses: Iterable[Hypothesis], status: Status, notes: tuple[str, ...] = ()) -> None:
         self._hypotheses = tuple(hypotheses)
         self.status = status
+        self.notes = notes
 
     @property
     def found(self) -> bool:
@@ -290,24 +306,26 @@ class Hypotheses(Sequence[Hypothesis]):
         return f"Hypotheses({[hypothesis.text for hypothesis in self]}, {self.status.name})"
 
 
-def hypotheses_of(found: Found, exact: Sequence[float] | None, graph: SearchGraph, evidence: Evidence) -> Hypotheses:
+def hypotheses_of(found: Found, exact: Sequence[float] | None, searched: Searched, evidence: Evidence) -> Hypotheses:
     """The texts of a sample as users get them.
 
     Args:
         found: by the search.
         exact: their ctc scores, by which they are then ordered; None: the beam's.
-        graph: that was searched.
+        searched: that by which they were found.
         evidence: of the sample.
     """
-    if exact is None:
-        return Hypotheses(
-            [hypothesis_of(text, text.ctc, text.score, graph, evidence) for text in found.texts], found.status
-        )
-    made = [
-        hypothesis_of(text, ctc, graph.score(ctc, text.language, text.units, text.hotwords), graph, evidence)
-        for text, ctc in zip(found.texts, exact, strict=True)
-    ]
-    return Hypotheses(sorted(made, key=lambda hypothesis: -hypothesis.score), found.status)
+    graph = searched.graph
+    scores = [(text.ctc, text.score) for text in found.texts]
+    if exact is not None:
+        scores = [
+            (ctc, graph.score(ctc, text.language, text.units, text.hotwords))
+            for text, ctc in zip(found.texts, exact, strict=True)
+        ]
+    made = [hypothesis_of(text, *both, graph, evidence) for text, both in zip(found.texts, scores, strict=True)]
+    if exact is not None:
+        made.sort(key=lambda hypothesis: -hypothesis.score)
+    return Hypotheses(made, found.status, searched.notes)
 
 
 def hypothesis_of(text: Text, ctc: float, score: float, graph: SearchGraph, evidence: Evidence) -> Hypothesis:

@@ -6,6 +6,7 @@ May import text/ and search_graph.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +46,12 @@ class Reader:
         self._words = words
         self._texts = [] if vocabulary is None else [vocabulary.adds(c) for c in range(len(vocabulary.labels))]
         self._symbols = [symbols.of(c) for c in range(len(self._texts))]
+
+    def with_words(self, words: Sequence[str]) -> Reader:
+        """The same with another lexicon."""
+        other = copy(self)
+        other._words = words
+        return other
 
     def piece(self, token: int) -> str:
         """A token's own text, as transcripts have it."""

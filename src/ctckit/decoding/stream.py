@@ -11,12 +11,10 @@ from ..bfloat16 import as_floats
 from ..errors import CTCError
 from ..problem import readable_scores
 from ..results import Status
-from ..search_graph import SearchGraph
 from ..validate import Fault, as_array, check_classes, check_lattice_form, check_nbest, check_not_probabilities
 from .beams import Found, Live, Width
 from .confidence import Rival
-from .hypothesis import Evidence, Hypotheses, Hypothesis, hypotheses_of, hypothesis_of
-from .reader import Reader
+from .hypothesis import Evidence, Hypotheses, Hypothesis, Searched, hypotheses_of, hypothesis_of
 
 Int32Array = npt.NDArray[np.int32]
 
@@ -45,6 +43,7 @@ class Stream:
 
     Attributes:
         frames: how many have come in.
+        notes: on hotwords, those that can't be spelled.
         ended: whether the endpoint rule says that the speaker has stopped.
         status: ``NOT_FINITE`` once a frame has held NaN or +inf; ``IMPOSSIBLE`` once no text is possible.
 
@@ -63,17 +62,12 @@ class Stream:
     """
 
     def __init__(
-        self,
-        graph: SearchGraph,
-        reader: Reader,
-        width: Width,
-        recombine: bool,
-        from_logits: bool,
-        endpoint: int | None,
+        self, searched: Searched, width: Width, recombine: bool, from_logits: bool, endpoint: int | None
     ) -> None:
-        self._graph, self._reader, self._width = graph, reader, width
+        self._searched, self._width = searched, width
         self._from_logits, self._endpoint = from_logits, endpoint
-        self._live: Live = Live(graph, width, recombine, from_logits)
+        self._live = Live(searched.graph, width, recombine, from_logits)
+        self.notes = searched.notes
         self._finished = False
         self._silence = -1  # frames in a row; -1 before anything was said
         self.ended = False
@@ -109,12 +103,12 @@ class Stream:
         text = self._live.best()
         if text is None:
             return None
-        return hypothesis_of(text, text.ctc, text.score, self._graph, self._evidence(Found(Status.OK, [text])))
+        return hypothesis_of(text, text.ctc, text.score, self._searched.graph, self._evidence(Found(Status.OK, [text])))
 
     def stable(self) -> Stable:
         """The beginning of the text that can't change any more: all texts in the beam have it."""
         tokens, frames, words = self._live.stable()
-        return Stable(self._reader.text(tokens, words), tokens, frames)
+        return Stable(self._searched.reader.text(tokens, words), tokens, frames)
 
     def finish(self, nbest: int = 1) -> Hypotheses:
         """Ends the recording.
@@ -132,7 +126,7 @@ class Stream:
         nbest = check_nbest(nbest, self._width.beam_width)
         found = self._live.finish()
         self._finished = True
-        return hypotheses_of(found._replace(texts=found.texts[:nbest]), None, self._graph, self._evidence(found))
+        return hypotheses_of(found._replace(texts=found.texts[:nbest]), None, self._searched, self._evidence(found))
 
     def _check_open(self, what: str) -> None:
         if self._finished:
@@ -143,7 +137,7 @@ class Stream:
         array = as_array("chunk", chunk)
         if array.ndim != 2:
             raise CTCError(Fault("chunk-shape", "chunk", (), array.shape, hint="one-stream-each"))
-        check_classes("chunk", array.shape, self._graph.num_classes)
+        check_classes("chunk", array.shape, self._searched.graph.num_classes)
         form = check_lattice_form(array, scores_name="chunk")
         scores = readable_scores(array, form)
         if not self.frames:
@@ -152,7 +146,7 @@ class Stream:
 
     def _listen(self, rows: npt.NDArray[Any], endpoint: int) -> None:
         """Counts the blanks since something was said."""
-        for silent in (as_floats(rows).argmax(axis=1) == self._graph.blank).tolist():
+        for silent in (as_floats(rows).argmax(axis=1) == self._searched.graph.blank).tolist():
             if not silent:
                 self._silence = 0
             elif self._silence >= 0:
@@ -166,10 +160,10 @@ class Stream:
             return [
                 Rival(
                     text.tokens.tolist(),
-                    [word.text for word in self._reader.words(text.tokens, text.words)],
+                    [word.text for word in self._searched.reader.words(text.tokens, text.words)],
                     text.score,
                 )
                 for text in found.texts
             ]
 
-        return Evidence(self._reader, self._graph.blank, None, self._from_logits, rivals, self.frames)
+        return Evidence(self._searched.reader, self._searched.graph.blank, None, self._from_logits, rivals, self.frames)

@@ -78,21 +78,18 @@ def check_integer(name: str, value: object, least: int) -> int:
     return int(value)
 
 
-def check_number(
-    name: str, value: object, *, least: float = -math.inf, most: float = math.inf, infinite: bool = False
-) -> float:
-    """Returns the value as a float if it is a number from `least` to `most`: finite, unless -inf is allowed.
+def check_number(name: str, value: object, *, least: float = -math.inf, infinite: bool = False) -> float:
+    """Returns the value as a float if it is a finite number of at least `least`; or -inf, if that is allowed.
 
     Example:
-        >>> check_number("unknown_score", -math.inf, most=0, infinite=True)
+        >>> check_number("unknown_score", -math.inf, infinite=True)
         -inf
     """
     number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    if (math.isfinite(number) and least <= number <= most) or (infinite and number == -math.inf):
+    if (math.isfinite(number) and number >= least) or (infinite and number == -math.inf):
         return number
-    variant = "most" if most < math.inf else "least" if least > -math.inf else ""
-    details = {"least": least, "most": most}
-    raise CTCError(Fault("number-out-of-range", name, (), value, (least, most), variant=variant, details=details))
+    variant = "infinite" if infinite else "least" if least > -math.inf else ""
+    raise CTCError(Fault("number-out-of-range", name, (), value, least, variant=variant, details={"least": least}))
 
 
 def check_nbest(nbest: int, beam_width: int) -> int:

@@ -1,0 +1,150 @@
+"""Every kind of bad input to the decoder, and what its message must say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from support.messages import check
+
+from ctckit import Decoder, Vocabulary, greedy_decode
+
+LABELS = ["<blank>", "|", "a", "b", "c"]
+SCORES = np.log(np.full((6, 3, 5), 0.2))
+ROWS = "log_probs has shape"
+
+CALLS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "one class more than labels": (
+        {"log_probs": np.zeros((6, 3, 6))},
+        ["log_probs has C=6 classes and there are 5 labels", "the blank's included", "is the blank missing?"],
+    ),
+    "other labels": (
+        {"log_probs": np.zeros((6, 3, 9))},
+        ["log_probs has C=9 classes and there are 5 labels", "do labels and network agree"],
+    ),
+    "classes first": (
+        {"log_probs": np.zeros((5, 9))},
+        ["log_probs has C=9 classes and there are 5 labels", "are the axes exchanged?"],
+    ),
+    "logits are called so": (
+        {"log_probs": np.zeros((6, 9)), "from_logits": True},
+        ["logits has C=9 classes and there are 5 labels"],
+    ),
+    "probabilities": (
+        {"log_probs": np.exp(SCORES)},
+        ["log_probs holds probabilities, at least 0 and in each frame 1 in all", "pass np.log(log_probs)"],
+    ),
+    "probabilities as logits": (
+        {"log_probs": np.exp(SCORES).astype(np.float32), "from_logits": True},
+        ["logits holds probabilities"],
+    ),
+    "probabilities in half precision": ({"log_probs": np.exp(SCORES).astype(np.float16)}, ["log_probs holds prob"]),
+    "integers": ({"log_probs": np.zeros((6, 5), int)}, ["log_probs has dtype int64", "expected float64, float32"]),
+    "complex numbers": ({"log_probs": np.zeros((6, 5), complex)}, ["log_probs has dtype complex128"]),
+    "rank 1": ({"log_probs": np.zeros(5)}, ["log_probs has shape (5,)", "expected (T, N, C)"]),
+    "rank 4": ({"log_probs": SCORES[None]}, ["log_probs has shape (1, 6, 3, 5)", "expected (T, N, C)"]),
+    "no samples": ({"log_probs": SCORES[:, :0]}, ["log_probs has shape (6, 0, 5)", "at least one sample"]),
+    "nothing": ({"log_probs": None}, ["log_probs has dtype object"]),
+    "masked": ({"log_probs": np.ma.masked_less(SCORES, 0)}, ["log_probs is a masked array"]),
+    "a length beyond T": (
+        {"log_probs": SCORES, "input_lengths": [6, 7, 4]},
+        ["input_lengths[1] = 7 is out of range: expected 0..6, since log_probs has T=6 frames"],
+    ),
+    "a negative length": ({"log_probs": SCORES, "input_lengths": [6, 5, -1]}, ["input_lengths[2] = -1 is out of"]),
+    "float lengths": ({"log_probs": SCORES, "input_lengths": [6.0, 5.0, 4.0]}, ["input_lengths has dtype float64"]),
+    "too few lengths": (
+        {"log_probs": SCORES, "input_lengths": [6, 5]},
+        ["input_lengths has shape (2,)", "expected (3,), one length for each of the N=3 samples"],
+    ),
+    "an item of a list": (
+        {"log_probs": [SCORES[:, 0], SCORES[:, 0, :4]]},
+        ["log_probs[1] has C=4 classes and there are 5 labels"],
+    ),
+    "probabilities in a list": (
+        {"log_probs": [SCORES[:, 0], np.exp(SCORES[:, 0])]},
+        ["log_probs[1] holds probabilities", "pass np.log(log_probs[1])"],
+    ),
+    "a length of a list": (
+        {"log_probs": [SCORES[:, 0], SCORES[:3, 0]], "input_lengths": [6, 4]},
+        ["input_lengths[1] = 4 is out of range: expected 0..3, since log_probs[1] has T=3 frames"],
+    ),
+    "lengths of a list": (
+        {"log_probs": [SCORES[:, 0]] * 2, "input_lengths": [6]},
+        ["input_lengths has shape (1,)", "expected (2,), one length for each of the N=2 samples"],
+    ),
+    "a flag that is none": ({"log_probs": SCORES, "from_logits": "yes"}, ["from_logits = 'yes': expected True or"]),
+}
+DECODES = CALLS | {
+    "more texts than a beam holds": (
+        {"log_probs": SCORES, "nbest": 51},
+        ["nbest = 51: expected at most beam_width = 50", "pass a greater beam_width to the decoder"],
+    ),
+    "no texts": ({"log_probs": SCORES, "nbest": 0}, ["nbest = 0: expected an integer of at least 1"]),
+    "half a text": ({"log_probs": SCORES, "nbest": 1.5}, ["nbest = 1.5: expected an integer"]),
+    "an empty hotword": ({"log_probs": SCORES, "hotwords": ["a", " "]}, ["hotwords: phrase 2 is ' '"]),
+    "a hotword that is none": ({"log_probs": SCORES, "hotwords": [1]}, ["hotwords: phrase 1 is 1: expected a text"]),
+    "a hotword without a weight": (
+        {"log_probs": SCORES, "hotwords": {"a": float("nan")}},
+        ["hotwords: 'a' has the weight nan"],
+    ),
+    "no file of hotwords": ({"log_probs": SCORES, "hotwords": "new york"}, ["hotwords = 'new york'", "no such file"]),
+    "hotwords of no kind": ({"log_probs": SCORES, "hotwords": 3}, ["hotwords is 3: expected"]),
+}
+DECODERS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "labels twice": ({"vocabulary": ["<blank>", "a", "a"]}, ["labels[1] and labels[2] are both 'a'"]),
+    "no blank": ({"vocabulary": ["a", "b"]}, ["the blank can't be told from the 2 labels"]),
+    "a label that is none": ({"vocabulary": ["<blank>", 1]}, ["labels[1] = 1 has type int"]),
+    "no beam": ({"beam_width": 0}, ["beam_width = 0: expected an integer of at least 1"]),
+    "a beam of floats": ({"beam_width": 50.0}, ["beam_width = 50.0: expected an integer"]),
+    "alpha below 0": ({"alpha": -0.1}, ["alpha = -0.1: expected a finite number of at least 0"]),
+    "alpha NaN": ({"alpha": float("nan")}, ["alpha = nan: expected a finite number of at least 0"]),
+    "alpha of text": ({"alpha": "0.5"}, ["alpha = '0.5': expected a finite number"]),
+    "beta NaN": ({"beta": float("nan")}, ["beta = nan: expected a finite number"]),
+    "beta without end": ({"beta": float("inf")}, ["beta = inf: expected a finite number"]),
+    "unknown words of NaN": (
+        {"unknown_score": float("nan")},
+        ["unknown_score = nan: expected a finite number, or -inf"],
+    ),
+    "unknown words of inf": (
+        {"unknown_score": float("inf")},
+        ["unknown_score = inf: expected a finite number, or -inf"],
+    ),
+    "a threshold below 0": ({"beam_threshold": -1}, ["beam_threshold = -1: expected a finite number of at least 0"]),
+    "no tokens": ({"tokens_per_frame": 0}, ["tokens_per_frame = 0: expected an integer of at least 1"]),
+    "recombine": ({"recombine": "no"}, ["recombine = 'no': expected True or False"]),
+    "exact scores": ({"exact_scores": 2}, ["exact_scores = 2: expected True or False"]),
+    "sentence bounds": ({"sentence_bounds": "yes"}, ["sentence_bounds = 'yes': expected True or False"]),
+    "no words": ({"lexicon": []}, ["the lexicon is empty"]),
+    "no such model": ({"language_model": "no/such.arpa"}, ["no/such.arpa"]),
+    "a model of no kind": ({"language_model": 3}, ["language_model has type int", "path of one"]),
+    "a lexicon of no kind": ({"lexicon": 3}, ["lexicon has type int", "expected words"]),
+}
+
+
+@pytest.mark.parametrize("name", DECODES)
+def test_calls(name: str) -> None:
+    arguments, parts = DECODES[name]
+    check(Decoder(LABELS).decode, arguments, parts)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_greedy_calls(name: str) -> None:
+    arguments, parts = CALLS[name]
+    check(greedy_decode, {**arguments, "vocabulary": Vocabulary(LABELS)}, parts)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_decoders(name: str) -> None:
+    arguments, parts = DECODERS[name]
+    check(Decoder, {"vocabulary": LABELS, **arguments}, parts)
+
+
+def test_scores_that_are_no_probabilities() -> None:
+    """Log-probabilities of a single sure class, logits that add up to 1 in some frames, or by hand."""
+    Decoder(["<blank>"]).decode(np.zeros((3, 1)))
+    logits = np.full((6, 5), 0.2)
+    logits[3, 2] = 3
+    Decoder(LABELS).decode(logits, from_logits=True)
+    Decoder(LABELS).decode(np.eye(5), from_logits=True)
+    Decoder(LABELS).decode(np.zeros((4, 5)))
