@@ -89,7 +89,7 @@ DECODES = CALLS | {
         ["hotwords: 'a' has the weight nan"],
     ),
     "no file of hotwords": ({"log_probs": SCORES, "hotwords": "new york"}, ["hotwords = 'new york'", "no such file"]),
-    "hotwords of no kind": ({"log_probs": SCORES, "hotwords": 3}, ["hotwords is 3: expected"]),
+    "hotwords of no kind": ({"log_probs": SCORES, "hotwords": 3}, ["hotwords has type int: expected phrases"]),
 }
 DECODERS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "labels twice": ({"vocabulary": ["<blank>", "a", "a"]}, ["labels[1] and labels[2] are both 'a'"]),
