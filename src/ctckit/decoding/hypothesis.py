@@ -140,7 +140,8 @@ class Hypothesis:
         state = {**vars(self), "words": self.words, "token_confidence": self.token_confidence}
         state |= {"probability": self.probability, "expected_word_errors": self.expected_word_errors}
         state |= {"alignment": self.alignment} if self._evidence.frames is None else {}
-        return state | {"_evidence": replace(self._evidence, scores=None, find_rivals=tuple)}
+        reader = self._evidence.reader.only(self.tokens, self._words)
+        return state | {"_evidence": replace(self._evidence, reader=reader, scores=None, find_rivals=tuple)}
 
     @cached_property
     def alignment(self) -> Alignment:

@@ -5,7 +5,7 @@ May import text/ and search_graph.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import NamedTuple
 
@@ -43,14 +43,26 @@ class Reader:
     """
 
     def __init__(self, vocabulary: Vocabulary | None, symbols: Symbols, words: Sequence[str] = ()) -> None:
-        self._words = words
-        self._texts = [] if vocabulary is None else [vocabulary.adds(c) for c in range(len(vocabulary.labels))]
-        self._symbols = [symbols.of(c) for c in range(len(self._texts))]
+        classes = range(0 if vocabulary is None else len(vocabulary.labels))
+        self._words: Sequence[str] | Mapping[int, str] = words
+        texts = [] if vocabulary is None else [vocabulary.adds(c) for c in classes]
+        self._texts: Sequence[str] | Mapping[int, str] = texts
+        self._symbols: Sequence[list[int]] | Mapping[int, list[int]] = [symbols.of(c) for c in classes]
 
     def with_words(self, words: Sequence[str]) -> Reader:
         """The same with another lexicon."""
         other = copy(self)
         other._words = words
+        return other
+
+    def only(self, tokens: Int32Array, words: Int32Array) -> Reader:
+        """The same for these tokens and words alone, which is small."""
+        used, known = set(tokens.tolist()), set(words.tolist()) - {UNKNOWN}
+        other = copy(self)
+        if self._texts:
+            other._texts = {token: self._texts[token] for token in used}
+            other._symbols = {token: self._symbols[token] for token in used}
+            other._words = {word: self._words[word] for word in known}
         return other
 
     def piece(self, token: int) -> str:
