@@ -11,7 +11,7 @@ from .align import Alignment, Alignments, forced_align
 from .decoding import Decoder, Hypotheses, Hypothesis, Stream, greedy_decode
 from .diagnosis import Diagnosis, Finding, diagnose
 from .errors import CTCError, CTCWarning, InfeasibleError
-from .explanation import Explanation, explain
+from .explanation import Explanation, SearchExplanation, explain, explain_search
 from .kernels.native import get_num_threads, set_num_threads
 from .language import LanguageModel, Lexicon
 from .lattice import STAR, Arc, Lattice, ctc_lattice, frames_needed
@@ -41,6 +41,7 @@ __all__ = [
     "Lexicon",
     "LossAndGrad",
     "Posteriors",
+    "SearchExplanation",
     "Segment",
     "Status",
     "Stream",
@@ -52,6 +53,7 @@ __all__ = [
     "ctc_loss_and_grad",
     "diagnose",
     "explain",
+    "explain_search",
     "forced_align",
     "frames_needed",
     "get_num_threads",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
 
 _CJK = "\u2e80-\u303f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 _OPENING, _CLOSING = "（“‘《「『【", "，。、；：！？）”’》」』】…"
@@ -76,3 +77,18 @@ def _fitting(piece: str, room: int) -> int:
         if cells(letter) and used > room:
             return end
     return len(piece)
+
+
+def in_columns(rows: Sequence[Sequence[str]], *, last_left: bool = False) -> Iterator[str]:
+    """Rows as lines, each column as wide as its widest cell and flush right; the last flush left if asked for.
+
+    Example:
+        >>> list(in_columns([["1", "one"], ["10", "ten"]], last_left=True))
+        ['   1  one', '  10  ten']
+    """
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        padded = [" " * (width - cells(text)) + text for width, text in zip(widths, row, strict=True)]
+        if last_left:
+            padded[-1] = row[-1]
+        yield ("  " + "  ".join(padded)).rstrip()

@@ -131,6 +131,14 @@ class Sheet:
 
         self.axes.add_patch(Circle((x, y), radius, facecolor=color, linewidth=0, zorder=4))
 
+    def box(
+        self, x: float, y: float, width: float, height: float, *, edge: str = GRID, fill: str = PAPER, line: float = 1
+    ) -> None:
+        """A rectangle, from its upper left corner; it covers lines that were drawn before."""
+        from matplotlib.patches import Rectangle
+
+        self.axes.add_patch(Rectangle((x, y), width, height, facecolor=fill, edgecolor=edge, linewidth=line, zorder=3))
+
     def arrow(
         self, start: tuple[float, float], end: tuple[float, float], *, color: str = INK, width: float = 1.5
     ) -> None:

@@ -4,17 +4,63 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from ..diagnosis.kinds import check_kind
 from ..errors import CTCError
 from ..lattice import STAR
 from ..text import Vocabulary
 from ..text.blank import check_count, check_labels
-from ..validate import as_integers
+from ..validate import as_array, as_integers, check_blank
 from .numbers import BLANK
+
+
+class Given(NamedTuple):
+    """One sample's scores and what their classes are.
+
+    Attributes:
+        scores: (T, C), without NaN and +inf.
+        names: (C,) of the classes.
+        blank: the blank's class, or None.
+        vocabulary: None if no labels were given.
+    """
+
+    scores: npt.NDArray[Any]
+    names: tuple[str, ...]
+    blank: int | None
+    vocabulary: Vocabulary | None
+
+
+def given(
+    log_probs: npt.ArrayLike,
+    labels: Sequence[str] | Vocabulary | None,
+    blank: int | Literal["auto"] | None,
+    *,
+    from_logits: bool,
+) -> Given:
+    """Checks scores, labels and blank."""
+    name = "logits" if from_logits else "log_probs"
+    scores = one_sample(name, as_array(name, log_probs))
+    check_kind(name, scores, from_logits)
+    vocabulary = None if labels is None or blank is None else vocabulary_of(labels, blank, scores)
+    if vocabulary is not None:
+        labels, blank = vocabulary.labels, vocabulary.blank
+    elif blank is not None:
+        blank = check_blank(0 if blank == "auto" else blank, scores.shape[1])
+    names = class_names(cast("Sequence[str] | None", labels), scores, blank)
+    return Given(scores, names, blank, vocabulary)
+
+
+def check_possible(log_probs: npt.NDArray[np.float64]) -> None:
+    """Checks that no frame of logits is all -inf, by what log_softmax made of them."""
+    if len(impossible := np.flatnonzero(np.isnan(log_probs).any(axis=1))):
+        raise CTCError(
+            f"logits[{impossible[0]}] are all -inf: expected a finite one, or no class is possible in that frame; "
+            "is a mask applied to the wrong axis?"
+        )
 
 
 def one_sample(name: str, scores: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from ..diagnosis.kinds import check_kind
 from ..errors import CTCError
 from ..files import write_whole
 from ..kernels import reference
 from ..lattice import Lattice, frames_needed
 from ..problem import ctc_problem, lattice_problem
 from ..text import Vocabulary
-from ..validate import as_array, check_blank, check_language, check_targets_or_lattices
-from .arguments import class_names, classes_of, one_sample, printable, spelled, vocabulary_of
+from ..validate import check_language, check_targets_or_lattices
+from .arguments import check_possible, classes_of, given, printable, spelled
 from .numbers import BLANK, Computation
 from .wording import counted
 
@@ -171,30 +170,19 @@ def explain(
         1
     """
     check_language(lang)
-    name = "logits" if from_logits else "log_probs"
-    scores = one_sample(name, as_array(name, log_probs))
-    check_kind(name, scores, from_logits)
-    vocabulary = None if labels is None or blank is None else vocabulary_of(labels, blank, scores)
-    if vocabulary is not None:
-        labels, blank = vocabulary.labels, vocabulary.blank
-    elif blank is not None:
-        blank = check_blank(0 if blank == "auto" else blank, scores.shape[1])
-    names = class_names(cast("Sequence[str] | None", labels), scores, blank)
+    scores, names, blank, vocabulary = given(log_probs, labels, blank, from_logits=from_logits)
     check_targets_or_lattices(lattices, target=target)
     if lattices is not None:
         problem = lattice_problem(scores, lattices, len(scores), from_logits=from_logits)
     elif blank is None:
         raise CTCError("blank = None: expected the blank's class; only a lattice can do without one")
     else:
-        given = cast("str | Sequence[int] | npt.NDArray[np.integer]", target)
-        tokens = classes_of(spelled(given, vocabulary or Vocabulary(names, blank)) if isinstance(given, str) else given)
+        if isinstance(target, str):
+            target = spelled(target, vocabulary or Vocabulary(names, blank))
+        tokens = classes_of(cast("Sequence[int] | npt.NDArray[np.integer]", target))
         problem = ctc_problem(scores, tokens, len(scores), len(tokens), blank, from_logits=from_logits)
     sample = reference.sample(problem, 0)
-    if len(impossible := np.flatnonzero(np.isnan(sample.log_probs).any(axis=1))):
-        raise CTCError(
-            f"logits[{impossible[0]}] are all -inf: expected a finite one, or no class is possible in that frame; "
-            "is a mask applied to the wrong axis?"
-        )
+    check_possible(sample.log_probs)
     shown = tuple(map(printable, names))
     return Explanation.of(sample, shown, blank, from_logits=from_logits, lang=lang)
 

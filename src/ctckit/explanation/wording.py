@@ -1,12 +1,14 @@
-"""What all views say in the same words. Imports numbers.py, the catalogue, and drawing/text.py."""
+"""What all views say in the same words. Imports numbers.py, beam.py, the catalogue, and drawing/text.py."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from decimal import Decimal
 
 from ..catalogue import words
 from ..drawing.text import number, shortened
+from .beam import Candidate, Search
 from .numbers import Computation
 
 SHOWN = 8  # things in one sentence
@@ -91,3 +93,99 @@ def counted(paths: int) -> str:
         return f"{paths:,}"
     mantissa, exponent = f"{Decimal(paths):.2e}".split("e+")
     return f"{mantissa} × 10{exponent.translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+
+
+def chance(score: float) -> str:
+    """A probability from its logarithm: three digits after the point, or two that count.
+
+    Example:
+        >>> chance(math.log(0.64)), chance(-1000.0), chance(-math.inf)
+        ('0.640', '5.1×10⁻⁴³⁵', '0')
+    """
+    if score == -math.inf:
+        return "0"
+    if score >= math.log(0.001):
+        return f"{math.exp(score):.3f}"
+    mantissa, exponent = f"{Decimal(score).exp():.1e}".split("e")
+    return f"{mantissa}×10{exponent.translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+
+
+def ordinal(rank: int, lang: str) -> str:
+    """A place.
+
+    Example:
+        >>> [ordinal(rank, "en") for rank in (1, 2, 3, 11, 112, 21)], ordinal(2, "zh")
+        (['1st', '2nd', '3rd', '11th', '112th', '21st'], '第 2')
+    """
+    if lang == "zh":
+        return f"第 {rank}"
+    teens = 10 < rank % 100 < 20
+    return f"{rank}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(rank % 10, 'th')}"
+
+
+def answers(search: Search) -> list[str]:
+    """What the search finds, what best path decoding reads, and why they differ, if they do: a sentence each.
+
+    Example:
+        >>> import ctckit
+        >>> answers(ctckit.explain_search([[-0.51, -0.92], [-0.51, -0.92]], labels=["φ", "a"]))[0]
+        'Search: a, probability 0.638 = φa 0.239 + aφ 0.239 + aa 0.159'
+    """
+    say, best, path = words("explanation", search.lang), search.best, search.best_path
+    sentences = []
+    if best is not None:
+        told = {"text": _short(search.text(best.text.tokens)), "score": chance(best.ctc)}
+        told["all"] = chance(best.text.score)
+        key = "search.found" if told["all"] == told["score"] else "search.found.all"
+        listed_paths = best.text.paths if len(best.text.paths) > 1 and key == "search.found" else ()
+        terms = " + ".join(f"{search.text(classes)} {chance(score)}" for classes, score in listed_paths)
+        sentences.append(say[key].format(**told) + (f" = {terms}" if terms else ""))
+    read = {"text": _short(search.text(path.text.tokens)), "path": _short(search.text(path.classes))}
+    sentences.append(say["search.best_path"].format(**read, score=chance(path.score), all=chance(path.text.score)))
+    told = {"text": "" if best is None else _short(search.text(best.text.tokens))}
+    return [*sentences, say[f"search.verdict.{_verdict(search)}"].format(**told)]
+
+
+def _verdict(search: Search) -> str:
+    """Which sentence compares the two answers."""
+    best, read = search.best, search.best_path.text
+    if best is None:
+        return "none"
+    if best.text.tokens == read.tokens:
+        return "same"
+    if not search.only_ctc:
+        return "language"
+    return "better" if best.text.score > read.score else "worse"
+
+
+def _short(text: str) -> str:
+    return shortened(text, 30)
+
+
+def tail(search: Search, tokens: Sequence[int], limit: int = 14) -> str:
+    """A text, or its end if it is long: of two prefixes of one length, the beginnings are mostly alike."""
+    shown = list(tokens)
+    while len(text := search.text(shown)) > limit and len(shown) > 1:
+        del shown[0]
+    return ("…" if len(shown) < len(tokens) else "") + shortened(text, limit)
+
+
+def rank_of(search: Search, candidate: Candidate) -> str:
+    """A prefix's place in its frame; of one that was recombined, with which it was."""
+    if candidate.like is not None:
+        return words("explanation", search.lang)["search.like"].format(text=tail(search, candidate.like, 8))
+    assert candidate.rank is not None
+    return ordinal(candidate.rank, search.lang)
+
+
+def terms_of(search: Search, candidate: Candidate) -> list[str]:
+    """What a prefix's score is made of, in nats: the CTC score, and what else counts."""
+    say = words("explanation", search.lang)
+    terms = {"ctc": candidate.ctc, **candidate.parts._asdict()}
+    return [f"{say[f'search.part.{name}']} {number(nats, 2)}" for name, nats in terms.items() if nats or name == "ctc"]
+
+
+def ctc_rank_of(search: Search, candidate: Candidate) -> str:
+    """Which place a prefix would have by its CTC score alone."""
+    say = words("explanation", search.lang)
+    return say["search.ctc_rank"].format(rank=ordinal(candidate.ctc_rank, search.lang))

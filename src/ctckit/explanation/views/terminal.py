@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from ...catalogue import words
-from ...catalogue.columns import cells
+from ...catalogue.columns import cells, in_columns
 from ...drawing.text import number
 from ...lattice import Arc
 from ..numbers import ALL_PATHS, EMPTY, Computation, StateCost
@@ -53,7 +53,7 @@ def _matrix(e: Computation) -> Iterator[str]:
         return
     yield words("explanation", e.lang)["text.log_probs"]
     rows = [[f"t{t + 1}", *(number(value, 4) for value in row)] for t, row in enumerate(e.log_probs)]
-    yield from _columns([["", *e.labels], *rows])
+    yield from in_columns([["", *e.labels], *rows])
 
 
 def _recursion(e: Computation) -> Iterator[str]:
@@ -119,7 +119,7 @@ def _tokens(e: Computation) -> Iterator[str]:
     for label, states in between.items():
         cost, spent = sum(state.cost for state in states), sum(state.frames for state in states)
         rows.append([label, number(cost, 5), f"{spent:.2f}", ""])
-    yield from _columns(rows)
+    yield from in_columns(rows)
 
 
 def _paths(e: Computation) -> Iterator[str]:
@@ -132,17 +132,7 @@ def _paths(e: Computation) -> Iterator[str]:
     yield title.format(shown=len(shown), count=Counted(e.path_count))
     head = [say["text.paths.share"], say["text.paths.score"], say["text.paths.path"]]
     rows = [[f"{100 * path.share:.4g} %", number(path.score, 5), _short(e.spelled(path))] for path in shown]
-    yield from _columns([head, *rows], last_left=True)
-
-
-def _columns(rows: Sequence[Sequence[str]], *, last_left: bool = False) -> Iterator[str]:
-    """Rows as lines, each column as wide as its widest cell and flush right."""
-    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        padded = [" " * (width - cells(text)) + text for width, text in zip(widths, row, strict=True)]
-        if last_left:
-            padded[-1] = row[-1]
-        yield ("  " + "  ".join(padded)).rstrip()
+    yield from in_columns([head, *rows], last_left=True)
 
 
 def _short(text: str) -> str:

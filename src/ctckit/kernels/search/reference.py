@@ -198,8 +198,8 @@ def search(
     walk = Walk(graph)
     beam = [Entry(Prefix((), ()), walk.begin(), 0.0, -np.inf, 0.0)]
     for t, row in enumerate(log_probs.astype(np.float64)):
-        candidates = list(_candidates(beam, row, walk, plus))
-        kept = _recombined(candidates) if recombine else candidates
+        candidates = list(candidates_after(beam, row, walk, plus))
+        kept = recombined(candidates) if recombine else candidates
         places = sorted(range(len(kept)), key=lambda i: -kept[i].score)[:beam_width]  # sorted keeps the order of ties
         beam = [kept[i] for i in sorted(places)]
         if watch is not None:
@@ -207,7 +207,7 @@ def search(
     return Found(Status.OK if beam else Status.IMPOSSIBLE, _finished(beam, walk, plus))
 
 
-def _candidates(beam: list[Entry], row: npt.NDArray[np.float64], walk: Walk, plus: Plus) -> Iterator[Entry]:
+def candidates_after(beam: list[Entry], row: npt.NDArray[np.float64], walk: Walk, plus: Plus) -> Iterator[Entry]:
     """The prefixes that have a path after a frame: those of the beam, then those with one token more."""
     blank = walk.graph.blank
     places = {entry.prefix: place for place, entry in enumerate(beam)}
@@ -243,7 +243,7 @@ def _entry(prefix: Prefix, state: State, blank: float, token: float, walk: Walk,
     return Entry(prefix, state, blank, token, plus(blank, token) + walk.worth(state) + walk.potential(state))
 
 
-def _recombined(candidates: list[Entry]) -> list[Entry]:
+def recombined(candidates: list[Entry]) -> list[Entry]:
     """Of entries that go on alike, the best; of equal ones the first."""
     best: dict[Hashable, int] = {}
     for i, entry in enumerate(candidates):

@@ -1,0 +1,172 @@
+"""The explanation of a search that users hold: its numbers, and each way to see them as a method.
+
+May import everything else of the package but the seed page; what draws is imported when it is called.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import CTCError
+from ..files import write_whole
+from ..kernels import reference
+from ..problem import ctc_problem
+from ..search_graph import SearchGraph, Symbols
+from ..text import Vocabulary
+from ..validate import check_flag, check_integer, check_language
+from .arguments import check_possible, given, printable
+from .beam import Search
+
+if TYPE_CHECKING:
+    from pathlib import Path as FilePath
+
+    from ..drawing.canvas import Picture
+
+TRIES = 1_000_000  # tokens on prefixes: some ten seconds
+TWO_FRAMES = [[math.log(0.6), math.log(0.4)]] * 2  # φ and a: the smallest case in which best path decoding is wrong
+
+
+class SearchExplanation(Search):
+    """One search for the text of some scores, to print, draw or walk through. Made by :func:`ctckit.explain_search`.
+
+    Letters: T frames, C classes. Logarithms are natural; -inf is a probability of 0.
+
+    Attributes:
+        log_probs: float64 (T, C), normalised if logits were given.
+        labels: (C,) the name of each class; the blank is φ.
+        graph: which texts there are, and what they are worth beside their CTC score.
+        beam_width: how many prefixes go on from one frame to the next.
+        recombine: whether of prefixes that go on alike only the best goes on.
+        lang: the language of pictures and texts.
+        steps: the beam before the first frame, and after each: T + 1.
+        found: the best texts, best first.
+        best_path: what best path decoding reads.
+    """
+
+    def __str__(self) -> str:
+        """The search frame by frame, as `print` shows it."""
+        from .views.beams import written_out
+
+        return written_out(self)
+
+    def __repr__(self) -> str:
+        found = "nothing" if self.best is None else repr(self.text(self.best.text.tokens))
+        return (
+            f"SearchExplanation(T={self.frames}, C={len(self.labels)}, beam_width={self.beam_width}, found={found}, "
+            f"best path={self.text(self.best_path.text.tokens)!r})"
+        )
+
+    def _repr_html_(self) -> str:
+        """The page in an iframe, for notebooks."""
+        from .page import search_page
+
+        source = html.escape(search_page(self), quote=True)
+        return f'<iframe srcdoc="{source}" style="width:100%;height:44rem;border:0" title="{self!r}"></iframe>'
+
+    def save(self, path: str | FilePath) -> None:
+        """Writes the page as one HTML file: the tree, to step through and to change.
+
+        With a language the tree is a picture, which can't be changed: no model is on the page.
+
+        Raises:
+            CTCError: the name does not end in .html.
+        """
+        from .page import search_page
+
+        if not str(path).lower().endswith((".html", ".htm")):
+            raise CTCError(
+                f"{path}: a search is saved as a page, .html; a picture of it is saved by its own save(), for instance "
+                "search.tree().save('x.svg')"
+            )
+        write_whole(path, search_page(self).encode())
+
+    def tree(self, first: int = 0) -> Picture:
+        """The beam by frame as a tree: what merged, what fell out, and what best path decoding reads instead.
+
+        Args:
+            first: the frame to begin with. A picture has at most six frames and says which.
+
+        Raises:
+            CTCError: `first` is not a frame.
+        """
+        from .views.tree import tree
+
+        return tree(self, first)
+
+
+def explain_search(
+    log_probs: npt.ArrayLike,
+    *,
+    labels: Sequence[str] | Vocabulary | None = None,
+    blank: int | Literal["auto"] = "auto",
+    beam_width: int = 3,
+    graph: SearchGraph | None = None,
+    recombine: bool = False,
+    from_logits: bool = False,
+    lang: str = "en",
+) -> SearchExplanation:
+    """Opens up one search for a text: the beam frame by frame, what merges in it and what falls out of it.
+
+    It is the textbook's prefix search, which tries every token on every prefix. :class:`ctckit.Decoder` finds the same
+    texts, sooner.
+
+    Args:
+        log_probs: (T, C) natural-log probabilities of one sample; an array or a tensor.
+        labels: (C,) the name of each class, or a vocabulary; the blank is always shown as φ.
+        blank: the blank's class; by default the one that labels and scores show, as for :class:`Vocabulary`, or 0
+            without labels.
+        beam_width: how many prefixes go on from one frame to the next.
+        graph: with a language, which texts there are and what they are worth; without, any.
+        recombine: of prefixes that go on alike, only the best goes on.
+        from_logits: `log_probs` holds raw scores.
+        lang: "en" or "zh", of all pictures and texts.
+
+    Raises:
+        CTCError: for anything malformed, for NaN or +inf, for scores that are probabilities or negated
+            log-probabilities, and for more than a million tries; the message says where.
+
+    Source:
+        Hannun et al., "First-Pass Large Vocabulary Continuous Speech Recognition using Bi-Directional Recurrent DNNs"
+        (2014), algorithm 1; Graves et al. (ICML 2006), section 3.2, on best path decoding.
+
+    Example:
+        >>> import numpy as np
+        >>> search = explain_search(np.log([[0.6, 0.4], [0.6, 0.4]]), labels=["φ", "a"])
+        >>> search
+        SearchExplanation(T=2, C=2, beam_width=3, found='a', best path='∅')
+        >>> [(search.text(found.text.tokens), round(np.exp(found.ctc), 2)) for found in search.found]
+        [('a', 0.64), ('∅', 0.36)]
+    """
+    check_language(lang)
+    recombine = check_flag("recombine", recombine)
+    beam_width = check_integer("beam_width", beam_width, 1)
+    if graph is not None and blank == "auto":
+        blank = graph.blank
+    scores, names, number, _ = given(log_probs, labels, blank, from_logits=from_logits)
+    if number is None:
+        raise CTCError("blank = None: expected the blank's class; a search can't do without one")
+    frames, classes = scores.shape
+    if frames * classes * beam_width > TRIES:
+        raise CTCError(
+            f"log_probs has T={frames} frames and C={classes} classes, and beam_width = {beam_width}: expected at most "
+            f"{TRIES:,} of T * C * beam_width, since every token is tried on every prefix; pass fewer frames, for "
+            "instance log_probs[:50], or a narrower beam"
+        )
+    if graph is None:
+        nothing = np.zeros(0, np.int32)
+        graph = SearchGraph(number, Symbols(np.zeros(classes + 1, np.int32), nothing))
+    elif (graph.num_classes, graph.blank) != (classes, number):
+        raise CTCError(
+            f"graph has C={graph.num_classes} classes and blank={graph.blank}: expected C={classes}, blank={number}, as "
+            "log_probs and labels have them"
+        )
+    sample = reference.sample(ctc_problem(scores, [], frames, 0, number, from_logits=from_logits), 0)
+    check_possible(sample.log_probs)
+    shown = tuple(map(printable, names))
+    return SearchExplanation.of(sample.log_probs, shown, graph, beam_width, recombine=recombine, lang=lang)
