@@ -231,12 +231,13 @@ class Search:
     def text(self, tokens: Sequence[int]) -> str:
         """The labels of classes as one string, ∅ for none; with spaces between if some are longer than a letter."""
         names = [self.labels[c] for c in tokens]
-        if not self._long_labels:
+        if not self.long_labels:
             return "".join(names) or EMPTY
         return " ".join("␣" if name == " " else name for name in names) or EMPTY
 
     @cached_property
-    def _long_labels(self) -> bool:
+    def long_labels(self) -> bool:
+        """Whether some label that can be seen is longer than a letter."""
         shown = {c for step in self.steps for candidate in (*step.beam, *step.fallen) for c in candidate.tokens}
         return any(len(self.labels[c]) > 1 for c in shown.union(self.best_path.classes))
 

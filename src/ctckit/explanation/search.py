@@ -136,11 +136,11 @@ def explain_search(
         (2014), algorithm 1; Graves et al. (ICML 2006), section 3.2, on best path decoding.
 
     Example:
-        >>> import numpy as np
-        >>> search = explain_search(np.log([[0.6, 0.4], [0.6, 0.4]]), labels=["φ", "a"])
+        >>> from ctckit.explanation import TWO_FRAMES  # 0.6 for φ and 0.4 for a, twice
+        >>> search = explain_search(TWO_FRAMES, labels=["φ", "a"])
         >>> search
         SearchExplanation(T=2, C=2, beam_width=3, found='a', best path='∅')
-        >>> [(search.text(found.text.tokens), round(np.exp(found.ctc), 2)) for found in search.found]
+        >>> [(search.text(found.text.tokens), round(math.exp(found.ctc), 2)) for found in search.found]
         [('a', 0.64), ('∅', 0.36)]
     """
     check_language(lang)
@@ -163,8 +163,8 @@ def explain_search(
         graph = SearchGraph(number, Symbols(np.zeros(classes + 1, np.int32), nothing))
     elif (graph.num_classes, graph.blank) != (classes, number):
         raise CTCError(
-            f"graph has C={graph.num_classes} classes and blank={graph.blank}: expected C={classes}, blank={number}, as "
-            "log_probs and labels have them"
+            f"graph has C={graph.num_classes} classes and blank={graph.blank}: expected C={classes}, blank={number}, "
+            "as log_probs and labels have them"
         )
     sample = reference.sample(ctc_problem(scores, [], frames, 0, number, from_logits=from_logits), 0)
     check_possible(sample.log_probs)

@@ -127,9 +127,9 @@ def answers(search: Search) -> list[str]:
     """What the search finds, what best path decoding reads, and why they differ, if they do: a sentence each.
 
     Example:
-        >>> import ctckit
-        >>> answers(ctckit.explain_search([[-0.51, -0.92], [-0.51, -0.92]], labels=["φ", "a"]))[0]
-        'Search: a, probability 0.638 = φa 0.239 + aφ 0.239 + aa 0.159'
+        >>> from ctckit.explanation import TWO_FRAMES, explain_search
+        >>> answers(explain_search(TWO_FRAMES, labels=["φ", "a"]))[0]
+        'Search: a, probability 0.640 = φa 0.240 + aφ 0.240 + aa 0.160'
     """
     say, best, path = words("explanation", search.lang), search.best, search.best_path
     sentences = []

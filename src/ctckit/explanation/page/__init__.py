@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .page import SCRIPTS, Block, Code, Figure, Interactive, Prose, explanation_page, page
+from .page import SCRIPTS, Block, Code, Figure, Interactive, Prose, explanation_page, page, search_page
 
-__all__ = ["SCRIPTS", "Block", "Code", "Figure", "Interactive", "Prose", "explanation_page", "page"]
+__all__ = ["SCRIPTS", "Block", "Code", "Figure", "Interactive", "Prose", "explanation_page", "page", "search_page"]

@@ -236,11 +236,6 @@ function added(x) {
   return x ? ` ${x < 0 ? "−" : "+"} ${number(Math.abs(x))}` : "";
 }
 
-function labelOf(data, c) {
-  const column = data.columns[c];
-  return "rest" in column ? say("rest", { n: column.rest }) : visible(column.label);
-}
-
 /** A path's states as runs: [state, how many frames]. */
 function runsOf(path) {
   const runs = [];

@@ -1,6 +1,8 @@
-/* The page's widgets, its language, boxes that scroll, and what tests read from it. Needs widget.js. */
+/* The page's widgets, its language, boxes that scroll, and what tests read from it. Needs all other scripts. */
 
-const widgets = [...document.querySelectorAll(".widget")].map((root, index) => new Widget(root, index));
+const widgets = [...document.querySelectorAll(".widget")].map((root, index) => {
+  return root.classList.contains("search") ? new SearchWidget(root, index) : new Widget(root, index);
+});
 
 function speak(lang) {
   page.lang = lang;
@@ -34,8 +36,7 @@ document.querySelectorAll(".scroll, .drawing").forEach(hintAt);
 
 window.ctckit = {
   widgets: widgets.map((widget) => ({
-    logProbs: () => widget.logProbs.map((row) => row.slice()),
-    loss: () => widget.computation.loss,
-    formula: (view, t, k) => widget.computation.formula(view, t, k, widget.followed).lines,
+    logProbs: () => widget.scores.rows.map((row) => row.slice()),
+    ...widget.told(),
   })),
 };

@@ -2,7 +2,7 @@
 
 Everything is in the file, so that it opens without a network, and its own policy lets no request out. The numbers on it
 are computed by its script (computation.js), which reads the lattice's arcs from the page's data. May import numbers.py,
-wording.py and what lies below them.
+beam.py, wording.py and what lies below them; views/ when a search is drawn.
 """
 
 from __future__ import annotations
@@ -22,13 +22,20 @@ from ...catalogue import LANGUAGES, words
 from ...drawing.colors import PALETTE
 from ...lattice import MOVES, Arc
 from ...validate import check_language
+from ..beam import Search
 from ..numbers import Computation
 from ..wording import counted
 
 # Each needs those before it.
-SCRIPTS = ("words.js", "computation.js", "scene.js", "drawing.js", "heatmap.js", "widget.js", "page.js")
+SCRIPTS = (
+    *("words.js", "scores.js"),
+    *("computation.js", "scene.js", "drawing.js", "heatmap.js", "widget.js"),
+    *("search.js", "tree.js", "search_widget.js"),
+    "page.js",
+)
 ALL_CLASSES = 40  # up to this number all classes are on the page
 LONG_TITLE = 60  # characters of a target in a heading
+MOST_PICTURES = 8  # of a search with a language
 LIKELIEST = 12  # of more classes, those shown besides the lattice's own; the rest share one column
 
 
@@ -57,9 +64,9 @@ class Code:
 
 @dataclass(frozen=True)
 class Interactive:
-    """A computation to walk through and change, and its caption as plain text in each language."""
+    """A computation or a search to walk through and change, and its caption as plain text in each language."""
 
-    computation: Computation
+    shown: Computation | Search
     caption: dict[str, str]
 
 
@@ -121,6 +128,42 @@ def explanation_page(computation: Computation) -> str:
     return page(said("title" if target else nothing), [Interactive(computation, lead)], computation.lang)
 
 
+def search_page(search: Search) -> str:
+    """One search as a page of its own: to change, or with a language as pictures, since no model is on a page.
+
+    Example:
+        >>> from ctckit.explanation import TWO_FRAMES, explain_search
+        >>> "<title>The search finds: a</title>" in search_page(explain_search(TWO_FRAMES, labels=["φ", "a"]))
+        True
+    """
+    text = "–" if search.best is None else search.text(search.best.text.tokens)
+    title = {
+        lang: words("page", lang)["search_title"].format(
+            text=text if len(text) <= LONG_TITLE else text[:LONG_TITLE] + "…"
+        )
+        for lang in LANGUAGES
+    }
+    lead = {lang: words("page", lang)["search_lead"] for lang in LANGUAGES}
+    blocks: list[Block] = [Interactive(search, lead)] if search.only_ctc else _pictures(search, lead)
+    return page(title, blocks, search.lang)
+
+
+def _pictures(search: Search, lead: dict[str, str]) -> list[Block]:
+    """The tree, in as many pictures as it takes."""
+    from ..views.tree import MOST_FRAMES, tree
+
+    starts = range(0, max(1, search.frames), MOST_FRAMES)[:MOST_PICTURES]
+    drawn = [{lang: tree(search.in_language(lang), first).svg(themed=True) for lang in LANGUAGES} for first in starts]
+    caption = {
+        lang: words("page", lang)["search_pictures"].format(
+            last=min(search.frames, starts[-1] + MOST_FRAMES), frames=search.frames
+        )
+        for lang in LANGUAGES
+    }
+    prose = {lang: f'<p class="lead">{_escaped(lead[lang])}</p>' for lang in LANGUAGES}
+    return [Prose(prose), *(Figure(svg, caption) for svg in drawn)]
+
+
 def _block(block: Block, number: int) -> str:
     """One block as HTML."""
     if isinstance(block, Prose):
@@ -134,26 +177,23 @@ def _block(block: Block, number: int) -> str:
         return (
             f"<figure>{_in_each_language('div', drawn, 'drawing')}\n{_in_each_language('figcaption', caption)}</figure>"
         )
-    data = _json(_data(block.computation))
+    if isinstance(block.shown, Search):
+        kind, data = "widget search", _search_data(block.shown)
+    else:
+        kind, data = "widget", _data(block.shown)
     return (
         f'<section class="block">{_in_each_language("p", caption, "lead")}\n'
-        f'<div class="widget"><script type="application/json">{data}</script></div></section>'
+        f'<div class="{kind}"><script type="application/json">{_json(data)}</script></div></section>'
     )
 
 
 def _data(computation: Computation) -> dict[str, Any]:
     """What the script needs of a computation. Infinities are strings that JavaScript's Number() reads."""
-    classes, rest = _columns(computation)
-    column_of = {c: i for i, c in enumerate(classes)}
-    scores = computation.log_probs[:, classes]
-    columns: list[dict[str, Any]] = [{"label": computation.labels[c], "class": c} for c in classes]
-    if rest:
-        left = np.logaddexp.reduce(computation.log_probs[:, rest], axis=1)
-        scores = np.column_stack([scores, left])
-        columns.append({"rest": len(rest)})
     lattice = computation.lattice
+    own = {*lattice.labels.tolist(), *(() if computation.blank is None else (computation.blank,))}
+    shared, column_of = _columns(computation, own)
     return {
-        "columns": columns,
+        **shared,
         "states": [column_of[c] for c in lattice.labels.tolist()],
         "tokens": lattice.tokens.tolist(),
         "arcs": lattice.arcs.tolist(),
@@ -166,7 +206,6 @@ def _data(computation: Computation) -> dict[str, Any]:
             for (source, to), score in zip(lattice.long_arcs.tolist(), lattice.long_arc_scores.tolist(), strict=True)
         ],
         "isCTC": computation.is_ctc,
-        "frames": computation.frames,
         "framesNeeded": computation.frames_needed,
         "fromLogits": computation.from_logits,
         "score": _number(computation.score),
@@ -174,22 +213,43 @@ def _data(computation: Computation) -> dict[str, Any]:
         "allPaths": len(computation.paths) == computation.path_count,
         "paths": [list(path.states) for path in computation.paths],
         "pathWeights": [_number(path.weight) for path in computation.paths],
-        "logProbs": [[_number(value) for value in row] for row in scores.tolist()],
     }
 
 
-def _columns(computation: Computation) -> tuple[list[int], list[int]]:
-    """The classes that have a column of their own, and those that share the last one."""
-    everything = range(len(computation.labels))
-    if len(everything) <= ALL_CLASSES:
-        return list(everything), []
-    own = set(computation.lattice.labels.tolist())
-    if computation.blank is not None:
-        own.add(computation.blank)
-    height = computation.log_probs.max(axis=0, initial=-np.inf)
-    others = [c for c in np.argsort(-height, kind="stable").tolist() if c not in own]
-    shown = own.union(others[:LIKELIEST])
-    return sorted(shown), [c for c in everything if c not in shown]
+def _search_data(search: Search) -> dict[str, Any]:
+    """What the script needs of a search without a language."""
+    tokens = {c for step in search.steps for prefix in (*step.beam, *step.fallen) for c in prefix.tokens}
+    shared, column_of = _columns(search, tokens.union(search.best_path.classes, [search.blank]))
+    return {
+        **shared,
+        "blank": column_of[search.blank],
+        "beamWidth": search.beam_width,
+        "separated": search.long_labels,
+    }
+
+
+def _columns(shown: Computation | Search, own: set[int]) -> tuple[dict[str, Any], dict[int, int]]:
+    """Labels and scores of the classes, and the column of each: if there are many, the rest share the last one.
+
+    Args:
+        shown: whose classes they are.
+        own: classes that must have a column.
+    """
+    everything, rest = list(range(len(shown.labels))), []
+    if len(everything) > ALL_CLASSES:
+        height = shown.log_probs.max(axis=0, initial=-np.inf)
+        others = [c for c in np.argsort(-height, kind="stable").tolist() if c not in own]
+        kept = own.union(others[:LIKELIEST])
+        rest = [c for c in everything if c not in kept]
+        everything = sorted(kept)
+    scores = shown.log_probs[:, everything]
+    columns: list[dict[str, Any]] = [{"label": shown.labels[c], "class": c} for c in everything]
+    if rest:
+        scores = np.column_stack([scores, np.logaddexp.reduce(shown.log_probs[:, rest], axis=1)])
+        columns.append({"rest": len(rest)})
+    rows = [[_number(value) for value in row] for row in scores.tolist()]
+    data = {"columns": columns, "frames": shown.frames, "logProbs": rows}
+    return data, {c: i for i, c in enumerate(everything)}
 
 
 def _number(value: float) -> float | str:

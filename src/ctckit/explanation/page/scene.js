@@ -1,5 +1,5 @@
-/* The state of the view: the current probabilities, and where the reader is in the lattice. Needs computation.js;
-   knows nothing of the page's nodes. */
+/* The state of the view: the current probabilities, and where the reader is in the lattice. Needs computation.js and
+   scores.js; knows nothing of the page's nodes. */
 
 const ALL_CELLS = 1500; // more are drawn as a heat map, and only those around the current frame one by one
 const NATS = 12; // cells that are this much less likely than the frame's best have no colour
@@ -8,14 +8,14 @@ const LONG = 16; // paths of more frames are written as runs
 class Scene {
   constructor(data) {
     this.data = data;
-    this.given = data.logProbs.map((row) => row.map(Number));
+    this.scores = new Scores(data.logProbs);
     this.lattice = new Lattice(data);
     this.T = data.frames;
     this.K = this.lattice.states;
     this.large = this.T * this.K > ALL_CELLS;
     this.separator = data.states.some((c) => [...data.columns[c].label].length > 1) ? " " : "";
     this.findShown();
-    this.undo();
+    this.compute();
     this.before = this.computation.loss;
     this.view = "alpha";
     this.path = -1; // the one that is followed; -1 for none
@@ -61,32 +61,8 @@ class Scene {
     return best;
   }
 
-  // Changing.
-
-  mass(row) {
-    return row.reduce((total, logProb) => total + Math.exp(logProb), 0);
-  }
-
-  /** Sets one class's probability in the current frame; the others share what is left as they shared it in `base`. */
-  setProbability(c, wanted, base) {
-    if (base.length === 1) return;
-    const others = this.mass(base.filter((_, i) => i !== c));
-    const p = clamp(wanted, 0, others + Math.exp(base[c]));
-    const left = Math.max(0, others + Math.exp(base[c]) - p);
-    const scaled = (logProb) => (others > 0 ? logProb + Math.log(left / others) : Math.log(left / (base.length - 1)));
-    this.logProbs[this.frame] = base.map((logProb, i) => (i === c ? Math.log(p) : scaled(logProb)));
-    this.edited = true;
-    this.compute();
-  }
-
-  undo() {
-    this.logProbs = this.given.map((row) => row.slice());
-    this.edited = false;
-    this.compute();
-  }
-
   compute() {
-    this.computation = new Computation(this.data, this.lattice, this.logProbs);
+    this.computation = new Computation(this.data, this.lattice, this.scores.rows);
     this.shaded = null;
   }
 

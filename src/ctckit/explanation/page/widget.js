@@ -1,4 +1,4 @@
-/* What lets a reader walk through a computation and change it. Needs drawing.js and heatmap.js. */
+/* What lets a reader walk through a computation and change it. Needs drawing.js, heatmap.js and scores.js. */
 
 const VIEWS = ["alpha", "beta", "gamma", "gradient", "path"];
 
@@ -6,7 +6,7 @@ class Widget extends Scene {
   constructor(root, index) {
     super(JSON.parse(root.querySelector("script").textContent));
     this.root = root;
-    this.wordings = [];
+    this.wordings = new Wordings();
     this.build(index);
     this.relabel();
   }
@@ -14,8 +14,7 @@ class Widget extends Scene {
   // Building: once. What says something in words is said again by relabel().
 
   worded(node, words, attribute) {
-    this.wordings.push(() => (attribute ? node.setAttribute(attribute, words()) : (node.textContent = words())));
-    return node;
+    return this.wordings.add(node, words, attribute);
   }
 
   build(index) {
@@ -23,7 +22,8 @@ class Widget extends Scene {
     this.pictures = [...(this.large ? [new HeatMap(this)] : []), new Drawing(this)];
     this.drawing = this.pictures[this.pictures.length - 1];
     this.formula = html("div", { class: "formula", role: "status", "aria-live": "polite" });
-    const below = html("div", { class: "below" }, this.buildTable(), this.buildPaths());
+    this.table = new ScoreTable(this, this.data);
+    const below = html("div", { class: "below" }, this.table.node, this.buildPaths());
     if (this.T) this.root.append(...this.pictures.map(({ node }) => node), this.formula, below);
     this.listen();
   }
@@ -57,26 +57,6 @@ class Widget extends Scene {
     const controls = html("div", { class: "controls" }, views, step, this.meaning);
     controls.hidden = this.T === 0;
     return controls;
-  }
-
-  buildTable() {
-    this.tableTitle = html("h3");
-    this.reset = this.worded(html("button", { type: "button", class: "reset" }), () => say("reset"));
-    this.reset.addEventListener("click", () => (this.undo(), this.render()));
-    const body = html("tbody");
-    this.rows = this.data.columns.map((_, c) => {
-      const fill = html("div", { class: "fill" });
-      const track = html("div", { class: "track" }, fill);
-      const input = html("input", { type: "number", min: 0, step: 0.01, inputmode: "decimal", autocomplete: "off" });
-      const name = html("th", { scope: "row" });
-      body.append(html("tr", {}, name, html("td", { class: "bar" }, track), html("td", {}, input)));
-      this.listenToRow(c, track, input);
-      return { name, track, fill, input };
-    });
-    const hint = this.worded(html("p", { class: "hint" }), () => say("edit_hint"));
-    const head = html("div", { class: "title" }, this.tableTitle, this.reset);
-    const box = html("div", { class: "box" }, html("table", {}, body));
-    return html("section", { class: "probabilities" }, head, hint, box);
   }
 
   buildPaths() {
@@ -117,30 +97,6 @@ class Widget extends Scene {
       map.canvas.addEventListener("pointermove", (event) => this.inspect(...map.placeOf(event)));
       map.canvas.addEventListener("click", (event) => this.goTo(...map.placeOf(event)));
     }
-  }
-
-  listenToRow(c, track, input) {
-    // Every value of one drag, or of one number as it is typed, starts from the frame as it was before: passing
-    // through 0 or 1 on the way then loses nothing of the other classes' proportions.
-    let base = null;
-    const begin = () => (base = this.logProbs[this.frame].slice());
-    const drag = (event) => {
-      const box = track.getBoundingClientRect();
-      this.edit(c, clamp((event.clientX - box.left) / box.width, 0, 1) * this.mass(base), base);
-    };
-    track.addEventListener("pointerdown", (event) => {
-      track.setPointerCapture(event.pointerId);
-      this.pause();
-      begin();
-      drag(event);
-    });
-    track.addEventListener("pointermove", (event) => track.hasPointerCapture(event.pointerId) && drag(event));
-    input.addEventListener("focus", () => (this.pause(), begin()));
-    input.addEventListener("input", () => {
-      const typed = input.valueAsNumber;
-      if (typed >= 0) this.edit(c, typed, base ?? begin());
-    });
-    input.addEventListener("change", () => (begin(), this.renderTable(true)));
   }
 
   moveFocus(t, k, event) {
@@ -202,15 +158,24 @@ class Widget extends Scene {
     this.renderPlay();
   }
 
-  edit(c, wanted, base) {
-    this.setProbability(c, wanted, base);
+  /** Probabilities have been edited. */
+  changed() {
+    this.compute();
     this.renderSoon();
+  }
+
+  /** What tests ask for. */
+  told() {
+    return {
+      loss: () => this.computation.loss,
+      formula: (view, t, k) => this.computation.formula(view, t, k, this.followed).lines,
+    };
   }
 
   // Showing.
 
   relabel() {
-    for (const wording of this.wordings) wording();
+    this.wordings.say();
     for (const picture of this.pictures) picture.relabel();
     this.render();
   }
@@ -235,7 +200,7 @@ class Widget extends Scene {
     this.findShades();
     for (const picture of this.pictures) picture.render();
     this.renderFormula();
-    this.renderTable(false);
+    this.table.render();
     this.renderPaths();
   }
 
@@ -251,7 +216,7 @@ class Widget extends Scene {
     const difference = loss - this.before;
     const by = Number.isFinite(difference) ? `${difference > 0 ? "+" : ""}${number(difference, 4)}` : "";
     const was = number(this.before, 4);
-    this.change.textContent = !this.edited ? "" : say(by ? "change" : "change_from", { by, was });
+    this.change.textContent = !this.scores.edited ? "" : say(by ? "change" : "change_from", { by, was });
     const facts = {
       frames: this.T,
       states: this.K,
@@ -267,7 +232,6 @@ class Widget extends Scene {
     const problem = !this.feasible ? infeasible : !this.T ? "no_frames" : impossible ? "impossible" : "";
     this.alert.textContent = problem && say(problem, values);
     this.alert.hidden = !problem;
-    this.reset.disabled = !this.edited;
   }
 
   renderPlay() {
@@ -284,28 +248,12 @@ class Widget extends Scene {
     this.drawing.mark(t, k, terms);
   }
 
-  renderTable(all) {
-    this.tableTitle.textContent = say("frame_probabilities", { t: this.frame + 1 });
-    const row = this.logProbs[this.frame];
-    const mass = this.mass(row) || 1;
-    this.rows.forEach(({ name, fill, input }, c) => {
-      const p = Math.exp(row[c]);
-      const label = labelOf(this.data, c);
-      name.textContent = label;
-      name.title = label;
-      fill.style.width = `${Math.min(100, (100 * p) / mass)}%`;
-      input.setAttribute("aria-label", say("probability_of", { label, t: this.frame + 1 }));
-      // A number that is being typed is left alone until it is done.
-      if (all || input !== document.activeElement) input.value = Number(p.toPrecision(4));
-    });
-  }
-
   renderPaths() {
     const listed = this.data.paths.length;
     const whole = listed === 1 ? "one_path" : "all_paths";
     const title = !listed ? "path_count" : this.data.allPaths ? whole : "best_paths";
     this.pathTitle.textContent = say(title, { n: listed, all: this.data.pathCount });
-    this.pathHint.textContent = say(!listed ? "no_paths" : this.edited ? "paths_edited" : "path_hint");
+    this.pathHint.textContent = say(!listed ? "no_paths" : this.scores.edited ? "paths_edited" : "path_hint");
     this.pathRows.forEach(({ button, spelt, share, fill }, i) => {
       const path = this.data.paths[i];
       const reached = this.computation.total > -Infinity;

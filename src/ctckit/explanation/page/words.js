@@ -15,6 +15,22 @@ function say(key, values = {}) {
   });
 }
 
+/** What says something in words, to be said again in another language. */
+class Wordings {
+  constructor() {
+    this.all = [];
+  }
+
+  add(node, words, attribute) {
+    this.all.push(() => (attribute ? node.setAttribute(attribute, words()) : (node.textContent = words())));
+    return node;
+  }
+
+  say() {
+    for (const wording of this.all) wording();
+  }
+}
+
 function number(x, digits = 3) {
   if (x === Infinity) return "∞";
   if (x === -Infinity) return "−∞";
@@ -60,6 +76,12 @@ function visible(label) {
   const carried = /^\p{M}/u.test(shown) ? `◌${shown}` : shown;
   // Right-to-left letters would turn the formula around them.
   return /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/.test(carried) ? `\u2068${carried}\u2069` : carried;
+}
+
+/** What a column of the page's data is called: by its label, or as the rest of many classes. */
+function labelOf(data, c) {
+  const column = data.columns[c];
+  return "rest" in column ? say("rest", { n: column.rest }) : visible(column.label);
 }
 
 function create(namespace, tag, attributes, children) {

@@ -20,18 +20,18 @@ def written_out(search: Search) -> str:
     r"""The beam by frame, the texts that were found, and the best path's.
 
     Example:
-        >>> import ctckit
-        >>> search = ctckit.explain_search([[-0.51, -0.92], [-0.51, -0.92]], labels=["φ", "a"])
+        >>> from ctckit.explanation import TWO_FRAMES, explain_search
+        >>> search = explain_search(TWO_FRAMES, labels=["φ", "a"])
         >>> print(written_out(search).split("\n\n")[1])
         frame by frame: a text’s probability, how much of it ends in φ and in its last token, and the ways there (text before + the frame’s label)
         t1
                text    all      φ  token  ways
           1st     ∅  0.600  0.600      –  ∅ + φ 0.600
-          2nd     a  0.399      –  0.399  ∅ + a 0.399
+          2nd     a  0.400      –  0.400  ∅ + a 0.400
         t2
                text    all      φ  token  ways
-          1st     a  0.638  0.239  0.399  ∅ + a 0.239, a + φ 0.239, a + a 0.159
-          2nd     ∅  0.361  0.361      –  ∅ + φ 0.361
+          1st     a  0.640  0.240  0.400  ∅ + a 0.240, a + φ 0.240, a + a 0.160
+          2nd     ∅  0.360  0.360      –  ∅ + φ 0.360
     """  # noqa: E501 (a line of the text)
     parts = (_head(search), _frames(search), _found(search), iter(answers(search)))
     sections = ("\n".join(part) for part in parts)
