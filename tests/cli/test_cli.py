@@ -170,6 +170,24 @@ def test_every_picture(picture: str, tmp_path: Path) -> None:
         assert out.read_text(encoding="utf-8").count("<svg ") == 1
 
 
+def test_a_search(tmp_path: Path) -> None:
+    """Of two frames, and of a file's; as text, page and picture."""
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    example = ctckit("explain", "--search")
+    assert (example.returncode, example.stderr) == (0, "")
+    assert "Search: a, probability 0.640 = φa 0.240 + aφ 0.240 + aa 0.160" in example.stdout
+    np.save(tmp_path / "x.npy", np.log([[0.3, 0.4, 0.3], [0.4, 0.3, 0.3], [0.3, 0.3, 0.4]]))
+    (tmp_path / "labels.txt").write_text("φ\na\nb\n", encoding="utf-8")
+    command = ("explain", "--search", "--log-probs", tmp_path / "x.npy", "--labels", tmp_path / "labels.txt")
+    assert "Search: a, probability 0.210\n" in ctckit(*command).stdout
+    assert "Search: ab, probability 0.232\n" in ctckit(*command, "--beam", 4).stdout
+    assert "搜索：ab" in ctckit(*command, "--beam", 4, "--lang", "zh").stdout
+    for name, options, pictures in (("x.html", [], 0), ("tree.html", ["--picture", "tree"], 1), ("x.svg", [], 1)):
+        done = ctckit(*command, *options, "-o", name, cwd=tmp_path)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"wrote {name}\n", "")
+        assert (tmp_path / name).read_text(encoding="utf-8").count("<svg ") == pictures
+
+
 def test_the_seed_page(tmp_path: Path) -> None:
     for package in ("torch", "matplotlib"):
         pytest.importorskip(package, reason="the seed page needs torch and matplotlib")
@@ -185,7 +203,7 @@ def test_the_seed_page(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["explain"], "explain takes one of: a WORD, --log-probs with --target, or --seed-page"),
+        (["explain"], "explain takes one of: a WORD, --log-probs with --target or --search, --search, or --seed-page"),
         (["explain", "cat", "--seed-page"], "explain takes one of"),
         (["explain", "cat", "-o", "x.jpg"], "pictures are saved as .svg, .png, .pdf or .html"),
         (["explain", "cat", "-o", "no/where.svg"], "can't be written: No such file or directory"),
@@ -200,6 +218,13 @@ def test_the_seed_page(tmp_path: Path) -> None:
         (["explain", "--log-probs", "x.npy"], "--target is missing"),
         (["explain", "--log-probs", "x.npy", "--target", "cat"], "there are no --labels to read it by"),
         (["explain", "--log-probs", "x.npy", "--target", "5"], "targets[0] = 5 is not a class"),
+        (["explain", "cat", "--search"], "explain takes one of"),
+        (["explain", "--log-probs", "x.npy", "--target", "1", "--search"], "--target and --search are both given"),
+        (["explain", "cat", "--beam", "5"], "--beam goes with --search"),
+        (["explain", "--search", "--beam", "0"], "--beam 0: expected an integer of at least 1"),
+        (["explain", "--search", "--picture", "inputs", "-o", "y.svg"], "a search has one picture, tree"),
+        (["explain", "cat", "--picture", "tree", "-o", "y.svg"], "a search has one picture, tree"),
+        (["explain", "--search", "--labels", "no.txt"], "go with --log-probs"),
         (["diagnose", "missing.npz"], "missing.npz"),
         (["diagnose", "missing.npz", "--lang", "fr"], "--lang 'fr' is unknown"),
         (["diagnose", "x.npy"], "x.npy has the suffix '.npy'"),

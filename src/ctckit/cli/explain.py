@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,8 +13,11 @@ from ..errors import CTCError
 from .command import LabelFile, Logits, print_notes
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from ..drawing.canvas import Picture as Drawn
-    from ..explanation import Explanation
+    from ..explanation import Explanation, SearchExplanation
 
 
 class Picture(str, Enum):
@@ -28,6 +32,7 @@ class Picture(str, Enum):
     occupancy = "occupancy"
     gradient = "gradient"
     alignment = "alignment"
+    tree = "tree"
 
 
 def explain(
@@ -46,6 +51,16 @@ def explain(
         int | None, typer.Option(help="The blank's class; found from the labels by default, else 0.")
     ] = None,
     from_logits: Logits = False,
+    search: Annotated[
+        bool,
+        typer.Option(
+            "--search",
+            help="Instead of a target: how a text is searched for, in --log-probs or in an example of two frames.",
+        ),
+    ] = False,
+    beam_width: Annotated[
+        int | None, typer.Option("--beam", help="With --search: how many prefixes go on from frame to frame; else 3.")
+    ] = None,
     seed_page: Annotated[
         bool, typer.Option("--seed-page", help="The whole handbook page on CTCLoss, as HTML.")
     ] = False,
@@ -58,32 +73,48 @@ def explain(
     ] = None,
     lang: Annotated[str, typer.Option(help="en or zh.")] = "en",
 ) -> None:
-    """Shows what the CTC loss does with an input.
+    """Shows what the CTC loss does with an input, or how a text is searched for in it.
 
     In the terminal, as an interactive page, or as a picture.
     """
-    if sum((word is not None, log_probs is not None, seed_page)) != 1:
-        raise CTCError("explain takes one of: a WORD, --log-probs with --target, or --seed-page")
+    if sum((word is not None, log_probs is not None or search, seed_page)) != 1:
+        raise CTCError("explain takes one of: a WORD, --log-probs with --target or --search, --search, or --seed-page")
+    if target is not None and search:
+        raise CTCError("--target and --search are both given: expected one of them")
+    if beam_width is not None and not search:
+        raise CTCError("--beam goes with --search")
     if log_probs is None and (target is not None or labels is not None or from_logits or blank is not None):
         raise CTCError("--target, --labels, --blank and --logits go with --log-probs, not with a WORD or --seed-page")
     if word is None and frames is not None:
         raise CTCError("--frames goes with a WORD")
     if picture is not None and (seed_page or out is None):
         raise CTCError("--picture goes with --out and the name of a picture: expected .svg, .png, .pdf or .html")
+    if picture is not None and search != (picture is Picture.tree):
+        raise CTCError(f"--picture {picture.value}: a search has one picture, tree, and nothing else has")
     if seed_page:
         return _write_seed_page(out or Path("ctc_loss.html"), lang)
+    if search:
+        found = _search_file(log_probs, labels, blank, from_logits, 3 if beam_width is None else beam_width, lang)
+        return _write(found, out, found.tree, is_page=picture is None)
     if word is not None:
         from ..explanation import explain_word
 
         explanation = explain_word(word, frames, lang=lang)
     else:
         explanation = _explain_file(log_probs, target, labels, blank, from_logits, lang)
+    _write(explanation, out, lambda: _draw(explanation, picture or Picture.computation), is_page=picture is None)
+
+
+def _write(
+    explanation: Explanation | SearchExplanation, out: Path | None, draw: Callable[[], Drawn], *, is_page: bool
+) -> None:
+    """Prints an explanation, or writes a picture of it, or its page if .html may be that."""
     if out is None:
         return print(explanation)
-    if picture is None and out.suffix.lower() in (".html", ".htm"):
+    if is_page and out.suffix.lower() in (".html", ".htm"):
         explanation.save(out)
     else:
-        _draw(explanation, picture or Picture.computation).save(out)
+        draw().save(out)
     print(f"wrote {out}")
 
 
@@ -101,15 +132,12 @@ def _explain_file(
     log_probs: Path | None, target: str | None, labels: Path | None, blank: int | None, from_logits: bool, lang: str
 ) -> Explanation:
     """An explanation of scores in a file."""
-    from ..annotate.utterance import read_scores, read_vocabulary
-    from ..diagnosis.kinds import kind_of
+    from ..annotate.utterance import read_vocabulary
     from ..explanation import explain
 
     if target is None or log_probs is None:
         raise CTCError("--target is missing: expected text with --labels, or classes, such as --target 4,4,1")
-    scores = read_scores(log_probs)
-    if not from_logits and kind_of(scores) == "logits":
-        raise CTCError(f"{log_probs} holds scores that are not normalised, such as logits: pass from_logits=True")
+    scores = _read_scores(log_probs, from_logits)
     if labels is not None:
         vocabulary = read_vocabulary(labels, blank, scores)
         explanation = explain(scores, target, labels=vocabulary, from_logits=from_logits, lang=lang)
@@ -123,6 +151,35 @@ def _explain_file(
             "expected classes, such as 4,4,1, or a file of labels"
         ) from None
     return explain(scores, tokens, blank=0 if blank is None else blank, from_logits=from_logits, lang=lang)
+
+
+def _search_file(
+    log_probs: Path | None, labels: Path | None, blank: int | None, from_logits: bool, beam_width: int, lang: str
+) -> SearchExplanation:
+    """A search in a file's scores; without a file, in two frames."""
+    from ..annotate.utterance import read_vocabulary
+    from ..explanation import TWO_FRAMES, explain_search
+
+    if log_probs is None:
+        return explain_search(TWO_FRAMES, labels=["φ", "a"], beam_width=beam_width, lang=lang)
+    scores = _read_scores(log_probs, from_logits)
+    how: dict[str, Any] = {"beam_width": beam_width, "from_logits": from_logits, "lang": lang}
+    if labels is None:
+        return explain_search(scores, blank=0 if blank is None else blank, **how)
+    vocabulary = read_vocabulary(labels, blank, scores)
+    print_notes(vocabulary.notes)
+    return explain_search(scores, labels=vocabulary, **how)
+
+
+def _read_scores(log_probs: Path, from_logits: bool) -> npt.NDArray[np.floating]:
+    """The scores of a file, unless it holds logits and they were not announced."""
+    from ..annotate.utterance import read_scores
+    from ..diagnosis.kinds import kind_of
+
+    scores = read_scores(log_probs)
+    if not from_logits and kind_of(scores) == "logits":
+        raise CTCError(f"{log_probs} holds scores that are not normalised, such as logits: pass from_logits=True")
+    return scores
 
 
 def _draw(explanation: Explanation, picture: Picture) -> Drawn:
