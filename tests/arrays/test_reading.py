@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ctckit import STAR, CTCError, Vocabulary, explain
 from ctckit.text.pieces import Pieces
-from ctckit.text.reading import collapse, edit_distance, edits, greedy
+from ctckit.text.reading import Errors, collapse, edit_distance, edits, greedy, letter_errors, word_errors
 
 CHARACTERS = Vocabulary(["<pad>", "<s>", "<unk>", "|", *"ABC'"])
 SPACED = Vocabulary([*"abc", " ", "φ"])
@@ -142,6 +142,70 @@ def test_edits_are_the_fewest(written: list[int], read: list[int]) -> None:
     assert (None, None) not in found
     distance = edit_distance(written, read)
     assert sum(a != b for a, b in found) == distance == fewest(len(written), len(read))
+
+
+@given(SHORT, SHORT)
+def test_errors_are_the_fewest_and_then_those_with_the_most_right(written: list[int], read: list[int]) -> None:
+    @cache
+    def best(i: int, j: int) -> tuple[int, int, int, int]:
+        """All errors; of them replacements, deletions, insertions: the lowest in this order."""
+        ways = []
+        if i and j:
+            total, replaced, *gaps = best(i - 1, j - 1)
+            wrong = int(written[i - 1] != read[j - 1])
+            ways.append((total + wrong, replaced + wrong, *gaps))
+        if i:
+            total, replaced, deleted, inserted = best(i - 1, j)
+            ways.append((total + 1, replaced, deleted + 1, inserted))
+        if j:
+            total, replaced, deleted, inserted = best(i, j - 1)
+            ways.append((total + 1, replaced, deleted, inserted + 1))
+        return min(ways, default=(0, 0, 0, 0))
+
+    total, *expected = best(len(written), len(read))
+    found = word_errors(" ".join(map(str, written)), " ".join(map(str, read)))
+    assert found == Errors(*expected, len(written))
+    assert found.total == total
+    letters = letter_errors("".join(map(str, written)), "".join(map(str, read)))
+    assert letters == found
+
+
+@pytest.mark.parametrize("size", [300, 5000])
+def test_errors_of_long_texts(size: int) -> None:
+    """Errors that can't be explained by fewer: new words, in places far from each other."""
+    rng = np.random.default_rng(size)
+    said = [str(word) for word in rng.permutation(size)]
+    read, places = list(said), np.sort(rng.choice(size // 4, size // 20, replace=False)) * 4
+    for n, place in enumerate(places[::-1].tolist()):
+        read[place : place + 1] = [[], ["x"], [said[place], "y"]][n % 3]
+    kinds = [len(places[::-1][n::3]) for n in range(3)]
+    assert word_errors(" ".join(said), " ".join(read)) == Errors(kinds[1], kinds[0], kinds[2], size)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "text", "expected"),
+    [
+        (CHARACTERS, "A b’c — cab!", "a b'c cab"),
+        (CHARACTERS, "ÀB 7% ♫ cat.", "ab 7% cat"),  # the words that can't be spelled are kept
+        (SPACED, "cab\nA  BA", "cab a ba"),
+        (SENTENCEPIECE, "Ab abc aB", "ab abc ab"),
+        (WORDPIECE, "ab ABC x-ray", "ab abc xray"),
+        (PLAIN, "你好 吗？", "你好吗"),
+        (PLAIN, "你 们", "你们"),
+        (Vocabulary(["<blank>", "|", "K", "AE", "T"]), "cat Tk", "cat tk"),  # phonemes: words are a lexicon's
+        (SPACED, "", ""),
+    ],
+)
+def test_comparable_texts(vocabulary: Vocabulary, text: str, expected: str) -> None:
+    assert vocabulary.comparable(text) == expected
+    assert vocabulary.comparable(expected) == expected
+
+
+def test_sums_and_rates_of_errors() -> None:
+    both = word_errors("a b c d", "a x c") + word_errors("a", "b c")
+    assert both == Errors(2, 1, 1, 5)
+    assert (both.total, both.rate) == (4, 0.8)
+    assert [word_errors("", read).rate for read in ("", "a")] == [0.0, np.inf]
 
 
 # --- pieces -----------------------------------------------------------------------------------------------------------

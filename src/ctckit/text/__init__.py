@@ -6,7 +6,8 @@ explanations, diagnosis, the demo. May import align.py and what lies below it; n
 
 from __future__ import annotations
 
+from .reading import Errors, letter_errors, word_errors
 from .transcript import Line, Transcript, Word
 from .vocabulary import Convention, Vocabulary
 
-__all__ = ["Convention", "Line", "Transcript", "Vocabulary", "Word"]
+__all__ = ["Convention", "Errors", "Line", "Transcript", "Vocabulary", "Word", "letter_errors", "word_errors"]

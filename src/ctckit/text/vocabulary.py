@@ -18,7 +18,7 @@ from .blank import settle_blank
 from .folding import Alphabet, Letter, Spelling, is_silent
 from .marks import SPECIAL, Marks, runs
 from .pieces import Piece, Pieces
-from .transcript import WORD_START, Transcript, Writer
+from .transcript import WORD_START, Transcript, Word, Writer
 
 Convention = Literal["separator", "sentencepiece", "wordpiece", "plain"]
 
@@ -186,6 +186,31 @@ class Vocabulary:
         """
         text = "".join(self._text(index, token) for index, token in enumerate(tokens))
         return " ".join(word for word in text.split(" ") if word)
+
+    def comparable(self, text: str) -> str:
+        """A text as it is counted in error rates: what a recogniser with these labels could say of it at best.
+
+        Each word is spelled with the labels and read again, in lower case, so that case, silent punctuation and
+        look-alikes don't count. A word that they can't spell is kept, without silent punctuation: it is an error, or
+        the lexicon's spelling of something else. In the convention ``"plain"`` there are no words.
+
+        Raises:
+            CTCError: the text is not a string.
+
+        Example:
+            >>> Vocabulary(["<pad>", "|", "E", "H", "I", "R", "T"]).comparable("Hi, there — $5!")
+            'hi there $5'
+        """
+        transcript = self.transcribe(text)
+        words = [self._comparable(word, transcript) for line in transcript.lines for word in line.words]
+        return ("" if self.convention == "plain" else " ").join(filter(None, words))
+
+    def _comparable(self, word: Word, transcript: Transcript) -> str:
+        tokens = transcript.tokens[word.first : word.first + len(word.tokens)]
+        if (tokens != STAR).all():
+            return self.read(tokens).casefold()
+        said = (letter for letter in word.text if not is_silent(letter) or unicodedata.category(letter)[0] == "M")
+        return "".join("".join(said).split()).casefold()
 
     def _text(self, index: int, token: int) -> str:
         """What a token adds to the text."""
