@@ -2,17 +2,15 @@
 // in each call and joined before it returns, so that a forked child inherits nothing. Workspaces belong to the calling
 // thread, so that calls from several threads share nothing.
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <cstring>
-#include <exception>
 #include <memory>
 #include <new>
 #include <numeric>
-#include <thread>
 #include <vector>
 
 #include "kernels.h"
+#include "threads.h"
 
 #ifdef __linux__
 #include <sys/mman.h>
@@ -111,29 +109,7 @@ void run_batch(const Call& call, const Task<Call>& task, double cell_seconds, in
     }
     advise_huge_pages(call);
 
-    std::atomic<std::int64_t> next{0};
-    const auto work = [&](void* workspace) {
-        for (std::int64_t i; (i = next.fetch_add(1)) < size;) task.run(call, order[i], workspace);
-    };
-    std::vector<std::thread> others;
-    others.reserve(workers);
-    try {
-        for (int i = 1; i < workers; ++i) others.emplace_back(work, memory[i]);
-    } catch (const std::exception&) {
-        // No more threads, or no memory for one: the running ones, and this one, do all the work.
-    }
-    work(memory[0]);
-    for (std::thread& other : others) other.join();
-}
-
-// The kernels of that name, or the best ones if it is null; null if there are none.
-const Kernels* find_kernels(const char* name) {
-    const Kernels* best = nullptr;
-    for (const Kernels* const* kernels = available_kernels(); *kernels; ++kernels) {
-        if (name && std::strcmp(name, (*kernels)->name) == 0) return *kernels;
-        best = *kernels;
-    }
-    return name ? nullptr : best;
+    each_on_threads(size, workers, [&](int worker, std::int64_t i) { task.run(call, order[i], memory[worker]); });
 }
 
 template <class Call>
@@ -149,6 +125,16 @@ int run(const Call& call, Task<Call> Kernels::* task, double cell_seconds, const
 }
 
 }  // namespace
+
+const Kernels* find_kernels(const char* name) {
+    const Kernels* best = nullptr;
+    for (const Kernels* const* kernels = available_kernels(); *kernels; ++kernels) {
+        if (name && std::strcmp(name, (*kernels)->name) == 0) return *kernels;
+        best = *kernels;
+    }
+    return name ? nullptr : best;
+}
+
 }  // namespace ctckit
 
 using namespace ctckit;

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "bind_language.h"
+#include "bind_search.h"
 #include "ctckit.h"
 #include "layout.h"
 #include "memory.h"
@@ -363,4 +364,5 @@ NB_MODULE(_ext, m) {
           nb::arg("frame_scores").noconvert().none(), nb::arg("visits").noconvert().none(),
           nb::arg("class_scores").none(), nb::arg("state_scores").none(), nb::arg("isa"), nb::arg("threads"));
     bind_language(m);
+    bind_search(m);
 }

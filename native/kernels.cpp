@@ -7,6 +7,8 @@
 
 #define CTCKIT_STRING_(x) #x
 #define CTCKIT_STRING(x) CTCKIT_STRING_(x)
+#define CTCKIT_JOIN_(a, b) a##b
+#define CTCKIT_JOIN(a, b) CTCKIT_JOIN_(a, b)
 
 namespace {
 
@@ -45,6 +47,8 @@ constexpr ctckit::Task<Call> task() {
 }  // namespace
 
 namespace ctckit {
+Engine* CTCKIT_JOIN(make_search_, CTCKIT_TABLE)(const GraphView& graph, const SearchOptions& options);  // search.cpp
 extern const Kernels CTCKIT_TABLE;
-const Kernels CTCKIT_TABLE = {CTCKIT_STRING(CTCKIT_ISA), task<Sums, SumsCall>(), task<BestPath, PathCall>()};
+const Kernels CTCKIT_TABLE = {CTCKIT_STRING(CTCKIT_ISA), task<Sums, SumsCall>(), task<BestPath, PathCall>(),
+                              CTCKIT_JOIN(make_search_, CTCKIT_TABLE)};
 }  // namespace ctckit

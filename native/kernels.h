@@ -9,6 +9,10 @@
 
 namespace ctckit {
 
+class Engine;
+struct GraphView;
+struct SearchOptions;
+
 // One call: its inputs and where its results go.
 struct SumsCall {
     const ctckit_scores& scores;
@@ -35,9 +39,14 @@ struct Kernels {
     const char* name;
     Task<SumsCall> sums;
     Task<PathCall> best_path;
+    // A new search for texts; the graph's memory must outlive it. Throws std::bad_alloc.
+    Engine* (*make_search)(const GraphView& graph, const SearchOptions& options);
 };
 
 // The tables that this CPU can run, the best last; ends with a null pointer.
 const Kernels* const* available_kernels();
+
+// The kernels of that name, or the best ones if it is null; null if there are none.
+const Kernels* find_kernels(const char* name);
 
 }  // namespace ctckit

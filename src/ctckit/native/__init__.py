@@ -9,9 +9,14 @@ from . import _ext
 
 LARGEST = _ext.LARGEST
 ArpaReader = _ext.ArpaReader
+Hotwords = _ext.Hotwords
 KenlmModel = _ext.KenlmModel
 LatticeBatch = _ext.LatticeBatch
+Lexicon = _ext.Lexicon
 NgramModel = _ext.NgramModel
+Search = _ext.Search
+SearchGraph = _ext.SearchGraph
+Spelling = _ext.Spelling
 best_path = _ext.best_path
 instruction_sets = _ext.instruction_sets
 is_kenlm = _ext.is_kenlm
@@ -20,5 +25,6 @@ is_ngram = _ext.is_ngram
 lay_out = _ext.lay_out
 read_kenlm_trie = _ext.read_kenlm_trie
 recycled = _ext.recycled
+search = _ext.search
 sums = _ext.sums
 weighted_loss = _ext.weighted_loss

@@ -1,0 +1,114 @@
+// The beam: what of each prefix a frame needs, as arrays, and how the prefixes stay.
+#pragma once
+
+#include <cstdint>
+
+#include "search/array.h"
+#include "search/prefixes.h"
+#include "simd/lanes.h"
+
+namespace {
+
+// A prefix's probability, with the factors of what it is worth, is that of its paths that end in the blank and of those
+// that end in its token. Arrays have slots beyond the beam, which are 0, so that loops run over whole packs; the last
+// of these stands for prefixes that are not in the beam.
+struct Beam {
+    int size = 0, room = 0;
+    Array<double> mass;      // (2, room): the total; of paths that end in the blank
+    Array<double> token;     // of paths that end in the token
+    Array<double> gain;      // the factor from the parent's probability to this one's
+    Array<double> frame;     // when most of the total came from the parent, the last time
+    Array<double> reach;     // of all tokens without a boundary, none has a greater gain
+    Array<double> closing;   // of all tokens with one
+    Array<std::int32_t> last;    // its last token; a class beyond the others if it is empty
+    Array<std::int32_t> parent;  // its slot; `none` if that is not in the beam
+    Array<std::int32_t> source;  // where in `mass` the parent's paths are that may go on with this token
+    Array<std::int32_t> said;    // what a close of its word says, the first of a list
+    Array<std::int32_t> spoken;  // the same of tokens
+    Array<std::uint32_t> prefix;
+    Array<std::uint64_t> children;  // tokens of those in the beam, if classes are few
+    Array<std::uint64_t> allowed;   // tokens that may follow, likewise
+
+    int none() const { return room - 1; }
+    int packed() const { return (size + kPack - 1) / kPack * kPack; }
+
+    void make_room(int width, int no_class) {
+        room = (width + kPack - 1) / kPack * kPack + kPack;
+        for (Array<double>* array : {&token, &gain, &frame, &reach, &closing}) array->resize(room, 0.0);
+        mass.resize(2 * room, 0.0);
+        for (Array<std::int32_t>* array : {&said, &spoken}) array->resize(room, -1);
+        last.resize(room, no_class);
+        parent.resize(room, none());
+        source.resize(room, none());
+        prefix.resize(room, kNoPrefix);
+        children.resize(room, 0);
+        allowed.resize(room, 0);
+    }
+
+    // A slot like those beyond the beam.
+    void empty(int i, int no_class) {
+        mass[i] = mass[room + i] = token[i] = gain[i] = reach[i] = closing[i] = 0;
+        last[i] = no_class;
+        parent[i] = source[i] = none();
+    }
+
+    // Everything but the masses.
+    void move(int from, int to) {
+        gain[to] = gain[from];
+        frame[to] = frame[from];
+        reach[to] = reach[from];
+        closing[to] = closing[from];
+        last[to] = last[from];
+        parent[to] = parent[from];
+        said[to] = said[from];
+        spoken[to] = spoken[from];
+        prefix[to] = prefix[from];
+        allowed[to] = allowed[from];
+    }
+};
+
+// Probabilities behind a frame.
+struct Masses {
+    Array<double> mass, token;
+
+    void make_room(int room) {
+        mass.resize(2 * room, 0.0);
+        token.resize(room, 0.0);
+    }
+};
+
+struct Stayed {
+    double least, most;  // of the totals above 0; +inf and 0 if there are none
+    int alive;
+};
+
+// All prefixes stay as they are for a frame: by the blank, by their token again, or since their parent, which is in the
+// beam too, grows into them. `emitted`: each one's token's emission.
+inline Stayed stay(Beam& beam, const double* CTCKIT_RESTRICT emitted, double blank, double now,
+                   double* CTCKIT_RESTRICT mass, double* CTCKIT_RESTRICT token) {
+    const double* const before = beam.mass.data();
+    const double* const before_token = beam.token.data();
+    const double* const gain = beam.gain.data();
+    const std::int32_t* const source = beam.source.data();
+    double* const frame = beam.frame.data();
+    const int room = beam.room, end = beam.packed();
+    double least = kInfinity<double>, most = 0;
+    int alive = 0;
+#pragma omp simd reduction(min : least) reduction(max : most) reduction(+ : alive)
+    for (int i = 0; i < end; ++i) {
+        const double entered = before[source[i]] * gain[i] * emitted[i];
+        const double ends_token = before_token[i] * emitted[i] + entered;
+        const double ends_blank = before[i] * blank;
+        const double total = ends_blank + ends_token;
+        mass[i] = total;
+        mass[room + i] = ends_blank;
+        token[i] = ends_token;
+        frame[i] = 2 * entered > total ? now : frame[i];
+        least = total > 0 && total < least ? total : least;
+        most = total > most ? total : most;
+        alive += total > 0 ? 1 : 0;
+    }
+    return {least, most, alive};
+}
+
+}  // namespace

@@ -1,0 +1,248 @@
+// One frame's scores as the search reads them: relative to the best, as exponentials, computed where they are needed.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "scores/frames.h"
+#include "search/array.h"
+#include "search/graph.h"
+#include "simd/lanes.h"
+#include "simd/scaled.h"
+
+namespace {
+
+constexpr int kRowBlock = 64;  // classes whose greatest score is kept
+
+// The buffers of a sample.
+struct RowMemory {
+    Array<double> few;       // exponentials, if there are few classes; then a block of zeros
+    Array<double> highest;   // of each block of classes, if there are many
+    Array<double> sorted;    // for the best tokens of a frame
+    Array<double> at_least;  // of each block, its lanes
+};
+
+// If there are few classes (kMaskClasses), all exponentials are computed.
+template <class Real>
+class Emissions {
+   public:
+    Emissions(RowMemory& memory, const Real* row, int classes)
+        : memory_(memory), row_(row), classes_(classes), few_(classes <= ctckit::kMaskClasses) {}
+
+    // False if the frame holds NaN or +inf.
+    bool read(bool from_logits) {
+        if (!(few_ ? read_few() : read_many())) return false;
+        if (from_logits && !dead()) offset_ = -std::log(few_ ? sum_ : sum_exponentials());
+        else if (!from_logits) offset_ = top_;
+        return !(from_logits && dead());
+    }
+    // Nats that were taken off all scores.
+    double offset() const { return offset_; }
+    bool dead() const { return top_ == -kInfinity<double>; }
+
+    // Only the `count` best classes beside the blank are left, of equal ones the first.
+    void leave_best(int count, int blank);
+
+    // e^score of a class. For logarithms see use_logarithms().
+    double operator[](int c) const {
+        if (few_) return memory_.few[c];
+        const double x = double(row_[c]) - top_;
+        if (left_out(c)) return logarithms_ ? -kInfinity<double> : 0.0;
+        return logarithms_ ? x : exp_nonpositive(x);
+    }
+    const double* few() const { return few_ ? memory_.few.data() : nullptr; }
+
+    // From here on, scores themselves.
+    void use_logarithms() {
+        logarithms_ = true;
+        if (!few_) return;
+        for (int c = 0; c < classes_; ++c)
+            memory_.few[c] = left_out(c) ? -kInfinity<double> : double(row_[c]) - top_;
+        memory_.few[classes_] = -kInfinity<double>;  // of no class
+    }
+
+    // out[i] = e^score of classes[i]; 0 for a class that is none.
+    void gather(const std::int32_t* classes, int count, double* out) const {
+        if (few_) {
+            for (int i = 0; i < count; ++i) out[i] = memory_.few[classes[i]];
+            return;
+        }
+        for (int i = 0; i < count; ++i)
+            out[i] = classes[i] < classes_ && !left_out(classes[i]) ? double(row_[classes[i]]) - top_
+                                                                    : -kInfinity<double>;
+#pragma omp simd
+        for (int i = 0; i < count; ++i) out[i] = exp_nonpositive(out[i]);
+    }
+
+    // The bits of the classes whose exponential is at least `least`; only if there are few.
+    std::uint64_t from(double least) const {
+        std::uint64_t found = 0;
+        const double* y = memory_.few.data();
+        const int end = int(round_up(classes_, kPack));
+#pragma omp simd reduction(| : found)
+        for (int c = 0; c < end; ++c) found |= y[c] >= least ? std::uint64_t(1) << c : 0;
+        return found;
+    }
+
+    // Calls visit(c) for each class whose exponential may be at least `least`, which is at most 1; if there are many.
+    template <class Visit>
+    void for_each_from(double least, Visit visit) const {
+        // No logarithm is taken: half as much only lets a few more pass.
+        const double nats = least > 0 ? (std::ilogb(least) - 1e-9) * kLn2 : -kInfinity<double>;
+        const double limit = top_ + nats;
+        const Real below = Real(limit - std::abs(limit) * 1e-6);
+        for (int block = 0, begin = 0; begin < classes_; ++block, begin += kRowBlock) {
+            if (memory_.highest[block] < double(below)) continue;
+            const int end = lesser(begin + kRowBlock, classes_);
+            int passed[kRowBlock], count = 0;
+            for (int c = begin; c < end; ++c) {
+                passed[count] = c;
+                count += row_[c] >= below ? 1 : 0;
+            }
+            for (int i = 0; i < count; ++i)
+                if (!left_out(passed[i])) visit(passed[i]);
+        }
+    }
+
+   private:
+    bool left_out(int c) const {
+        return chosen_ && c != blank_ && (double(row_[c]) < least_ || (double(row_[c]) == least_ && c > last_));
+    }
+    bool read_few();
+    bool read_many();
+    double sum_exponentials() const;
+
+    RowMemory& memory_;
+    const Real* row_;
+    int classes_;
+    bool few_, logarithms_ = false;
+    bool chosen_ = false;  // by leave_best
+    int blank_ = 0, last_ = 0;
+    double least_ = 0;
+    double top_ = 0, offset_ = 0, sum_ = 0;
+};
+
+template <class Real>
+bool Emissions<Real>::read_few() {
+    Array<double>& few = memory_.few;
+    const int end = int(round_up(classes_, kPack));
+    if (few.size() < std::size_t(end + kPack)) few.resize(end + kPack, 0.0);
+    double* const y = few.data();
+    Pack<double> top, x;
+    for (int i = 0; i < kPack; ++i) y[classes_ + i] = -kInfinity<double>;
+    const auto convert = [&](int c) {
+        for (int i = 0; i < kPack; ++i) y[c + i] = double(row_[c + i]);
+    };
+    int c = 0;
+    for (; c + kPack <= classes_; c += kPack) convert(c);
+    if (c < classes_ && classes_ >= kPack) convert(classes_ - kPack);
+    else
+        for (; c < classes_; ++c) y[c] = double(row_[c]);
+    load_pack(y, top);
+    for (c = kPack; c < end; c += kPack) {
+        load_pack(y + c, x);
+        raise<double>(top, x);
+    }
+    top_ = y[0];
+    for (int i = 0; i < kPack; ++i) top_ = greater(top[i], top_);  // passes by NaN, except as the first
+    if (!(top_ > -kInfinity<double>)) {
+        for (c = 0; c < classes_; ++c)
+            if (!(y[c] < kInfinity<double>)) return false;
+        top_ = -kInfinity<double>;
+        for (c = 0; c < end + kPack; ++c) y[c] = 0;
+        return true;
+    }
+    double sum[kPack] = {};
+    for (c = 0; c < end; c += kPack) {
+#pragma omp simd
+        for (int i = 0; i < kPack; ++i) y[c + i] = exp_nonpositive(y[c + i] - top_);
+        for (int i = 0; i < kPack; ++i) sum[i] += y[c + i];
+    }
+    for (int i = 0; i < kPack; ++i) y[end + i] = 0;
+    sum_ = ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+    return sum_ == sum_;  // NaN and +inf make it NaN
+}
+
+template <class Real>
+bool Emissions<Real>::read_many() {
+    const int blocks = (classes_ + kRowBlock - 1) / kRowBlock;
+    if (memory_.highest.size() < std::size_t(blocks)) memory_.highest.resize(blocks, 0.0);
+    constexpr int lanes = kLanes<Real>;
+    Lanes<Real> bad = {};
+    const Lanes<Real> one = Lanes<Real>{} + 1;
+    top_ = -kInfinity<double>;
+    double rest_bad = 0;
+    for (int block = 0; block < blocks; ++block) {
+        const Real* const x = row_ + block * kRowBlock;
+        const int count = lesser(kRowBlock, classes_ - block * kRowBlock);
+        Real highest = -kInfinity<Real>;
+        int c = 0;
+        if (count >= lanes) {
+            Lanes<Real> high = load_lanes(x);
+            for (; c + lanes <= count; c += lanes) {
+                const Lanes<Real> v = load_lanes(x + c);
+                high = greater(v, high);
+                bad += v < kInfinity<Real> ? Lanes<Real>{} : one;
+            }
+            highest = greatest_of_lanes<Real>(high);
+        }
+        for (; c < count; ++c) {
+            highest = greater(x[c], highest);
+            rest_bad += x[c] < kInfinity<Real> ? 0 : 1;
+        }
+        memory_.highest[block] = double(highest);
+        top_ = greater(double(highest), top_);
+    }
+    return double(sum_of_lanes<Real>(bad)) + rest_bad == 0;
+}
+
+template <class Real>
+double Emissions<Real>::sum_exponentials() const {
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int c = 0; c < classes_; ++c) sum += exp_nonpositive(double(row_[c]) - top_);
+    return sum;
+}
+
+template <class Real>
+void Emissions<Real>::leave_best(int count, int blank) {
+    if (count >= classes_ - 1) return;
+    Array<double>& sorted = memory_.sorted;  // a heap of the best, the least of them first
+    sorted.clear();
+    const auto sift = [&](int i) {
+        const double x = sorted[i];
+        for (int child; (child = 2 * i + 1) < count; i = child) {
+            if (child + 1 < count && sorted[child + 1] < sorted[child]) ++child;
+            if (!(sorted[child] < x)) break;
+            sorted[i] = sorted[child];
+            sorted[child] = x;
+        }
+    };
+    for (int c = 0; c < classes_; ++c) {
+        const double x = double(row_[c]);
+        if (c == blank) continue;
+        if (int(sorted.size()) < count) {
+            sorted.push(x);
+            if (int(sorted.size()) == count)
+                for (int i = count / 2; i >= 0; --i) sift(i);
+        } else if (x > sorted[0]) {
+            sorted[0] = x;
+            sift(0);
+        }
+    }
+    least_ = sorted[0];
+    blank_ = blank;
+    int room = 0;  // for those equal to the least
+    for (double x : sorted) room += x == least_ ? 1 : 0;
+    for (int c = 0; c < classes_ && room; ++c)
+        if (c != blank && double(row_[c]) == least_) {
+            last_ = c;
+            --room;
+        }
+    chosen_ = true;
+    if (few_)
+        for (int c = 0; c < classes_; ++c)
+            if (left_out(c)) memory_.few[c] = 0;
+}
+
+}  // namespace

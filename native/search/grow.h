@@ -1,0 +1,282 @@
+// The new prefixes of a frame.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "search/search.h"
+
+namespace {
+
+template <bool kPlain>
+template <class Real>
+void Search<kPlain>::grow(const Emissions<Real>& y) {
+    if (few_) grow_few(y.few());
+    else grow_many(y);
+}
+
+template <bool kPlain>
+template <class Real>
+void Search<kPlain>::grow_all(const Emissions<Real>& y) {
+    for (std::int32_t token = 0; token < classes_; ++token) {
+        if (token == graph_.blank || y[token] == -kInfinity<double>) continue;
+        for (int i = 0; i < beam_.size; ++i) try_token(i, token, y[token], true);
+    }
+}
+
+inline int lowest_bit(std::uint64_t bits) {
+#if defined(__GNUC__) || defined(__clang__)
+    return __builtin_ctzll(bits);
+#else
+    int found = 0;
+    while (!(bits >> found & 1)) ++found;
+    return found;
+#endif
+}
+
+// The best token goes first: then others need to be better to enter.
+template <bool kPlain>
+void Search<kPlain>::grow_few(const double* y) {
+    const auto passing = [&] {
+        double most = kPlain ? best_ : 0, most_closing = most;
+        if constexpr (!kPlain) {
+#pragma omp simd reduction(max : most, most_closing)
+            for (int i = 0; i < beam_.packed(); ++i) {
+                most = greater(beam_.mass[i] * beam_.reach[i], most);
+                most_closing = greater(beam_.mass[i] * beam_.closing[i], most_closing);
+            }
+        }
+        const double least = bar_ / (most * kSlack);
+        std::uint64_t found = 0, closing = 0;
+        const int end = int(round_up(classes_, kPack));
+#pragma omp simd reduction(| : found)
+        for (int c = 0; c < end; ++c) found |= y[c] >= least ? std::uint64_t(1) << c : 0;
+        if constexpr (kPlain) return found & (other_tokens_ | closing_tokens_);
+        if (!closing_tokens_) return found & other_tokens_;
+        const double least_closing = bar_ / (most_closing * kSlack);
+#pragma omp simd reduction(| : closing)
+        for (int c = 0; c < end; ++c) closing |= y[c] >= least_closing ? std::uint64_t(1) << c : 0;
+        return (found & other_tokens_) | (closing & closing_tokens_);
+    };
+    std::uint64_t tokens = passing();
+    if (tokens & (tokens - 1)) {
+        int best = lowest_bit(tokens);
+        for (std::uint64_t rest = tokens; rest; rest &= rest - 1)
+            if (y[lowest_bit(rest)] > y[best]) best = lowest_bit(rest);
+        const std::uint64_t bit = std::uint64_t(1) << best;
+        extend_few(bit, y);
+        tokens &= ~bit;
+        if (candidates_.size()) {
+            raise_bar();
+            tokens &= passing();
+        }
+    }
+    extend_few(tokens, y);
+}
+
+template <bool kPlain>
+void Search<kPlain>::extend_few(std::uint64_t tokens, const double* y) {
+    if constexpr (kPlain) {
+        for (; tokens; tokens &= tokens - 1) extend_plain(lowest_bit(tokens), y[lowest_bit(tokens)]);
+        return;
+    }
+    if (!tokens) return;
+    for (int i = 0; i < beam_.size; ++i) {
+        std::uint64_t rest = tokens & beam_.allowed[i] & ~(beam_.children[i] & other_tokens_);
+        for (; rest; rest &= rest - 1) {
+            const int token = lowest_bit(rest);
+            const double bound = closing_tokens_ >> token & 1 ? beam_.closing[i] : beam_.reach[i];
+            if (total(i, token) * bound * y[token] >= bar_)
+                try_token(i, token, y[token], beam_.children[i] >> token & 1);
+        }
+    }
+}
+
+template <bool kPlain>
+template <class Real>
+void Search<kPlain>::grow_many(const Emissions<Real>& y) {
+    double most = kPlain ? best_ : 0;
+    if constexpr (!kPlain)
+        for (int i = 0; i < beam_.size; ++i)
+            most = greater(beam_.mass[i] * greater(beam_.reach[i], beam_.closing[i]), most);
+    most *= kSlack;
+    if (!(most > 0)) return;
+    passing_.clear();
+    y.for_each_from(bar_ / most, [&](int c) {
+        if (c != graph_.blank) passing_.push({y[c], c});
+    });
+    if (passing_.size() == 0) return;
+    std::size_t best = 0;
+    for (std::size_t j = 1; j < passing_.size(); ++j)
+        if (passing_[j].y > passing_[best].y) best = j;
+    extend(passing_[best].token, passing_[best].y);
+    if (passing_.size() == 1) return;
+    if (candidates_.size()) raise_bar();
+    for (std::size_t j = 0; j < passing_.size(); ++j)
+        if (j != best && passing_[j].y * most >= bar_) extend(passing_[j].token, passing_[j].y);
+}
+
+template <bool kPlain>
+void Search<kPlain>::extend(std::int32_t token, double y) {
+    if constexpr (kPlain) return extend_plain(token, y);
+    const Array<double>& bound = graph_.spelling.kind[token] == Kind::kClosing ? beam_.closing : beam_.reach;
+    for (int i = 0; i < beam_.size; ++i)
+        if (total(i, token) * bound[i] * y >= bar_) try_token(i, token, y, true);
+}
+
+// Without a graph, all prefixes at once.
+template <bool kPlain>
+void Search<kPlain>::extend_plain(std::int32_t token, double y) {
+    const int end = beam_.packed();
+    const double* const mass = beam_.mass.data();
+    const double* const ends_blank = mass + beam_.room;
+    const std::int32_t* const last = beam_.last.data();
+    double* const value = values_.data();
+#pragma omp simd
+    for (int i = 0; i < end; ++i) value[i] = (last[i] == token ? ends_blank[i] : mass[i]) * y;
+    for (int i = 0; i < beam_.size; ++i)
+        if (last[i] == token) value[beam_.parent[i]] = 0;  // they are in the beam
+    double most = 0;
+#pragma omp simd reduction(max : most)
+    for (int i = 0; i < end; ++i) most = greater(value[i], most);
+    const double least = bar_ > 0 ? bar_ : 0x1p-1074;
+    if (most < least) return;
+    int count = 0;
+    for (int i = 0; i < beam_.size; ++i) {
+        passed_[count] = i;
+        count += value[i] >= least ? 1 : 0;
+    }
+    for (int j = 0; j < count; ++j) add({value[passed_[j]], 1.0, passed_[j], token, 0});
+}
+
+template <bool kPlain>
+template <class Visit>
+void Search<kPlain>::for_each_closing(int slot, Visit visit) {
+    if (beam_.said[slot] == kNotAsked) {
+        const State state = states_[beam_.prefix[slot]];
+        std::int32_t before = kEndOfList;
+        double most = 0;
+        walk_.close(state, [&](const Said& said) {
+            const std::int32_t i = said_.add(said);
+            said_.set_next(i, kEndOfList);
+            if (before < 0) beam_.said[slot] = i;
+            else said_.set_next(before, i);
+            before = i;
+            most = greater(said.gain, most);
+        });
+        if (before < 0) beam_.said[slot] = kEndOfList;
+        beam_.closing[slot] = walk_.closing_reach(state, most);
+    }
+    for (std::int32_t i = beam_.said[slot]; i >= 0; i = said_[i].next) {
+        const Said said = said_[i];
+        visit(said);
+    }
+}
+
+template <bool kPlain>
+const Said* Search<kPlain>::spoken(int slot, std::int32_t token) {
+    for (std::int32_t i = beam_.spoken[slot]; i >= 0; i = said_[i].next)
+        if (said_[i].word == token) return &said_[i];
+    Said said = walk_.say(states_[beam_.prefix[slot]].model, graph_.model_tokens[token]);
+    said.word = token;
+    said.next = beam_.spoken[slot] >= 0 ? beam_.spoken[slot] : kEndOfList;
+    beam_.spoken[slot] = said_.add(said);
+    return &said_[beam_.spoken[slot]];
+}
+
+// Adds the ways to read a token after a prefix that may enter the beam. `known`: some of them may be in it.
+template <bool kPlain>
+void Search<kPlain>::try_token(int slot, std::int32_t token, double y, bool known) {
+    const double mass = total(slot, token);
+    const std::uint32_t prefix = beam_.prefix[slot];
+    if constexpr (kPlain) {
+        const double value = weigh(mass, y, 1.0);
+        const std::uint32_t found = prefixes_.find(prefix, token, kNoWord);
+        if (value > 0 && (found == kNoPrefix || prefixes_[found].slot == kNotInBeam))
+            add({value, 1.0, slot, token, 0});
+        return;
+    }
+    walk_.read(
+        states_[prefix], token, [&](auto visit) { for_each_closing(slot, visit); },
+        [&](double gain) -> const Said* {
+            if (scale_ == Scale::kNumbers && mass * y * gain * graph_.most_spoken * kSlack < bar_) return nullptr;
+            return spoken(slot, token);
+        },
+        [&](int variant, const Way& way) {
+            const double value = weigh(mass, y, way.gain);
+            if (!(value > 0 && value >= bar_)) return;
+            if (known) {
+                const std::uint32_t found = child(prefix, token, way, false);
+                if (found != kNoPrefix && prefixes_[found].slot != kNotInBeam) return;
+            }
+            const Candidate candidate{value, way.gain, slot, token, variant};
+            if (options_.recombine) recombine(candidate, key_of(way.state, token));
+            else add(candidate);
+        });
+}
+
+template <bool kPlain>
+void Search<kPlain>::fill_table() {
+    table_.clear();
+    for (int i = 0; i < beam_.size; ++i)
+        if (next_.mass[i] > 0) table_.find_or_add(key_of(states_[beam_.prefix[i]], beam_.last[i]), i);
+    table_filled_ = true;
+}
+
+// Of prefixes that go on alike the best, of equal ones the first.
+template <bool kPlain>
+void Search<kPlain>::recombine(const Candidate& candidate, const Key& key) {
+    if (!table_filled_) fill_table();
+    const std::int32_t mine = beam_.size + std::int32_t(candidates_.size());
+    std::int32_t& found = table_.find_or_add(key, mine);
+    if (found < beam_.size) {
+        if (!(candidate.value > next_.mass[found])) return;
+        next_.mass[found] = 0;
+        found = mine;
+    } else if (found != mine) {
+        Candidate& other = candidates_[found - beam_.size];
+        if (candidate.value > other.value || (candidate.value == other.value && candidate < other)) other = candidate;
+        highest_value_ = greater(candidate.value, highest_value_);
+        return;
+    }
+    add(candidate);
+}
+
+// The cut between the prefixes that stay and the candidates, of which there are more than the beam holds.
+template <bool kPlain>
+Cut Search<kPlain>::cut() const {
+    const std::size_t stays = beam_.size, count = stays + candidates_.size();
+    if (bits_.size() < count) bits_.resize(count, 0);
+    std::memcpy(bits_.data(), next_.mass.data(), stays * sizeof(double));
+    for (std::size_t j = 0; j < candidates_.size(); ++j) bits_[stays + j] = bits_of(candidates_[j].value);
+    return find_cut(bits_.data(), std::int64_t(count), options_.beam_width, greater(bar_, 0x1p-1074),
+                    greater(stayed_.most, highest_value_));
+}
+
+// Forgets the candidates that others have left without a place, and lets only better ones come.
+template <bool kPlain>
+void Search<kPlain>::raise_bar() {
+    std::int64_t alive = std::int64_t(candidates_.size());
+    for (int i = 0; i < beam_.size; ++i) alive += next_.mass[i] > 0 ? 1 : 0;
+    if (alive <= options_.beam_width) return;
+    const Cut found = cut();
+    std::int64_t ties = found.ties;
+    for (int i = 0; i < beam_.size; ++i) ties -= next_.mass[i] == found.value ? 1 : 0;
+    leave_kept(candidates_, found.value, ties);
+    bar_ = greater(bar_, found.value);
+    if (!table_filled_) return;
+    fill_table();
+    for (std::size_t j = 0; j < candidates_.size(); ++j) {
+        const Candidate& candidate = candidates_[j];
+        walk_.read(
+            states_[beam_.prefix[candidate.parent]], candidate.token,
+            [&](auto visit) { for_each_closing(candidate.parent, visit); },
+            [&](double) { return spoken(candidate.parent, candidate.token); },
+            [&](int variant, const Way& way) {
+                if (variant == candidate.variant)
+                    table_.find_or_add(key_of(way.state, candidate.token), beam_.size + std::int32_t(j));
+            });
+    }
+}
+
+}  // namespace

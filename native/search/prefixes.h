@@ -1,0 +1,91 @@
+// The prefixes as a tree. Only those live that are in the beam or lead to one that is; a prefix that comes again is
+// found again if it lives, so that none is there twice.
+#pragma once
+
+#include <cstdint>
+
+#include "search/array.h"
+
+namespace {
+
+constexpr std::int32_t kNoToken = -1;     // of the empty prefix
+constexpr std::int32_t kOnlyAWord = -2;   // a step of a token that closes several words: all but its last are such steps
+constexpr std::int32_t kNoWord = -2;      // a step that closes none
+constexpr std::int32_t kNotInBeam = -1;   // a slot
+constexpr std::uint32_t kNoPrefix = 0;
+
+struct Prefix {
+    std::uint32_t parent, first_child, next, previous;  // siblings
+    std::int32_t token, word;                           // the last ones
+    std::int32_t slot;                                  // its place in the beam
+    std::int32_t frame;                                 // of its token
+};
+
+class Prefixes {
+   public:
+    void reset() {
+        all_.clear();
+        all_.push(Prefix{});  // stands for none
+        free_ = kNoPrefix;
+        root_ = make(kNoPrefix, kNoToken, kNoWord, 0);
+    }
+    Prefix& operator[](std::uint32_t node) { return all_[node]; }
+    const Prefix& operator[](std::uint32_t node) const { return all_[node]; }
+    std::uint32_t root() const { return root_; }
+    std::size_t capacity() const { return all_.size(); }
+
+    std::uint32_t find(std::uint32_t parent, std::int32_t token, std::int32_t word) const {
+        std::uint32_t node = all_[parent].first_child;
+        while (node != kNoPrefix && (all_[node].token != token || all_[node].word != word)) node = all_[node].next;
+        return node;
+    }
+
+    // A new one, not in the beam yet.
+    std::uint32_t make(std::uint32_t parent, std::int32_t token, std::int32_t word, std::int32_t frame) {
+        std::uint32_t node = free_;
+        if (node == kNoPrefix) {
+            node = std::uint32_t(all_.size());
+            all_.push(Prefix{});
+        } else {
+            free_ = all_[node].next;
+        }
+        const std::uint32_t next = parent == kNoPrefix ? kNoPrefix : all_[parent].first_child;
+        all_[node] = {parent, kNoPrefix, next, kNoPrefix, token, word, kNotInBeam, frame};
+        if (next != kNoPrefix) all_[next].previous = node;
+        if (parent != kNoPrefix) all_[parent].first_child = node;
+        return node;
+    }
+
+    // Frees a prefix that nothing needs any more, and those before it that only led to it.
+    void prune(std::uint32_t node) {
+        while (all_[node].slot == kNotInBeam && all_[node].first_child == kNoPrefix && node != root_) {
+            const Prefix gone = all_[node];
+            (gone.previous == kNoPrefix ? all_[gone.parent].first_child : all_[gone.previous].next) = gone.next;
+            if (gone.next != kNoPrefix) all_[gone.next].previous = gone.previous;
+            give_back(node);
+            node = gone.parent;
+        }
+    }
+
+    // Whether everything that lives goes on from one child of the root; then that child becomes the root.
+    bool shorten_stem() {
+        const Prefix& root = all_[root_];
+        const std::uint32_t child = root.first_child;
+        if (root.slot != kNotInBeam || child == kNoPrefix || all_[child].next != kNoPrefix) return false;
+        give_back(root_);
+        root_ = child;
+        all_[root_].parent = kNoPrefix;
+        return true;
+    }
+
+   private:
+    void give_back(std::uint32_t node) {
+        all_[node].next = free_;
+        free_ = node;
+    }
+
+    Array<Prefix> all_;
+    std::uint32_t free_ = kNoPrefix, root_ = kNoPrefix;
+};
+
+}  // namespace

@@ -1,0 +1,29 @@
+// The search of one instruction set, compiled as kernels.cpp is.
+#include "search/search.h"
+
+#include "kernels.h"
+#include "search/grow.h"
+#include "search/settle.h"
+#include "search/texts.h"
+
+#define CTCKIT_JOIN_(a, b) a##b
+#define CTCKIT_JOIN(a, b) CTCKIT_JOIN_(a, b)
+
+namespace {
+
+// Whether a graph adds nothing to a text's score, nor forbids any.
+bool is_plain(const GraphView& graph) {
+    return !graph.lexicon && !graph.hotwords && !graph.model && graph.beta == 0;
+}
+
+}  // namespace
+
+namespace ctckit {
+
+Engine* CTCKIT_JOIN(make_search_, CTCKIT_TABLE)(const GraphView& graph, const SearchOptions& options);
+Engine* CTCKIT_JOIN(make_search_, CTCKIT_TABLE)(const GraphView& graph, const SearchOptions& options) {
+    if (is_plain(graph) && !options.recombine) return new Search<true>(graph, options);
+    return new Search<false>(graph, options);
+}
+
+}  // namespace ctckit

@@ -1,0 +1,193 @@
+// Which prefixes go on, and the beam that they make.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "search/search.h"
+
+namespace {
+
+template <bool kPlain>
+void Search<kPlain>::settle() {
+    const double far = best_ * threshold_;
+    if (candidates_.size() == 0 && stayed_.alive == beam_.size && stayed_.least >= far) {  // none comes and none goes
+        beam_.mass.swap(next_.mass);
+        beam_.token.swap(next_.token);
+    } else {
+        std::int64_t count = std::int64_t(candidates_.size());
+        for (int i = 0; i < beam_.size; ++i) count += next_.mass[i] > 0 ? 1 : 0;
+        Cut last{0x1p-1074, count};
+        if (count > options_.beam_width) last = cut();
+        if (far > last.value) last = {far, count};
+        rebuild(last);
+    }
+    rescale();
+}
+
+template <bool kPlain>
+void Search<kPlain>::rebuild(const Cut& last) {
+    std::int64_t ties = last.ties;
+    const int size = beam_.size;
+    // Slots that go on, in their order; the others are marked.
+    int left = 0;
+    for (int i = 0; i < size; ++i) {
+        const double mass = next_.mass[i];
+        const bool stays = mass > last.value || (mass == last.value && ties-- > 0);
+        moved_[i] = stays ? left++ : -1;
+    }
+    leave_kept(candidates_, last.value, greater<std::int64_t>(ties, 0));
+    sort(candidates_);
+    fresh_.clear();
+    for (const Candidate& candidate : candidates_) fresh_.push(prefix_of(candidate));
+    for (int i = 0; i < size; ++i)
+        if (moved_[i] < 0) leave(i);
+    moved_[beam_.none()] = beam_.none();
+    for (int i = 0; i < size; ++i) {
+        const int to = moved_[i];
+        if (to < 0) continue;
+        beam_.mass[to] = next_.mass[i];
+        beam_.mass[beam_.room + to] = next_.mass[beam_.room + i];
+        beam_.token[to] = next_.token[i];
+        if (to != i) {
+            beam_.move(i, to);
+            prefixes_[beam_.prefix[to]].slot = to;
+        }
+        const int parent = moved_[beam_.parent[to]];
+        beam_.parent[to] = parent < 0 ? beam_.none() : parent;
+    }
+    beam_.size = left;
+    for (std::size_t j = 0; j < candidates_.size(); ++j) {
+        const Candidate& candidate = candidates_[j];
+        const int slot = beam_.size++;
+        beam_.mass[slot] = beam_.token[slot] = candidate.value;
+        beam_.mass[beam_.room + slot] = 0;
+        beam_.gain[slot] = candidate.gain;
+        beam_.last[slot] = candidate.token;
+        const int parent = moved_[candidate.parent];
+        beam_.parent[slot] = parent < 0 ? beam_.none() : parent;
+        adopt(slot, fresh_[j]);
+        enter(slot);
+    }
+    for (int i = beam_.size; i < size; ++i) beam_.empty(i, classes_);
+    number_children();
+    if (beam_.size == 0) die();
+}
+
+// The node of a candidate, made if it isn't there.
+template <bool kPlain>
+std::uint32_t Search<kPlain>::prefix_of(const Candidate& candidate) {
+    const std::uint32_t parent = beam_.prefix[candidate.parent];
+    if constexpr (kPlain) {
+        const std::uint32_t found = prefixes_.find(parent, candidate.token, kNoWord);
+        if (found != kNoPrefix) return found;
+        return prefixes_.make(parent, candidate.token, kNoWord, std::int32_t(num_frames_));
+    }
+    std::uint32_t found = kNoPrefix;
+    const State state = states_[parent];
+    walk_.read(
+        state, candidate.token, [&](auto visit) { for_each_closing(candidate.parent, visit); },
+        [&](double) { return spoken(candidate.parent, candidate.token); },
+        [&](int variant, const Way& way) {
+            if (variant != candidate.variant) return;
+            found = child(parent, candidate.token, way, true);
+            states_[found] = way.state;
+        });
+    return found;
+}
+
+// The child that a token, read in one way, leads to; of several words, each but the last is a step.
+template <bool kPlain>
+std::uint32_t Search<kPlain>::child(std::uint32_t parent, std::int32_t token, const Way& way, bool make) {
+    std::uint32_t node = parent;
+    const auto go = [&](std::int32_t by, std::int32_t word) {
+        const std::uint32_t found = prefixes_.find(node, by, word);
+        if (found != kNoPrefix || !make) return found;
+        const std::uint32_t made = prefixes_.make(node, by, word, std::int32_t(num_frames_));
+        states_.resize(greater(states_.size(), prefixes_.capacity()), State{});
+        return made;
+    };
+    for (int i = 0; i + 1 < way.num_words; ++i)
+        if ((node = go(kOnlyAWord, way.words[i])) == kNoPrefix) return kNoPrefix;
+    return go(token, way.num_words ? way.words[way.num_words - 1] : kNoWord);
+}
+
+// A slot's prefix has left the beam.
+template <bool kPlain>
+void Search<kPlain>::leave(int slot) {
+    const std::uint32_t prefix = beam_.prefix[slot];
+    prefixes_[prefix].slot = kNotInBeam;
+    prefixes_[prefix].frame = std::int32_t(beam_.frame[slot]);
+    if constexpr (!kPlain) {
+        said_.give_back(beam_.said[slot]);
+        said_.give_back(beam_.spoken[slot]);
+    }
+    prefixes_.prune(prefix);
+}
+
+// A prefix has come into the beam.
+template <bool kPlain>
+void Search<kPlain>::adopt(int slot, std::uint32_t prefix) {
+    beam_.prefix[slot] = prefix;
+    beam_.frame[slot] = double(num_frames_);
+    prefixes_[prefix].slot = slot;
+    for (std::uint32_t node = prefixes_[prefix].first_child; node != kNoPrefix; node = prefixes_[node].next) {
+        if (prefixes_[node].token == kOnlyAWord) adopt_steps(slot, node);
+        else if (prefixes_[node].slot != kNotInBeam) beam_.parent[prefixes_[node].slot] = slot;
+    }
+}
+
+template <bool kPlain>
+void Search<kPlain>::adopt_steps(int slot, std::uint32_t step) {
+    for (std::uint32_t node = prefixes_[step].first_child; node != kNoPrefix; node = prefixes_[node].next) {
+        if (prefixes_[node].token == kOnlyAWord) adopt_steps(slot, node);
+        else if (prefixes_[node].slot != kNotInBeam) beam_.parent[prefixes_[node].slot] = slot;
+    }
+}
+
+// What the graph says of a slot's prefix.
+template <bool kPlain>
+void Search<kPlain>::enter(int slot) {
+    if constexpr (kPlain) return;
+    const State& state = states_[beam_.prefix[slot]];
+    beam_.said[slot] = beam_.spoken[slot] = kNotAsked;
+    beam_.reach[slot] = walk_.reach(state);
+    beam_.closing[slot] = walk_.closing_reach(state, -1);
+    const bool bound = graph_.lexicon && graph_.lexicon->tokens && state.node != ctckit::kOffNode;
+    beam_.allowed[slot] = bound ? graph_.lexicon->tokens[state.node] : ~std::uint64_t(0);
+}
+
+// What follows from who is whose parent.
+template <bool kPlain>
+void Search<kPlain>::number_children() {
+    for (int i = 0; i < beam_.size; ++i) beam_.children[i] = 0;
+    for (int i = 0; i < beam_.size; ++i) {
+        const int parent = beam_.parent[i];
+        beam_.source[i] = beam_.last[i] == beam_.last[parent] ? beam_.room + parent : parent;
+        if (few_ && parent != beam_.none()) beam_.children[parent] |= std::uint64_t(1) << beam_.last[i];
+    }
+}
+
+// Keeps the masses within range.
+template <bool kPlain>
+void Search<kPlain>::rescale() {
+    const int exponent = best_ > 0 ? std::ilogb(best_) : kMiddle;
+    if (exponent >= kLow && exponent <= kHigh) return;
+    const int up = kMiddle - exponent;
+    for (int i = 0; i < beam_.packed(); ++i) {
+        beam_.mass[i] = std::ldexp(beam_.mass[i], up);
+        beam_.mass[beam_.room + i] = std::ldexp(beam_.mass[beam_.room + i], up);
+        beam_.token[i] = std::ldexp(beam_.token[i], up);
+    }
+    best_ = std::ldexp(best_, up);
+    exponent_ += up;
+}
+
+template <bool kPlain>
+void Search<kPlain>::die() {
+    for (int i = 0; i < beam_.size; ++i) beam_.empty(i, classes_);
+    beam_.size = 0;
+    status_ = CTCKIT_IMPOSSIBLE;
+}
+
+}  // namespace

@@ -1,0 +1,362 @@
+// How a graph is walked, token by token: where the lexicon, the language model and the hotwords go from a prefix, and
+// what that is worth. The counterpart of Walk in kernels/search/reference.py.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "search/array.h"
+#include "search/graph.h"
+#include "simd/scaled.h"
+
+namespace {
+
+using ctckit::GraphView;
+using ctckit::Kind;
+using ctckit::LanguageState;
+using ctckit::TreeView;
+
+// What of a prefix matters for what follows, and what it is worth so far beside its CTC score, in nats.
+struct State {
+    LanguageState model;
+    double language, hotwords;
+    std::int32_t units;
+    std::int32_t node, hot;  // of the lexicon, of the hotwords
+};
+
+inline bool same(const LanguageState& a, const LanguageState& b) {
+    return std::memcmp(&a, &b, sizeof a) == 0;
+}
+
+// A way to read a token after a prefix: the state behind it, the factor of what it is worth, with potentials, and the
+// words that it closes.
+struct Way {
+    State state;
+    double gain;
+    int num_words;
+    std::int32_t words[ctckit::kMostClosings];
+};
+
+// A word, or a token, that the model was asked for after a prefix, or that costs nothing; a list for each prefix.
+struct Said {
+    LanguageState state;
+    double nats, gain;  // the gain holds no potential
+    std::int32_t word, next;
+    std::int32_t units;
+};
+
+constexpr std::int32_t kNotAsked = -1, kEndOfList = -2;
+
+// Lists of what was said, which live as long as their prefix is in the beam.
+class SaidLists {
+   public:
+    void reset() {
+        all_.clear();
+        free_ = kEndOfList;
+    }
+    const Said& operator[](std::int32_t i) const { return all_[i]; }
+    std::int32_t add(const Said& said) {
+        std::int32_t i = free_;
+        if (i == kEndOfList) {
+            i = std::int32_t(all_.size());
+            all_.push(said);
+        } else {
+            free_ = all_[i].next;
+            all_[i] = said;
+        }
+        return i;
+    }
+    void set_next(std::int32_t i, std::int32_t next) { all_[i].next = next; }
+    void give_back(std::int32_t first) {
+        while (first >= 0) {
+            const std::int32_t next = all_[first].next;
+            all_[first].next = free_;
+            free_ = first;
+            first = next;
+        }
+    }
+
+   private:
+    Array<Said> all_;
+    std::int32_t free_ = kEndOfList;
+};
+
+// The child that a symbol leads to, or 0.
+inline std::int32_t child_of(const TreeView& tree, std::int32_t node, std::int32_t symbol) {
+    if (node == 0) return symbol < tree.num_symbols ? tree.from_root[symbol] : 0;
+    std::int32_t low = tree.first[node], high = tree.first[node + 1];
+    while (high - low > 4) {
+        const std::int32_t middle = low + (high - low) / 2;
+        (tree.symbols[middle] <= symbol ? low : high) = middle;
+    }
+    for (; low < high; ++low)
+        if (tree.symbols[low] == symbol) return low + 1;
+    return 0;
+}
+
+class Walk {
+   public:
+    explicit Walk(const GraphView& graph) : graph_(graph), spelling_(graph.spelling) {}
+
+    State begin() const {
+        State state{};
+        if (graph_.model) state.model = graph_.model->begin(graph_.sentence_bounds);
+        if (graph_.hotwords) state.hot = graph_.hotwords->start;
+        return state;
+    }
+    bool closed() const { return graph_.lexicon && graph_.lexicon->closed; }
+
+    // Nats beside the CTC score, and those that are taken back before the end.
+    double worth(const State& state) const {
+        return graph_.alpha * state.language + graph_.beta * state.units + state.hotwords;
+    }
+    double potential(const State& state) const {
+        return ahead(state.node) + (graph_.hotwords ? graph_.hotwords->potentials[state.hot] : 0.0);
+    }
+
+    // Calls visit(word, said) for each way to close the word at a state, which must be within one.
+    template <class Visit>
+    void close(const State& state, Visit visit) const;
+
+    // What a word, or a token, of the model is worth after a state.
+    Said say(const LanguageState& from, std::int32_t model_word) const;
+
+    // Calls visit(variant, way) for each way to read a token, in their order. `closings`: what close() gives here, and
+    // `spoken`: what the model says of the token, each if it is needed and null if it isn't known yet.
+    template <class Closings, class Spoken, class Visit>
+    void read(const State& state, std::int32_t token, Closings closings, Spoken spoken, Visit visit) const;
+
+    // The same for the end of a text.
+    template <class Visit>
+    void finish(const State& state, Visit visit) const;
+
+    // No token without a boundary has a greater factor than this after a state; then the same for others, whose first
+    // closing has the factor `closing`, or with `closing` < 0 any.
+    double reach(const State& state) const;
+    double closing_reach(const State& state, double closing) const;
+
+   private:
+    double ahead(std::int32_t node) const {
+        if (!graph_.lexicon || node == ctckit::kRootNode) return 0.0;
+        return node == ctckit::kOffNode ? graph_.lexicon->ahead_off : graph_.lexicon->ahead[node];
+    }
+    std::int32_t step(std::int32_t hot, std::int32_t symbol) const;
+    void hear(State& state, double& gain, std::int32_t symbol) const;
+    bool spell(State& state, double& gain, std::int32_t symbol) const;
+    double highest(std::int32_t hot) const;
+    double hot_reach(std::int32_t hot) const;
+    template <class Closings, class Spoken, class Visit>
+    void go_on(const std::int32_t* symbol, const std::int32_t* end, bool first, std::int32_t token, Way& way,
+               Closings closings, Spoken spoken, int& variant, Visit& visit) const;
+
+    const GraphView& graph_;
+    const ctckit::SpellingView& spelling_;
+};
+
+inline std::int32_t Walk::step(std::int32_t hot, std::int32_t symbol) const {
+    const ctckit::HotwordsView& hotwords = *graph_.hotwords;
+    std::int32_t found;
+    while ((found = child_of(hotwords.tree, hot, symbol)) == 0 && hot != 0) hot = hotwords.fail[hot];
+    return found;
+}
+
+// The hotwords go on by a symbol.
+inline void Walk::hear(State& state, double& gain, std::int32_t symbol) const {
+    const ctckit::HotwordsView& hotwords = *graph_.hotwords;
+    const std::int32_t next = step(state.hot, symbol);
+    if ((next | state.hot) == 0 && hotwords.rewards[0] == 0) return;
+    gain *= hotwords.take_back[state.hot] * hotwords.raise[next];
+    state.hot = next;
+    state.hotwords += hotwords.rewards[next];
+}
+
+// The lexicon goes on by a letter. False if it has no such word, and is closed.
+inline bool Walk::spell(State& state, double& gain, std::int32_t symbol) const {
+    const ctckit::LexiconView* lexicon = graph_.lexicon;
+    if (!lexicon) {
+        state.node = ctckit::kOffNode;
+        return true;
+    }
+    if (state.node == ctckit::kOffNode) return !lexicon->closed;
+    const std::int32_t child = child_of(lexicon->tree, state.node, symbol);
+    if (!child && lexicon->closed) return false;
+    gain *= child ? lexicon->enter[child] : lexicon->leave[state.node];
+    state.node = child ? child : ctckit::kOffNode;
+    return true;
+}
+
+inline Said Walk::say(const LanguageState& from, std::int32_t model_word) const {
+    Said said{};
+    const double nats = graph_.model->score(from, model_word < 0 ? 0 : std::uint32_t(model_word), said.state);
+    said.nats = model_word == ctckit::kUnknown ? graph_.unknown_score : nats;
+    said.units = 1;
+    said.gain = std::exp(graph_.alpha * said.nats + graph_.beta);
+    return said;
+}
+
+template <class Visit>
+void Walk::close(const State& state, Visit visit) const {
+    const bool by_word = !graph_.by_token;
+    const ctckit::LexiconView* lexicon = graph_.lexicon;
+    const auto visit_word = [&](std::int32_t word) {
+        Said said{};
+        if (by_word && lexicon && graph_.model) {
+            said = say(state.model, word == ctckit::kUnknown ? word : lexicon->model_words[word]);
+        } else {
+            said.state = state.model;
+            said.nats = by_word && lexicon && word == ctckit::kUnknown ? graph_.unknown_score : 0.0;
+            said.units = by_word;
+            said.gain = by_word ? std::exp(graph_.alpha * said.nats + graph_.beta) : 1.0;
+        }
+        said.word = word;
+        visit(said);
+    };
+    if (!lexicon) return visit_word(ctckit::kUnknown);
+    std::int32_t begin = 0, end = 0;
+    if (state.node != ctckit::kOffNode) {
+        begin = lexicon->word_offsets[state.node];
+        end = lexicon->word_offsets[state.node + 1];
+    }
+    for (std::int32_t i = begin; i < end; ++i) visit_word(lexicon->words[i]);
+    if (begin == end && !lexicon->closed) visit_word(ctckit::kUnknown);
+}
+
+template <class Closings, class Spoken, class Visit>
+void Walk::read(const State& state, std::int32_t token, Closings closings, Spoken spoken, Visit visit) const {
+    const std::int32_t* symbol = spelling_.symbols + spelling_.offsets[token];
+    const std::int32_t* end = spelling_.symbols + spelling_.offsets[token + 1];
+    Way way;
+    way.state = state;
+    way.gain = 1.0;
+    way.num_words = 0;
+    int variant = 0;
+    if (symbol == end) {
+        if (!closed()) visit(variant, way);
+        return;
+    }
+    if (closed() && token == spelling_.separator && state.node == ctckit::kRootNode) return;
+    go_on(symbol, end, true, token, way, closings, spoken, variant, visit);
+}
+
+template <class Closings, class Spoken, class Visit>
+void Walk::go_on(const std::int32_t* symbol, const std::int32_t* end, bool first, std::int32_t token, Way& way,
+                 Closings closings, Spoken spoken, int& variant, Visit& visit) const {
+    for (; symbol < end; ++symbol, first = false) {
+        const bool boundary = *symbol == ctckit::kBoundary;
+        if (boundary && way.state.node == ctckit::kRootNode) continue;  // no word is open
+        if (graph_.hotwords) hear(way.state, way.gain, *symbol);
+        if (!boundary) {
+            if (!spell(way.state, way.gain, *symbol)) return;
+        } else {
+            const double take_back = std::exp(-ahead(way.state.node));
+            const auto visit_closed = [&](const Said& said) {
+                Way next = way;
+                next.state.node = ctckit::kRootNode;
+                next.state.model = said.state;
+                next.state.language += said.nats;
+                next.state.units += said.units;
+                next.gain *= said.gain * take_back;
+                next.words[next.num_words++] = said.word;
+                go_on(symbol + 1, end, false, token, next, closings, spoken, variant, visit);
+            };
+            if (first) closings(visit_closed);
+            else close(way.state, visit_closed);
+            return;
+        }
+    }
+    if (graph_.by_token) {
+        const Said* const said = spoken(way.gain);
+        if (!said) {
+            ++variant;
+            return;
+        }
+        way.state.model = said->state;
+        way.state.language += said->nats;
+        way.state.units += said->units;
+        way.gain *= said->gain;
+    }
+    visit(variant++, way);
+}
+
+template <class Visit>
+void Walk::finish(const State& state, Visit visit) const {
+    const auto ended = [&](State last, std::int32_t word) {
+        if (graph_.model && graph_.sentence_bounds)
+            last.language += graph_.model->score(last.model, graph_.end, last.model);
+        visit(last, word);
+    };
+    if (state.node == ctckit::kRootNode) return ended(state, kNoWord);
+    State heard = state;
+    double gain = 1.0;
+    if (graph_.hotwords) hear(heard, gain, ctckit::kBoundary);
+    close(heard, [&](const Said& said) {
+        State last = heard;
+        last.node = ctckit::kRootNode;
+        last.model = said.state;
+        last.language += said.nats;
+        last.units += said.units;
+        ended(last, said.word);
+    });
+}
+
+// The greatest factor of hotwords that a token has which begins as a phrase goes on from a state; at the root that any
+// token has. The state's own potential is not taken back in it.
+inline double Walk::highest(std::int32_t hot) const {
+    const ctckit::HotwordsView& hotwords = *graph_.hotwords;
+    const double known = hotwords.highest[hot].load(std::memory_order_relaxed);
+    if (known == known) return known;
+    double found = 0.0;
+    const auto hear_run = [&](const ctckit::Run& run) {
+        State state{};
+        state.hot = hot;
+        double gain = 1.0 / hotwords.take_back[hot];
+        for (std::int32_t i = run.begin; i < run.end; ++i) hear(state, gain, spelling_.symbols[i]);
+        found = greater(gain, found);
+    };
+    if (hot == 0) {
+        for (std::int32_t j = 0; j < spelling_.run_offsets[spelling_.num_symbols]; ++j) hear_run(spelling_.runs[j]);
+    } else {
+        for (std::int32_t i = hotwords.tree.first[hot]; i < hotwords.tree.first[hot + 1]; ++i) {
+            const std::int32_t symbol = hotwords.tree.symbols[i];
+            if (symbol >= spelling_.num_symbols) break;
+            const std::int32_t end = spelling_.run_offsets[symbol + 1];
+            for (std::int32_t j = spelling_.run_offsets[symbol]; j < end; ++j) hear_run(spelling_.runs[j]);
+        }
+    }
+    hotwords.highest[hot].store(found, std::memory_order_relaxed);
+    return found;
+}
+
+// Other tokens go on as from the state that the automaton falls back to.
+inline double Walk::hot_reach(std::int32_t hot) const {
+    if (!graph_.hotwords) return 1.0;
+    double found = highest(hot);
+    for (std::int32_t back = hot; back != 0;) {
+        back = graph_.hotwords->fail[back];
+        found = greater(highest(back), found);
+    }
+    return greater(1.0, found * graph_.hotwords->take_back[hot]);
+}
+
+constexpr double kSlack = 1 + 1e-9;  // for the rounding of bounds
+
+inline double Walk::reach(const State& state) const {
+    double found = 1.0;
+    if (graph_.lexicon && state.node != ctckit::kOffNode) found = graph_.lexicon->reach[state.node];
+    found *= hot_reach(state.hot) * graph_.most_spoken;
+    return (closed() ? found : greater(found, 1.0)) * kSlack;  // what spells nothing gains nothing
+}
+
+inline double Walk::closing_reach(const State& state, double closing) const {
+    if (!spelling_.most_closed) return 0.0;
+    const double deepest = graph_.lexicon ? greater(1.0, graph_.lexicon->deepest) : 1.0;
+    const double found = deepest * hot_reach(state.hot) * graph_.most_spoken * kSlack;
+    const double most = graph_.most_said;
+    const double take_back = std::exp(-ahead(state.node));
+    if (!spelling_.boundaries_first)
+        return found * take_back * std::pow(greater(1.0, most), spelling_.most_closed);
+    if (state.node == ctckit::kRootNode) return found;
+    return found * take_back * (closing < 0 ? most : closing);
+}
+
+}  // namespace
