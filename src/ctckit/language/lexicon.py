@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import CTCError
 from ..files import check_file, decoded, read_bytes, unpacked
@@ -80,10 +81,10 @@ class Lexicon:
         rows = [line.replace("\t", " ").partition(" ") for line in lines]
         if 2 * sum(not labels for _, _, labels in rows) > len(rows):
             return cls(lines, origin=str(path))
-        found: dict[str, list[Spelling]] = {}
-        for word, _, labels in rows:
-            found.setdefault(word, []).append(labels.split() or word)
-        return cls(found, origin=str(path))
+        lexicon = cls([word for word, _, _ in rows], origin=str(path))
+        numbers = {word: i for i, word in enumerate(lexicon.words)}
+        lexicon._spellings = [(numbers[word], tuple(labels.split()) or word) for word, _, labels in rows]
+        return lexicon
 
     @property
     def has_labels(self) -> bool:
@@ -169,17 +170,18 @@ class SpelledLexicon:
         return tree_of(self.sequences)
 
     @cached_property
-    def _by_word(self) -> tuple[Int32Array, Int32Array]:
-        """The spellings' order by words, and these."""
+    def _by_word(self) -> tuple[Int32Array, npt.NDArray[np.int64]]:
+        """The spellings' order by words, and where each word's begin in it."""
         order = np.argsort(self.sequences.of, kind="stable").astype(np.int32)
-        return order, self.sequences.of[order]
+        return order, np.searchsorted(self.sequences.of[order], np.arange(len(self.words) + 1))
 
     def spellings(self, word: str) -> list[list[int]]:
         """The symbols of a word, for each of its spellings."""
-        number = self.numbers.get(word, -1)
-        order, words = self._by_word
-        begin, end = np.searchsorted(words, [number, number + 1]).tolist()
-        return [self.sequences.row(row) for row in order[begin:end].tolist()]
+        number = self.numbers.get(word)
+        if number is None:
+            return []
+        order, begins = self._by_word
+        return [self.sequences.row(row) for row in order[begins[number] : begins[number + 1]].tolist()]
 
     def ends(self) -> tuple[Int32Array, Int32Array]:
         """The words by the nodes at which they end: offsets (V + 1,), and the words, in order for each node."""

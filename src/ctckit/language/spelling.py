@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -77,12 +77,13 @@ class Speller:
         texts = [unicodedata.normalize("NFC", vocabulary.adds(c)) for c in range(len(vocabulary.labels))]
         self.has_words = vocabulary.convention != "plain"
         self._letters = {letter: i for i, letter in enumerate(sorted(set("".join(texts)) - {self._space}), start=1)}
-        spelled = [self._by_token(c, text) if by_token else self._by_letter(text) for c, text in enumerate(texts)]
-        self._classes = {label: c for c, label in enumerate(vocabulary.labels) if spelled[c]}
+        self._spelled = [self._by_token(c, text) if by_token else self._by_letter(text) for c, text in enumerate(texts)]
+        self._labels = {label: row for label, row in zip(vocabulary.labels, self._spelled, strict=True) if row}
         offsets = np.zeros(len(texts) + 1, np.int32)
-        np.cumsum([len(symbols) for symbols in spelled], out=offsets[1:])
+        np.cumsum([len(row) for row in self._spelled], out=offsets[1:])
+        symbols = np.array([symbol for row in self._spelled for symbol in row], np.int32)
         separator = -1 if vocabulary.separator is None else vocabulary.separator
-        self.symbols = Symbols(offsets, np.array([s for symbols in spelled for s in symbols], np.int32), separator)
+        self.symbols = Symbols(offsets, symbols, separator)
         self._has_pieces = any(len(text.strip(" ")) > 1 for text in texts)
         self._cases = _has_cases(self._letters) or not _TURKISH.isdisjoint(self._letters)
         self._tables = None if by_token else self._quick_tables(texts)
@@ -128,10 +129,10 @@ class Speller:
 
     def of_labels(self, labels: Iterable[str]) -> list[int] | None:
         """The symbols of some labels, without boundaries at the ends; None if one is no label that spells something."""
-        classes = [self._classes.get(label) for label in labels]
-        if None in classes:
+        rows = [self._labels.get(label) for label in labels]
+        if None in rows:
             return None
-        return _trimmed(symbol for c in classes if c is not None for symbol in self.symbols.of(c))
+        return _trimmed([symbol for row in rows if row is not None for symbol in row])
 
     def _transcribed(self, text: str) -> tuple[list[int], str]:
         """A text's symbols, none if it can't be spelled; and what is noted of it."""
@@ -140,7 +141,7 @@ class Speller:
         if STAR in tokens:
             return [], ""
         note = transcript.notes[0].partition(": ")[2] if transcript.notes else ""
-        return _trimmed(symbol for token in tokens for symbol in self.symbols.of(token)), note
+        return _trimmed([symbol for token in tokens for symbol in self._spelled[token]]), note
 
     def _quick_tables(self, texts: Sequence[str]) -> _Tables:
         """The letters that have a piece of their own where they stand: any text of them can be spelled."""
@@ -198,10 +199,17 @@ def examples(texts: Sequence[str]) -> str:
     return "; ".join(texts[:_EXAMPLES]) + ("; …" if len(texts) > _EXAMPLES else "")
 
 
-def _trimmed(symbols: Iterable[int]) -> list[int]:
+def _trimmed(symbols: list[int]) -> list[int]:
     """Symbols with one boundary between words, and none at the ends."""
-    words = [list(word) for is_boundary, word in groupby(symbols, lambda s: s == BOUNDARY) if not is_boundary]
-    return [symbol for i, word in enumerate(words) for symbol in ([BOUNDARY, *word] if i else word)]
+    begin, end = 0, len(symbols)
+    while begin < end and symbols[begin] == BOUNDARY:
+        begin += 1
+    while begin < end and symbols[end - 1] == BOUNDARY:
+        end -= 1
+    inner = symbols[begin:end]
+    if BOUNDARY not in inner:  # the usual case, quickly
+        return inner
+    return [symbol for before, symbol in pairwise([BOUNDARY, *inner]) if not before == symbol == BOUNDARY]
 
 
 def _other_case(letter: str) -> list[str]:
