@@ -163,6 +163,9 @@ class Decoder:
         """
         nbest = check_nbest(nbest, self.beam_width)
         batches = read_emissions(log_probs, input_lengths, from_logits, len(self.vocabulary.labels))
+        return self._decoded(batches, nbest, hotwords)
+
+    def _decoded(self, batches: list[Emissions], nbest: int, hotwords: Source | None) -> list[Hypotheses]:
         searched = self._with_hotwords(hotwords)
         recombine = self._recombines(nbest)
         return [
@@ -223,7 +226,7 @@ class Decoder:
         hypotheses = []
         for n, sample in enumerate(found):
             rivals = partial(find_rivals, emissions, n, graph, reader, self._width)
-            evidence = Evidence(reader, graph.blank, emissions.of_sample(n), emissions.from_logits, rivals)
+            evidence = Evidence(reader, graph.blank, partial(emissions.of_sample, n), emissions.from_logits, rivals)
             scores = None if exact is None else exact[n]
             hypotheses.append(hypotheses_of(sample, scores, searched, evidence))
         return hypotheses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,9 @@ from ..validate import (
     check_not_probabilities,
     check_values,
 )
+
+# What was passed, with a shape and a dtype to check; and its memory as an array, bfloat16 as the integers of its bits.
+View = Callable[[str, Any], tuple[Any, npt.NDArray[Any]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +53,15 @@ class Emissions:
         return replace(self, scores=self.scores[: frames[0], n : n + 1], frames=frames, form=self.form._replace(size=1))
 
 
-def read_emissions(log_probs: Any, input_lengths: Any, from_logits: bool, labels: int | None) -> list[Emissions]:
+def of_arrays(name: str, given: Any) -> tuple[Any, npt.NDArray[Any]]:
+    """The view of arrays, and of all that can be made one."""
+    array = as_array(name, given)
+    return array, array
+
+
+def read_emissions(
+    log_probs: Any, input_lengths: Any, from_logits: bool, labels: int | None, view: View = of_arrays
+) -> list[Emissions]:
     """Checks the scores of a call.
 
     Args:
@@ -57,6 +69,7 @@ def read_emissions(log_probs: Any, input_lengths: Any, from_logits: bool, labels
         input_lengths: (N,) frames of each sample; a number for one; None for all.
         from_logits: whether they are logits.
         labels: how many classes have a label; None if that is not known.
+        view: reads `log_probs`, or each of its items.
 
     Returns:
         One batch; of a list, one for each array.
@@ -67,14 +80,14 @@ def read_emissions(log_probs: Any, input_lengths: Any, from_logits: bool, labels
     from_logits = check_flag("from_logits", from_logits)
     name = "logits" if from_logits else "log_probs"
     if not _is_list_of_samples(log_probs):
-        return [_read(name, log_probs, input_lengths, from_logits, labels)]
+        return [_read(name, log_probs, input_lengths, from_logits, labels, view)]
     lengths = None if input_lengths is None else as_integers("input_lengths", input_lengths)
     if lengths is not None and lengths.shape != (len(log_probs),):
         details = {"size": len(log_probs)}
         fault = Fault("shape-mismatch", "input_lengths", (), lengths.shape, (len(log_probs),), "one-a-sample")
         raise CTCError(replace(fault, variant="lengths", details=details))
     return [
-        _of_list(n, name, scores, None if lengths is None else lengths[n], from_logits, labels)
+        _of_list(n, name, scores, None if lengths is None else lengths[n], from_logits, labels, view)
         for n, scores in enumerate(log_probs)
     ]
 
@@ -88,10 +101,12 @@ def _is_list_of_samples(log_probs: Any) -> bool:
     )
 
 
-def _of_list(n: int, name: str, scores: Any, length: Any, from_logits: bool, labels: int | None) -> Emissions:
+def _of_list(
+    n: int, name: str, scores: Any, length: Any, from_logits: bool, labels: int | None, view: View
+) -> Emissions:
     """Item n of a list; faults name it."""
     try:
-        return _read(name, scores, length, from_logits, labels)
+        return _read(name, scores, length, from_logits, labels, view)
     except CTCError as error:
         if error.fault is None:
             raise
@@ -100,12 +115,15 @@ def _of_list(n: int, name: str, scores: Any, length: Any, from_logits: bool, lab
         raise CTCError(replace(error.fault, argument=argument, details=details)) from None
 
 
-def _read(name: str, log_probs: Any, input_lengths: Any, from_logits: bool, labels: int | None) -> Emissions:
-    array = as_array(name, log_probs)
-    frames = as_integers("input_lengths", all_frames(array.shape) if input_lengths is None else input_lengths)
-    form = check_lattice_form(array, frames, from_logits=from_logits)
+def _read(
+    name: str, log_probs: Any, input_lengths: Any, from_logits: bool, labels: int | None, view: View
+) -> Emissions:
+    given, array = view(name, log_probs)
+    shape = tuple(given.shape)
+    frames = as_integers("input_lengths", all_frames(shape) if input_lengths is None else input_lengths)
+    form = check_lattice_form(given, frames, from_logits=from_logits)
     if labels is not None:
-        check_classes(name, array.shape, labels)
+        check_classes(name, shape, labels)
     check_values(form, 0, None, frames, None, from_logits=from_logits)
     counts = np.ascontiguousarray(frames.reshape(-1), np.int64)
     scores = readable_scores(array, form)

@@ -65,39 +65,56 @@ def greedy_decode(
         log_probs, input_lengths, from_logits, None if vocabulary is None else len(vocabulary.labels)
     )
     classes = batches[0].scores.shape[2]
+    reader, graph = reading(vocabulary, blank, classes)
+    return [_read(emissions, n, reader, graph) for emissions in batches for n in range(len(emissions.frames))]
+
+
+def reading(vocabulary: Vocabulary | None, blank: int, classes: int) -> tuple[Reader, SearchGraph]:
+    """How a path is read: by a vocabulary, or as tokens only."""
     if vocabulary is None:
         blank, symbols = check_blank(blank, classes), Symbols(np.zeros(classes + 1, np.int32), np.empty(0, np.int32))
     else:
         blank, symbols = vocabulary.blank, Speller(vocabulary, by_token=False).symbols
-    reader, graph = Reader(vocabulary, symbols), SearchGraph(blank, symbols)
-    return [_read(emissions, n, reader, graph) for emissions in batches for n in range(len(emissions.frames))]
+    return Reader(vocabulary, symbols), SearchGraph(blank, symbols)
 
 
 def _read(emissions: Emissions, n: int, reader: Reader, graph: SearchGraph) -> Hypotheses:
     """Sample n's."""
-    scores = emissions.of_sample(n)
-    rows = as_floats(scores)
+    rows = as_floats(emissions.of_sample(n))
     path = rows.argmax(axis=1)
-    score, status = _score(rows, path, emissions.from_logits)
-    if status != Status.OK:
-        return Hypotheses((), status)
-    runs = collapse(path, graph.blank)
+    best = rows[np.arange(len(rows)), path].astype(np.float64)  # of a row with NaN, that
+    norms = np.zeros(len(rows))
+    if emissions.from_logits:
+        with np.errstate(invalid="ignore"):
+            norms = best + np.log(np.exp(rows - best[:, None]).sum(axis=1))
+    rivals = partial(find_rivals, emissions, n, graph, reader, Width())
+    evidence = Evidence(reader, graph.blank, partial(emissions.of_sample, n), emissions.from_logits, rivals)
+    return of_path(path, best, norms, evidence)
+
+
+def of_path(
+    path: npt.NDArray[np.integer[Any]],
+    best: npt.NDArray[np.floating[Any]],
+    norms: npt.NDArray[np.floating[Any]],
+    evidence: Evidence,
+) -> Hypotheses:
+    """What a sample's best path says.
+
+    Args:
+        path: (T,) its classes.
+        best: (T,) their scores.
+        norms: (T,) the logarithm of what the exponentials of all scores of a frame add up to; 0 if that is 1.
+        evidence: of the sample.
+    """
+    if not (best < np.inf).all():
+        return Hypotheses((), Status.NOT_FINITE)
+    if np.isneginf(best).any():
+        return Hypotheses((), Status.IMPOSSIBLE)
+    score = float((best - norms).sum())
+    runs = collapse(path, evidence.blank)
     tokens = np.array([run.token for run in runs], np.int32)
     frames = np.array([run.start for run in runs], np.int32)
-    rivals = partial(find_rivals, emissions, n, graph, reader, Width())
-    evidence = Evidence(reader, graph.blank, scores, emissions.from_logits, rivals)
     words = np.empty(0, np.int32)
-    text = reader.text(tokens, words)
-    return Hypotheses([Hypothesis(text, tokens, frames, score, score, 0.0, 0.0, 0.0, 0, 0.0, words, evidence)], status)
-
-
-def _score(rows: npt.NDArray[np.floating[Any]], path: npt.NDArray[np.intp], from_logits: bool) -> tuple[float, Status]:
-    """The path's log-probability."""
-    best = rows[np.arange(len(rows)), path].astype(np.float64)  # of a row with NaN, that
-    if not (best < np.inf).all():
-        return np.nan, Status.NOT_FINITE
-    if np.isneginf(best).any():
-        return -np.inf, Status.IMPOSSIBLE
-    if from_logits:
-        best = -np.log(np.exp(rows - best[:, None]).sum(axis=1))
-    return float(best.sum()), Status.OK
+    text = evidence.reader.text(tokens, words)
+    made = Hypothesis(text, tokens, frames, score, score, 0.0, 0.0, 0.0, 0, 0.0, words, evidence)
+    return Hypotheses([made], Status.OK)

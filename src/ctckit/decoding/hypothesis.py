@@ -67,7 +67,7 @@ class Evidence:
     Attributes:
         reader: of their tokens.
         blank: the blank's class.
-        scores: (T, C), the frames used, as a view; None if they are no longer there.
+        scores: views the frames used (T, C); None if they are no longer there.
         from_logits: whether they are logits.
         find_rivals: searches for the texts that the hypotheses are compared with.
         frames: of a stream, how many have come in; None for other samples.
@@ -75,7 +75,7 @@ class Evidence:
 
     reader: Reader
     blank: int
-    scores: npt.NDArray[Any] | None
+    scores: Callable[[], npt.NDArray[Any]] | None
     from_logits: bool
     find_rivals: Callable[[], Sequence[Rival]]
     frames: int | None = None
@@ -89,7 +89,7 @@ class Evidence:
         """The most probable path of these tokens."""
         if self.scores is None:
             raise CTCError(Fault("no-scores-kept", "alignment", hint="align-pieces"))
-        scores, blank = as_floats(self.scores), self.blank
+        scores, blank = as_floats(self.scores()), self.blank
         return forced_align(scores, tokens, blank=blank, from_logits=self.from_logits, on_infeasible="mark")[0]
 
     def by_search(self, tokens: Int32Array, frames: Int32Array) -> Alignment:

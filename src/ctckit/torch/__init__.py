@@ -1,6 +1,6 @@
 """CTC on PyTorch tensors: a drop-in for ``torch.nn.CTCLoss``, fused with log_softmax on request; a monitor.
 
-May import torch, ctckit.loss, ctckit.align and what lies below them.
+May import torch, ctckit.decoding and what lies below them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ except ImportError as error:
 from .adapters import replace_torchaudio_align
 from .align import LabelsAndScores, forced_align, merge_tokens, posteriors
 from .calls import last_status
+from .decode import Decoder, greedy_decode
 from .distributed import global_mean
 from .loss import CTCLoss, ctc_loss, lattice_loss
 from .monitor import CTCMonitor
@@ -23,10 +24,12 @@ from .replacing import replace_torch_ctc
 __all__ = [
     "CTCLoss",
     "CTCMonitor",
+    "Decoder",
     "LabelsAndScores",
     "ctc_loss",
     "forced_align",
     "global_mean",
+    "greedy_decode",
     "last_status",
     "lattice_loss",
     "merge_tokens",

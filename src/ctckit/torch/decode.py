@@ -1,0 +1,184 @@
+"""Decoding of tensors: the decoder and the best path of ctckit.decoding, on any device.
+
+May import torch, arguments.py, errors.py, ctckit.decoding and what lies below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from .. import decoding
+from ..decoding import Hypotheses
+from ..decoding.beams import Width
+from ..decoding.confidence import Rival
+from ..decoding.emissions import Emissions, of_arrays, read_emissions
+from ..decoding.greedy import of_path, reading
+from ..decoding.hypothesis import Evidence
+from ..decoding.reader import Reader
+from ..decoding.rivals import find_rivals
+from ..language.hotwords import Source
+from ..search_graph import SearchGraph
+from ..text import Vocabulary
+from ..validate import check_flag, check_nbest, check_not_probabilities
+from .arguments import Lengths, as_frames, check_tensor, frames_first, integers, real_of, unread_frames
+from .errors import raises_tensor_errors
+
+_LOOKED_AT = 8  # frames that are copied from a device to see what kind of scores they are
+
+
+class Decoder(decoding.Decoder):
+    """:class:`ctckit.Decoder` for tensors: the same arguments, and the same results.
+
+    Tensors of the CPU are read where they are, bfloat16 too; those of a GPU are copied from there once, and decoded on
+    the CPU. Nothing is differentiated. A :meth:`stream` takes tensors as well.
+
+    Example:
+        >>> import torch
+        >>> decoder = Decoder(["<blank>", "a"])
+        >>> log_probs = torch.tensor([[[0.6, 0.4], [0.6, 0.4]]]).log()
+        >>> decoder.decode(log_probs, batch_first=True)[0].text
+        'a'
+    """
+
+    @raises_tensor_errors
+    def decode(  # type: ignore[override]  # tensors only, so that nothing is copied unseen
+        self,
+        log_probs: Tensor | Sequence[Tensor],
+        input_lengths: Lengths | None = None,
+        *,
+        from_logits: bool = False,
+        nbest: int = 1,
+        hotwords: Source | None = None,
+        batch_first: bool = False,
+    ) -> list[Hypotheses]:
+        """Finds the best texts of each sample; see :meth:`ctckit.Decoder.decode`.
+
+        Args:
+            log_probs: (T, N, C), time first as everywhere in ctckit, or (T, C) for one sample; or a list of tensors
+                (T, C) of different lengths. Any float dtype, strides and device.
+            input_lengths: (N,) frames of each sample; all T if not given.
+            from_logits: ``log_probs`` holds raw scores; they are normalised.
+            nbest: how many texts of each sample.
+            hotwords: phrases that are worth more.
+            batch_first: ``log_probs`` is (N, T, C).
+
+        Raises:
+            CTCError: for anything malformed; the message says where.
+        """
+        nbest = check_nbest(nbest, self.beam_width)
+        batches = _read(log_probs, input_lengths, from_logits, len(self.vocabulary.labels), batch_first)
+        return self._decoded(batches, nbest, hotwords)
+
+
+@raises_tensor_errors
+def greedy_decode(
+    log_probs: Tensor | Sequence[Tensor],
+    input_lengths: Lengths | None = None,
+    blank: int = 0,
+    *,
+    from_logits: bool = False,
+    vocabulary: Vocabulary | None = None,
+    batch_first: bool = False,
+) -> list[Hypotheses]:
+    """Reads the most probable class of each frame, where the scores are; see :func:`ctckit.greedy_decode`.
+
+    From a GPU only the classes of the frames and their scores are copied; a sample's other scores follow when its words
+    or its alignment are asked for.
+
+    Args:
+        log_probs: (T, N, C), time first as everywhere in ctckit, or (T, C) for one sample; or a list of tensors (T, C)
+            of different lengths. Any float dtype, strides and device.
+        input_lengths: (N,) frames of each sample; all T if not given.
+        blank: the blank's class; with a vocabulary, its blank counts.
+        from_logits: ``log_probs`` holds raw scores.
+        vocabulary: the classes' names; without it, hypotheses have tokens only.
+        batch_first: ``log_probs`` is (N, T, C).
+
+    Raises:
+        CTCError: for anything malformed; the message says where.
+
+    Example:
+        >>> import torch
+        >>> log_probs = torch.tensor([[0.1, 0.8, 0.1], [0.7, 0.2, 0.1], [0.2, 0.1, 0.7]]).log()
+        >>> greedy_decode(log_probs, vocabulary=Vocabulary(["<blank>", "h", "i"]))[0].text
+        'hi'
+    """
+    labels = None if vocabulary is None else len(vocabulary.labels)
+    batches = _read(log_probs, input_lengths, from_logits, labels, batch_first, unread=True)
+    given = [log_probs] if isinstance(log_probs, Tensor) else log_probs
+    found: list[Hypotheses] = []
+    for scores, emissions in zip(given, batches, strict=True):
+        frames = frames_first(scores.detach(), batch_first and scores.ndim == 3)
+        found += _best_paths(frames, emissions, blank, vocabulary)
+    return found
+
+
+def _best_paths(scores: Tensor, emissions: Emissions, blank: int, vocabulary: Vocabulary | None) -> list[Hypotheses]:
+    """Those of scores (T, N, C)."""
+    reader, graph = reading(vocabulary, blank, scores.shape[2])
+    step = max(1, scores.shape[0] // _LOOKED_AT)
+    name = "logits" if emissions.from_logits else "log_probs"
+    check_not_probabilities(name, _memory(scores[::step]), -(-emissions.frames // step), emissions.from_logits)
+    best, path = (array.numpy(force=True) for array in scores.to(real_of(scores)).max(-1))
+    norms = np.zeros(path.shape)
+    if emissions.from_logits:
+        norms = scores.to(real_of(scores)).logsumexp(-1).double().numpy(force=True)
+    found = []
+    for n, used in enumerate(emissions.frames.tolist()):
+        read = partial(_memory, scores[:used, n])
+        rivals = partial(_rivals, read, emissions.sample(n), graph, reader)
+        evidence = Evidence(reader, graph.blank, read, emissions.from_logits, rivals)
+        found.append(of_path(path[:used, n], best[:used, n].astype(np.float64), norms[:used, n], evidence))
+    return found
+
+
+def _rivals(read: Callable[[], npt.NDArray[Any]], sample: Emissions, graph: SearchGraph, reader: Reader) -> list[Rival]:
+    """Of a sample, whose scores are read now."""
+    return find_rivals(replace(sample, scores=read()[:, None]), 0, graph, reader, Width())
+
+
+def _read(
+    log_probs: Tensor | Sequence[Tensor],
+    input_lengths: Any,
+    from_logits: bool,
+    labels: int | None,
+    batch_first: bool,
+    unread: bool = False,
+) -> list[Emissions]:
+    """Checks the scores of a call.
+
+    Args:
+        log_probs: as they were passed.
+        input_lengths: likewise.
+        from_logits: whether they are logits.
+        labels: how many classes have a label.
+        batch_first: whether a batch is.
+        unread: the scores stay where they are; emissions hold zeros.
+    """
+    batch_first = check_flag("batch_first", batch_first)
+    if not isinstance(log_probs, (list, tuple)):
+        check_tensor("logits" if from_logits else "log_probs", log_probs)
+    lengths = None if input_lengths is None else integers("input_lengths", input_lengths)
+
+    def view(name: str, given: Any) -> tuple[Any, npt.NDArray[Any]]:
+        check_tensor(name, given)
+        scores = given.detach()
+        if batch_first and scores.ndim == 3:
+            scores = scores.transpose(0, 1)
+        if not scores.is_floating_point():
+            return of_arrays(name, scores)  # whose checks name what is wrong
+        return scores, unread_frames(scores, False) if unread else _memory(scores)
+
+    return read_emissions(log_probs, lengths, from_logits, labels, view)
+
+
+def _memory(scores: Tensor) -> npt.NDArray[Any]:
+    """Scores as an array, without a copy if they are on the CPU."""
+    return as_frames(scores.detach().cpu(), False)
