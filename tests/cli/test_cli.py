@@ -43,14 +43,14 @@ def test_version() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"ctckit {version}\n", "")
 
 
-@pytest.mark.parametrize("command", [[], ["align"], ["explain"], ["diagnose"], ["info"], ["demo"]])
+@pytest.mark.parametrize("command", [[], ["align"], ["explain"], ["diagnose"], ["info"], ["demo"], ["lm"]])
 def test_help_has_a_short_name(command: list[str]) -> None:
     short, long = (CliRunner().invoke(app, [*command, flag]) for flag in ("-h", "--help"))
     assert (short.exit_code, short.output) == (0, long.output)
     assert "Usage:" in short.output
 
 
-@pytest.mark.parametrize("name", ["align", "explain", "diagnose", "demo"])
+@pytest.mark.parametrize("name", ["align", "explain", "diagnose", "demo", "lm"])
 def test_help_cuts_no_name_in_a_narrow_terminal(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     shown = CliRunner().invoke(app, [name, "-h"]).output

@@ -16,6 +16,7 @@ from .demo import demo
 from .diagnose import diagnose
 from .explain import explain
 from .info import info
+from .lm import lm
 
 app = typer.Typer(
     name="ctckit",
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # its boxes cut the names of options in a narrow terminal
 )
-for command in (info, demo, explain, diagnose, align):
+for command in (info, demo, explain, diagnose, align, lm):
     app.command(cls=Command)(command)
 
 

@@ -182,11 +182,16 @@ class LanguageModel:
         if name.endswith(".ngram"):
             write_whole(path, memoryview(self._data))
         elif name.endswith(".arpa"):
-            write_whole(path, self.native.to_arpa())
+            write_whole(path, self._arpa())
         elif name.endswith(".arpa.gz"):
-            write_whole(path, gzip.compress(self.native.to_arpa(), 6, mtime=0))
+            write_whole(path, gzip.compress(self._arpa(), 6, mtime=0))
         else:
             raise CTCError(f"{path}: expected a name that ends in .ngram, .arpa or .arpa.gz")
+
+    def _arpa(self) -> bytes:
+        with _errors(f"{self._origin} "):
+            text: bytes = self.native.to_arpa()
+        return text
 
     @property
     def bound(self) -> float:
