@@ -9,6 +9,7 @@
 namespace ctckit {
 namespace {
 
+constexpr std::size_t kAtOnce = 16;  // n-grams whose words are looked up together
 constexpr std::size_t kLongestLine = std::size_t(1) << 20;
 
 bool is_space(char c) {
@@ -133,11 +134,12 @@ std::string ngrams(std::uint32_t order) {
 
 }  // namespace
 
-void ArpaReader::fail_at(std::uint64_t line, const std::string& what) const {
+void ArpaReader::fail_at(std::uint64_t line, const std::string& what) {
+    look_up();  // what is wrong on an earlier line comes first
     throw std::invalid_argument("line " + std::to_string(line) + ": " + what);
 }
 
-void ArpaReader::fail(const std::string& what) const {
+void ArpaReader::fail(const std::string& what) {
     fail_at(line_, what);
 }
 
@@ -162,6 +164,7 @@ void ArpaReader::feed(std::string_view piece) {
     while (!piece.empty()) {
         const void* const found = std::memchr(piece.data(), '\n', piece.size());
         if (!found) {
+            look_up();
             rest_ += piece;
             if (rest_.size() > kLongestLine)
                 ++line_, fail("is longer than 1 MiB: expected a text file, in ARPA format");
@@ -175,9 +178,11 @@ void ArpaReader::feed(std::string_view piece) {
             const std::string whole = std::move(rest_);
             rest_.clear();
             line(whole);
+            look_up();
         }
         piece.remove_prefix(size + 1);
     }
+    look_up();
 }
 
 void ArpaReader::line(std::string_view text) {
@@ -272,46 +277,75 @@ void ArpaReader::ngram(std::string_view text) {
     const double score = read_number(word);
     if (std::isnan(score)) fail(quoted(word) + ": expected log10 P, a number, where " + expected() + " should begin");
     if (score > 0) fail(quoted(word) + ": expected log10 P, which is never above 0");
-    std::uint32_t ids[kMostOrders];
+    const std::size_t before = wanted_.size();
     for (std::uint32_t i = 0; i < order_; ++i) {
         word = next_field(text);
-        if (word.empty()) fail(quoted(trimmed(whole)) + ": expected log10 P and " + std::to_string(order_) + " words");
-        if (order_ == 1) break;
-        ids[i] = builder_->id(word);
-        if (ids[i] == 0 && word != "<unk>" && word != "<UNK>")
-            fail("the word " + quoted(word) + " is not among the 1-grams: expected all words to be");
+        if (word.empty()) {
+            wanted_.resize(before);
+            fail(quoted(trimmed(whole)) + ": expected log10 P and " + std::to_string(order_) + " words");
+        }
+        if (order_ > 1) {
+            wanted_.push_back({word, murmur_hash(word)});
+            builder_->words().expect(wanted_.back().hash);
+        }
     }
     double backoff = 0;
     const std::string_view last = next_field(text);
     if (!last.empty()) backoff = read_number(last);
-    if (!std::isfinite(backoff) || !next_field(text).empty())
+    const bool ends = next_field(text).empty();
+    if (!std::isfinite(backoff) || !ends || (highest && backoff != 0)) {
+        wanted_.resize(before);
+        if (std::isfinite(backoff) && ends)
+            fail("back-off " + quoted(last) + ": expected none, as of all n-grams of the highest order");
         fail(quoted(trimmed(whole)) + ": expected log10 P, " + std::to_string(order_) +
              (order_ == 1 ? " word" : " words") + " and at most a back-off, a number, behind them");
-    if (highest && backoff != 0)
-        fail("back-off " + quoted(last) + ": expected none, as of all n-grams of the highest order");
+    }
     const float nats = static_cast<float>(score * kLn10), backoff_nats = static_cast<float>(backoff * kLn10);
     if (order_ == 1) {
         if (!is_utf8(word)) fail("the word " + quoted(word) + " is not UTF-8: expected UTF-8 text");
         if (builder_->add_word(word, nats, backoff_nats) == NgramBuilder::Word::kTwice)
             fail("the word " + quoted(word) + " stands twice among the 1-grams");
-    } else if (!builder_->add(ids, nats, backoff_nats)) {
-        fail(quoted(trimmed(whole)) + ": its first " + (order_ == 2 ? "word is" : "words are") + " not among the " +
-             ngrams(order_ - 1) + ": expected the beginning of every n-gram to be one");
+    } else {
+        waiting_.push_back({nats, backoff_nats, line_});
+        if (waiting_.size() == kAtOnce) look_up();
     }
     if (++read_ == counts_[order_ - 1]) end_order();
 }
 
+void ArpaReader::look_up() {
+    std::uint32_t ids[kMostOrders];
+    const Wanted* next = wanted_.data();
+    for (const Waiting& each : waiting_) {
+        for (std::uint32_t i = 0; i < order_; ++i, ++next) {
+            ids[i] = builder_->words().id(next->word, next->hash);
+            if (ids[i] == 0 && next->word != "<unk>" && next->word != "<UNK>") {
+                const std::uint64_t line = each.line;
+                waiting_.clear();
+                fail_at(line, "the word " + quoted(next->word) + " is not among the 1-grams: expected all words to be");
+            }
+        }
+        builder_->add(ids, each.score, each.backoff);
+    }
+    waiting_.clear();
+    wanted_.clear();
+}
+
 void ArpaReader::end_order() {
+    look_up();
     if (order_ == 1) {
         for (const char* const word : {"<s>", "</s>"})
-            if (!builder_->id(word)) fail(std::string("the 1-grams end without ") + word + ": expected it among them");
+            if (!builder_->words().id(word))
+                fail(std::string("the 1-grams end without ") + word + ": expected it among them");
     }
-    if (const auto twice = builder_->end_order()) {
-        const auto line_of = [this](std::uint64_t index) {
-            return first_ + index + (std::upper_bound(gaps_.begin(), gaps_.end(), index) - gaps_.begin());
-        };
-        fail_at(line_of(twice->second), "this n-gram stands on line " + std::to_string(line_of(twice->first)) + " too");
-    }
+    const NgramBuilder::Fault fault = builder_->end_order();
+    const auto line_of = [this](std::uint64_t index) {
+        return first_ + index + (std::upper_bound(gaps_.begin(), gaps_.end(), index) - gaps_.begin());
+    };
+    if (fault.kind == NgramBuilder::Fault::kTwice)
+        fail_at(line_of(fault.index), "this n-gram stands on line " + std::to_string(line_of(fault.earlier)) + " too");
+    if (fault.kind == NgramBuilder::Fault::kNoBeginning)
+        fail_at(line_of(fault.index), "the first " + std::to_string(order_ - 1) + " words are not among the " +
+                                          ngrams(order_ - 1) + ": expected the beginning of every n-gram to be one");
     part_ = Part::kHeader;
 }
 
@@ -339,6 +373,7 @@ std::vector<char> ArpaReader::finish() {
         const std::string last = std::move(rest_);
         rest_.clear();
         line(last);
+        look_up();
     }
     if (part_ != Part::kEnd)
         fail("the file ends behind this line: expected " + expected() + "; was it written, or copied, completely?");

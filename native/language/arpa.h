@@ -29,20 +29,35 @@ class ArpaReader {
     void count(std::string_view text);
     void header(std::string_view text);
     void ngram(std::string_view text);
+    void word(std::string_view word, float score, float backoff);
+    void look_up();
     void end_counts();
     void end_order();
     std::string expected() const;
-    [[noreturn]] void fail(const std::string& what) const;
-    [[noreturn]] void fail_at(std::uint64_t line, const std::string& what) const;
+    [[noreturn]] void fail(const std::string& what);
+    [[noreturn]] void fail_at(std::uint64_t line, const std::string& what);
+
+    // N-grams whose words are still to be looked up: in a row, while the table's memory for them is on its way. Their
+    // words lie in the piece at hand.
+    struct Waiting {
+        float score, backoff;
+        std::uint64_t line;
+    };
+    struct Wanted {
+        std::string_view word;
+        std::uint64_t hash;
+    };
 
     Part part_ = Part::kBefore;
     std::uint64_t line_ = 0;  // of the line at hand, from 1
     std::string rest_;        // of the last piece, behind its last line
     std::vector<std::uint64_t> counts_;
     std::unique_ptr<NgramBuilder> builder_;
-    std::uint32_t order_ = 0;          // at hand
-    std::uint64_t read_ = 0;           // n-grams of it
-    std::uint64_t first_ = 0;          // the line of its first one
+    std::uint32_t order_ = 0;  // at hand
+    std::uint64_t read_ = 0;   // n-grams of it
+    std::uint64_t first_ = 0;  // the line of its first one
+    std::vector<Waiting> waiting_;
+    std::vector<Wanted> wanted_;       // the words of all of them
     std::vector<std::uint64_t> gaps_;  // how many of it were read before each empty line among them
 };
 

@@ -64,21 +64,43 @@ std::uint32_t NgramBuilder::child(std::uint32_t node, std::uint32_t word) const 
     return found < count ? begin + found : 0;
 }
 
-bool NgramBuilder::add(const std::uint32_t* words, float score, float backoff) {
-    const std::uint32_t before = order_ - 1;  // words before the last
-    std::uint32_t same = 0;
-    while (same < known_ && last_[same] == words[same]) ++same;
-    std::uint32_t node = same ? path_[same - 1] : 0;
-    for (; same < before; ++same) {
-        node = child(node, words[same]);
-        known_ = same;
-        if (!node) return false;
-        last_[same] = words[same];
-        path_[same] = node;
+void NgramBuilder::add(const std::uint32_t* words, float score, float backoff) {
+    const std::uint32_t before = order_ - 1;
+    beginnings_.insert(beginnings_.end(), words, words + before);
+    entries_.push_back({0, words[before], score, backoff});
+}
+
+// The nodes of all beginnings, level by level for a few at a time: so that the memory for one is asked for while others
+// are looked at. Returns the index of the first entry without one.
+std::uint32_t NgramBuilder::find_parents() {
+    constexpr std::uint32_t kBlock = 32;
+    const std::uint32_t count = static_cast<std::uint32_t>(entries_.size());
+    for (std::uint32_t i = 0; i < count; i += kBlock) find_parents(i, std::min(kBlock, count - i));
+    const auto lacking = std::find_if(entries_.begin(), entries_.end(), [](const Entry& e) { return e.parent == 0; });
+    return static_cast<std::uint32_t>(lacking - entries_.begin());
+}
+
+void NgramBuilder::find_parents(std::uint32_t first, std::uint32_t count) {
+    const std::uint32_t before = order_ - 1;
+    const std::uint32_t* const words = beginnings_.data() + std::size_t(first) * before;
+    Entry* const entries = entries_.data() + first;
+    for (std::uint32_t i = 0; i < count; ++i) {
+        entries[i].parent = 1 + words[i * before];
+        prefetch(&contexts_[entries[i].parent]);
     }
-    known_ = before;
-    entries_.push_back({node, words[before], score, backoff});
-    return true;
+    for (std::uint32_t k = 1; k < before; ++k) {
+        for (std::uint32_t i = 0; i < count; ++i) {
+            const Context* const context = &contexts_[entries[i].parent];
+            const std::uint32_t begin = context[0].first_child, size = context[1].first_child - begin;
+            if (entries[i].parent && size)
+                prefetch(&keys_[begin - begins_[1] + guess(size, key_of(words[i * before + k]))]);
+        }
+        for (std::uint32_t i = 0; i < count; ++i) {
+            if (!entries[i].parent) continue;
+            entries[i].parent = child(entries[i].parent, words[i * before + k]);
+            prefetch(&contexts_[entries[i].parent]);
+        }
+    }
 }
 
 // For each entry its word's key, and below it its index; by parent, then by key.
@@ -97,21 +119,49 @@ std::vector<std::uint64_t> NgramBuilder::sorted_entries() const {
     return sorted;
 }
 
-std::optional<std::pair<std::uint32_t, std::uint32_t>> NgramBuilder::end_order() {
+NgramBuilder::Fault NgramBuilder::end_order(bool leave_out) {
     if (order_ == 1) {
         end_words();
-        return std::nullopt;
+        return {};
     }
+    const std::uint32_t lacking = find_parents();
+    if (lacking < entries_.size()) {
+        if (!leave_out) return {Fault::kNoBeginning, lacking, 0};
+        const auto none = [](const Entry& entry) { return entry.parent == 0; };
+        entries_.erase(std::remove_if(entries_.begin(), entries_.end(), none), entries_.end());
+    }
+    const Fault fault = link_entries(sorted_entries());
+    start_order();
+    return fault;
+}
+
+// Makes nodes of the order's n-grams.
+NgramBuilder::Fault NgramBuilder::link_entries(const std::vector<std::uint64_t>& sorted) {
+    constexpr std::uint32_t kAhead = 8;
     const bool highest = order_ == highest_;
-    const std::vector<std::uint64_t> sorted = sorted_entries();
     const std::uint32_t count = static_cast<std::uint32_t>(entries_.size()), begin = begins_.back(),
                         end = begin + count;
-    if (highest) arrivals_.resize(count);
-    else contexts_.resize(end + 1);
+    if (highest) {
+        arrivals_.resize(count);
+    } else {
+        contexts_.resize(end + 1);
+    }
     keys_.resize(end - begins_[1]);
     std::uint32_t parent = begins_[order_ - 2];
     contexts_[parent].first_child = begin;
     for (std::uint32_t i = 0; i < count; ++i) {
+        if (i + 3 * kAhead < count) prefetch(&entries_[static_cast<std::uint32_t>(sorted[i + 3 * kAhead])]);
+        if (i + 2 * kAhead < count) {
+            const Entry& ahead = entries_[static_cast<std::uint32_t>(sorted[i + 2 * kAhead])];
+            prefetch(&contexts_[suffix(ahead.parent)]);
+        }
+        if (i + kAhead < count) {
+            const Entry& ahead = entries_[static_cast<std::uint32_t>(sorted[i + kAhead])];
+            const Context* const context = &contexts_[suffix(ahead.parent)];
+            const std::uint32_t from = context[0].first_child, size = context[1].first_child - from;
+            if (context != contexts_.data() && size)
+                prefetch(&keys_[from - begins_[1] + guess(size, key_of(ahead.word))]);
+        }
         const std::uint32_t index = static_cast<std::uint32_t>(sorted[i]),
                             key = static_cast<std::uint32_t>(sorted[i] >> 32);
         const Entry& entry = entries_[index];
@@ -119,16 +169,18 @@ std::optional<std::pair<std::uint32_t, std::uint32_t>> NgramBuilder::end_order()
         std::uint32_t& key_here = keys_[begin + i - begins_[1]];
         key_here = key;
         if (contexts_[parent].first_child < begin + i && *(&key_here - 1) == key)
-            return std::make_pair(static_cast<std::uint32_t>(sorted[i - 1]), index);
+            return {Fault::kTwice, index, static_cast<std::uint32_t>(sorted[i - 1])};
         const Arrival arrival{entry.score, longest_suffix(parent, entry.word)};
-        if (highest) arrivals_[i] = arrival;
-        else contexts_[begin + i] = {end, 0, entry.backoff, arrival};
+        if (highest) {
+            arrivals_[i] = arrival;
+        } else {
+            contexts_[begin + i] = {end, 0, entry.backoff, arrival};
+        }
     }
     while (++parent < begin) contexts_[parent].first_child = end;
     contexts_.back().first_child = end;
     begins_.push_back(end);
-    start_order();
-    return std::nullopt;
+    return {};
 }
 
 void NgramBuilder::end_words() {
@@ -144,8 +196,11 @@ void NgramBuilder::end_words() {
 
 void NgramBuilder::start_order() {
     entries_.clear();
-    known_ = 0;
-    if (++order_ <= highest_) entries_.reserve(std::min(counts_[order_ - 1], kReserved));
+    beginnings_.clear();
+    if (++order_ > highest_) return;
+    const std::uint64_t expected = std::min(counts_[order_ - 1], kReserved);
+    entries_.reserve(expected);
+    beginnings_.reserve(expected * (order_ - 1));
 }
 
 // The suffix of a node is the child, for the same word, of the longest suffix of its parent that has such a child.

@@ -4,9 +4,7 @@
 #define CTCKIT_LANGUAGE_BUILD_H
 
 #include <cstdint>
-#include <optional>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "ngram.h"
@@ -21,13 +19,20 @@ class NgramBuilder {
     // Scores and back-offs are nats. <unk> is word 0, wherever it comes.
     enum class Word { kNew, kTwice };
     Word add_word(std::string_view word, float score, float backoff);
-    std::uint32_t id(std::string_view word) const { return words_.id(word); }
+    const WordTable& words() const { return words_; }
 
-    // An n-gram of the order that is being built; false if its first words are not an n-gram.
-    bool add(const std::uint32_t* words, float score, float backoff);
+    // An n-gram of the order that is being built.
+    void add(const std::uint32_t* words, float score, float backoff);
 
-    // Ends an order, the words' too. Of two equal n-grams, returns how many of this order came before each.
-    std::optional<std::pair<std::uint32_t, std::uint32_t>> end_order();
+    // What is wrong with an order: an n-gram whose first words are none, or one that came before. Says how many of the
+    // order came before each of the two.
+    struct Fault {
+        enum Kind { kNone, kNoBeginning, kTwice } kind = kNone;
+        std::uint32_t index = 0, earlier = 0;
+    };
+
+    // Ends an order, the words' too. N-grams without a beginning are a fault, or are left out.
+    Fault end_order(bool leave_out = false);
 
     // After the last order. `adds_unknown`: nobody gave <unk>, which then has log10 P -100, as with KenLM.
     std::vector<char> finish();
@@ -35,14 +40,17 @@ class NgramBuilder {
 
    private:
     struct Entry {
-        std::uint32_t parent, word;
+        std::uint32_t parent, word;  // parent: 0 until it is found
         float score, backoff;
     };
 
     std::uint32_t child(std::uint32_t node, std::uint32_t word) const;
     std::uint32_t suffix(std::uint32_t node) const { return contexts_[node].arrival.state; }
     std::uint32_t longest_suffix(std::uint32_t parent, std::uint32_t word) const;
+    std::uint32_t find_parents();
+    void find_parents(std::uint32_t first, std::uint32_t count);
     std::vector<std::uint64_t> sorted_entries() const;
+    Fault link_entries(const std::vector<std::uint64_t>& sorted);
     void start_order();
     void end_words();
     double keep_what_matters();
@@ -57,10 +65,9 @@ class NgramBuilder {
     // end of their children; the nodes of the highest order are no contexts.
     std::vector<Context> contexts_;
     std::vector<Arrival> arrivals_;
-    std::vector<std::uint32_t> keys_;                      // by node, those of single words left out
-    std::vector<Entry> entries_;                           // of the order that is being built
-    std::uint32_t last_[kMostOrders], path_[kMostOrders];  // the words of the last n-gram, the nodes of its beginnings
-    std::uint32_t known_ = 0;                              // how many of them are set
+    std::vector<std::uint32_t> keys_;        // by node, those of single words left out
+    std::vector<Entry> entries_;             // of the order that is being built
+    std::vector<std::uint32_t> beginnings_;  // the first words of each entry, all but its last
 };
 
 }  // namespace ctckit

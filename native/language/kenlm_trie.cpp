@@ -204,7 +204,8 @@ void add_words(NgramBuilder& builder, std::string_view text, const char* unigram
             NgramBuilder::Word::kNew)
             fail_damaged("a word stands in it twice");
     }
-    if (!builder.id("<s>") || !builder.id("</s>")) throw std::invalid_argument("lacks <s> or </s>: expected both");
+    if (!builder.words().id("<s>") || !builder.words().id("</s>"))
+        throw std::invalid_argument("lacks <s> or </s>: expected both");
 }
 
 }  // namespace
@@ -248,7 +249,7 @@ std::vector<char> read_kenlm_trie(std::string_view file) {
             // follows from back-offs, and those whose own beginning is missing are never looked up.
             builder.add(ngram, static_cast<float>(score * kLn10), static_cast<float>(backoff * kLn10));
         }
-        if (builder.end_order()) fail_damaged("an n-gram stands in it twice");
+        if (builder.end_order(true).kind != NgramBuilder::Fault::kNone) fail_damaged("an n-gram stands in it twice");
     }
     return builder.finish();
 }

@@ -37,13 +37,6 @@ void check(const NgramHeader& header, std::uint64_t size) {
                 "; was it written, or copied, completely?");
 }
 
-// Asks for memory that will be read soon.
-void prefetch([[maybe_unused]] const void* at) {
-#ifdef __GNUC__
-    __builtin_prefetch(at);
-#endif
-}
-
 }  // namespace
 
 std::uint64_t checksum(const NgramHeader& header) {

@@ -104,9 +104,9 @@ std::uint32_t WordTable::add(std::string_view word) {
     return static_cast<std::uint32_t>(ends_.size() - 1);
 }
 
-std::uint32_t WordTable::id(std::string_view word) const {
+std::uint32_t WordTable::id(std::string_view word, std::uint64_t hash) const {
     if (shared_) return view().id(word);
-    const std::uint64_t hash = murmur_hash(word), mask = slots_.size() - 1;
+    const std::uint64_t mask = slots_.size() - 1;
     for (std::uint64_t i = hash & mask; slots_[i]; i = (i + 1) & mask)
         if ((slots_[i] & kUpper) == (hash & kUpper)) return static_cast<std::uint32_t>(slots_[i]) - 1;
     return 0;

@@ -11,6 +11,18 @@
 
 namespace ctckit {
 
+// Up to 7 bytes as a number, the first one lowest.
+inline std::uint64_t tail(const char* at, std::size_t size) {
+    if (size >= 4) {
+        std::uint32_t first, last;
+        std::memcpy(&first, at, 4);
+        std::memcpy(&last, at + size - 4, 4);
+        return first | std::uint64_t(last) << (8 * (size - 4));
+    }
+    const auto byte = [at](std::size_t i) { return std::uint64_t(static_cast<unsigned char>(at[i])) << (8 * i); };
+    return byte(0) | byte(size / 2) | byte(size - 1);
+}
+
 // MurmurHash64A by Austin Appleby, with seed 0. KenLM's files are made with it, and ours.
 inline std::uint64_t murmur_hash(std::string_view text) {
     constexpr std::uint64_t kFactor = 0xc6a4a7935bd1e995u;
@@ -26,15 +38,20 @@ inline std::uint64_t murmur_hash(std::string_view text) {
         hash = (hash ^ part * kFactor) * kFactor;
     }
     if (left) {
-        std::uint64_t part = 0;
-        for (std::size_t i = 0; i < left; ++i) part |= std::uint64_t(static_cast<unsigned char>(at[i])) << (8 * i);
-        hash = (hash ^ part) * kFactor;
+        hash = (hash ^ tail(at, left)) * kFactor;
     }
     hash = (hash ^ hash >> kShift) * kFactor;
     return hash ^ hash >> kShift;
 }
 
 bool is_utf8(std::string_view text);
+
+// Asks for memory that will be read soon.
+inline void prefetch([[maybe_unused]] const void* at) {
+#ifdef __GNUC__
+    __builtin_prefetch(at);
+#endif
+}
 
 // A text for a message: in quotes, shortened, and UTF-8 whatever its bytes are.
 std::string quoted(std::string_view text);
@@ -64,7 +81,9 @@ class WordTable {
 
     // The number of a word that was added; of any other, most likely 0. Compares hashes only, unless two words share
     // one.
-    std::uint32_t id(std::string_view word) const;
+    std::uint32_t id(std::string_view word) const { return id(word, murmur_hash(word)); }
+    std::uint32_t id(std::string_view word, std::uint64_t hash) const;
+    void expect(std::uint64_t hash) const { prefetch(&slots_[hash & (slots_.size() - 1)]); }
     Words view() const;
     std::uint32_t size() const { return static_cast<std::uint32_t>(ends_.size()); }
 

@@ -91,7 +91,7 @@ def test_scores_go_to_the_output_alone(arpa: Path, tmp_path: Path, ctckit: Run) 
         (["no.arpa"], "no.arpa can't be read: No such file or directory"),
         (
             ["bad.arpa"],
-            "bad.arpa, line 1: 'hello': expected \\data\\, with only empty lines and comments (#) before it",
+            "bad.arpa, line 1: 'hi': expected \\data\\, with only empty lines and comments (#) before it",
         ),
         (["x.arpa", "-o", "x.arpa"], "x.arpa is an input, and would be overwritten: choose another name"),
         (["x.arpa", "-o", "y.bin"], "y.bin: expected a name that ends in .ngram, .arpa or .arpa.gz"),

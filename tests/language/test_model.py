@@ -348,7 +348,7 @@ BAD = {
     "a word of no 1-gram": (swap("b a\n", "b c\n"), "line 16: the word 'c' is not among the 1-grams"),
     "a beginning of no 2-gram": (
         swap("a b a", "a a b"),
-        "line 21: '-0.03125?a a b': its first words are not among the 2-grams",
+        "line 21: the first 2 words are not among the 2-grams: expected the beginning of every n-gram to be one",
     ),
     "a word twice": (swap("-1.5\tb", "-1.5\ta"), "line 11: the word 'a' stands twice among the 1-grams"),
     "<unk> twice": (swap("-1.5\tb", "-1.5\t<UNK>"), "line 11: the word '<UNK>' stands twice"),
