@@ -23,7 +23,7 @@ from ctckit.catalogue import LANGUAGES
 from ctckit.drawing.canvas import Picture, new_figure, themed_axes
 from ctckit.drawing.colors import BLUE, GRID, ORANGE
 from ctckit.drawing.text import families
-from ctckit.explanation import Explanation, explain_word
+from ctckit.explanation import TWO_FRAMES, Explanation, explain_word
 from ctckit.explanation.seed_page import SHOWN_PATHS, examples
 from ctckit.explanation.views.tables import example_paths
 from ctckit.files import write_whole
@@ -31,6 +31,7 @@ from ctckit.text import Vocabulary
 
 DOCS = Path(__file__).resolve().parent
 ERRORS = DOCS.parent / "bench" / "results" / "error_by_frames.csv"
+NARROW = np.log([[0.3, 0.4, 0.3], [0.4, 0.3, 0.3], [0.3, 0.3, 0.4]])  # a beam of 3 loses the best text here
 COLORS = 64  # of a PNG: enough for text and thin lines, at a third of the size
 
 Pictures = dict[str, Picture]
@@ -66,13 +67,15 @@ def other(lang: str) -> Pictures:
 
 
 def guide(lang: str) -> Pictures:
-    """A larger input, and how exact the numbers are."""
+    """A larger input, two searches, and how exact the numbers are."""
     hello = spoken("hello", 24, lang)
     return {
         "alignment": hello.alignment(),
         "occupancy": hello.occupancy(),
         "gradient": hello.gradient(),
         "alpha": hello.computation(),
+        "search": ctckit.explain_search(TWO_FRAMES, labels=["φ", "a"], lang=lang).tree(),
+        "search-narrow": ctckit.explain_search(NARROW, labels=["φ", "a", "b"], lang=lang).tree(),
         "words-in-time": words_in_time(lang),
         "error-by-frames": error_by_frames(lang),
     }

@@ -6,13 +6,12 @@ import math
 import re
 import time
 import wave
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from support.pictures import texts
+from support.pictures import check_texts, texts
 from support.recogniser import DATA, needs_data
 
 import ctckit
@@ -20,7 +19,6 @@ from ctckit.annotate.fit import Fit
 from ctckit.annotate.picture import draw
 from ctckit.annotate.strips import Scan, Sound, read_strip
 from ctckit.annotate.utterance import Aligned, Options, align, read_scores
-from ctckit.drawing.canvas import Picture
 from ctckit.drawing.colors import RED
 from ctckit.text import Vocabulary
 
@@ -51,27 +49,6 @@ def aligned(text: str, frames: int, options: Options | None = None) -> tuple[Ali
 def lines_only(line: ctckit.Segment) -> Aligned:
     """An alignment of a second that knows no path and no fit: for pictures, which show neither."""
     return Aligned([line], 1.0, (), np.zeros(0, np.int32), Fit(math.nan, ""))
-
-
-def check_texts(picture: Picture) -> None:
-    """No text is cut off or covers another."""
-    figure = picture.figure
-    figure.draw_without_rendering()
-    found = [text for text in figure.findobj(matplotlib.text.Text) if text.get_visible() and text.get_text().strip()]
-    for axes in figure.axes:  # ticks outside of the axis are never drawn
-        low, high = sorted(axes.get_xlim())
-        hidden = {tick.label1 for tick in axes.xaxis.get_major_ticks() if not low <= tick.get_loc() <= high}
-        found = [text for text in found if text not in hidden]
-    boxes = [(text.get_window_extent(), text.get_text()) for text in found]
-    for box, text in boxes:
-        assert box.x0 >= 0, text
-        assert box.y0 >= 0, text
-        assert box.x1 <= figure.bbox.x1, text
-        assert box.y1 <= figure.bbox.y1, text
-    for (one, text), (other, covered) in combinations(boxes, 2):
-        across = min(one.x1, other.x1) - max(one.x0, other.x0)
-        down = min(one.y1, other.y1) - max(one.y0, other.y0)
-        assert across < 1 or down < 4, (text, covered)  # a font's boxes are higher than its letters
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])

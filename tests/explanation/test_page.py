@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
-from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.pages import Open, painted
 
 import ctckit
 from ctckit import Explanation, explain
@@ -20,56 +19,13 @@ from ctckit.catalogue import words
 from ctckit.explanation.page import SCRIPTS, Code, Figure, Interactive, Prose, explanation_page, page
 from ctckit.kernels import reference
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the page is tested in a browser, by playwright")
+playwright = pytest.importorskip("playwright.sync_api", reason="pages are tested in a browser, by playwright")
 
 SOURCES = Path(ctckit.__file__).parent / "explanation" / "page"
 RNG = np.random.default_rng(3)
 LOGITS = RNG.normal(size=(6, 5)) * 1.6
 CAT = explain(LOGITS, [1, 2, 3], labels=["_", "c", "a", "t", "x"], from_logits=True)
 RAW = explain(CAT.log_probs, [1, 2, 2], labels=["_", "s", "e", "t", "x"])  # log_probs as they are; a repeated token
-Open = Callable[..., Any]
-SCREEN = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}  # nothing to wait for
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        executable = shutil.which("chromium")  # the system's, or else playwright's
-        try:
-            started = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        except playwright.Error as error:
-            if executable is None and "Executable doesn't exist" in str(error):
-                pytest.skip("no Chromium here: `playwright install chromium` fetches one")
-            raise
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
-    """Opens a page from a file. At the end no error must be logged and nothing but the file requested."""
-    faults: list[str] = []
-    asked: list[str] = []
-    contexts: list[Any] = []
-
-    def visit(text: str, **context: Any) -> Any:
-        file = tmp_path / f"page{len(contexts)}.html"
-        file.write_bytes(text.encode())
-        contexts.append(browser.new_context(**(SCREEN | context)))
-        tab = contexts[-1].new_page()
-        tab.set_default_timeout(10_000)
-        tab.on("console", lambda message: faults.append(message.text))
-        tab.on("pageerror", lambda error: faults.append(str(error)))
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.goto(file.as_uri())
-        return tab
-
-    yield visit
-    assert not faults
-    assert all(url.startswith(tmp_path.as_uri()) for url in asked), asked
-    assert len(asked) == len(contexts)
-    for context in contexts:
-        context.close()
 
 
 def cell(tab: Any, t: int, k: int) -> Any:
@@ -78,11 +34,6 @@ def cell(tab: Any, t: int, k: int) -> Any:
 
 def show(tab: Any, view: str) -> None:
     tab.locator(f".views label:has(input[value={view}])").click()
-
-
-def painted(tab: Any) -> None:
-    """Waits until an edit is shown: the page draws between two repaints."""
-    tab.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def formula(tab: Any) -> list[str]:

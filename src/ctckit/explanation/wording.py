@@ -172,10 +172,9 @@ def tail(search: Search, tokens: Sequence[int], limit: int = 14) -> str:
 
 def rank_of(search: Search, candidate: Candidate) -> str:
     """A prefix's place in its frame; of one that was recombined, with which it was."""
-    if candidate.like is not None:
-        return words("explanation", search.lang)["search.like"].format(text=tail(search, candidate.like, 8))
-    assert candidate.rank is not None
-    return ordinal(candidate.rank, search.lang)
+    if candidate.rank is not None:
+        return ordinal(candidate.rank, search.lang)
+    return words("explanation", search.lang)["search.like"].format(text=tail(search, candidate.like or (), 8))
 
 
 def terms_of(search: Search, candidate: Candidate) -> list[str]:

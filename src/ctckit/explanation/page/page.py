@@ -153,15 +153,13 @@ def _pictures(search: Search, lead: dict[str, str]) -> list[Block]:
     from ..views.tree import MOST_FRAMES, tree
 
     starts = range(0, max(1, search.frames), MOST_FRAMES)[:MOST_PICTURES]
-    drawn = [{lang: tree(search.in_language(lang), first).svg(themed=True) for lang in LANGUAGES} for first in starts]
-    caption = {
-        lang: words("page", lang)["search_pictures"].format(
-            last=min(search.frames, starts[-1] + MOST_FRAMES), frames=search.frames
-        )
-        for lang in LANGUAGES
-    }
-    prose = {lang: f'<p class="lead">{_escaped(lead[lang])}</p>' for lang in LANGUAGES}
-    return [Prose(prose), *(Figure(svg, caption) for svg in drawn)]
+    blocks: list[Block] = [Prose({lang: f'<p class="lead">{_escaped(lead[lang])}</p>' for lang in LANGUAGES})]
+    for first in starts:
+        frames = {"first": first + 1, "last": min(search.frames, first + MOST_FRAMES), "frames": search.frames}
+        caption = {lang: words("page", lang)["search_pictures"].format(**frames) for lang in LANGUAGES}
+        drawn = {lang: tree(search.in_language(lang), first).svg(themed=True) for lang in LANGUAGES}
+        blocks.append(Figure(drawn, caption))
+    return blocks
 
 
 def _block(block: Block, number: int) -> str:

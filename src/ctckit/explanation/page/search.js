@@ -63,6 +63,7 @@ class Search {
   ranked(prefixes) {
     const order = [...prefixes].sort((a, b) => b.ctc - a.ctc);
     order.forEach((prefix, i) => (prefix.rank = i + 1));
+    for (const { ways } of order) ways.sort((a, b) => a.source.rank - b.source.rank);
     const out = order.slice(this.beamWidth);
     return {
       beam: order.slice(0, this.beamWidth),

@@ -25,13 +25,13 @@ def written_out(search: Search) -> str:
         >>> print(written_out(search).split("\n\n")[1])
         frame by frame: a text’s probability, how much of it ends in φ and in its last token, and the ways there (text before + the frame’s label)
         t1
-               text    all      φ  token  ways
-          1st     ∅  0.600  0.600      –  ∅ + φ 0.600
-          2nd     a  0.400      –  0.400  ∅ + a 0.400
+               text    all      φ  last token  ways
+          1st     ∅  0.600  0.600           –  ∅ + φ 0.600
+          2nd     a  0.400      –       0.400  ∅ + a 0.400
         t2
-               text    all      φ  token  ways
-          1st     a  0.640  0.240  0.400  ∅ + a 0.240, a + φ 0.240, a + a 0.160
-          2nd     ∅  0.360  0.360      –  ∅ + φ 0.360
+               text    all      φ  last token  ways
+          1st     a  0.640  0.240       0.400  ∅ + a 0.240, a + φ 0.240, a + a 0.160
+          2nd     ∅  0.360  0.360           –  ∅ + φ 0.360
     """  # noqa: E501 (a line of the text)
     parts = (_head(search), _frames(search), _found(search), iter(answers(search)))
     sections = ("\n".join(part) for part in parts)

@@ -33,8 +33,9 @@ def tree(search: Search, first: int = 0) -> Picture:
         raise CTCError(f"first = {first!r}: expected the first frame to be drawn, 0..{last}")
     steps = range(first, min(first + MOST_FRAMES, search.frames) + 1)
     place = _place(search, steps)
-    width = max(place.x(steps[-1]) + place.box + MARGIN, 560.0)
-    heading, notes = _heading(search, steps), _notes(search, width - 2 * MARGIN)
+    legend = _legend(search)
+    width = 2 * MARGIN + max(place.x(steps[-1]) + place.box - MARGIN, sum(_advance(text) for text, _ in legend))
+    heading, notes = _heading(search, steps), [legend, *_notes(search, width - 2 * MARGIN)]
     sheet = Sheet(width, place.bottom + 8 + LINE * len(notes) + MARGIN)
     for i, line in enumerate(heading):
         how: dict[str, Any] = {"size": 11, "color": MUTED} if i else {"size": 13, "fontweight": "bold"}
@@ -44,7 +45,7 @@ def tree(search: Search, first: int = 0) -> Picture:
         x = MARGIN
         for text, color in note:
             sheet.text(x, place.bottom + 16 + LINE * i, text, size=LARGE, color=color)
-            x += PROSE * LARGE * widest(text) + 18
+            x += _advance(text)
     found = "–" if search.best is None else search.text(search.best.text.tokens)
     return sheet.picture(words("explanation", search.lang)["search.name"].format(text=shortened(found, 60)))
 
@@ -235,10 +236,16 @@ def _heading(search: Search, steps: range) -> list[str]:
     return heading
 
 
+def _legend(search: Search) -> list[tuple[str, str]]:
+    """What the colours of the ways mean."""
+    say = words("explanation", search.lang)
+    colors = {"blank": MUTED, "repeat": TEAL, "grow": BLUE}
+    return [(say[f"search.legend.{key}"], color) for key, color in colors.items()]
+
+
 def _notes(search: Search, width: float) -> list[list[tuple[str, str]]]:
     """What stands below the tree, line by line: pieces of text with their colours."""
     say = words("explanation", search.lang)
-    legend = [("blank", MUTED), ("repeat", TEAL), ("grow", BLUE)]
     sentences = [(say[f"search.legend.{key}"], MUTED) for key in ("merge", "split")]
     if not search.only_ctc:
         sentences.append((say["search.legend.parts"], MUTED))
@@ -248,8 +255,7 @@ def _notes(search: Search, width: float) -> list[list[tuple[str, str]]]:
     colors = [GREEN, BROWN, INK] if search.best else [BROWN, INK]
     sentences += zip(told, colors, strict=True)
     columns = int(width / (LARGE * PROSE))
-    lines = [[(line, color)] for sentence, color in sentences for line in wrapped(sentence, columns)]
-    return [[(say[f"search.legend.{key}"], color) for key, color in legend], *lines]
+    return [[(line, color)] for sentence, color in sentences for line in wrapped(sentence, columns)]
 
 
 def _emissions(search: Search, t: int) -> list[str]:
@@ -303,3 +309,8 @@ def _color(search: Search, way: Way) -> str:
 
 def _width(text: str, size: float = LARGE) -> float:
     return EM * size * widest(text)
+
+
+def _advance(text: str) -> float:
+    """From one piece of prose in a line to the next."""
+    return PROSE * LARGE * widest(text) + 18

@@ -1,0 +1,53 @@
+"""A browser for the tests of pages."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.pages import SCREEN, Open
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="pages are tested in a browser, by playwright")
+    with playwright.sync_playwright() as driver:
+        executable = shutil.which("chromium")  # the system's, or else playwright's
+        try:
+            started = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        except playwright.Error as error:
+            if executable is None and "Executable doesn't exist" in str(error):
+                pytest.skip("no Chromium here: `playwright install chromium` fetches one")
+            raise
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
+    """Opens a page from a file. At the end no error must be logged and nothing but the file requested."""
+    faults: list[str] = []
+    asked: list[str] = []
+    contexts: list[Any] = []
+
+    def visit(text: str, **context: Any) -> Any:
+        file = tmp_path / f"page{len(contexts)}.html"
+        file.write_bytes(text.encode())
+        contexts.append(browser.new_context(**(SCREEN | context)))
+        tab = contexts[-1].new_page()
+        tab.set_default_timeout(10_000)
+        tab.on("console", lambda message: faults.append(message.text))
+        tab.on("pageerror", lambda error: faults.append(str(error)))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(file.as_uri())
+        return tab
+
+    yield visit
+    assert not faults
+    assert all(url.startswith(tmp_path.as_uri()) for url in asked), asked
+    assert len(asked) == len(contexts)
+    for context in contexts:
+        context.close()
