@@ -140,7 +140,8 @@ def test_a_beam_that_is_too_narrow() -> None:
     narrow, wide = (explain_search(THREE, labels=ABC[:3], beam_width=width) for width in (3, 4))
     assert [c.tokens for c in narrow.steps[2].fallen] == [(1, 2), (2, 1)]
     assert narrow.steps[2].fallen[0].ctc == pytest.approx(narrow.steps[2].beam[2].ctc)
-    assert narrow.best is not None and wide.best is not None
+    assert narrow.best is not None
+    assert wide.best is not None
     assert (narrow.best.text.tokens, wide.best.text.tokens) == ((1,), (1, 2))
     assert math.exp(wide.best.ctc) == pytest.approx(0.232)
     assert "the beam was too narrow" in str(narrow)
