@@ -17,8 +17,9 @@ from PIL import Image
 
 import ctckit
 from ctckit.annotate.picture import draw
+from ctckit.annotate.recording import words_of
 from ctckit.annotate.strips import Sound
-from ctckit.annotate.utterance import Options, align, words_of
+from ctckit.annotate.utterance import Options, align
 from ctckit.catalogue import LANGUAGES
 from ctckit.drawing.canvas import Picture, new_figure, themed_axes
 from ctckit.drawing.colors import BLUE, GRID, ORANGE

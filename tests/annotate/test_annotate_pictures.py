@@ -17,8 +17,9 @@ from support.recogniser import DATA, needs_data
 import ctckit
 from ctckit.annotate.fit import Fit
 from ctckit.annotate.picture import draw
+from ctckit.annotate.recording import read_scores
 from ctckit.annotate.strips import Scan, Sound, read_strip
-from ctckit.annotate.utterance import Aligned, Options, align, read_scores
+from ctckit.annotate.utterance import Aligned, Options, align
 from ctckit.drawing.colors import RED
 from ctckit.text import Vocabulary
 

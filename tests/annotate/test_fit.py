@@ -12,7 +12,8 @@ from support.recordings import LABELS, SHIFT, WORDS, spoken
 
 from ctckit import Vocabulary, forced_align
 from ctckit.annotate.fit import Fit
-from ctckit.annotate.utterance import Aligned, Options, Scores, align
+from ctckit.annotate.recording import Scores
+from ctckit.annotate.utterance import Aligned, Options, align
 from ctckit.text.scripts import Script
 
 QUESTION = "is it the same recording?"

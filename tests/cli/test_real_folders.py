@@ -23,7 +23,7 @@ pytest.importorskip("filelock", reason="a run over a corpus needs filelock")
 from support.corpora import contents, errors, in_processes, log_of, manifest, words_of, write_labels
 from support.recordings import LABELS, SHIFT, spoken
 
-from ctckit.corpus import Corpus, Defaults
+from ctckit.corpus import Aligning, Corpus, Defaults
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Times = list[tuple[float, float]]
@@ -307,8 +307,8 @@ def test_other_processes_read_archives_too(tmp_path: Path) -> None:
     truth = kaldi_folder(tmp_path, ["a", "b", "c"])
     plain_labels(tmp_path)
     defaults = Defaults(tmp_path / "labels.txt", SHIFT, emissions=tmp_path / "logprobs.ark")
-    corpus = Corpus(tmp_path / "text", tmp_path / "out", (".json",), defaults=defaults)
-    assert tuple(corpus.run(in_processes)) == (3, 0, 0, 0)
+    corpus = Corpus(tmp_path / "text", tmp_path / "out", (".json",), Aligning(), defaults)
+    assert corpus.run(in_processes)[:4] == (3, 0, 0, 0)
     for id, times in zip("abc", truth, strict=True):
         assert words_of(tmp_path / "out" / f"{id}.json") == moved(times, 0)
 

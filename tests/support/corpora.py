@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ctckit.corpus import Corpus, Defaults, parse_formats
+from ctckit.corpus import Aligning, Corpus, Defaults, parse_formats
 from ctckit.corpus.job import Entry, Job
 from ctckit.corpus.manifest import FailedRow, Row
 from ctckit.corpus.store import LOCK
@@ -44,7 +44,7 @@ def manifest(folder: Path, rows: Sequence[Any], name: str = "corpus.jsonl") -> N
 
 def aligning(folder: Path, out: str = "out", formats: str = "json,csv") -> Corpus:
     defaults = Defaults(folder / "labels.txt", SHIFT)
-    return Corpus(folder / "corpus.jsonl", folder / out, parse_formats(formats), defaults=defaults)
+    return Corpus(folder / "corpus.jsonl", folder / out, parse_formats(formats), Aligning(), defaults)
 
 
 def in_processes(job: Job, rows: Sequence[Row]) -> Iterator[Entry | FailedRow]:

@@ -14,8 +14,9 @@ import json
 import math
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_args
 from xml.etree import ElementTree
 
@@ -23,7 +24,6 @@ from ..errors import CTCError, MissingExtraError
 from ..files import write_whole
 from ..results import Segment
 from ..validate import check_choice
-from .fit import Fit
 
 DIGITS = 6  # decimals of seconds, in formats that don't fix their own
 COLUMNS = ("level", "line", "word", "token", "text", "start", "end", "score", "confidence")
@@ -40,14 +40,14 @@ class Annotation(NamedTuple):
         lines: of the transcript, with their words and tokens.
         duration: seconds, of the whole recording.
         name: of the recording, for formats that store it.
-        fit: the text beside what the network reads, if it is known.
+        facts: what else a file of everything says: numbers, strings, lists and dictionaries, by name.
         level: which pieces are written, in formats that hold one level.
     """
 
     lines: Sequence[Segment]
     duration: float
     name: str
-    fit: Fit | None = None
+    facts: Mapping[str, Any] = MappingProxyType({})
     level: Level = "word"
 
 
@@ -98,13 +98,13 @@ def encoded(
     path: Path,
     *,
     duration: float | None = None,
-    fit: Fit | None = None,
+    facts: Mapping[str, Any] = MappingProxyType({}),
     level: Level | None = None,
 ) -> bytes:
-    """The bytes that :func:`write` would write to this path; with fit and level, if the format has a place for them."""
+    """The bytes that :func:`write` would write to this path; with facts and level where the format has a place."""
     found = check_format(path)
     ends = [piece.end for piece in _timed(lines)]
-    annotation = Annotation(lines, max([duration or 0.0, *ends]), path.stem, fit, level or found.level or "word")
+    annotation = Annotation(lines, max([duration or 0.0, *ends]), path.stem, facts, level or found.level or "word")
     if annotation.duration == math.inf:
         raise CTCError(f"{path}: the recording has inf seconds: expected a finite time; check the frame shift")
     if annotation.duration >= 3600 * found.hours:
@@ -357,8 +357,7 @@ def _json(annotation: Annotation) -> str:
 
     lines = ",\n".join(map(text, pieces(annotation.lines, "words", "tokens")))  # one per line
     name, duration = text(annotation.name), text(round(annotation.duration, DIGITS))
-    fit = {} if annotation.fit is None else annotation.fit.as_dict()
-    known = "".join(f'"{key}": {text(value)}, ' for key, value in fit.items())
+    known = "".join(f"{text(key)}: {text(value)}, " for key, value in annotation.facts.items())
     return f'{{"name": {name}, "duration": {duration}, {known}"lines": [\n{lines}\n]}}\n'
 
 

@@ -23,8 +23,8 @@ from ..drawing.text import families, plain, printable, shortened
 from ..errors import CTCError
 from ..lattice import STAR
 from ..results import Segment
+from .recording import Scores, Timed, confidence, words_of
 from .strips import Scan, Sound
-from .utterance import Aligned, Scores, confidence, words_of
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -39,7 +39,7 @@ LOUDNESS = 70.0  # dB, from black to white
 
 
 def draw(
-    aligned: Aligned,
+    aligned: Timed,
     log_probs: Scores | None = None,
     labels: Sequence[str] = (),
     blank: int = 0,
@@ -48,7 +48,7 @@ def draw(
     width: float = WIDTH,
     lang: str = "en",
 ) -> Picture:
-    """Draws an alignment.
+    """Draws a text with its times.
 
     Args:
         aligned: the text with its times. Tokens are drawn where words have them.
@@ -116,7 +116,7 @@ class _Row(NamedTuple):
 class _Sheet:
     """What is to be drawn; times are in units of the axis: seconds, or columns of an image."""
 
-    aligned: Aligned
+    aligned: Timed
     unit: float
     log_probs: Scores | None
     labels: Sequence[str]

@@ -132,7 +132,7 @@ def _explain_file(
     log_probs: Path | None, target: str | None, labels: Path | None, blank: int | None, from_logits: bool, lang: str
 ) -> Explanation:
     """An explanation of scores in a file."""
-    from ..annotate.utterance import read_vocabulary
+    from ..annotate.recording import read_vocabulary
     from ..explanation import explain
 
     if target is None or log_probs is None:
@@ -157,7 +157,7 @@ def _search_file(
     log_probs: Path | None, labels: Path | None, blank: int | None, from_logits: bool, beam_width: int, lang: str
 ) -> SearchExplanation:
     """A search in a file's scores; without a file, in two frames."""
-    from ..annotate.utterance import read_vocabulary
+    from ..annotate.recording import read_vocabulary
     from ..explanation import TWO_FRAMES, explain_search
 
     if log_probs is None:
@@ -173,7 +173,7 @@ def _search_file(
 
 def _read_scores(log_probs: Path, from_logits: bool) -> npt.NDArray[np.floating]:
     """The scores of a file, unless it holds logits and they were not announced."""
-    from ..annotate.utterance import read_scores
+    from ..annotate.recording import read_scores
     from ..diagnosis.kinds import kind_of
 
     scores = read_scores(log_probs)

@@ -8,16 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..annotate.formats import check_format, check_level
-from ..annotate.utterance import Options, read_vocabulary
+from ..annotate.formats import check_format
+from ..annotate.recording import read_vocabulary
 from ..errors import CTCError
 from ..files import read_labels
 from ..validate import check_frame_shift, check_offset
-from .job import Entry, Job, digest
+from .job import Entry, Job, Task, digest
 from .manifest import Defaults, FailedRow, Row, read_manifest, separate
 from .plan import Plan, make_plan
 from .runner import Runner, Threads
@@ -25,19 +25,21 @@ from .store import Store
 
 
 class Outcome(NamedTuple):
-    """How many rows a run aligned, skipped or failed to align, and how many outputs it found orphaned.
+    """How many rows a run did, skipped or failed to do, and how many outputs it found orphaned.
 
     Attributes:
-        aligned: rows that this run aligned.
-        skipped: rows that an earlier run had aligned.
-        failed: rows that could not be aligned; ``errors.jsonl`` says why.
+        done: rows that this run did.
+        skipped: rows that an earlier run had done.
+        failed: rows that could not be done; ``errors.jsonl`` says why.
         orphaned: rows in the log that the manifest no longer has.
+        entries: the log's lines of all rows that are done, in the manifest's order.
     """
 
-    aligned: int
+    done: int
     skipped: int
     failed: int
     orphaned: int
+    entries: list[Entry]
 
 
 def _ignore(done: int, failed: int, total: int) -> None:
@@ -52,29 +54,29 @@ class Corpus:
         manifest: a file with a line for each recording: JSON, ours, NeMo's or lhotse's; or Kaldi's ``text``.
         out: the folder of the outputs.
         suffixes: the endings of a row's output files.
-        options: of all rows.
+        task: what is done with each row.
         defaults: for rows that don't say otherwise.
     """
 
     manifest: Path
     out: Path
     suffixes: tuple[str, ...]
-    options: Options = field(default_factory=Options)
+    task: Task
     defaults: Defaults = field(default_factory=Defaults)
 
     def run(self, runner: Runner | None = None, on_row: Callable[[int, int, int], None] = _ignore) -> Outcome:
-        """Aligns all rows that are not done yet.
+        """Does all rows that are not done yet.
 
         Args:
             runner: runs the rows; one thread if None.
             on_row: called at the start and after each row with three numbers of rows: done, failed, and in total.
 
         Raises:
-            CTCError: the run can't begin. A row that can't be aligned doesn't raise: it goes to ``errors.jsonl``.
+            CTCError: the run can't begin. A row that can't be done doesn't raise: it goes to ``errors.jsonl``.
         """
         self._check()
-        rows = read_manifest(self.manifest, self.defaults)
-        job = Job(self.out, self.suffixes, self.options, self._settings())
+        rows = read_manifest(self.manifest, self.defaults, needs_text=self.task.needs_text)
+        job = Job(self.out, self.suffixes, self.task, self._settings())
         rows = list(separate(rows, job.outputs, [self.manifest]))
         names = {path.name for row in rows if isinstance(row, Row) for path in job.outputs(row)}
         store = Store(self.out, job.settings)
@@ -85,8 +87,7 @@ class Corpus:
             return _run(rows, make_plan(rows, log, job), job, store, runner or Threads(), on_row)
 
     def _check(self) -> None:
-        self.options.check()
-        check_level(self.options.level, [Path(f"x{suffix}") for suffix in self.suffixes])
+        self.task.check(self.suffixes, self.defaults)
         if self.defaults.frame_shift is not None:
             check_frame_shift(self.defaults.frame_shift)
         check_offset(self.defaults.offset)
@@ -102,7 +103,12 @@ class Corpus:
         del defaults["emissions"]  # a place, as the manifest is
         if self.defaults.labels is not None:
             defaults["labels"] = digest(self.defaults.labels)
-        return {**asdict(self.options), **defaults, "format": sorted(suffix[1:] for suffix in self.suffixes)}
+        return {
+            "task": self.task.name,
+            **self.task.settings(),
+            **defaults,
+            "format": sorted(suffix[1:] for suffix in self.suffixes),
+        }
 
 
 def _run(
@@ -116,12 +122,13 @@ def _run(
     lines = {row.id: row.line for row in rows if isinstance(row, Row)}
     entries = plan.done | plan.orphaned
 
-    def write_log() -> None:
+    def write_log() -> list[Entry]:
         order = sorted(entries.values(), key=lambda entry: (lines.get(entry["id"], math.inf), entry["id"]))
         store.write_log(order)
+        return order
 
     write_log()  # without the rows that are about to change
-    aligned, skipped, failed = 0, len(plan.done), 0
+    done, skipped, failed = 0, len(plan.done), 0
     on_row(skipped, failed, len(rows))
     with closing(_results(plan.todo, job, runner)) as results:
         for result in results:
@@ -129,11 +136,11 @@ def _run(
             if isinstance(result, FailedRow):
                 failed += 1
             else:
-                aligned += 1
+                done += 1
                 entries[result["id"]] = result
-            on_row(skipped + aligned, failed, len(rows))
-    write_log()  # in the manifest's order, however many runs it took
-    return Outcome(aligned, skipped, failed, len(plan.orphaned))
+            on_row(skipped + done, failed, len(rows))
+    order = write_log()  # in the manifest's order, however many runs it took
+    return Outcome(done, skipped, failed, len(plan.orphaned), order[: len(order) - len(plan.orphaned)])
 
 
 def _results(todo: list[Row | FailedRow], job: Job, runner: Runner) -> Generator[Entry | FailedRow, None, None]:

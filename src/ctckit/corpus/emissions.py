@@ -1,6 +1,6 @@
 """Where rows' scores are that don't say it themselves: in a folder, or in Kaldi's archives.
 
-Only the names are read here, once; the scores of a row are read when it is aligned. Imports ids.py and files/.
+Only the names are read here, once; the scores of a row are read when it is done. Imports ids.py and files/.
 """
 
 from __future__ import annotations

@@ -28,11 +28,14 @@ def read_lines(path: Path) -> list[tuple[int, bytes]]:
     return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
-def parser_of(lines: Sequence[tuple[int, bytes]]) -> Callable[[bytes], Given]:
-    """What reads such lines, or raises a CTCError: as JSON, or as an id and words, which Kaldi's ``text`` has."""
+def parser_of(lines: Sequence[tuple[int, bytes]], needs_text: bool) -> Callable[[bytes], Given]:
+    """What reads such lines, or raises a CTCError: as JSON, or as an id and words, which Kaldi's ``text`` has.
+
+    Where no text is needed, there may be ids alone.
+    """
     if any(line.lstrip()[:1] in (b"{", b"[") for _, line in lines):
         return _of_json
-    return _of_kaldi if any(len(line.split(maxsplit=1)) == 2 for _, line in lines) else _of_json
+    return _of_kaldi if not needs_text or any(len(line.split(maxsplit=1)) == 2 for _, line in lines) else _of_json
 
 
 def _of_json(line: bytes) -> Given:
@@ -51,6 +54,11 @@ def _of_kaldi(line: bytes) -> Given:
     return {"id": id, "text": "".join(words).rstrip()}
 
 
+def of_scp(line: bytes) -> Given:
+    """A row of an ``.scp``, which has no text: where its scores are is another module's affair."""
+    return {"id": _of_kaldi(line)["id"]}
+
+
 def id_of(given: Given) -> Any:
     """A row's id, of whatever type. NeMo's rows have none: theirs is the stem of the recording's file.
 
@@ -64,11 +72,11 @@ def id_of(given: Given) -> Any:
     return Path(re.split(r"[/\\]", audio)[-1]).stem
 
 
-def in_our_words(given: Given) -> Given:
+def in_our_words(given: Given, needs_text: bool = True) -> Given:
     r"""A row with the text and the offset of lhotse's added, if it has none of its own.
 
     Raises:
-        CTCError: supervisions are malformed, or none of them has a text.
+        CTCError: supervisions are malformed, or none of them has a text and one is needed.
 
     Example:
         >>> supervisions = [{"start": 0.5, "text": "cat"}, {"start": 0, "text": "a"}]
@@ -80,18 +88,18 @@ def in_our_words(given: Given) -> Given:
     if "supervisions" in given or "recording_id" in given:
         added["offset"] = given.get("start")
     if "supervisions" in given and not {"text", "transcript"} & given.keys():
-        added["text"] = "\n".join(_texts(given["supervisions"]))
+        added["text"] = "\n".join(_texts(given["supervisions"], needs_text))
     return added | given
 
 
-def _texts(supervisions: Any) -> Iterator[str]:
-    """The text of each supervision, in the order in which they begin."""
+def _texts(supervisions: Any, needed: bool) -> Iterator[str]:
+    """The text of each supervision that has one, in the order in which they begin."""
     if not isinstance(supervisions, list) or not all(map(_is_supervision, supervisions)):
         raise CTCError(f"'supervisions' is {str(supervisions)[:80]}: expected objects, with their start and text")
     texts = [
         " ".join((one.get("text") or "").split()) for one in sorted(supervisions, key=lambda one: one.get("start", 0))
     ]
-    if not any(texts):
+    if needed and not any(texts):
         raise CTCError("'supervisions' have no text: expected at least one with a text")
     yield from filter(None, texts)
 

@@ -1,4 +1,4 @@
-"""What is done for one row of a manifest: its text is aligned and its files are written.
+"""What is done for one row of a manifest: a task's work, its files and its line for the log.
 
 A job is plain data. It can be pickled, so that a runner may call it in a thread or send it to another process.
 Imports text/, annotate/ and files/.
@@ -15,35 +15,86 @@ from copy import copy
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from ..annotate import formats
-from ..annotate.utterance import Options, Scores, align, confidence, read_scores, read_transcript, words_of
+from ..annotate.recording import Scores, confidence, read_scores, words_of
 from ..errors import CTCError, MissingExtraError
-from ..files import file_of, read_bytes, read_labels, read_text, unreadable, write_whole
+from ..files import file_of, read_labels, read_text, unreadable, write_whole
+from ..results import Segment
 from ..text import Vocabulary
 from ..text.blank import settle_blank
-from .manifest import FailedRow, Row
+from .manifest import Defaults, FailedRow, Row
 
-VERSION = version("ctckit")  # part of a fingerprint: another version may align differently
+VERSION = version("ctckit")  # part of a fingerprint: another version may do otherwise
+_PIECE = 1 << 20  # bytes of a file that are read at a time
 
 Entry = dict[str, Any]  # a line of the log
 
 
+class Found(NamedTuple):
+    """What a task found in a row's scores.
+
+    Attributes:
+        lines: with their words and tokens.
+        duration: seconds, when the last frame ends.
+        facts: what files of everything say beside the lines.
+        entry: what the log says beside the count of the words and their confidence.
+        notes: for the log.
+    """
+
+    lines: list[Segment]
+    duration: float
+    facts: Mapping[str, Any]
+    entry: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+class Task(Protocol):
+    """What is done with each row's scores. Plain data, which can be pickled.
+
+    Attributes:
+        name: for the log.
+        needs_text: whether rows must have a text.
+        level: of formats that hold one: lines, words or tokens.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def needs_text(self) -> bool: ...  # noqa: D102
+    @property
+    def level(self) -> formats.Level | None: ...  # noqa: D102
+
+    def check(self, suffixes: tuple[str, ...], defaults: Defaults) -> None:
+        """Raises a CTCError if no row can be done."""
+
+    def settings(self) -> dict[str, Any]:
+        """Its options as the log stores them: files by their content."""
+
+    def run(self, row: Row, scores: Scores, vocabulary: Vocabulary) -> Found:
+        """Does a row; called by several threads.
+
+        Raises:
+            CTCError: it can't be done; the message says why.
+            MissingExtraError: a package is missing.
+        """
+
+
 @dataclass(frozen=True)
 class Job:
-    """Aligns one row.
+    """Does one row.
 
     Attributes:
         out: the folder of the outputs.
         suffixes: the endings of a row's output files.
-        options: of all rows.
+        task: what is done.
         settings: the run's options as the log has them; part of each row's fingerprint.
     """
 
     out: Path
     suffixes: tuple[str, ...]
-    options: Options
+    task: Task
     settings: Mapping[str, Any]
 
     # Many rows share few label files.
@@ -86,7 +137,7 @@ class Job:
             return False
 
     def run(self, row: Row) -> Entry | FailedRow:
-        """Aligns a row and writes its files. Returns its line for the log, or why it failed; it never raises.
+        """Does a row and writes its files. Returns its line for the log, or why it failed; it never raises.
 
         A failed row has no files, unless an input is missing: then the files of an earlier run are kept.
         """
@@ -95,7 +146,7 @@ class Job:
         except CTCError as error:  # what was made from the missing input may be all that is left of it
             return FailedRow(row.id, row.line, str(error))
         try:
-            return self._align(row, fingerprint)
+            return self._done(row, fingerprint)
         except (CTCError, MissingExtraError) as error:
             reason = str(error)
         except Exception as error:  # an error of this row must not stop the others
@@ -105,13 +156,11 @@ class Job:
                 path.unlink()
         return FailedRow(row.id, row.line, reason)
 
-    def _align(self, row: Row, fingerprint: str) -> Entry:
-        text = row.text if isinstance(row.text, str) else read_transcript(row.text, self.options)
+    def _done(self, row: Row, fingerprint: str) -> Entry:
         scores = read_scores(row.emissions)
-        vocabulary = self._vocabulary(row.labels, row.blank, scores)
-        found = align(scores, text, vocabulary, row.frame_shift, self.options, offset=row.offset)
+        found = self.task.run(row, scores, self._vocabulary(row.labels, row.blank, scores))
         paths = self.outputs(row)
-        details: Any = {"duration": found.duration, "fit": found.fit, "level": self.options.level}
+        details: Any = {"duration": found.duration, "facts": found.facts, "level": self.task.level}
         contents = [formats.encoded(found.lines, path, **details) for path in paths]
         for path, content in zip(paths, contents, strict=True):
             write_whole(path, content)
@@ -121,7 +170,7 @@ class Job:
             "id": row.id,
             "words": len(words_of(found.lines)),
             "confidence": None if math.isnan(mean) else round(mean, 6),
-            **found.fit.as_dict(),
+            **found.entry,
             "notes": list(found.notes),
             "files": {path.name: len(content) for path, content in zip(paths, contents, strict=True)},
             "fingerprint": fingerprint,
@@ -153,4 +202,11 @@ def digest(path: Path) -> str:
     Raises:
         CTCError: it can't be read.
     """
-    return hashlib.sha256(read_bytes(path)).hexdigest()[:16]
+    found = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                found.update(piece)
+    except OSError as error:
+        raise unreadable(path, error) from None
+    return found.hexdigest()[:16]

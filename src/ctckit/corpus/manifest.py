@@ -16,7 +16,7 @@ from ..errors import CTCError
 from ..files import file_of
 from ..validate import check_frame_shift, check_offset
 from .emissions import Emissions
-from .forms import Given, id_of, in_our_words, parser_of, read_lines
+from .forms import Given, id_of, in_our_words, of_scp, parser_of, read_lines
 from .ids import checked_id, file_name
 
 KEYS = ("id", "emissions", "text", "transcript", "labels", "frame_shift", "offset", "blank")
@@ -48,7 +48,7 @@ class Row(NamedTuple):
         id: its name.
         given: what the line says.
         emissions: the file of its scores, or ``FILE:OFFSET`` in Kaldi's archives.
-        text: the transcript, or the file that holds it.
+        text: the transcript, or the file that holds it; None if there is none, and none is needed.
         labels: the file of its labels.
         frame_shift: seconds.
         blank: the blank's class; found from the labels if None.
@@ -59,7 +59,7 @@ class Row(NamedTuple):
     id: str
     given: Given
     emissions: Path
-    text: str | Path
+    text: str | Path | None
     labels: Path
     frame_shift: float
     blank: int | None
@@ -82,24 +82,31 @@ class Row(NamedTuple):
 
 
 class FailedRow(NamedTuple):
-    """A row that is invalid or could not be aligned; a line of ``errors.jsonl``."""
+    """A row that is invalid or could not be done; a line of ``errors.jsonl``."""
 
     id: str | None
     line: int
     reason: str
 
 
-def read_manifest(path: Path, defaults: Defaults) -> list[Row | FailedRow]:
+def read_manifest(path: Path, defaults: Defaults, *, needs_text: bool) -> list[Row | FailedRow]:
     """The rows of a manifest; empty lines are skipped.
+
+    Args:
+        path: of the manifest. An ``.scp`` has rows without a text, and their scores if the defaults don't say better.
+        defaults: for rows that don't say.
+        needs_text: whether a row without a text is invalid. Otherwise an empty text is none.
 
     Raises:
         CTCError: the file can't be read, or the place of the scores can't.
         MissingExtraError: the scores are in Kaldi's archives, and kaldiio is not installed.
     """
     lines = read_lines(path)
-    parse = parser_of(lines)
-    places = None if defaults.emissions is None else Emissions(defaults.emissions)
-    return [_row(line, number, parse, path.parent, defaults, places) for number, line in lines]
+    is_table = path.suffix.lower() == ".scp"
+    parse = of_scp if is_table else parser_of(lines, needs_text)
+    place = path if is_table and defaults.emissions is None else defaults.emissions
+    places = None if place is None else Emissions(place)
+    return [_row(line, number, parse, path.parent, defaults, places, needs_text) for number, line in lines]
 
 
 def _row(
@@ -109,6 +116,7 @@ def _row(
     folder: Path,
     defaults: Defaults,
     places: Emissions | None,
+    needs_text: bool,
 ) -> Row | FailedRow:
     id = None
     try:
@@ -117,10 +125,8 @@ def _row(
         id = named if isinstance(named, str) else None
         checked = checked_id(named)
         _check_keys(raw)
-        given = in_our_words(raw)
-        if ("text" in given) == ("transcript" in given):
-            raise CTCError("expected either 'text', the transcript itself, or 'transcript', the file that holds it")
-        text = _string(given, "text") if "text" in given else folder / _name(given, "transcript")
+        given = in_our_words(raw, needs_text)
+        text = _text(given, folder, needs_text)
         labels = folder / _name(given, "labels") if "labels" in given else defaults.labels
         if labels is None:
             raise CTCError("'labels' is missing: expected the label file in this row, or a default for all rows")
@@ -130,6 +136,14 @@ def _row(
         return Row(number, checked, raw, emissions, text, labels, shift, blank, offset)
     except CTCError as error:
         return FailedRow(id, number, str(error))
+
+
+def _text(given: Given, folder: Path, needed: bool) -> str | Path | None:
+    if not needed and not given.get("text") and not given.get("transcript"):
+        return None
+    if ("text" in given) == ("transcript" in given):
+        raise CTCError("expected either 'text', the transcript itself, or 'transcript', the file that holds it")
+    return _string(given, "text") if "text" in given else folder / _name(given, "transcript")
 
 
 def _check_keys(given: Given) -> None:

@@ -13,7 +13,7 @@ class Plan(NamedTuple):
     """The rows of a manifest, by what is to be done with them.
 
     Attributes:
-        todo: rows to align, and rows that are invalid, in the manifest's order.
+        todo: rows to do, and rows that are invalid, in the manifest's order.
         done: the log's lines of rows whose outputs are up to date, by id.
         orphaned: the log's lines of rows that the manifest no longer has, by id.
     """

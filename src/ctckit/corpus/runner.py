@@ -31,7 +31,7 @@ class Threads:
     """Runs rows in parallel threads of this process.
 
     Attributes:
-        num_threads: rows that are aligned at the same time.
+        num_threads: rows that are done at the same time.
 
     Raises:
         CTCError: ``num_threads`` is less than 1.

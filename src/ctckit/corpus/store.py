@@ -98,12 +98,14 @@ class Store:
             return {}
         first, *lines = _json_lines(path) or [{}]
         old = first.get("options") or {}
+        if old.get("task", self.settings["task"]) != self.settings["task"]:
+            raise CTCError(f"{self.folder} holds the files of {old['task']}: choose another folder")
         changed = [
             f"{key} was {old.get(key)!r} and is {now!r}" for key, now in self.settings.items() if old.get(key) != now
         ]
         if changed:
             raise CTCError(
-                f"{self.folder} holds alignments made with other options: {', '.join(changed)}; choose another "
+                f"{self.folder} holds files made with other options: {', '.join(changed)}; choose another "
                 "folder, or the same options"
             )
         return {entry["id"]: entry for entry in lines if isinstance(entry.get("id"), str)}

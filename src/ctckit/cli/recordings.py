@@ -1,0 +1,222 @@
+"""What the commands on recordings and corpora share: options, what is written and told, and the run over a corpus.
+
+Imports annotate/, corpus/, files/ and validate/ when they are needed, and typer.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
+
+import typer
+from rich.console import Console
+
+from ..annotate.formats import ENDINGS
+from ..errors import CTCError
+
+if TYPE_CHECKING:
+    from ..annotate.formats import Level
+    from ..annotate.recording import Scores, Timed
+    from ..corpus import Corpus, Outcome
+    from ..text import Vocabulary
+
+STDOUT = Path("-")
+
+
+def switch(flag: str, help: str) -> Any:
+    """An option without a value, which has no ``--no-…``."""
+    return typer.Option(flag, help=help)
+
+
+Emissions = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Scores (T, C): .npy, .npz, .csv, .pt, .pth, .safetensors, or x.ark:OFFSET; for a manifest whose rows "
+        "don't say where theirs are, a folder of such files, an .scp or an .ark."
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", help=f"The file: {', '.join(ENDINGS)}; - for the standard output; for a manifest the folder."
+    ),
+]
+Formats = Annotated[
+    str | None,
+    typer.Option("--format", help="For -o -, one format; for a manifest, such as TextGrid,json (default json)."),
+]
+FrameShift = Annotated[float | None, typer.Option(help="Seconds from one frame to the next.")]
+Offset = Annotated[float, typer.Option(help="Seconds at which the first frame begins.")]
+Blank = Annotated[int | None, typer.Option(help="The blank's class; found from the labels by default.")]
+Extend = Annotated[int, typer.Option(help="How many frames of blanks a token may take on each side.")]
+TranscriptForm = Annotated[
+    str,
+    typer.Option(help="What a file of text is: plain, subtitles, kaldi, jsonl; auto goes by its name and content."),
+]
+StripPunctuation = Annotated[bool, switch("--strip-punctuation", "Words without punctuation around them.")]
+AtLevel = Annotated[str | None, typer.Option(help="What .srt, .vtt, .ctm and .txt hold: line, word or token.")]
+PictureFile = Annotated[Path | None, typer.Option(help="Draw a picture too: .png, .svg or .pdf.")]
+Audio = Annotated[Path | None, typer.Option(help="For the picture: the recording, as .wav.")]
+Image = Annotated[Path | None, typer.Option(help="For the picture: the image of the line.")]
+Lang = Annotated[str, typer.Option(help="The picture's language: en or zh.")]
+Threads = Annotated[int | None, typer.Option("--threads", help="Rows done in parallel (manifests only; default 1).")]
+
+
+def refuse(alone: dict[str, Path | None]) -> None:
+    """Options that don't go with a manifest."""
+    for name, value in alone.items():
+        if value is not None:
+            raise CTCError(f"{name} is for one recording: it does not go with --manifest")
+
+
+def folder_of(out: Path | None) -> Path:
+    """The folder of a corpus's outputs."""
+    if out is None:
+        raise CTCError("--out is missing: expected the folder of the outputs")
+    if out == STDOUT:
+        raise CTCError("--out - is for one recording: expected the folder of the outputs")
+    return out
+
+
+class Times(NamedTuple):
+    """When frames begin, in seconds: from one to the next, and the first."""
+
+    frame_shift: float
+    offset: float
+
+    def check(self) -> None:
+        """Raises a CTCError for times that are none."""
+        from ..validate import check_frame_shift, check_offset
+
+        check_frame_shift(self.frame_shift)
+        check_offset(self.offset)
+
+
+class Strip(NamedTuple):
+    """What was recorded, for a picture: its sound or its image."""
+
+    audio: Path | None
+    image: Path | None
+
+
+class Outputs(NamedTuple):
+    """What is written of one recording.
+
+    Attributes:
+        out: a file of timed text, or STDOUT.
+        form: the format for STDOUT.
+        picture: the file of a picture.
+        recording: the file of the scores: what goes to STDOUT has its name.
+    """
+
+    out: Path | None
+    form: str | None
+    picture: Path | None
+    recording: Path
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files."""
+        return [path for path in (self.out, self.picture) if path not in (None, STDOUT)]
+
+    @property
+    def named(self) -> Path | None:
+        """The file of timed text as formats know it."""
+        return self.out if self.out != STDOUT else Path(f"{self.recording.stem}.{str(self.form).removeprefix('.')}")
+
+    @property
+    def log(self) -> TextIO:
+        """Where else is told what was done: not between the timed text."""
+        return sys.stderr if self.out == STDOUT else sys.stdout
+
+    def check_options(self, num_threads: int | None, strip: Strip, offset: float) -> None:
+        """Raises a CTCError for options of one recording that don't go together."""
+        if num_threads is not None:
+            raise CTCError("--threads goes with --manifest")
+        if (self.form is not None) != (self.out == STDOUT):
+            raise CTCError("--format goes with --manifest, and with -o -; the format of a file follows from its ending")
+        if self.picture is None and strip != (None, None):
+            raise CTCError("--audio and --image are for --picture, which is missing")
+        if self.picture is not None and offset:
+            raise CTCError("--offset does not go with --picture, which begins with the first frame")
+
+    def check(self, inputs: Sequence[Path | None], lang: str) -> None:
+        """Raises a CTCError for a format that nobody knows, and for a file that can't or must not be written."""
+        from ..annotate.formats import check_format
+        from ..validate import check_language
+
+        read = [os.path.realpath(path) for path in inputs if path is not None]
+        for path in self.paths:
+            if os.path.realpath(path) in read:
+                raise CTCError(f"{path} is an input, and would be overwritten: choose another name")
+            if not path.absolute().parent.is_dir():  # checked first: else one output might be written and not the other
+                raise CTCError(f"{path}: can't be written: there is no folder {path.parent}")
+        if self.named is not None:
+            check_format(self.named)
+        check_language(lang)
+
+    def encoded(self, found: Timed, level: Level | None) -> bytes | None:
+        """The content of the file of timed text."""
+        from ..annotate.formats import encoded
+
+        if self.named is None:
+            return None
+        return encoded(found.lines, self.named, duration=found.duration, facts=found.facts, level=level)
+
+    def write(self, content: bytes | None) -> None:
+        """Writes the file of timed text."""
+        from ..files import write_whole
+
+        if self.out == STDOUT and content is not None:
+            sys.stdout.buffer.write(content)
+        elif self.out is not None and content is not None:
+            write_whole(self.out, content)
+
+    def tell(self, log: TextIO) -> None:
+        """Names the files that were written."""
+        for path in self.paths:
+            print(f"wrote {path}", file=log)
+
+    def draw(
+        self, found: Timed, scores: Scores, vocabulary: Vocabulary, from_logits: bool, strip: Strip, lang: str
+    ) -> None:
+        """Writes the picture, if one is wanted."""
+        import numpy as np
+
+        from ..annotate.picture import draw
+        from ..annotate.strips import read_strip
+        from ..kernels.reference import log_softmax
+
+        if self.picture is not None:
+            log_probs = log_softmax(scores.astype(np.float64)) if from_logits else scores
+            seen = read_strip(strip.audio, strip.image)
+            draw(found, log_probs, vocabulary.labels, vocabulary.blank, strip=seen, lang=lang).save(self.picture)
+
+
+def run_corpus(corpus: Corpus, num_threads: int, done: str) -> Outcome:
+    """Does the rows of a corpus and says how many; a run that is stopped says how it goes on.
+
+    Args:
+        corpus: the rows.
+        num_threads: rows at the same time.
+        done: what rows are when they are done.
+    """
+    from ..corpus import Threads as InThreads
+    from ..corpus.store import ERRORS
+    from .progress import Display
+
+    try:
+        with Display(Console(stderr=True)) as display:
+            outcome = corpus.run(InThreads(num_threads), display.update)
+    except KeyboardInterrupt:
+        print(f"stopped; run the same command again to continue in {corpus.out}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    skipped = f", {outcome.skipped} skipped (already done)" if outcome.skipped else ""
+    errors = f": see {corpus.out / ERRORS}" if outcome.failed else ""
+    print(f"{outcome.done} rows {done}{skipped}, {outcome.failed} failed{errors}")
+    if outcome.orphaned:
+        print(f"{corpus.out} also has {outcome.orphaned} rows that {corpus.manifest} lacks")
+    return outcome

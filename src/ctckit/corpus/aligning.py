@@ -1,0 +1,51 @@
+"""The task of aligning: each row's text with its scores. Imports job.py, manifest.py, annotate/ and validate/."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..annotate.formats import Level, check_level
+from ..annotate.recording import Scores, read_transcript
+from ..annotate.utterance import Options, align
+from ..errors import CTCError
+from ..text import Vocabulary
+from .job import Found
+from .manifest import Defaults, Row
+
+
+@dataclass(frozen=True)
+class Aligning:
+    """Aligns each row's text.
+
+    Attributes:
+        options: of all rows.
+    """
+
+    options: Options = field(default_factory=Options)
+
+    name = "align"
+    needs_text = True
+
+    @property
+    def level(self) -> Level | None:
+        """Of formats that hold one."""
+        return self.options.level
+
+    def check(self, suffixes: tuple[str, ...], defaults: Defaults) -> None:
+        """Raises a CTCError for wrong options."""
+        self.options.check()
+        check_level(self.level, [Path(f"x{suffix}") for suffix in suffixes])
+
+    def settings(self) -> dict[str, Any]:
+        """The options."""
+        return asdict(self.options)
+
+    def run(self, row: Row, scores: Scores, vocabulary: Vocabulary) -> Found:
+        """Aligns a row."""
+        if row.text is None:
+            raise CTCError("there is no text: expected one to align")
+        text = row.text if isinstance(row.text, str) else read_transcript(row.text, self.options.transcript_format)
+        found = align(scores, text, vocabulary, row.frame_shift, self.options, offset=row.offset)
+        return Found(found.lines, found.duration, found.facts, found.facts, found.notes)
