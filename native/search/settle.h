@@ -39,7 +39,10 @@ void Search<kPlain>::rebuild(const Cut& last) {
     leave_kept(candidates_, last.value, greater<std::int64_t>(ties, 0));
     sort(candidates_);
     fresh_.clear();
-    for (const Candidate& candidate : candidates_) fresh_.push(prefix_of(candidate));
+    for (const Candidate& candidate : candidates_) {
+        fresh_.push(prefix_of(candidate));
+        prefixes_[fresh_[fresh_.size() - 1]].slot = beam_.none();  // it must outlive those below it that go
+    }
     for (int i = 0; i < size; ++i)
         if (moved_[i] < 0) leave(i);
     moved_[beam_.none()] = beam_.none();
