@@ -153,6 +153,21 @@ def check_lattice_form(
     Raises:
         CTCError: the first fault.
     """
+    try:
+        dtype, sizes = _kinds[scores.dtype], _Sizes.of(scores.shape, batch_first)
+        one_each = ((sizes.size,),) if sizes.batched and sizes.size > 1 else ((), (1,))
+        if (
+            dtype in FLOATS
+            and len(scores.shape) in (2, 3)
+            and 0 < sizes.classes <= LARGEST
+            and sizes.num_frames <= LARGEST
+            and sizes.size > 0
+            and type(scores) is np.ndarray
+            and (input_lengths is None or (_kinds[input_lengths.dtype] == _INTEGER and input_lengths.shape in one_each))
+        ):
+            return Form(sizes.num_frames, sizes.size, sizes.classes, 0, sizes.batched, True, dtype)
+    except Exception:
+        pass  # the slow way finds out
     name = scores_name or ("logits" if from_logits else "log_probs")
     arguments = {name: scores} if input_lengths is None else {name: scores, "input_lengths": input_lengths}
     faults, form = _faults(arguments, name, 0, batch_first)
