@@ -5,6 +5,7 @@ May import the other modules of its package, language/ and what lies below it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from functools import partial
@@ -18,7 +19,7 @@ from ..language.hotwords import Source
 from ..language.lexicon import Spelling
 from ..text import Vocabulary
 from ..validate import Fault, check_flag, check_integer, check_nbest, check_number
-from .beams import Found, Width, search
+from .beams import Found, Width, search_all
 from .emissions import Emissions, read_emissions
 from .exact import ctc_scores
 from .hypothesis import Evidence, Hypotheses, Searched, hypotheses_of
@@ -103,8 +104,8 @@ class Decoder:
         self._exact_scores = check_flag("exact_scores", exact_scores)
         self._width = Width(
             self.beam_width,
-            None if beam_threshold is None else check_number("beam_threshold", beam_threshold, least=0),
-            None if tokens_per_frame is None else check_integer("tokens_per_frame", tokens_per_frame, 1),
+            math.inf if beam_threshold is None else check_number("beam_threshold", beam_threshold, least=0),
+            0 if tokens_per_frame is None else check_integer("tokens_per_frame", tokens_per_frame, 1),
         )
         model = LanguageModel.read(language_model) if isinstance(language_model, (str, Path)) else language_model
         if model is not None and not isinstance(model, LanguageModel):
@@ -167,13 +168,11 @@ class Decoder:
 
     def _decoded(self, batches: list[Emissions], nbest: int, hotwords: Source | None) -> list[Hypotheses]:
         searched = self._with_hotwords(hotwords)
-        recombine = self._recombines(nbest)
+        found = search_all(batches, searched.graph, self._width, nbest, self._recombines(nbest))
         return [
             hypotheses
-            for emissions in batches
-            for hypotheses in self._of_batch(
-                emissions, search(emissions, searched.graph, self._width, nbest, recombine), searched
-            )
+            for emissions, texts in zip(batches, found, strict=True)
+            for hypotheses in self._of_batch(emissions, texts, searched)
         ]
 
     def stream(

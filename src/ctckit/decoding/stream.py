@@ -107,7 +107,7 @@ class Stream:
 
     def stable(self) -> Stable:
         """The beginning of the text that can't change any more: all texts in the beam have it."""
-        tokens, frames, words = self._live.stable()
+        tokens, frames, words = self._live.stem()
         return Stable(self._searched.reader.text(tokens, words), tokens, frames)
 
     def finish(self, nbest: int = 1) -> Hypotheses:
@@ -124,7 +124,7 @@ class Stream:
         """
         self._check_open("finish()")
         nbest = check_nbest(nbest, self._width.beam_width)
-        found = self._live.finish()
+        found = self._live.finish(self._width.beam_width)
         self._finished = True
         return hypotheses_of(found._replace(texts=found.texts[:nbest]), None, self._searched, self._evidence(found))
 
