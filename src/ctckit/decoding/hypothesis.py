@@ -169,7 +169,7 @@ class Hypothesis:
         Source:
             Mangu, Brill and Stolcke, "Finding consensus in speech recognition" (2000), on lists of n best texts.
         """
-        spelled = self._spelled
+        spelled = self.spelled
         starts, ends = self._timed.starts, self._timed.ends
         sure = agreement([word.text for word in spelled], [rival.words for rival in self._rivals], self._shares)
         return tuple(
@@ -190,7 +190,7 @@ class Hypothesis:
     @cached_property
     def expected_word_errors(self) -> float:
         """How many words are probably wrong, too many or missing: divided by their number, the expected error rate."""
-        words = [word.text for word in self._spelled]
+        words = [word.text for word in self.spelled]
         return expected_errors(words, [rival.words for rival in self._rivals], self._shares)
 
     def segments(self, frame_shift: float, *, extend: int = 0, offset: float = 0.0) -> list[Segment]:
@@ -222,7 +222,7 @@ class Hypothesis:
         check_extend(extend)
         if not math.isfinite(offset):
             raise CTCError(Fault("offset-not-finite", "offset", (), offset))
-        words = self._spelled
+        words = self.spelled
         if not words:
             return []
         pieces = [self._evidence.reader.piece(token) for token in self.tokens.tolist()]
@@ -250,13 +250,14 @@ class Hypothesis:
         return self.alignment if self._evidence.frames is None else self._evidence.by_search(self.tokens, self.frames)
 
     @property
-    def _spelled(self) -> list[Spelled]:
+    def spelled(self) -> list[Spelled]:
+        """The words with the tokens that spell them: what of :attr:`words` takes no search and no alignment."""
         return self._evidence.reader.words(self.tokens, self._words)
 
     @cached_property
     def _rivals(self) -> list[Rival]:
         """The texts that it is compared with, itself first."""
-        words = [word.text for word in self._spelled]
+        words = [word.text for word in self.spelled]
         own = Rival(self.tokens.tolist(), words, self.score)
         return [own, *(rival for rival in self._evidence.rivals if rival.tokens != own.tokens or rival.words != words)]
 

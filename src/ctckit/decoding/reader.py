@@ -26,11 +26,13 @@ class Spelled(NamedTuple):
         text: as it is read.
         first: the index of its first token.
         stop: one past that of its last token.
+        known: whether the lexicon has it.
     """
 
     text: str
     first: int
     stop: int
+    known: bool = False
 
 
 class Reader:
@@ -88,7 +90,10 @@ class Reader:
         groups = self._groups(tokens.tolist()) if self._texts else []
         known = [self._words[word] if word != UNKNOWN else "" for word in words.tolist()]
         known += [""] * (len(groups) - len(known))
-        return [Spelled(word or text, *span) for (text, *span), word in zip(groups, known, strict=False)]
+        return [
+            Spelled(word or group.text, group.first, group.stop, word != "")
+            for group, word in zip(groups, known, strict=False)
+        ]
 
     def _groups(self, tokens: list[int]) -> list[Spelled]:
         """What is between boundaries, as the tokens spell it, with the tokens that are part of it."""

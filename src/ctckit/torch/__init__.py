@@ -14,6 +14,7 @@ except ImportError as error:
 
 from .adapters import replace_torchaudio_align
 from .align import LabelsAndScores, forced_align, merge_tokens, posteriors
+from .as_torchaudio import CTCDecoder, CTCHypothesis, ctc_decoder
 from .calls import last_status
 from .decode import Decoder, greedy_decode
 from .distributed import global_mean
@@ -22,10 +23,13 @@ from .monitor import CTCMonitor
 from .replacing import replace_torch_ctc
 
 __all__ = [
+    "CTCDecoder",
+    "CTCHypothesis",
     "CTCLoss",
     "CTCMonitor",
     "Decoder",
     "LabelsAndScores",
+    "ctc_decoder",
     "ctc_loss",
     "forced_align",
     "global_mean",
