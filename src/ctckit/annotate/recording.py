@@ -73,14 +73,21 @@ def read_transcript(path: Path, form: TranscriptFormat) -> Script:
     return parse_transcript(read_text(path), str(path), form)
 
 
-def check_scores(scores: Scores, labels: int, from_logits: bool) -> None:
-    """Raises a CTCError for scores of another kind: they could be aligned and decoded too, but wrongly."""
-    frames = len(scores)
+def check_scores(scores: Scores, labels: int, from_logits: bool, begun: int = 0) -> None:
+    """Raises a CTCError for scores of another kind: they could be aligned and decoded too, but wrongly.
+
+    Args:
+        scores: (T, C), or some frames of them.
+        labels: how many there are.
+        from_logits: the scores are logits.
+        begun: frames before these.
+    """
+    frames = begun + len(scores)
     check_count(labels, scores.shape)
     highest = float(scores.max())
     check_kind("the emissions", scores, from_logits)
     if not highest < math.inf:
-        wrong = int(np.argmax(~(scores.max(axis=1) < math.inf)))
+        wrong = begun + int(np.argmax(~(scores.max(axis=1) < math.inf)))
         raise CTCError(f"the emissions have NaN or +inf in frame {wrong} of {frames}: expected finite scores, or -inf")
     if not from_logits and highest > 1e-2:  # half precision may round up a little
         raise CTCError(

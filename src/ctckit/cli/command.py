@@ -23,7 +23,12 @@ Logits = Annotated[bool, typer.Option("--logits", help="The scores are logits.")
 
 
 NOTES = 10  # printed of those on a text
-_FLAGS = {"blank": "--blank", "frame_shift": "--frame-shift", "transcript_format": "--transcript-format"}
+_FLAGS = {
+    "blank": "--blank",
+    "frame_shift": "--frame-shift",
+    "transcript_format": "--transcript-format",
+    "unknown_score": "--unknown-score",
+}
 
 
 class Command(TyperCommand):

@@ -12,6 +12,7 @@ import typer
 from ..errors import CTCError, InfeasibleError, MissingExtraError
 from .align import align
 from .command import Command
+from .decode import decode
 from .demo import demo
 from .diagnose import diagnose
 from .explain import explain
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # its boxes cut the names of options in a narrow terminal
 )
-for command in (info, demo, explain, diagnose, align, lm):
+for command in (info, demo, explain, diagnose, align, decode, lm):
     app.command(cls=Command)(command)
 
 

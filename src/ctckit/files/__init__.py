@@ -3,6 +3,7 @@
     disk.py     files as bytes and as text
     kaldi.py    archives of matrices, .ark and .scp
     scores.py   log-probabilities and batches
+    pipe.py     frames of scores, as they come in
     labels.py   the labels of a recogniser's classes, in the forms that trainings leave behind
 
 Whatever is wrong with a file becomes one `CTCError` that names it. May import errors.py.
@@ -13,6 +14,7 @@ from __future__ import annotations
 from .disk import check_file, decoded, read_bytes, read_text, unpacked, unreadable, write_whole
 from .kaldi import file_of, list_ark, list_scp
 from .labels import read_labels
+from .pipe import read_frames
 from .scores import ARRAYS, StoredBatch, read_batch, read_log_probs
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "list_scp",
     "read_batch",
     "read_bytes",
+    "read_frames",
     "read_labels",
     "read_log_probs",
     "read_text",

@@ -51,8 +51,12 @@ def weighted(source: Source) -> dict[str, float]:
     return found
 
 
-def read_hotwords(path: str | Path) -> dict[str, float]:
+def read_hotwords(path: str | Path, weight: float = HOTWORD_WEIGHT) -> dict[str, float]:
     """Reads a file: a phrase a line, or a phrase, a tab and its weight in nats. Empty lines are ignored.
+
+    Args:
+        path: of the file.
+        weight: nats, of phrases without one.
 
     Raises:
         CTCError: the file can't be read, is not UTF-8, or a weight is no number.
@@ -63,11 +67,11 @@ def read_hotwords(path: str | Path) -> dict[str, float]:
     check_file(path)
     found: dict[str, float] = {}
     for number, line in enumerate(decoded(unpacked(read_bytes(path), str(path)), str(path)).split("\n"), start=1):
-        phrase, tab, weight = line.partition("\t")
+        phrase, tab, own = line.partition("\t")
         if not line.strip():
             continue
         try:
-            found |= weighted({phrase.strip(): float(weight) if tab else HOTWORD_WEIGHT})
+            found |= weighted({phrase.strip(): float(own) if tab else weight})
         except (ValueError, CTCError):
             raise CTCError(
                 f"{path}, line {number} is {line.strip()[:60]!r}: expected a phrase, or a phrase, a tab and its weight"

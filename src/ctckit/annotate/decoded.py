@@ -1,0 +1,247 @@
+"""One recording whose text is not known: decodes it, with a language that is read from files.
+
+May import recording.py, formats.py, decoding/ and what lies below it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..decoding import Decoder, Hypotheses, Hypothesis
+from ..errors import CTCError, InfeasibleError
+from ..files import check_file
+from ..language import LanguageModel
+from ..language.hotwords import HOTWORD_WEIGHT, read_hotwords
+from ..results import Segment
+from ..text import Vocabulary
+from ..validate import check_extend, check_nbest, check_number
+from .bare import bare_lines
+from .formats import Level, check_level
+from .recording import Scores, check_scores, shift_notes
+
+_DIGITS = 6  # decimals of scores
+
+
+@dataclass(frozen=True)
+class Language:
+    """What a decoder knows of the language, and how it weighs it; see :class:`ctckit.Decoder`.
+
+    Attributes:
+        language_model: a file.
+        lexicon: a file.
+        hotwords: a file.
+        alpha: the weight of the language model.
+        beta: nats for each word.
+        unknown_score: nats of an unknown word; by default what the decoder says.
+        hotword_weight: nats of hotwords that have no weight of their own.
+        beam_width: how many prefixes go on.
+    """
+
+    language_model: Path | None = None
+    lexicon: Path | None = None
+    hotwords: Path | None = None
+    alpha: float = 0.5
+    beta: float = 1.0
+    unknown_score: float | None = None
+    hotword_weight: float = HOTWORD_WEIGHT
+    beam_width: int = 50
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Those that there are, by name."""
+        named = {"language_model": self.language_model, "lexicon": self.lexicon, "hotwords": self.hotwords}
+        return {name: path for name, path in named.items() if path is not None}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to decode.
+
+    Attributes:
+        from_logits: the scores are logits.
+        nbest: how many texts.
+        extend: how many frames of blanks a token may take on each side.
+        strip_punctuation: words are written without the punctuation around them.
+        level: of formats that hold one: lines, words or tokens.
+    """
+
+    from_logits: bool = False
+    nbest: int = 1
+    extend: int = 0
+    strip_punctuation: bool = False
+    level: Level | None = None
+
+    def check(self, beam_width: int, files: list[Path]) -> None:
+        """Raises a CTCError for values out of range, and for those that no file has a place for."""
+        check_nbest(self.nbest, beam_width)
+        check_extend(self.extend)
+        check_level(self.level, files)
+        if self.nbest > 1 and files and not any(path.suffix.lower() == ".json" for path in files):
+            raise CTCError(f"nbest = {self.nbest}: expected .json, which holds several texts; others hold the best")
+
+
+class Decoders:
+    """The decoders of a language, one for each vocabulary. Its files are read once. Safe to share by threads.
+
+    Attributes:
+        language: as given.
+        notes: what is strange about the language, once for all decoders that were asked for.
+    """
+
+    def __init__(self, language: Language) -> None:
+        self.language = language
+        self.notes: list[str] = []
+        self._made: dict[tuple[tuple[str, ...], int], Decoder] = {}
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Callable[[Language], Decoders], tuple[Language]]:
+        return _of_this_process, (self.language,)
+
+    def read(self) -> None:
+        """Reads the files.
+
+        Raises:
+            CTCError: one can't be read.
+        """
+        for path in self.language.files.values():
+            check_file(path)
+        with self._lock:
+            _ = self._model, self.hotwords
+
+    def of(self, vocabulary: Vocabulary) -> Decoder:
+        """The decoder of a vocabulary, without the vocabulary's own notes.
+
+        Raises:
+            CTCError: a file can't be read, a weight is out of range, or labels and language don't fit together.
+        """
+        key = vocabulary.labels, vocabulary.blank
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = self._decoder(vocabulary)
+        return self._made[key]
+
+    @cached_property
+    def hotwords(self) -> dict[str, float] | None:
+        """With their weights."""
+        file = self.language.hotwords
+        weight = check_number("hotword_weight", self.language.hotword_weight)
+        return None if file is None else read_hotwords(file, weight)
+
+    @cached_property
+    def _model(self) -> LanguageModel | None:
+        file = self.language.language_model
+        return None if file is None else LanguageModel.read(file)
+
+    def _decoder(self, vocabulary: Vocabulary) -> Decoder:
+        language = self.language
+        decoder = Decoder(
+            vocabulary,
+            language_model=self._model,
+            lexicon=language.lexicon,
+            alpha=language.alpha,
+            beta=language.beta,
+            unknown_score=language.unknown_score,
+            beam_width=language.beam_width,
+        )
+        nothing: Any = np.empty((0, len(vocabulary.labels)))
+        notes = [*decoder.notes, *decoder.decode(nothing, hotwords=self.hotwords)[0].notes]
+        self.notes += [note for note in notes if note not in (*self.notes, *vocabulary.notes)]
+        return decoder
+
+
+@lru_cache(maxsize=1)
+def _of_this_process(language: Language) -> Decoders:
+    """What is unpickled: a process reads the files itself, and once."""
+    return Decoders(language)
+
+
+class Decoded(NamedTuple):
+    """A text that was found, with its times.
+
+    Attributes:
+        lines: of the best text, with their words and tokens; none if it says nothing.
+        duration: seconds, when the last frame ends.
+        notes: on the frame shift.
+        hypotheses: the texts, the best first.
+    """
+
+    lines: list[Segment]
+    duration: float
+    notes: tuple[str, ...]
+    hypotheses: Hypotheses
+
+    @property
+    def path(self) -> npt.NDArray[np.int32]:
+        """int32 (T,), the class of each frame on the best text's best path."""
+        return self.hypotheses[0].alignment.labels
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What files of everything hold beside the lines: all texts and what they are worth."""
+        return {"text": self.hypotheses.text, "hypotheses": [_facts(hypothesis) for hypothesis in self.hypotheses]}
+
+
+def decode(scores: Scores, vocabulary: Vocabulary, decoders: Decoders, options: Options) -> Hypotheses:
+    """Decodes scores (T, C).
+
+    Args:
+        scores: log-probabilities, or logits.
+        vocabulary: of the scores' classes.
+        decoders: one of which decodes.
+        options: how to decode.
+
+    Returns:
+        At least one text.
+
+    Raises:
+        InfeasibleError: there is no text: the lexicon has none that fits.
+        CTCError: the labels, the language and the scores don't fit together; the message says why.
+    """
+    check_scores(scores, len(vocabulary.labels), options.from_logits)
+    decoder = decoders.of(vocabulary)
+    (found,) = decoder.decode(scores, from_logits=options.from_logits, nbest=options.nbest, hotwords=decoders.hotwords)
+    return checked(found)
+
+
+def checked(found: Hypotheses) -> Hypotheses:
+    """The texts, if there are any.
+
+    Raises:
+        InfeasibleError: there are none.
+    """
+    if not found.found:
+        raise InfeasibleError(
+            "there is no text: all that the lexicon can spell have probability 0; is it of another language? with "
+            "unknown_score=-10 there are other words too"
+        )
+    return found
+
+
+def timed(found: Hypotheses, frames: int, frame_shift: float, options: Options, offset: float = 0.0) -> Decoded:
+    """The best text with its times.
+
+    Args:
+        found: the texts.
+        frames: of the recording.
+        frame_shift: seconds from one frame to the next.
+        options: how to decode.
+        offset: seconds, when the first frame begins, if the scores are of a part of a recording.
+    """
+    lines = found[0].segments(frame_shift, extend=options.extend, offset=offset)
+    if options.strip_punctuation:
+        lines = bare_lines(lines)
+    notes = shift_notes(frame_shift, frames, len(found[0].tokens)) if len(found[0].tokens) else ()
+    return Decoded(lines, offset + frames * frame_shift, notes, found)
+
+
+def _facts(hypothesis: Hypothesis) -> dict[str, Any]:
+    names = ("score", "ctc_score", "language_score", "word_score", "hotword_score", "probability")
+    return {"text": hypothesis.text} | {name: round(getattr(hypothesis, name), _DIGITS) for name in names}

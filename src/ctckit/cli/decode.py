@@ -1,0 +1,261 @@
+"""``ctckit decode``: checks which options go together; annotate, corpus and decoding do the work."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
+
+import typer
+
+from ..errors import CTCError
+from . import recordings
+from .command import LabelFile, Logits, print_notes
+
+if TYPE_CHECKING:
+    from ..annotate.decoded import Decoded, Language, Options
+    from ..annotate.formats import Level
+    from ..corpus import Corpus, Decoding, Totals
+    from ..decoding import Hypotheses
+    from ..text import Errors
+    from ..text.scripts import TranscriptFormat
+
+
+def decode(
+    emissions: recordings.Emissions = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="A corpus instead: NeMo's or lhotse's manifest, Kaldi's text or .scp, or JSON lines of id, emissions, "
+            "and labels, frame_shift, offset, blank where they differ from the options. Rows with a text (or "
+            "transcript, a file) are compared with it."
+        ),
+    ] = None,
+    stream: Annotated[
+        Path | None,
+        typer.Option(
+            help="Frames from a pipe instead, - for the standard input: float32 numbers, little endian, all classes "
+            "of a frame and then the next frame; or .npy arrays (t, C), one after the other. The text appears as soon "
+            "as it can't change any more."
+        ),
+    ] = None,
+    out: recordings.Out = None,
+    formats: recordings.Formats = None,
+    labels: LabelFile = None,
+    language_model: Annotated[
+        Path | None, typer.Option("--lm", help="An n-gram model of words or labels: .arpa, .arpa.gz, .ngram, KenLM's.")
+    ] = None,
+    lexicon: Annotated[
+        Path | None,
+        typer.Option(
+            help="The words that there are: one per line, or a word and the labels that spell it, as torchaudio has it."
+        ),
+    ] = None,
+    hotwords: Annotated[
+        Path | None, typer.Option(help="Phrases that are worth more: one per line, or a phrase, a tab and its nats.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="The weight of the language model.")] = 0.5,
+    beta: Annotated[float, typer.Option(help="Nats for each word, with a language model or a lexicon.")] = 1.0,
+    unknown_score: Annotated[
+        float | None,
+        typer.Option(
+            help="Nats of a word that lexicon or model lack; -inf: there are none. By default -inf with a lexicon, "
+            "else -10.",
+        ),
+    ] = None,
+    hotword_weight: Annotated[float, typer.Option(help="Nats of hotwords without their own.")] = 8.0,
+    beam_width: Annotated[int, typer.Option("--beam", help="How many texts are followed at a time.")] = 50,
+    nbest: Annotated[int, typer.Option(help="How many texts to print, or to write to .json.")] = 1,
+    frame_shift: recordings.FrameShift = None,
+    offset: recordings.Offset = 0.0,
+    blank: recordings.Blank = None,
+    from_logits: Logits = False,
+    extend: recordings.Extend = 0,
+    transcript_format: recordings.TranscriptForm = "auto",
+    strip_punctuation: recordings.StripPunctuation = False,
+    level: recordings.AtLevel = None,
+    picture: recordings.PictureFile = None,
+    audio: recordings.Audio = None,
+    image: recordings.Image = None,
+    lang: recordings.Lang = "en",
+    num_threads: recordings.Threads = None,
+) -> None:
+    """Finds what was said or written: in one recording, a corpus, or a pipe.
+
+    Without -o, prints the text; with --nbest, each with its number and score. Scores are nats, natural logarithms.
+    A corpus may be stopped and started again. Its rows' errors are counted after each text was spelled with the labels:
+    punctuation that they lack, and upper and lower case, don't count.
+    Exits with 1 if no text fits the lexicon or any row failed (see errors.jsonl), with 2 for a command or a file that
+    can't be used.
+    """
+    from ..annotate.decoded import Language, Options
+
+    language = Language(language_model, lexicon, hotwords, alpha, beta, unknown_score, hotword_weight, beam_width)
+    options = Options(from_logits, nbest, extend, strip_punctuation, cast("Level | None", level))
+    if manifest is not None:
+        from ..corpus import Corpus, Decoding, Defaults, parse_formats
+
+        recordings.refuse({"--stream": stream, "--picture": picture, "--audio": audio, "--image": image})
+        folder = recordings.folder_of(out)
+        defaults = Defaults(labels, frame_shift, blank, offset, emissions)
+        task = Decoding(language, options, cast("TranscriptFormat", transcript_format))
+        corpus = Corpus(manifest, folder, parse_formats(formats or "json"), task, defaults)
+        return _decode_corpus(corpus, task, 1 if num_threads is None else num_threads)
+    source = emissions if stream is None else stream
+    if source is None or (emissions is not None and stream is not None):
+        raise CTCError("decode takes one of EMISSIONS, --manifest and --stream")
+    outputs, strip = recordings.Outputs(out, formats, picture, source), recordings.Strip(audio, image)
+    outputs.check_options(num_threads, strip, offset)
+    if transcript_format != "auto":
+        raise CTCError("--transcript-format goes with --manifest")
+    if labels is None:
+        raise CTCError("--labels is missing")
+    if frame_shift is None and (outputs.named is not None or picture is not None):
+        raise CTCError("--frame-shift is missing")
+    times = None if frame_shift is None else recordings.Times(frame_shift, offset)
+    files = [source, labels, *language.files.values(), *strip]
+    _check(outputs, files, language, options, times, lang)
+    if stream is not None:
+        if picture is not None:
+            raise CTCError("--picture does not go with --stream, which keeps no scores")
+        return _follow(stream, labels, blank, language, options, times, outputs)
+    _decode_one(source, labels, blank, language, options, times, outputs, strip, lang)
+
+
+def _check(
+    outputs: recordings.Outputs,
+    files: Sequence[Path | None],
+    language: Language,
+    options: Options,
+    times: recordings.Times | None,
+    lang: str,
+) -> None:
+    """Whatever can be found wrong before anything is read."""
+    outputs.check(files, lang)
+    options.check(language.beam_width, [] if outputs.named is None else [outputs.named])
+    if times is not None:
+        times.check()
+
+
+def _decode_one(
+    emissions: Path,
+    labels: Path,
+    blank: int | None,
+    language: Language,
+    options: Options,
+    times: recordings.Times | None,
+    outputs: recordings.Outputs,
+    strip: recordings.Strip,
+    lang: str,
+) -> None:
+    """One recording. Whatever is wrong is found before anything is written."""
+    from ..annotate.decoded import Decoders, decode, timed
+    from ..annotate.recording import read_scores, read_vocabulary
+
+    scores = read_scores(emissions)
+    vocabulary = read_vocabulary(labels, blank, scores)
+    decoders = Decoders(language)
+    decoders.read()
+    texts = decode(scores, vocabulary, decoders, options)
+    if times is None:
+        print_notes([*vocabulary.notes, *decoders.notes])
+        return _print(texts, sys.stdout)
+    found = timed(texts, len(scores), times.frame_shift, options, times.offset)
+    content = outputs.encoded(found, options.level)
+    print_notes([*found.notes, *vocabulary.notes, *decoders.notes])
+    outputs.draw(found, scores, vocabulary, options.from_logits, strip, lang)
+    outputs.write(content)
+    if outputs.out is None:
+        _print(texts, sys.stdout)
+    _tell(found, outputs)
+
+
+def _tell(found: Decoded, outputs: recordings.Outputs) -> None:
+    """What was written; between texts for other programs there is nothing else."""
+    from ..annotate.recording import summary
+
+    if outputs.out is None:
+        return outputs.tell(sys.stderr)
+    print(summary(found.lines), file=outputs.log)
+    outputs.tell(outputs.log)
+
+
+def _print(texts: Hypotheses, to: TextIO) -> None:
+    """The text; or several, a line each: number, score, text."""
+    from ..annotate.fit import CONTROLS
+
+    shown = [text.text.translate(CONTROLS) for text in texts]
+    if len(shown) > 1:
+        shown = [f"{i}\t{text.score:.4f}\t{line}" for i, (text, line) in enumerate(zip(texts, shown, strict=True), 1)]
+    print(*shown, sep="\n", file=to, flush=True)
+
+
+def _follow(
+    source: Path,
+    labels: Path,
+    blank: int | None,
+    language: Language,
+    options: Options,
+    times: recordings.Times | None,
+    outputs: recordings.Outputs,
+) -> None:
+    """Frames as they come in. If they stop by the keyboard, what was said so far is printed and written."""
+    from ..annotate.decoded import Decoders, checked, timed
+    from ..annotate.recording import read_vocabulary
+    from .live import Display, follow
+
+    vocabulary = read_vocabulary(labels, blank)
+    decoders = Decoders(language)
+    decoders.read()
+    stream = decoders.of(vocabulary).stream(from_logits=options.from_logits, hotwords=decoders.hotwords)
+    print_notes([*vocabulary.notes, *decoders.notes])
+    display = Display(outputs.log, vocabulary.convention != "plain", outputs.out is None)
+    stopped, wrong = False, None
+    try:
+        follow(stream, source, len(vocabulary.labels), options.from_logits, display)
+    except KeyboardInterrupt:
+        stopped = True
+    except CTCError as error:
+        wrong = error
+    texts = stream.finish(options.nbest)
+    display.end(texts.text)
+    if wrong is not None:
+        raise wrong
+    checked(texts)
+    if times is not None and outputs.out is not None:
+        found = timed(texts, stream.frames, times.frame_shift, options, times.offset)
+        outputs.write(outputs.encoded(found, options.level))
+        _tell(found, outputs)
+    elif len(texts) > 1:
+        _print(texts, outputs.log)
+    if stopped:
+        raise typer.Exit(130)
+
+
+def _decode_corpus(corpus: Corpus, task: Decoding, num_threads: int) -> None:
+    """All rows; then their errors, all together."""
+    from ..corpus import totals
+
+    task.check(corpus.suffixes, corpus.defaults)  # so that notes come first
+    print_notes(task.decoders.notes)
+    known = len(task.decoders.notes)
+    outcome = recordings.run_corpus(corpus, num_threads, "decoded")
+    print_notes(task.decoders.notes[known:])  # of rows with labels of their own
+    found = totals(outcome.entries)
+    if found is not None:
+        print(_told(found))
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def _told(totals: Totals) -> str:
+    """The errors of a corpus in a line for each kind."""
+    lines = [] if totals.words is None else [_rate("WER", totals.words, "words")]
+    lines.append(_rate("CER", totals.letters, "characters"))
+    return "\n".join([*lines, f"in {totals.rows} rows with a text"])
+
+
+def _rate(name: str, errors: Errors, units: str) -> str:
+    kinds = f"{errors.substitutions} substituted, {errors.deletions} deleted, {errors.insertions} inserted"
+    return f"{name} {100 * errors.rate:.2f}%: {errors.total} of {errors.length} {units} ({kinds})"

@@ -1,0 +1,90 @@
+"""Text that appears while frames come in. Imports annotate/, decoding/ and files/ when they are needed."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from ..decoding import Stream
+
+STDIN = Path("-")
+_PIECE = 1 << 16  # bytes that are read at a time, or fewer, as they come
+
+
+class Display:
+    """Prints a text piece by piece: what can't change any more, and at the end the rest.
+
+    Args:
+        to: where it is printed.
+        has_words: whether a text is printed word by word; else as it comes.
+        is_needed: whether nothing is left to do if nobody reads it any more.
+    """
+
+    def __init__(self, to: TextIO, has_words: bool, is_needed: bool) -> None:
+        self._to, self._has_words, self._is_needed = to, has_words, is_needed
+        self._shown = ""
+
+    def stable(self, text: str) -> None:
+        """Shows what is new in the beginning of the text; its last word may go on."""
+        self._show(text.rpartition(" ")[0] if self._has_words else text)
+
+    def end(self, text: str) -> None:
+        """Shows the rest of the whole text, and ends the line."""
+        self._show(text)
+        self._print("\n")
+
+    def _show(self, text: str) -> None:
+        if len(text) > len(self._shown):
+            self._print(text[len(self._shown) :])
+            self._shown = text
+
+    def _print(self, text: str) -> None:
+        try:
+            print(text, end="", file=self._to, flush=True)
+        except BrokenPipeError:
+            if self._is_needed:
+                raise
+
+
+def follow(stream: Stream, source: Path, classes: int, from_logits: bool, display: Display) -> None:
+    """Feeds a stream from a pipe until it ends, and shows what is stable.
+
+    Args:
+        stream: takes the frames.
+        source: the pipe, or STDIN.
+        classes: C.
+        from_logits: the scores are logits.
+        display: shows the text.
+
+    Raises:
+        CTCError: what comes in are no such frames.
+    """
+    from ..annotate.recording import check_scores
+    from ..files import read_frames
+
+    name = "the standard input" if source == STDIN else str(source)
+    with _opened(source) as pipe:
+        for rows in read_frames(lambda: pipe.read(_PIECE) or b"", classes, name):
+            check_scores(rows, classes, from_logits, begun=stream.frames)
+            stream.feed(rows)
+            display.stable(stream.stable().text)
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[io.FileIO]:
+    if source == STDIN:
+        yield io.FileIO(sys.stdin.fileno(), closefd=False)
+        return
+    from ..files import unreadable
+
+    try:
+        pipe = io.FileIO(source)
+    except OSError as error:
+        raise unreadable(source, error) from None
+    with pipe:
+        yield pipe

@@ -1,0 +1,124 @@
+"""The task of decoding: each row's scores become a text, which is compared with the row's own, if it has one.
+
+Imports job.py, manifest.py, annotate/, text/ and validate/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..annotate.decoded import Decoders, Language, Options, decode, timed
+from ..annotate.formats import Level
+from ..annotate.recording import Scores, read_transcript, read_vocabulary
+from ..errors import CTCError
+from ..text import Errors, Vocabulary, letter_errors, word_errors
+from ..text.scripts import TRANSCRIPT_FORMATS, TranscriptFormat
+from ..validate import check_choice
+from .job import Entry, Found, digest
+from .manifest import Defaults, Row
+
+_RATES = 6  # decimals
+
+
+class Totals(NamedTuple):
+    """The errors of all rows that have a text.
+
+    Attributes:
+        rows: how many have one.
+        words: their errors; None if the labels don't separate words.
+        letters: of their characters.
+    """
+
+    rows: int
+    words: Errors | None
+    letters: Errors
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Decodes each row.
+
+    Attributes:
+        language: of all rows.
+        options: of all rows.
+        transcript_format: of files of text, see :func:`ctckit.text.scripts.parse_transcript`.
+    """
+
+    language: Language = field(default_factory=Language)
+    options: Options = field(default_factory=Options)
+    transcript_format: TranscriptFormat = "auto"
+
+    name = "decode"
+    needs_text = False
+
+    @cached_property
+    def decoders(self) -> Decoders:
+        """Of all labels that rows have."""
+        return Decoders(self.language)
+
+    @property
+    def level(self) -> Level | None:
+        """Of formats that hold one."""
+        return self.options.level
+
+    def check(self, suffixes: tuple[str, ...], defaults: Defaults) -> None:
+        """Raises a CTCError for wrong options, and for a language that can't be read or doesn't fit the labels."""
+        check_choice("transcript_format", self.transcript_format, TRANSCRIPT_FORMATS)
+        self.options.check(self.language.beam_width, [Path(f"x{suffix}") for suffix in suffixes])
+        self.decoders.read()
+        if defaults.labels is None:
+            return
+        try:
+            vocabulary = read_vocabulary(defaults.labels, defaults.blank)
+        except CTCError:
+            return  # the scores of each row say which class is the blank, or the row has labels of its own
+        self.decoders.of(vocabulary)
+
+    def settings(self) -> dict[str, Any]:
+        """The options: files by their content."""
+        files = {name: digest(path) for name, path in self.language.files.items()}
+        return {**asdict(self.language), **files, **asdict(self.options), "transcript_format": self.transcript_format}
+
+    def run(self, row: Row, scores: Scores, vocabulary: Vocabulary) -> Found:
+        """Decodes a row."""
+        reference = self._reference(row)
+        texts = decode(scores, vocabulary, self.decoders, self.options)
+        found = timed(texts, len(scores), row.frame_shift, self.options, row.offset)
+        entry: dict[str, Any] = {"text": texts.text}
+        if reference is not None:
+            entry |= _compared(vocabulary, reference, texts.text)
+        return Found(found.lines, found.duration, found.facts, entry, found.notes + vocabulary.notes)
+
+    def _reference(self, row: Row) -> str | None:
+        if not isinstance(row.text, Path):
+            return row.text
+        return read_transcript(row.text, self.transcript_format).text
+
+
+def _compared(vocabulary: Vocabulary, reference: str, text: str) -> dict[str, Any]:
+    """A row's errors, as the log has them."""
+    meant, read = vocabulary.comparable(reference), vocabulary.comparable(text)
+    letters = letter_errors(meant, read)
+    found: dict[str, Any] = {"reference": meant, "cer": _rate(letters), "letter_errors": asdict(letters)}
+    if vocabulary.convention != "plain":
+        words = word_errors(meant, read)
+        found |= {"wer": _rate(words), "word_errors": asdict(words)}
+    return found
+
+
+def _rate(errors: Errors) -> float | None:
+    return round(errors.rate, _RATES) if errors.length else None
+
+
+def totals(entries: Sequence[Entry]) -> Totals | None:
+    """The errors of all rows, from their lines in the log; None if none has a text."""
+    counted = [entry for entry in entries if "letter_errors" in entry]
+    if not counted:
+        return None
+    of_words = [Errors(**entry["word_errors"]) for entry in counted if "word_errors" in entry]
+    letters = sum((Errors(**entry["letter_errors"]) for entry in counted), Errors())
+    return Totals(len(counted), sum(of_words, Errors()) if len(of_words) == len(counted) else None, letters)
