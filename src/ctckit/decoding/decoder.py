@@ -60,6 +60,7 @@ class Decoder:
     Attributes:
         vocabulary: of the classes.
         alpha: as given, and so beta and beam_width.
+        language_model: as given, or read; or None.
         notes: what is strange about labels, lexicon and language model together.
 
     Raises:
@@ -112,10 +113,21 @@ class Decoder:
             raise CTCError(Fault("not-a-model", "language_model", (), type(model).__name__))
         if lexicon is not None and not isinstance(lexicon, (Lexicon, Iterable, Path)):
             raise CTCError(Fault("not-words", "lexicon", (), type(lexicon).__name__))
+        self.language_model = model
         self._builder = GraphBuilder(self.vocabulary, language_model=model, lexicon=lexicon, unknown_score=unknown)
         self.notes = (*self.vocabulary.notes, *(() if model is None else model.notes), *self._builder.notes)
         self._plain = self._searched(None)
         self._recent: list[tuple[Phrases, Searched]] = []
+
+    @property
+    def has_language(self) -> bool:
+        """Whether there is a language model or a lexicon."""
+        return self.language_model is not None or self._plain.graph.lexicon is not None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that it knows: the lexicon's, or the language model's; none without either."""
+        return self._plain.words
 
     def with_weights(self, *, alpha: float | None = None, beta: float | None = None) -> Decoder:
         """The same decoder with other weights, at once: it shares all that doesn't depend on them."""
@@ -215,7 +227,9 @@ class Decoder:
         built = self._builder.build(
             hotwords=hotwords, alpha=self.alpha, beta=self.beta, sentence_bounds=self._sentence_bounds
         )
-        return Searched(built.graph, Reader(self.vocabulary, built.graph.symbols, built.words), built.notes)
+        return Searched(
+            built.graph, Reader(self.vocabulary, built.graph.symbols, built.words), built.words, built.notes
+        )
 
     def _of_batch(self, emissions: Emissions, found: list[Found], searched: Searched) -> list[Hypotheses]:
         graph, reader = searched.graph, searched.reader

@@ -52,11 +52,13 @@ class Searched(NamedTuple):
     Attributes:
         graph: which texts there are, and what they are worth.
         reader: of their tokens.
+        words: the known ones, by number.
         notes: on hotwords.
     """
 
     graph: SearchGraph
     reader: Reader
+    words: tuple[str, ...]
     notes: tuple[str, ...]
 
 

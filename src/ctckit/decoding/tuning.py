@@ -1,0 +1,197 @@
+"""Chooses a language's weights on texts whose right words are known, and says whether the language helps at all.
+
+May import the other modules of its package, text/ and what lies below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import CTCError
+from ..language.hotwords import Source
+from ..text.reading import Errors, letter_errors, word_errors
+from ..validate import Fault, check_choice
+from .decoder import Decoder
+from .notes import language_notes
+
+Unit = Literal["words", "letters"]
+
+ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+BETAS = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
+_STEPS = ((0.125, 0.5), (0.0625, 0.25))  # of the local search, in alpha and in beta
+_WAY = 8  # steps from the decoder's own weights to the best
+
+
+class Trial(NamedTuple):
+    """Weights, and the errors that they made.
+
+    Attributes:
+        alpha: the weight of the language.
+        beta: nats for each word.
+        errors: in all texts.
+    """
+
+    alpha: float
+    beta: float
+    errors: Errors
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What :func:`tune` has found.
+
+    Attributes:
+        decoder: the one that was given, with the chosen weights.
+        chosen: the weights, and their errors.
+        before: the weights that the decoder had, and their errors.
+        without: the errors of a search without language model, lexicon and hotwords.
+        trials: all weights that were tried.
+        unit: what errors count: words or letters.
+        notes: if the language doesn't help, what may be the reason.
+    """
+
+    decoder: Decoder
+    chosen: Trial
+    before: Trial
+    without: Errors
+    trials: tuple[Trial, ...]
+    unit: Unit
+    notes: tuple[str, ...]
+
+
+def tune(
+    decoder: Decoder,
+    log_probs: npt.ArrayLike,
+    texts: Sequence[str],
+    input_lengths: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
+    hotwords: Source | None = None,
+    unit: Unit = "words",
+) -> Tuned:
+    """Chooses alpha and beta: those with the fewest errors in texts that are known.
+
+    A grid comes first, then the neighbourhood of its best weights in finer steps. The best weights of few texts are the
+    best by chance, so it is the decoder's own weights that are moved towards them, until they have no more errors than
+    the best by more than the standard error of that difference. Each trial decodes all samples. Report errors on other
+    samples: those of the chosen weights here are too low.
+
+    Args:
+        decoder: with a language model or a lexicon.
+        log_probs: as for :meth:`Decoder.decode`, and so are `input_lengths`, `from_logits` and `hotwords`.
+        texts: what was said or written in each sample. They are compared as :meth:`Vocabulary.comparable` has them:
+            case and silent punctuation don't count.
+        input_lengths: see `log_probs`.
+        from_logits: see `log_probs`.
+        hotwords: see `log_probs`.
+        unit: ``"words"`` or ``"letters"``: what errors count. A text without words, as of a vocabulary that has no
+            separator, is one word.
+
+    Raises:
+        CTCError: the decoder has neither language model nor lexicon, there are not as many texts as samples, or
+            something is malformed.
+
+    Source:
+        Breiman, Friedman, Olshen and Stone, "Classification and Regression Trees" (1984), 3.4.3: the rule of one
+        standard error.
+
+    Example:
+        >>> import numpy as np
+        >>> decoder = Decoder(["<blank>", "|", "a", "b"], lexicon=["a", "ab", "abb"], beta=-6)
+        >>> log_probs = np.log([[0.1, 0.1, 0.7, 0.1], [0.3, 0.2, 0.2, 0.3], [0.3, 0.1, 0.2, 0.4]])
+        >>> found = tune(decoder, log_probs, ["ab"])
+        >>> found.before.errors.total, found.chosen.errors.total
+        (1, 0)
+    """
+    check_choice("unit", unit, ("words", "letters"))
+    if not decoder.has_language:
+        raise CTCError(Fault("no-language", "decoder", hint="language-or-lexicon"))
+    comparable = decoder.vocabulary.comparable
+    if isinstance(texts, str):
+        raise CTCError(Fault("one-text", "texts"))
+    references = [comparable(text) for text in texts]
+    count = word_errors if unit == "words" else letter_errors
+
+    def errors_of(tried: Decoder, phrases: Source | None) -> list[Errors]:
+        found = tried.decode(log_probs, input_lengths, from_logits=from_logits, hotwords=phrases)
+        if len(found) != len(references):
+            raise CTCError(Fault("texts-not-samples", "texts", (), len(references), len(found)))
+        return list(map(count, references, [comparable(sample.text) for sample in found]))
+
+    without = sum(errors_of(Decoder(decoder.vocabulary, beam_width=decoder.beam_width), None), Errors())
+    search = _Weights(decoder, lambda tried: errors_of(tried, hotwords))
+    chosen = search.chosen()
+    return Tuned(
+        decoder.with_weights(alpha=chosen.alpha, beta=chosen.beta),
+        chosen,
+        search.own,
+        without,
+        search.trials,
+        unit,
+        language_notes(decoder, references, without, chosen.errors, unit),
+    )
+
+
+class _Weights:
+    """A search for weights; each pair is tried once.
+
+    Attributes:
+        own: the decoder's weights as they were.
+    """
+
+    def __init__(self, decoder: Decoder, errors_of: Callable[[Decoder], list[Errors]]) -> None:
+        self._decoder = decoder
+        self._errors_of = errors_of
+        self._tried: dict[tuple[float, float], tuple[Trial, npt.NDArray[np.int64]]] = {}
+        self.own = self._trial(decoder.alpha, decoder.beta)
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """All so far."""
+        return tuple(trial for trial, _ in self._tried.values())
+
+    def chosen(self) -> Trial:
+        """The first on the way from the decoder's own weights to the best that is about as good as these."""
+        best = self._best()
+        for step in range(_WAY):
+            alpha, beta = (a + (b - a) * step / _WAY for a, b in zip(self.own[:2], best[:2], strict=True))
+            trial = self._trial(round(alpha, 3), round(beta, 3))
+            more = self._tried[trial[:2]][1] - self._tried[best[:2]][1]
+            if more.sum() <= np.sqrt(len(more)) * more.std():
+                return trial
+        return best
+
+    def _trial(self, alpha: float, beta: float) -> Trial:
+        if (alpha, beta) not in self._tried:
+            errors = self._errors_of(self._decoder.with_weights(alpha=alpha, beta=beta))
+            counts = np.array([each.total for each in errors], np.int64)
+            self._tried[alpha, beta] = Trial(alpha, beta, sum(errors, Errors())), counts
+        return self._tried[alpha, beta][0]
+
+    def _best(self) -> Trial:
+        """The fewest errors, of the grid and of finer steps around its best; of equal ones the nearest to the own."""
+        for weights in product(ALPHAS, BETAS):
+            self._trial(*weights)
+        for steps in _STEPS:
+            for weights in _around(self._fewest(), *steps):
+                self._trial(*weights)
+        return self._fewest()
+
+    def _fewest(self) -> Trial:
+        def rank(trial: Trial) -> tuple[float, float]:
+            moved = np.abs(np.subtract(trial[:2], self.own[:2])) / _STEPS[0]
+            return trial.errors.total, float(moved.sum())
+
+        return min(self.trials, key=rank)
+
+
+def _around(trial: Trial, alpha_step: float, beta_step: float) -> Iterator[tuple[float, float]]:
+    for i, j in product((-1, 0, 1), repeat=2):
+        if trial.alpha + i * alpha_step >= 0:
+            yield trial.alpha + i * alpha_step, trial.beta + j * beta_step
