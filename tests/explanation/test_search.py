@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from oracles import collapse, log_softmax
-from support.brute_force import Bigrams, ctc_scores
+from support.brute_force import ctc_scores
+from support.ngrams import arpa
 from support.pictures import check_texts, texts
 
 import ctckit
-from ctckit import SearchExplanation, Vocabulary, explain_search
+from ctckit import Decoder, LanguageModel, SearchExplanation, Vocabulary, explain_search
 from ctckit.explanation import TWO_FRAMES
 from ctckit.explanation.beam import FALLEN
 from ctckit.kernels.search import reference
-from ctckit.language import GraphBuilder
 
 Scores = npt.NDArray[np.float64]
 THREE = np.log([[0.3, 0.4, 0.3], [0.4, 0.3, 0.3], [0.3, 0.3, 0.4]])
@@ -39,9 +40,9 @@ def with_language(**how: Any) -> SearchExplanation:
     """Letters and words, a lexicon with homophones, a model of the words, and a hotword."""
     vocabulary = Vocabulary(["φ", " ", "a", "b"], 0)
     words = {"a": ["a"], "ab": ["ab"], "A": ["a"], "ba": ["ba"]}
-    builder = GraphBuilder(vocabulary, language_model=Bigrams(list(words), 0), lexicon=words, unknown_score=-3.0)
-    graph = builder.build(hotwords={"ab": 1.5}, alpha=0.7, beta=0.4).graph
-    return explain_search(scores(1, 5), labels=vocabulary, graph=graph, **how)
+    model = LanguageModel.read(BytesIO(arpa(["a ab", "ab ba ab", "A ab a"], words, order=2).encode()))
+    decoder = Decoder(vocabulary, language_model=model, lexicon=words, unknown_score=-3.0, alpha=0.7, beta=0.4)
+    return explain_search(scores(1, 5), decoder, hotwords={"ab": 1.5}, **how)
 
 
 def summed(scores: list[float]) -> float:
@@ -178,10 +179,22 @@ def test_parts_add_up_and_ranks_are_by_them(recombine: bool) -> None:
     assert ("was recombined" in said) == recombine
 
 
+def test_it_finds_what_the_decoder_finds() -> None:
+    """With the same language; of its best texts, those that the explanation lists."""
+    vocabulary = Vocabulary(["φ", " ", "a", "b"], 0)
+    decoder = Decoder(vocabulary, lexicon=["a", "ab", "ba"], unknown_score=-3.0, beam_width=4, exact_scores=False)
+    for seed in range(5):
+        log_probs, hotwords = scores(seed, 6), {"ba": 2.0}
+        shown = explain_search(log_probs, decoder, hotwords=hotwords, beam_width=4)
+        found = decoder.decode(log_probs, nbest=4, hotwords=hotwords)[0]
+        assert [f.text.tokens for f in shown.found] == [tuple(h.tokens) for h in found]
+        assert [f.score for f in shown.found] == pytest.approx([h.score for h in found], abs=1e-12)
+        assert [sum(f.parts[2:]) for f in shown.found] == pytest.approx([h.hotword_score for h in found], abs=1e-12)
+
+
 def test_a_language_that_allows_nothing() -> None:
     vocabulary = Vocabulary(["φ", " ", "a", "b"], 0)
-    graph = GraphBuilder(vocabulary, lexicon=["aaaa"]).build().graph
-    shown = explain_search(scores(0, 3), labels=vocabulary, graph=graph, beam_width=2)
+    shown = explain_search(scores(0, 3), Decoder(vocabulary, lexicon=["aaaa"]), beam_width=2)
     assert shown.best is None
     assert "found=nothing" in repr(shown)
     assert "The search finds nothing" in str(shown)
@@ -305,6 +318,11 @@ def test_a_tree_is_saved_in_every_format(tmp_path: Path) -> None:
         ({"blank": 3}, "blank = 3 is not a class"),
         ({"blank": None}, "blank = None: expected the blank's class; a search can't do without one"),
         ({"labels": ["φ", "a"]}, "C=3 classes and there are 2 labels"),
+        ({"decoder": Decoder(["φ", "a"])}, "C=3 classes and there are 2 labels"),
+        ({"decoder": Decoder(ABC[:3]), "blank": 1}, "blank = 1: expected 0, that of the vocabulary"),
+        ({"decoder": Decoder(ABC[:3]), "labels": ABC[:3]}, "labels and decoder are both given"),
+        ({"decoder": Decoder(ABC[:3]), "hotwords": 3}, "hotwords"),
+        ({"labels": ABC[:3], "hotwords": ["ab"]}, "hotwords are given without a decoder"),
         ({"log_probs": THREE[:, None].repeat(2, 1)}, r"log_probs has shape \(3, 2, 3\)"),
         ({"log_probs": np.exp(THREE)}, "log_probs are probabilities"),
         ({"log_probs": np.full((2, 2), np.nan)}, r"log_probs\[0, 0\] = nan"),
@@ -315,12 +333,6 @@ def test_a_tree_is_saved_in_every_format(tmp_path: Path) -> None:
 def test_messages(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ctckit.CTCError, match=message):
         explain_search(**({"log_probs": THREE} | arguments))
-
-
-def test_a_graph_of_other_classes_is_named() -> None:
-    graph = GraphBuilder(Vocabulary(["φ", "a"], 0)).build().graph
-    with pytest.raises(ctckit.CTCError, match="graph has C=2 classes and blank=0: expected C=3, blank=0"):
-        explain_search(THREE, graph=graph)
 
 
 @pytest.mark.parametrize("first", [-1, 3, 1.5, True])

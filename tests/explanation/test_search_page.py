@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from oracles import log_softmax
-from support.brute_force import Bigrams
 from support.pages import Open, painted
 
-from ctckit import SearchExplanation, Vocabulary, explain_search
+from ctckit import Decoder, SearchExplanation, Vocabulary, explain_search
 from ctckit.explanation import TWO_FRAMES
 from ctckit.explanation.page import search_page
-from ctckit.language import GraphBuilder
 
 pytest.importorskip("playwright.sync_api", reason="pages are tested in a browser, by playwright")
 
@@ -256,9 +254,8 @@ def test_hostile_labels_stay_text(opened: Open) -> None:
 def test_with_a_language_the_tree_is_a_picture(opened: Open) -> None:
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
     vocabulary = Vocabulary(["φ", " ", "a", "b"], 0)
-    builder = GraphBuilder(vocabulary, language_model=Bigrams(["a", "ab"], 0), lexicon=["a", "ab"])
     log_probs = log_softmax(np.random.default_rng(0).normal(size=(9, 4))).astype(float)
-    search = explain_search(log_probs, labels=vocabulary, graph=builder.build().graph)
+    search = explain_search(log_probs, Decoder(vocabulary, lexicon=["a", "ab"]))
     tab = opened(search_page(search))
     assert tab.locator(".widget").count() == 0
     assert tab.locator("figure:visible").count() == 2

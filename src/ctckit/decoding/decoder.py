@@ -17,6 +17,7 @@ from ..errors import CTCError
 from ..language import GraphBuilder, LanguageModel, Lexicon
 from ..language.hotwords import Source
 from ..language.lexicon import Spelling
+from ..search_graph import SearchGraph
 from ..text import Vocabulary
 from ..validate import Fault, check_flag, check_integer, check_nbest, check_number
 from .beams import Found, Width, search_all
@@ -205,6 +206,14 @@ class Decoder:
             check_integer("endpoint", endpoint, 1)
         from_logits = check_flag("from_logits", from_logits)
         return Stream(self._with_hotwords(hotwords), self._width, self._recombines(1), from_logits, endpoint)
+
+    def graph(self, hotwords: Source | None = None) -> SearchGraph:
+        """What is searched: which texts there are, and what they are worth beside their CTC score.
+
+        Args:
+            hotwords: phrases that are worth more, as for :meth:`decode`.
+        """
+        return self._with_hotwords(hotwords).graph
 
     def _recombines(self, nbest: int) -> bool:
         return nbest == 1 if self._recombine is None else self._recombine

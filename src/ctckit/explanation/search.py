@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..decoding import Decoder
 from ..errors import CTCError
 from ..files import write_whole
 from ..kernels import reference
+from ..language.hotwords import Source
 from ..problem import ctc_problem
 from ..search_graph import SearchGraph, Symbols
 from ..text import Vocabulary
@@ -102,11 +104,12 @@ class SearchExplanation(Search):
 
 def explain_search(
     log_probs: npt.ArrayLike,
+    decoder: Decoder | None = None,
     *,
     labels: Sequence[str] | Vocabulary | None = None,
     blank: int | Literal["auto"] = "auto",
+    hotwords: Source | None = None,
     beam_width: int = 3,
-    graph: SearchGraph | None = None,
     recombine: bool = False,
     from_logits: bool = False,
     lang: str = "en",
@@ -118,12 +121,13 @@ def explain_search(
 
     Args:
         log_probs: (T, C) natural-log probabilities of one sample; an array or a tensor.
-        labels: (C,) the name of each class, or a vocabulary; the blank is always shown as φ.
+        decoder: whose labels, language and weights count; the width of its beam and its thresholds don't.
+        labels: without a decoder: (C,) the name of each class, or a vocabulary; the blank is always shown as φ.
         blank: the blank's class; by default the one that labels and scores show, as for :class:`Vocabulary`, or 0
             without labels.
+        hotwords: with a decoder: phrases that are worth more, as for :meth:`Decoder.decode`.
         beam_width: how many prefixes go on from one frame to the next.
-        graph: with a language, which texts there are and what they are worth; without, any.
-        recombine: of prefixes that go on alike, only the best goes on.
+        recombine: of prefixes that go on alike, only the best goes on. A decoder does so for its one best text.
         from_logits: `log_probs` holds raw scores.
         lang: "en" or "zh", of all pictures and texts.
 
@@ -146,8 +150,12 @@ def explain_search(
     check_language(lang)
     recombine = check_flag("recombine", recombine)
     beam_width = check_integer("beam_width", beam_width, 1)
-    if graph is not None and blank == "auto":
-        blank = graph.blank
+    if decoder is not None:
+        if labels is not None:
+            raise CTCError("labels and decoder are both given: expected one of them, since a decoder has its labels")
+        labels = decoder.vocabulary
+    elif hotwords is not None:
+        raise CTCError("hotwords are given without a decoder: expected one, such as Decoder(labels), which spells them")
     scores, names, number, _ = given(log_probs, labels, blank, from_logits=from_logits)
     if number is None:
         raise CTCError("blank = None: expected the blank's class; a search can't do without one")
@@ -158,15 +166,13 @@ def explain_search(
             f"{TRIES:,} of T * C * beam_width, since every token is tried on every prefix; pass fewer frames, for "
             "instance log_probs[:50], or a narrower beam"
         )
-    if graph is None:
-        nothing = np.zeros(0, np.int32)
-        graph = SearchGraph(number, Symbols(np.zeros(classes + 1, np.int32), nothing))
-    elif (graph.num_classes, graph.blank) != (classes, number):
-        raise CTCError(
-            f"graph has C={graph.num_classes} classes and blank={graph.blank}: expected C={classes}, blank={number}, "
-            "as log_probs and labels have them"
-        )
+    graph = _any_text(classes, number) if decoder is None else decoder.graph(hotwords)
     sample = reference.sample(ctc_problem(scores, [], frames, 0, number, from_logits=from_logits), 0)
     check_possible(sample.log_probs)
     shown = tuple(map(printable, names))
     return SearchExplanation.of(sample.log_probs, shown, graph, beam_width, recombine=recombine, lang=lang)
+
+
+def _any_text(classes: int, blank: int) -> SearchGraph:
+    """A graph in which any tokens are a text, and nothing counts but the CTC score."""
+    return SearchGraph(blank, Symbols(np.zeros(classes + 1, np.int32), np.zeros(0, np.int32)))
