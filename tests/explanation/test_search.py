@@ -228,6 +228,7 @@ def test_small_numbers_and_many_frames() -> None:
 def test_labels_of_several_letters_are_told_apart() -> None:
     shown = explain_search(scores(0, 3), labels=["φ", "th", " ", "e"])
     assert shown.text([1, 2, 3]) == "th ␣ e"
+    assert explain_search(THREE, labels=["φ", " ", "b"]).text([2, 1, 2]) == "b␣b"
     assert shown.text([]) == "∅"
 
 

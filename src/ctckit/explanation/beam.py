@@ -230,10 +230,11 @@ class Search:
 
     def text(self, tokens: Sequence[int]) -> str:
         """The labels of classes as one string, ∅ for none; with spaces between if some are longer than a letter."""
-        names = [self.labels[c] for c in tokens]
-        if not self.long_labels:
-            return "".join(names) or EMPTY
-        return " ".join("␣" if name == " " else name for name in names) or EMPTY
+        return (" " if self.long_labels else "").join(map(self.label, tokens)) or EMPTY
+
+    def label(self, token: int) -> str:
+        """A class's name, also a space's, as it can be seen."""
+        return "␣" if self.labels[token] == " " else self.labels[token]
 
     @cached_property
     def long_labels(self) -> bool:

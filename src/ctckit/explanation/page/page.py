@@ -48,10 +48,11 @@ class Prose:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture as SVG and its caption as plain text, in each language."""
+    """A picture as SVG and its caption as plain text, in each language; a wide one keeps its size and scrolls."""
 
     svg: dict[str, str]
     caption: dict[str, str]
+    is_wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def _pictures(search: Search, lead: dict[str, str]) -> list[Block]:
         frames = {"first": first + 1, "last": min(search.frames, first + MOST_FRAMES), "frames": search.frames}
         caption = {lang: words("page", lang)["search_pictures"].format(**frames) for lang in LANGUAGES}
         drawn = {lang: tree(search.in_language(lang), first).svg(themed=True) for lang in LANGUAGES}
-        blocks.append(Figure(drawn, caption))
+        blocks.append(Figure(drawn, caption, is_wide=True))
     return blocks
 
 
@@ -173,7 +174,8 @@ def _block(block: Block, number: int) -> str:
     if isinstance(block, Figure):
         drawn = {lang: _with_own_ids(block.svg[lang], f"block{number}-{lang}-") for lang in LANGUAGES}
         return (
-            f"<figure>{_in_each_language('div', drawn, 'drawing')}\n{_in_each_language('figcaption', caption)}</figure>"
+            f"<figure>{_in_each_language('div', drawn, 'drawing wide' if block.is_wide else 'drawing')}\n"
+            f"{_in_each_language('figcaption', caption)}</figure>"
         )
     if isinstance(block.shown, Search):
         kind, data = "widget search", _search_data(block.shown)

@@ -86,7 +86,7 @@ def _row(search: Search, before: Sequence[Candidate], candidate: Candidate) -> l
     if not search.only_ctc:
         row += [number(candidate.score, 2), ", ".join([*terms_of(search, candidate), ctc_rank_of(search, candidate)])]
     ways = [
-        f"{tail(search, before[way.source].tokens)} + {shortened(search.labels[way.token])} {chance(way.score)}"
+        f"{tail(search, before[way.source].tokens)} + {shortened(search.label(way.token))} {chance(way.score)}"
         for way in candidate.ways
     ]
     return [*row, ", ".join(ways)]

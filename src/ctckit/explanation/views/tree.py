@@ -262,7 +262,7 @@ def _emissions(search: Search, t: int) -> list[str]:
     """The probabilities of a frame's best classes, two a line."""
     row = search.log_probs[t]
     best = sorted(sorted(range(len(row)), key=lambda c: -row[c])[:MOST_CLASSES])
-    texts = [f"{shortened(search.labels[c])} {chance(float(row[c]))}" for c in best]
+    texts = [f"{shortened(search.label(c))} {chance(float(row[c]))}" for c in best]
     return [*_in_pairs(texts), *(["…"] if len(row) > MOST_CLASSES else [])]
 
 
@@ -294,7 +294,7 @@ def _label(search: Search, way: Way) -> str:
 
 
 def _emitted(search: Search, token: int, score: float) -> str:
-    return f"{shortened(search.labels[token], 8)} {chance(score)}"
+    return f"{shortened(search.label(token), 8)} {chance(score)}"
 
 
 def _rank(search: Search, candidate: Candidate) -> str:
