@@ -1,0 +1,118 @@
+"""Labels by pyctcdecode's rules: which is the blank, what separates words, what an unknown token is called.
+
+May import text/ and what lies below it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from ..errors import CTCError
+from ..text import Vocabulary
+from ..text.blank import check_labels
+from ..text.transcript import WORD_START as BPE_TOKEN
+from ..text.vocabulary import Convention
+
+UNK_TOKEN = "⁇"
+UNK_BPE_TOKEN = f"{BPE_TOKEN}{UNK_TOKEN}{BPE_TOKEN}"
+SPECIAL_TOKEN_PTN = re.compile(r"^[<\[].+[>\]]$")
+BLANK_TOKEN_PTN = re.compile(r"^[<\[]pad[>\]]$", flags=re.IGNORECASE)
+UNK_TOKEN_PTN = re.compile(r"^[<\[]unk[>\]]$", flags=re.IGNORECASE)
+
+_INNER = "##"
+
+
+class Alphabet:
+    """The labels of the classes, as pyctcdecode writes them: the blank is ``""``, the separator of words a space.
+
+    Args:
+        labels: (C,), written so.
+        is_bpe: whether they are pieces, of which those that begin a word begin with ▁.
+
+    Example:
+        >>> Alphabet.build_alphabet(["<pad>", "<unk>", "|", "a"]).labels
+        ['', '⁇', ' ', 'a']
+        >>> Alphabet.build_alphabet(["[PAD]", "play", "##ing"]).labels
+        ['', '▁play', 'ing']
+    """
+
+    def __init__(self, labels: Sequence[str], is_bpe: bool) -> None:
+        self._labels, self._is_bpe = list(labels), bool(is_bpe)
+
+    @classmethod
+    def build_alphabet(cls, labels: Sequence[str]) -> Alphabet:
+        """From labels as recognisers have them.
+
+        A blank is ``""``, ``<pad>`` or ``[pad]``, or without these ``_``; there is one more class behind the others if
+        none is called so. A separator is a space, or without it ``|``.
+
+        Raises:
+            CTCError: labels are not strings or not unique, or pieces contain a space.
+        """
+        labels = list(labels)
+        check_labels(labels)
+        is_bpe = any(label.startswith((_INNER, BPE_TOKEN)) for label in labels)
+        if is_bpe and (spaced := [label for label in labels if " " in label]):
+            raise CTCError(f"labels has {spaced[0]!r} beside pieces of words: expected pieces without spaces")
+        if any(label.startswith(_INNER) for label in labels):
+            labels = [_with_mark(label) for label in labels]
+        if not is_bpe:
+            labels = _renamed(labels, "|", " ")
+        labels = ["" if BLANK_TOKEN_PTN.match(label) else label for label in labels]
+        if not is_bpe:
+            labels = _renamed(labels, "_", "")
+        if "" not in labels:
+            labels.append("")
+        unknown = UNK_BPE_TOKEN if is_bpe else UNK_TOKEN
+        return cls([unknown if UNK_TOKEN_PTN.match(label) else label for label in labels], is_bpe)
+
+    @property
+    def is_bpe(self) -> bool:
+        """Whether labels are pieces of words."""
+        return self._is_bpe
+
+    @property
+    def labels(self) -> list[str]:
+        """A copy of the labels."""
+        return list(self._labels)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The same for :class:`ctckit.Decoder`."""
+        if "" not in self._labels:
+            raise CTCError("labels has no '', the blank: expected it as one of them; see Alphabet.build_alphabet")
+        separates = " " in self._labels
+        convention: Convention = "sentencepiece" if self._is_bpe else "separator" if separates else "plain"
+        return Vocabulary(self._labels, self._labels.index(""), convention=convention)
+
+    def dumps(self) -> str:
+        """As JSON."""
+        return json.dumps({"labels": self._labels, "is_bpe": self._is_bpe})
+
+    @classmethod
+    def loads(cls, s: str) -> Alphabet:
+        """From JSON.
+
+        Raises:
+            CTCError: it is something else.
+        """
+        try:
+            read = json.loads(s)
+            return cls(read["labels"], read["is_bpe"])
+        except (ValueError, KeyError, TypeError):
+            raise CTCError(f"{s[:60]!r} is no alphabet: expected JSON with 'labels' and 'is_bpe'") from None
+
+
+def _renamed(labels: list[str], name: str, new: str) -> list[str]:
+    """Labels, with another name for one of them if none has that."""
+    return labels if new in labels else [new if label == name else label for label in labels]
+
+
+def _with_mark(label: str) -> str:
+    """A WordPiece, of which those within words are marked, as one with the mark at the beginning of words."""
+    if label.startswith(_INNER):
+        return label.removeprefix(_INNER)
+    unmarked = label in ("", BPE_TOKEN, UNK_BPE_TOKEN) or SPECIAL_TOKEN_PTN.match(label)
+    return label if unmarked else BPE_TOKEN + label

@@ -1,0 +1,390 @@
+"""pyctcdecode's decoder on ctckit's search.
+
+May import decoding/, and alphabet.py and language_model.py beside it; huggingface_hub when it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..decoding import Decoder, Hypotheses, Hypothesis
+from ..errors import CTCError
+from ..files import read_text, write_whole
+from ..validate import as_array, check_number
+from .alphabet import Alphabet
+from .constants import (
+    DEFAULT_ALPHA,
+    DEFAULT_BEAM_WIDTH,
+    DEFAULT_BETA,
+    DEFAULT_HOTWORD_WEIGHT,
+    DEFAULT_MIN_TOKEN_LOGP,
+    DEFAULT_PRUNE_BEAMS,
+    DEFAULT_PRUNE_LOGP,
+    DEFAULT_SCORE_LM_BOUNDARY,
+    DEFAULT_UNK_LOGP_OFFSET,
+)
+from .language_model import LanguageModel
+
+WordFrames = tuple[str, tuple[int, int]]
+OutputBeam = tuple[str, None, list[WordFrames], float, float]
+OutputBeamMPSafe = tuple[str, list[WordFrames], float, float]
+
+
+class _Options(NamedTuple):
+    """What a decoder is made for."""
+
+    unk_score_offset: float
+    score_boundary: bool
+    beam_width: int
+    prune_history: bool
+    exact_scores: bool
+
+
+class _Beam(NamedTuple):
+    """A text: the best hypothesis that says it, and its scores together with the others that do."""
+
+    text: str
+    hypothesis: Hypothesis | None
+    logit_score: float
+    lm_score: float
+
+
+class BeamSearchDecoderCTC:
+    """Decodes with ctckit under the names of pyctcdecode 0.5.0: what was written for that runs as it is.
+
+    Scores are what pyctcdecode's formula says: ``logit_score`` is ln P of a text, ``lm_score`` adds for each word
+    ``alpha * ln(10) * (log10 P + unk_score_offset if it is unknown) + beta``, for the end of the sentence
+    ``alpha * ln(10) * log10 P``, and ``hotword_weight`` for each hotword. Rows that add up to 1 on average are
+    probabilities; all others are normalised by log_softmax.
+
+    What differs from pyctcdecode:
+
+    - The search is exact for its beam: ``token_min_logp`` is taken and not needed, and ``beam_prune_logp`` only leaves
+      out texts at the end. ``logit_score`` is of all paths that say the text, not of those that the beam followed.
+    - Frames of words are those of the most probable path.
+    - A text that ends in a separator, or is empty, is not charged for an unknown word.
+    - Hotwords and unigrams are spelled as :class:`ctckit.Decoder` spells: in the labels' letter case, without accents
+      that they lack. A text has unigrams as they are written. As there, a hotword of several words is several hotwords.
+    - Labels such as ``<s>`` spell nothing. A language model of words needs labels with a separator of words.
+    - ``pool`` is taken and not needed, and the language model is freed with its decoder.
+    - A state of the language model is neither returned nor taken: :meth:`ctckit.Decoder.stream` decodes what comes in
+      pieces.
+    - A recording without any text that has a probability, or with NaN or +inf, has one text, ``""``, whose scores are
+      -inf or NaN.
+
+    Args:
+        alphabet: of the classes.
+        language_model: None: without one.
+
+    Attributes:
+        model_container: the language model, under ``_model_key``.
+        notes: what is strange about labels, unigrams and language model together.
+
+    Raises:
+        CTCError: for anything malformed.
+    """
+
+    _ALPHABET_SERIALIZED_FILENAME = "alphabet.json"
+    _LANGUAGE_MODEL_SERIALIZED_DIRECTORY = "language_model"
+
+    def __init__(self, alphabet: Alphabet, language_model: LanguageModel | None = None) -> None:
+        if language_model is not None and not isinstance(language_model, LanguageModel):
+            raise CTCError(
+                f"language_model has type {type(language_model).__name__}: expected a ctckit.compat.LanguageModel; a "
+                "model of your own can't be asked while texts are searched: order the texts of decode_beams by it"
+            )
+        self._alphabet, self._language_model = alphabet, language_model
+        self._is_bpe = alphabet.is_bpe
+        self._vocabulary = alphabet.vocabulary
+        self._model_key = os.urandom(16)
+        self._decoders: dict[_Options, Decoder] = {}
+        self.notes = self._decoder(DEFAULT_BEAM_WIDTH, False, exact_scores=True).notes
+
+    @property
+    def model_container(self) -> dict[bytes, LanguageModel | None]:
+        """The language model by its key; pyctcdecode keeps all decoders' in one place, for good."""
+        return {self._model_key: self._language_model}
+
+    def reset_params(
+        self,
+        alpha: float | None = None,
+        beta: float | None = None,
+        unk_score_offset: float | None = None,
+        lm_score_boundary: bool | None = None,
+    ) -> None:
+        """Sets weights of the language model; None leaves them. Without a model nothing happens."""
+        if self._language_model is not None:
+            self._language_model.reset_params(
+                alpha=alpha, beta=beta, unk_score_offset=unk_score_offset, score_boundary=lm_score_boundary
+            )
+
+    @classmethod
+    def clear_class_models(cls) -> None:
+        """Does nothing: a language model is freed with its decoder."""
+
+    def cleanup(self) -> None:
+        """Does nothing: a language model is freed with its decoder."""
+
+    def decode_beams(
+        self,
+        logits: npt.ArrayLike,
+        beam_width: int = DEFAULT_BEAM_WIDTH,
+        beam_prune_logp: float = DEFAULT_PRUNE_LOGP,
+        token_min_logp: float = DEFAULT_MIN_TOKEN_LOGP,
+        prune_history: bool = DEFAULT_PRUNE_BEAMS,
+        hotwords: Iterable[str] | None = None,
+        hotword_weight: float = DEFAULT_HOTWORD_WEIGHT,
+        lm_start_state: None = None,
+    ) -> list[OutputBeam]:
+        """Finds the best texts of a recording.
+
+        Args:
+            logits: (T, C) logits, log-probabilities or probabilities.
+            beam_width: how many prefixes go on from one frame to the next.
+            beam_prune_logp: nats, at most 0; texts that lie further below the best are left out.
+            token_min_logp: taken and not needed.
+            prune_history: of prefixes that go on alike for the language model, only the best goes on.
+            hotwords: words that are worth more.
+            hotword_weight: nats for each of them.
+            lm_start_state: None.
+
+        Returns:
+            ``(text, None, [(word, (first frame, one past the last))], logit_score, lm_score)`` of each text, the best
+            first.
+
+        Raises:
+            CTCError: for anything malformed; the message says where.
+        """
+        _check_start(lm_start_state)
+        [beams] = self.decode_beams_batch(
+            None, [logits], beam_width, beam_prune_logp, token_min_logp, prune_history, hotwords, hotword_weight
+        )
+        return [(text, None, frames, logit_score, lm_score) for text, frames, logit_score, lm_score in beams]
+
+    def decode_beams_batch(
+        self,
+        pool: object,
+        logits_list: Iterable[npt.ArrayLike],
+        beam_width: int = DEFAULT_BEAM_WIDTH,
+        beam_prune_logp: float = DEFAULT_PRUNE_LOGP,
+        token_min_logp: float = DEFAULT_MIN_TOKEN_LOGP,
+        prune_history: bool = DEFAULT_PRUNE_BEAMS,
+        hotwords: Iterable[str] | None = None,
+        hotword_weight: float = DEFAULT_HOTWORD_WEIGHT,
+    ) -> list[list[OutputBeamMPSafe]]:
+        """The same of each recording of a list, without the second item; ``pool`` is not needed."""
+        decoder = self._decoder(beam_width, prune_history, exact_scores=True)
+        found = self._beams(decoder, logits_list, beam_prune_logp, hotwords, hotword_weight)
+        return [[(b.text, _word_frames(b), b.logit_score, b.lm_score) for b in beams] for beams in found]
+
+    def decode(
+        self,
+        logits: npt.ArrayLike,
+        beam_width: int = DEFAULT_BEAM_WIDTH,
+        beam_prune_logp: float = DEFAULT_PRUNE_LOGP,
+        token_min_logp: float = DEFAULT_MIN_TOKEN_LOGP,
+        hotwords: Iterable[str] | None = None,
+        hotword_weight: float = DEFAULT_HOTWORD_WEIGHT,
+        lm_start_state: None = None,
+    ) -> str:
+        """The best text of a recording; arguments as for :meth:`decode_beams`.
+
+        As in pyctcdecode the history is pruned, so that it may be a better one than the first of :meth:`decode_beams`.
+        """
+        _check_start(lm_start_state)
+        [text] = self.decode_batch(
+            None, [logits], beam_width, beam_prune_logp, token_min_logp, hotwords, hotword_weight
+        )
+        return text
+
+    def decode_batch(
+        self,
+        pool: object,
+        logits_list: Iterable[npt.ArrayLike],
+        beam_width: int = DEFAULT_BEAM_WIDTH,
+        beam_prune_logp: float = DEFAULT_PRUNE_LOGP,
+        token_min_logp: float = DEFAULT_MIN_TOKEN_LOGP,
+        hotwords: Iterable[str] | None = None,
+        hotword_weight: float = DEFAULT_HOTWORD_WEIGHT,
+    ) -> list[str]:
+        """The best text of each recording of a list; ``pool`` is not needed."""
+        decoder = self._decoder(beam_width, True, exact_scores=False)
+        found = self._beams(decoder, logits_list, beam_prune_logp, hotwords, hotword_weight)
+        return [beams[0].text for beams in found]
+
+    def _decoder(self, beam_width: int, prune_history: bool, *, exact_scores: bool) -> Decoder:
+        """The decoder for these options and the weights of now."""
+        model = self._language_model
+        if model is None:
+            options = _Options(0.0, True, beam_width, prune_history, exact_scores)
+        else:
+            options = _Options(model.unk_score_offset, model.score_boundary, beam_width, prune_history, exact_scores)
+        decoder = self._decoders.get(options)
+        if decoder is None:
+            decoder = Decoder(
+                self._vocabulary,
+                language_model=None if model is None else model.model,
+                lexicon=None if model is None else model.unigrams or None,
+                unknown_score=None if model is None else model.unknown_score,
+                sentence_bounds=options.score_boundary,
+                beam_width=beam_width,
+                recombine=prune_history,
+                exact_scores=exact_scores,
+            )
+        if model is not None and (decoder.alpha, decoder.beta) != (model.alpha, model.beta):
+            decoder = decoder.with_weights(alpha=model.alpha, beta=model.beta)
+        self._decoders[options] = decoder
+        return decoder
+
+    def _beams(
+        self,
+        decoder: Decoder,
+        logits_list: Iterable[npt.ArrayLike],
+        beam_prune_logp: float,
+        hotwords: Iterable[str] | None,
+        hotword_weight: float,
+    ) -> list[list[_Beam]]:
+        """The texts of each recording, the best first."""
+        weight = check_number("hotword_weight", hotword_weight)
+        words = {word: weight for phrase in hotwords or () for word in phrase.split()}
+        logits = [_as_logits(f"logits[{n}]", array) for n, array in enumerate(logits_list)]
+        if not logits:
+            return []
+        found = decoder.decode(logits, from_logits=True, nbest=decoder.beam_width, hotwords=words or None)
+        return [self._ranked(hypotheses, beam_prune_logp) for hypotheses in found]
+
+    def _ranked(self, hypotheses: Hypotheses, beam_prune_logp: float) -> list[_Beam]:
+        """Texts by pyctcdecode's formula; a text that is spelled in several ways has what they have together."""
+        ways: dict[str, list[Hypothesis]] = {}
+        for hypothesis in hypotheses:
+            ways.setdefault(hypothesis.text, []).append(hypothesis)
+        if not ways:
+            score = math.nan if hypotheses.status.name == "NOT_FINITE" else -math.inf
+            return [_Beam("", None, score, score)]
+        worth = np.zeros(len(ways)) if self._language_model is None else self._language_model.worth(list(ways))
+        beams = []
+        for (text, alike), language in zip(ways.items(), worth.tolist(), strict=True):
+            ctc = float(np.logaddexp.reduce([hypothesis.ctc_score for hypothesis in alike]))
+            beams.append(_Beam(text, alike[0], ctc, ctc + language + alike[0].hotword_score))
+        beams.sort(key=lambda beam: -beam.lm_score)
+        return [beam for beam in beams if beam.lm_score >= beams[0].lm_score + beam_prune_logp]
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without the decoders, which are made again."""
+        return {**vars(self), "_decoders": {}}
+
+    def save_to_dir(self, filepath: str | Path) -> None:
+        """Writes a folder that :meth:`load_from_dir`, and pyctcdecode's, reads.
+
+        Raises:
+            CTCError: it can't be written there.
+        """
+        folder = Path(filepath)
+        write_whole(folder / self._ALPHABET_SERIALIZED_FILENAME, self._alphabet.dumps().encode())
+        if self._language_model is not None:
+            inner = folder / self._LANGUAGE_MODEL_SERIALIZED_DIRECTORY
+            inner.mkdir(exist_ok=True)
+            self._language_model.save_to_dir(inner)
+
+    @classmethod
+    def load_from_dir(cls, filepath: str | Path, unigram_encoding: str | None = None) -> BeamSearchDecoderCTC:
+        """Reads a folder that :meth:`save_to_dir`, or pyctcdecode's, wrote.
+
+        Raises:
+            CTCError: a file is missing, or is not what it should be.
+        """
+        folder = Path(filepath)
+        alphabet = Alphabet.loads(read_text(folder / cls._ALPHABET_SERIALIZED_FILENAME))
+        inner = folder / cls._LANGUAGE_MODEL_SERIALIZED_DIRECTORY
+        return cls(alphabet, LanguageModel.load_from_dir(inner, unigram_encoding) if inner.is_dir() else None)
+
+    @classmethod
+    def load_from_hf_hub(cls, model_id: str, cache_dir: str | None = None, **kwargs: Any) -> BeamSearchDecoderCTC:
+        """Reads such a folder from the Hugging Face Hub, with the package ``huggingface_hub``.
+
+        Args:
+            model_id: of a model there.
+            cache_dir: where files are kept; by default where the Hub's package keeps them.
+            **kwargs: for ``huggingface_hub.snapshot_download``.
+
+        Raises:
+            ImportError: the package is not installed.
+            CTCError: the folder is not what it should be.
+        """
+        hub = importlib.import_module("huggingface_hub")
+        return cls.load_from_dir(hub.snapshot_download(model_id, cache_dir=cache_dir, **kwargs))
+
+
+def build_ctcdecoder(
+    labels: Sequence[str],
+    kenlm_model_path: str | Path | None = None,
+    unigrams: Collection[str] | None = None,
+    alpha: float = DEFAULT_ALPHA,
+    beta: float = DEFAULT_BETA,
+    unk_score_offset: float = DEFAULT_UNK_LOGP_OFFSET,
+    lm_score_boundary: bool = DEFAULT_SCORE_LM_BOUNDARY,
+) -> BeamSearchDecoderCTC:
+    """A decoder with pyctcdecode's arguments; see :class:`BeamSearchDecoderCTC` for what differs.
+
+    Args:
+        labels: of the classes, by the rules of :meth:`Alphabet.build_alphabet`.
+        kenlm_model_path: a language model: ARPA, or what else :meth:`ctckit.LanguageModel.read` reads.
+        unigrams: the words that are known; by default the model's. Without a model they are not needed.
+        alpha: the weight of the model's ln P.
+        beta: nats for each word.
+        unk_score_offset: added to log10 P of each unknown word.
+        lm_score_boundary: whether the model is asked for the beginning and the end of a sentence.
+
+    Raises:
+        CTCError: for anything malformed.
+
+    Example:
+        >>> decoder = build_ctcdecoder(["", "a", "b", " "])
+        >>> probs = np.full((3, 4), 0.1) + 0.6 * np.eye(4)[[1, 3, 2]]
+        >>> decoder.decode(probs)
+        'a b'
+        >>> text, _, frames, logit_score, lm_score = decoder.decode_beams(probs)[0]
+        >>> frames, round(float(np.exp(logit_score)), 3)
+        ([('a', (0, 1)), ('b', (2, 3))], 0.343)
+    """
+    model = None
+    if kenlm_model_path is not None:
+        model = LanguageModel(kenlm_model_path, unigrams, alpha, beta, unk_score_offset, lm_score_boundary)
+    return BeamSearchDecoderCTC(Alphabet.build_alphabet(labels), model)
+
+
+def _check_start(lm_start_state: object) -> None:
+    if lm_start_state is not None:
+        raise CTCError(
+            "lm_start_state is not None: a search begins where a text does; what comes in pieces is decoded by "
+            "ctckit.Decoder.stream()"
+        )
+
+
+def _as_logits(name: str, given: npt.ArrayLike) -> npt.NDArray[Any]:
+    """(T, C) scores that log_softmax makes log-probabilities of, by pyctcdecode's rule."""
+    array = as_array(name, given)
+    if array.ndim != 2:
+        raise CTCError(f"{name} has shape {array.shape}: expected (T, C), one recording")
+    if not array.size or not math.isclose(array.sum(axis=1).mean(), 1):
+        return array
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs: npt.NDArray[Any] = np.log(array)
+    return logs
+
+
+def _word_frames(beam: _Beam) -> list[WordFrames]:
+    if beam.hypothesis is None:
+        return []
+    path = beam.hypothesis.alignment
+    return [
+        (word.text, (int(path.starts[word.first]), int(path.ends[word.stop - 1]))) for word in beam.hypothesis.spelled
+    ]

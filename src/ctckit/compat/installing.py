@@ -1,0 +1,30 @@
+"""Puts ctckit.compat in the place of pyctcdecode, for code that imports that by its name.
+
+May import the other modules of its package.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.util import find_spec
+
+_MODULES = ("alphabet", "constants", "decoder", "language_model")
+
+
+def install() -> None:
+    """Makes ``import pyctcdecode`` give ``ctckit.compat``, in the whole process; and ``kenlm``, if it isn't installed.
+
+    So ``transformers``' ``Wav2Vec2ProcessorWithLM`` runs on ctckit as it is. To be called at the beginning: names that
+    were imported before stay what they are, and transformers asks but once whether the packages are there.
+
+    Example:
+        >>> install()  # doctest: +SKIP
+        >>> from pyctcdecode import build_ctcdecoder  # doctest: +SKIP
+    """
+    package = __package__ or ""
+    sys.modules["pyctcdecode"] = importlib.import_module(package)
+    for name in _MODULES:
+        sys.modules[f"pyctcdecode.{name}"] = importlib.import_module(f"{package}.{name}")
+    if find_spec("kenlm") is None:
+        sys.modules["kenlm"] = importlib.import_module(f"{package}.kenlm")

@@ -1,0 +1,45 @@
+"""What code around pyctcdecode asks of the package ``kenlm``: a model, read from its file, that scores sentences.
+
+May import language/.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from .. import language
+
+_LN_10 = math.log(10)
+
+
+class Model:
+    """A language model as ``kenlm.Model``: its scores are log10 P, unlike elsewhere in ctckit.
+
+    Attributes:
+        path: of the file, in bytes.
+        order: of the model.
+        model: the :class:`ctckit.LanguageModel` that does the work.
+
+    Raises:
+        CTCError: the file can't be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(Path(path).absolute()).encode()
+        self.model = language.LanguageModel.read(path)
+        self.order = self.model.order
+
+    def __contains__(self, word: str) -> bool:
+        return bool(self.model.ids([word])[0])
+
+    def score(self, sentence: str, bos: bool = True, eos: bool = True) -> float:
+        """log10 P of a sentence."""
+        return self.model.score(sentence, bos, eos) / _LN_10
+
+    def perplexity(self, sentence: str) -> float:
+        """Of a sentence; its end counts as a word."""
+        return float(10.0 ** (-self.score(sentence) / (len(sentence.split()) + 1)))
+
+    def __repr__(self) -> str:
+        return f"<Model from {Path(self.path.decode()).name}>"

@@ -1,0 +1,155 @@
+"""pyctcdecode's language model: an n-gram model with the weights and the unigrams that it is used with.
+
+May import language/ and kenlm.py beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Collection, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import language
+from ..errors import CTCError
+from ..files import read_bytes, read_text, write_whole
+from ..validate import check_flag, check_number
+from .constants import DEFAULT_ALPHA, DEFAULT_BETA, DEFAULT_SCORE_LM_BOUNDARY, DEFAULT_UNK_LOGP_OFFSET
+from .kenlm import Model
+
+_LN_10 = math.log(10)
+_MODEL_ENDINGS = (".arpa", ".bin", ".binary", ".ngram", ".gz")
+
+
+class LanguageModel:
+    """A language model and its weights; they may be changed at any time.
+
+    Args:
+        kenlm_model: a ``kenlm.Model``, which is read again from its file; a :class:`ctckit.LanguageModel`; or a path.
+        unigrams: the words that are known. By default the model's.
+        alpha: the weight of ln P.
+        beta: nats for each word.
+        unk_score_offset: what is added to log10 P of each unknown word; so it is worth alpha · ln 10 times this.
+        score_boundary: whether the model is asked for the beginning and the end of a sentence.
+
+    Attributes:
+        model: the :class:`ctckit.LanguageModel`.
+
+    Raises:
+        CTCError: for anything malformed.
+    """
+
+    JSON_ATTRS = ("alpha", "beta", "unk_score_offset", "score_boundary")
+    _ATTRS_SERIALIZED_FILENAME = "attrs.json"
+    _UNIGRAMS_SERIALIZED_FILENAME = "unigrams.txt"
+
+    def __init__(
+        self,
+        kenlm_model: Any,
+        unigrams: Collection[str] | None = None,
+        alpha: float = DEFAULT_ALPHA,
+        beta: float = DEFAULT_BETA,
+        unk_score_offset: float = DEFAULT_UNK_LOGP_OFFSET,
+        score_boundary: bool = DEFAULT_SCORE_LM_BOUNDARY,
+    ) -> None:
+        self.model, self._path = _read(kenlm_model)
+        self.unigrams = tuple(dict.fromkeys(unigrams or ()))
+        self.alpha, self.beta, self.unk_score_offset = alpha, beta, unk_score_offset
+        self.score_boundary = score_boundary
+        self.reset_params(**{name: getattr(self, name) for name in self.JSON_ATTRS})
+
+    @property
+    def order(self) -> int:
+        """Of the model."""
+        return self.model.order
+
+    def reset_params(self, **params: Any) -> None:
+        """Sets some of ``alpha``, ``beta``, ``unk_score_offset`` and ``score_boundary``; None leaves them.
+
+        Raises:
+            CTCError: one is not a number, or not True or False.
+        """
+        for name, value in params.items():
+            if name not in self.JSON_ATTRS:
+                raise CTCError(f"{name} is no parameter: expected one of {', '.join(self.JSON_ATTRS)}")
+            if value is not None:
+                check = check_flag if name == "score_boundary" else check_number
+                setattr(self, name, check(name, value))
+
+    @property
+    def unknown_score(self) -> float:
+        """Nats of an unknown word, before alpha, as far as it doesn't depend on what came before."""
+        return self.model.step(self.model.begin(False), 0)[0] + _LN_10 * self.unk_score_offset
+
+    def worth(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """(N,) nats of texts: alpha · ln 10 · (log10 P + the offset for each unknown word), and beta for each word."""
+        scores = self.model.score_all(texts, self.score_boundary, self.score_boundary)
+        words = [text.split() for text in texts]
+        unknown = np.array([sum(word not in self._known for word in each) for each in words])
+        count = np.array([len(each) for each in words])
+        found: npt.NDArray[np.float64] = (
+            self.alpha * (scores + _LN_10 * self.unk_score_offset * unknown) + self.beta * count
+        )
+        return found
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        words = self.unigrams or self.model.vocabulary
+        return frozenset(word for word, id in zip(words, self.model.ids(words).tolist(), strict=True) if id)
+
+    def save_to_dir(self, filepath: str | Path, unigram_encoding: str | None = None) -> None:
+        """Writes a folder: ``attrs.json``, ``unigrams.txt`` and the model's file.
+
+        Raises:
+            CTCError: it can't be written there.
+        """
+        folder = Path(filepath)
+        attributes = {name: getattr(self, name) for name in self.JSON_ATTRS}
+        write_whole(folder / self._ATTRS_SERIALIZED_FILENAME, json.dumps(attributes).encode())
+        words = "".join(f"{word}\n" for word in sorted(self.unigrams))
+        write_whole(folder / self._UNIGRAMS_SERIALIZED_FILENAME, words.encode(unigram_encoding or "utf-8"))
+        if self._path is None:
+            self.model.save(folder / "model.arpa")
+        elif self._path.parent.absolute() != folder.absolute():
+            shutil.copy2(self._path, folder / self._path.name)
+
+    @classmethod
+    def load_from_dir(cls, filepath: str | Path, unigram_encoding: str | None = None) -> LanguageModel:
+        """Reads such a folder, also one that pyctcdecode wrote.
+
+        Raises:
+            CTCError: a file is missing, or is not what it should be.
+        """
+        folder = Path(filepath)
+        attributes = json.loads(read_text(folder / cls._ATTRS_SERIALIZED_FILENAME))
+        if set(attributes) != set(cls.JSON_ATTRS):
+            raise CTCError(
+                f"{folder / cls._ATTRS_SERIALIZED_FILENAME} has {', '.join(attributes)}: expected "
+                f"{', '.join(cls.JSON_ATTRS)}"
+            )
+        unigrams = read_bytes(folder / cls._UNIGRAMS_SERIALIZED_FILENAME).decode(unigram_encoding or "utf-8")
+        models = [path for path in sorted(folder.iterdir()) if path.suffix in _MODEL_ENDINGS]
+        if len(models) != 1:
+            raise CTCError(f"{folder} holds {len(models)} language models: expected one of {', '.join(_MODEL_ENDINGS)}")
+        return cls(models[0], unigrams.splitlines(), **attributes)
+
+
+def _read(given: Any) -> tuple[language.LanguageModel, Path | None]:
+    """A model, and its file if it has one."""
+    if isinstance(given, language.LanguageModel):
+        return given, None
+    if isinstance(given, Model):
+        return given.model, Path(given.path.decode())
+    path = getattr(given, "path", given)  # kenlm.Model's is of bytes
+    path = path.decode() if isinstance(path, bytes) else path
+    if not isinstance(path, (str, Path)):
+        raise CTCError(
+            f"kenlm_model has type {type(given).__name__}: expected a path, a kenlm.Model or a ctckit.LanguageModel"
+        )
+    return language.LanguageModel.read(path), Path(path)
