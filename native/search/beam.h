@@ -28,6 +28,7 @@ struct Beam {
     Array<std::uint32_t> prefix;
     Array<std::uint64_t> children;  // tokens of those in the beam, if classes are few
     Array<std::uint64_t> allowed;   // tokens that may follow, likewise
+    Array<std::uint64_t> hash;      // of its key, see candidates.h
 
     int none() const { return room - 1; }
     int packed() const { return (size + kPack - 1) / kPack * kPack; }
@@ -43,6 +44,7 @@ struct Beam {
         prefix.resize(room, kNoPrefix);
         children.resize(room, 0);
         allowed.resize(room, 0);
+        hash.resize(room, 0);
     }
 
     // A slot like those beyond the beam.
@@ -64,6 +66,7 @@ struct Beam {
         spoken[to] = spoken[from];
         prefix[to] = prefix[from];
         allowed[to] = allowed[from];
+        hash[to] = hash[from];
     }
 };
 

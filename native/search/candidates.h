@@ -15,6 +15,7 @@ struct Candidate {
     double value;  // its probability, as the beam's masses
     double gain;
     std::int32_t parent, token, variant;
+    std::int32_t key;  // its place among the keys, if prefixes are recombined
 
     // The order of candidates.
     bool operator<(const Candidate& other) const {
@@ -32,14 +33,13 @@ struct Key {
         return token == other.token && node == other.node && hot == other.hot && same(model, other.model);
     }
     std::uint64_t hash() const {
-        std::uint64_t h = std::uint64_t(std::uint32_t(token)) << 32 | std::uint32_t(node);
-        const auto mix = [&h](std::uint64_t x) {
-            h = (h ^ x) * 0x9e3779b97f4a7c15u;
-            h ^= h >> 29;
-        };
-        mix(std::uint32_t(hot));
-        for (std::uint32_t word : model.word) mix(word);
-        return h;
+        const auto mixed = [](std::uint64_t high, std::uint64_t low, std::uint64_t by) { return (high << 32 ^ low) * by; };
+        const std::uint32_t* const word = model.word;
+        std::uint64_t h = mixed(std::uint32_t(token), std::uint32_t(node), 0x9e3779b97f4a7c15u);
+        h ^= mixed(word[1], word[0], 0xc2b2ae3d27d4eb4fu) ^ mixed(word[3], word[2], 0x165667b19e3779f9u);
+        h ^= mixed(word[5], word[4], 0xd6e8feb86659fd93u) ^ mixed(word[7], word[6], 0xa0761d6478bd642fu);
+        h ^= mixed(0, std::uint32_t(hot), 0xe7037ed1a0b428dbu);
+        return (h ^ h >> 32) * 0x9e3779b97f4a7c15u;
     }
 };
 
@@ -47,48 +47,34 @@ inline Key key_of(const State& state, std::int32_t token) {
     return {state.model, token, state.node, state.hot};
 }
 
-// Finds prefixes by their keys. Numbers are the caller's.
+// Finds prefixes by the hashes of their keys. Numbers are the caller's, and so are the keys.
 class KeyTable {
    public:
-    bool empty() const { return size_ == 0; }
-    void clear() {
-        size_ = 0;
-        for (std::int32_t& slot : slots_) slot = -1;
+    void clear(std::size_t room) {
+        std::size_t slots = 64;
+        while (slots < 4 * room) slots *= 2;
+        if (slots_.size() < slots) slots_.resize(slots, Numbered{});
+        mask_ = slots - 1;
+        for (std::size_t i = 0; i < slots; ++i) slots_[i].number = -1;
     }
-    // The number of the first with this key, after add() `number` itself.
-    std::int32_t& find_or_add(const Key& key, std::int32_t number) {
-        if (2 * (size_ + 1) > slots_.size()) grow();
-        const std::size_t mask = slots_.size() - 1;
-        for (std::size_t i = key.hash() & mask;; i = (i + 1) & mask) {
-            if (slots_[i] < 0) {
-                slots_[i] = std::int32_t(size_);
-                if (keys_.size() == size_) keys_.push({});
-                keys_[size_++] = {key, number};
-                return keys_[slots_[i]].number;
-            }
-            if (keys_[slots_[i]].key == key) return keys_[slots_[i]].number;
-        }
+    // The number that was added for this key, after adding `number` if there was none. same(n): whether n has the key.
+    template <class Same>
+    std::int32_t& find_or_add(std::uint64_t hash, std::int32_t number, Same same) {
+        std::size_t i = hash & mask_;
+        for (; slots_[i].number >= 0; i = (i + 1) & mask_)
+            if (slots_[i].hash == hash && same(slots_[i].number)) return slots_[i].number;
+        slots_[i] = {hash, number};
+        return slots_[i].number;
     }
 
    private:
     struct Numbered {
-        Key key;
+        std::uint64_t hash;
         std::int32_t number;
     };
-    void grow() {
-        const std::size_t slots = slots_.size() ? 2 * slots_.size() : 256;
-        slots_.clear();
-        slots_.resize(slots, -1);
-        for (std::size_t k = 0; k < size_; ++k) {
-            std::size_t i = keys_[k].key.hash() & (slots - 1);
-            while (slots_[i] >= 0) i = (i + 1) & (slots - 1);
-            slots_[i] = std::int32_t(k);
-        }
-    }
 
-    Array<std::int32_t> slots_;
-    Array<Numbered> keys_;
-    std::size_t size_ = 0;
+    Array<Numbered> slots_;
+    std::size_t mask_ = 0;
 };
 
 // Candidates in their order. There are few, most often in runs that are sorted.

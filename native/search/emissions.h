@@ -22,6 +22,12 @@ struct RowMemory {
     Array<double> at_least;  // of each block, its lanes
 };
 
+// x[i] = e^(x[i] - top). Arguments by value: members might lie in x, for all that the compiler knows.
+inline void exponentiate(double* x, int count, double top) {
+#pragma omp simd
+    for (int i = 0; i < count; ++i) x[i] = exp_nonpositive(x[i] - top);
+}
+
 // If there are few classes (kMaskClasses), all exponentials are computed.
 template <class Real>
 class Emissions {
@@ -68,10 +74,8 @@ class Emissions {
             return;
         }
         for (int i = 0; i < count; ++i)
-            out[i] = classes[i] < classes_ && !left_out(classes[i]) ? double(row_[classes[i]]) - top_
-                                                                    : -kInfinity<double>;
-#pragma omp simd
-        for (int i = 0; i < count; ++i) out[i] = exp_nonpositive(out[i]);
+            out[i] = classes[i] < classes_ && !left_out(classes[i]) ? double(row_[classes[i]]) : -kInfinity<double>;
+        exponentiate(out, count, top_);
     }
 
     // The bits of the classes whose exponential is at least `least`; only if there are few.
@@ -152,15 +156,13 @@ bool Emissions<Real>::read_few() {
         for (c = 0; c < end + kPack; ++c) y[c] = 0;
         return true;
     }
-    double sum[kPack] = {};
-    for (c = 0; c < end; c += kPack) {
-#pragma omp simd
-        for (int i = 0; i < kPack; ++i) y[c + i] = exp_nonpositive(y[c + i] - top_);
-        for (int i = 0; i < kPack; ++i) sum[i] += y[c + i];
-    }
+    exponentiate(y, end, top_);
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (c = 0; c < end; ++c) sum += y[c];
     for (int i = 0; i < kPack; ++i) y[end + i] = 0;
-    sum_ = ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
-    return sum_ == sum_;  // NaN and +inf make it NaN
+    sum_ = sum;
+    return sum == sum;  // NaN and +inf make it NaN
 }
 
 template <class Real>
@@ -198,9 +200,12 @@ bool Emissions<Real>::read_many() {
 
 template <class Real>
 double Emissions<Real>::sum_exponentials() const {
+    const Real* const row = row_;
+    const double top = top_;
+    const int classes = classes_;
     double sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int c = 0; c < classes_; ++c) sum += exp_nonpositive(double(row_[c]) - top_);
+    for (int c = 0; c < classes; ++c) sum += exp_nonpositive(double(row[c]) - top);
     return sum;
 }
 

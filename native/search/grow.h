@@ -146,7 +146,7 @@ void Search<kPlain>::extend_plain(std::int32_t token, double y) {
         passed_[count] = i;
         count += value[i] >= least ? 1 : 0;
     }
-    for (int j = 0; j < count; ++j) add({value[passed_[j]], 1.0, passed_[j], token, 0});
+    for (int j = 0; j < count; ++j) add({value[passed_[j]], 1.0, passed_[j], token, 0, 0});
 }
 
 template <bool kPlain>
@@ -193,7 +193,7 @@ void Search<kPlain>::try_token(int slot, std::int32_t token, double y, bool know
         const double value = weigh(mass, y, 1.0);
         const std::uint32_t found = prefixes_.find(prefix, token, kNoWord);
         if (value > 0 && (found == kNoPrefix || prefixes_[found].slot == kNotInBeam))
-            add({value, 1.0, slot, token, 0});
+            add({value, 1.0, slot, token, 0, 0});
         return;
     }
     walk_.read(
@@ -209,36 +209,47 @@ void Search<kPlain>::try_token(int slot, std::int32_t token, double y, bool know
                 const std::uint32_t found = child(prefix, token, way, false);
                 if (found != kNoPrefix && prefixes_[found].slot != kNotInBeam) return;
             }
-            const Candidate candidate{value, way.gain, slot, token, variant};
+            const Candidate candidate{value, way.gain, slot, token, variant, 0};
             if (options_.recombine) recombine(candidate, key_of(way.state, token));
             else add(candidate);
         });
 }
 
+// Prefixes that stay are found by their slots, candidates by their places behind these.
 template <bool kPlain>
 void Search<kPlain>::fill_table() {
-    table_.clear();
-    for (int i = 0; i < beam_.size; ++i)
-        if (next_.mass[i] > 0) table_.find_or_add(key_of(states_[beam_.prefix[i]], beam_.last[i]), i);
+    const auto none = [](std::int32_t) { return false; };  // what is in the beam, or was kept, has another key each
+    table_.clear(std::size_t(beam_.size) + most_candidates_);
+    for (std::int32_t i = 0; i < beam_.size; ++i)
+        if (next_.mass[i] > 0) table_.find_or_add(beam_.hash[i], i, none);
+    for (std::size_t j = 0; j < candidates_.size(); ++j)
+        table_.find_or_add(keys_[candidates_[j].key].hash(), beam_.size + std::int32_t(j), none);
     table_filled_ = true;
 }
 
 // Of prefixes that go on alike the best, of equal ones the first.
 template <bool kPlain>
-void Search<kPlain>::recombine(const Candidate& candidate, const Key& key) {
+void Search<kPlain>::recombine(Candidate candidate, const Key& key) {
     if (!table_filled_) fill_table();
     const std::int32_t mine = beam_.size + std::int32_t(candidates_.size());
-    std::int32_t& found = table_.find_or_add(key, mine);
-    if (found < beam_.size) {
-        if (!(candidate.value > next_.mass[found])) return;
-        next_.mass[found] = 0;
-        found = mine;
-    } else if (found != mine) {
+    std::int32_t& found = table_.find_or_add(key.hash(), mine, [&](std::int32_t number) {
+        if (number >= beam_.size) return keys_[candidates_[number - beam_.size].key] == key;
+        return key_of(states_[beam_.prefix[number]], beam_.last[number]) == key;
+    });
+    if (found != mine && found >= beam_.size) {
         Candidate& other = candidates_[found - beam_.size];
+        candidate.key = other.key;
         if (candidate.value > other.value || (candidate.value == other.value && candidate < other)) other = candidate;
         highest_value_ = greater(candidate.value, highest_value_);
         return;
     }
+    if (found != mine) {
+        if (!(candidate.value > next_.mass[found])) return;
+        next_.mass[found] = 0;
+        found = mine;
+    }
+    candidate.key = std::int32_t(keys_.size());
+    keys_.push(key);
     add(candidate);
 }
 
@@ -264,19 +275,7 @@ void Search<kPlain>::raise_bar() {
     for (int i = 0; i < beam_.size; ++i) ties -= next_.mass[i] == found.value ? 1 : 0;
     leave_kept(candidates_, found.value, ties);
     bar_ = greater(bar_, found.value);
-    if (!table_filled_) return;
-    fill_table();
-    for (std::size_t j = 0; j < candidates_.size(); ++j) {
-        const Candidate& candidate = candidates_[j];
-        walk_.read(
-            states_[beam_.prefix[candidate.parent]], candidate.token,
-            [&](auto visit) { for_each_closing(candidate.parent, visit); },
-            [&](double) { return spoken(candidate.parent, candidate.token); },
-            [&](int variant, const Way& way) {
-                if (variant == candidate.variant)
-                    table_.find_or_add(key_of(way.state, candidate.token), beam_.size + std::int32_t(j));
-            });
-    }
+    if (table_filled_) fill_table();
 }
 
 }  // namespace

@@ -59,11 +59,11 @@ class Prefixes {
     // Frees a prefix that nothing needs any more, and those before it that only led to it.
     void prune(std::uint32_t node) {
         while (all_[node].slot == kNotInBeam && all_[node].first_child == kNoPrefix && node != root_) {
-            const Prefix gone = all_[node];
-            (gone.previous == kNoPrefix ? all_[gone.parent].first_child : all_[gone.previous].next) = gone.next;
-            if (gone.next != kNoPrefix) all_[gone.next].previous = gone.previous;
+            const std::uint32_t parent = all_[node].parent, next = all_[node].next, previous = all_[node].previous;
+            (previous == kNoPrefix ? all_[parent].first_child : all_[previous].next) = next;
+            if (next != kNoPrefix) all_[next].previous = previous;
             give_back(node);
-            node = gone.parent;
+            node = parent;
         }
     }
 

@@ -100,7 +100,7 @@ class Search final : public ctckit::Engine {
         highest_value_ = greater(candidate.value, highest_value_);
         if (candidates_.size() >= most_candidates_) raise_bar();
     }
-    void recombine(const Candidate& candidate, const Key& key);
+    void recombine(Candidate candidate, const Key& key);
     void fill_table();
     void raise_bar();
     Cut cut() const;
@@ -151,6 +151,7 @@ class Search final : public ctckit::Engine {
     Array<Candidate> candidates_;
     Array<Emitted> passing_;
     KeyTable table_;
+    Array<Key> keys_;  // of the candidates
     bool table_filled_ = false;
     mutable Array<std::int64_t> bits_;
     Array<double> emitted_, values_;
@@ -243,6 +244,7 @@ template <class Real>
 void Search<kPlain>::search_frame(Emissions<Real>& y) {
     offset_.add(y.offset());
     candidates_.clear();
+    keys_.clear();
     table_filled_ = false;
     highest_value_ = 0;
     y.gather(beam_.last.data(), beam_.packed(), emitted_.data());
@@ -265,6 +267,7 @@ void Search<kPlain>::in_logarithms(Emissions<Real>& y) {
     for (Scale scale : {Scale::kHighest, Scale::kLogarithms}) {
         scale_ = scale;
         candidates_.clear();
+        keys_.clear();
         table_filled_ = false;
         bar_ = 0;
         stay_in_logarithms(y);

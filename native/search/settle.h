@@ -154,6 +154,7 @@ void Search<kPlain>::enter(int slot) {
     if constexpr (kPlain) return;
     const State& state = states_[beam_.prefix[slot]];
     beam_.said[slot] = beam_.spoken[slot] = kNotAsked;
+    if (options_.recombine) beam_.hash[slot] = key_of(state, beam_.last[slot]).hash();
     beam_.reach[slot] = walk_.reach(state);
     beam_.closing[slot] = walk_.closing_reach(state, -1);
     const bool bound = graph_.lexicon && graph_.lexicon->tokens && state.node != ctckit::kOffNode;

@@ -56,20 +56,17 @@ template <bool kPlain>
 void Search<kPlain>::texts(std::int64_t most, bool finished, ctckit::TextSink& sink) {
     Array<Ending> endings;
     for (int i = 0; i < beam_.size; ++i) {
-        State state = stem_;
         double ctc = log_mass(i);
-        if constexpr (kPlain) {
-            spell_out(beam_.prefix[i]);
-            for (std::int32_t token : out_tokens_) state = read_on(state, token);
-        } else {
-            state = states_[beam_.prefix[i]];
-            ctc -= walk_.worth(state) + walk_.potential(state);
-        }
         const auto end = [&](const State& last, std::int32_t word) {
             const double score = ctc + walk_.worth(last);
-            if (score > -kInfinity<double>)
-                endings.push({last, score, ctc, i, word, std::int32_t(endings.size())});
+            if (score > -kInfinity<double>) endings.push({last, score, ctc, i, word, std::int32_t(endings.size())});
         };
+        if constexpr (kPlain) {
+            end(stem_, kNoWord);  // the text's end adds nothing
+            continue;
+        }
+        const State& state = states_[beam_.prefix[i]];
+        ctc -= walk_.worth(state) + walk_.potential(state);
         if (finished) walk_.finish(state, end);
         else end(state, kNoWord);
     }
@@ -77,15 +74,16 @@ void Search<kPlain>::texts(std::int64_t most, bool finished, ctckit::TextSink& s
     if (std::int64_t(endings.size()) > most) endings.shorten(most);
     for (const Ending& ending : endings) {
         spell_out(beam_.prefix[ending.slot]);
-        if constexpr (kPlain) {
-            const std::int32_t before = stem_.units;
-            for (std::int32_t i = before + (ending.word != kNoWord); i < ending.state.units; ++i)
-                out_words_.push(ctckit::kUnknown);
-        }
         if (ending.word != kNoWord) out_words_.push(ending.word);
+        State state = ending.state;
+        if constexpr (kPlain) {
+            for (std::int32_t token : out_tokens_) state = read_on(state, token);
+            if (finished) walk_.finish(state, [&](const State& last, std::int32_t) { state = last; });
+            for (std::int32_t i = stem_.units; i < state.units; ++i) out_words_.push(ctckit::kUnknown);
+        }
         sink.take({out_tokens_.data(), out_frames_.data(), std::int64_t(out_tokens_.size()), out_words_.data(),
-                   std::int64_t(out_words_.size()), ending.score, ending.ctc, ending.state.language,
-                   ending.state.hotwords, ending.state.units});
+                   std::int64_t(out_words_.size()), ending.score, ending.ctc, state.language, state.hotwords,
+                   state.units});
     }
 }
 
