@@ -54,27 +54,28 @@ class KeyTable {
         std::size_t slots = 64;
         while (slots < 4 * room) slots *= 2;
         if (slots_.size() < slots) slots_.resize(slots, Numbered{});
-        mask_ = slots - 1;
-        for (std::size_t i = 0; i < slots; ++i) slots_[i].number = -1;
+        mask_ = slots_.size() - 1;
+        ++age_;
     }
     // The number that was added for this key, after adding `number` if there was none. same(n): whether n has the key.
     template <class Same>
     std::int32_t& find_or_add(std::uint64_t hash, std::int32_t number, Same same) {
         std::size_t i = hash & mask_;
-        for (; slots_[i].number >= 0; i = (i + 1) & mask_)
+        for (; slots_[i].age == age_; i = (i + 1) & mask_)
             if (slots_[i].hash == hash && same(slots_[i].number)) return slots_[i].number;
-        slots_[i] = {hash, number};
+        slots_[i] = {hash, age_, number};
         return slots_[i].number;
     }
 
    private:
     struct Numbered {
-        std::uint64_t hash;
+        std::uint64_t hash, age;  // of another age: none
         std::int32_t number;
     };
 
     Array<Numbered> slots_;
     std::size_t mask_ = 0;
+    std::uint64_t age_ = 0;
 };
 
 // Candidates in their order. There are few, most often in runs that are sorted.

@@ -44,6 +44,8 @@ Spelling::Spelling(std::vector<std::int32_t> offsets, std::vector<std::int32_t> 
         const std::int32_t closed =
             std::int32_t(std::count(symbols_.begin() + begin, symbols_.begin() + end, kBoundary));
         require(closed <= kMostClosings, "a token must have at most 16 boundaries");
+        const bool letter = end - begin == 1 && !closed;
+        letter_.push_back(letter ? symbols_[begin] : -1);
         kind_.push_back(begin == end ? Kind::kSpecial : closed ? Kind::kClosing : Kind::kInner);
         const bool first = closed && symbols_[begin] == kBoundary;
         view_.boundaries_first &= closed == 0 || (closed == 1 && first);
@@ -62,6 +64,7 @@ Spelling::Spelling(std::vector<std::int32_t> offsets, std::vector<std::int32_t> 
     view_.offsets = offsets_.data();
     view_.symbols = symbols_.data();
     view_.kind = kind_.data();
+    view_.letter = letter_.data();
     view_.run_offsets = run_offsets_.data();
     view_.runs = runs_.data();
 }
@@ -84,7 +87,7 @@ Tree::Tree(std::vector<std::int32_t> first, std::vector<std::int32_t> symbols, s
     require_offsets(first_, symbols_.size(), "a tree's first must be the offsets of its nodes' children");
     require(first_.size() == symbols_.size() + 2, "every node of a tree but its root must be a child");
     std::int32_t most = 0;
-    for (std::int32_t v = 0; v < nodes(); ++v) {
+    for (std::int32_t v = 0; v < size(); ++v) {
         require(first_[v] >= v || first_[v] == first_[v + 1], "a tree's children must be numbered after their parents");
         for (std::int32_t i = first_[v]; i < first_[v + 1]; ++i) {
             require(symbols_[i] >= least_symbol && symbols_[i] < (1 << 26), "a tree's symbols must be within range");
@@ -94,13 +97,17 @@ Tree::Tree(std::vector<std::int32_t> first, std::vector<std::int32_t> symbols, s
     }
     from_root_.assign(first_[1] ? symbols_[first_[1] - 1] + 1 : 0, 0);
     for (std::int32_t i = 0; i < first_[1]; ++i) from_root_[symbols_[i]] = i + 1;
-    if (most < 64) {
-        symbol_set_.assign(nodes(), 0);
-        for (std::int32_t v = 0; v < nodes(); ++v)
-            for (std::int32_t i = first_[v]; i < first_[v + 1]; ++i) symbol_set_[v] |= std::uint64_t(1) << symbols_[i];
+    view_ = {first_.data(), symbols_.data(), from_root_.data(), std::int32_t(from_root_.size()), most < 64};
+}
+
+std::vector<TreeNode> Tree::nodes() const {
+    std::vector<TreeNode> made(size());
+    for (std::int32_t v = 0; v < size(); ++v) {
+        made[v].first = first_[v];
+        for (std::int32_t i = first_[v]; i < first_[v + 1] && view_.few_symbols; ++i)
+            made[v].symbols |= std::uint64_t(1) << symbols_[i];
     }
-    view_ = {first_.data(), symbols_.data(), from_root_.data(), std::int32_t(from_root_.size()),
-             symbol_set_.empty() ? nullptr : symbol_set_.data()};
+    return made;
 }
 
 Lexicon::Lexicon(std::vector<std::int32_t> first, std::vector<std::int32_t> symbols,
@@ -112,7 +119,7 @@ Lexicon::Lexicon(std::vector<std::int32_t> first, std::vector<std::int32_t> symb
       model_words_(std::move(model_words)),
       lookahead_(std::move(lookahead)),
       closed_(closed) {
-    const std::size_t nodes = tree_.nodes();
+    const std::size_t nodes = tree_.size();
     require(word_offsets_.size() == nodes + 1, "word_offsets must have an entry for each node, and one more");
     require_offsets(word_offsets_, words_.size(), "word_offsets must be those of the nodes' words");
     require(word_offsets_[1] == 0, "no word may be empty");
@@ -145,25 +152,25 @@ Hotwords::Hotwords(std::shared_ptr<const Spelling> spelling, std::vector<std::in
                    std::vector<double> potentials, std::int32_t start)
     : spelling_(std::move(spelling)),
       tree_(std::move(first), std::move(symbols), 0),
-      fail_(std::move(fail)),
       rewards_(std::move(rewards)),
       potentials_(std::move(potentials)) {
-    const std::size_t nodes = tree_.nodes();
-    require(fail_.size() == nodes && rewards_.size() == nodes && potentials_.size() == nodes,
+    const std::size_t nodes = tree_.size();
+    require(fail.size() == nodes && rewards_.size() == nodes && potentials_.size() == nodes,
             "fail, rewards and potentials must have an entry for each node");
     require(start >= 0 && std::size_t(start) < nodes, "start must be a node");
+    nodes_ = tree_.nodes();
     highest_ = std::make_unique<std::atomic<double>[]>(nodes);
     for (std::size_t v = 0; v < nodes; ++v) {
-        require(fail_[v] >= 0 && (v == 0 ? fail_[v] == 0 : std::size_t(fail_[v]) < v),
+        require(fail[v] >= 0 && (v == 0 ? fail[v] == 0 : std::size_t(fail[v]) < v),
                 "fail must lead to a node with a lower number");
         require(std::abs(potentials_[v]) <= kLargestWeight && std::abs(rewards_[v] + potentials_[v]) <= kLargestWeight,
                 "hotwords must not weigh more than 300 nats");
-        raise_.push_back(std::exp(rewards_[v] + potentials_[v]));
-        take_back_.push_back(std::exp(-potentials_[v]));
+        nodes_[v].fail = fail[v];
+        nodes_[v].come = std::exp(rewards_[v] + potentials_[v]);
+        nodes_[v].go = std::exp(-potentials_[v]);
         highest_[v].store(std::numeric_limits<double>::quiet_NaN(), std::memory_order_relaxed);
     }
-    view_ = {tree_.view(),  fail_.data(),      rewards_.data(), potentials_.data(),
-             raise_.data(), take_back_.data(), highest_.get(),  start};
+    view_ = {tree_.view(), nodes_.data(), rewards_.data(), potentials_.data(), highest_.get(), start};
 }
 
 SearchGraph::SearchGraph(std::shared_ptr<const Spelling> spelling, std::int32_t blank,
@@ -193,8 +200,8 @@ SearchGraph::SearchGraph(std::shared_ptr<const Spelling> spelling, std::int32_t 
     view_.alpha = alpha;
     view_.beta = beta;
     view_.unknown_score = unknown;
-    view_.hotword_nodes = hotwords_ ? hotwords_->nodes() : 1;
-    view_.lexicon_nodes = lexicon_ ? lexicon_->tree().nodes() : 1;
+    view_.hotword_nodes = hotwords_ ? hotwords_->size() : 1;
+    view_.lexicon_nodes = lexicon_ ? lexicon_->tree().size() : 1;
     const double said = model ? model->bound() : 0.0;
     require(!(said > kLargestWeight), "a model's ln P must not be above 300");
     const double spoken = std::exp(alpha * std::max(said, unknown) + beta);
@@ -210,30 +217,28 @@ SearchGraph::SearchGraph(std::shared_ptr<const Spelling> spelling, std::int32_t 
 // become an unknown one.
 void SearchGraph::weigh_lexicon() {
     const std::vector<double>& lookahead = lexicon_->lookahead();
-    const std::int32_t nodes = lexicon_->tree().nodes();
+    const std::int32_t nodes = lexicon_->tree().size();
     lexicon_view_ = lexicon_->view();
     const TreeView& tree = lexicon_view_.tree;
     const bool closed = lexicon_view_.closed;
     const auto weighed = [&](double nats) { return nats != 0 ? view_.alpha * nats : 0.0; };
     ahead_.resize(nodes);
-    enter_.assign(nodes, 1.0);
-    leave_.resize(nodes);
+    nodes_ = lexicon_->tree().nodes();
     lexicon_view_.ahead_off = closed ? kNothing : weighed(view_.unknown_score);
     for (std::int32_t v = 1; v < nodes; ++v)
         ahead_[v] = weighed(closed ? lookahead[v] : std::max(lookahead[v], view_.unknown_score));
     std::vector<double> below(nodes, std::isnan(lexicon_view_.ahead_off) ? kNothing : lexicon_view_.ahead_off);
     for (std::int32_t v = nodes - 1; v >= 0; --v) {
         for (std::int32_t i = tree.first[v]; i < tree.first[v + 1]; ++i) {
-            enter_[i + 1] = std::exp(ahead_[i + 1] - ahead_[v]);
+            nodes_[i + 1].come = std::exp(ahead_[i + 1] - ahead_[v]);
             below[v] = std::max({below[v], ahead_[i + 1], below[i + 1]});
         }
-        leave_[v] = std::exp(lexicon_view_.ahead_off - ahead_[v]);
+        nodes_[v].go = std::exp(lexicon_view_.ahead_off - ahead_[v]);
         reach_.push_back(std::exp(below[v] - ahead_[v]));
     }
     std::reverse(reach_.begin(), reach_.end());
+    lexicon_view_.nodes = nodes_.data();
     lexicon_view_.ahead = ahead_.data();
-    lexicon_view_.enter = enter_.data();
-    lexicon_view_.leave = leave_.data();
     lexicon_view_.reach = reach_.data();
     lexicon_view_.deepest = std::exp(below[0]);
     view_.lexicon = &lexicon_view_;
@@ -242,7 +247,7 @@ void SearchGraph::weigh_lexicon() {
 void SearchGraph::find_tokens() {
     const SpellingView& spelling = view_.spelling;
     const TreeView& tree = lexicon_view_.tree;
-    const std::int32_t nodes = lexicon_->tree().nodes();
+    const std::int32_t nodes = lexicon_->tree().size();
     const std::uint64_t all = ~std::uint64_t(0);
     if (!lexicon_view_.closed) {
         tokens_.assign(nodes, all);

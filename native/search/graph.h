@@ -28,10 +28,18 @@ enum class Kind : std::uint8_t {
 // Nodes are numbered breadth first; children of v are first[v] + 1 to first[v + 1], in the order of their symbols.
 struct TreeView {
     const std::int32_t* first;
-    const std::int32_t* symbols;      // symbols[v - 1] leads to node v
-    const std::int32_t* from_root;    // (num_symbols,) the root's child, 0 if there is none
-    std::int32_t num_symbols;         // of from_root
-    const std::uint64_t* symbol_set;  // the children's symbols as bits; null if some symbol is not below 64
+    const std::int32_t* symbols;    // symbols[v - 1] leads to node v
+    const std::int32_t* from_root;  // (num_symbols,) the root's child, 0 if there is none
+    std::int32_t num_symbols;       // of from_root
+    bool few_symbols;               // all are below 64
+};
+
+// What a step in a tree needs, on one line of memory.
+struct TreeNode {
+    std::uint64_t symbols;  // of the children, as bits, if there are few
+    std::int32_t first;     // as in the tree
+    std::int32_t fail;      // of an automaton
+    double come, go;        // factors: see LexiconView and HotwordsView
 };
 
 // Symbols that are heard one after the other, of some token: places in the spelling's array.
@@ -45,6 +53,7 @@ struct SpellingView {
     const std::int32_t* offsets;
     const std::int32_t* symbols;
     const Kind* kind;                 // (classes,)
+    const std::int32_t* letter;       // (classes,) the symbol of a token that has just one, which is no boundary; else -1
     const std::int32_t* run_offsets;  // (num_symbols + 1,) of the runs by their first symbol
     const Run* runs;                  // tokens, and again without a boundary that they begin with
     std::int32_t num_symbols;
@@ -58,11 +67,10 @@ struct LexiconView {
     const std::int32_t* words;
     const std::int32_t* model_words;
     bool closed;
-    // With the weights of a graph: nats ahead of each node; the factor of coming there from its parent; that of leaving
-    // the tree; no token without a boundary has a greater factor than reach.
+    // With the weights of a graph: factors of coming to a node from its parent, and of going from it off the tree; nats
+    // ahead of it; no token without a boundary has a greater factor than reach.
+    const TreeNode* nodes;
     const double* ahead;
-    const double* enter;
-    const double* leave;
     const double* reach;
     const std::uint64_t* tokens;  // (V,) the tokens that a node may be followed by, if these are few and it is closed
     double ahead_off;
@@ -71,11 +79,9 @@ struct LexiconView {
 
 struct HotwordsView {
     TreeView tree;
-    const std::int32_t* fail;
+    const TreeNode* nodes;  // factors of coming to a node, e^(reward + potential), and of going from it, e^-potential
     const double* rewards;
     const double* potentials;
-    const double* raise;           // e^(reward + potential)
-    const double* take_back;       // e^-potential
     std::atomic<double>* highest;  // the greatest raise that any token leads to from here; NaN until it is asked for
     std::int32_t start;
 };
@@ -92,7 +98,7 @@ struct GraphView {
     double alpha, beta, unknown_score;
     double most_said;    // the greatest factor that closing a word may have, what was ahead of it apart
     double most_spoken;  // the greatest factor of a token that the model is asked for
-    std::int32_t lexicon_nodes, hotword_nodes;
+    std::int32_t lexicon_nodes, hotword_nodes;  // at least 1
 };
 
 // What tokens spell. Constructors check their arrays, and throw std::invalid_argument.
@@ -105,7 +111,7 @@ class Spelling {
    private:
     void leave_one_boundary();
 
-    std::vector<std::int32_t> offsets_, symbols_, run_offsets_;
+    std::vector<std::int32_t> offsets_, symbols_, letter_, run_offsets_;
     std::vector<Run> runs_;
     std::vector<Kind> kind_;
     SpellingView view_;
@@ -116,11 +122,12 @@ class Tree {
     Tree(std::vector<std::int32_t> first, std::vector<std::int32_t> symbols, std::int32_t least_symbol);
     Tree(const Tree&) = delete;
     const TreeView& view() const { return view_; }
-    std::int32_t nodes() const { return std::int32_t(first_.size()) - 1; }
+    std::int32_t size() const { return std::int32_t(first_.size()) - 1; }
+    // Their steps, without fail and factors.
+    std::vector<TreeNode> nodes() const;
 
    private:
     std::vector<std::int32_t> first_, symbols_, from_root_;
-    std::vector<std::uint64_t> symbol_set_;
     TreeView view_;
 };
 
@@ -149,13 +156,13 @@ class Hotwords {
              std::vector<double> potentials, std::int32_t start);
     Hotwords(const Hotwords&) = delete;
     const HotwordsView& view() const { return view_; }
-    std::int32_t nodes() const { return tree_.nodes(); }
+    std::int32_t size() const { return tree_.size(); }
 
    private:
     std::shared_ptr<const Spelling> spelling_;
     Tree tree_;
-    std::vector<std::int32_t> fail_;
-    std::vector<double> rewards_, potentials_, raise_, take_back_;
+    std::vector<TreeNode> nodes_;
+    std::vector<double> rewards_, potentials_;
     std::unique_ptr<std::atomic<double>[]> highest_;
     HotwordsView view_;
 };
@@ -181,7 +188,8 @@ class SearchGraph {
     std::shared_ptr<const Lexicon> lexicon_;
     std::shared_ptr<const Hotwords> hotwords_;
     std::vector<std::int32_t> model_tokens_;
-    std::vector<double> ahead_, enter_, leave_, reach_;
+    std::vector<TreeNode> nodes_;
+    std::vector<double> ahead_, reach_;
     std::vector<std::uint64_t> tokens_;
     LexiconView lexicon_view_;
     GraphView view_;

@@ -81,13 +81,32 @@ void Search<kPlain>::extend_few(std::uint64_t tokens, const double* y) {
         return;
     }
     if (!tokens) return;
+    double most = 0;
+    for (std::uint64_t rest = tokens; rest; rest &= rest - 1) most = greater(y[lowest_bit(rest)], most);
+    const std::uint64_t others = other_tokens_;
+    const std::uint64_t* const allowed = beam_.allowed.data();
+    const std::uint64_t* const children = beam_.children.data();
+    const double* const mass = beam_.mass.data();
+    const double* const reach = beam_.reach.data();
+    const double* const closing = beam_.closing.data();
+    double* const value = values_.data();
+#pragma omp simd
+    for (int i = 0; i < beam_.packed(); ++i) {
+        const bool any = (tokens & allowed[i] & ~(children[i] & others)) != 0;
+        value[i] = any ? mass[i] * greater(reach[i], closing[i]) * most : -1.0;
+    }
+    int count = 0;
+    const double bar = bar_;
     for (int i = 0; i < beam_.size; ++i) {
-        std::uint64_t rest = tokens & beam_.allowed[i] & ~(beam_.children[i] & other_tokens_);
-        for (; rest; rest &= rest - 1) {
+        passed_[count] = i;
+        count += value[i] >= bar ? 1 : 0;
+    }
+    for (int j = 0; j < count; ++j) {
+        const int i = passed_[j];
+        for (std::uint64_t rest = tokens & allowed[i] & ~(children[i] & others); rest; rest &= rest - 1) {
             const int token = lowest_bit(rest);
-            const double bound = closing_tokens_ >> token & 1 ? beam_.closing[i] : beam_.reach[i];
-            if (total(i, token) * bound * y[token] >= bar_)
-                try_token(i, token, y[token], beam_.children[i] >> token & 1);
+            const double bound = closing_tokens_ >> token & 1 ? closing[i] : reach[i];
+            if (total(i, token) * bound * y[token] >= bar_) try_token(i, token, y[token], children[i] >> token & 1);
         }
     }
 }
@@ -194,6 +213,21 @@ void Search<kPlain>::try_token(int slot, std::int32_t token, double y, bool know
         const std::uint32_t found = prefixes_.find(prefix, token, kNoWord);
         if (value > 0 && (found == kNoPrefix || prefixes_[found].slot == kNotInBeam))
             add({value, 1.0, slot, token, 0, 0});
+        return;
+    }
+    const std::int32_t letter = graph_.by_token ? -1 : graph_.spelling.letter[token];
+    if (letter >= 0) {
+        const State& state = states_[prefix];
+        Place place{state.hotwords, state.node, state.hot};
+        const double gain = walk_.read_letter(place, letter), value = weigh(mass, y, gain);
+        if (!(value > 0 && value >= bar_)) return;
+        if (known) {
+            const std::uint32_t found = prefixes_.find(prefix, token, kNoWord);
+            if (found != kNoPrefix && prefixes_[found].slot != kNotInBeam) return;
+        }
+        const Candidate candidate{value, gain, slot, token, 0, 0};
+        if (options_.recombine) recombine(candidate, {state.model, token, place.node, place.hot});
+        else add(candidate);
         return;
     }
     walk_.read(

@@ -107,6 +107,7 @@ class Search final : public ctckit::Engine {
     void settle();
     void rebuild(const Cut& last);
     std::uint32_t prefix_of(const Candidate& candidate);
+    std::uint32_t step_to(std::uint32_t parent, std::int32_t token, std::int32_t word);
     std::uint32_t child(std::uint32_t parent, std::int32_t token, const Way& way, bool make);
     void leave(int slot);
     void enter(int slot);

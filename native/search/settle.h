@@ -81,13 +81,16 @@ void Search<kPlain>::rebuild(const Cut& last) {
 template <bool kPlain>
 std::uint32_t Search<kPlain>::prefix_of(const Candidate& candidate) {
     const std::uint32_t parent = beam_.prefix[candidate.parent];
-    if constexpr (kPlain) {
-        const std::uint32_t found = prefixes_.find(parent, candidate.token, kNoWord);
-        if (found != kNoPrefix) return found;
-        return prefixes_.make(parent, candidate.token, kNoWord, std::int32_t(num_frames_));
+    if constexpr (kPlain) return step_to(parent, candidate.token, kNoWord);
+    State state = states_[parent];
+    const std::int32_t letter = graph_.by_token ? -1 : graph_.spelling.letter[candidate.token];
+    if (letter >= 0) {
+        const std::uint32_t found = step_to(parent, candidate.token, kNoWord);
+        walk_.read_letter(state, letter);
+        states_[found] = state;
+        return found;
     }
     std::uint32_t found = kNoPrefix;
-    const State state = states_[parent];
     walk_.read(
         state, candidate.token, [&](auto visit) { for_each_closing(candidate.parent, visit); },
         [&](double) { return spoken(candidate.parent, candidate.token); },
@@ -99,20 +102,28 @@ std::uint32_t Search<kPlain>::prefix_of(const Candidate& candidate) {
     return found;
 }
 
-// The child that a token, read in one way, leads to; of several words, each but the last is a step.
+// A child, made if it isn't there.
+template <bool kPlain>
+std::uint32_t Search<kPlain>::step_to(std::uint32_t parent, std::int32_t token, std::int32_t word) {
+    const std::uint32_t found = prefixes_.find(parent, token, word);
+    if (found != kNoPrefix) return found;
+    const std::uint32_t made = prefixes_.make(parent, token, word, std::int32_t(num_frames_));
+    if constexpr (!kPlain) states_.resize(greater(states_.size(), prefixes_.capacity()), State{});
+    return made;
+}
+
+// The child that a token, read in one way, leads to; of several words, each but the last is a step. None if it isn't
+// there, unless it is to be made.
 template <bool kPlain>
 std::uint32_t Search<kPlain>::child(std::uint32_t parent, std::int32_t token, const Way& way, bool make) {
     std::uint32_t node = parent;
-    const auto go = [&](std::int32_t by, std::int32_t word) {
-        const std::uint32_t found = prefixes_.find(node, by, word);
-        if (found != kNoPrefix || !make) return found;
-        const std::uint32_t made = prefixes_.make(node, by, word, std::int32_t(num_frames_));
-        states_.resize(greater(states_.size(), prefixes_.capacity()), State{});
-        return made;
-    };
-    for (int i = 0; i + 1 < way.num_words; ++i)
-        if ((node = go(kOnlyAWord, way.words[i])) == kNoPrefix) return kNoPrefix;
-    return go(token, way.num_words ? way.words[way.num_words - 1] : kNoWord);
+    for (int i = 0; i < way.num_words || i == 0; ++i) {
+        const bool last = i + 1 >= way.num_words;
+        const std::int32_t by = last ? token : kOnlyAWord, word = way.num_words ? way.words[i] : kNoWord;
+        node = make ? step_to(node, by, word) : prefixes_.find(node, by, word);
+        if (node == kNoPrefix) return kNoPrefix;
+    }
+    return node;
 }
 
 // A slot's prefix has left the beam.

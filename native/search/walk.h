@@ -14,6 +14,7 @@ namespace {
 using ctckit::GraphView;
 using ctckit::Kind;
 using ctckit::LanguageState;
+using ctckit::TreeNode;
 using ctckit::TreeView;
 
 // What of a prefix matters for what follows, and what it is worth so far beside its CTC score, in nats.
@@ -27,6 +28,12 @@ struct State {
 inline bool same(const LanguageState& a, const LanguageState& b) {
     return std::memcmp(&a, &b, sizeof a) == 0;
 }
+
+// The part of it that letters change.
+struct Place {
+    double hotwords;
+    std::int32_t node, hot;
+};
 
 // A way to read a token after a prefix: the state behind it, the factor of what it is worth, with potentials, and the
 // words that it closes.
@@ -81,8 +88,23 @@ class SaidLists {
     std::int32_t free_ = kEndOfList;
 };
 
+inline int count_bits(std::uint64_t bits) {
+#if defined(__GNUC__) || defined(__clang__)
+    return __builtin_popcountll(bits);
+#else
+    int count = 0;
+    for (; bits; bits &= bits - 1) ++count;
+    return count;
+#endif
+}
+
 // The child that a symbol leads to, or 0.
-inline std::int32_t child_of(const TreeView& tree, std::int32_t node, std::int32_t symbol) {
+inline std::int32_t child_of(const TreeView& tree, const TreeNode* nodes, std::int32_t node, std::int32_t symbol) {
+    if (tree.few_symbols) {
+        const std::uint64_t set = nodes[node].symbols;
+        if (symbol >= 64 || !(set >> symbol & 1)) return 0;
+        return nodes[node].first + count_bits(set & ((std::uint64_t(1) << symbol) - 1)) + 1;
+    }
     if (node == 0) return symbol < tree.num_symbols ? tree.from_root[symbol] : 0;
     std::int32_t low = tree.first[node], high = tree.first[node + 1];
     while (high - low > 4) {
@@ -126,6 +148,16 @@ class Walk {
     template <class Closings, class Spoken, class Visit>
     void read(const State& state, std::int32_t token, Closings closings, Spoken spoken, Visit visit) const;
 
+    // The same for a letter that the model isn't asked for, which has one way at most: what it changes of the state, and
+    // its gain; 0 if it can't follow.
+    template <class Changed>
+    double read_letter(Changed& state, std::int32_t letter) const {
+        double gain = 1.0;
+        if (!spell(state, gain, letter)) return 0.0;
+        if (graph_.hotwords) hear(state, gain, letter);
+        return gain;
+    }
+
     // The same for the end of a text.
     template <class Visit>
     void finish(const State& state, Visit visit) const;
@@ -141,8 +173,10 @@ class Walk {
         return node == ctckit::kOffNode ? graph_.lexicon->ahead_off : graph_.lexicon->ahead[node];
     }
     std::int32_t step(std::int32_t hot, std::int32_t symbol) const;
-    void hear(State& state, double& gain, std::int32_t symbol) const;
-    bool spell(State& state, double& gain, std::int32_t symbol) const;
+    template <class Changed>
+    void hear(Changed& state, double& gain, std::int32_t symbol) const;
+    template <class Changed>
+    bool spell(Changed& state, double& gain, std::int32_t symbol) const;
     double highest(std::int32_t hot) const;
     double hot_reach(std::int32_t hot) const;
     template <class Closings, class Spoken, class Visit>
@@ -156,31 +190,34 @@ class Walk {
 inline std::int32_t Walk::step(std::int32_t hot, std::int32_t symbol) const {
     const ctckit::HotwordsView& hotwords = *graph_.hotwords;
     std::int32_t found;
-    while ((found = child_of(hotwords.tree, hot, symbol)) == 0 && hot != 0) hot = hotwords.fail[hot];
+    while ((found = child_of(hotwords.tree, hotwords.nodes, hot, symbol)) == 0 && hot != 0)
+        hot = hotwords.nodes[hot].fail;
     return found;
 }
 
 // The hotwords go on by a symbol.
-inline void Walk::hear(State& state, double& gain, std::int32_t symbol) const {
+template <class Changed>
+void Walk::hear(Changed& state, double& gain, std::int32_t symbol) const {
     const ctckit::HotwordsView& hotwords = *graph_.hotwords;
     const std::int32_t next = step(state.hot, symbol);
     if ((next | state.hot) == 0 && hotwords.rewards[0] == 0) return;
-    gain *= hotwords.take_back[state.hot] * hotwords.raise[next];
+    gain *= hotwords.nodes[state.hot].go * hotwords.nodes[next].come;
     state.hot = next;
     state.hotwords += hotwords.rewards[next];
 }
 
 // The lexicon goes on by a letter. False if it has no such word, and is closed.
-inline bool Walk::spell(State& state, double& gain, std::int32_t symbol) const {
+template <class Changed>
+bool Walk::spell(Changed& state, double& gain, std::int32_t symbol) const {
     const ctckit::LexiconView* lexicon = graph_.lexicon;
     if (!lexicon) {
         state.node = ctckit::kOffNode;
         return true;
     }
     if (state.node == ctckit::kOffNode) return !lexicon->closed;
-    const std::int32_t child = child_of(lexicon->tree, state.node, symbol);
+    const std::int32_t child = child_of(lexicon->tree, lexicon->nodes, state.node, symbol);
     if (!child && lexicon->closed) return false;
-    gain *= child ? lexicon->enter[child] : lexicon->leave[state.node];
+    gain *= child ? lexicon->nodes[child].come : lexicon->nodes[state.node].go;
     state.node = child ? child : ctckit::kOffNode;
     return true;
 }
@@ -309,7 +346,7 @@ inline double Walk::highest(std::int32_t hot) const {
     const auto hear_run = [&](const ctckit::Run& run) {
         State state{};
         state.hot = hot;
-        double gain = 1.0 / hotwords.take_back[hot];
+        double gain = 1.0 / hotwords.nodes[hot].go;
         for (std::int32_t i = run.begin; i < run.end; ++i) hear(state, gain, spelling_.symbols[i]);
         found = greater(gain, found);
     };
@@ -332,10 +369,10 @@ inline double Walk::hot_reach(std::int32_t hot) const {
     if (!graph_.hotwords) return 1.0;
     double found = highest(hot);
     for (std::int32_t back = hot; back != 0;) {
-        back = graph_.hotwords->fail[back];
+        back = graph_.hotwords->nodes[back].fail;
         found = greater(highest(back), found);
     }
-    return greater(1.0, found * graph_.hotwords->take_back[hot]);
+    return greater(1.0, found * graph_.hotwords->nodes[hot].go);
 }
 
 constexpr double kSlack = 1 + 1e-9;  // for the rounding of bounds
