@@ -155,8 +155,9 @@ def test_a_model_that_keeps_no_words() -> None:
     numbers = {word: i for i, word in enumerate(model.vocabulary)}
     model.ids = lambda words: np.array([numbers.get(word, 0) for word in words], np.int32)  # type: ignore[method-assign]
     model.vocabulary = []
-    with pytest.raises(CTCError, match="language_model keeps no words: expected a lexicon"):
-        GraphBuilder(LETTERS, language_model=model)
+    for vocabulary in (LETTERS, PIECES):  # two of the model's four words are labels: not enough for one of labels
+        with pytest.raises(CTCError, match="language_model keeps no words: expected a lexicon"):
+            GraphBuilder(vocabulary, language_model=model)
     model.vocabulary = [*numbers]
     assert GraphBuilder(LETTERS, language_model=model, lexicon=["a"]).level == "word"
 

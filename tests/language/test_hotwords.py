@@ -101,33 +101,47 @@ def test_credit_is_at_least_the_part_that_is_said_and_at_most_the_highest_weight
                 assert hotwords.potentials[state] + earned >= weight * said / size - 1e-12
 
 
-def test_credit_of_one_phrase_is_taken_back_where_it_breaks_off() -> None:
-    vocabulary = VOCABULARIES["separator"]
-    speller, hotwords = hotwords_of(vocabulary, {"ab c": 5.0})
-    a, b, c = (speller.symbols.of(token)[0] for token in (2, 3, 4))
+def credits(vocabulary: Vocabulary, weights: dict[str, float], said: str) -> list[tuple[float, float]]:
+    """What is rewarded and what is credited after each character."""
+    speller, hotwords = hotwords_of(vocabulary, weights)
+    state, found = hotwords.start, []
+    for letter in said:
+        symbol = BOUNDARY if letter == " " else speller.spell([letter]).sequences.row(0)[0]
+        state = hotwords.step(state, symbol)
+        found.append((float(hotwords.rewards[state]), float(hotwords.potentials[state])))
+    return found
 
-    def potentials(symbols: list[int]) -> list[float]:
-        state, found = hotwords.start, []
-        for symbol in symbols:
-            state = hotwords.step(state, symbol)
-            found.append(float(hotwords.potentials[state]))
-        return found
 
-    assert potentials([a, b, 0, c, 0]) == [1.0, 2.0, 3.0, 4.0, 0.0]
-    assert potentials([a, b, 0, a]) == [1.0, 2.0, 3.0, 1.0]
-    assert potentials([a, b, c, 0]) == [1.0, 2.0, 0.0, 0.0]
-    assert potentials([c, a, b, 0]) == [0.0, 0.0, 0.0, 0.0]
-    assert hotwords.rewards.sum() == 5.0
+@pytest.mark.parametrize(
+    ("said", "credit"),
+    [
+        ("ab c", [1.0, 2.0, 3.0, 4.0]),
+        ("ab a", [1.0, 2.0, 3.0, 1.0]),
+        ("abc ", [1.0, 2.0, 0.0, 0.0]),
+        ("cab ", [0.0, 0.0, 0.0, 0.0]),
+    ],
+)
+def test_credit_is_taken_back_where_a_phrase_breaks_off(said: str, credit: list[float]) -> None:
+    assert credits(VOCABULARIES["separator"], {"ab c": 5.0}, said) == [(0.0, x) for x in credit]
 
 
 def test_a_reward_takes_the_place_of_credit() -> None:
-    """After "a", "a b" has had a third of its way; its credit isn't paid on top of what "a" had."""
-    speller, hotwords = hotwords_of(VOCABULARIES["separator"], {"a": 6.0, "a b": 6.0})
-    a = speller.symbols.of(2)[0]
-    said = hotwords.step(hotwords.start, a)
-    done = hotwords.step(said, BOUNDARY)
-    assert (hotwords.rewards[said], hotwords.potentials[said]) == (0.0, 3.0)
-    assert (hotwords.rewards[done], hotwords.potentials[done]) == (6.0, 3.0)  # 2 of 4 symbols of "a b "
+    words = credits(VOCABULARIES["separator"], {"a": 6.0, "a b": 6.0}, "a b ")
+    assert words == [(0.0, 3.0), (6.0, 3.0), (0.0, 4.5), (6.0, 0.0)]
+    # "ab" has half of its 6 after "a"; once it is said, there is what the longer phrase has had: 2 of 8 letters.
+    assert credits(VOCABULARIES["plain"], {"ab": 6.0, "abcabcab": 8.0}, "ab")[:2] == [(0.0, 3.0), (6.0, 2.0)]
+
+
+def test_a_phrase_that_is_a_part_of_another_has_its_credit() -> None:
+    found = credits(VOCABULARIES["plain"], {"abcab": 5.0, "bca": 9.0}, "abcab")
+    assert found == [(0.0, 1.0), (0.0, 3.0), (0.0, 6.0), (9.0, 4.0), (5.0, 3.0)]
+
+
+def test_credit_of_a_heavier_phrase_is_taken_back_down_to_what_may_still_come() -> None:
+    found = credits(VOCABULARIES["plain"], {"cab": 90.0, "caccaa": 6.0}, "caccaa")
+    assert found == [(0.0, 30.0), (0.0, 60.0), (0.0, 30.0), (0.0, 30.0), (0.0, 60.0), (6.0, 0.0)]
+    found = credits(VOCABULARIES["separator"], {"cab": 90.0, "caccaa": 6.0}, "caccaa ")
+    assert found == [(0.0, 22.5), (0.0, 45.0), *[(0.0, 6.0)] * 4, (6.0, 0.0)]
 
 
 def test_phrases_spelled_alike_count_once() -> None:

@@ -18,6 +18,9 @@ VOCABULARIES = {
     "both cases": Vocabulary(["<pad>", "|", *"abAB"]),
     "Turkish": Vocabulary(["<pad>", "|", *"abiı"]),
     "pieces": Vocabulary(["<blk>", "▁", "▁a", "b", "a", "ab", "▁ba", "n", "e", "[breath]"]),
+    "Greek capitals": Vocabulary(["<pad>", "|", *"ΑΒΣΊ"]),
+    "Greek small letters": Vocabulary(["<pad>", "|", *"αβσί"]),
+    "pieces that begin no word": Vocabulary(["<blk>", "▁a", "b", "a"]),
     "pieces without a bare mark": Vocabulary(["<blk>", "▁a", "▁b", "a", "b", "ab", "▁bab"]),
     "pieces that lack letters": Vocabulary(["<blk>", "▁", "ab", "▁ba", "a", "ne"]),
     "pieces with marks within": Vocabulary(["<blk>", "▁a", "b", "a", "b▁a", "▁"]),
@@ -59,7 +62,7 @@ def texts(vocabulary: Vocabulary, seed: int, count: int) -> list[str]:
 @pytest.mark.parametrize("name", VOCABULARIES)
 def test_texts_are_spelled_as_transcribe_does(name: str) -> None:
     speller = Speller(VOCABULARIES[name])
-    written = texts(speller.vocabulary, 0, 1500)
+    written = [*texts(speller.vocabulary, 0, 1500), "<i>a", "a[b", "ΑΣ", "ας"]
     spelled = speller.spell(written)
     found = dict(zip(spelled.sequences.of.tolist(), range(len(written)), strict=False))
     assert len(found) == len(spelled.sequences.of)

@@ -23,7 +23,6 @@ _MARKS = frozenset("<[{")  # tags and names of special classes begin with them
 _TRIED = 20  # texts whose case is compared with the one that the labels prefer
 _EXAMPLES = 3
 _CODES = 0x110000
-_SIGMAS = frozenset("σςΣ")  # which of them is the small one depends on the place in the word
 _TURKISH = frozenset("ıİ")  # where labels have one of them, transcribe pairs i with İ
 
 
@@ -214,7 +213,7 @@ def _trimmed(symbols: list[int]) -> list[int]:
 
 def _other_case(letter: str) -> list[str]:
     """The letter's other case, if the two are a pair wherever they stand."""
-    return [o for o in (letter.lower(), letter.upper()) if _is_pair(letter, o) and letter not in _SIGMAS]
+    return [other for other in (letter.lower(), letter.upper()) if _is_pair(letter, other)]
 
 
 def _is_pair(letter: str, other: str) -> bool:
