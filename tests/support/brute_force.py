@@ -42,6 +42,14 @@ class Bigrams:
         }
         self.counts = (len(self.vocabulary), len(self.table))
 
+    def arpa(self) -> str:
+        """The same as an ARPA file."""
+        pairs = {pair: score / math.log(10) for pair, score in self.table.items() if pair[1] != "<s>"}
+        single = [f"{pairs.get(('', word), -99)}\t{word}\t0" for word in self.vocabulary]
+        double = [f"{score}\t{a} {b}" for (a, b), score in pairs.items() if a not in ("", "</s>")]
+        counts = [f"ngram 1={len(single)}", f"ngram 2={len(double)}"]
+        return "\n".join(["\\data\\", *counts, "", "\\1-grams:", *single, "", "\\2-grams:", *double, "", "\\end\\", ""])
+
     def ids(self, words: Sequence[str]) -> npt.NDArray[np.int32]:
         return np.array([self.vocabulary.index(w) if w in self.vocabulary else 0 for w in words], np.int32)
 
