@@ -122,7 +122,7 @@ class Segment(NamedTuple):
         end: seconds.
         score: nats, the mean over the frames of its tokens.
         confidence: the mean occupancy of its frames, 0 to 1: how probable it is, given the transcript, that they are
-            its own.
+            its own. Of a decoded text, how probable it is that the piece itself is right.
         parts: what it consists of: a line's words, a word's tokens.
 
     For a piece without audio (a skipped optional word), start, end, score and confidence are NaN.

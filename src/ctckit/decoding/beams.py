@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,9 +20,8 @@ from ..search_graph import SearchGraph
 from .emissions import Emissions
 
 Int32Array = npt.NDArray[np.int32]
+
 Stem = tuple[Int32Array, Int32Array, Int32Array]
-_PARTS = ("tokens", "frames", "words")
-_NOTHING: Int32Array = np.empty(0, np.int32)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Live:
             beam_threshold=width.beam_threshold,
             tokens_per_frame=width.tokens_per_frame,
         )
-        self._stem: list[Stem] = []
+        self._stem = array("i"), array("i"), array("i")  # four bytes a token, however small the chunks
 
     @property
     def status(self) -> Status:
@@ -91,18 +91,13 @@ class Live:
     def feed(self, rows: npt.NDArray[Any]) -> None:
         """Takes the next frames (t, C)."""
         self._search.feed(rows)
-        tokens, frames, words = self._search.take_stem()
-        if len(tokens):
-            self._stem.append((tokens, frames, words))
+        for kept, more in zip(self._stem, self._search.take_stem(), strict=True):
+            kept.frombytes(more.tobytes())
 
     def stem(self) -> Stem:
         """Tokens, frames and closed words that can't change any more."""
-        if not self._stem:
-            return _NOTHING, _NOTHING, _NOTHING
-        if len(self._stem) > 1:
-            tokens, frames, words = map(np.concatenate, zip(*self._stem, strict=True))
-            self._stem = [(tokens, frames, words)]
-        return self._stem[0]
+        tokens, frames, words = (np.array(kept, np.int32) for kept in self._stem)
+        return tokens, frames, words
 
     def best(self) -> Text | None:
         """The best prefix, its last word not closed."""
@@ -115,9 +110,13 @@ class Live:
 
     def _whole(self, texts: list[Text]) -> list[Text]:
         """Texts with the stem."""
-        before = self.stem()
+        tokens, frames, words = self.stem()
         return [
-            text._replace(**{n: np.concatenate((b, getattr(text, n))) for n, b in zip(_PARTS, before, strict=True)})
+            text._replace(
+                tokens=np.concatenate((tokens, text.tokens)),
+                frames=np.concatenate((frames, text.frames)),
+                words=np.concatenate((words, text.words)),
+            )
             for text in texts
         ]
 

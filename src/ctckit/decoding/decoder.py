@@ -26,7 +26,6 @@ from .exact import ctc_scores
 from .hypothesis import Evidence, Hypotheses, Searched, hypotheses_of
 from .phrases import Phrases
 from .reader import Reader
-from .rivals import find_rivals
 from .stream import Stream
 
 _RECENT = 8  # lists of hotwords whose automata are kept
@@ -241,14 +240,11 @@ class Decoder:
         )
 
     def _of_batch(self, emissions: Emissions, found: list[Found], searched: Searched) -> list[Hypotheses]:
-        graph, reader = searched.graph, searched.reader
-        exact: list[list[float]] | None = None
+        exact: Sequence[list[float] | None] = [None] * len(found)
         if self._exact_scores:
-            exact = ctc_scores(emissions, graph.blank, [[text.tokens for text in sample.texts] for sample in found])
-        hypotheses = []
-        for n, sample in enumerate(found):
-            rivals = partial(find_rivals, emissions, n, graph, reader, self._width)
-            evidence = Evidence(reader, graph.blank, partial(emissions.of_sample, n), emissions.from_logits, rivals)
-            scores = None if exact is None else exact[n]
-            hypotheses.append(hypotheses_of(sample, scores, searched, evidence))
-        return hypotheses
+            tokens = [[text.tokens for text in sample.texts] for sample in found]
+            exact = ctc_scores(emissions, searched.graph.blank, tokens)
+        return [
+            hypotheses_of(sample, scores, Evidence(searched, self._width, partial(emissions.sample, n)))
+            for n, (sample, scores) in enumerate(zip(found, exact, strict=True))
+        ]

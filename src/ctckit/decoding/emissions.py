@@ -43,10 +43,6 @@ class Emissions:
     from_logits: bool
     form: Form
 
-    def of_sample(self, n: int) -> npt.NDArray[Any]:
-        """(T, C) the frames used of sample n."""
-        return self.scores[: self.frames[n], n]
-
     def sample(self, n: int) -> Emissions:
         """Sample n alone."""
         frames = self.frames[n : n + 1]

@@ -5,7 +5,6 @@ May import all of its package but decoder.py, language/ and what lies below it.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,8 @@ from ..text.reading import collapse
 from ..validate import check_blank
 from .beams import Width
 from .emissions import Emissions, read_emissions
-from .hypothesis import Evidence, Hypotheses, Hypothesis
+from .hypothesis import Evidence, Hypotheses, Hypothesis, Searched
 from .reader import Reader
-from .rivals import find_rivals
 
 
 def greedy_decode(
@@ -65,31 +63,29 @@ def greedy_decode(
         log_probs, input_lengths, from_logits, None if vocabulary is None else len(vocabulary.labels)
     )
     classes = batches[0].scores.shape[2]
-    reader, graph = reading(vocabulary, blank, classes)
-    return [_read(emissions, n, reader, graph) for emissions in batches for n in range(len(emissions.frames))]
+    searched = reading(vocabulary, blank, classes)
+    return [_read(emissions.sample(n), searched) for emissions in batches for n in range(len(emissions.frames))]
 
 
-def reading(vocabulary: Vocabulary | None, blank: int, classes: int) -> tuple[Reader, SearchGraph]:
+def reading(vocabulary: Vocabulary | None, blank: int, classes: int) -> Searched:
     """How a path is read: by a vocabulary, or as tokens only."""
     if vocabulary is None:
         blank, symbols = check_blank(blank, classes), Symbols(np.zeros(classes + 1, np.int32), np.empty(0, np.int32))
     else:
         blank, symbols = vocabulary.blank, Speller(vocabulary, by_token=False).symbols
-    return Reader(vocabulary, symbols), SearchGraph(blank, symbols)
+    return Searched(SearchGraph(blank, symbols), Reader(vocabulary, symbols), ())
 
 
-def _read(emissions: Emissions, n: int, reader: Reader, graph: SearchGraph) -> Hypotheses:
-    """Sample n's."""
-    rows = as_floats(emissions.of_sample(n))
+def _read(emissions: Emissions, searched: Searched) -> Hypotheses:
+    """One sample's."""
+    rows = as_floats(emissions.scores[:, 0])
     path = rows.argmax(axis=1)
     best = rows[np.arange(len(rows)), path].astype(np.float64)  # of a row with NaN, that
     norms = np.zeros(len(rows))
     if emissions.from_logits:
         with np.errstate(invalid="ignore"):
             norms = best + np.log(np.exp(rows - best[:, None]).sum(axis=1))
-    rivals = partial(find_rivals, emissions, n, graph, reader, Width())
-    evidence = Evidence(reader, graph.blank, partial(emissions.of_sample, n), emissions.from_logits, rivals)
-    return of_path(path, best, norms, evidence)
+    return of_path(path, best, norms, Evidence(searched, Width(), lambda: emissions))
 
 
 def of_path(
@@ -111,10 +107,10 @@ def of_path(
     if np.isneginf(best).any():
         return Hypotheses((), Status.IMPOSSIBLE)
     score = float((best - norms).sum())
-    runs = collapse(path, evidence.blank)
+    runs = collapse(path, evidence.searched.graph.blank)
     tokens = np.array([run.token for run in runs], np.int32)
     frames = np.array([run.start for run in runs], np.int32)
     words = np.empty(0, np.int32)
-    text = evidence.reader.text(tokens, words)
+    text = evidence.searched.reader.text(tokens, words)
     made = Hypothesis(text, tokens, frames, score, score, 0.0, 0.0, 0.0, 0, 0.0, words, evidence)
     return Hypotheses([made], Status.OK)

@@ -1,6 +1,6 @@
 """What decoding returns: texts with their scores, times and confidences.
 
-May import align.py, text/ and what lies below them, reader.py and confidence.py.
+May import align.py, text/ and what lies below them, and its package but decoder.py, stream.py and greedy.py.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple, overload
+from typing import NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -18,15 +18,20 @@ from ..align import Alignment, forced_align
 from ..bfloat16 import as_floats
 from ..errors import CTCError
 from ..results import Segment, Status
-from ..search_graph import SearchGraph
+from ..search_graph import SearchGraph, Symbols
 from ..text import Line, Transcript, Word
 from ..validate import Fault, check_extend, check_frame_shift
-from .beams import Found, Text
-from .confidence import Rival, agreement, expected_errors, weights
+from .beams import Found, Text, Width
+from .confidence import Rival, Sure, among, shares
+from .emissions import Emissions
+from .places import judged
 from .reader import Reader, Spelled
+from .rivals import find_rivals
 
 Int32Array = npt.NDArray[np.int32]
 Float64Array = npt.NDArray[np.float64]
+
+_NOTHING = SearchGraph(0, Symbols(np.zeros(1, np.int32), np.empty(0, np.int32)))  # of what is pickled
 
 
 class TimedWord(NamedTuple):
@@ -67,32 +72,33 @@ class Evidence:
     """What a sample's hypotheses share, and need when they are asked for more than their scores.
 
     Attributes:
-        reader: of their tokens.
-        blank: the blank's class.
-        scores: views the frames used (T, C); None if they are no longer there.
-        from_logits: whether they are logits.
-        find_rivals: searches for the texts that the hypotheses are compared with.
-        frames: of a stream, how many have come in; None for other samples.
+        searched: that by which they were found.
+        width: of the search.
+        read: gives the sample's emissions, over the caller's scores; None if they are no longer there.
+        beam: of a stream, all texts that it ended with.
+        frames: of a stream, how many came in; None for other samples.
     """
 
-    reader: Reader
-    blank: int
-    scores: Callable[[], npt.NDArray[Any]] | None
-    from_logits: bool
-    find_rivals: Callable[[], Sequence[Rival]]
+    searched: Searched
+    width: Width
+    read: Callable[[], Emissions] | None
+    beam: Sequence[Rival] = ()
     frames: int | None = None
 
     @cached_property
     def rivals(self) -> Sequence[Rival]:
-        """The texts that the hypotheses are compared with."""
-        return self.find_rivals()
+        """The texts that a hypothesis is compared with as a whole."""
+        if self.read is None:
+            return self.beam
+        return find_rivals(self.read(), self.searched.graph, self.searched.reader, self.width)
 
     def alignment(self, tokens: Int32Array) -> Alignment:
         """The most probable path of these tokens."""
-        if self.scores is None:
+        if self.read is None:
             raise CTCError(Fault("no-scores-kept", "alignment", hint="align-pieces"))
-        scores, blank = as_floats(self.scores()), self.blank
-        return forced_align(scores, tokens, blank=blank, from_logits=self.from_logits, on_infeasible="mark")[0]
+        emissions, blank = self.read(), self.searched.graph.blank
+        scores, from_logits = as_floats(emissions.scores[:, 0]), emissions.from_logits
+        return forced_align(scores, tokens, blank=blank, from_logits=from_logits, on_infeasible="mark")[0]
 
     def by_search(self, tokens: Int32Array, frames: Int32Array) -> Alignment:
         """A stream's tokens where the search added them, each for a frame."""
@@ -140,10 +146,11 @@ class Hypothesis:
     def __getstate__(self) -> dict[str, object]:
         """For pickle and copy: what the scores are needed for, instead of the scores."""
         state = {**vars(self), "words": self.words, "token_confidence": self.token_confidence}
-        state |= {"probability": self.probability, "expected_word_errors": self.expected_word_errors}
+        state |= {"probability": self.probability}
         state |= {"alignment": self.alignment} if self._evidence.frames is None else {}
-        reader = self._evidence.reader.only(self.tokens, self._words)
-        return state | {"_evidence": replace(self._evidence, reader=reader, scores=None, find_rivals=tuple)}
+        reader = self._evidence.searched.reader.only(self.tokens, self._words)
+        bare = replace(self._evidence, searched=Searched(_NOTHING, reader, ()), read=None, beam=())
+        return {name: value for name, value in state.items() if name not in ("_sure", "_rivals")} | {"_evidence": bare}
 
     @cached_property
     def alignment(self) -> Alignment:
@@ -164,36 +171,38 @@ class Hypothesis:
         Frames are the alignment's; in a stream, the search's. A text without words, as of a vocabulary that has no
         separator, is one.
 
-        A confidence is the share of the texts that the search found, each with its weight, that have this word at this
-        place (they are aligned word by word). It is calibrated: of words with 0.9, nine in ten are right. It takes
-        another search when it is first asked for, over the scores as they are then; in a stream it is over the beam.
+        A confidence is how probable it is that the word stands here, given the others: its share among all that could
+        stand in its place, found by searching anew with the words around it kept. One number, a temperature, was chosen
+        so that of words with 0.9, nine in ten are right. It takes some searches when it is first asked for, over the
+        scores as they are then. A stream has no scores any more: there it is the word's share among the texts of the
+        beam, which is too sure.
 
         Source:
-            Mangu, Brill and Stolcke, "Finding consensus in speech recognition" (2000), on lists of n best texts.
+            Wessel et al., "Confidence measures for large vocabulary continuous speech recognition" (2001).
         """
-        spelled = self.spelled
         starts, ends = self._timed.starts, self._timed.ends
-        sure = agreement([word.text for word in spelled], [rival.words for rival in self._rivals], self._shares)
         return tuple(
-            TimedWord(word.text, int(starts[word.first]), int(ends[word.stop - 1]), float(confidence))
-            for word, confidence in zip(spelled, sure, strict=True)
+            TimedWord(word.text, int(starts[word.first]), int(ends[word.stop - 1]), confidence)
+            for word, confidence in zip(self.spelled, self._sure.words.tolist(), strict=True)
         )
 
     @cached_property
     def token_confidence(self) -> Float64Array:
         """(S,) 0 to 1: how probable it is that each token is right, as :attr:`words` has it of words."""
-        return agreement(self.tokens.tolist(), [rival.tokens for rival in self._rivals], self._shares)
+        return self._sure.tokens
 
     @cached_property
     def probability(self) -> float:
-        """0 to 1: its share among the texts that the search found, by their scores."""
-        return float(self._shares[0])
-
-    @cached_property
-    def expected_word_errors(self) -> float:
-        """How many words are probably wrong, too many or missing: divided by their number, the expected error rate."""
+        """0 to 1: its share among the texts that the search ended with, by their scores."""
         words = [word.text for word in self.spelled]
-        return expected_errors(words, [rival.words for rival in self._rivals], self._shares)
+        own = Rival(self.tokens.tolist(), words, self.score)
+        others = [rival.score for rival in self._evidence.rivals if rival[:2] != own[:2]]
+        return float(shares([own.score, *others])[0])
+
+    @property
+    def expected_word_errors(self) -> float:
+        """How many of its words are probably wrong; divided by their number, the expected error rate."""
+        return sum(1 - word.confidence for word in self.words)
 
     def segments(self, frame_shift: float, *, extend: int = 0, offset: float = 0.0) -> list[Segment]:
         """The text as one line with its time; its parts are words, whose parts are tokens.
@@ -227,7 +236,7 @@ class Hypothesis:
         words = self.spelled
         if not words:
             return []
-        pieces = [self._evidence.reader.piece(token) for token in self.tokens.tolist()]
+        pieces = [self._evidence.searched.reader.piece(token) for token in self.tokens.tolist()]
         spoken = tuple(Word(word.text, word.first, tuple(pieces[word.first : word.stop])) for word in words)
         tokens = self.tokens.astype(np.int64)
         transcript = Transcript(tokens, np.zeros(len(tokens), np.int64), (Line(self.text, spoken),), ())
@@ -254,19 +263,16 @@ class Hypothesis:
     @property
     def spelled(self) -> list[Spelled]:
         """The words with the tokens that spell them: what of :attr:`words` takes no search and no alignment."""
-        return self._evidence.reader.words(self.tokens, self._words)
+        return self._evidence.searched.reader.words(self.tokens, self._words)
 
     @cached_property
-    def _rivals(self) -> list[Rival]:
-        """The texts that it is compared with, itself first."""
-        words = [word.text for word in self.spelled]
-        own = Rival(self.tokens.tolist(), words, self.score)
-        return [own, *(rival for rival in self._evidence.rivals if rival.tokens != own.tokens or rival.words != words)]
-
-    @cached_property
-    def _shares(self) -> Float64Array:
-        """Of itself and its rivals."""
-        return weights([rival.score for rival in self._rivals])
+    def _sure(self) -> Sure:
+        """How probable words and tokens are."""
+        evidence = self._evidence
+        if evidence.read is None:
+            return among(self.tokens, self.spelled, evidence.beam)
+        graph, reader, _ = evidence.searched
+        return judged(self.tokens, self.spelled, self.alignment, evidence.read(), graph, reader)
 
 
 class Hypotheses(Sequence[Hypothesis]):
@@ -310,32 +316,32 @@ class Hypotheses(Sequence[Hypothesis]):
         return f"Hypotheses({[hypothesis.text for hypothesis in self]}, {self.status.name})"
 
 
-def hypotheses_of(found: Found, exact: Sequence[float] | None, searched: Searched, evidence: Evidence) -> Hypotheses:
+def hypotheses_of(found: Found, exact: Sequence[float] | None, evidence: Evidence) -> Hypotheses:
     """The texts of a sample as users get them.
 
     Args:
         found: by the search.
         exact: their ctc scores, by which they are then ordered; None: the beam's.
-        searched: that by which they were found.
         evidence: of the sample.
     """
-    graph = searched.graph
+    graph = evidence.searched.graph
     scores = [(text.ctc, text.score) for text in found.texts]
     if exact is not None:
         scores = [
             (ctc, graph.score(ctc, text.language, text.units, text.hotwords))
             for text, ctc in zip(found.texts, exact, strict=True)
         ]
-    made = [hypothesis_of(text, *both, graph, evidence) for text, both in zip(found.texts, scores, strict=True)]
+    made = [hypothesis_of(text, *both, evidence) for text, both in zip(found.texts, scores, strict=True)]
     if exact is not None:
         made.sort(key=lambda hypothesis: -hypothesis.score)
-    return Hypotheses(made, found.status, searched.notes)
+    return Hypotheses(made, found.status, evidence.searched.notes)
 
 
-def hypothesis_of(text: Text, ctc: float, score: float, graph: SearchGraph, evidence: Evidence) -> Hypothesis:
+def hypothesis_of(text: Text, ctc: float, score: float, evidence: Evidence) -> Hypothesis:
     """A text with these scores."""
+    graph = evidence.searched.graph
     return Hypothesis(
-        evidence.reader.text(text.tokens, text.words),
+        evidence.searched.reader.text(text.tokens, text.words),
         text.tokens,
         text.frames,
         score,

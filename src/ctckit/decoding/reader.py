@@ -95,6 +95,16 @@ class Reader:
             for group, word in zip(groups, known, strict=False)
         ]
 
+    def word(self, number: int, tokens: Sequence[int]) -> str:
+        """A word, by its number, or if it has none, as its tokens are read."""
+        if number != UNKNOWN:
+            return self._words[number]
+        return " ".join("".join(map(self._texts.__getitem__, tokens)).split())
+
+    def texts(self, tokens: Int32Array, words: Int32Array) -> list[str]:
+        """The words' texts."""
+        return [word.text for word in self.words(tokens, words)]
+
     def _groups(self, tokens: list[int]) -> list[Spelled]:
         """What is between boundaries, as the tokens spell it, with the tokens that are part of it."""
         groups: list[Spelled] = []

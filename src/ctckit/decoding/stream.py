@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..errors import CTCError
 from ..problem import readable_scores
 from ..results import Status
 from ..validate import Fault, as_array, check_classes, check_lattice_form, check_nbest, check_not_probabilities
-from .beams import Found, Live, Width
+from .beams import Live, Text, Width
 from .confidence import Rival
 from .hypothesis import Evidence, Hypotheses, Hypothesis, Searched, hypotheses_of, hypothesis_of
 
@@ -103,7 +104,7 @@ class Stream:
         text = self._live.best()
         if text is None:
             return None
-        return hypothesis_of(text, text.ctc, text.score, self._searched.graph, self._evidence(Found(Status.OK, [text])))
+        return hypothesis_of(text, text.ctc, text.score, self._evidence([text]))
 
     def stable(self) -> Stable:
         """The beginning of the text that can't change any more: all texts in the beam have it."""
@@ -126,7 +127,7 @@ class Stream:
         nbest = check_nbest(nbest, self._width.beam_width)
         found = self._live.finish(self._width.beam_width)
         self._finished = True
-        return hypotheses_of(found._replace(texts=found.texts[:nbest]), None, self._searched, self._evidence(found))
+        return hypotheses_of(found._replace(texts=found.texts[:nbest]), None, self._evidence(found.texts))
 
     def _check_open(self, what: str) -> None:
         if self._finished:
@@ -153,17 +154,8 @@ class Stream:
                 self._silence += 1
                 self.ended = self.ended or self._silence >= endpoint
 
-    def _evidence(self, found: Found) -> Evidence:
+    def _evidence(self, texts: Sequence[Text]) -> Evidence:
         """Texts are compared with those of the beam."""
-
-        def rivals() -> list[Rival]:
-            return [
-                Rival(
-                    text.tokens.tolist(),
-                    [word.text for word in self._searched.reader.words(text.tokens, text.words)],
-                    text.score,
-                )
-                for text in found.texts
-            ]
-
-        return Evidence(self._searched.reader, self._searched.graph.blank, None, self._from_logits, rivals, self.frames)
+        reader = self._searched.reader
+        beam = [Rival(text.tokens.tolist(), reader.texts(text.tokens, text.words), text.score) for text in texts]
+        return Evidence(self._searched, self._width, None, beam, self.frames)

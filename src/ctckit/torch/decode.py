@@ -5,7 +5,7 @@ May import torch, arguments.py, errors.py, ctckit.decoding and what lies below i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,14 +17,10 @@ from torch import Tensor
 from .. import decoding
 from ..decoding import Hypotheses
 from ..decoding.beams import Width
-from ..decoding.confidence import Rival
 from ..decoding.emissions import Emissions, of_arrays, read_emissions
 from ..decoding.greedy import of_path, reading
 from ..decoding.hypothesis import Evidence
-from ..decoding.reader import Reader
-from ..decoding.rivals import find_rivals
 from ..language.hotwords import Source
-from ..search_graph import SearchGraph
 from ..text import Vocabulary
 from ..validate import check_flag, check_nbest, check_not_probabilities
 from .arguments import Lengths, as_frames, check_tensor, frames_first, integers, real_of, unread_frames
@@ -122,7 +118,7 @@ def greedy_decode(
 
 def _best_paths(scores: Tensor, emissions: Emissions, blank: int, vocabulary: Vocabulary | None) -> list[Hypotheses]:
     """Those of scores (T, N, C)."""
-    reader, graph = reading(vocabulary, blank, scores.shape[2])
+    searched = reading(vocabulary, blank, scores.shape[2])
     step = max(1, scores.shape[0] // _LOOKED_AT)
     name = "logits" if emissions.from_logits else "log_probs"
     check_not_probabilities(name, _memory(scores[::step]), -(-emissions.frames // step), emissions.from_logits)
@@ -132,16 +128,15 @@ def _best_paths(scores: Tensor, emissions: Emissions, blank: int, vocabulary: Vo
         norms = scores.to(real_of(scores)).logsumexp(-1).double().numpy(force=True)
     found = []
     for n, used in enumerate(emissions.frames.tolist()):
-        read = partial(_memory, scores[:used, n])
-        rivals = partial(_rivals, read, emissions.sample(n), graph, reader)
-        evidence = Evidence(reader, graph.blank, read, emissions.from_logits, rivals)
+        sample = emissions.sample(n)
+        evidence = Evidence(searched, Width(), partial(_of_memory, scores[:used, n : n + 1], sample))
         found.append(of_path(path[:used, n], best[:used, n].astype(np.float64), norms[:used, n], evidence))
     return found
 
 
-def _rivals(read: Callable[[], npt.NDArray[Any]], sample: Emissions, graph: SearchGraph, reader: Reader) -> list[Rival]:
-    """Of a sample, whose scores are read now."""
-    return find_rivals(replace(sample, scores=read()[:, None]), 0, graph, reader, Width())
+def _of_memory(scores: Tensor, sample: Emissions) -> Emissions:
+    """A sample's emissions, whose scores are read now."""
+    return replace(sample, scores=_memory(scores))
 
 
 def _read(

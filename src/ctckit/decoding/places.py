@@ -1,0 +1,183 @@
+"""What else could stand at each place of a text, and so how probable it is that its words and tokens are right.
+
+The texts that a beam ends with are a poor measure: of a line of twenty words they differ in a few, so that all others
+would be certain. So each word is searched for anew with the words around it kept: there the beam's texts are all that
+counts. May import beams.py, confidence.py, reader.py and what lies below them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..align import Alignment
+from ..bfloat16 import as_floats
+from ..kernels.reference import log_softmax
+from ..search_graph import BOUNDARY, SearchGraph
+from ..validate import Form
+from .beams import Text, Width, search
+from .confidence import Sure, agreement, shares
+from .emissions import Emissions
+from .reader import Reader, Spelled
+
+Int32Array = npt.NDArray[np.int32]
+Float64Array = npt.NDArray[np.float64]
+
+# Differences of scores are divided by it. Chosen on the part `calibrate` of the printed lines in tests/data: the mean
+# calibration error of four decoders, with and without a language, is least there. The tests judge other lines.
+TEMPERATURE = 0.9
+
+_CONTEXT = 4  # words kept on each side: as far as most language models look
+_TOKENS_OF_CONTEXT = 8
+_AT_ONCE = 1 << 22  # scores of places that are searched at a time
+_WIDTH = Width(50)
+
+
+class Place(NamedTuple):
+    """A part of a text that is searched for anew.
+
+    Attributes:
+        first: the first token that is kept before it,
+        begin: the first token that is not kept,
+        end: one past the last token that is not kept,
+        stop: one past the last token that is kept after it.
+        before: how many words are kept before it,
+        after: and after it.
+        start_frame: from where frames are read,
+        end_frame: to here.
+    """
+
+    first: int
+    begin: int
+    end: int
+    stop: int
+    before: int
+    after: int
+    start_frame: int
+    end_frame: int
+
+
+def judged(
+    tokens: Int32Array,
+    words: Sequence[Spelled],
+    alignment: Alignment,
+    emissions: Emissions,
+    graph: SearchGraph,
+    reader: Reader,
+) -> Sure:
+    """How probable a text's words and tokens are.
+
+    Args:
+        tokens: (S,) classes.
+        words: of the text.
+        alignment: of the tokens.
+        emissions: of the sample alone.
+        graph: that was searched.
+        reader: of its tokens.
+    """
+    sure = Sure(np.zeros(len(words)), np.zeros(len(tokens)))
+    has_words = bool((graph.symbols.symbols == BOUNDARY).any())
+    for k, place, texts in _searched(_places(tokens, words, alignment), tokens, emissions, graph):
+        weights = shares([text.score for text in texts], TEMPERATURE)
+        middles = [_middle(place, tokens, text) for text in texts]
+        same = [_is_word(words[k], place, text, middle, reader) for text, middle in zip(texts, middles, strict=True)]
+        sure.words[k] = weights[same].sum().clip(0, 1)
+        if has_words:
+            sure.tokens[place.begin : place.end] = agreement(tokens[place.begin : place.end].tolist(), middles, weights)
+    if not has_words:
+        for _, place, texts in _searched(_places_of_tokens(tokens, alignment), tokens, emissions, graph):
+            weights = shares([text.score for text in texts], TEMPERATURE)
+            middles = [_middle(place, tokens, text) for text in texts]
+            sure.tokens[place.begin : place.end] = agreement(tokens[place.begin : place.end].tolist(), middles, weights)
+    return sure
+
+
+def _middle(place: Place, tokens: Int32Array, text: Text) -> list[int]:
+    """What a text has between the tokens that are kept."""
+    found: list[int] = text.tokens[place.begin - place.first : len(text.tokens) - (place.stop - place.end)].tolist()
+    return found
+
+
+def _is_word(word: Spelled, place: Place, text: Text, middle: Sequence[int], reader: Reader) -> bool:
+    """Whether a text has this word, and nothing else, between those that are kept."""
+    closed = text.words[place.before : len(text.words) - place.after].tolist()
+    return len(closed) == 1 and reader.word(closed[0], middle) == word.text
+
+
+def _places(tokens: Int32Array, words: Sequence[Spelled], alignment: Alignment) -> Iterator[Place]:
+    """Each word, with what is between it and its neighbours."""
+    last = len(words) - 1
+    for k, word in enumerate(words):
+        low, high = max(0, k - _CONTEXT), min(last, k + _CONTEXT)
+        begin = min(words[k - 1].stop, word.first) if k else 0
+        end = max(words[k + 1].first, word.stop) if k < last else len(tokens)
+        first = words[low].first if k else 0
+        stop = words[high].stop if k < last else len(tokens)
+        yield _place(first, begin, end, stop, k - low, high - k, alignment)
+
+
+def _places_of_tokens(tokens: Int32Array, alignment: Alignment) -> Iterator[Place]:
+    """Each token, where the writing has no words."""
+    for s in range(len(tokens)):
+        first, stop = max(0, s - _TOKENS_OF_CONTEXT), min(len(tokens), s + 1 + _TOKENS_OF_CONTEXT)
+        yield _place(first, s, s + 1, stop, 0, 0, alignment)
+
+
+def _place(first: int, begin: int, end: int, stop: int, before: int, after: int, alignment: Alignment) -> Place:
+    start_frame = int(alignment.ends[begin - 1]) if begin else 0
+    end_frame = int(alignment.starts[end]) if end < len(alignment.starts) else len(alignment.states)
+    return Place(first, begin, end, stop, before, after, start_frame, end_frame)
+
+
+def _searched(
+    places: Iterator[Place], tokens: Int32Array, emissions: Emissions, graph: SearchGraph
+) -> Iterator[tuple[int, Place, list[Text]]]:
+    """The number of each place, the place, and the texts that are found there; some places are searched at a time."""
+    some: list[tuple[int, Place, npt.NDArray[Any]]] = []
+    size = 0
+    for k, place in enumerate(places):
+        some.append((k, place, _rows(place, tokens, emissions, graph.blank)))
+        size += some[-1][2].size
+        if size > _AT_ONCE:
+            yield from _search(some, graph)
+            some, size = [], 0
+    if some:
+        yield from _search(some, graph)
+
+
+def _rows(place: Place, tokens: Int32Array, emissions: Emissions, blank: int) -> npt.NDArray[Any]:
+    """The place's frames, between a frame for each token that is kept, in which nothing else has a probability."""
+    frames = as_floats(emissions.scores[place.start_frame : place.end_frame, 0])
+    inner = log_softmax(frames.astype(np.float64)) if emissions.from_logits else frames
+    before = _path(tokens[place.first : place.begin], blank)
+    after = _path(tokens[place.end : place.stop], blank)
+    rows = np.full((len(before) + len(inner) + len(after), inner.shape[1]), -np.inf, np.float64)
+    rows[range(len(before)), before] = 0
+    rows[len(before) : len(rows) - len(after)] = inner
+    rows[range(len(rows) - len(after), len(rows)), after] = 0
+    return rows
+
+
+def _path(tokens: Int32Array, blank: int) -> list[int]:
+    """A frame for each token, and for the blank between two that are equal."""
+    path: list[int] = []
+    for token in tokens.tolist():
+        path += [blank, token] if path[-1:] == [token] else [token]
+    return path
+
+
+def _search(
+    some: Sequence[tuple[int, Place, npt.NDArray[Any]]], graph: SearchGraph
+) -> Iterator[tuple[int, Place, list[Text]]]:
+    frames = np.array([len(rows) for _, _, rows in some])
+    classes = some[0][2].shape[1]
+    scores = np.empty((frames.max(), len(some), classes))
+    for n, (_, _, rows) in enumerate(some):
+        scores[: len(rows), n] = rows
+    form = Form(len(scores), len(some), classes, 0, True, True, "float64")
+    found = search(Emissions(scores, frames, False, form), graph, _WIDTH, _WIDTH.beam_width, False)
+    for (k, place, _), (_, texts) in zip(some, found, strict=True):
+        yield k, place, texts
