@@ -135,14 +135,17 @@ def test_parts_add_up() -> None:
             assert math.isclose(h.score, parts, rel_tol=1e-12)
 
 
-def test_best_text_recombines_and_more_texts_do_not() -> None:
-    log_probs = scores(30, 1)[:, 0]
-    by_flag = {r: Decoder(LABELS, beam_width=6, recombine=r).decode(log_probs)[0][0].score for r in (False, True)}
-    assert by_flag[False] != by_flag[True]
-    decoder = Decoder(LABELS, beam_width=6)
-    assert decoder.decode(log_probs)[0][0].score == by_flag[True]
-    more = Decoder(LABELS, beam_width=6, recombine=False).decode(log_probs, nbest=3)[0]
-    assert same(decoder.decode(log_probs, nbest=3)[0], more)
+def test_the_best_text_of_a_language_recombines() -> None:
+    log_probs = scores(30, 1, seed=6)[:, 0]
+
+    def score(nbest: int, **options: Any) -> float:
+        return Decoder(LABELS, beam_width=6, **options).decode(log_probs, nbest=nbest)[0][0].score
+
+    for lexicon, default in ((None, False), (["a", "ab", "ca", "cab", "b", "bc"], True)):
+        by_flag = {flag: score(1, lexicon=lexicon, recombine=flag) for flag in (False, True)}
+        assert by_flag[False] != by_flag[True]
+        assert score(1, lexicon=lexicon) == by_flag[default]
+        assert score(3, lexicon=lexicon) == score(3, lexicon=lexicon, recombine=False)
 
 
 # --- forms of scores --------------------------------------------------------------------------------------------------

@@ -34,7 +34,8 @@ def key(hypotheses: Hypotheses) -> list[tuple[Any, ...]]:
 
 OPTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "plain": ({}, {}),
-    "not recombined": ({"recombine": False}, {}),
+    "recombined": ({"recombine": True}, {}),
+    "a lexicon, not recombined": ({"recombine": False, "lexicon": ["abba", "cab", "a", "b", "c", "bc"]}, {}),
     "a lexicon": ({"lexicon": ["abba", "cab", "a", "b", "c", "bc"]}, {}),
     "hotwords": ({}, {"hotwords": {"cab": 5.0, "a b": 3.0}}),
     "logits": ({}, {"from_logits": True}),
@@ -47,7 +48,8 @@ def test_chunks_are_the_whole_bit_for_bit(name: str, dtype: Any) -> None:
     given, called = OPTIONS[name]
     log_probs = scores().astype(dtype)
     decoder = Decoder(LABELS, beam_width=8, **given)
-    offline = Decoder(LABELS, beam_width=8, **({"recombine": True} | given), exact_scores=False)
+    recombine = given.get("recombine", "lexicon" in given)  # as for one text
+    offline = Decoder(LABELS, beam_width=8, **given | {"recombine": recombine}, exact_scores=False)
     (whole,) = offline.decode(log_probs, nbest=3, **called)
     assert len(whole) == 3
     for size in CHUNKS:
@@ -68,7 +70,7 @@ def test_what_is_stable_stays() -> None:
         assert best.frames.tolist()[: len(stable.tokens)] == stable.frames.tolist()
         assert best.text.startswith(stable.text)
         seen.append(stable.tokens.tolist())
-    assert len(seen[-1]) > 20
+    assert len(seen[-1]) > 10
     assert all(h.tokens.tolist()[: len(seen[-1])] == seen[-1] for h in stream.finish(nbest=4))
 
 

@@ -50,7 +50,8 @@ class Decoder:
             -inf: there are no other words.
         beam_width: how many prefixes go on from one frame to the next.
         recombine: of prefixes that go on alike, with equal last tokens and equal states of the language, only the best
-            goes on. The best text gets better, others fewer. By default for ``nbest=1`` only.
+            goes on. With a language the best text gets better, and others fewer; so by default it is done for
+            ``nbest=1`` with a language model or a lexicon.
         sentence_bounds: the language model is asked for the beginning and the end of a sentence.
         exact_scores: the ctc scores of what is returned are summed over all paths, by one sweep of the loss for each
             text, and order it. Otherwise they are the beam's, sums over the paths that it followed.
@@ -215,7 +216,10 @@ class Decoder:
         return self._with_hotwords(hotwords).graph
 
     def _recombines(self, nbest: int) -> bool:
-        return nbest == 1 if self._recombine is None else self._recombine
+        if self._recombine is not None:
+            return self._recombine
+        # Without a language, all prefixes of one last token go on alike: few would be left.
+        return nbest == 1 and (self._plain.graph.lexicon is not None or self._plain.graph.model is not None)
 
     def _with_hotwords(self, hotwords: Source | None) -> Searched:
         """What is searched; that of the last few calls is kept."""
