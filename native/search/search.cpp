@@ -3,6 +3,7 @@
 
 #include "kernels.h"
 #include "search/grow.h"
+#include "search/save.h"
 #include "search/settle.h"
 #include "search/texts.h"
 

@@ -34,6 +34,9 @@ struct LongSum {
     double value() const { return sum + lost; }
 };
 
+struct SavedHead;
+class Bytes;
+
 // A token and its emission.
 struct Emitted {
     double y;
@@ -64,8 +67,8 @@ class Search final : public ctckit::Engine {
     std::int64_t num_frames() const override { return num_frames_; }
     void texts(std::int64_t most, bool finished, ctckit::TextSink& sink) override;
     void take_stem(ctckit::TextSink& sink) override;
-    void save(ctckit::ByteSink&) override {}
-    bool restore(const void*, std::size_t) override { return false; }
+    void save(ctckit::ByteSink& sink) override;
+    bool restore(const void* bytes, std::size_t count) override;
 
    private:
     enum class Scale { kNumbers, kHighest, kLogarithms };
@@ -112,7 +115,7 @@ class Search final : public ctckit::Engine {
     void leave(int slot);
     void enter(int slot);
     void adopt(int slot, std::uint32_t prefix);
-    void adopt_steps(int slot, std::uint32_t step);
+    void adopt_children(int slot, std::uint32_t prefix);
     void number_children();
     void rescale();
     void die();
@@ -122,6 +125,9 @@ class Search final : public ctckit::Engine {
     const Said* spoken(int slot, std::int32_t token);
     State read_on(State state, std::int32_t token);
     void spell_out(std::uint32_t prefix);
+    SavedHead head_of() const;
+    bool is_state(const State& state) const;
+    bool restore_from(Bytes bytes);
 
     const GraphView graph_;
     const ctckit::SearchOptions options_;

@@ -145,16 +145,14 @@ void Search<kPlain>::adopt(int slot, std::uint32_t prefix) {
     beam_.prefix[slot] = prefix;
     beam_.frame[slot] = double(num_frames_);
     prefixes_[prefix].slot = slot;
-    for (std::uint32_t node = prefixes_[prefix].first_child; node != kNoPrefix; node = prefixes_[node].next) {
-        if (prefixes_[node].token == kOnlyAWord) adopt_steps(slot, node);
-        else if (prefixes_[node].slot != kNotInBeam) beam_.parent[prefixes_[node].slot] = slot;
-    }
+    adopt_children(slot, prefix);
 }
 
+// A prefix's children that are in the beam already learn its slot.
 template <bool kPlain>
-void Search<kPlain>::adopt_steps(int slot, std::uint32_t step) {
-    for (std::uint32_t node = prefixes_[step].first_child; node != kNoPrefix; node = prefixes_[node].next) {
-        if (prefixes_[node].token == kOnlyAWord) adopt_steps(slot, node);
+void Search<kPlain>::adopt_children(int slot, std::uint32_t prefix) {
+    for (std::uint32_t node = prefixes_[prefix].first_child; node != kNoPrefix; node = prefixes_[node].next) {
+        if (prefixes_[node].token == kOnlyAWord) adopt_children(slot, node);
         else if (prefixes_[node].slot != kNotInBeam) beam_.parent[prefixes_[node].slot] = slot;
     }
 }
