@@ -293,14 +293,14 @@ void ArpaReader::ngram(std::string_view text) {
     const std::string_view last = next_field(text);
     if (!last.empty()) backoff = read_number(last);
     const bool ends = next_field(text).empty();
-    if (!std::isfinite(backoff) || !ends || (highest && backoff != 0)) {
+    const float nats = static_cast<float>(score * kLn10), backoff_nats = static_cast<float>(backoff * kLn10);
+    if (!std::isfinite(backoff_nats) || !ends || (highest && backoff != 0)) {
         wanted_.resize(before);
-        if (std::isfinite(backoff) && ends)
+        if (std::isfinite(backoff_nats) && ends)
             fail("back-off " + quoted(last) + ": expected none, as of all n-grams of the highest order");
         fail(quoted(trimmed(whole)) + ": expected log10 P, " + std::to_string(order_) +
              (order_ == 1 ? " word" : " words") + " and at most a back-off, a number, behind them");
     }
-    const float nats = static_cast<float>(score * kLn10), backoff_nats = static_cast<float>(backoff * kLn10);
     if (order_ == 1) {
         if (!is_utf8(word)) fail("the word " + quoted(word) + " is not UTF-8: expected UTF-8 text");
         if (builder_->add_word(word, nats, backoff_nats) == NgramBuilder::Word::kTwice)

@@ -24,8 +24,6 @@ namespace ctckit {
 namespace {
 
 using Bytes = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Ids = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Lengths = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 std::string_view text_of(const nb::bytes& bytes) {
     return {bytes.c_str(), bytes.size()};
@@ -70,27 +68,62 @@ nb::object ids(const WordModel& model, const nb::list& words) {
     return array_of(std::move(found));
 }
 
-// ln P of each word, sentence by sentence; with `eos`, that of the end behind each sentence's words.
-nb::object score_sentences(const WordModel& model, Ids words, Lengths lengths, bool bos, bool eos) {
+// The next word of a text, between ASCII white space; empty behind the last.
+std::string_view next_word(std::string_view& text) {
+    const auto is_space = [](char c) { return c == ' ' || (c >= '\t' && c <= '\r'); };
+    const char *at = text.data(), *const end = at + text.size();
+    while (at != end && is_space(*at)) ++at;
+    const char* const begin = at;
+    while (at != end && !is_space(*at)) ++at;
+    text = {at, static_cast<std::size_t>(end - at)};
+    return {begin, static_cast<std::size_t>(at - begin)};
+}
+
+struct Sentence {
+    std::size_t next, end;  // of all words, one behind the other
+    LanguageState state;
+};
+
+// ln P of each word. A few sentences are scored in step: while memory for one is on its way, others go on.
+std::vector<double> scores_of(const WordModel& model, const std::vector<std::uint32_t>& words,
+                              const std::vector<std::int64_t>& ends, bool bos) {
+    constexpr std::size_t kInStep = 8;
+    std::vector<double> scores(words.size());
+    std::vector<Sentence> active;
+    std::size_t next = 0, n = 0;
+    while (n < ends.size() || !active.empty()) {
+        for (; n < ends.size() && active.size() < kInStep; next = std::size_t(ends[n++]))
+            active.push_back({next, std::size_t(ends[n]), model.begin(bos)});
+        std::size_t kept = 0;
+        for (Sentence& each : active) {
+            if (each.next == each.end) continue;
+            scores[each.next] = model.score(each.state, words[each.next], each.state);
+            ++each.next;
+            active[kept++] = each;
+        }
+        active.resize(kept);
+    }
+    return scores;
+}
+
+// ln P of each word of texts, given in UTF-8, and where each text ends among them; with `eos`, its end is one more
+// word.
+nb::tuple score_texts(const WordModel& model, const nb::list& texts, bool bos, bool eos) {
+    std::vector<std::string_view> given;
+    for (const nb::handle text : texts) given.push_back(text_of(nb::cast<nb::bytes>(text)));
     std::vector<double> scores;
-    bool fits = true;
+    std::vector<std::int64_t> ends;
     {
         nb::gil_scoped_release release;
-        const std::size_t sentences = lengths.shape(0);
-        scores.reserve(words.shape(0) + (eos ? sentences : 0));
-        std::size_t at = 0;
-        for (std::size_t n = 0; n < sentences && fits; ++n) {
-            const std::int64_t length = lengths.data()[n];
-            fits = length >= 0 && std::size_t(length) <= words.shape(0) - at;
-            LanguageState state = model.begin(bos);
-            for (std::int64_t i = 0; fits && i < length; ++i)
-                scores.push_back(model.score(state, static_cast<std::uint32_t>(words.data()[at++]), state));
-            if (fits && eos) scores.push_back(model.score(state, model.end(), state));
+        std::vector<std::uint32_t> words;
+        for (std::string_view text : given) {
+            for (std::string_view word; !(word = next_word(text)).empty();) words.push_back(model.id(word));
+            if (eos) words.push_back(model.end());
+            ends.push_back(static_cast<std::int64_t>(words.size()));
         }
-        fits = fits && at == words.shape(0);
+        scores = scores_of(model, words, ends, bos);
     }
-    if (!fits) throw std::invalid_argument("lengths must be those of the sentences");
-    return array_of(std::move(scores));
+    return nb::make_tuple(array_of(std::move(scores)), array_of(std::move(ends)));
 }
 
 void feed(ArpaReader& reader, const nb::bytes& piece) {
@@ -157,7 +190,7 @@ void bind_language(nb::module_& m) {
         .def_prop_ro("bound", &LanguageModel::bound);
     nb::class_<WordModel, LanguageModel>(m, "WordModel")
         .def("ids", &ids)
-        .def("score_sentences", &score_sentences)
+        .def("score_texts", &score_texts)
         .def_prop_ro("end", &WordModel::end)
         .def_prop_ro("num_words", &WordModel::num_words)
         .def_prop_ro("counts", &WordModel::counts)

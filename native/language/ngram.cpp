@@ -114,6 +114,7 @@ double NgramModel::score(const LanguageState& from, std::uint32_t word, Language
         node = suffix;
     }
     const Arrival& there = arrival(found ? found : 1 + word);
+    if (there.state < num_contexts_) prefetch(&contexts_[there.state]);  // it will be asked sooner or later
     to = {{there.state}};
     return backoffs + there.score;
 }

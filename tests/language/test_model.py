@@ -159,6 +159,10 @@ def test_many_texts_at_once() -> None:
     model, texts = read(SMALL), ["a b", "", "zork  a", "b"]
     assert model.score_all(texts).tolist() == [model.score(text) for text in texts]
     assert model.score_all(texts, eos=False).tolist() == [model.score(text, eos=False) for text in texts]
+    many = [" ".join(words) for words in sentences(3, BackOff.read(SMALL), 100)]
+    assert model.score_all(many).tolist() == [model.score(text) for text in many]
+    assert model.score_all(["", "a", "", ""], eos=False).tolist() == [0, model.score("a", eos=False), 0, 0]
+    assert model.score_all(["", ""], eos=False).tolist() == [0, 0]
     assert model.score_all([]).shape == (0,)
     assert model.score("a\tb\n") == model.score("a b")
     assert model.score("a\u3000b", bos=False, eos=False) == pytest.approx(-2 * LN10)  # one word, which it lacks
@@ -336,6 +340,7 @@ BAD = {
         "line 8: '-99?<s>?x': expected log10 P, 1 word and at most a back-off",
     ),
     "back-off infinite": (swap("\t-0.5\n", "\t-inf\n"), "line 8: '-99?<s>?-inf': expected log10 P, 1 word"),
+    "back-off beyond floats": (swap("\t-0.5\n", "\t-9e40\n"), "line 8: '-99?<s>?-9e40': expected log10 P, 1 word"),
     "back-off of the highest order": (
         swap("<s> a b", "<s> a b\t-1"),
         "line 20: back-off '-1': expected none, as of all n-grams of the highest order",

@@ -221,7 +221,7 @@ class LanguageModel:
 
     def ids(self, words: Iterable[str]) -> npt.NDArray[np.int32]:
         """The numbers of words, 0 for those that the model lacks."""
-        return self._ids([word.encode("utf-8", "surrogatepass") for word in words])
+        return self._ids([_encoded(word) for word in words])
 
     def _ids(self, words: list[bytes]) -> npt.NDArray[np.int32]:
         found: npt.NDArray[np.int32] = self.native.ids(words)
@@ -249,30 +249,31 @@ class LanguageModel:
 
     def score_all(self, texts: Sequence[str], bos: bool = True, eos: bool = True) -> npt.NDArray[np.float64]:
         """(N,) the :meth:`score` of each text; other Python threads run meanwhile."""
-        words = [_split(text) for text in texts]
-        scores = self._score(words, bos, eos)
-        ends = np.cumsum([len(each) + eos for each in words], dtype=np.int64)
-        return np.array([part.sum() for part in np.split(scores, ends[:-1])]) if words else np.zeros(0)
+        scores, ends = self._score(texts, bos, eos)
+        lengths = np.diff(ends, prepend=0)
+        sums = np.zeros(len(ends))
+        if len(scores):
+            sums[lengths > 0] = np.add.reduceat(scores, (ends - lengths)[lengths > 0])
+        return sums
 
     def words(self, text: str, bos: bool = True, eos: bool = True) -> list[WordScore]:
         """The score of each word of a text, in its order; with ``eos``, of ``</s>`` at last."""
-        words = _split(text)
-        scores = self._score([words], bos, eos)
+        scores, _ = self._score([text], bos, eos)
+        words = _encoded(text).split()  # at ASCII white space, the only one that ARPA knows
         known = [bool(number) for number in self._ids(words)] + [True] * eos
         names = [word.decode("utf-8", "replace") for word in words] + ["</s>"] * eos
         return [WordScore(*each) for each in zip(names, scores.tolist(), known, strict=True)]
 
-    def _score(self, words: list[list[bytes]], bos: bool, eos: bool) -> npt.NDArray[np.float64]:
-        lengths = np.array([len(each) for each in words], np.int64)
-        found: npt.NDArray[np.float64] = self.native.score_sentences(
-            self._ids([word for each in words for word in each]), lengths, bool(bos), bool(eos)
-        )
-        return found
+    def _score(
+        self, texts: Iterable[str], bos: bool, eos: bool
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        scores, ends = self.native.score_texts([_encoded(text) for text in texts], bool(bos), bool(eos))
+        return scores, ends
 
 
-def _split(text: str) -> list[bytes]:
-    """Words between ASCII white space, the only one that ARPA knows."""
-    return text.encode("utf-8", "surrogatepass").split()
+def _encoded(text: str) -> bytes:
+    """In UTF-8; half a character counts as a letter that no model has."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 @contextlib.contextmanager

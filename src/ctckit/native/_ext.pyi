@@ -185,10 +185,13 @@ class WordModel(LanguageModel):
     def ids(self, words: list[bytes]) -> npt.NDArray[np.int32]:
         """The numbers of words, given in UTF-8; 0 for those that it lacks."""
 
-    def score_sentences(
-        self, words: npt.NDArray[np.int32], lengths: npt.NDArray[np.int64], bos: bool, eos: bool
-    ) -> npt.NDArray[np.float64]:
-        """The ln P of each word, sentence by sentence; with ``eos``, that of the end behind each sentence's words."""
+    def score_texts(
+        self, texts: list[bytes], bos: bool, eos: bool
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """The ln P of each word of texts, given in UTF-8, and where each text ends among them.
+
+        Words stand between ASCII white space; with ``eos``, a text's end is one more.
+        """
 
     end: Final[int]
     num_words: Final[int]
