@@ -25,6 +25,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python bench/texts.py
 	$(BIN)/python bench/monitor.py
 	$(BIN)/python bench/pictures.py
+	$(BIN)/python bench/language.py
 
 # Both need a GPU and a torch built for it, which brings triton along.
 test-gpu: $(VENV)/.dev

@@ -32,7 +32,9 @@ TESTS = [
     "test_messages.py",
     "test_best_path.py",
     "test_align.py",
+    "test_model.py",
 ]
+LONG = ["test_model.py"]  # of which the long tests run too: 100,000 damaged files
 # Tests that fork or time their threads are slowed or confused by the sanitizer's own threads and shadow memory; the
 # other backends are Python, which the sanitizer does not check.
 LEFT_OUT = "not fork and not gil and not default_number_of_threads and not [reference and not [portable and not [triton"
@@ -59,13 +61,15 @@ def main() -> None:
         "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",  # Python itself never frees all it holds
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
-    tests = []
-    for name in TESTS:
-        (found,) = (ROOT / "tests").rglob(name)
-        tests.append(str(found))
+
+    def found(name: str) -> str:
+        (path,) = (ROOT / "tests").rglob(name)
+        return str(path)
+
     pytest = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "--capture=sys"]
     # Standard error is not redirected: a sanitizer reports there before it ends the process.
-    run([*pytest, "-k", LEFT_OUT, *tests], environment)
+    run([*pytest, "-k", LEFT_OUT, *map(found, TESTS)], environment)
+    run([*pytest, "-m", "long", *map(found, LONG)], environment)
     run([sys.executable, __file__, "--fuzz", str(FUZZ_ROUNDS)], environment)
     print("sanitize: no errors")
 

@@ -114,7 +114,7 @@ void append_fixed(std::string& out, double value, int decimals) {
 void append_log10(std::string& out, float nats) {
     const double value = nats / kLn10;
     if (nats == 0) return out.push_back('0');
-    if (std::isinf(nats)) return void(out += nats < 0 ? "-inf" : "inf");
+    if (std::isinf(nats)) return void(out += "-inf");
     const int exponent = static_cast<int>(std::floor(std::log10(std::abs(value))));
     const bool fixed = exponent >= -5 && exponent < 6;
     const double shown = fixed ? value : scaled(value, -exponent);
@@ -357,6 +357,8 @@ std::string to_arpa(const NgramModel& model) {
         out += "ngram " + std::to_string(i + 1) + "=" + std::to_string(counts[i]) + "\n";
     std::uint32_t order = 0;
     model.each_ngram([&](const std::uint32_t* words, std::uint32_t size, float score, float backoff) {
+        if (!(score <= 0) || !std::isfinite(backoff))
+            throw std::invalid_argument("is damaged: an n-gram has an impossible probability or back-off");
         if (size == 1 && words[0] == 0 && !model.has_unknown()) return;
         for (; order < size; ++order) out += "\n\\" + ngrams(order + 1) + ":\n";
         append_log10(out, score);

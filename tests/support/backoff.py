@@ -43,7 +43,7 @@ class BackOff:
         """From ARPA that is right; only the lines of n-grams matter."""
         ngrams: dict[tuple[str, ...], NGram] = {}
         order = 0
-        for line in text.split("\n"):
+        for line in (line.strip(" \t\r") for line in text.split("\n")):
             fields = [field for field in re.split("[ \t\r]", line) if field]
             if line.startswith("\\") and "-grams:" in line:
                 order = int(line[1 : line.index("-")])
