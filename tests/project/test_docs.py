@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from support.backoff import FORMS, made_up
 from support.pictures import texts
 
 import ctckit
@@ -88,6 +89,7 @@ def test_the_guide_is_whole() -> None:
         "lattice",
         "training",
         "alignment",
+        "language",
         "explain",
         "diagnosis",
         "numbers",
@@ -121,6 +123,8 @@ def test_commands_of_the_guide_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     guide = (DOCS / "alignment.md").read_text(encoding="utf-8")
     corpus = re.findall(r"^```json\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
     Path("corpus.jsonl").write_text(corpus[0].replace("The cat sat.", "cat"), encoding="utf-8")
+    Path("3gram.arpa").write_text(made_up(0, FORMS["trigrams"]), encoding="utf-8")
+    Path("texts.txt").write_text("w1 w2\n", encoding="utf-8")
     _write_files_of_other_tools()
     blocks = [block for page in PAGES for block in prose_and_code(page.read_text(encoding="utf-8"))[1]]
     commands = [line for block in blocks if block.startswith("```sh") for line in block.splitlines()[1:-1]]
