@@ -77,8 +77,7 @@ class BeamSearchDecoderCTC:
     - ``pool`` is taken and not needed, and the language model is freed with its decoder.
     - A state of the language model is neither returned nor taken: :meth:`ctckit.Decoder.stream` decodes what comes in
       pieces.
-    - A recording without any text that has a probability, or with NaN or +inf, has one text, ``""``, whose scores are
-      -inf or NaN.
+    - A recording with NaN or +inf in a frame, or with -inf throughout one, has one text, ``""``, with scores of NaN.
 
     Args:
         alphabet: of the classes.
@@ -253,8 +252,7 @@ class BeamSearchDecoderCTC:
         hotword_weight: float,
     ) -> list[list[_Beam]]:
         """The texts of each recording, the best first."""
-        weight = check_number("hotword_weight", hotword_weight)
-        words = {word: weight for phrase in hotwords or () for word in phrase.split()}
+        words = dict.fromkeys(_single_words(hotwords), check_number("hotword_weight", hotword_weight))
         logits = [_as_logits(f"logits[{n}]", array) for n, array in enumerate(logits_list)]
         if not logits:
             return []
@@ -267,8 +265,7 @@ class BeamSearchDecoderCTC:
         for hypothesis in hypotheses:
             ways.setdefault(hypothesis.text, []).append(hypothesis)
         if not ways:
-            score = math.nan if hypotheses.status.name == "NOT_FINITE" else -math.inf
-            return [_Beam("", None, score, score)]
+            return [_Beam("", None, math.nan, math.nan)]
         worth = np.zeros(len(ways)) if self._language_model is None else self._language_model.worth(list(ways))
         beams = []
         for (text, alike), language in zip(ways.items(), worth.tolist(), strict=True):
@@ -367,6 +364,16 @@ def _check_start(lm_start_state: object) -> None:
             "lm_start_state is not None: a search begins where a text does; what comes in pieces is decoded by "
             "ctckit.Decoder.stream()"
         )
+
+
+def _single_words(hotwords: Iterable[str] | None) -> list[str]:
+    """The words of all hotwords."""
+    phrases = [] if hotwords is None else list(hotwords)
+    wrong = next((i for i, phrase in enumerate(phrases) if not isinstance(phrase, str)), None)
+    if wrong is not None or isinstance(hotwords, str):
+        found = f"hotwords = {hotwords!r}" if wrong is None else f"hotwords[{wrong}] = {phrases[wrong]!r}"
+        raise CTCError(f"{found}: expected a list of words")
+    return [word for phrase in phrases for word in phrase.split()]
 
 
 def _as_logits(name: str, given: npt.ArrayLike) -> npt.NDArray[Any]:

@@ -24,6 +24,7 @@ from .constants import DEFAULT_ALPHA, DEFAULT_BETA, DEFAULT_SCORE_LM_BOUNDARY, D
 from .kenlm import Model
 
 _LN_10 = math.log(10)
+_SPECIAL_WORDS = ("<s>", "</s>", "<unk>")
 _MODEL_ENDINGS = (".arpa", ".bin", ".binary", ".ngram", ".gz")
 
 
@@ -60,9 +61,10 @@ class LanguageModel:
     ) -> None:
         self.model, self._path = _read(kenlm_model)
         self.unigrams = tuple(dict.fromkeys(unigrams or ()))
-        self.alpha, self.beta, self.unk_score_offset = alpha, beta, unk_score_offset
-        self.score_boundary = score_boundary
-        self.reset_params(**{name: getattr(self, name) for name in self.JSON_ATTRS})
+        self.alpha = check_number("alpha", alpha, least=0)
+        self.beta = check_number("beta", beta)
+        self.unk_score_offset = check_number("unk_score_offset", unk_score_offset)
+        self.score_boundary = check_flag("score_boundary", score_boundary)
 
     @property
     def order(self) -> int:
@@ -112,7 +114,8 @@ class LanguageModel:
         folder = Path(filepath)
         attributes = {name: getattr(self, name) for name in self.JSON_ATTRS}
         write_whole(folder / self._ATTRS_SERIALIZED_FILENAME, json.dumps(attributes).encode())
-        words = "".join(f"{word}\n" for word in sorted(self.unigrams))
+        known = self.unigrams or [word for word in self.model.vocabulary if word not in _SPECIAL_WORDS]
+        words = "".join(f"{word}\n" for word in sorted(known))
         write_whole(folder / self._UNIGRAMS_SERIALIZED_FILENAME, words.encode(unigram_encoding or "utf-8"))
         if self._path is None:
             self.model.save(folder / "model.arpa")
