@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib.metadata import version as _version
 
 from .align import Alignment, Alignments, forced_align
-from .decoding import Decoder, Hypotheses, Hypothesis, Stream, greedy_decode
+from .decoding import Decoder, Hypotheses, Hypothesis, Stream, Tuned, greedy_decode, rescore, tune
 from .diagnosis import Diagnosis, Finding, diagnose
 from .errors import CTCError, CTCWarning, InfeasibleError
 from .explanation import Explanation, SearchExplanation, explain, explain_search
@@ -47,6 +47,7 @@ __all__ = [
     "Stream",
     "TokenSpan",
     "Transcript",
+    "Tuned",
     "Vocabulary",
     "ctc_lattice",
     "ctc_loss",
@@ -61,5 +62,7 @@ __all__ = [
     "lattice_loss",
     "lattice_loss_and_grad",
     "posteriors",
+    "rescore",
     "set_num_threads",
+    "tune",
 ]

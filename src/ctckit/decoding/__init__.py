@@ -8,6 +8,20 @@ from __future__ import annotations
 from .decoder import Decoder
 from .greedy import greedy_decode
 from .hypothesis import Hypotheses, Hypothesis, TimedWord
+from .second_pass import by_prefix, rescore
 from .stream import Stream
+from .tuning import Trial, Tuned, tune
 
-__all__ = ["Decoder", "Hypotheses", "Hypothesis", "Stream", "TimedWord", "greedy_decode"]
+__all__ = [
+    "Decoder",
+    "Hypotheses",
+    "Hypothesis",
+    "Stream",
+    "TimedWord",
+    "Trial",
+    "Tuned",
+    "by_prefix",
+    "greedy_decode",
+    "rescore",
+    "tune",
+]

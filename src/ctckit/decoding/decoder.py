@@ -239,9 +239,8 @@ class Decoder:
         built = self._builder.build(
             hotwords=hotwords, alpha=self.alpha, beta=self.beta, sentence_bounds=self._sentence_bounds
         )
-        return Searched(
-            built.graph, Reader(self.vocabulary, built.graph.symbols, built.words), built.words, built.notes
-        )
+        reader = Reader(self.vocabulary, built.graph.symbols, built.words)
+        return Searched(built.graph, reader, built.notes, built.words)
 
     def _of_batch(self, emissions: Emissions, found: list[Found], searched: Searched) -> list[Hypotheses]:
         exact: Sequence[list[float] | None] = [None] * len(found)

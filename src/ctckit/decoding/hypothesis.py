@@ -57,14 +57,14 @@ class Searched(NamedTuple):
     Attributes:
         graph: which texts there are, and what they are worth.
         reader: of their tokens.
-        words: the known ones, by number.
         notes: on hotwords.
+        words: the known ones, by number.
     """
 
     graph: SearchGraph
     reader: Reader
-    words: tuple[str, ...]
     notes: tuple[str, ...]
+    words: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)
@@ -111,7 +111,7 @@ class Evidence:
 class Hypothesis:
     """A text that may have been said or written, and what it is worth.
 
-    Scores are in nats, and ``score`` is the sum of the other four: they are what is added up, with their weights.
+    Scores are in nats, and ``score`` is the sum of the other five: they are what is added up, with their weights.
 
     Attributes:
         text: words with a space between them; without words, what the tokens spell.
@@ -126,6 +126,7 @@ class Hypothesis:
         hotword_score: of the hotwords that it has.
         units: how many words, or tokens, got ``beta``.
         language: nats, the language's part without its weight: ``language_score`` is ``alpha`` times this.
+        second_pass_score: what :func:`ctckit.rescore` added: its weight times its model's ln P; 0 before.
 
     Of two equal scores, the search's order decides.
     """
@@ -142,6 +143,7 @@ class Hypothesis:
     language: float
     _words: Int32Array = field(repr=False)
     _evidence: Evidence = field(repr=False)
+    second_pass_score: float = field(default=0.0, kw_only=True)
 
     def __getstate__(self) -> dict[str, object]:
         """For pickle and copy: what the scores are needed for, instead of the scores."""
@@ -271,8 +273,8 @@ class Hypothesis:
         evidence = self._evidence
         if evidence.read is None:
             return among(self.tokens, self.spelled, evidence.beam)
-        graph, reader, _ = evidence.searched
-        return judged(self.tokens, self.spelled, self.alignment, evidence.read(), graph, reader)
+        searched = evidence.searched
+        return judged(self.tokens, self.spelled, self.alignment, evidence.read(), searched.graph, searched.reader)
 
 
 class Hypotheses(Sequence[Hypothesis]):

@@ -13,12 +13,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..drawing.canvas import Picture
 from ..errors import CTCError
 from ..language.hotwords import Source
 from ..text.reading import Errors, letter_errors, word_errors
-from ..validate import Fault, check_choice
+from ..validate import Fault, check_choice, check_language
 from .decoder import Decoder
 from .notes import language_notes
+from .picture import weights_picture
 
 Unit = Literal["words", "letters"]
 
@@ -63,6 +65,22 @@ class Tuned:
     trials: tuple[Trial, ...]
     unit: Unit
     notes: tuple[str, ...]
+
+    def picture(self, lang: str = "en") -> Picture:
+        """How the errors depend on the weights: the grid as a table, with the weights before and those chosen.
+
+        Args:
+            lang: ``"en"`` or ``"zh"``.
+
+        Raises:
+            CTCError: another language.
+            MissingExtraError: matplotlib is missing: ``pip install "ctckit[plot]"``.
+        """
+        check_language(lang)
+        rates = {trial[:2]: trial.errors.rate for trial in self.trials}
+        return weights_picture(
+            rates, ALPHAS, BETAS, self.chosen[:2], self.before[:2], self.without.rate, self.unit, lang
+        )
 
 
 def tune(

@@ -198,7 +198,7 @@ class GraphBuilder:
             notes += (f"the labels have nothing that separates words: a text is one word of {given.origin}",)
         if self._model is None:
             return notes
-        if self.level == "token":
+        if self._classes is not None:
             return notes + _unknown_labels(vocabulary, self._classes, self._speller)
         if given is not None and self._spelled is not None and self._lexicon is not None:
             notes += _unknown_words(given.origin, self._model, self._spelled, self._lexicon, self._unknown)
@@ -256,8 +256,7 @@ def _of_text(vocabulary: Vocabulary, classes: Int32Array) -> Int32Array:
     return np.where(spells, classes, UNKNOWN).astype(np.int32)
 
 
-def _unknown_labels(vocabulary: Vocabulary, classes: Int32Array | None, speller: Speller) -> tuple[str, ...]:
-    assert classes is not None
+def _unknown_labels(vocabulary: Vocabulary, classes: Int32Array, speller: Speller) -> tuple[str, ...]:
     spells = np.diff(speller.symbols.offsets) > 0
     missing = [repr(vocabulary.labels[c]) for c in np.flatnonzero(spells & (classes == UNKNOWN)).tolist()]
     if not missing:

@@ -1,8 +1,8 @@
 """The C++ search: exact for its beam, sample by sample on threads, or frame by frame as they come. Sources in native/.
 
-It means what reference.py means; what it adds are frames and threads, and what it can't hold: a prefix whose probability
-lies more than 650 nats below the best may be lost. May import search_graph.py, results.py, kernels/native.py and the
-extension (ctckit.native).
+It means what reference.py means; what it adds are frames and threads, and what it can't hold: a prefix whose
+probability lies more than 650 nats below the best may be lost. May import search_graph.py, results.py,
+kernels/native.py and the extension (ctckit.native).
 """
 
 from __future__ import annotations

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ...results import Status
-from ...search_graph import BOUNDARY, UNKNOWN, SearchGraph
+from ...search_graph import BOUNDARY, UNKNOWN, Int32Array, Model, SearchGraph
 
 Plus = Callable[[float, float], float]
 Words = tuple[int, ...]
@@ -96,7 +96,8 @@ class Walk:
         for symbol in symbols:
             found = [(words + closed, after) for words, s in found for closed, after in self._symbol(s, symbol)]
         if self.graph.level == "token" and symbols:
-            found = [(words, self._said(s, self._model_token(token))) for words, s in found]
+            model_token = int(cast(Int32Array, self.graph.model_tokens)[token])
+            found = [(words, self._said(s, model_token)) for words, s in found]
         return found
 
     def finish(self, state: State) -> list[tuple[Words, State]]:
@@ -151,14 +152,9 @@ class Walk:
             ways = [self._said(after, model_word) for model_word in said]
         return [((word,), way) for word, way in zip(words, ways, strict=True)]
 
-    def _model_token(self, token: int) -> int:
-        assert self.graph.model_tokens is not None
-        return int(self.graph.model_tokens[token])
-
     def _said(self, state: State, word: int) -> State:
         """A word of the model is said, or one that it doesn't know."""
-        assert self.graph.model is not None
-        score, after = self.graph.model.step(state.model, max(word, 0))
+        score, after = cast(Model, self.graph.model).step(state.model, max(word, 0))
         language = state.language + (self.graph.unknown_score if word == UNKNOWN else score)
         return state._replace(model=after, language=language, units=state.units + 1)
 
