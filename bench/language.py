@@ -154,11 +154,15 @@ def measure_reading(files: Files, rounds: int) -> list[Row]:
 
 
 def row(what: str, unit: str, ours: list[float], theirs: list[float] | None, scale: float) -> Row:
-    def shown(times: list[float]) -> str:
-        return f"{statistics.median(times) * scale:.3g}"
+    mine = shown(statistics.median(ours) * scale)
+    if theirs is None:
+        return {"what": what, "unit": unit, "ctckit": mine, "kenlm": "", "ratio": ""}
+    peer = shown(statistics.median(theirs) * scale)
+    return {"what": what, "unit": unit, "ctckit": mine, "kenlm": peer, "ratio": shown(ratio(theirs, ours))}
 
-    peer, faster = ("", "") if theirs is None else (shown(theirs), f"{ratio(theirs, ours):.3g}")
-    return {"what": what, "unit": unit, "ctckit": shown(ours), "kenlm": peer, "ratio": faster}
+
+def shown(number: float) -> str:
+    return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def measure_scoring(files: Files, words: list[str], rounds: int) -> list[Row]:

@@ -59,13 +59,17 @@ nb::tuple step(const LanguageModel& model, const nb::tuple& from, std::uint32_t 
     return nb::make_tuple(score, tuple_of(state));
 }
 
+std::vector<std::string_view> texts_of(const nb::list& list) {
+    std::vector<std::string_view> texts;
+    texts.reserve(list.size());
+    for (const nb::handle text : list) texts.push_back(text_of(nb::cast<nb::bytes>(text)));
+    return texts;
+}
+
 // The numbers of words, given as the UTF-8 bytes of each.
 nb::object ids(const WordModel& model, const nb::list& words) {
-    std::vector<std::int32_t> found;
-    found.reserve(words.size());
-    for (const nb::handle word : words)
-        found.push_back(static_cast<std::int32_t>(model.id(text_of(nb::cast<nb::bytes>(word)))));
-    return array_of(std::move(found));
+    const std::vector<std::uint32_t> found = model.ids(texts_of(words));
+    return array_of(std::vector<std::int32_t>(found.begin(), found.end()));
 }
 
 // The next word of a text, between ASCII white space; empty behind the last.
@@ -109,19 +113,18 @@ std::vector<double> scores_of(const WordModel& model, const std::vector<std::uin
 // ln P of each word of texts, given in UTF-8, and where each text ends among them; with `eos`, its end is one more
 // word.
 nb::tuple score_texts(const WordModel& model, const nb::list& texts, bool bos, bool eos) {
-    std::vector<std::string_view> given;
-    for (const nb::handle text : texts) given.push_back(text_of(nb::cast<nb::bytes>(text)));
+    const std::vector<std::string_view> given = texts_of(texts);
     std::vector<double> scores;
     std::vector<std::int64_t> ends;
     {
         nb::gil_scoped_release release;
-        std::vector<std::uint32_t> words;
+        std::vector<std::string_view> words;
         for (std::string_view text : given) {
-            for (std::string_view word; !(word = next_word(text)).empty();) words.push_back(model.id(word));
-            if (eos) words.push_back(model.end());
+            for (std::string_view word; !(word = next_word(text)).empty();) words.push_back(word);
+            if (eos) words.push_back("</s>");
             ends.push_back(static_cast<std::int64_t>(words.size()));
         }
-        scores = scores_of(model, words, ends, bos);
+        scores = scores_of(model, model.ids(words), ends, bos);
     }
     return nb::make_tuple(array_of(std::move(scores)), array_of(std::move(ends)));
 }

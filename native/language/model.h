@@ -34,10 +34,15 @@ class LanguageModel {
 class WordModel : public LanguageModel {
    public:
     virtual std::uint32_t id(std::string_view word) const = 0;  // 0 for words that it lacks
-    virtual std::uint32_t end() const = 0;                      // the end of a sentence, </s>
-    virtual std::uint32_t num_words() const = 0;                // with the unknown one
-    virtual std::vector<std::uint64_t> counts() const = 0;      // n-grams of each order, as its file announces them
-    virtual bool has_unknown() const = 0;                       // whether its file gives P(<unk>)
+    virtual std::vector<std::uint32_t> ids(const std::vector<std::string_view>& words) const {
+        std::vector<std::uint32_t> found;
+        for (const std::string_view word : words) found.push_back(id(word));
+        return found;
+    }
+    virtual std::uint32_t end() const = 0;                  // the end of a sentence, </s>
+    virtual std::uint32_t num_words() const = 0;            // with the unknown one
+    virtual std::vector<std::uint64_t> counts() const = 0;  // n-grams of each order, as its file announces them
+    virtual bool has_unknown() const = 0;                   // whether its file gives P(<unk>)
 };
 
 }  // namespace ctckit

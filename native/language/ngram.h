@@ -111,6 +111,9 @@ class NgramModel : public WordModel {
     double bound() const override { return header_.bound; }
 
     std::uint32_t id(std::string_view word) const override { return words_.id(word); }
+    std::vector<std::uint32_t> ids(const std::vector<std::string_view>& words) const override {
+        return words_.ids(words);
+    }
     std::uint32_t end() const override { return header_.end; }
     std::uint32_t num_words() const override { return words_.count; }
     std::vector<std::uint64_t> counts() const override;

@@ -62,8 +62,8 @@ std::string_view Words::word(std::uint32_t id) const {
     return begin <= end && end <= text_size ? std::string_view(text + begin, end - begin) : std::string_view();
 }
 
-std::uint32_t Words::id(std::string_view wanted) const {
-    const std::uint64_t hash = murmur_hash(wanted), mask = num_slots - 1;
+std::uint32_t Words::id(std::string_view wanted, std::uint64_t hash) const {
+    const std::uint64_t mask = num_slots - 1;
     for (std::uint64_t i = 0; i < num_slots; ++i) {  // a damaged table may have no empty slot
         const std::uint64_t slot = slots[(hash + i) & mask];
         if (!slot) return 0;
@@ -72,6 +72,29 @@ std::uint32_t Words::id(std::string_view wanted) const {
         if (found < count && word(found) == wanted) return found;
     }
     return 0;
+}
+
+// A few words in a row, while the memory for them is on its way.
+std::vector<std::uint32_t> Words::ids(const std::vector<std::string_view>& words) const {
+    constexpr std::size_t kAtOnce = 16;
+    std::vector<std::uint32_t> found(words.size());
+    std::uint64_t hashes[kAtOnce];
+    for (std::size_t first = 0; first < words.size(); first += kAtOnce) {
+        const std::size_t size = std::min(kAtOnce, words.size() - first);
+        const auto likely = [&](std::size_t i) {  // beyond all words if the slot is empty
+            return static_cast<std::uint32_t>(slots[hashes[i] & (num_slots - 1)]) - 1;
+        };
+        for (std::size_t i = 0; i < size; ++i) {
+            hashes[i] = murmur_hash(words[first + i]);
+            prefetch(&slots[hashes[i] & (num_slots - 1)]);
+        }
+        for (std::size_t i = 0; i < size; ++i)
+            if (likely(i) < count) prefetch(&ends[likely(i)]);
+        for (std::size_t i = 0; i < size; ++i)
+            if (likely(i) < count) prefetch(word(likely(i)).data());
+        for (std::size_t i = 0; i < size; ++i) found[first + i] = id(words[first + i], hashes[i]);
+    }
+    return found;
 }
 
 WordTable::WordTable(std::uint64_t expected) {

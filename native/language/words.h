@@ -68,7 +68,9 @@ struct Words {
     std::uint64_t num_slots = 0;  // a power of two
 
     std::string_view word(std::uint32_t id) const;
-    std::uint32_t id(std::string_view word) const;  // 0 if it is not there
+    std::uint32_t id(std::string_view word) const { return id(word, murmur_hash(word)); }  // 0 if it is not there
+    std::uint32_t id(std::string_view word, std::uint64_t hash) const;
+    std::vector<std::uint32_t> ids(const std::vector<std::string_view>& words) const;
 };
 
 // The same, growing.
