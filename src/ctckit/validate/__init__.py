@@ -2,23 +2,24 @@
 
 - form.py: shapes and dtypes, of anything array-like on any device; reads no value.
 - values.py: lengths, tokens, on the host.
+- decoding.py: what decoding asks of scores besides.
 - options.py: single numbers and choices.
 
 `check_form` raises the first fault and `form_faults` lists all, by the same rules; likewise `value_faults`. The kernels
 check values faster; values.py explains what they find. To add a fault: yield it in one of these files, put its words
 into ``catalogue/faults.*.json``, and a call that has it into ``tests/support/messages.py``.
 
-May import catalogue/, faults.py, errors.py and native/.
+May import catalogue/, faults.py, errors.py, bfloat16.py and native/.
 """
 
 from ..faults import Fault
+from .decoding import check_classes, check_not_probabilities
 from .form import (
     FLOATS,
     Form,
     as_array,
     as_integers,
     check_blank,
-    check_classes,
     check_form,
     check_lattice_form,
     checked_arrays,
@@ -43,7 +44,7 @@ from .options import (
     check_reduction,
     check_targets_or_lattices,
 )
-from .values import check_not_probabilities, check_values, split_targets, value_faults
+from .values import check_values, split_targets, value_faults
 
 __all__ = [
     "FLAGS",

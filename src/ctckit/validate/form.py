@@ -218,17 +218,6 @@ def check_blank(blank: int, classes: int, *, scores_name: str = "log_probs", of_
     return int(blank)
 
 
-def check_classes(scores_name: str, shape: tuple[int, ...], labels: int) -> None:
-    """Raises a CTCError unless scores of that shape, (T, N, C) or (T, C), have a class for each label."""
-    classes = shape[-1]
-    if classes == labels:
-        return
-    hint = "blank-missing" if abs(classes - labels) == 1 else "same-vocabulary"
-    if labels in shape[:-1]:
-        hint = "classes-last"
-    raise CTCError(Fault("classes-differ", scores_name, (), classes, labels, hint, details={"shape": shape}))
-
-
 def dtype_name(dtype: object) -> str:
     """The kind of a dtype, of any library: one of FLOATS, "integer", or "" for any other.
 
