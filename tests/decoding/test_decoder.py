@@ -248,3 +248,20 @@ def test_a_decoder_can_be_pickled() -> None:
     decoder = Decoder(LABELS, beam_width=7, exact_scores=False)
     copy = pickle.loads(pickle.dumps(decoder))
     assert all(map(same, decoder.decode(scores(), nbest=7), copy.decode(scores(), nbest=7)))
+
+
+def test_another_search_at_once() -> None:
+    log_probs = np.log(np.random.default_rng(3).dirichlet(np.ones(4), (15, 1)))
+    options: dict[str, Any] = {"beam_width": 3, "recombine": True, "exact_scores": False}
+    decoder = Decoder(["<blank>", "|", "a", "b"], lexicon=["ab", "b", "ba"], beta=0.5)
+    expected = Decoder(["<blank>", "|", "a", "b"], lexicon=["ab", "b", "ba"], beta=0.5, **options)
+    before = [h.score for h in decoder.decode(log_probs, nbest=3)[0]]
+    for found in (decoder.with_search(**options), decoder.with_search(**options).with_search()):
+        assert found.beam_width == 3
+        assert [h.score for h in found.decode(log_probs, nbest=3)[0]] == [
+            h.score for h in expected.decode(log_probs, nbest=3)[0]
+        ]
+    assert [h.score for h in decoder.decode(log_probs, nbest=3)[0]] == before
+    assert before != [h.score for h in expected.decode(log_probs, nbest=3)[0]]
+    with pytest.raises(ctckit.CTCError, match="beam_width"):
+        decoder.with_search(beam_width=0)

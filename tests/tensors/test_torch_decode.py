@@ -14,7 +14,7 @@ from support.installed import has_gpu
 import ctckit
 import ctckit.torch
 from ctckit import CTCError, Hypotheses, Status, Vocabulary
-from ctckit.decoding import emissions
+from ctckit.decoding import beams, emissions
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 DEVICES = [
@@ -95,6 +95,20 @@ def test_tensors_of_the_cpu_are_read_where_they_are(dtype: torch.dtype, monkeypa
     scores = draw(3, dtype).requires_grad_()
     ctckit.torch.Decoder(LABELS).decode(scores)
     assert seen == [scores.data_ptr()]
+
+
+def test_as_many_threads_as_torch_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int | None] = []
+    before = beams.native.search
+
+    def watch(*args: Any, threads: int | None, **options: Any) -> Any:
+        seen.append(threads)
+        return before(*args, threads=threads, **options)
+
+    monkeypatch.setattr(beams.native, "search", watch)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    ctckit.torch.Decoder(LABELS).decode(draw(3))
+    assert seen == [3]
 
 
 def test_from_a_device_the_best_path_copies_no_more_than_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:

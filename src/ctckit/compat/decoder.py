@@ -1,6 +1,7 @@
 """pyctcdecode's decoder on ctckit's search.
 
-May import decoding/, and alphabet.py and language_model.py beside it; huggingface_hub when it is asked for.
+May import decoding/, files/, validate/, and the other modules of its package but installing.py; huggingface_hub when it
+is asked for.
 """
 
 from __future__ import annotations
@@ -38,13 +39,11 @@ OutputBeam = tuple[str, None, list[WordFrames], float, float]
 OutputBeamMPSafe = tuple[str, list[WordFrames], float, float]
 
 
-class _Options(NamedTuple):
-    """What a decoder is made for."""
+class _Search(NamedTuple):
+    """How is searched."""
 
-    unk_score_offset: float
-    score_boundary: bool
     beam_width: int
-    prune_history: bool
+    recombine: bool
     exact_scores: bool
 
 
@@ -102,10 +101,11 @@ class BeamSearchDecoderCTC:
             )
         self._alphabet, self._language_model = alphabet, language_model
         self._is_bpe = alphabet.is_bpe
-        self._vocabulary = alphabet.vocabulary
         self._model_key = os.urandom(16)
-        self._decoders: dict[_Options, Decoder] = {}
-        self.notes = self._decoder(DEFAULT_BEAM_WIDTH, False, exact_scores=True).notes
+        self._base = self._built()
+        self._weights = () if language_model is None else language_model.weights
+        self._decoders: dict[_Search, Decoder] = {}
+        self.notes = self._base.notes
 
     @property
     def model_container(self) -> dict[bytes, LanguageModel | None]:
@@ -180,7 +180,7 @@ class BeamSearchDecoderCTC:
         hotword_weight: float = DEFAULT_HOTWORD_WEIGHT,
     ) -> list[list[OutputBeamMPSafe]]:
         """The same of each recording of a list, without the second item; ``pool`` is not needed."""
-        decoder = self._decoder(beam_width, prune_history, exact_scores=True)
+        decoder = self._decoder(_Search(beam_width, prune_history, exact_scores=True))
         found = self._beams(decoder, logits_list, beam_prune_logp, hotwords, hotword_weight)
         return [[(b.text, _word_frames(b), b.logit_score, b.lm_score) for b in beams] for beams in found]
 
@@ -215,33 +215,36 @@ class BeamSearchDecoderCTC:
         hotword_weight: float = DEFAULT_HOTWORD_WEIGHT,
     ) -> list[str]:
         """The best text of each recording of a list; ``pool`` is not needed."""
-        decoder = self._decoder(beam_width, True, exact_scores=False)
+        decoder = self._decoder(_Search(beam_width, recombine=True, exact_scores=False))
         found = self._beams(decoder, logits_list, beam_prune_logp, hotwords, hotword_weight)
         return [beams[0].text for beams in found]
 
-    def _decoder(self, beam_width: int, prune_history: bool, *, exact_scores: bool) -> Decoder:
-        """The decoder for these options and the weights of now."""
+    def _built(self) -> Decoder:
         model = self._language_model
         if model is None:
-            options = _Options(0.0, True, beam_width, prune_history, exact_scores)
-        else:
-            options = _Options(model.unk_score_offset, model.score_boundary, beam_width, prune_history, exact_scores)
-        decoder = self._decoders.get(options)
-        if decoder is None:
-            decoder = Decoder(
-                self._vocabulary,
-                language_model=None if model is None else model.model,
-                lexicon=None if model is None else model.unigrams or None,
-                unknown_score=None if model is None else model.unknown_score,
-                sentence_bounds=options.score_boundary,
-                beam_width=beam_width,
-                recombine=prune_history,
-                exact_scores=exact_scores,
-            )
-        if model is not None and (decoder.alpha, decoder.beta) != (model.alpha, model.beta):
-            decoder = decoder.with_weights(alpha=model.alpha, beta=model.beta)
-        self._decoders[options] = decoder
-        return decoder
+            return Decoder(self._alphabet.vocabulary)
+        return Decoder(
+            self._alphabet.vocabulary,
+            language_model=model.model,
+            lexicon=model.unigrams or None,
+            alpha=model.alpha,
+            beta=model.beta,
+            unknown_score=model.unknown_score,
+            sentence_bounds=model.score_boundary,
+        )
+
+    def _decoder(self, search: _Search) -> Decoder:
+        """The decoder for such a search, with the weights of now."""
+        model, before = self._language_model, self._weights
+        if model is not None and model.weights != before:
+            self._weights, self._decoders = model.weights, {}
+            if self._weights[2:] == before[2:]:
+                self._base = self._base.with_weights(alpha=model.alpha, beta=model.beta)
+            else:
+                self._base = self._built()
+        if search not in self._decoders:
+            self._decoders[search] = self._base.with_search(**search._asdict())
+        return self._decoders[search]
 
     def _beams(
         self,
@@ -273,10 +276,6 @@ class BeamSearchDecoderCTC:
             beams.append(_Beam(text, alike[0], ctc, ctc + language + alike[0].hotword_score))
         beams.sort(key=lambda beam: -beam.lm_score)
         return [beam for beam in beams if beam.lm_score >= beams[0].lm_score + beam_prune_logp]
-
-    def __getstate__(self) -> dict[str, object]:
-        """Without the decoders, which are made again."""
-        return {**vars(self), "_decoders": {}}
 
     def save_to_dir(self, filepath: str | Path) -> None:
         """Writes a folder that :meth:`load_from_dir`, and pyctcdecode's, reads.

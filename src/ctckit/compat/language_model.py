@@ -1,6 +1,6 @@
 """pyctcdecode's language model: an n-gram model with the weights and the unigrams that it is used with.
 
-May import language/ and kenlm.py beside it.
+May import language/, files/, validate/, and constants.py and kenlm.py beside it.
 """
 
 from __future__ import annotations
@@ -83,6 +83,11 @@ class LanguageModel:
             if value is not None:
                 check = check_flag if name == "score_boundary" else check_number
                 setattr(self, name, check(name, value))
+
+    @property
+    def weights(self) -> tuple[float, float, float, bool]:
+        """alpha, beta, unk_score_offset, score_boundary."""
+        return self.alpha, self.beta, self.unk_score_offset, self.score_boundary
 
     @property
     def unknown_score(self) -> float:

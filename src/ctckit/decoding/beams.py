@@ -40,13 +40,18 @@ class Width:
 
 
 def search_all(
-    batches: Sequence[Emissions], graph: SearchGraph, width: Width, nbest: int, recombine: bool
+    batches: Sequence[Emissions],
+    graph: SearchGraph,
+    width: Width,
+    nbest: int,
+    recombine: bool,
+    threads: int | None = None,
 ) -> list[list[Found]]:
     """The texts of the highest score that a beam finds, for each sample of each batch."""
-    threads = min(num_threads(None), len(batches))
-    if threads == 1:
-        return [search(emissions, graph, width, nbest, recombine) for emissions in batches]
-    with ThreadPoolExecutor(threads) as pool:
+    workers = min(num_threads(threads), len(batches))
+    if workers == 1:
+        return [search(emissions, graph, width, nbest, recombine, threads) for emissions in batches]
+    with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(lambda emissions: search(emissions, graph, width, nbest, recombine, 1), batches))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -138,6 +139,17 @@ class Decoder:
         other._plain, other._recent = other._searched(None), []
         return other
 
+    def with_search(
+        self, *, beam_width: int | None = None, recombine: bool | None = None, exact_scores: bool | None = None
+    ) -> Decoder:
+        """The same decoder with another search, at once; None leaves an option as it is."""
+        other = copy(self)
+        other.beam_width = self.beam_width if beam_width is None else check_integer("beam_width", beam_width, 1)
+        other._width = replace(self._width, beam_width=other.beam_width)
+        other._recombine = self._recombine if recombine is None else check_flag("recombine", recombine)
+        other._exact_scores = self._exact_scores if exact_scores is None else check_flag("exact_scores", exact_scores)
+        return other
+
     def decode(
         self,
         log_probs: npt.ArrayLike,
@@ -179,9 +191,11 @@ class Decoder:
         batches = read_emissions(log_probs, input_lengths, from_logits, len(self.vocabulary.labels))
         return self._decoded(batches, nbest, hotwords)
 
-    def _decoded(self, batches: list[Emissions], nbest: int, hotwords: Source | None) -> list[Hypotheses]:
+    def _decoded(
+        self, batches: list[Emissions], nbest: int, hotwords: Source | None, threads: int | None = None
+    ) -> list[Hypotheses]:
         searched = self._with_hotwords(hotwords)
-        found = search_all(batches, searched.graph, self._width, nbest, self._recombines(nbest))
+        found = search_all(batches, searched.graph, self._width, nbest, self._recombines(nbest), threads)
         return [
             hypotheses
             for emissions, texts in zip(batches, found, strict=True)

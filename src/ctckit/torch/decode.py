@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from .. import decoding
@@ -33,10 +34,10 @@ class Decoder(decoding.Decoder):
     """:class:`ctckit.Decoder` for tensors: the same arguments, and the same results.
 
     Tensors of the CPU are read where they are, bfloat16 too; those of a GPU are copied from there once, and decoded on
-    the CPU. Nothing is differentiated. A :meth:`stream` takes tensors as well.
+    the CPU, with as many threads as ``torch.get_num_threads()`` says. Nothing is differentiated. A :meth:`stream` takes
+    tensors as well.
 
     Example:
-        >>> import torch
         >>> decoder = Decoder(["<blank>", "a"])
         >>> log_probs = torch.tensor([[[0.6, 0.4], [0.6, 0.4]]]).log()
         >>> decoder.decode(log_probs, batch_first=True)[0].text
@@ -70,7 +71,7 @@ class Decoder(decoding.Decoder):
         """
         nbest = check_nbest(nbest, self.beam_width)
         batches = _read(log_probs, input_lengths, from_logits, len(self.vocabulary.labels), batch_first)
-        return self._decoded(batches, nbest, hotwords)
+        return self._decoded(batches, nbest, hotwords, torch.get_num_threads())
 
 
 @raises_tensor_errors
@@ -101,7 +102,6 @@ def greedy_decode(
         CTCError: for anything malformed; the message says where.
 
     Example:
-        >>> import torch
         >>> log_probs = torch.tensor([[0.1, 0.8, 0.1], [0.7, 0.2, 0.1], [0.2, 0.1, 0.7]]).log()
         >>> greedy_decode(log_probs, vocabulary=Vocabulary(["<blank>", "h", "i"]))[0].text
         'hi'
