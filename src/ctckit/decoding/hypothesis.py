@@ -151,7 +151,7 @@ class Hypothesis:
         state |= {"probability": self.probability}
         state |= {"alignment": self.alignment} if self._evidence.frames is None else {}
         reader = self._evidence.searched.reader.only(self.tokens, self._words)
-        bare = replace(self._evidence, searched=Searched(_NOTHING, reader, ()), read=None, beam=())
+        bare = replace(self._evidence, searched=Searched(_NOTHING, reader, (), ()), read=None, beam=())
         return {name: value for name, value in state.items() if name not in ("_sure", "_rivals")} | {"_evidence": bare}
 
     @cached_property
@@ -273,8 +273,8 @@ class Hypothesis:
         evidence = self._evidence
         if evidence.read is None:
             return among(self.tokens, self.spelled, evidence.beam)
-        searched = evidence.searched
-        return judged(self.tokens, self.spelled, self.alignment, evidence.read(), searched.graph, searched.reader)
+        graph, reader = evidence.searched.graph, evidence.searched.reader
+        return judged(self.tokens, self.spelled, self.alignment, evidence.read(), graph, reader)
 
 
 class Hypotheses(Sequence[Hypothesis]):

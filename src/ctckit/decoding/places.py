@@ -30,6 +30,7 @@ Float64Array = npt.NDArray[np.float64]
 # calibration error of four decoders, with and without a language, is least there. The tests judge other lines.
 TEMPERATURE = 0.9
 
+_NEGLIGIBLE = 1e-5  # a text's share
 _CONTEXT = 4  # words kept on each side: as far as most language models look
 _TOKENS_OF_CONTEXT = 8
 _AT_ONCE = 1 << 22  # scores of places that are searched at a time
@@ -81,18 +82,31 @@ def judged(
     sure = Sure(np.zeros(len(words)), np.zeros(len(tokens)))
     has_words = bool((graph.symbols.symbols == BOUNDARY).any())
     for k, place, texts in _searched(_places(tokens, words, alignment), tokens, emissions, graph):
-        weights = shares([text.score for text in texts], TEMPERATURE)
-        middles = [_middle(place, tokens, text) for text in texts]
-        same = [_is_word(words[k], place, text, middle, reader) for text, middle in zip(texts, middles, strict=True)]
+        likely, weights = _likely(texts)
+        middles = [_middle(place, tokens, text) for text in likely]
+        same = [_is_word(words[k], place, text, middle, reader) for text, middle in zip(likely, middles, strict=True)]
         sure.words[k] = weights[same].sum().clip(0, 1)
         if has_words:
-            sure.tokens[place.begin : place.end] = agreement(tokens[place.begin : place.end].tolist(), middles, weights)
+            sure.tokens[place.begin : place.end] = agreement(_own(place, tokens), middles, weights)
     if not has_words:
         for _, place, texts in _searched(_places_of_tokens(tokens, alignment), tokens, emissions, graph):
-            weights = shares([text.score for text in texts], TEMPERATURE)
-            middles = [_middle(place, tokens, text) for text in texts]
-            sure.tokens[place.begin : place.end] = agreement(tokens[place.begin : place.end].tolist(), middles, weights)
+            likely, weights = _likely(texts)
+            middles = [_middle(place, tokens, text) for text in likely]
+            sure.tokens[place.begin : place.end] = agreement(_own(place, tokens), middles, weights)
     return sure
+
+
+def _likely(texts: Sequence[Text]) -> tuple[list[Text], Float64Array]:
+    """Those texts whose shares matter, and their shares among all."""
+    weights = shares([text.score for text in texts], TEMPERATURE)
+    kept = np.flatnonzero(weights > _NEGLIGIBLE)
+    return [texts[i] for i in kept.tolist()], weights[kept]
+
+
+def _own(place: Place, tokens: Int32Array) -> list[int]:
+    """The tokens that are not kept."""
+    own: list[int] = tokens[place.begin : place.end].tolist()
+    return own
 
 
 def _middle(place: Place, tokens: Int32Array, text: Text) -> list[int]:
