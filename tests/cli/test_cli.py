@@ -50,7 +50,7 @@ def test_help_has_a_short_name(command: list[str]) -> None:
     assert "Usage:" in short.output
 
 
-@pytest.mark.parametrize("name", ["align", "explain", "diagnose", "demo", "lm"])
+@pytest.mark.parametrize("name", ["align", "decode", "explain", "diagnose", "demo", "lm"])
 def test_help_cuts_no_name_in_a_narrow_terminal(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     shown = CliRunner().invoke(app, [name, "-h"]).output

@@ -22,7 +22,7 @@ from ..language import LanguageModel
 from ..language.hotwords import HOTWORD_WEIGHT, read_hotwords
 from ..results import Segment
 from ..text import Vocabulary
-from ..validate import check_extend, check_nbest, check_number
+from ..validate import check_extend, check_integer, check_nbest, check_number
 from .bare import bare_lines
 from .formats import Level, check_level
 from .recording import Scores, check_scores, shift_notes
@@ -43,6 +43,7 @@ class Language:
         unknown_score: nats of an unknown word; by default what the decoder says.
         hotword_weight: nats of hotwords that have no weight of their own.
         beam_width: how many prefixes go on.
+        beam_threshold: nats; prefixes further below the best are given up. None: none are.
     """
 
     language_model: Path | None = None
@@ -53,6 +54,7 @@ class Language:
     unknown_score: float | None = None
     hotword_weight: float = HOTWORD_WEIGHT
     beam_width: int = 50
+    beam_threshold: float | None = None
 
     @property
     def files(self) -> dict[str, Path]:
@@ -81,7 +83,7 @@ class Options:
 
     def check(self, beam_width: int, files: list[Path]) -> None:
         """Raises a CTCError for values out of range, and for those that no file has a place for."""
-        check_nbest(self.nbest, beam_width)
+        check_nbest(self.nbest, check_integer("beam_width", beam_width, 1))
         check_extend(self.extend)
         check_level(self.level, files)
         if self.nbest > 1 and files and not any(path.suffix.lower() == ".json" for path in files):
@@ -150,6 +152,7 @@ class Decoders:
             beta=language.beta,
             unknown_score=language.unknown_score,
             beam_width=language.beam_width,
+            beam_threshold=language.beam_threshold,
         )
         nothing: Any = np.empty((0, len(vocabulary.labels)))
         notes = [*decoder.notes, *decoder.decode(nothing, hotwords=self.hotwords)[0].notes]

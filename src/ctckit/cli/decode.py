@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
@@ -37,7 +38,7 @@ def decode(
         typer.Option(
             help="Frames from a pipe instead, - for the standard input: float32 numbers, little endian, all classes "
             "of a frame and then the next frame; or .npy arrays (t, C), one after the other. The text appears as soon "
-            "as it can't change any more."
+            "as it can't change any more, for which texts 25 nats below the best are given up."
         ),
     ] = None,
     out: recordings.Out = None,
@@ -203,10 +204,10 @@ def _follow(
     """Frames as they come in. If they stop by the keyboard, what was said so far is printed and written."""
     from ..annotate.decoded import Decoders, checked, timed
     from ..annotate.recording import read_vocabulary
-    from .live import Display, follow
+    from .live import THRESHOLD, Display, follow
 
     vocabulary = read_vocabulary(labels, blank)
-    decoders = Decoders(language)
+    decoders = Decoders(replace(language, beam_threshold=THRESHOLD))
     decoders.read()
     stream = decoders.of(vocabulary).stream(from_logits=options.from_logits, hotwords=decoders.hotwords)
     print_notes([*vocabulary.notes, *decoders.notes])
@@ -219,7 +220,8 @@ def _follow(
     except CTCError as error:
         wrong = error
     texts = stream.finish(options.nbest)
-    display.end(texts.text)
+    if stream.frames or wrong is None:
+        display.end(texts.text)
     if wrong is not None:
         raise wrong
     checked(texts)

@@ -1,6 +1,6 @@
 """What the commands on recordings and corpora share: options, what is written and told, and the run over a corpus.
 
-Imports annotate/, corpus/, files/ and validate/ when they are needed, and typer.
+Imports typer, and annotate/, corpus/, files/, text/ and validate/ when they are needed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The task of aligning: each row's text with its scores. Imports job.py, manifest.py, annotate/ and validate/."""
+"""The task of aligning: each row's text with its scores. Imports job.py, manifest.py, annotate/ and text/."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What is done for one row of a manifest: a task's work, its files and its line for the log.
 
 A job is plain data. It can be pickled, so that a runner may call it in a thread or send it to another process.
-Imports text/, annotate/ and files/.
+Imports text/, annotate/, files/, results.py and manifest.py.
 """
 
 from __future__ import annotations
