@@ -16,8 +16,8 @@ LABELS = ["<blank>", "|", "a", "b", "c"]
 CHUNKS = (1, 2, 7, 64)
 
 
-def scores(frames: int = 40, seed: int = 0) -> npt.NDArray[np.float64]:
-    logits = 2 * np.random.default_rng(seed).normal(size=(frames, len(LABELS)))
+def scores(frames: int = 40, seed: int = 0, spread: float = 2) -> npt.NDArray[np.float64]:
+    logits = spread * np.random.default_rng(seed).normal(size=(frames, len(LABELS)))
     return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
 
 
@@ -34,7 +34,7 @@ def key(hypotheses: Hypotheses) -> list[tuple[Any, ...]]:
 
 OPTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "plain": ({}, {}),
-    "recombined": ({"recombine": True}, {}),
+    "not recombined": ({"recombine": False}, {}),
     "a lexicon, not recombined": ({"recombine": False, "lexicon": ["abba", "cab", "a", "b", "c", "bc"]}, {}),
     "a lexicon": ({"lexicon": ["abba", "cab", "a", "b", "c", "bc"]}, {}),
     "hotwords": ({}, {"hotwords": {"cab": 5.0, "a b": 3.0}}),
@@ -48,8 +48,7 @@ def test_chunks_are_the_whole_bit_for_bit(name: str, dtype: Any) -> None:
     given, called = OPTIONS[name]
     log_probs = scores().astype(dtype)
     decoder = Decoder(LABELS, beam_width=8, **given)
-    recombine = given.get("recombine", "lexicon" in given)  # as for one text
-    offline = Decoder(LABELS, beam_width=8, **given | {"recombine": recombine}, exact_scores=False)
+    offline = Decoder(LABELS, beam_width=8, **({"recombine": True} | given), exact_scores=False)
     (whole,) = offline.decode(log_probs, nbest=3, **called)
     assert len(whole) == 3
     for size in CHUNKS:
@@ -70,7 +69,7 @@ def test_what_is_stable_stays() -> None:
         assert best.frames.tolist()[: len(stable.tokens)] == stable.frames.tolist()
         assert best.text.startswith(stable.text)
         seen.append(stable.tokens.tolist())
-    assert len(seen[-1]) > 10
+    assert len(seen[-1]) > 20
     assert all(h.tokens.tolist()[: len(seen[-1])] == seen[-1] for h in stream.finish(nbest=4))
 
 
@@ -97,6 +96,18 @@ def test_it_goes_on_from_a_pickle() -> None:
         stream.feed(log_probs[start : start + 5])
     assert stream.frames == len(log_probs)
     assert key(stream.finish(nbest=3)) == whole
+
+
+def test_memory_stays_flat() -> None:
+    """Of the past, a stream keeps its tokens, their frames and its words, four bytes each."""
+    stream = Decoder(LABELS, beam_width=8).stream()
+    sizes = []
+    for n in range(20):
+        fed(stream, scores(500, n, spread=8), 50)
+        stable = stream.stable()
+        sizes.append(len(pickle.dumps(stream)) - 8 * len(stable.tokens) - 4 * len(stable.text.split()))
+    assert len(stream.stable().tokens) > 3000
+    assert max(sizes) < min(sizes) + 2000
 
 
 def test_nothing_comes_in() -> None:

@@ -73,7 +73,7 @@ def reading(vocabulary: Vocabulary | None, blank: int, classes: int) -> Searched
         blank, symbols = check_blank(blank, classes), Symbols(np.zeros(classes + 1, np.int32), np.empty(0, np.int32))
     else:
         blank, symbols = vocabulary.blank, Speller(vocabulary, by_token=False).symbols
-    return Searched(SearchGraph(blank, symbols), Reader(vocabulary, symbols), (), ())
+    return Searched(SearchGraph(blank, symbols), Reader(vocabulary, symbols), ())
 
 
 def _read(emissions: Emissions, searched: Searched) -> Hypotheses:

@@ -38,9 +38,10 @@ class Stream:
     """One recording that is decoded while it comes in, as :meth:`Decoder.stream` opens it.
 
     Chunks may have any number of frames; what is found doesn't depend on them. It is what :meth:`Decoder.decode` finds
-    with ``exact_scores=False`` and the same `recombine`, bit for bit; if `recombine` is None, a stream recombines as
-    for ``nbest=1``, however many texts are wanted. A stream keeps no scores, so the times of its words are those at
-    which the search added their tokens. It may be pickled, and goes on where it was.
+    with ``exact_scores=False`` and the same `recombine`, bit for bit. If that is None, a stream recombines: what
+    differs in the distant past alone is given up, so that the beginning is stable early, and memory doesn't grow but by
+    the text. A stream keeps no scores, so the times of its words are those at which the search added their tokens. It
+    may be pickled, and goes on where it was.
 
     Attributes:
         frames: how many have come in.
