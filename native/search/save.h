@@ -90,8 +90,8 @@ void Search<kPlain>::save(ctckit::ByteSink& sink) {
         sink.take(&saved, sizeof saved);
     }
     for (int i = 0; i < beam_.size; ++i) {
-        const SavedSlot saved{beam_.mass[i],  beam_.mass[beam_.room + i],     beam_.token[i], beam_.gain[i],
-                              beam_.frame[i], numbers[beam_.prefix[i]], beam_.last[i]};
+        const SavedSlot saved{beam_.mass[i],  beam_.mass[beam_.room + i], beam_.token[i], beam_.gain[i],
+                              beam_.frame[i], numbers[beam_.prefix[i]],   beam_.last[i]};
         sink.take(&saved, sizeof saved);
     }
 }

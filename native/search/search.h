@@ -43,7 +43,7 @@ struct Emitted {
     std::int32_t token;
 };
 
-// kPlain: the graph adds nothing to the scores, and no prefixes are recombined. long, since its parts share the beam
+// kPlain: the graph adds nothing to the scores, and no prefixes are recombined.
 template <bool kPlain>
 class Search final : public ctckit::Engine {
    public:
@@ -139,9 +139,9 @@ class Search final : public ctckit::Engine {
 
     int status_ = CTCKIT_FINE;
     std::int64_t num_frames_ = 0;
-    LongSum offset_;           // nats
+    LongSum offset_;             // nats
     std::int64_t exponent_ = 0;  // the masses are 2^exponent too large
-    double best_ = 0;          // of the masses
+    double best_ = 0;            // of the masses
     Prefixes prefixes_;
     Array<State> states_;  // of the prefixes
     State stem_;           // of the root, if kPlain
@@ -223,27 +223,27 @@ void Search<kPlain>::feed_as(const ctckit::FrameBlock& block) {
         stage_.resize(std::size_t(kPack) * classes_, 0.0);
         frames.stage = reinterpret_cast<Real*>(stage_.data());
     }
-    for (std::int64_t t = 0; t < block.frames && status_ != CTCKIT_NOT_FINITE; t += kPack) {
+    for (std::int64_t t = 0; t < block.frames; t += kPack) {
         const int count = int(lesser<std::int64_t>(kPack, block.frames - t));
         const Real* const rows = frames.rows(t, count);
-        for (int f = 0; f < count && status_ != CTCKIT_NOT_FINITE; ++f) frame(rows + f * frames.row_stride());
+        for (int f = 0; f < count; ++f, ++num_frames_) frame(rows + f * frames.row_stride());
     }
 }
 
 template <bool kPlain>
 template <class Real>
 void Search<kPlain>::frame(const Real* row) {
+    if (status_ == CTCKIT_NOT_FINITE) return;
     Emissions<Real> y(rows_, row, classes_);
     if (!y.read(options_.from_logits)) {
+        die();
         status_ = CTCKIT_NOT_FINITE;
-        beam_.size = 0;
         return;
     }
-    if (status_ != CTCKIT_FINE) return;
+    if (status_ != CTCKIT_FINE) return;  // and yet frames are read, for the above
     if (options_.tokens_per_frame) y.leave_best(options_.tokens_per_frame, graph_.blank);
     if (y.dead()) die();
     else search_frame(y);
-    ++num_frames_;
 }
 
 template <bool kPlain>

@@ -233,3 +233,144 @@ def is_kenlm_trie(data: npt.NDArray[np.uint8]) -> bool:
 
 def read_kenlm_trie(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The same model as ours, for ``NgramModel``."""
+
+class Spelling:
+    """What each token spells, as :class:`ctckit.search_graph.Symbols` holds it. Constructors check values as well."""
+
+    def __init__(self, offsets: npt.NDArray[np.int32], symbols: npt.NDArray[np.int32], separator: int) -> None: ...
+
+class Lexicon:
+    """The known words, as :class:`ctckit.search_graph.Lexicon` holds them."""
+
+    def __init__(
+        self,
+        first: npt.NDArray[np.int32],
+        symbols: npt.NDArray[np.int32],
+        word_offsets: npt.NDArray[np.int32],
+        words: npt.NDArray[np.int32],
+        model_words: npt.NDArray[np.int32],
+        lookahead: npt.NDArray[np.float64],
+        closed: bool,
+    ) -> None: ...
+
+class Hotwords:
+    """Phrases, as :class:`ctckit.search_graph.Hotwords` holds them, for one spelling. No symbol may add 300 nats."""
+
+    def __init__(
+        self,
+        spelling: Spelling,
+        first: npt.NDArray[np.int32],
+        symbols: npt.NDArray[np.int32],
+        fail: npt.NDArray[np.int32],
+        rewards: npt.NDArray[np.float64],
+        potentials: npt.NDArray[np.float64],
+        start: int,
+    ) -> None: ...
+
+class SearchGraph:
+    """All that a search takes beside the scores, as :class:`ctckit.search_graph.SearchGraph` holds it.
+
+    Shares its parts; keeps the model alive. The model is one of tokens if there are ``model_tokens``.
+    """
+
+    def __init__(
+        self,
+        spelling: Spelling,
+        blank: int,
+        lexicon: Lexicon | None,
+        hotwords: Hotwords | None,
+        model: Any,
+        end: int,
+        model_tokens: npt.NDArray[np.int32] | None,
+        sentence_bounds: bool,
+        alpha: float,
+        beta: float,
+        unknown_score: float,
+    ) -> None: ...
+
+Texts = tuple[
+    npt.NDArray[np.int64],
+    npt.NDArray[np.int32],
+    npt.NDArray[np.int32],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.int32],
+    npt.NDArray[np.float64],
+]
+"""Some texts end to end: offsets of tokens, tokens, their frames, offsets of words, words, and (texts, 5) score, ctc,
+language, units, hotwords."""
+
+class Search:
+    """The search of one sample, whose frames come in chunks. RuntimeError if two threads use it at the same time."""
+
+    def __init__(
+        self,
+        graph: SearchGraph,
+        beam_width: int,
+        recombine: bool,
+        from_logits: bool,
+        beam_threshold: float,
+        tokens_per_frame: int,
+        isa: str,
+    ) -> None:
+        """Arguments as of :func:`search`."""
+
+    def feed(self, scores: npt.NDArray[Any]) -> None:
+        """Goes on by the frames (t, C)."""
+
+    def texts(self, most: int, finished: bool) -> Texts:
+        """The best texts, the best first; ``finished`` closes their words and ends the sentence."""
+
+    def take_stem(self) -> Texts:
+        """The beginning that all prefixes share, as one text without scores; it is forgotten."""
+
+    def save(self) -> bytes:
+        """Its state."""
+
+    def restore(self, state: bytes) -> None:
+        """Goes on from a state of a search with the same graph and options.
+
+        Numbers that would lead astray raise ValueError, but states of the language model are not known to it: bytes
+        are to be trusted, as pickles are.
+        """
+
+    def reset(self) -> None:
+        """Begins anew."""
+
+    @property
+    def status(self) -> int:
+        """A :class:`ctckit.Status`."""
+
+    @property
+    def num_frames(self) -> int:
+        """How many frames it was fed."""
+
+def search(
+    graph: SearchGraph,
+    scores: npt.NDArray[Any],
+    frames: npt.NDArray[np.int64],
+    nbest: int,
+    beam_width: int,
+    recombine: bool,
+    from_logits: bool,
+    beam_threshold: float,
+    tokens_per_frame: int,
+    isa: str,
+    threads: int,
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], Texts]:
+    """Searches each sample of a batch for the texts of the highest score.
+
+    Returns a :class:`ctckit.Status` for each sample, the offsets of its texts, and these.
+
+    Args:
+        graph: which texts there are, and what they are worth.
+        scores: (T, N, C) float16, float32, float64, or the bits of bfloat16 as uint16.
+        frames: (N,) frames used of each sample.
+        nbest: how many texts of each at most.
+        beam_width: how many prefixes go on from one frame to the next.
+        recombine: of prefixes that go on alike, only the best goes on.
+        from_logits: whether to normalise the scores.
+        beam_threshold: nats that a prefix may lie below the best; +inf: any.
+        tokens_per_frame: how many of the best tokens of a frame are possible, beside the blank; 0: all.
+        isa: one of :func:`instruction_sets`.
+        threads: how many to use at most.
+    """

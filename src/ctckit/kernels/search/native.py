@@ -1,8 +1,8 @@
 """The C++ search: exact for its beam, sample by sample on threads, or frame by frame as they come. Sources in native/.
 
-It means what reference.py means; what it adds are frames and threads, and what it can't hold: a prefix whose
-probability lies more than 650 nats below the best may be lost. May import search_graph.py, results.py,
-kernels/native.py and the extension (ctckit.native).
+It means what reference.py means. It adds the frames of tokens, and threads; and it may lose a prefix that lies more
+than 650 nats below the best. May import search_graph.py, results.py, kernels/native.py and the extension
+(ctckit.native).
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class Search:
 
     @property
     def num_frames(self) -> int:
-        """How many frames it was fed."""
+        """How many frames it was fed, all in all."""
         return self._search.num_frames
 
     def feed(self, scores: npt.NDArray[Any]) -> None:
