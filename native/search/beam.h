@@ -24,10 +24,9 @@ struct Beam {
     Array<std::int32_t> parent;  // its slot; `none` if that is not in the beam
     Array<std::int32_t> source;  // where in `mass` the parent's paths are that may go on with this token
     Array<std::int32_t> said;    // what a close of its word says, the first of a list
-    Array<std::int32_t> spoken;  // the same of tokens
     Array<std::uint32_t> prefix;
     Array<std::uint64_t> children;  // tokens of those in the beam, if classes are few
-    Array<std::uint64_t> allowed;   // tokens that may follow, likewise
+    Array<std::uint64_t> allowed;   // the set of tokens that may follow
     Array<std::uint64_t> hash;      // of its key, see candidates.h
 
     int none() const { return room - 1; }
@@ -37,13 +36,13 @@ struct Beam {
         room = (width + kPack - 1) / kPack * kPack + kPack;
         for (Array<double>* array : {&token, &gain, &frame, &reach, &closing}) array->resize(room, 0.0);
         mass.resize(2 * room, 0.0);
-        for (Array<std::int32_t>* array : {&said, &spoken}) array->resize(room, -1);
+        said.resize(room, -1);
         last.resize(room, no_class);
         parent.resize(room, none());
         source.resize(room, none());
         prefix.resize(room, kNoPrefix);
         children.resize(room, 0);
-        allowed.resize(room, 0);
+        allowed.resize(room, ~std::uint64_t(0));
         hash.resize(room, 0);
     }
 
@@ -63,7 +62,6 @@ struct Beam {
         last[to] = last[from];
         parent[to] = parent[from];
         said[to] = said[from];
-        spoken[to] = spoken[from];
         prefix[to] = prefix[from];
         allowed[to] = allowed[from];
         hash[to] = hash[from];

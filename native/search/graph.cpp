@@ -21,6 +21,10 @@ void require_offsets(const std::vector<std::int32_t>& offsets, std::size_t total
             what);
 }
 
+std::uint64_t symbol_bit(std::int32_t symbol) {
+    return std::uint64_t(1) << (symbol & 63);
+}
+
 constexpr double kNothing = -std::numeric_limits<double>::infinity();
 
 }  // namespace
@@ -44,6 +48,8 @@ Spelling::Spelling(std::vector<std::int32_t> offsets, std::vector<std::int32_t> 
         const std::int32_t closed =
             std::int32_t(std::count(symbols_.begin() + begin, symbols_.begin() + end, kBoundary));
         require(closed <= kMostClosings, "a token must have at most 16 boundaries");
+        const bool few = classes <= kMaskClasses;
+        bit_.push_back(few ? std::uint64_t(1) << c : begin == end ? ~std::uint64_t(0) : symbol_bit(symbols_[begin]));
         const bool letter = end - begin == 1 && !closed;
         letter_.push_back(letter ? symbols_[begin] : -1);
         kind_.push_back(begin == end ? Kind::kSpecial : closed ? Kind::kClosing : Kind::kInner);
@@ -64,6 +70,7 @@ Spelling::Spelling(std::vector<std::int32_t> offsets, std::vector<std::int32_t> 
     view_.offsets = offsets_.data();
     view_.symbols = symbols_.data();
     view_.kind = kind_.data();
+    view_.bit = bit_.data();
     view_.letter = letter_.data();
     view_.run_offsets = run_offsets_.data();
     view_.runs = runs_.data();
@@ -209,8 +216,29 @@ SearchGraph::SearchGraph(std::shared_ptr<const Spelling> spelling, std::int32_t 
     view_.most_said = by_token ? 1.0 : lexicon_ ? spoken : std::exp(beta);
     if (lexicon_) {
         weigh_lexicon();
-        if (view_.spelling.classes <= kMaskClasses) find_tokens();
+        if (lexicon_view_.closed) find_tokens();
     }
+    for (std::int32_t c = 0; c < view_.spelling.classes; ++c) after_.push_back(factor_after(c));
+    view_.most_after = std::max(1.0, *std::max_element(after_.begin(), after_.end()));
+    after_.resize(after_.size() + 8, 0.0);  // loops run over packs of classes
+    view_.after = after_.data();
+}
+
+// A bound, where a token may close more words than the one before it.
+double SearchGraph::factor_after(std::int32_t token) const {
+    const SpellingView& spelling = view_.spelling;
+    if (!view_.lexicon || spelling.kind[token] != Kind::kClosing) return 1.0;
+    if (!spelling.boundaries_first) return std::max(1.0, lexicon_view_.deepest);
+    const TreeView& tree = lexicon_view_.tree;
+    std::int32_t node = kRootNode;
+    for (std::int32_t i = spelling.offsets[token] + 1; i < spelling.offsets[token + 1]; ++i) {
+        const std::int32_t* const begin = tree.symbols + tree.first[node];
+        const std::int32_t* const end = tree.symbols + tree.first[node + 1];
+        const std::int32_t* const found = std::lower_bound(begin, end, spelling.symbols[i]);
+        if (found == end || *found != spelling.symbols[i]) return std::exp(lexicon_view_.ahead_off);
+        node = std::int32_t(found - tree.symbols) + 1;
+    }
+    return std::exp(ahead_[node]);
 }
 
 // Nats ahead are those of the best word below a node; off the tree, and with an open lexicon anywhere, a word may
@@ -247,26 +275,20 @@ void SearchGraph::weigh_lexicon() {
 void SearchGraph::find_tokens() {
     const SpellingView& spelling = view_.spelling;
     const TreeView& tree = lexicon_view_.tree;
-    const std::int32_t nodes = lexicon_->tree().size();
-    const std::uint64_t all = ~std::uint64_t(0);
-    if (!lexicon_view_.closed) {
-        tokens_.assign(nodes, all);
-    } else {
-        std::uint64_t closing = 0;
-        std::vector<std::uint64_t> begun(spelling.num_symbols, 0);
-        for (std::int32_t c = 0; c < spelling.classes; ++c) {
-            if (spelling.kind[c] == Kind::kSpecial) continue;
-            const std::int32_t first = spelling.symbols[spelling.offsets[c]];
-            (first == kBoundary ? closing : begun[first]) |= std::uint64_t(1) << c;
-        }
-        const std::uint64_t separator = spelling.separator < 0 ? 0 : std::uint64_t(1) << spelling.separator;
-        for (std::int32_t v = 0; v < nodes; ++v) {
-            const bool ends = lexicon_view_.word_offsets[v] < lexicon_view_.word_offsets[v + 1];
-            std::uint64_t found = v == kRootNode ? closing & ~separator : ends ? closing : 0;
-            for (std::int32_t i = tree.first[v]; i < tree.first[v + 1]; ++i)
-                if (tree.symbols[i] < spelling.num_symbols) found |= begun[tree.symbols[i]];
-            tokens_.push_back(found);
-        }
+    std::uint64_t closing = 0, separator = 0;
+    std::vector<std::uint64_t> begun(spelling.num_symbols, 0);
+    for (std::int32_t c = 0; c < spelling.classes; ++c) {
+        if (spelling.kind[c] == Kind::kSpecial) continue;
+        const std::int32_t first = spelling.symbols[spelling.offsets[c]];
+        std::uint64_t& set = c == spelling.separator ? separator : first == kBoundary ? closing : begun[first];
+        set |= spelling.bit[c];
+    }
+    for (std::int32_t v = 0; v < lexicon_->tree().size(); ++v) {
+        const bool ends = lexicon_view_.word_offsets[v] < lexicon_view_.word_offsets[v + 1];
+        std::uint64_t found = v == kRootNode ? closing : ends ? closing | separator : 0;
+        for (std::int32_t i = tree.first[v]; i < tree.first[v + 1]; ++i)
+            if (tree.symbols[i] < spelling.num_symbols) found |= begun[tree.symbols[i]];
+        tokens_.push_back(found);
     }
     lexicon_view_.tokens = tokens_.data();
 }

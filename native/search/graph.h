@@ -53,6 +53,8 @@ struct SpellingView {
     const std::int32_t* offsets;
     const std::int32_t* symbols;
     const Kind* kind;                 // (classes,)
+    const std::uint64_t* bit;         // (classes,) what stands for a token in a set: if classes are few, its own bit, else
+                                      // one for its first symbol; all for a token that spells nothing
     const std::int32_t* letter;       // (classes,) the symbol of a token that has just one, which is no boundary; else -1
     const std::int32_t* run_offsets;  // (num_symbols + 1,) of the runs by their first symbol
     const Run* runs;                  // tokens, and again without a boundary that they begin with
@@ -72,9 +74,9 @@ struct LexiconView {
     const TreeNode* nodes;
     const double* ahead;
     const double* reach;
-    const std::uint64_t* tokens;  // (V,) the tokens that a node may be followed by, if these are few and it is closed
+    const std::uint64_t* tokens;  // (V,) sets of the tokens that may follow a node; null: all, since it isn't closed
     double ahead_off;
-    double deepest;  // the greatest factor of any node after the root
+    double deepest;  // the greatest factor of going from the root to any node
 };
 
 struct HotwordsView {
@@ -92,6 +94,8 @@ struct GraphView {
     const HotwordsView* hotwords;  // or null
     const LanguageModel* model;    // or null
     const std::int32_t* model_tokens;
+    const double* after;  // (classes,) the factor of a token's letters behind the boundary that it begins with
+    double most_after;    // at least 1
     std::int32_t blank;
     bool by_token, sentence_bounds;
     std::uint32_t end;
@@ -112,6 +116,7 @@ class Spelling {
     void leave_one_boundary();
 
     std::vector<std::int32_t> offsets_, symbols_, letter_, run_offsets_;
+    std::vector<std::uint64_t> bit_;
     std::vector<Run> runs_;
     std::vector<Kind> kind_;
     SpellingView view_;
@@ -183,13 +188,14 @@ class SearchGraph {
    private:
     void weigh_lexicon();
     void find_tokens();
+    double factor_after(std::int32_t token) const;
 
     std::shared_ptr<const Spelling> spelling_;
     std::shared_ptr<const Lexicon> lexicon_;
     std::shared_ptr<const Hotwords> hotwords_;
     std::vector<std::int32_t> model_tokens_;
     std::vector<TreeNode> nodes_;
-    std::vector<double> ahead_, reach_;
+    std::vector<double> ahead_, reach_, after_;
     std::vector<std::uint64_t> tokens_;
     LexiconView lexicon_view_;
     GraphView view_;

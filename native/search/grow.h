@@ -48,6 +48,7 @@ void Search<kPlain>::grow_few(const double* y) {
         }
         const double least = bar_ / (most * kSlack);
         std::uint64_t found = 0, closing = 0;
+        const double* const after = graph_.after;
         const int end = int(round_up(classes_, kPack));
 #pragma omp simd reduction(| : found)
         for (int c = 0; c < end; ++c) found |= y[c] >= least ? std::uint64_t(1) << c : 0;
@@ -55,7 +56,7 @@ void Search<kPlain>::grow_few(const double* y) {
         if (!closing_tokens_) return found & other_tokens_;
         const double least_closing = bar_ / (most_closing * kSlack);
 #pragma omp simd reduction(| : closing)
-        for (int c = 0; c < end; ++c) closing |= y[c] >= least_closing ? std::uint64_t(1) << c : 0;
+        for (int c = 0; c < end; ++c) closing |= y[c] * after[c] >= least_closing ? std::uint64_t(1) << c : 0;
         return (found & other_tokens_) | (closing & closing_tokens_);
     };
     std::uint64_t tokens = passing();
@@ -77,12 +78,13 @@ void Search<kPlain>::grow_few(const double* y) {
 template <bool kPlain>
 void Search<kPlain>::extend_few(std::uint64_t tokens, const double* y) {
     if constexpr (kPlain) {
-        for (; tokens; tokens &= tokens - 1) extend_plain(lowest_bit(tokens), y[lowest_bit(tokens)]);
+        for (; tokens; tokens &= tokens - 1) extend_plain(lowest_bit(tokens), y[lowest_bit(tokens)], beam_.none());
         return;
     }
     if (!tokens) return;
     double most = 0;
-    for (std::uint64_t rest = tokens; rest; rest &= rest - 1) most = greater(y[lowest_bit(rest)], most);
+    for (std::uint64_t rest = tokens; rest; rest &= rest - 1)
+        most = greater(y[lowest_bit(rest)] * graph_.after[lowest_bit(rest)], most);
     const std::uint64_t others = other_tokens_;
     const std::uint64_t* const allowed = beam_.allowed.data();
     const std::uint64_t* const children = beam_.children.data();
@@ -105,47 +107,93 @@ void Search<kPlain>::extend_few(std::uint64_t tokens, const double* y) {
         const int i = passed_[j];
         for (std::uint64_t rest = tokens & allowed[i] & ~(children[i] & others); rest; rest &= rest - 1) {
             const int token = lowest_bit(rest);
-            const double bound = closing_tokens_ >> token & 1 ? closing[i] : reach[i];
-            if (total(i, token) * bound * y[token] >= bar_) try_token(i, token, y[token], children[i] >> token & 1);
+            if (best_of(i, token) * y[token] >= bar_) try_token(i, token, y[token], children[i] >> token & 1);
         }
     }
 }
 
+// Where many tokens may come in, first those after the best prefix, as then few others may.
 template <bool kPlain>
 template <class Real>
 void Search<kPlain>::grow_many(const Emissions<Real>& y) {
-    double most = kPlain ? best_ : 0;
-    if constexpr (!kPlain)
-        for (int i = 0; i < beam_.size; ++i)
-            most = greater(beam_.mass[i] * greater(beam_.reach[i], beam_.closing[i]), most);
+    constexpr int many = 16;
+    int best = 0;
+    double most = 0;
+    for (int i = 0; i < beam_.size; ++i) {
+        if (beam_.mass[i] > beam_.mass[best]) best = i;
+        most = greater(kPlain ? beam_.mass[i] : beam_.mass[i] * greater(beam_.reach[i], beam_.closing[i]), most);
+    }
     most *= kSlack;
     if (!(most > 0)) return;
+    std::uint64_t allowed = 0;
+    for (int i = 0; i < beam_.size; ++i) allowed |= beam_.allowed[i];
     passing_.clear();
-    y.for_each_from(bar_ / most, [&](int c) {
-        if (c != graph_.blank) passing_.push({y[c], c});
+    y.for_each_from(bar_ / (most * graph_.most_after), [&](int c) {
+        if (c != graph_.blank && allowed & graph_.spelling.bit[c]) passing_.push(c);
     });
     if (passing_.size() == 0) return;
-    std::size_t best = 0;
+    passing_y_.resize(passing_.size(), 0.0);
+    y.gather(passing_.data(), int(passing_.size()), passing_y_.data());
+    int alone = beam_.none();
+    if (passing_.size() > many) {
+        for (std::size_t j = 0; j < passing_.size(); ++j) {
+            const std::int32_t token = passing_[j];
+            if (best_of(best, token) * passing_y_[j] >= bar_) try_token(best, token, passing_y_[j], true);
+        }
+        raise_bar();
+        alone = best;
+    }
+    std::size_t first = 0;
     for (std::size_t j = 1; j < passing_.size(); ++j)
-        if (passing_[j].y > passing_[best].y) best = j;
-    extend(passing_[best].token, passing_[best].y);
-    if (passing_.size() == 1) return;
-    if (candidates_.size()) raise_bar();
+        if (passing_y_[j] > passing_y_[first]) first = j;
+    const auto extend_all = [&](std::size_t j) {
+        if (passing_y_[j] * graph_.after[passing_[j]] * most >= bar_) extend(passing_[j], passing_y_[j], alone);
+    };
+    extend_all(first);
+    if (candidates_.size() && passing_.size() > 1) raise_bar();
     for (std::size_t j = 0; j < passing_.size(); ++j)
-        if (j != best && passing_[j].y * most >= bar_) extend(passing_[j].token, passing_[j].y);
+        if (j != first) extend_all(j);
+}
+
+// What a token after a prefix can be worth at most, but for its emission.
+template <bool kPlain>
+double Search<kPlain>::best_of(int slot, std::int32_t token) const {
+    if constexpr (kPlain) return total(slot, token);
+    if (!(beam_.allowed[slot] & graph_.spelling.bit[token])) return -1.0;
+    const bool closes = graph_.spelling.kind[token] == Kind::kClosing;
+    return total(slot, token) * (closes ? beam_.closing[slot] * graph_.after[token] : beam_.reach[slot]);
+}
+
+// Extends all prefixes but one.
+template <bool kPlain>
+void Search<kPlain>::extend(std::int32_t token, double y, int but) {
+    if constexpr (kPlain) return extend_plain(token, y, but);
+    const std::uint64_t bit = graph_.spelling.bit[token];
+    const bool closes = graph_.spelling.kind[token] == Kind::kClosing;
+    const double emitted = closes ? y * graph_.after[token] : y;
+    const double* const bound = (closes ? beam_.closing : beam_.reach).data();
+    const std::uint64_t* const allowed = beam_.allowed.data();
+    const double* const mass = beam_.mass.data();
+    double* const value = values_.data();
+#pragma omp simd
+    for (int i = 0; i < beam_.packed(); ++i) value[i] = allowed[i] & bit ? mass[i] * bound[i] * emitted : -1.0;
+    value[but] = -1.0;
+    const double bar = bar_;
+    double most = -1.0;
+#pragma omp simd reduction(max : most)
+    for (int i = 0; i < beam_.packed(); ++i) most = greater(value[i], most);
+    if (most < bar) return;
+    int count = 0;
+    for (int i = 0; i < beam_.size; ++i) {
+        passed_[count] = i;
+        count += value[i] >= bar ? 1 : 0;
+    }
+    for (int j = 0; j < count; ++j)
+        if (best_of(passed_[j], token) * y >= bar_) try_token(passed_[j], token, y, true);
 }
 
 template <bool kPlain>
-void Search<kPlain>::extend(std::int32_t token, double y) {
-    if constexpr (kPlain) return extend_plain(token, y);
-    const Array<double>& bound = graph_.spelling.kind[token] == Kind::kClosing ? beam_.closing : beam_.reach;
-    for (int i = 0; i < beam_.size; ++i)
-        if (total(i, token) * bound[i] * y >= bar_) try_token(i, token, y, true);
-}
-
-// Without a graph, all prefixes at once.
-template <bool kPlain>
-void Search<kPlain>::extend_plain(std::int32_t token, double y) {
+void Search<kPlain>::extend_plain(std::int32_t token, double y, int but) {
     const int end = beam_.packed();
     const double* const mass = beam_.mass.data();
     const double* const ends_blank = mass + beam_.room;
@@ -155,6 +203,7 @@ void Search<kPlain>::extend_plain(std::int32_t token, double y) {
     for (int i = 0; i < end; ++i) value[i] = (last[i] == token ? ends_blank[i] : mass[i]) * y;
     for (int i = 0; i < beam_.size; ++i)
         if (last[i] == token) value[beam_.parent[i]] = 0;  // they are in the beam
+    value[but] = 0;
     double most = 0;
 #pragma omp simd reduction(max : most)
     for (int i = 0; i < end; ++i) most = greater(value[i], most);
@@ -192,15 +241,15 @@ void Search<kPlain>::for_each_closing(int slot, Visit visit) {
     }
 }
 
+// What the model says of a token. It is asked again and again, in each frame, so its last answers are kept.
 template <bool kPlain>
-const Said* Search<kPlain>::spoken(int slot, std::int32_t token) {
-    for (std::int32_t i = beam_.spoken[slot]; i >= 0; i = said_[i].next)
-        if (said_[i].word == token) return &said_[i];
-    Said said = walk_.say(states_[beam_.prefix[slot]].model, graph_.model_tokens[token]);
-    said.word = token;
-    said.next = beam_.spoken[slot] >= 0 ? beam_.spoken[slot] : kEndOfList;
-    beam_.spoken[slot] = said_.add(said);
-    return &said_[beam_.spoken[slot]];
+const Said* Search<kPlain>::spoken(const LanguageState& state, std::int32_t token) {
+    constexpr std::size_t answers = 1 << 13;
+    if (spoken_.size() == 0) spoken_.resize(answers, Spoken{{}, {}, kNoToken});
+    Spoken& kept = spoken_[Key{state, token, 0, 0}.hash() % answers];
+    if (kept.token != token || !same(kept.from, state))
+        kept = {walk_.say(state, graph_.model_tokens[token]), state, token};
+    return &kept.said;
 }
 
 // Adds the ways to read a token after a prefix that may enter the beam. `known`: some of them may be in it.
@@ -234,7 +283,7 @@ void Search<kPlain>::try_token(int slot, std::int32_t token, double y, bool know
         states_[prefix], token, [&](auto visit) { for_each_closing(slot, visit); },
         [&](double gain) -> const Said* {
             if (scale_ == Scale::kNumbers && mass * y * gain * graph_.most_spoken * kSlack < bar_) return nullptr;
-            return spoken(slot, token);
+            return spoken(states_[prefix].model, token);
         },
         [&](int variant, const Way& way) {
             const double value = weigh(mass, y, way.gain);

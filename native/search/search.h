@@ -37,9 +37,10 @@ struct LongSum {
 struct SavedHead;
 class Bytes;
 
-// A token and its emission.
-struct Emitted {
-    double y;
+// What a model of tokens has said.
+struct Spoken {
+    Said said;
+    LanguageState from;
     std::int32_t token;
 };
 
@@ -91,8 +92,9 @@ class Search final : public ctckit::Engine {
     template <class Real>
     void grow_all(const Emissions<Real>& y);
     void extend_few(std::uint64_t tokens, const double* y);
-    void extend(std::int32_t token, double y);
-    void extend_plain(std::int32_t token, double y);
+    void extend(std::int32_t token, double y, int but);
+    void extend_plain(std::int32_t token, double y, int but);
+    double best_of(int slot, std::int32_t token) const;
     void try_token(int slot, std::int32_t token, double y, bool known);
     double total(int slot, std::int32_t token) const {
         return beam_.mass[beam_.last[slot] == token ? beam_.room + slot : slot];
@@ -122,7 +124,7 @@ class Search final : public ctckit::Engine {
     double log_mass(int slot) const;
     template <class Visit>
     void for_each_closing(int slot, Visit visit);
-    const Said* spoken(int slot, std::int32_t token);
+    const Said* spoken(const LanguageState& state, std::int32_t token);
     State read_on(State state, std::int32_t token);
     void spell_out(std::uint32_t prefix);
     SavedHead head_of() const;
@@ -156,7 +158,9 @@ class Search final : public ctckit::Engine {
     double highest_value_ = 0;  // of the new ones
     std::size_t most_candidates_ = 0;
     Array<Candidate> candidates_;
-    Array<Emitted> passing_;
+    Array<std::int32_t> passing_;  // tokens, and their emissions
+    Array<double> passing_y_;
+    Array<Spoken> spoken_;
     KeyTable table_;
     Array<Key> keys_;  // of the candidates
     bool table_filled_ = false;

@@ -93,7 +93,7 @@ std::uint32_t Search<kPlain>::prefix_of(const Candidate& candidate) {
     std::uint32_t found = kNoPrefix;
     walk_.read(
         state, candidate.token, [&](auto visit) { for_each_closing(candidate.parent, visit); },
-        [&](double) { return spoken(candidate.parent, candidate.token); },
+        [&](double) { return spoken(state.model, candidate.token); },
         [&](int variant, const Way& way) {
             if (variant != candidate.variant) return;
             found = child(parent, candidate.token, way, true);
@@ -132,10 +132,7 @@ void Search<kPlain>::leave(int slot) {
     const std::uint32_t prefix = beam_.prefix[slot];
     prefixes_[prefix].slot = kNotInBeam;
     prefixes_[prefix].frame = std::int32_t(beam_.frame[slot]);
-    if constexpr (!kPlain) {
-        said_.give_back(beam_.said[slot]);
-        said_.give_back(beam_.spoken[slot]);
-    }
+    if constexpr (!kPlain) said_.give_back(beam_.said[slot]);
     prefixes_.prune(prefix);
 }
 
@@ -162,7 +159,7 @@ template <bool kPlain>
 void Search<kPlain>::enter(int slot) {
     if constexpr (kPlain) return;
     const State& state = states_[beam_.prefix[slot]];
-    beam_.said[slot] = beam_.spoken[slot] = kNotAsked;
+    beam_.said[slot] = kNotAsked;
     if (options_.recombine) beam_.hash[slot] = key_of(state, beam_.last[slot]).hash();
     beam_.reach[slot] = walk_.reach(state);
     beam_.closing[slot] = walk_.closing_reach(state, -1);

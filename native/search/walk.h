@@ -162,8 +162,9 @@ class Walk {
     template <class Visit>
     void finish(const State& state, Visit visit) const;
 
-    // No token without a boundary has a greater factor than this after a state; then the same for others, whose first
-    // closing has the factor `closing`, or with `closing` < 0 any.
+    // No token without a boundary has a greater factor than this after a state; then the same for others, but for the
+    // letters behind their boundary, see GraphView::after, if the first closing has the factor `closing`, or with
+    // `closing` < 0 any.
     double reach(const State& state) const;
     double closing_reach(const State& state, double closing) const;
 
@@ -386,14 +387,11 @@ inline double Walk::reach(const State& state) const {
 
 inline double Walk::closing_reach(const State& state, double closing) const {
     if (!spelling_.most_closed) return 0.0;
-    const double deepest = graph_.lexicon ? greater(1.0, graph_.lexicon->deepest) : 1.0;
-    const double found = deepest * hot_reach(state.hot) * graph_.most_spoken * kSlack;
-    const double most = graph_.most_said;
-    const double take_back = std::exp(-ahead(state.node));
+    double found = hot_reach(state.hot) * graph_.most_spoken * kSlack;
     if (!spelling_.boundaries_first)
-        return found * take_back * std::pow(greater(1.0, most), spelling_.most_closed);
+        return found * std::exp(-ahead(state.node)) * std::pow(greater(1.0, graph_.most_said), spelling_.most_closed);
     if (state.node == ctckit::kRootNode) return found;
-    return found * take_back * (closing < 0 ? most : closing);
+    return found * std::exp(-ahead(state.node)) * (closing < 0 ? graph_.most_said : closing);
 }
 
 }  // namespace
