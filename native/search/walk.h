@@ -178,6 +178,7 @@ class Walk {
     void hear(Changed& state, double& gain, std::int32_t symbol) const;
     template <class Changed>
     bool spell(Changed& state, double& gain, std::int32_t symbol) const;
+    double highest_on(std::int32_t hot) const;
     double highest(std::int32_t hot) const;
     double hot_reach(std::int32_t hot) const;
     template <class Closings, class Spoken, class Visit>
@@ -339,41 +340,49 @@ void Walk::finish(const State& state, Visit visit) const {
 
 // The greatest factor of hotwords that a token has which begins as a phrase goes on from a state; at the root that any
 // token has. The state's own potential is not taken back in it.
-inline double Walk::highest(std::int32_t hot) const {
+inline double Walk::highest_on(std::int32_t hot) const {
     const ctckit::HotwordsView& hotwords = *graph_.hotwords;
-    const double known = hotwords.highest[hot].load(std::memory_order_relaxed);
-    if (known == known) return known;
     double found = 0.0;
     const auto hear_run = [&](const ctckit::Run& run) {
-        State state{};
-        state.hot = hot;
+        Place place{0.0, 0, hot};
         double gain = 1.0 / hotwords.nodes[hot].go;
-        for (std::int32_t i = run.begin; i < run.end; ++i) hear(state, gain, spelling_.symbols[i]);
+        for (std::int32_t i = run.begin; i < run.end; ++i) hear(place, gain, spelling_.symbols[i]);
         found = greater(gain, found);
     };
     if (hot == 0) {
         for (std::int32_t j = 0; j < spelling_.run_offsets[spelling_.num_symbols]; ++j) hear_run(spelling_.runs[j]);
-    } else {
-        for (std::int32_t i = hotwords.tree.first[hot]; i < hotwords.tree.first[hot + 1]; ++i) {
-            const std::int32_t symbol = hotwords.tree.symbols[i];
-            if (symbol >= spelling_.num_symbols) break;
-            const std::int32_t end = spelling_.run_offsets[symbol + 1];
-            for (std::int32_t j = spelling_.run_offsets[symbol]; j < end; ++j) hear_run(spelling_.runs[j]);
-        }
+        return found;
+    }
+    for (std::int32_t i = hotwords.tree.first[hot]; i < hotwords.tree.first[hot + 1]; ++i) {
+        const std::int32_t symbol = hotwords.tree.symbols[i];
+        if (symbol >= spelling_.num_symbols) break;
+        const std::int32_t end = spelling_.run_offsets[symbol + 1];
+        for (std::int32_t j = spelling_.run_offsets[symbol]; j < end; ++j) hear_run(spelling_.runs[j]);
+    }
+    return found;
+}
+
+// That of any token: others go on as from the state that the automaton falls back to. It is found once; several threads
+// may find the same.
+inline double Walk::highest(std::int32_t hot) const {
+    const ctckit::HotwordsView& hotwords = *graph_.hotwords;
+    double found = 0.0;
+    for (std::int32_t back = hot;; back = hotwords.nodes[back].fail) {
+        const double known = hotwords.highest[back].load(std::memory_order_relaxed);
+        const bool is_known = known == known;
+        const double here = is_known ? known : highest_on(back);
+        found = greater(here, found);
+        if (back == 0 && !is_known) hotwords.highest[0].store(here, std::memory_order_relaxed);
+        if (back == 0 || is_known) break;
     }
     hotwords.highest[hot].store(found, std::memory_order_relaxed);
     return found;
 }
 
-// Other tokens go on as from the state that the automaton falls back to.
 inline double Walk::hot_reach(std::int32_t hot) const {
     if (!graph_.hotwords) return 1.0;
-    double found = highest(hot);
-    for (std::int32_t back = hot; back != 0;) {
-        back = graph_.hotwords->nodes[back].fail;
-        found = greater(highest(back), found);
-    }
-    return greater(1.0, found * graph_.hotwords->nodes[hot].go);
+    const double known = graph_.hotwords->highest[hot].load(std::memory_order_relaxed);
+    return greater(1.0, (known == known ? known : highest(hot)) * graph_.hotwords->nodes[hot].go);
 }
 
 constexpr double kSlack = 1 + 1e-9;  // for the rounding of bounds
