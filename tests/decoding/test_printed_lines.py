@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from support import printed
 
+from ctckit.text import Errors, word_errors
+
 PARTS = {"test": 116, "develop": 59, "calibrate": 160, "unknown": 20}
 
 
@@ -24,3 +26,15 @@ def test_lines_are_normalised_and_held_out(part: str) -> None:
 def test_parts_have_no_line_in_common() -> None:
     texts = [text for part in PARTS for text in {line.text for line in printed.lines(part)}]
     assert len(texts) == len(set(texts)) == 58 + 59 + 160 + 20
+
+
+@pytest.mark.parametrize(("noise", "rate"), [(0.6, 232 / 825), (0.65, 364 / 825)])
+def test_how_hard_they_are(noise: float, rate: float) -> None:
+    """What the best class of each frame says, without the package."""
+    errors = Errors()
+    for line in printed.lines("test"):
+        if line.noise == noise:
+            best = line.log_probs.argmax(axis=1)
+            kept = best[(best != 0) & np.append(True, best[1:] != best[:-1])]
+            errors += word_errors(line.text, "".join(printed.LABELS[token] for token in kept))
+    assert errors.rate == pytest.approx(rate)

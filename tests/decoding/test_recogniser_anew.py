@@ -1,0 +1,24 @@
+"""The kept outputs of a real recogniser are what it says today, of lines that are drawn today."""
+
+import numpy as np
+import pytest
+from support import ppocr, printed
+
+needs_recogniser = pytest.mark.skipif(bool(ppocr.MISSING), reason=f"not installed: {', '.join(ppocr.MISSING)}")
+
+
+@pytest.mark.long
+@needs_recogniser
+def test_outputs_made_anew_are_the_kept_ones() -> None:
+    """Versions of Pillow and its font library draw a little differently; so most frames, but not all, are the same."""
+    recogniser, rng = ppocr.Recogniser(), np.random.default_rng(0)
+    assert len(recogniser.labels) == 6625
+    same = frames = 0
+    for line in printed.lines("test"):
+        anew = recogniser.printed(line.text, line.noise, rng)
+        frames += len(line.log_probs)
+        if anew.shape == line.log_probs.shape:
+            likely = np.maximum(anew, line.log_probs) > -5
+            near = np.abs(anew - line.log_probs) < printed.STEP / 2 + 0.02  # rounded; then normalised again
+            same += int((near | ~likely).all(axis=1).sum())
+    assert same / frames > 0.9
