@@ -18,7 +18,7 @@ test: $(VENV)/.dev
 test-long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long tests
 
-bench: $(VENV)/.bench
+bench: $(VENV)/.peers
 	$(BIN)/python bench/loss.py
 	$(BIN)/python bench/lattices.py
 	$(BIN)/python bench/align.py
@@ -26,6 +26,9 @@ bench: $(VENV)/.bench
 	$(BIN)/python bench/monitor.py
 	$(BIN)/python bench/pictures.py
 	$(BIN)/python bench/language.py
+	$(BIN)/python bench/decode.py
+	$(BIN)/python bench/decode_ways.py
+	$(BIN)/python bench/recogniser.py
 
 # Both need a GPU and a torch built for it, which brings triton along.
 test-gpu: $(VENV)/.dev
@@ -64,4 +67,10 @@ $(BIN)/python:
 # One environment; the developers' tools hold all that the demo needs, and the benchmarks' peers come on top.
 $(VENV)/.demo $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: pyproject.toml CMakeLists.txt constraints.txt $(NATIVE) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$*]'
+	touch $@
+
+# Each by itself, since not all can be had for every Python; without what they ask for, since pyctcdecode asks for an old
+# NumPy that it doesn't need, and rapidocr-onnxruntime, of which one file is wanted, for OpenCV.
+$(VENV)/.peers: bench/peers.txt $(VENV)/.bench
+	while read -r peer; do $(BIN)/python -m pip install --quiet --no-deps "$$peer" || echo "left out: $$peer"; done < $<
 	touch $@

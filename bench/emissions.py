@@ -1,0 +1,72 @@
+"""Made-up outputs of a recogniser that is not always sure, for decoding. Imports nothing of the package.
+
+A token shows in one to three frames, and in them the blank and three other classes, which are the same whenever it
+comes, are within some nats of it, and may be ahead. Between tokens the blank is ahead. All else is noise. So a frame
+has about as many classes above 1/1000, 1/150 and 1/20, and a best one below 0.9 as often (0.31 of the frames), as the
+tests' noisy lines of print have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+NOISE = 2.0  # nats, its standard deviation
+SURE = 6.0  # nats by which a frame's class is above all the noise at its middle, so 6 + ln C above that of a class
+LONGEST = 3  # frames in which a token may show
+
+
+class Doubt(NamedTuple):
+    """How far above a token others come in its frames: nats from, to, drawn uniformly."""
+
+    blank: tuple[float, float]
+    others: tuple[float, float]  # three classes
+
+
+SOME = Doubt((-6, 1), (-10, 0.5))
+MUCH = Doubt((-5, 2), (-6, 2))  # needs a language
+
+
+class Shape(NamedTuple):
+    T: int
+    C: int
+    S: int
+
+    def __str__(self) -> str:
+        return f"T={self.T} C={self.C}"
+
+
+PLAIN = [Shape(1000, 32, 180), Shape(500, 1000, 90), Shape(127, 6625, 30)]
+
+
+def random_tokens(shape: Shape) -> tuple[Array, Array]:
+    """Tokens (S,) that say nothing, and scores (T, C) for them."""
+    rng = np.random.default_rng([*shape])
+    tokens = rng.integers(1, shape.C, shape.S)
+    return tokens, log_probs(tokens, shape.T, shape.C, rng)
+
+
+def log_probs(
+    tokens: Sequence[int] | Array, frames: int, classes: int, rng: np.random.Generator, doubt: Doubt = SOME
+) -> Array:
+    """Log-probabilities (T, C) float32 in which these tokens were said; class 0 is the blank."""
+    tokens = np.asarray(tokens)
+    lengths = rng.integers(1, LONGEST + 1, len(tokens))
+    # Each token's frames, then a blank's; the other frames are spread over the pauses.
+    pauses = np.bincount(rng.integers(0, len(tokens), frames - len(tokens) - lengths.sum()), minlength=len(tokens))
+    starts = np.cumsum(lengths + 1 + pauses) - lengths - 1
+    mistaken = rng.integers(1, classes, (classes, 3))
+    top = SURE + np.log(classes)
+    scores = NOISE * rng.standard_normal((frames, classes))
+    scores[:, 0] = top
+    for token, start, length in zip(tokens, starts, lengths, strict=True):
+        shown = slice(start, start + length)
+        scores[shown, mistaken[token]] = top + rng.uniform(*doubt.others, (length, 3))
+        scores[shown, 0] = top + rng.uniform(*doubt.blank, length)
+        scores[shown, token] = top
+    return (scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)).astype(np.float32)
