@@ -237,11 +237,9 @@ class BeamSearchDecoderCTC:
         """The decoder for such a search, with the weights of now."""
         model, before = self._language_model, self._weights
         if model is not None and model.weights != before:
-            self._weights, self._decoders = model.weights, {}
-            if self._weights[2:] == before[2:]:
-                self._base = self._base.with_weights(alpha=model.alpha, beta=model.beta)
-            else:
-                self._base = self._built()
+            same_words = model.weights[2:] == before[2:]  # alpha and beta apart
+            base = self._base.with_weights(alpha=model.alpha, beta=model.beta) if same_words else self._built()
+            self._base, self._weights, self._decoders = base, model.weights, {}
         if search not in self._decoders:
             self._decoders[search] = self._base.with_search(**search._asdict())
         return self._decoders[search]
