@@ -21,8 +21,10 @@ from ctckit.annotate.recording import words_of
 from ctckit.annotate.strips import Sound
 from ctckit.annotate.utterance import Options, align
 from ctckit.catalogue import LANGUAGES
+from ctckit.decoding.picture import weights_picture
+from ctckit.decoding.tuning import ALPHAS, BETAS
 from ctckit.drawing.canvas import Picture, new_figure, themed_axes
-from ctckit.drawing.colors import BLUE, GRID, ORANGE
+from ctckit.drawing.colors import BLUE, GRID, INK, ORANGE
 from ctckit.drawing.text import families
 from ctckit.explanation import TWO_FRAMES, Explanation, explain_word
 from ctckit.explanation.seed_page import SHOWN_PATHS, examples
@@ -31,7 +33,7 @@ from ctckit.files import write_whole
 from ctckit.text import Vocabulary
 
 DOCS = Path(__file__).resolve().parent
-ERRORS = DOCS.parent / "bench" / "results" / "error_by_frames.csv"
+RESULTS = DOCS.parent / "bench" / "results"
 NARROW = np.log([[0.3, 0.4, 0.3], [0.4, 0.3, 0.3], [0.3, 0.3, 0.4]])  # a beam of 3 loses the best text here
 COLORS = 64  # of a PNG: enough for text and thin lines, at a third of the size
 
@@ -68,7 +70,7 @@ def other(lang: str) -> Pictures:
 
 
 def guide(lang: str) -> Pictures:
-    """A larger input, two searches, and how exact the numbers are."""
+    """A larger input, two searches, what a language's weights do, and how exact the numbers are."""
     hello = spoken("hello", 24, lang)
     return {
         "alignment": hello.alignment(),
@@ -78,6 +80,8 @@ def guide(lang: str) -> Pictures:
         "search": ctckit.explain_search(TWO_FRAMES, labels=["φ", "a"], lang=lang).tree(),
         "search-narrow": ctckit.explain_search(NARROW, labels=["φ", "a", "b"], lang=lang).tree(),
         "words-in-time": words_in_time(lang),
+        "confidence": confidence(lang),
+        "weights": weights(lang),
         "error-by-frames": error_by_frames(lang),
     }
 
@@ -123,8 +127,7 @@ def error_by_frames(lang: str) -> Picture:
         ),
         "zh": ("帧数 T", "最大梯度误差（相对值）", "随机网络的 logits", "尖峰输出，如训练之后"),
     }[lang]
-    with ERRORS.open(newline="") as file:
-        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    rows = measured("error_by_frames")
     figure = new_figure(760, 320)
     both = figure.subplots(1, 2, sharey=True)
     for axes, peaky, title in zip(both, "01", say[2:], strict=True):
@@ -146,6 +149,50 @@ def error_by_frames(lang: str) -> Picture:
     both[0].set_ylabel(say[1], fontfamily=families())
     figure.set_layout_engine("constrained")
     return Picture(figure, f"{say[1]}: torch, ctckit")
+
+
+def confidence(lang: str) -> Picture:
+    """How many words of each confidence are right, as bench/confidence.py measured it."""
+    say = {
+        "en": ("confidence of words", "share that is right", "without a language", "with a language model"),
+        "zh": ("词的置信度", "其中正确的比例", "不使用语言", "使用语言模型"),
+    }[lang]
+    names = {
+        "en": {"ctckit": "ctckit", "shares of texts": "shares of the beam's texts"},
+        "zh": {"ctckit": "ctckit", "shares of texts": "束中文本的份额"},
+    }[lang]
+    rows = [row for row in measured("confidence") if row["noise"] == "0.65"]
+    figure = new_figure(760, 340)
+    both = figure.subplots(1, 2, sharey=True)
+    for axes, decoder, title in zip(both, ("no language", "language model"), say[2:], strict=True):
+        axes.plot([0, 1], [0, 1], color=GRID, linewidth=1)
+        for (measure, name), color in zip(names.items(), (BLUE, ORANGE), strict=True):
+            shown = [row for row in rows if (row["decoder"], row["measure"]) == (decoder, measure)]
+            points = [[float(row[column]) for row in shown] for column in ("confidence", "right")]
+            axes.plot(*points, color=color, marker="o", markersize=4, label=name)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.set_xlabel(say[0], fontfamily=families())
+        axes.set_title(title, fontsize=11, fontfamily=families())
+        themed_axes(axes)
+    both[0].set_ylabel(say[1], fontfamily=families())
+    both[0].legend(frameon=False, loc="upper left", prop={"family": families(), "size": 10}, labelcolor=INK)
+    figure.set_layout_engine("constrained")
+    return Picture(figure, f"{say[1]}: {', '.join(names.values())}")
+
+
+def weights(lang: str) -> Picture:
+    """The picture that tuning gives, of what bench/tuning.py measured."""
+    rows = measured("tuning")
+    rates = {(float(row["alpha"]), float(row["beta"])): int(row["errors"]) / int(row["words"]) for row in rows[1:]}
+    without, before, chosen = rows[:3]
+    marked = [(float(row["alpha"]), float(row["beta"])) for row in (chosen, before)]
+    return weights_picture(rates, ALPHAS, BETAS, *marked, int(without["errors"]) / int(without["words"]), "words", lang)
+
+
+def measured(name: str) -> list[dict[str, str]]:
+    """The rows of one of the benchmarks' results."""
+    with (RESULTS / f"{name}.csv").open(newline="") as file:
+        return list(csv.DictReader(line for line in file if not line.startswith("#")))
 
 
 def drawings(*folders: str) -> Iterator[tuple[str, Picture]]:

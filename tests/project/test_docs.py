@@ -90,6 +90,7 @@ def test_the_guide_is_whole() -> None:
         "training",
         "alignment",
         "language",
+        "decoding",
         "explain",
         "diagnosis",
         "numbers",
@@ -112,19 +113,21 @@ def test_commands_of_the_guide_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     from ctckit.cli import app
 
     monkeypatch.chdir(tmp_path)
-    np.save("log_probs.npy", np.log(np.full((6, 4), 0.25)))
-    Path("labels.txt").write_text("φ\nc\na\nt\n", encoding="utf-8")
+    np.save("log_probs.npy", np.log(np.full((6, 5), 0.2)))
+    Path("labels.txt").write_text("φ\nc\na\nt\n|\n", encoding="utf-8")
     healthy = ctckit.explain(3 * np.eye(4)[[0, 1, 0, 2, 0, 3]], [1, 2, 3], from_logits=True).log_probs
     np.savez("batch.npz", log_probs=healthy[:, None], targets=[[1, 2, 3]], input_lengths=[6], target_lengths=[3])
     Path("transcript.txt").write_text("cat", encoding="utf-8")
     for name in ("talk-1", "talk-2"):
-        np.save(f"{name}.npy", np.log(np.full((6, 4), 0.25)))
+        np.save(f"{name}.npy", np.log(np.full((6, 5), 0.2)))
         Path(f"{name}.txt").write_text("cat", encoding="utf-8")
     guide = (DOCS / "alignment.md").read_text(encoding="utf-8")
     corpus = re.findall(r"^```json\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
     Path("corpus.jsonl").write_text(corpus[0].replace("The cat sat.", "cat"), encoding="utf-8")
-    Path("3gram.arpa").write_text(made_up(0, FORMS["trigrams"]), encoding="utf-8")
+    Path("3gram.arpa").write_text(made_up(0, FORMS["trigrams"]).replace("w1", "cat"), encoding="utf-8")
     Path("texts.txt").write_text("w1 w2\n", encoding="utf-8")
+    Path("lexicon.txt").write_text("cat\nact\n", encoding="utf-8")
+    Path("hotwords.txt").write_text("cat act\t5\n", encoding="utf-8")
     _write_files_of_other_tools()
     blocks = [block for page in PAGES for block in prose_and_code(page.read_text(encoding="utf-8"))[1]]
     commands = [line for block in blocks if block.startswith("```sh") for line in block.splitlines()[1:-1]]
@@ -364,7 +367,7 @@ def test_the_site_builds_strictly_draws_its_pictures_and_needs_no_network(tmp_pa
     assert built.returncode == 0, built.stderr
     site = tmp_path / "site"
     for lang in ("", "zh"):
-        for name in ("", "lattice", "explain", "diagnosis", "numbers", "design"):
+        for name in ("", "lattice", "decoding", "explain", "diagnosis", "numbers", "design"):
             page = site / lang / name / "index.html"
             html = page.read_text(encoding="utf-8")
             assert f'<html lang="{lang or "en"}"' in html

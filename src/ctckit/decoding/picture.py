@@ -67,8 +67,11 @@ def weights_picture(
     marks = [Marked(*own, RED, say["own"]), Marked(*chosen, INK, say["chosen"])]
     for mark in marks:
         x, y = np.interp(mark.alpha, alphas, range(len(alphas))), np.interp(mark.beta, betas, range(len(betas)))
-        how: dict[str, Any] = {"fill": False, "edgecolor": mark.color, "linewidth": 2}
-        axes.add_patch(Rectangle((float(x) - 0.47, float(y) - 0.43), 0.94, 0.86, **how))
+        if mark.alpha in alphas and mark.beta in betas:
+            how: dict[str, Any] = {"fill": False, "edgecolor": mark.color, "linewidth": 2}
+            axes.add_patch(Rectangle((float(x) - 0.47, float(y) - 0.43), 0.94, 0.86, **how))
+        else:  # between cells, whose numbers a frame would cross
+            axes.plot([x], [y], marker="o", markersize=6, color=mark.color)
     lines = [say[f"title/{unit}"], say["without"].format(rate=without)]
     lines += [mark.words.format(alpha=mark.alpha, beta=mark.beta, rate=rates[mark.alpha, mark.beta]) for mark in marks]
     for i, (line, color) in enumerate(zip(lines, (INK, MUTED, RED, INK), strict=True)):
