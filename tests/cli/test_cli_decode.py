@@ -122,7 +122,7 @@ class TestOneRecording:
         none = ctckit(*ONE, "--lexicon", "words.txt")
         assert (none.returncode, none.stdout) == (1, "")
         assert none.stderr.startswith("ctckit: there is no text: all that the lexicon can spell have probability 0")
-        assert none.stderr.rstrip().endswith("with --unknown-score -10 there are other words too")
+        assert none.stderr.rstrip().endswith("with --unknown-score -30 there are other words too")
 
     def test_hotwords(self, folder: Path, ctckit: Run) -> None:
         """A weight tips the scales if it is more than the odds."""

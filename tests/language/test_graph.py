@@ -49,7 +49,7 @@ def test_a_lexicon_is_closed_and_its_unknown_words_are_left_a_score() -> None:
         (["a"], None, True, -10.0),
         (["a"], -math.inf, True, -10.0),
         (["a"], -3, False, -3.0),
-        (None, None, False, -10.0),
+        (None, None, False, -30.0),
         (None, -3.0, False, -3.0),
         (None, -math.inf, True, -10.0),
     ],

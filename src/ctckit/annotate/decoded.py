@@ -223,7 +223,7 @@ def checked(found: Hypotheses) -> Hypotheses:
     if not found.found:
         raise InfeasibleError(
             "there is no text: all that the lexicon can spell have probability 0; is it of another language? with "
-            "unknown_score=-10 there are other words too"
+            "unknown_score=-30 there are other words too"
         )
     return found
 

@@ -62,7 +62,7 @@ def decode(
         float | None,
         typer.Option(
             help="Nats of a word that lexicon or model lack; -inf: there are none. By default -inf with a lexicon, "
-            "else -10.",
+            "else -30.",
         ),
     ] = None,
     hotword_weight: Annotated[float, typer.Option(help="Nats of hotwords without their own.")] = 8.0,

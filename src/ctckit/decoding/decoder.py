@@ -47,7 +47,7 @@ class Decoder:
             their spellings, or the path of a file.
         alpha: the weight of the language model, at least 0.
         beta: nats for each word; without a language model and a lexicon it counts for nothing.
-        unknown_score: nats, in place of ln P, of a word that lexicon or model lack. By default -10; with a lexicon
+        unknown_score: nats, in place of ln P, of a word that lexicon or model lack. By default -30; with a lexicon
             -inf: there are no other words.
         beam_width: how many prefixes go on from one frame to the next.
         recombine: of prefixes that go on alike, with equal last tokens and equal states of the language, only the best

@@ -26,7 +26,7 @@ from .confidence import Rival, Sure, among, shares
 from .emissions import Emissions
 from .places import judged
 from .reader import Reader, Spelled
-from .rivals import find_rivals
+from .rivals import find_rivals, rival_of
 
 Int32Array = npt.NDArray[np.int32]
 Float64Array = npt.NDArray[np.float64]
@@ -82,14 +82,14 @@ class Evidence:
     searched: Searched
     width: Width
     read: Callable[[], Emissions] | None
-    beam: Sequence[Rival] = ()
+    beam: Sequence[Text] = ()
     frames: int | None = None
 
     @cached_property
     def rivals(self) -> Sequence[Rival]:
         """The texts that a hypothesis is compared with as a whole."""
         if self.read is None:
-            return self.beam
+            return [rival_of(text, text.score, self.searched.reader) for text in self.beam]
         return find_rivals(self.read(), self.searched.graph, self.searched.reader, self.width)
 
     def alignment(self, tokens: Int32Array) -> Alignment:
@@ -272,7 +272,7 @@ class Hypothesis:
         """How probable words and tokens are."""
         evidence = self._evidence
         if evidence.read is None:
-            return among(self.tokens, self.spelled, evidence.beam)
+            return among(self.tokens, self.spelled, evidence.rivals)
         graph, reader = evidence.searched.graph, evidence.searched.reader
         return judged(self.tokens, self.spelled, self.alignment, evidence.read(), graph, reader)
 

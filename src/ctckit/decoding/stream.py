@@ -14,7 +14,6 @@ from ..problem import readable_scores
 from ..results import Status
 from ..validate import Fault, as_array, check_classes, check_lattice_form, check_nbest, check_not_probabilities
 from .beams import Live, Text, Width
-from .confidence import Rival
 from .hypothesis import Evidence, Hypotheses, Hypothesis, Searched, hypotheses_of, hypothesis_of
 
 Int32Array = npt.NDArray[np.int32]
@@ -157,6 +156,4 @@ class Stream:
 
     def _evidence(self, texts: Sequence[Text]) -> Evidence:
         """Texts are compared with those of the beam."""
-        reader = self._searched.reader
-        beam = [Rival(text.tokens.tolist(), reader.texts(text.tokens, text.words), text.score) for text in texts]
-        return Evidence(self._searched, self._width, None, beam, self.frames)
+        return Evidence(self._searched, self._width, None, texts, self.frames)

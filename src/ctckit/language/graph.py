@@ -25,7 +25,8 @@ from .trees import highest_below
 
 Level = Literal["word", "token"]
 
-UNKNOWN_SCORE = -10.0  # nats
+UNKNOWN_SCORE = -30.0  # nats, chosen on lines of a recogniser: at -10, misread words go for unknown ones
+UNSEEN_SCORE = -10.0  # nats, of a closed lexicon's words that the model lacks
 _SPECIAL_WORDS = ("<s>", "</s>", "<unk>")
 _MOSTLY = 0.9  # of a model's words are labels, if it is one of tokens
 _HARDLY = 0.1  # of a lexicon's words are in the model, if the two don't fit
@@ -79,7 +80,7 @@ class GraphBuilder:
         lexicon: the words: a :class:`Lexicon`, what makes one, or a file's path. By default those of a model of words,
             but open: other words are unknown.
         unknown_score: nats of a word that is not known, in place of its ln P. -inf, the default with a lexicon: there
-            are no other words; those of the lexicon that the model lacks count -10. The default without: -10.
+            are no other words; those of the lexicon that the model lacks count -10. The default without: -30.
         level: by default ``"token"`` if the model's words are the labels, with the separator, also in NeMo's encoding;
             else ``"word"``.
 
@@ -119,7 +120,8 @@ class GraphBuilder:
                 "the labels, such as characters (level='token'), or labels with a separator"
             )
         self.closed = unknown_score == -math.inf or (unknown_score is None and given is not None)
-        self._unknown = UNKNOWN_SCORE if unknown_score is None or self.closed else float(unknown_score)
+        opened = UNKNOWN_SCORE if unknown_score is None else float(unknown_score)
+        self._unknown = UNSEEN_SCORE if self.closed else opened
         source = given if given is not None else _model_words(language_model) if by_word and language_model else None
         self._speller = Speller(vocabulary, by_token=source is not None and source.has_labels)
         self._spelled = None if source is None else source.spelled(self._speller)
