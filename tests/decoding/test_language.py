@@ -239,3 +239,12 @@ def test_notes_of_the_language() -> None:
     notes = Decoder(LABELS, language_model=model(), lexicon=["cat", "dog", "tat"]).notes
     assert any("1 of 3 words can't be spelled" in note and "'dog'" in note for note in notes)
     assert any("the language model lacks 1 of the 2 words" in note and "'tat'" in note for note in notes)
+
+
+def test_a_space_may_be_a_letter() -> None:
+    vocabulary = Vocabulary(["<blank>", " ", "a", "b"], convention="plain")
+    log_probs = np.log(np.full((3, 4), 0.1) + 0.6 * np.eye(4)[[2, 1, 3]])
+    for lexicon in (None, ["a b"], {"A, B": "a b", "ba": "ba"}):
+        (best,) = Decoder(vocabulary, lexicon=lexicon).decode(log_probs)[0]
+        assert best.text == ("A, B" if isinstance(lexicon, dict) else "a b")
+        assert len(best.spelled) == 1

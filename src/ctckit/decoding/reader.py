@@ -49,7 +49,9 @@ class Reader:
         self._words: Sequence[str] | Mapping[int, str] = words
         texts = [] if vocabulary is None else [vocabulary.adds(c) for c in classes]
         self._texts: Sequence[str] | Mapping[int, str] = texts
-        self._symbols: Sequence[list[int]] | Mapping[int, list[int]] = [symbols.of(c) for c in classes]
+        parts = [_parts(text, symbols.of(c)) for c, text in enumerate(texts)]
+        self._parts: Sequence[list[str | None]] | Mapping[int, list[str | None]] = parts
+        self._has_words = any(None in part for part in parts)
 
     def with_words(self, words: Sequence[str]) -> Reader:
         """The same with another lexicon."""
@@ -63,7 +65,7 @@ class Reader:
         other = copy(self)
         if self._texts:
             other._texts = {token: self._texts[token] for token in used}
-            other._symbols = {token: self._symbols[token] for token in used}
+            other._parts = {token: self._parts[token] for token in used}
             other._words = {word: self._words[word] for word in known}
         return other
 
@@ -80,10 +82,14 @@ class Reader:
         """
         if not self._texts:
             return ""
-        if len(self._words) and (words != UNKNOWN).any():
-            return " ".join(word.text for word in self.words(tokens, words) if word.text)
         read = "".join(map(self._texts.__getitem__, tokens.tolist()))
-        return " ".join(word for word in read.split(" ") if word)
+        found = [word for word in read.split(" ") if word]
+        if found and not self._has_words:
+            found = [" ".join(found)]
+        if len(self._words):
+            for i, word in enumerate(words.tolist()):
+                found[i] = found[i] if word == UNKNOWN else self._words[word]
+        return " ".join(found)
 
     def words(self, tokens: Int32Array, words: Int32Array) -> list[Spelled]:
         """The text word by word; one that is not closed is the last."""
@@ -107,16 +113,32 @@ class Reader:
 
     def _groups(self, tokens: list[int]) -> list[Spelled]:
         """What is between boundaries, as the tokens spell it, with the tokens that are part of it."""
-        groups: list[Spelled] = []
+        texts: list[str] = []
+        firsts: list[int] = []
+        stops: list[int] = []
         inside = False
         for s, token in enumerate(tokens):
-            texts = iter(self._texts[token].split())
-            for symbol in self._symbols[token]:
-                if symbol == BOUNDARY:
+            for part in self._parts[token]:
+                if part is None:
                     inside = False
-                elif not inside:
-                    groups.append(Spelled(next(texts, ""), s, s + 1))
+                elif inside:
+                    texts[-1] += part
+                    stops[-1] = s + 1
+                else:
+                    texts.append(part)
+                    firsts.append(s)
+                    stops.append(s + 1)
                     inside = True
-                elif groups[-1].stop <= s:
-                    groups[-1] = Spelled(groups[-1].text + next(texts, ""), groups[-1].first, s + 1)
-        return groups
+        return list(map(Spelled, texts, firsts, stops))
+
+
+def _parts(text: str, symbols: list[int]) -> list[str | None]:
+    """What a token spells, None where a boundary is."""
+    pieces = iter(text.split())
+    found: list[str | None] = []
+    for symbol in symbols:
+        if symbol == BOUNDARY:
+            found.append(None)
+        elif not found or found[-1] is None:
+            found.append(next(pieces, ""))
+    return found
