@@ -27,12 +27,14 @@ class Prefixes {
         all_.clear();
         all_.push(Prefix{});  // stands for none
         free_ = kNoPrefix;
+        alive_ = 0;
         root_ = make(kNoPrefix, kNoToken, kNoWord, 0);
     }
     Prefix& operator[](std::uint32_t node) { return all_[node]; }
     const Prefix& operator[](std::uint32_t node) const { return all_[node]; }
     std::uint32_t root() const { return root_; }
     std::size_t capacity() const { return all_.size(); }
+    std::size_t alive() const { return alive_; }
 
     std::uint32_t find(std::uint32_t parent, std::int32_t token, std::int32_t word) const {
         std::uint32_t node = all_[parent].first_child;
@@ -49,6 +51,7 @@ class Prefixes {
         } else {
             free_ = all_[node].next;
         }
+        ++alive_;
         const std::uint32_t next = parent == kNoPrefix ? kNoPrefix : all_[parent].first_child;
         all_[node] = {parent, kNoPrefix, next, kNoPrefix, token, word, kNotInBeam, frame};
         if (next != kNoPrefix) all_[next].previous = node;
@@ -82,10 +85,12 @@ class Prefixes {
     void give_back(std::uint32_t node) {
         all_[node].next = free_;
         free_ = node;
+        --alive_;
     }
 
     Array<Prefix> all_;
     std::uint32_t free_ = kNoPrefix, root_ = kNoPrefix;
+    std::size_t alive_ = 0;
 };
 
 }  // namespace

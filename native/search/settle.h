@@ -193,6 +193,26 @@ void Search<kPlain>::rescale() {
     exponent_ += up;
 }
 
+// Two prefixes that differ early and then say the same go through the frames alike, one as far below the other as
+// before, and keep all that they say alive. In a recording of hours these are the ones that go: those that differ from
+// the best one in the first half of what is alive of it.
+template <bool kPlain>
+void Search<kPlain>::forget() {
+    int best = 0;
+    for (int i = 1; i < beam_.size; ++i)
+        if (beam_.mass[i] > beam_.mass[best]) best = i;
+    std::size_t length = 0;
+    for (std::uint32_t node = beam_.prefix[best]; node != prefixes_.root(); node = prefixes_[node].parent) ++length;
+    std::uint32_t middle = beam_.prefix[best];
+    for (std::size_t i = 0; i < length / 2; ++i) middle = prefixes_[middle].parent;
+    for (int i = 0; i < beam_.size; ++i) {
+        std::uint32_t node = beam_.prefix[i];
+        while (node != middle && node != prefixes_.root()) node = prefixes_[node].parent;
+        if (node == middle) continue;
+        beam_.mass[i] = beam_.mass[beam_.room + i] = beam_.token[i] = 0;  // they leave with the next frame
+    }
+}
+
 template <bool kPlain>
 void Search<kPlain>::die() {
     for (int i = 0; i < beam_.size; ++i) beam_.empty(i, classes_);

@@ -219,8 +219,7 @@ class Decoder:
         if endpoint is not None:
             check_integer("endpoint", endpoint, 1)
         from_logits = check_flag("from_logits", from_logits)
-        recombine = True if self._recombine is None else self._recombine
-        return Stream(self._with_hotwords(hotwords), self._width, recombine, from_logits, endpoint)
+        return Stream(self._with_hotwords(hotwords), self._width, self._recombines(1), from_logits, endpoint)
 
     def graph(self, hotwords: Source | None = None) -> SearchGraph:
         """What is searched: which texts there are, and what they are worth beside their CTC score.

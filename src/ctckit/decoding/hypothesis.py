@@ -75,21 +75,21 @@ class Evidence:
         searched: that by which they were found.
         width: of the search.
         read: gives the sample's emissions, over the caller's scores; None if they are no longer there.
-        beam: of a stream, all texts that it ended with.
+        beam: of a stream, gives all texts that it ended with.
         frames: of a stream, how many came in; None for other samples.
     """
 
     searched: Searched
     width: Width
     read: Callable[[], Emissions] | None
-    beam: Sequence[Text] = ()
+    beam: Callable[[], Sequence[Text]] = tuple
     frames: int | None = None
 
     @cached_property
     def rivals(self) -> Sequence[Rival]:
         """The texts that a hypothesis is compared with as a whole."""
         if self.read is None:
-            return [rival_of(text, text.score, self.searched.reader) for text in self.beam]
+            return [rival_of(text, text.score, self.searched.reader) for text in self.beam()]
         return find_rivals(self.read(), self.searched.graph, self.searched.reader, self.width)
 
     def alignment(self, tokens: Int32Array) -> Alignment:
@@ -151,7 +151,7 @@ class Hypothesis:
         state |= {"probability": self.probability}
         state |= {"alignment": self.alignment} if self._evidence.frames is None else {}
         reader = self._evidence.searched.reader.only(self.tokens, self._words)
-        bare = replace(self._evidence, searched=Searched(_NOTHING, reader, (), ()), read=None, beam=())
+        bare = replace(self._evidence, searched=Searched(_NOTHING, reader, (), ()), read=None, beam=tuple)
         return {name: value for name, value in state.items() if name not in ("_sure", "_rivals")} | {"_evidence": bare}
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,10 +37,9 @@ class Stream:
     """One recording that is decoded while it comes in, as :meth:`Decoder.stream` opens it.
 
     Chunks may have any number of frames; what is found doesn't depend on them. It is what :meth:`Decoder.decode` finds
-    with ``exact_scores=False`` and the same `recombine`, bit for bit. If that is None, a stream recombines: what
-    differs in the distant past alone is given up, so that the beginning is stable early, and memory doesn't grow but by
-    the text. A stream keeps no scores, so the times of its words are those at which the search added their tokens. It
-    may be pickled, and goes on where it was.
+    with ``exact_scores=False``, bit for bit; if `recombine` is None, it recombines as for ``nbest=1``, however many
+    texts are wanted. Memory grows by the text alone. A stream keeps no scores, so the times of its words are those at
+    which the search added their tokens. It may be pickled, and goes on where it was.
 
     Attributes:
         frames: how many have come in.
@@ -104,7 +103,7 @@ class Stream:
         text = self._live.best()
         if text is None:
             return None
-        return hypothesis_of(text, text.ctc, text.score, self._evidence([text]))
+        return hypothesis_of(text, text.ctc, text.score, self._evidence(lambda: [text]))
 
     def stable(self) -> Stable:
         """The beginning of the text that can't change any more: all texts in the beam have it."""
@@ -125,9 +124,9 @@ class Stream:
         """
         self._check_open("finish()")
         nbest = check_nbest(nbest, self._width.beam_width)
-        found = self._live.finish(self._width.beam_width)
+        found, width = self._live.finish(nbest), self._width.beam_width
         self._finished = True
-        return hypotheses_of(found._replace(texts=found.texts[:nbest]), None, self._evidence(found.texts))
+        return hypotheses_of(found, None, self._evidence(lambda: self._live.finish(width).texts))
 
     def _check_open(self, what: str) -> None:
         if self._finished:
@@ -154,6 +153,6 @@ class Stream:
                 self._silence += 1
                 self.ended = self.ended or self._silence >= endpoint
 
-    def _evidence(self, texts: Sequence[Text]) -> Evidence:
+    def _evidence(self, beam: Callable[[], Sequence[Text]]) -> Evidence:
         """Texts are compared with those of the beam."""
-        return Evidence(self._searched, self._width, None, texts, self.frames)
+        return Evidence(self._searched, self._width, None, beam, self.frames)
