@@ -143,7 +143,7 @@ def error_by_frames(lang: str) -> Picture:
             [50, 100, 200, 500, 1000, 3000], labels=["50", "100", "200", "500", "1000", "3000"], minor=False
         )
         axes.set_xticks([], minor=True)
-        axes.set_title(title, fontsize=11, fontfamily=families())
+        axes.set_title(title, fontsize=11, color=INK, fontfamily=families())
         axes.grid(axis="y", color=GRID, linewidth=0.6)
         themed_axes(axes)
     both[0].set_ylabel(say[1], fontfamily=families())
@@ -172,7 +172,7 @@ def confidence(lang: str) -> Picture:
             axes.plot(*points, color=color, marker="o", markersize=4, label=name)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axes.set_xlabel(say[0], fontfamily=families())
-        axes.set_title(title, fontsize=11, fontfamily=families())
+        axes.set_title(title, fontsize=11, color=INK, fontfamily=families())
         themed_axes(axes)
     both[0].set_ylabel(say[1], fontfamily=families())
     both[0].legend(frameon=False, loc="upper left", prop={"family": families(), "size": 10}, labelcolor=INK)
