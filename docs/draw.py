@@ -35,6 +35,7 @@ from ctckit.text import Vocabulary
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "bench" / "results"
 NARROW = np.log([[0.3, 0.4, 0.3], [0.4, 0.3, 0.3], [0.3, 0.3, 0.4]])  # a beam of 3 loses the best text here
+FEW = 10  # words: shares of fewer say nothing
 COLORS = 64  # of a PNG: enough for text and thin lines, at a third of the size
 
 Pictures = dict[str, Picture]
@@ -152,22 +153,22 @@ def error_by_frames(lang: str) -> Picture:
 
 
 def confidence(lang: str) -> Picture:
-    """How many words of each confidence are right, as bench/confidence.py measured it."""
+    """How many words of each confidence are right without a language, as bench/confidence.py measured it."""
     say = {
-        "en": ("confidence of words", "share that is right", "without a language", "with a language model"),
-        "zh": ("词的置信度", "其中正确的比例", "不使用语言", "使用语言模型"),
+        "en": ("confidence of words", "share that is right", "noise 0.6", "noise 0.65"),
+        "zh": ("词的置信度", "其中正确的比例", "噪声 0.6", "噪声 0.65"),
     }[lang]
     names = {
         "en": {"ctckit": "ctckit", "shares of texts": "shares of the beam's texts"},
         "zh": {"ctckit": "ctckit", "shares of texts": "束中文本的份额"},
     }[lang]
-    rows = [row for row in measured("confidence") if row["noise"] == "0.65"]
+    rows = [row for row in measured("confidence") if row["decoder"] == "no language" and int(row["words"]) >= FEW]
     figure = new_figure(760, 340)
     both = figure.subplots(1, 2, sharey=True)
-    for axes, decoder, title in zip(both, ("no language", "language model"), say[2:], strict=True):
+    for axes, noise, title in zip(both, ("0.6", "0.65"), say[2:], strict=True):
         axes.plot([0, 1], [0, 1], color=GRID, linewidth=1)
         for (measure, name), color in zip(names.items(), (BLUE, ORANGE), strict=True):
-            shown = [row for row in rows if (row["decoder"], row["measure"]) == (decoder, measure)]
+            shown = [row for row in rows if (row["noise"], row["measure"]) == (noise, measure)]
             points = [[float(row[column]) for row in shown] for column in ("confidence", "right")]
             axes.plot(*points, color=color, marker="o", markersize=4, label=name)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
