@@ -174,7 +174,7 @@ def ctc_decoder(
     - Paths that say the same are added up, as with its ``log_add=True``; so scores are log-probabilities of texts.
       Emissions may be logits, and are normalised: torchaudio's scores of logits are not.
     - Timesteps are the frames of the most probable path. torchaudio's come from the search, and count one too many.
-    - The beam holds no text twice, so that a smaller one finds as much.
+    - The beam holds no text twice, so that one of the same width holds more texts.
     - A word that the lexicon lacks, with ``unk_score`` above -inf, may be any letters; torchaudio's are beginnings of
       words that it has. With a language model, its worth is that of ``<unk>`` without what came before.
     - With a lexicon, the silence stands between words, neither first nor twice, and the last word needs none after it.
