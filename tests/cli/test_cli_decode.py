@@ -434,6 +434,69 @@ class TestCorpus:
         assert contents(out) == contents(tmp_path / "calm")
 
 
+# --- weights ----------------------------------------------------------------------------------------------------------
+
+
+class TestTune:
+    COMMAND = ("decode", "--manifest", "dev.jsonl", "--labels", "labels.txt", "--lm", "x.arpa", "--tune")
+
+    @pytest.fixture
+    def corpus(self, folder: Path) -> Path:
+        """Ten of eleven times it was the less probable word of two, which the language prefers."""
+        rows = []
+        for n in range(11):
+            np.save(folder / f"{n}.npy", scores_of(*"the f", {"o": 0.02, "a": 0.98} if n < 10 else "a", "x"))
+            rows.append({"id": str(n), "emissions": f"{n}.npy", "text": "The fox!" if n < 10 else "the fax"})
+        manifest(folder, rows, "dev.jsonl")
+        return folder
+
+    def test_weights_that_make_fewer_errors(self, corpus: Path, ctckit: Run) -> None:
+        done = ctckit(*self.COMMAND, "--alpha", 0.1)
+        assert done.returncode == 0
+        weights, chosen, before, without = done.stdout.splitlines()
+        assert chosen == "with these: WER 0.00%: 0 of 22 words (0 substituted, 0 deleted, 0 inserted)"
+        assert before.startswith("with --alpha 0.1 --beta 1: WER 45.45%: 10 of 22 words (10 substituted, ")
+        assert without.startswith("without a language: WER 45.45%: 10 of 22 words")
+        found = re.fullmatch(r"--alpha (\S+) --beta (\S+)", weights)
+        assert found is not None
+        assert float(found[1]) > math.log(0.98 / 0.02) / LN10  # the language's odds are 10 to 1
+        assert ctckit("decode", "0.npy", *self.COMMAND[3:7], *weights.split()).stdout == "the fox\n"
+        assert sorted(path.suffix for path in corpus.iterdir() if path.suffix in (".json", ".svg")) == []
+
+    def test_picture(self, corpus: Path, ctckit: Run) -> None:
+        pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+        done = ctckit(*self.COMMAND, "--picture", "x.svg")
+        assert (done.returncode, done.stderr) == (0, "wrote x.svg\n")
+        assert (corpus / "x.svg").stat().st_size > 5000
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["decode", "x.npy", "--labels", "labels.txt", "--tune"], "--tune goes with --manifest"),
+            ([*COMMAND, "--out", "x"], "--out does not go with --tune"),
+            ([*COMMAND, "--stream", "-"], "--stream does not go with --tune"),
+            ([*COMMAND[:5], "--tune"], "expected --lm or --lexicon"),
+            ([*COMMAND, "--manifest", "empty.jsonl"], "empty.jsonl has no rows"),
+            ([*COMMAND, "--manifest", "bad.jsonl"], "bad.jsonl, line 2: expected either 'text'"),
+            ([*COMMAND, "--manifest", "other.jsonl"], "other.jsonl, line 2 has other labels than line 1"),
+            ([*COMMAND, "--manifest", "narrow.jsonl"], "narrow.jsonl, line 2: the scores have C=3 classes"),
+            ([*COMMAND, "--picture", "x.arpa"], "x.arpa is an input"),
+            ([*COMMAND, "--lang", "fr"], "--lang 'fr' is unknown"),
+        ],
+    )
+    def test_usage(self, arguments: list[str], message: str, corpus: Path, ctckit: Run) -> None:
+        row = {"id": "a", "emissions": "x.npy", "text": "the fox"}
+        np.save(corpus / "narrow.npy", np.zeros((4, 3)))
+        (corpus / "empty.jsonl").write_text("")
+        manifest(corpus, [row, {"id": "b", "emissions": "x.npy"}], "bad.jsonl")
+        manifest(corpus, [row, {**row, "id": "b", "labels": "words.txt"}], "other.jsonl")
+        manifest(corpus, [row, {**row, "id": "b", "emissions": "narrow.npy"}], "narrow.jsonl")
+        done = ctckit(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert message in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
 # --- a pipe -----------------------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from .command import LabelFile, Logits, print_notes
 if TYPE_CHECKING:
     from ..annotate.decoded import Decoded, Language, Options
     from ..annotate.formats import Level
-    from ..corpus import Corpus, Decoding, Totals
+    from ..corpus import Corpus, Decoding, Defaults, Totals
     from ..decoding import Hypotheses
     from ..text import Errors
     from ..text.scripts import TranscriptFormat
@@ -67,6 +67,14 @@ def decode(
     ] = None,
     hotword_weight: Annotated[float, typer.Option(help="Nats of hotwords without their own.")] = 8.0,
     beam_width: Annotated[int, typer.Option("--beam", help="How many texts are followed at a time.")] = 50,
+    tune: Annotated[
+        bool,
+        recordings.switch(
+            "--tune",
+            "Choose alpha and beta: those with the fewest errors in a manifest's rows, all of which have a text. "
+            "--picture shows the errors of all that were tried.",
+        ),
+    ] = False,
     nbest: Annotated[int, typer.Option(help="How many texts to print, or to write to .json.")] = 1,
     frame_shift: recordings.FrameShift = None,
     offset: recordings.Offset = 0.0,
@@ -94,6 +102,17 @@ def decode(
 
     language = Language(language_model, lexicon, hotwords, alpha, beta, unknown_score, hotword_weight, beam_width)
     options = Options(from_logits, nbest, extend, strip_punctuation, cast("Level | None", level))
+    if tune:
+        from ..corpus import Defaults
+
+        alone = {"--stream": stream, "--out": out, "--format": formats, "--threads": num_threads}
+        for name, value in alone.items():
+            if value is not None:
+                raise CTCError(f"{name} does not go with --tune, which prints weights")
+        if manifest is None:
+            raise CTCError("--tune goes with --manifest, whose rows have texts")
+        defaults = Defaults(labels, frame_shift or 1.0, blank, emissions=emissions)  # times don't matter
+        return _tune(manifest, defaults, language, from_logits, transcript_format, picture, lang)
     if manifest is not None:
         from ..corpus import Corpus, Decoding, Defaults, parse_formats
 
@@ -249,6 +268,51 @@ def _decode_corpus(corpus: Corpus, task: Decoding, num_threads: int) -> None:
         print(_told(found))
     if outcome.failed:
         raise typer.Exit(1)
+
+
+def _tune(
+    manifest: Path,
+    defaults: Defaults,
+    language: Language,
+    from_logits: bool,
+    transcript_format: str,
+    picture: Path | None,
+    lang: str,
+) -> None:
+    """Prints the chosen weights as options, then the errors that they and others make."""
+    from ..annotate.decoded import Decoders
+    from ..corpus import read_development
+    from ..decoding import tune
+    from ..validate import check_language
+
+    if language.language_model is None and language.lexicon is None:
+        raise CTCError("--tune chooses the weights of a language: expected --lm or --lexicon")
+    check_language(lang)
+    recordings.Outputs(None, None, picture, manifest).check([manifest, defaults.labels, *language.files.values()], lang)
+    decoders = Decoders(language)
+    decoders.read()
+    found = read_development(manifest, defaults, cast("TranscriptFormat", transcript_format), from_logits=from_logits)
+    decoder = decoders.of(found.vocabulary)
+    print_notes([*found.vocabulary.notes, *decoders.notes])
+    has_words = found.vocabulary.convention != "plain"
+    tuned = tune(
+        decoder,
+        found.scores,
+        found.texts,
+        from_logits=from_logits,
+        hotwords=decoders.hotwords,
+        unit="words" if has_words else "letters",
+    )
+    print_notes(tuned.notes)
+    rate = ("WER", "words") if has_words else ("CER", "characters")
+    print(f"--alpha {tuned.chosen.alpha:g} --beta {tuned.chosen.beta:g}")
+    print("with these:", _rate(rate[0], tuned.chosen.errors, rate[1]))
+    before = tuned.before
+    print(f"with --alpha {before.alpha:g} --beta {before.beta:g}:", _rate(rate[0], before.errors, rate[1]))
+    print("without a language:", _rate(rate[0], tuned.without, rate[1]))
+    if picture is not None:
+        tuned.picture(lang).save(picture)
+        print(f"wrote {picture}", file=sys.stderr)
 
 
 def _told(totals: Totals) -> str:

@@ -1,6 +1,6 @@
 """The task of decoding: each row's scores become a text, which is compared with the row's own, if it has one.
 
-Imports job.py, manifest.py, annotate/, text/ and validate/.
+Imports development.py, job.py, manifest.py, annotate/, text/ and validate/.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 from ..annotate.decoded import Decoders, Language, Options, decode, timed
 from ..annotate.formats import Level
-from ..annotate.recording import Scores, read_transcript, read_vocabulary
+from ..annotate.recording import Scores, read_vocabulary
 from ..errors import CTCError
 from ..text import Errors, Vocabulary, letter_errors, word_errors
 from ..text.scripts import TRANSCRIPT_FORMATS, TranscriptFormat
 from ..validate import check_choice
+from .development import text_of
 from .job import Entry, Found, digest
 from .manifest import Defaults, Row
 
@@ -85,18 +86,13 @@ class Decoding:
 
     def run(self, row: Row, scores: Scores, vocabulary: Vocabulary) -> Found:
         """Decodes a row."""
-        reference = self._reference(row)
+        reference = text_of(row, self.transcript_format)
         texts = decode(scores, vocabulary, self.decoders, self.options)
         found = timed(texts, len(scores), row.frame_shift, self.options, row.offset)
         entry: dict[str, Any] = {"text": texts.text}
         if reference is not None:
             entry |= _compared(vocabulary, reference, texts.text)
         return Found(found.lines, found.duration, found.facts, entry, found.notes + vocabulary.notes)
-
-    def _reference(self, row: Row) -> str | None:
-        if not isinstance(row.text, Path):
-            return row.text
-        return read_transcript(row.text, self.transcript_format).text
 
 
 def _compared(vocabulary: Vocabulary, reference: str, text: str) -> dict[str, Any]:

@@ -1,0 +1,78 @@
+"""A development set: the scores and the texts of a manifest's rows, all in memory, to choose a language's weights on.
+
+Imports manifest.py, annotate/ and text/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from ..annotate.recording import Scores, check_scores, read_scores, read_transcript, read_vocabulary
+from ..errors import CTCError
+from ..text import Vocabulary
+from ..text.scripts import TranscriptFormat
+from .manifest import Defaults, FailedRow, Row, read_manifest
+
+
+class Development(NamedTuple):
+    """What weights are chosen on.
+
+    Attributes:
+        scores: (T, C) of each row.
+        texts: what was said.
+        vocabulary: of all rows.
+    """
+
+    scores: list[Scores]
+    texts: list[str]
+    vocabulary: Vocabulary
+
+
+def read_development(
+    manifest: Path, defaults: Defaults, transcript_format: TranscriptFormat, *, from_logits: bool
+) -> Development:
+    """Reads the rows of a manifest, each of which must be right and have a text.
+
+    Raises:
+        CTCError: one is wrong, has no text, or has other labels than the first; or there are none.
+        MissingExtraError: a package that reads the scores is not installed.
+    """
+    rows: list[Row] = []
+    for row in read_manifest(manifest, defaults, needs_text=True):
+        if isinstance(row, FailedRow):
+            raise CTCError(f"{manifest}, line {row.line}: {row.reason}")
+        if rows and (row.labels, row.blank) != (rows[0].labels, rows[0].blank):
+            raise CTCError(
+                f"{manifest}, line {row.line} has other labels than line {rows[0].line}: expected those of one "
+                "recogniser"
+            )
+        rows.append(row)
+    if not rows:
+        raise CTCError(f"{manifest} has no rows: expected some, with their texts")
+    scores = [read_scores(row.emissions) for row in rows]
+    vocabulary = read_vocabulary(rows[0].labels, rows[0].blank, scores[0])
+    for row, found in zip(rows, scores, strict=True):
+        with _errors_of(manifest, row):
+            check_scores(found, len(vocabulary.labels), from_logits)
+    return Development(scores, [str(text_of(row, transcript_format)) for row in rows], vocabulary)
+
+
+@contextmanager
+def _errors_of(manifest: Path, row: Row) -> Iterator[None]:
+    """What is wrong names the row."""
+    try:
+        yield
+    except CTCError as error:
+        raise CTCError(f"{manifest}, line {row.line}: {error}") from None
+
+
+def text_of(row: Row, transcript_format: TranscriptFormat) -> str | None:
+    """What a row says was said, without what nobody says; None if it has no text.
+
+    Raises:
+        CTCError: its file can't be read.
+    """
+    return read_transcript(row.text, transcript_format).text if isinstance(row.text, Path) else row.text
