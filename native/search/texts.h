@@ -23,7 +23,9 @@ struct Ending {
 
 template <bool kPlain>
 double Search<kPlain>::log_mass(int slot) const {
-    return std::log(beam_.mass[slot]) + offset_.value() - double(exponent_) * kLn2;
+    int exponent;
+    const double mantissa = std::frexp(beam_.mass[slot], &exponent);
+    return std::log(mantissa) + double(exponent - exponent_) * kLn2 + offset_.value();
 }
 
 // The state after a token that has one reading.

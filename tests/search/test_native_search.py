@@ -1,47 +1,273 @@
-"""The C++ search finds what the textbook's does."""
+"""The C++ search finds what the textbook's does, in every form of graph."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from support.searches import FORMS, Case, draw
+from support.searches import FORMS, Case, draw, letters
 
+from ctckit import Status
+from ctckit.kernels.native import use_instruction_set
 from ctckit.kernels.search import native, reference
 
-NEAR = 1e-12  # nats; scores nearer to each other may be in any order
+NEAR = 1e-12  # nats; texts whose scores are nearer to each other may be in any order
+CASES = 25  # of each form in the default run; with those of the long test a thousand
 
 
-def assert_alike(found: native.Found, truth: reference.Found) -> None:
+def assert_alike(found: native.Found, truth: reference.Found, near: float = NEAR) -> None:
     """The same texts in the same order, with the same parts of their scores."""
     assert found.status == truth.status
     texts = [(tuple(text.tokens.tolist()), tuple(text.words.tolist())) for text in found.texts]
-    scores = np.array([text.score for text in found.texts])
-    expected = np.array([entry.score for entry in truth.entries])
-    np.testing.assert_allclose(scores, expected, rtol=0, atol=NEAR)
-    by_text = {(entry.prefix.tokens, entry.prefix.words): entry for entry in truth.entries}
+    by_text = {tuple(entry.prefix): entry for entry in truth.entries}
     assert set(texts) == set(by_text)
-    for i, (text, entry) in enumerate(zip(texts, truth.entries, strict=True)):
-        if text != (entry.prefix.tokens, entry.prefix.words):
-            assert abs(by_text[text].score - expected[i]) < NEAR
-    for text, one in zip(found.texts, texts, strict=True):
-        entry = by_text[one]
-        parts = np.logaddexp(entry.blank, entry.token), entry.state.language, entry.state.hotwords
-        np.testing.assert_allclose((text.ctc, text.language, text.hotwords), parts, rtol=0, atol=NEAR)
+    assert len(texts) == len(by_text)
+    for text, name, at_its_place in zip(found.texts, texts, truth.entries, strict=True):
+        assert name == at_its_place.prefix or abs(by_text[name].score - at_its_place.score) < near
+        entry = by_text[name]
+        parts = entry.score, np.logaddexp(entry.blank, entry.token), entry.state.language, entry.state.hotwords
+        np.testing.assert_allclose((text.score, text.ctc, text.language, text.hotwords), parts, rtol=0, atol=near)
         assert text.units == entry.state.units
 
 
-def check(case: Case) -> None:
-    assert_alike(case.native(), case.reference())
+def check(form: str, seeds: range) -> None:
+    """What rounding decides is left out: some cases."""
+    decided = 0
+    for seed in seeds:
+        case = draw(seed, form)
+        truth, is_decided = case.reference()
+        if is_decided:
+            assert_alike(case.native(), truth)
+            decided += 1
+    assert decided > 0.75 * len(seeds)
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("seed", range(40))
-def test_random_cases(form: str, seed: int) -> None:
-    check(draw(seed, form))
+def test_random_cases(instruction_set: str, form: str) -> None:  # noqa: ARG001
+    check(form, range(CASES))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("form", FORMS)
-def test_many_random_cases(form: str) -> None:
-    for seed in range(40, 290):
-        check(draw(seed, form))
+def test_a_thousand_random_cases(form: str) -> None:
+    check(form, range(CASES, CASES + 270))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("beam_threshold", [0.5, 4.0])
+def test_a_threshold_leaves_out_what_lies_below(form: str, beam_threshold: float) -> None:
+    for seed in range(15):
+        case = draw(seed, form)
+        truth, is_decided = case.reference(beam_threshold=beam_threshold)
+        if is_decided:
+            assert_alike(case.native(beam_threshold=beam_threshold), truth)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("count", [1, 3])
+def test_only_the_best_tokens_of_a_frame(form: str, count: int) -> None:
+    for seed in range(15):
+        case = draw(seed, form)
+        truth, is_decided = case.reference(tokens_per_frame=count)
+        if is_decided:
+            assert_alike(case.native(tokens_per_frame=count), truth)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_other_floats_are_searched_as_the_numbers_that_they_are(dtype: str) -> None:
+    for seed in range(10):
+        for form in FORMS:
+            case = draw(seed, form)
+            scores = case.log_probs[:, None].astype("float32" if dtype == "bfloat16" else dtype)
+            if dtype == "bfloat16":
+                bits = scores.view(np.uint32) & 0xFFFF0000
+                scores, given = bits.view(np.float32), (bits >> 16).astype(np.uint16)
+            else:
+                given = scores
+            exact = replace(case, log_probs=scores[:, 0].astype(np.float64))
+            truth, is_decided = exact.reference()
+            found = native.search(
+                given, np.array([len(given)]), case.graph, case.beam_width, 10**9, recombine=case.recombine
+            )[0]
+            if is_decided:
+                assert_alike(found, truth)
+
+
+@pytest.mark.parametrize("classes", [5, 70])
+def test_logits_are_normalised(classes: int) -> None:
+    rng = np.random.default_rng(classes)
+    logits = rng.normal(size=(20, classes)) * 5
+    logits[3, 2] = -np.inf
+    case = Case(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True), letters(classes), 10, False)
+    found = native.search(logits[:, None], np.array([20]), case.graph, 10, 10, from_logits=True)[0]
+    assert_alike(found, case.reference()[0])
+    logits[7] = -np.inf  # its softmax is no number
+    assert native.search(logits[:, None], np.array([20]), case.graph, 10, from_logits=True)[0].status == (
+        Status.NOT_FINITE
+    )
+
+
+def test_any_layout_of_scores() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(9, 3, 6)).astype(np.float32)
+    graph, lengths = letters(6), np.array([9, 0, 5])
+    truth = as_data(native.search(scores, lengths, graph, 8, 8))
+    for array in (
+        np.asfortranarray(scores),
+        scores[::-1].copy()[::-1],
+        np.repeat(scores, 2, axis=2)[..., ::2],
+        np.ascontiguousarray(scores.transpose(2, 0, 1)).transpose(1, 2, 0),
+    ):
+        assert as_data(native.search(array, lengths, graph, 8, 8)) == truth
+    memory = np.frombuffer(b"0" + scores.tobytes(), np.uint8)
+    unaligned = np.ndarray(scores.shape, scores.dtype, memory, 1)
+    assert as_data(native.search(unaligned, lengths, graph, 8, 8)) == truth
+
+
+def as_data(found: list[native.Found]) -> list[object]:
+    return [
+        (one.status, [tuple(x.tolist() if isinstance(x, np.ndarray) else x for x in text) for text in one.texts])
+        for one in found
+    ]
+
+
+def test_samples_do_not_depend_on_each_other() -> None:
+    rng = np.random.default_rng(1)
+    case = draw(3, "words")
+    scores = rng.normal(size=(30, 12, case.graph.num_classes)) * 3
+    lengths = rng.integers(0, 31, 12)
+    for n, length in enumerate(lengths):
+        scores[length:, n] = np.nan  # never read
+    alone = [
+        native.search(scores[:, n : n + 1], lengths[n : n + 1], case.graph, 20, 5, recombine=case.recombine)[0]
+        for n in range(12)
+    ]
+    for threads in (1, 2, 5):
+        found = native.search(
+            scores, lengths, case.graph, 20, 5, recombine=case.recombine, threads=threads, beam_threshold=np.inf
+        )
+        assert as_data(found) == as_data(alone)
+
+
+def test_ties_go_to_the_earlier() -> None:
+    """Rows of equal scores: first those of the beam, then by parent and token."""
+    for classes in (4, 70):
+        rows = np.full((3, classes), -np.log(classes))
+        found = native.search(rows[:, None], np.array([3]), letters(classes), 3, 3)[0].texts
+        # In paths: "" 1, 1 1, 2 1 (3 1 and so on came later); "" 1, 1 3, 2 3; 1 6, 2 6, 12 3 (as 13, 21 and so on).
+        assert [text.tokens.tolist() for text in found] == [[1], [2], [1, 2]]
+        np.testing.assert_allclose([text.ctc + 3 * np.log(classes) for text in found], np.log([6, 6, 3]), atol=1e-12)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("classes", [2, 9, 70])
+def test_a_frame_that_is_no_number(classes: int, value: float) -> None:
+    for place in (0, classes // 2, classes - 1):
+        scores = np.zeros((12, 2, classes), np.float32)
+        scores[10, 0, place] = value
+        found = native.search(scores, np.array([12, 12]), letters(classes), 5)
+        assert (found[0].status, found[0].texts) == (Status.NOT_FINITE, [])
+        assert found[1].status == Status.OK
+        assert native.search(scores, np.array([10, 12]), letters(classes), 5)[0].status == Status.OK
+
+
+def test_no_path_is_left() -> None:
+    scores = np.zeros((5, 1, 3))
+    scores[2] = -np.inf
+    found = native.search(scores, np.array([5]), letters(3), 5)[0]
+    assert (found.status, found.texts) == (Status.IMPOSSIBLE, [])
+    scores[4, 0, 1] = np.nan  # it is still looked at
+    assert native.search(scores, np.array([5]), letters(3), 5)[0].status == Status.NOT_FINITE
+
+
+def test_no_frames() -> None:
+    found = native.search(np.empty((0, 1, 3)), np.array([0]), letters(3), 5)[0]
+    assert [(text.tokens.tolist(), text.score) for text in found.texts] == [([], 0.0)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_possible_may_lie_far_below_the_best_of_a_frame(form: str) -> None:
+    """Numbers can't hold e^-1000: such frames are searched in logarithms."""
+    compared = 0
+    for seed in range(40):
+        case = draw(seed, form, most_classes=8, most_width=8)
+        if not len(case.log_probs):
+            continue
+        rng = np.random.default_rng(seed)
+        rows = case.log_probs.copy()
+        rows[rng.random(len(rows)) < 0.5] -= 1000 + rng.random()
+        rows[rng.random(len(rows)) < 0.3, case.graph.blank] -= 2000
+        far = replace(case, log_probs=rows)
+        truth, is_decided = far.reference()
+        scores = [entry.score for entry in truth.entries]
+        if not is_decided or spread(far) > 600:  # see native.py
+            continue
+        compared += 1
+        found = far.native()
+        assert found.status == truth.status
+        best = [text.score for text in found.texts[:1]]
+        np.testing.assert_allclose(best, scores[:1], rtol=1e-14, atol=NEAR)
+        assert [text.tokens.tolist() for text in found.texts] == [list(entry.prefix.tokens) for entry in truth.entries]
+    assert compared >= 10
+
+
+def spread(case: Case) -> float:
+    """How many nats the prefixes of a beam lie apart at most."""
+    found = [0.0]
+
+    def watch(t: int, candidates: list[reference.Entry], beam: list[reference.Entry]) -> None:
+        found.append(np.ptp([entry.score for entry in beam] or [0.0]))
+
+    reference.search(case.log_probs, case.graph, case.beam_width, recombine=case.recombine, watch=watch)
+    return max(found)
+
+
+def test_a_token_s_frame_is_that_of_its_peak() -> None:
+    scores = np.log(np.full((9, 4), 0.02) + 0.9 * np.eye(4)[[0, 0, 1, 0, 2, 2, 0, 2, 0]])
+    for chunked in (False, True):
+        graph = letters(4)
+        if chunked:
+            search = native.Search(graph, 20)
+            for row in scores:
+                search.feed(row[None])
+            (text,) = search.texts()
+        else:
+            (text,) = native.search(scores[:, None], np.array([9]), graph, 20)[0].texts
+        assert text.tokens.tolist() == [1, 2, 2]
+        assert text.frames.tolist() == [2, 4, 7]
+
+
+def test_weights_share_trees() -> None:
+    case = next(c for c in (draw(seed, "words") for seed in range(50)) if c.graph.lexicon and c.graph.hotwords)
+    for alpha in (0.0, 0.9):
+        other = replace(case, graph=replace(case.graph, alpha=alpha))
+        truth, is_decided = other.reference()
+        if is_decided:
+            assert_alike(other.native(), truth)
+    assert case.graph.lexicon in native._lexicons
+    assert len(native._hotwords[case.graph.hotwords]) == 1
+
+
+def test_a_search_outlives_its_graph() -> None:
+    case = draw(4, "tokens")
+    truth = case.native()
+    scores, graph = case.log_probs, case.graph
+    search = native.Search(graph, case.beam_width, recombine=case.recombine)
+    del case, graph
+    search.feed(scores)
+    assert as_data([native.Found(search.status, search.texts(10**9))]) == as_data([truth])
+
+
+def test_the_same_texts_by_every_instruction_set() -> None:
+    for form in FORMS:
+        for seed in range(10):
+            case = draw(seed, form)
+            if not case.reference()[1]:
+                continue
+            found = []
+            for name in native.kernels.instruction_sets():
+                use_instruction_set(name)
+                found.append([text.tokens.tolist() for text in case.native().texts])
+            assert all(texts == found[0] for texts in found)
+

@@ -37,8 +37,29 @@ class Case:
     beam_width: int
     recombine: bool
 
-    def reference(self) -> reference.Found:
-        return reference.search(self.log_probs, self.graph, self.beam_width, recombine=self.recombine)
+    def reference(self, **options: Any) -> tuple[reference.Found, bool]:
+        """What the reference finds, and whether more than rounding decided what had a place in the beam.
+
+        Words may cost the same, or their costs be added in another order: then scores are equal but for rounding.
+        """
+        margins, threshold = [np.inf], options.get("beam_threshold", np.inf)
+
+        def watch(t: int, candidates: list[reference.Entry], beam: list[reference.Entry]) -> None:
+            groups: dict[Any, list[float]] = {}  # those of which one goes on
+            for i, entry in enumerate(candidates):
+                key = (entry.prefix.tokens[-1:], entry.state[:3]) if self.recombine else i
+                groups.setdefault(key, []).append(entry.score)
+            ranked = [sorted(group, reverse=True) for group in groups.values()]
+            margins.extend(group[0] - group[1] for group in ranked if len(group) > 1)
+            best = sorted((group[0] for group in ranked), reverse=True)
+            if len(best) > self.beam_width:
+                margins.append(best[self.beam_width - 1] - best[self.beam_width])
+            margins.extend(abs(best[0] - threshold - score) for score in best)
+
+        found = reference.search(
+            self.log_probs, self.graph, self.beam_width, recombine=self.recombine, watch=watch, **options
+        )
+        return found, min(margins) > 1e-11
 
     def native(self, **options: Any) -> native.Found:
         scores, lengths = self.log_probs[:, None], np.array([len(self.log_probs)])
@@ -51,6 +72,11 @@ class Case:
         for t in range(0, len(self.log_probs), chunk):
             search.feed(self.log_probs[t : t + chunk])
         return search
+
+
+def letters(classes: int) -> SearchGraph:
+    """No graph to speak of: the blank is class 0, the others letters."""
+    return SearchGraph(0, _letters(classes, 0, -1))
 
 
 def draw(seed: int, form: str, *, most_frames: int = 40, most_classes: int = 99, most_width: int = 50) -> Case:

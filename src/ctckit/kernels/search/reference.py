@@ -172,6 +172,8 @@ def search(
     beam_width: int,
     *,
     recombine: bool = False,
+    beam_threshold: float = np.inf,
+    tokens_per_frame: int = 0,
     plus: Plus = np.logaddexp,
     watch: Callable[[int, list[Entry], list[Entry]], None] | None = None,
 ) -> Found:
@@ -182,6 +184,9 @@ def search(
         graph: which texts there are, and what they are worth.
         beam_width: how many prefixes go on from one frame to the next.
         recombine: of prefixes with equal last tokens and equal states, only the best goes on.
+        beam_threshold: nats; prefixes that lie further below a frame's best don't go on.
+        tokens_per_frame: only so many of the best tokens are possible in a frame, of equal ones the first, beside the
+            blank; 0: all.
         plus: how scores of paths are added: ``np.logaddexp`` sums them, ``max`` takes the best path.
         watch: is told of each frame: its number, the candidates in their order, and those that go on.
 
@@ -194,13 +199,23 @@ def search(
     walk = Walk(graph)
     beam = [Entry(Prefix((), ()), walk.begin(), 0.0, -np.inf, 0.0)]
     for t, row in enumerate(log_probs.astype(np.float64)):
+        if tokens_per_frame:
+            _leave_best(row, tokens_per_frame, graph.blank)
         candidates = list(candidates_after(beam, row, walk, plus))
         kept = recombined(candidates) if recombine else candidates
+        best = max((entry.score for entry in kept), default=-np.inf)
+        kept = [entry for entry in kept if entry.score >= best - beam_threshold]
         places = sorted(range(len(kept)), key=lambda i: -kept[i].score)[:beam_width]  # sorted keeps the order of ties
         beam = [kept[i] for i in sorted(places)]
         if watch is not None:
             watch(t, candidates, beam)
     return Found(Status.OK if beam else Status.IMPOSSIBLE, _finished(beam, walk, plus))
+
+
+def _leave_best(row: npt.NDArray[np.float64], count: int, blank: int) -> None:
+    """Makes all tokens of a frame but the best impossible."""
+    tokens = [token for token in range(len(row)) if token != blank]
+    row[sorted(tokens, key=lambda token: -row[token])[count:]] = -np.inf
 
 
 def candidates_after(beam: list[Entry], row: npt.NDArray[np.float64], walk: Walk, plus: Plus) -> Iterator[Entry]:
