@@ -81,7 +81,7 @@ void make_graph(BoundGraph* self, std::shared_ptr<Spelling> spelling, std::int32
 
 SearchOptions options_of(std::int32_t beam_width, bool recombine, bool from_logits, double beam_threshold,
                          std::int32_t tokens_per_frame) {
-    require(beam_width >= 1 && beam_width <= (1 << 24), "beam_width must be at least 1, and at most 2^24");
+    require(beam_width >= 1 && beam_width <= (1 << 20), "beam_width must be at least 1, and at most 2^20");
     require(tokens_per_frame >= 0, "tokens_per_frame must be at least 0");
     require(beam_threshold > 0, "beam_threshold must be above 0");
     return {beam_width, tokens_per_frame, beam_threshold, recombine, from_logits};
@@ -106,7 +106,9 @@ class BoundSearch {
                                scores.stride(1)};
         const Use use(*this);
         nb::gil_scoped_release release;
+        broken_ = true;
         engine_->feed(block);
+        broken_ = false;
     }
     nb::tuple texts(std::int64_t most, bool finished) {
         Texts found;
@@ -132,21 +134,29 @@ class BoundSearch {
         return nb::bytes(bytes.held.data(), bytes.held.size());
     }
     void restore(nb::bytes bytes) {
-        const Use use(*this);
-        require(engine_->restore(bytes.c_str(), bytes.size()), "not the state of a search with this graph and options");
+        const Use use(*this, true);
+        broken_ = true;
+        const bool restored = engine_->restore(bytes.c_str(), bytes.size());
+        broken_ = false;
+        require(restored, "not the state of a search with this graph and options");
     }
     void reset() {
-        const Use use(*this);
+        const Use use(*this, true);
+        broken_ = true;
         engine_->reset();
+        broken_ = false;
     }
     int status() const { return engine_->status(); }
     std::int64_t num_frames() const { return engine_->num_frames(); }
 
    private:
-    // One thread at a time; another one is told so.
+    // One thread at a time; another one is told so. A call that ran out of memory leaves a search that must begin anew.
     struct Use {
-        explicit Use(BoundSearch& search) : busy(search.busy_) {
+        explicit Use(BoundSearch& search, bool anew = false) : busy(search.busy_) {
             if (busy.test_and_set()) throw std::runtime_error("the search is in use by another thread");
+            if (!search.broken_ || anew) return;
+            busy.clear();
+            throw std::runtime_error("the search has run out of memory: reset it");
         }
         ~Use() { busy.clear(); }
         std::atomic_flag& busy;
@@ -155,6 +165,7 @@ class BoundSearch {
     std::shared_ptr<BoundGraph> graph_;
     std::unique_ptr<Engine> engine_;
     std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
+    bool broken_ = false;
 };
 
 nb::tuple search(const BoundGraph& graph, nb::ndarray<nb::ro, nb::ndim<3>, nb::device::cpu> scores,

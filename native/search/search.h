@@ -186,7 +186,6 @@ void Search<kPlain>::reset() {
     prefixes_.reset();
     said_.reset();
     const int width = options_.beam_width;
-    // A beam grows into its room: a wide one is seldom full at once.
     beam_.size = 0;
     beam_.make_room(width, classes_);
     next_.make_room(beam_.room);
