@@ -44,7 +44,7 @@ def check(form: str, seeds: range) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_random_cases(instruction_set: str, form: str) -> None:  # noqa: ARG001
+def test_random_cases(instruction_set: str, form: str) -> None:
     check(form, range(CASES))
 
 
@@ -270,4 +270,3 @@ def test_the_same_texts_by_every_instruction_set() -> None:
                 use_instruction_set(name)
                 found.append([text.tokens.tolist() for text in case.native().texts])
             assert all(texts == found[0] for texts in found)
-

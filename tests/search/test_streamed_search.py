@@ -143,6 +143,11 @@ def test_a_state_of_something_else() -> None:
         search.take_stem()
 
 
+def asked_while(thread: threading.Thread, search: native.Search) -> None:
+    while thread.is_alive():
+        search.texts()
+
+
 def test_one_thread_at_a_time() -> None:
     search = native.Search(letters(32), 200)
     rows = np.random.default_rng(0).normal(size=(20_000, 32)).astype(np.float32)
@@ -150,8 +155,7 @@ def test_one_thread_at_a_time() -> None:
     feeding.start()
     try:
         with pytest.raises(RuntimeError, match="in use by another thread"):
-            while feeding.is_alive():
-                search.texts()
+            asked_while(feeding, search)
     finally:
         feeding.join()
     assert search.texts()
