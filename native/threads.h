@@ -9,8 +9,8 @@
 
 namespace ctckit {
 
-// Calls work(worker, i) once for each i below size, in that order but for what happens at the same time; worker < workers
-// says on which thread. The calling thread is one of them.
+// Calls work(worker, i) once for each i below size, in that order but for what happens at the same time; worker <
+// workers says on which thread. The calling thread is one of them.
 template <class Work>
 void each_on_threads(std::int64_t size, int workers, const Work& work) {
     std::atomic<std::int64_t> next{0};

@@ -14,12 +14,12 @@ namespace {
 // of these stands for prefixes that are not in the beam.
 struct Beam {
     int size = 0, room = 0;
-    Array<double> mass;      // (2, room): the total; of paths that end in the blank
-    Array<double> token;     // of paths that end in the token
-    Array<double> gain;      // the factor from the parent's probability to this one's
-    Array<double> frame;     // when most of the total came from the parent, the last time
-    Array<double> reach;     // of all tokens without a boundary, none has a greater gain
-    Array<double> closing;   // of all tokens with one
+    Array<double> mass;          // (2, room): the total; of paths that end in the blank
+    Array<double> token;         // of paths that end in the token
+    Array<double> gain;          // the factor from the parent's probability to this one's
+    Array<double> frame;         // when most of the total came from the parent, the last time
+    Array<double> reach;         // of all tokens without a boundary, none has a greater gain
+    Array<double> closing;       // of all tokens with one
     Array<std::int32_t> last;    // its last token; a class beyond the others if it is empty
     Array<std::int32_t> parent;  // its slot; `none` if that is not in the beam
     Array<std::int32_t> source;  // where in `mass` the parent's paths are that may go on with this token

@@ -1,7 +1,5 @@
 // The extension's searches for texts. Graphs are checked here, as search/graph.h says; values that users choose are
 // checked before, in Python.
-#include "bind_search.h"
-
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -18,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "bind_search.h"
 #include "ctckit.h"
 #include "search/run.h"
 
@@ -75,8 +74,16 @@ void make_graph(BoundGraph* self, std::shared_ptr<Spelling> spelling, std::int32
     std::vector<std::int32_t> tokens;
     if (model_tokens) tokens = copied(*model_tokens);
     new (self) BoundGraph{model,
-                          {spelling, blank, lexicon, hotwords, asked, end, model_tokens.has_value(), std::move(tokens),
-                           sentence_bounds, {alpha, beta, unknown_score}}};
+                          {spelling,
+                           blank,
+                           lexicon,
+                           hotwords,
+                           asked,
+                           end,
+                           model_tokens.has_value(),
+                           std::move(tokens),
+                           sentence_bounds,
+                           {alpha, beta, unknown_score}}};
 }
 
 SearchOptions options_of(std::int32_t beam_width, bool recombine, bool from_logits, double beam_threshold,

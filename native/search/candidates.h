@@ -33,7 +33,9 @@ struct Key {
         return token == other.token && node == other.node && hot == other.hot && same(model, other.model);
     }
     std::uint64_t hash() const {
-        const auto mixed = [](std::uint64_t high, std::uint64_t low, std::uint64_t by) { return (high << 32 ^ low) * by; };
+        const auto mixed = [](std::uint64_t high, std::uint64_t low, std::uint64_t by) {
+            return (high << 32 ^ low) * by;
+        };
         const std::uint32_t* const word = model.word;
         std::uint64_t h = mixed(std::uint32_t(token), std::uint32_t(node), 0x9e3779b97f4a7c15u);
         h ^= mixed(word[1], word[0], 0xc2b2ae3d27d4eb4fu) ^ mixed(word[3], word[2], 0x165667b19e3779f9u);

@@ -62,8 +62,7 @@ class Emissions {
     void use_logarithms() {
         logarithms_ = true;
         if (!few_) return;
-        for (int c = 0; c < classes_; ++c)
-            memory_.few[c] = left_out(c) ? -kInfinity<double> : double(row_[c]) - top_;
+        for (int c = 0; c < classes_; ++c) memory_.few[c] = left_out(c) ? -kInfinity<double> : double(row_[c]) - top_;
         memory_.few[classes_] = -kInfinity<double>;  // of no class
     }
 

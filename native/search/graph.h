@@ -52,10 +52,10 @@ struct SpellingView {
     std::int32_t separator;
     const std::int32_t* offsets;
     const std::int32_t* symbols;
-    const Kind* kind;                 // (classes,)
-    const std::uint64_t* bit;         // (classes,) what stands for a token in a set: if classes are few, its own bit, else
-                                      // one for its first symbol; all for a token that spells nothing
-    const std::int32_t* letter;       // (classes,) the symbol of a token that has just one, which is no boundary; else -1
+    const Kind* kind;            // (classes,)
+    const std::uint64_t* bit;    // (classes,) what stands for a token in a set: if classes are few, its own bit, else
+                                 // one for its first symbol; all for a token that spells nothing
+    const std::int32_t* letter;  // (classes,) the symbol of a token that has just one, which is no boundary; else -1
     const std::int32_t* run_offsets;  // (num_symbols + 1,) of the runs by their first symbol
     const Run* runs;                  // tokens, and again without a boundary that they begin with
     std::int32_t num_symbols;

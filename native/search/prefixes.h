@@ -8,10 +8,10 @@
 
 namespace {
 
-constexpr std::int32_t kNoToken = -1;     // of the empty prefix
-constexpr std::int32_t kOnlyAWord = -2;   // a step of a token that closes several words: all but its last are such steps
-constexpr std::int32_t kNoWord = -2;      // a step that closes none
-constexpr std::int32_t kNotInBeam = -1;   // a slot
+constexpr std::int32_t kNoToken = -1;    // of the empty prefix
+constexpr std::int32_t kOnlyAWord = -2;  // a step of a token that closes several words: all but its last are such steps
+constexpr std::int32_t kNoWord = -2;     // a step that closes none
+constexpr std::int32_t kNotInBeam = -1;  // a slot
 constexpr std::uint32_t kNoPrefix = 0;
 
 struct Prefix {

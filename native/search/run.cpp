@@ -12,7 +12,7 @@
 namespace ctckit {
 namespace {
 
-constexpr double kWorthAThread = 2e-4;   // seconds, as in batch.cpp
+constexpr double kWorthAThread = 2e-4;  // seconds, as in batch.cpp
 constexpr double kFrameSeconds = 5e-7;  // roughly, and for each prefix and class:
 constexpr double kPrefixSeconds = 5e-9, kClassSeconds = 1e-10;
 
@@ -63,7 +63,8 @@ void search_batch(const GraphView& graph, const SearchOptions& options, const ct
     std::vector<std::int64_t> order(size);
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return frames[a] > frames[b]; });
-    const double frame_seconds = kFrameSeconds + kPrefixSeconds * options.beam_width + kClassSeconds * graph.spelling.classes;
+    const double frame_seconds =
+        kFrameSeconds + kPrefixSeconds * options.beam_width + kClassSeconds * graph.spelling.classes;
     const double seconds = double(std::accumulate(frames, frames + size, std::int64_t(0))) * frame_seconds;
     const std::int64_t useful = std::min<std::int64_t>(size, std::int64_t(seconds / kWorthAThread) + 1);
     const int workers = int(std::max<std::int64_t>(1, std::min<std::int64_t>(threads, useful)));
@@ -75,7 +76,8 @@ void search_batch(const GraphView& graph, const SearchOptions& options, const ct
     each_on_threads(size, workers, [&](int worker, std::int64_t i) {
         if (failed) return;
         const std::int64_t n = order[i];
-        const char* const sample = static_cast<const char*>(scores.data) + n * scores.stride_n * item_size(scores.dtype);
+        const char* const sample =
+            static_cast<const char*>(scores.data) + n * scores.stride_n * item_size(scores.dtype);
         try {
             Engine& engine = *engines[worker];
             engine.reset();

@@ -148,8 +148,8 @@ class Walk {
     template <class Closings, class Spoken, class Visit>
     void read(const State& state, std::int32_t token, Closings closings, Spoken spoken, Visit visit) const;
 
-    // The same for a letter that the model isn't asked for, which has one way at most: what it changes of the state, and
-    // its gain; 0 if it can't follow.
+    // The same for a letter that the model isn't asked for, which has one way at most: what it changes of the state,
+    // and its gain; 0 if it can't follow.
     template <class Changed>
     double read_letter(Changed& state, std::int32_t letter) const {
         double gain = 1.0;
