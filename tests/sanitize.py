@@ -32,6 +32,10 @@ TESTS = [
     "test_messages.py",
     "test_best_path.py",
     "test_align.py",
+    "test_native_search.py",
+    "test_streamed_search.py",
+    "test_compiled_graphs.py",
+    "test_golden_searches.py",
     "test_model.py",
 ]
 LONG = ["test_model.py"]  # of which the long tests run too: 100,000 damaged files
@@ -101,6 +105,7 @@ def fuzz(rounds: int) -> None:
         print(f"\rfuzz: seed {seed}", end="", flush=True)  # so that the last seed is shown if the process dies
         fuzz_batch(np.random.default_rng(seed))
         fuzz_extension(np.random.default_rng(seed))
+        fuzz_search(np.random.default_rng(seed))
     print()
 
 
@@ -275,6 +280,55 @@ def fuzz_layout(rng: Any) -> None:
     else:
         assert made.num_states.max() <= made.labels.shape[1]
         assert made.tokens.max() < max(made.num_tokens.max(), 1)
+
+
+def fuzz_search(rng: Any) -> None:
+    """Any graph, whole or damaged, any scores and options; offline, as a stream, and from a state with wrong numbers."""
+    import numpy as np
+    from support.searches import FORMS, damaged, draw
+
+    from ctckit.kernels import native as kernels
+    from ctckit.kernels.search import native
+
+    case = draw(int(rng.integers(2**32)), str(rng.choice(FORMS)))
+    graph = damaged(rng, case.graph) if rng.random() < 0.5 else case.graph
+    scores = case.log_probs.astype(rng.choice(["float64", "float32", "float16", "uint16"]))
+    for value in (-np.inf, np.nan, np.inf, 1e30, -1e30, -1000):
+        if rng.random() < 0.1 and scores.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                scores[rng.random(scores.shape) < 0.02] = value
+    kernels.use_instruction_set(str(rng.choice(kernels.instruction_sets())))
+    options: dict[str, Any] = {
+        "recombine": case.recombine,
+        "from_logits": bool(rng.random() < 0.5),
+        "beam_threshold": float(rng.choice([np.inf, 3.0])),
+        "tokens_per_frame": int(rng.choice([0, 2])),
+    }
+    try:
+        search = native.Search(graph, case.beam_width, **options)
+    except ValueError:
+        assert graph is not case.graph
+        return
+    state, chunk = b"", int(rng.integers(1, 9))
+    for t in range(0, len(scores), chunk):
+        search.feed(scores[t : t + chunk])
+        state = search._search.save()
+        if rng.random() < 0.2:
+            search.take_stem()
+            search.texts(3, finished=bool(rng.random() < 0.5))
+    texts = search.texts(10**9)
+    native.search(scores[:, None], np.array([len(scores)]), graph, case.beam_width, 3, **options)
+    assert all(len(text.tokens) <= len(scores) for text in texts)
+    wrong = np.frombuffer(state, np.uint8).copy()
+    if graph.model is None and len(wrong):  # a model's states are to be trusted
+        wrong[rng.integers(0, len(wrong), 3)] = rng.integers(0, 256, 3)
+        try:
+            search._search.restore(wrong.tobytes())
+            search.feed(scores)
+            search.texts(10**9)
+            search.take_stem()
+        except ValueError:
+            pass
 
 
 if __name__ == "__main__":

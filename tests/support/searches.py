@@ -222,3 +222,35 @@ def _spelled(tree: Tree) -> list[tuple[int, ...]]:
     for node in range(len(tree.first) - 1):
         texts += [(*texts[node], int(symbol)) for symbol in tree.symbols[tree.first[node] : tree.first[node + 1]]]
     return texts
+
+
+def damaged(rng: np.random.Generator, graph: SearchGraph) -> SearchGraph:
+    """A graph with some numbers of its arrays changed: it need not be one any more."""
+
+    def change(array: Array) -> Array:
+        if not array.size or rng.random() < 0.7:
+            return array
+        made = array.copy()
+        for place in rng.integers(0, array.size, int(rng.integers(1, 4))):
+            near = made[place] + np.asarray(rng.choice([-1, 1]), made.dtype)
+            far = rng.choice([0, 2**31 - 1, -(2**31)]) if array.dtype.kind == "i" else rng.choice([np.nan, np.inf, 1e9])
+            made[place] = near if rng.random() < 0.7 else far
+        return made if rng.random() < 0.8 else made[: rng.integers(0, made.size)]
+
+    def changed(part: Any, *names: str) -> Any:
+        return part if part is None else replace(part, **{name: change(getattr(part, name)) for name in names})
+
+    lexicon = changed(graph.lexicon, "word_offsets", "words", "model_words", "lookahead")
+    hotwords = changed(graph.hotwords, "fail", "rewards", "potentials")
+    if lexicon is not None:
+        lexicon = replace(lexicon, tree=changed(lexicon.tree, "first", "symbols"))
+    if hotwords is not None:
+        hotwords = replace(hotwords, tree=changed(hotwords.tree, "first", "symbols"))
+    return replace(
+        graph,
+        symbols=changed(graph.symbols, "offsets", "symbols"),
+        lexicon=lexicon,
+        hotwords=hotwords,
+        model_tokens=None if graph.model_tokens is None else change(graph.model_tokens),
+        blank=int(rng.choice([graph.blank, graph.blank, graph.blank, -1, 1000])),
+    )
