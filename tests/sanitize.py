@@ -283,7 +283,7 @@ def fuzz_layout(rng: Any) -> None:
 
 
 def fuzz_search(rng: Any) -> None:
-    """Any graph, whole or damaged, any scores and options; offline, as a stream, and from a state with wrong numbers."""
+    """Any graph, whole or damaged, any scores and options; at once, as a stream, and from a state that is damaged."""
     import numpy as np
     from support.searches import FORMS, damaged, draw
 

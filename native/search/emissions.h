@@ -16,10 +16,9 @@ constexpr int kRowBlock = 64;  // classes whose greatest score is kept
 
 // The buffers of a sample.
 struct RowMemory {
-    Array<double> few;       // exponentials, if there are few classes; then a block of zeros
-    Array<double> highest;   // of each block of classes, if there are many
-    Array<double> sorted;    // for the best tokens of a frame
-    Array<double> at_least;  // of each block, its lanes
+    Array<double> few;      // exponentials, if there are few classes; then a block of zeros
+    Array<double> highest;  // of each block of classes, if there are many
+    Array<double> sorted;   // for the best tokens of a frame
 };
 
 // x[i] = e^(x[i] - top). Arguments by value: members might lie in x, for all that the compiler knows.
@@ -75,16 +74,6 @@ class Emissions {
         for (int i = 0; i < count; ++i)
             out[i] = classes[i] < classes_ && !left_out(classes[i]) ? double(row_[classes[i]]) : -kInfinity<double>;
         exponentiate(out, count, top_);
-    }
-
-    // The bits of the classes whose exponential is at least `least`; only if there are few.
-    std::uint64_t from(double least) const {
-        std::uint64_t found = 0;
-        const double* y = memory_.few.data();
-        const int end = int(round_up(classes_, kPack));
-#pragma omp simd reduction(| : found)
-        for (int c = 0; c < end; ++c) found |= y[c] >= least ? std::uint64_t(1) << c : 0;
-        return found;
     }
 
     // Calls visit(c) for each class whose exponential may be at least `least`, which is at most 1; if there are many.
