@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, TextIO, cast
 import typer
 
 from ..errors import CTCError
+from ..language.graph import UNKNOWN_SCORE
+from ..language.hotwords import HOTWORD_WEIGHT
 from . import recordings
 from .command import LabelFile, Logits, print_notes
 
@@ -62,10 +64,10 @@ def decode(
         float | None,
         typer.Option(
             help="Nats of a word that lexicon or model lack; -inf: there are none. By default -inf with a lexicon, "
-            "else -30.",
+            f"else {UNKNOWN_SCORE:g}.",
         ),
     ] = None,
-    hotword_weight: Annotated[float, typer.Option(help="Nats of hotwords without their own.")] = 8.0,
+    hotword_weight: Annotated[float, typer.Option(help="Nats of hotwords without their own.")] = HOTWORD_WEIGHT,
     beam_width: Annotated[int, typer.Option("--beam", help="How many texts are followed at a time.")] = 50,
     tune: Annotated[
         bool,
@@ -233,9 +235,7 @@ def _follow(
     display = Display(outputs.log, vocabulary.convention != "plain", outputs.out is None)
     stopped, wrong = False, None
     try:
-        follow(stream, source, len(vocabulary.labels), options.from_logits, display)
-    except KeyboardInterrupt:
-        stopped = True
+        stopped = follow(stream, source, len(vocabulary.labels), options.from_logits, display)
     except CTCError as error:
         wrong = error
     texts = stream.finish(options.nbest)

@@ -1,13 +1,16 @@
-"""Text that appears while frames come in. Imports annotate/, decoding/ and files/ when they are needed."""
+"""Text that appears while frames come in. Imports errors.py; annotate/, decoding/ and files/ when they are needed."""
 
 from __future__ import annotations
 
 import io
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
+
+from ..errors import CTCError
 
 if TYPE_CHECKING:
     from ..decoding import Stream
@@ -55,8 +58,41 @@ class Display:
                 raise
 
 
-def follow(stream: Stream, source: Path, classes: int, from_logits: bool, display: Display) -> None:
-    """Feeds a stream from a pipe until it ends, and shows what is stable.
+class Keyboard:
+    """Ctrl-C ends the wait for bytes, as a pipe's end does, and nothing else: what has come in is shown whole.
+
+    Attributes:
+        pressed: whether it was.
+    """
+
+    def __init__(self) -> None:
+        self.pressed = self._waiting = False
+
+    def __enter__(self) -> Keyboard:
+        self._before = signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def read(self, pipe: io.FileIO) -> bytes:
+        """The bytes that have come in; none at the end."""
+        try:
+            self._waiting = True
+            return b"" if self.pressed else pipe.read(_PIECE) or b""
+        except KeyboardInterrupt:
+            return b""
+        finally:
+            self._waiting = False
+
+    def _press(self, *_: object) -> None:
+        self.pressed = True
+        if self._waiting:
+            raise KeyboardInterrupt
+
+
+def follow(stream: Stream, source: Path, classes: int, from_logits: bool, display: Display) -> bool:
+    """Feeds a stream from a pipe until it ends or the keyboard stops it, and shows what is stable.
 
     Args:
         stream: takes the frames.
@@ -65,6 +101,9 @@ def follow(stream: Stream, source: Path, classes: int, from_logits: bool, displa
         from_logits: the scores are logits.
         display: shows the text.
 
+    Returns:
+        Whether it was the keyboard.
+
     Raises:
         CTCError: what comes in are no such frames.
     """
@@ -72,11 +111,16 @@ def follow(stream: Stream, source: Path, classes: int, from_logits: bool, displa
     from ..files import read_frames
 
     name = "the standard input" if source == STDIN else str(source)
-    with _opened(source) as pipe:
-        for rows in read_frames(lambda: pipe.read(_PIECE) or b"", classes, name):
-            check_scores(rows, classes, from_logits, begun=stream.frames)
-            stream.feed(rows)
-            display.stable(stream.stable().text)
+    with _opened(source) as pipe, Keyboard() as keyboard:
+        try:
+            for rows in read_frames(lambda: keyboard.read(pipe), classes, name):
+                check_scores(rows, classes, from_logits, begun=stream.frames)
+                stream.feed(rows)
+                display.stable(stream.stable().text)
+        except CTCError:
+            if not keyboard.pressed:  # else it was stopped within a frame
+                raise
+        return keyboard.pressed
 
 
 @contextmanager
