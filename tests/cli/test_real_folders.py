@@ -21,14 +21,12 @@ pytest.importorskip("typer", reason="the command line needs typer")
 pytest.importorskip("filelock", reason="a run over a corpus needs filelock")
 
 from support.corpora import contents, errors, in_processes, log_of, manifest, words_of, write_labels
-from support.recordings import LABELS, SHIFT, spoken
+from support.folders import TEXTS, Times, hugging_face_folder, kaldi_folder, lhotse_folder, nemo_folder
+from support.recordings import SHIFT, spoken
 
 from ctckit.corpus import Aligning, Corpus, Defaults
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-Times = list[tuple[float, float]]
-
-TEXTS = ["the quick brown fox", "jumps over", "a lazy dog"]
 
 
 def moved(times: Times, offset: float) -> list[Any]:
@@ -42,36 +40,12 @@ def plain_labels(folder: Path) -> tuple[object, ...]:
     return ("--labels", "labels.txt", "--frame-shift", SHIFT, "--out", "out")
 
 
-def kaldi_folder(folder: Path, ids: list[str]) -> list[Times]:
-    """Writes Kaldi's `text` and an archive with its table; returns the words' times."""
-    kaldiio = pytest.importorskip("kaldiio", reason="Kaldi's archives are an extra")
-    made = [spoken(text, seed) for seed, text in enumerate(TEXTS)]
-    (folder / "text").write_text("".join(f"{id} {text}\n" for id, text in zip(ids, TEXTS, strict=True)))
-    with kaldiio.WriteHelper(f"ark,scp:{folder / 'logprobs.ark'},{folder / 'logprobs.scp'}") as write:
-        for id, (scores, _) in zip(ids, made, strict=True):
-            write(id, scores)
-    return [times for _, times in made]
-
-
 # --- folders of five tools --------------------------------------------------------------------------------------------
 
 
 def test_nemo(tmp_path: Path, ctckit: Run) -> None:
     """NeMo's manifest, and its configuration, whose labels lack the blank. Files of scores are named as recordings."""
-    pytest.importorskip("yaml", reason="YAML is an extra")
-    (tmp_path / "scores").mkdir()
-    rows, truth = [], []
-    for seed, text in enumerate(TEXTS):
-        scores, times = spoken(text, seed)
-        np.save(tmp_path / "scores" / f"utt{seed}.npy", np.roll(scores, -1, axis=1))  # the blank is the last class
-        duration = round(len(scores) * SHIFT, 2)
-        rows.append({"audio_filepath": f"clips/utt{seed}.wav", "duration": duration, "text": text})
-        truth.append(times)
-    rows[1]["offset"], rows[2]["offset"] = 12.5, None
-    manifest(tmp_path, rows, "manifest.json")
-    (tmp_path / "model_config.yaml").write_text(
-        f"model:\n  labels: {json.dumps(LABELS[1:])}\n  optim: {{name: adam}}\n"
-    )
+    truth = nemo_folder(tmp_path)
     options = ("--labels", "model_config.yaml", "--frame-shift", SHIFT, "--out", "out")
     done = ctckit("align", "scores", "--manifest", "manifest.json", *options)
     assert (done.returncode, done.stdout, done.stderr) == (0, "3 rows aligned, 0 failed\n", "")
@@ -109,28 +83,11 @@ def test_archives_of_other_numbers(dtype: type, options: dict[str, Any], tmp_pat
 @pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
 def test_lhotse(ending: str, tmp_path: Path, ctckit: Run) -> None:
     """Cuts begin within a recording; their supervisions are in no order, and each is a line."""
-    rows, truth = [], []
-    for seed, text in enumerate(TEXTS):
-        scores, times = spoken(text, seed)
-        np.save(tmp_path / f"rec-1-{seed}.npy", scores)
-        first, rest = text.split(" ", 1)
-        start = 10.0 * seed
-        supervisions = [
-            {"id": "s2", "recording_id": "rec-1", "start": times[1][0], "duration": 1.0, "channel": 0, "text": rest},
-            {"id": "s1", "recording_id": "rec-1", "start": 0, "duration": 0.3, "channel": 0, "text": first},
-            {"id": "s3", "recording_id": "rec-1", "start": 0.1, "duration": 0.1, "channel": 0, "text": None},
-        ]
-        recording = {"id": "rec-1", "sources": [], "sampling_rate": 16000, "num_samples": 10**6, "duration": 62.5}
-        cut = {"id": f"rec-1-{seed}", "start": start, "duration": len(scores) * SHIFT, "channel": 0}
-        rows.append({**cut, "supervisions": supervisions, "recording": recording, "type": "MonoCut"})
-        truth.append(moved(times, start))
-    manifest(tmp_path, rows, f"cuts{ending}")
-    if ending.endswith("gz"):
-        (tmp_path / f"cuts{ending}").write_bytes(gzip.compress((tmp_path / f"cuts{ending}").read_bytes()))
+    truth = lhotse_folder(tmp_path, ending)
     done = ctckit("align", ".", "--manifest", f"cuts{ending}", *plain_labels(tmp_path))
     assert (done.returncode, done.stdout, done.stderr) == (0, "3 rows aligned, 0 failed\n", "")
     for seed, text in enumerate(TEXTS):
-        assert words_of(tmp_path / "out" / f"rec-1-{seed}.json") == truth[seed]
+        assert words_of(tmp_path / "out" / f"rec-1-{seed}.json") == moved(truth[seed], 0)
         written = json.loads((tmp_path / "out" / f"rec-1-{seed}.json").read_text(encoding="utf-8"))
         assert [line["text"] for line in written["lines"]] == text.split(" ", 1)
 
@@ -147,12 +104,7 @@ def test_lhotse_supervisions(tmp_path: Path, ctckit: Run) -> None:
 
 def test_hugging_face(tmp_path: Path, ctckit: Run) -> None:
     """A model's logits as torch saves them, (1, T, C), and the vocab.json of its tokenizer."""
-    torch = pytest.importorskip("torch", reason="it writes .pt")
-    names = ["[PAD]", "|", *LABELS[2:], "[UNK]"]
-    scores, times = spoken(TEXTS[0])
-    logits = np.pad(3 + scores, ((0, 0), (0, 1)), constant_values=-30)
-    torch.save(torch.from_numpy(logits)[None], tmp_path / "logits.pt")
-    (tmp_path / "vocab.json").write_text(json.dumps({name: c for c, name in reversed(list(enumerate(names)))}))
+    times = hugging_face_folder(tmp_path)
     (tmp_path / "text.txt").write_text("The quick brown fox.\n")
     command = ("align", "logits.pt", "text.txt", "--labels", "vocab.json", "--frame-shift", SHIFT, "--logits")
     done = ctckit(*command, "-o", "x.json")
