@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 BOUNDARY = 0  # the symbol between words
 UNKNOWN = -1  # among words: one that the lexicon lacks
+MOST_NATS = 300.0  # that one symbol may add to a text, or take: a search multiplies their exponentials
 
 Int32Array = npt.NDArray[np.int32]
 Float64Array = npt.NDArray[np.float64]

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
 from support.messages import check
 
-from ctckit import Decoder, Vocabulary, greedy_decode
+from ctckit import Decoder, LanguageModel, Vocabulary, greedy_decode
 
 LABELS = ["<blank>", "|", "a", "b", "c"]
 SCORES = np.log(np.full((6, 3, 5), 0.2))
 ROWS = "log_probs has shape"
+
+MODEL = LanguageModel.read(
+    BytesIO(
+        b"\\data\\\nngram 1=4\nngram 2=1\n\n\\1-grams:\n-1 <unk>\n-99 <s>\n-1 </s>\n-1.5 a 200\n\n"
+        b"\\2-grams:\n-1 a a\n\n\\end\\\n"
+    )
+)
 
 CALLS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "one class more than labels": (
@@ -89,6 +97,20 @@ DECODES = CALLS | {
         ["hotwords: 'a' has the weight nan"],
     ),
     "no file of hotwords": ({"log_probs": SCORES, "hotwords": "new york"}, ["hotwords = 'new york'", "no such file"]),
+    "a hotword with its weight": (
+        {"log_probs": SCORES, "hotwords": [("a", 8.0)]},
+        ["hotwords: phrase 1 is ('a', 8.0)", "mapping"],
+    ),
+    "a hotword of bytes": ({"log_probs": SCORES, "hotwords": b"ab"}, ["hotwords has type bytes: expected phrases"]),
+    "an array among hotwords": ({"log_probs": SCORES, "hotwords": [np.array(["a", "b"])]}, ["hotwords: phrase 1 is"]),
+    "a hotword that outweighs all": (
+        {"log_probs": SCORES, "hotwords": {"a": 301}},
+        ["hotwords: 'a' has the weight 301.0: expected nats, a number from -300 to 300"],
+    ),
+    "hotwords that outweigh all": (  # at the end of the last, 40 phrases of 8 nats each are complete
+        {"log_probs": SCORES, "hotwords": [" ".join("a" * n) for n in range(1, 41)]},
+        ["hotwords: phrases within one another", "nats together: expected at most 300; give them smaller weights"],
+    ),
     "hotwords of no kind": ({"log_probs": SCORES, "hotwords": 3}, ["hotwords has type int: expected phrases"]),
 }
 DECODERS: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -111,6 +133,21 @@ DECODERS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["unknown_score = inf: expected a finite number, or -inf"],
     ),
     "a threshold below 0": ({"beam_threshold": -1}, ["beam_threshold = -1: expected a finite number of at least 0"]),
+    "a beam without end": ({"beam_width": 2**40}, [f"beam_width = {2**40}: expected an integer of at most 1048576"]),
+    "beta too large": ({"beta": 301}, ["beta = 301: expected a finite number of at most 300"]),
+    "beta too small": ({"beta": -301}, ["beta = -301: expected a finite number of at least -300"]),
+    "unknown words too large": (
+        {"unknown_score": 301},
+        ["unknown_score = 301: expected a finite number of at"],
+    ),
+    "unknown words that outweigh all": (
+        {"unknown_score": 200, "alpha": 10, "lexicon": ["ab"]},
+        ["alpha = 10 and beta = 1 may make a word worth 2001 nats: expected at most 300"],
+    ),
+    "a model with back-offs that outweigh all": (
+        {"language_model": MODEL},
+        ["language_model may give a word an ln P of 458 nats: expected at most 300"],
+    ),
     "no tokens": ({"tokens_per_frame": 0}, ["tokens_per_frame = 0: expected an integer of at least 1"]),
     "recombine": ({"recombine": "no"}, ["recombine = 'no': expected True or False"]),
     "exact scores": ({"exact_scores": 2}, ["exact_scores = 2: expected True or False"]),
@@ -148,3 +185,17 @@ def test_scores_that_are_no_probabilities() -> None:
     Decoder(LABELS).decode(logits, from_logits=True)
     Decoder(LABELS).decode(np.eye(5), from_logits=True)
     Decoder(LABELS).decode(np.zeros((4, 5)))
+
+
+def test_threshold_0() -> None:
+    """Only prefixes as good as a frame's best go on: a beam of one."""
+    scores = np.log(np.random.default_rng(1).dirichlet(np.ones(5), (30, 3)))
+    narrow, strict = Decoder(LABELS, beam_width=1), Decoder(LABELS, beam_threshold=0)
+    assert [h.text for h in strict.decode(scores)] == [h.text for h in narrow.decode(scores)]
+
+
+def test_hotwords_of_other_floats() -> None:
+    """Weights are compared with those of earlier calls as Python's floats: 1e30 is none of float16's."""
+    decoder = Decoder(LABELS)
+    for weight in (8.0, np.float16(8), 1e-30, np.float32(8)):
+        decoder.decode(SCORES, hotwords={"a": weight})

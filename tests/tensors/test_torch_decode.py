@@ -145,8 +145,7 @@ def test_streams_take_tensors() -> None:
     stream = decoder.stream()
     for start in range(0, 12, 5):
         stream.feed(scores[start : start + 5, 0])
-    recombining = ctckit.torch.Decoder(LABELS, recombine=True)  # as a stream does
-    assert stream.finish().text == recombining.decode(scores[:, 0])[0].text
+    assert stream.finish().text == decoder.decode(scores[:, 0])[0].text
 
 
 def test_decoders_can_be_pickled() -> None:

@@ -22,7 +22,7 @@ from ..language import LanguageModel
 from ..language.hotwords import HOTWORD_WEIGHT, read_hotwords
 from ..results import Segment
 from ..text import Vocabulary
-from ..validate import check_extend, check_integer, check_nbest, check_number
+from ..validate import check_beam_width, check_extend, check_nbest, check_number
 from .bare import bare_lines
 from .formats import Level, check_level
 from .recording import Scores, check_scores, shift_notes
@@ -83,7 +83,7 @@ class Options:
 
     def check(self, beam_width: int, files: list[Path]) -> None:
         """Raises a CTCError for values out of range, and for those that no file has a place for."""
-        check_nbest(self.nbest, check_integer("beam_width", beam_width, 1))
+        check_nbest(self.nbest, check_beam_width(beam_width))
         check_extend(self.extend)
         check_level(self.level, files)
         if self.nbest > 1 and files and not any(path.suffix.lower() == ".json" for path in files):

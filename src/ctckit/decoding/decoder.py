@@ -16,11 +16,12 @@ import numpy.typing as npt
 
 from ..errors import CTCError
 from ..language import GraphBuilder, LanguageModel, Lexicon
-from ..language.hotwords import Source
+from ..language.hotwords import Source, weighted
 from ..language.lexicon import Spelling
-from ..search_graph import SearchGraph
+from ..native import LARGEST
+from ..search_graph import MOST_NATS, SearchGraph
 from ..text import Vocabulary
-from ..validate import Fault, check_flag, check_integer, check_nbest, check_number
+from ..validate import Fault, check_beam_width, check_flag, check_integer, check_nbest, check_number
 from .beams import Found, Width, search_all
 from .emissions import Emissions, read_emissions
 from .exact import ctc_scores
@@ -30,6 +31,7 @@ from .reader import Reader
 from .stream import Stream
 
 _RECENT = 8  # lists of hotwords whose automata are kept
+_LEAST = math.ulp(0)  # as a beam threshold: of a frame's prefixes, those that are as good as the best
 
 
 class Decoder:
@@ -99,16 +101,20 @@ class Decoder:
     ) -> None:
         self.vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary(vocabulary)
         self.alpha = check_number("alpha", alpha, least=0)
-        self.beta = check_number("beta", beta)
-        unknown = None if unknown_score is None else check_number("unknown_score", unknown_score, infinite=True)
-        self.beam_width = check_integer("beam_width", beam_width, 1)
+        self.beta = check_number("beta", beta, least=-MOST_NATS, most=MOST_NATS)
+        unknown = None
+        if unknown_score is not None:
+            unknown = check_number("unknown_score", unknown_score, most=MOST_NATS, infinite=True)
+        self.beam_width = check_beam_width(beam_width)
         self._recombine = None if recombine is None else check_flag("recombine", recombine)
         self._sentence_bounds = check_flag("sentence_bounds", sentence_bounds)
         self._exact_scores = check_flag("exact_scores", exact_scores)
         self._width = Width(
             self.beam_width,
-            math.inf if beam_threshold is None else check_number("beam_threshold", beam_threshold, least=0),
-            0 if tokens_per_frame is None else check_integer("tokens_per_frame", tokens_per_frame, 1),
+            math.inf
+            if beam_threshold is None
+            else max(_LEAST, check_number("beam_threshold", beam_threshold, least=0)),
+            0 if tokens_per_frame is None else min(check_integer("tokens_per_frame", tokens_per_frame, 1), LARGEST),
         )
         model = LanguageModel.read(language_model) if isinstance(language_model, (str, Path)) else language_model
         if model is not None and not isinstance(model, LanguageModel):
@@ -135,7 +141,7 @@ class Decoder:
         """The same decoder with other weights, at once: it shares all that doesn't depend on them."""
         other = copy(self)
         other.alpha = self.alpha if alpha is None else check_number("alpha", alpha, least=0)
-        other.beta = self.beta if beta is None else check_number("beta", beta)
+        other.beta = self.beta if beta is None else check_number("beta", beta, least=-MOST_NATS, most=MOST_NATS)
         other._plain, other._recent = other._searched(None), []
         return other
 
@@ -144,7 +150,7 @@ class Decoder:
     ) -> Decoder:
         """The same decoder with another search, at once; None leaves an option as it is."""
         other = copy(self)
-        other.beam_width = self.beam_width if beam_width is None else check_integer("beam_width", beam_width, 1)
+        other.beam_width = self.beam_width if beam_width is None else check_beam_width(beam_width)
         other._width = replace(self._width, beam_width=other.beam_width)
         other._recombine = self._recombine if recombine is None else check_flag("recombine", recombine)
         other._exact_scores = self._exact_scores if exact_scores is None else check_flag("exact_scores", exact_scores)
@@ -239,9 +245,11 @@ class Decoder:
         """What is searched; that of the last few calls is kept."""
         if hotwords is None:
             return self._plain
-        if not isinstance(hotwords, (Iterable, Path)):
+        if not isinstance(hotwords, (Iterable, Path)) or isinstance(hotwords, bytes):
             raise CTCError(Fault("not-hotwords", "hotwords", (), type(hotwords).__name__))
         phrases = Phrases.of(hotwords)
+        if not set(map(type, phrases.phrases)) <= {str}:
+            weighted(phrases.source)  # says what is wrong, before anything is compared
         for known, searched in self._recent:
             if known == phrases:
                 return searched
@@ -253,6 +261,7 @@ class Decoder:
         built = self._builder.build(
             hotwords=hotwords, alpha=self.alpha, beta=self.beta, sentence_bounds=self._sentence_bounds
         )
+        _check_worth(built.graph, self.language_model)
         reader = Reader(self.vocabulary, built.graph.symbols, built.words)
         return Searched(built.graph, reader, built.notes, built.words)
 
@@ -265,3 +274,14 @@ class Decoder:
             hypotheses_of(sample, scores, Evidence(searched, self._width, partial(emissions.sample, n)))
             for n, (sample, scores) in enumerate(zip(found, exact, strict=True))
         ]
+
+
+def _check_worth(graph: SearchGraph, model: LanguageModel | None) -> None:
+    """Raises a CTCError if a word may be worth more than a search can multiply by."""
+    bound = 0.0 if model is None else model.bound
+    if bound > MOST_NATS:  # back-offs may be above 0, but not so far
+        raise CTCError(Fault("model-too-sure", "language_model", (), bound, MOST_NATS, "back-offs"))
+    worth = graph.alpha * max(bound, graph.unknown_score, 0.0) + graph.beta
+    if worth > MOST_NATS:
+        details = {"alpha": graph.alpha, "beta": graph.beta}
+        raise CTCError(Fault("word-too-precious", "alpha", (), worth, MOST_NATS, "smaller-weights", details=details))

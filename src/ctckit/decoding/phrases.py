@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 Source = Iterable[str] | Mapping[str, float] | str | Path
@@ -30,7 +31,7 @@ class Phrases:
             path = Path(hotwords)
             return cls([], None, (str(path.absolute()), path.stat().st_mtime_ns if path.exists() else 0))
         if isinstance(hotwords, Mapping):
-            return cls(list(hotwords), list(hotwords.values()))
+            return cls(list(hotwords), [float(w) if isinstance(w, Real) else w for w in hotwords.values()])
         return cls(list(hotwords))
 
     @property

@@ -21,7 +21,7 @@ from ..language.hotwords import Source
 from ..problem import ctc_problem
 from ..search_graph import SearchGraph, Symbols
 from ..text import Vocabulary
-from ..validate import check_flag, check_integer, check_language
+from ..validate import check_beam_width, check_flag, check_language
 from .arguments import check_possible, given, printable
 from .beam import Search
 
@@ -149,7 +149,7 @@ def explain_search(
     """
     check_language(lang)
     recombine = check_flag("recombine", recombine)
-    beam_width = check_integer("beam_width", beam_width, 1)
+    beam_width = check_beam_width(beam_width)
     if decoder is not None:
         if labels is not None:
             raise CTCError("labels and decoder are both given: expected one of them, since a decoder has its labels")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ..errors import CTCError
 from ..files import check_file, decoded, read_bytes, unpacked
-from ..search_graph import BOUNDARY, Float64Array, Hotwords, Int32Array, Tree
+from ..search_graph import BOUNDARY, MOST_NATS, Float64Array, Hotwords, Int32Array, Tree
 from .lexicon import SpelledLexicon
 from .spelling import Spelled, Speller, examples
 from .trees import Finder, Sequences, highest_below, levels, parents, tree_of
@@ -34,7 +34,7 @@ def weighted(source: Source) -> dict[str, float]:
         source: phrases; phrases with their weights in nats; or the path of a file that :func:`read_hotwords` reads.
 
     Raises:
-        CTCError: a phrase is empty or no string, or a weight is no finite number.
+        CTCError: a phrase is empty or no string, or a weight is no number from -300 to 300.
     """
     if isinstance(source, (str, Path)):
         return read_hotwords(source)
@@ -42,10 +42,12 @@ def weighted(source: Source) -> dict[str, float]:
     found: dict[str, float] = {}
     for i, (phrase, weight) in enumerate(pairs, start=1):
         if not isinstance(phrase, str) or not phrase.strip():
-            raise CTCError(f"hotwords: phrase {i} is {phrase!r}: expected a text that is not empty")
-        if not isinstance(weight, Real) or isinstance(weight, bool) or not math.isfinite(weight):
+            weights = "; weights are given by a mapping, {phrase: weight}" if isinstance(phrase, tuple) else ""
+            raise CTCError(f"hotwords: phrase {i} is {phrase!r}: expected a text that is not empty{weights}")
+        if not isinstance(weight, Real) or isinstance(weight, bool) or not abs(float(weight)) <= MOST_NATS:
             raise CTCError(
-                f"hotwords: {phrase!r} has the weight {weight!r}: expected nats, a finite number such as 8.0"
+                f"hotwords: {phrase!r} has the weight {weight!r}: expected nats, a number from {-MOST_NATS:g} to "
+                f"{MOST_NATS:g}, such as 8.0"
             )
         found[phrase] = float(weight)
     return found
@@ -166,6 +168,12 @@ def _grown(sequences: Sequences, weights: Float64Array, has_words: bool) -> Hotw
         rewards[nodes] += rewards[fail[nodes]]
         kept = np.minimum(potentials[over] - np.maximum(rewards[nodes], 0.0), best[nodes])
         potentials[nodes] = np.maximum.reduce([steepest[nodes] * (depth - ahead), kept, potentials[fail[nodes]]])
+    most = np.abs(rewards + potentials).max()
+    if most > MOST_NATS:
+        raise CTCError(
+            f"hotwords: phrases within one another may be worth {most:.0f} nats together: expected at most "
+            f"{MOST_NATS:g}; give them smaller weights"
+        )
     return Hotwords(tree, fail, rewards, potentials, int(tree.child(0, BOUNDARY) or 0) if has_words else 0)
 
 

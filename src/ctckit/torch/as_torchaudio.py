@@ -19,7 +19,7 @@ from ..files import read_text
 from ..language import LanguageModel
 from ..text import Vocabulary
 from ..text.transcript import WORD_START
-from ..validate import check_integer, check_number
+from ..validate import check_beam_width, check_integer, check_number
 from .arguments import Lengths, check_tensor, real_of
 from .decode import Decoder
 from .errors import raises_tensor_errors
@@ -230,7 +230,7 @@ def ctc_decoder(
         unknown = (unk_score - word_score) / alpha
         if model is not None and weight:
             unknown += model.step(model.begin(False), 0)[0]
-    beam_size = check_integer("beam_size", beam_size, 1)
+    beam_size = check_beam_width(beam_size, "beam_size")
     decoder = Decoder(
         vocabulary,
         language_model=model if weight else None,

@@ -18,6 +18,7 @@ Reduction = Literal["none", "mean", "sum"]
 Choice = TypeVar("Choice", bound=str)
 
 REDUCTIONS: dict[str, Reduction] = {"none": "none", "mean": "mean", "sum": "sum"}
+_WIDEST = 1 << 20  # prefixes of a beam
 FLAGS: dict[object, bool] = {False: False, True: True}  # NumPy's booleans, and 0 and 1, are equal to these keys
 
 
@@ -71,25 +72,37 @@ def check_targets_or_lattices(lattices: object, **of_targets: object) -> None:
             raise CTCError(Fault("targets-and-lattices", name))
 
 
-def check_integer(name: str, value: object, least: int) -> int:
-    """Returns the value if it is an integer of at least `least`."""
+def check_integer(name: str, value: object, least: int, most: int | None = None) -> int:
+    """Returns the value if it is an integer of at least `least`, and at most `most` if that is given."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise CTCError(Fault("integer-out-of-range", name, (), value, least))
+    if most is not None and value > most:
+        raise CTCError(Fault("integer-out-of-range", name, (), value, most, variant="most"))
     return int(value)
 
 
-def check_number(name: str, value: object, *, least: float = -math.inf, infinite: bool = False) -> float:
-    """Returns the value as a float if it is a finite number of at least `least`; or -inf, if that is allowed.
+def check_number(
+    name: str, value: object, *, least: float = -math.inf, most: float = math.inf, infinite: bool = False
+) -> float:
+    """Returns the value as a float if it is a finite number from `least` to `most`; or -inf, if that is allowed.
 
     Example:
         >>> check_number("unknown_score", -math.inf, infinite=True)
         -inf
     """
     number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    if (math.isfinite(number) and number >= least) or (infinite and number == -math.inf):
+    if (math.isfinite(number) and least <= number <= most) or (infinite and number == -math.inf):
         return number
     variant = "infinite" if infinite else "least" if least > -math.inf else ""
-    raise CTCError(Fault("number-out-of-range", name, (), value, least, variant=variant, details={"least": least}))
+    if math.isfinite(number) and number > most:
+        variant = "most"
+    details = {"least": least, "most": most}
+    raise CTCError(Fault("number-out-of-range", name, (), value, least, variant=variant, details=details))
+
+
+def check_beam_width(beam_width: object, name: str = "beam_width") -> int:
+    """Returns the number of prefixes if a search can hold as many."""
+    return check_integer(name, beam_width, 1, _WIDEST)
 
 
 def check_nbest(nbest: int, beam_width: int) -> int:
