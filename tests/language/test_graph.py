@@ -142,12 +142,10 @@ def test_nemos_models_have_a_character_for_each_class() -> None:
 def test_a_model_of_words_may_have_all_letters_as_words() -> None:
     model = Bigrams(["a", "b", "c", "cab", "abba"], 0)
     assert GraphBuilder(LETTERS, language_model=model).level == "word"
-    assert GraphBuilder(LETTERS, language_model=model, level="token").level == "token"
     letters = Bigrams(["a", "b", "c"], 0)  # without a separator
     assert GraphBuilder(LETTERS, language_model=letters).build().words == ("a", "b", "c")
     letters = Bigrams(["a", "b", "c", "|"], 0)
     assert GraphBuilder(LETTERS, language_model=letters).level == "token"
-    assert GraphBuilder(LETTERS, language_model=letters, level="word").build().words == ("a", "b", "c", "|")
 
 
 def test_a_model_that_keeps_no_words() -> None:
@@ -186,12 +184,10 @@ def test_texts_without_separators() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"level": "words"}, "level = 'words' is unknown: expected one of word, token"),
-        ({"unknown_score": math.nan}, "unknown_score = nan: expected nats"),
+        ({"unknown_score": math.nan}, "unknown_score = nan: expected a finite number, or -inf"),
         ({"unknown_score": math.inf}, "unknown_score = inf"),
         ({"unknown_score": "low"}, "unknown_score = 'low'"),
         ({"lexicon": "no such file"}, "no such file can't be read"),
-        ({"level": "token"}, "level = 'token', and the language model has none of the labels"),
     ],
 )
 def test_what_is_refused(options: dict[str, Any], message: str) -> None:

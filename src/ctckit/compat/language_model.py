@@ -19,12 +19,12 @@ import numpy.typing as npt
 from .. import language
 from ..errors import CTCError
 from ..files import read_bytes, read_text, write_whole
+from ..language.model import SPECIAL_WORDS
 from ..validate import check_flag, check_number
 from .constants import DEFAULT_ALPHA, DEFAULT_BETA, DEFAULT_SCORE_LM_BOUNDARY, DEFAULT_UNK_LOGP_OFFSET
 from .kenlm import Model
 
 _LN_10 = math.log(10)
-_SPECIAL_WORDS = ("<s>", "</s>", "<unk>")
 _MODEL_ENDINGS = (".arpa", ".bin", ".binary", ".ngram", ".gz")
 
 
@@ -119,7 +119,7 @@ class LanguageModel:
         folder = Path(filepath)
         attributes = {name: getattr(self, name) for name in self.JSON_ATTRS}
         write_whole(folder / self._ATTRS_SERIALIZED_FILENAME, json.dumps(attributes).encode())
-        known = self.unigrams or [word for word in self.model.vocabulary if word not in _SPECIAL_WORDS]
+        known = self.unigrams or [word for word in self.model.vocabulary if word not in SPECIAL_WORDS]
         words = "".join(f"{word}\n" for word in sorted(known))
         write_whole(folder / self._UNIGRAMS_SERIALIZED_FILENAME, words.encode(unigram_encoding or "utf-8"))
         if self._path is None:

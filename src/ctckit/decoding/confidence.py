@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..text.reading import edits
+from ..text.reading import edits, ends_alike
 from .reader import Spelled
 
 Float64Array = npt.NDArray[np.float64]
@@ -80,7 +80,8 @@ def agreement(own: Sequence[object], others: Sequence[Sequence[object]], weights
 
 def _same(own: Sequence[object], other: Sequence[object]) -> list[int]:
     """Which items of a sequence the other one has too, at the places where both are aligned."""
-    mine, others, begun, ended = _middles(own, other)
+    begun, ended = ends_alike(own, other)
+    mine, others = own[begun : len(own) - ended], other[begun : len(other) - ended]
     places = list(range(begun))
     if len(mine) * len(others) > 1:  # else they differ in one item, or one has nothing there
         numbers: dict[object, int] = {}
@@ -91,11 +92,3 @@ def _same(own: Sequence[object], other: Sequence[object]) -> list[int]:
                 places += [place] * (written == read)
                 place += 1
     return places + list(range(len(own) - ended, len(own)))
-
-
-def _middles(own: Sequence[object], other: Sequence[object]) -> tuple[Sequence[object], Sequence[object], int, int]:
-    """Both without the items that they begin and end with alike; and how many these are."""
-    most = min(len(own), len(other))
-    begun = next((i for i in range(most) if own[i] != other[i]), most)
-    ended = next((i for i in range(most - begun) if own[-1 - i] != other[-1 - i]), most - begun)
-    return own[begun : len(own) - ended], other[begun : len(other) - ended], begun, ended

@@ -6,7 +6,7 @@ May import the other modules of its package, language/ and what lies below it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ..errors import CTCError
 from ..language import GraphBuilder, LanguageModel, Lexicon
 from ..language.hotwords import Source, weighted
-from ..language.lexicon import Spelling
+from ..language.lexicon import LexiconSource
 from ..native import LARGEST
 from ..search_graph import MOST_NATS, SearchGraph
 from ..text import Vocabulary
@@ -88,7 +88,7 @@ class Decoder:
         vocabulary: Vocabulary | Sequence[str],
         *,
         language_model: LanguageModel | str | Path | None = None,
-        lexicon: Lexicon | str | Path | Iterable[str] | Mapping[str, Spelling | Iterable[Spelling]] | None = None,
+        lexicon: LexiconSource | None = None,
         alpha: float = 0.5,
         beta: float = 1.0,
         unknown_score: float | None = None,

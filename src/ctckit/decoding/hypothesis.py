@@ -152,7 +152,8 @@ class Hypothesis:
         state |= {"alignment": self.alignment} if self._evidence.frames is None else {}
         reader = self._evidence.searched.reader.only(self.tokens, self._words)
         bare = replace(self._evidence, searched=Searched(_NOTHING, reader, (), ()), read=None, beam=tuple)
-        return {name: value for name, value in state.items() if name not in ("_sure", "_rivals")} | {"_evidence": bare}
+        state.pop("_sure", None)
+        return {**state, "_evidence": bare}
 
     @cached_property
     def alignment(self) -> Alignment:

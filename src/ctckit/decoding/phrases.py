@@ -1,13 +1,13 @@
-"""Whether a call's hotwords are those of an earlier call: then their automaton is there. Imports nothing of ctckit."""
+"""Whether a call's hotwords are those of an earlier call: then their automaton is there. May import language/."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 
-Source = Iterable[str] | Mapping[str, float] | str | Path
+from ..language.hotwords import Source
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ Whatever is wrong with a file becomes one `CTCError` that names it. May import e
 
 from __future__ import annotations
 
-from .disk import check_file, decoded, read_bytes, read_text, unpacked, unreadable, write_whole
+from .disk import check_file, decoded, read_bytes, read_packed_text, read_text, unpacked, unreadable, write_whole
 from .kaldi import file_of, list_ark, list_scp
 from .labels import read_labels
 from .pipe import read_frames
@@ -30,6 +30,7 @@ __all__ = [
     "read_frames",
     "read_labels",
     "read_log_probs",
+    "read_packed_text",
     "read_text",
     "unpacked",
     "unreadable",

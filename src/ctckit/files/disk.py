@@ -38,6 +38,11 @@ def read_text(path: str | Path) -> str:
     return decoded(read_bytes(path), str(path))
 
 
+def read_packed_text(path: str | Path) -> str:
+    """The same of a file that may be compressed by gzip."""
+    return decoded(unpacked(read_bytes(path), str(path)), str(path))
+
+
 def read_bytes(path: str | Path) -> bytes:
     """The content of a file.
 

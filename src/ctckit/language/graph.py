@@ -1,15 +1,13 @@
 """Puts a search graph together: from a vocabulary, a lexicon, a language model and hotwords.
 
-May import search_graph.py, text/, and the other modules of its package.
+May import search_graph.py, text/, validate/, and the other modules of its package.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from numbers import Real
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +16,10 @@ from .. import search_graph
 from ..errors import CTCError
 from ..search_graph import UNKNOWN, Float64Array, Int32Array, Model, SearchGraph
 from ..text import Vocabulary
+from ..validate import check_number
 from .hotwords import Source, automaton, weighted, words_of
-from .lexicon import Lexicon, SpelledLexicon, Spelling, lexicon_of
+from .lexicon import Lexicon, LexiconSource, SpelledLexicon, lexicon_of
+from .model import SPECIAL_WORDS
 from .spelling import Speller, examples
 from .trees import highest_below
 
@@ -27,7 +27,6 @@ Level = Literal["word", "token"]
 
 UNKNOWN_SCORE = -30.0  # nats, chosen on lines of a recogniser: at -10, misread words go for unknown ones
 UNSEEN_SCORE = -10.0  # nats, of a closed lexicon's words that the model lacks
-_SPECIAL_WORDS = ("<s>", "</s>", "<unk>")
 _MOSTLY = 0.9  # of a model's words are labels, if it is one of tokens
 _HARDLY = 0.1  # of a lexicon's words are in the model, if the two don't fit
 _NEMO_OFFSET = 100  # NeMo's models have the character of this code point for token 0, and so on
@@ -69,7 +68,8 @@ class GraphBuilder:
     """Builds the search graphs of a vocabulary with a language, for any weights and hotwords. Safe to share by threads.
 
     Attributes:
-        level: what the language model's words are: ``"word"``, or ``"token"``, the vocabulary's classes.
+        level: what the language model's words are: ``"token"`` if they are the labels, with the separator, also in
+            NeMo's encoding; else ``"word"``.
         closed: whether texts have the lexicon's words only.
         notes: on words that are left out or spelled otherwise than they are written, and on a language that doesn't
             fit the labels or the lexicon.
@@ -81,8 +81,6 @@ class GraphBuilder:
             but open: other words are unknown.
         unknown_score: nats of a word that is not known, in place of its ln P. -inf, the default with a lexicon: there
             are no other words; those of the lexicon that the model lacks count -10. The default without: -30.
-        level: by default ``"token"`` if the model's words are the labels, with the separator, also in NeMo's encoding;
-            else ``"word"``.
 
     Raises:
         CTCError: nothing can be spelled, or the model is one of words and the labels don't separate words.
@@ -101,26 +99,23 @@ class GraphBuilder:
         vocabulary: Vocabulary,
         *,
         language_model: VocabularyModel | None = None,
-        lexicon: Lexicon | str | Path | Iterable[str] | Mapping[str, Spelling | Iterable[Spelling]] | None = None,
+        lexicon: LexiconSource | None = None,
         unknown_score: float | None = None,
-        level: Level | None = None,
     ) -> None:
-        if level is not None and level not in get_args(Level):
-            raise CTCError(f"level = {level!r} is unknown: expected one of {', '.join(get_args(Level))}")
-        if unknown_score is not None and not _is_score(unknown_score):
-            raise CTCError(f"unknown_score = {unknown_score!r}: expected nats, a number below inf; -inf: no such words")
+        if unknown_score is not None:
+            unknown_score = check_number("unknown_score", unknown_score, infinite=True)
         self._model = language_model
-        self._classes = None if language_model is None else _model_classes(vocabulary, language_model, level)
+        self._classes = None if language_model is None else _model_classes(vocabulary, language_model)
         self.level: Level = "word" if self._classes is None else "token"
         given = None if lexicon is None else lexicon_of(lexicon)
         by_word = language_model is not None and self.level == "word"
         if by_word and vocabulary.convention == "plain":
             raise CTCError(
                 "language_model is one of words, and the labels have nothing that separates words: expected a model of "
-                "the labels, such as characters (level='token'), or labels with a separator"
+                "the labels, such as characters, or labels with a separator"
             )
         self.closed = unknown_score == -math.inf or (unknown_score is None and given is not None)
-        opened = UNKNOWN_SCORE if unknown_score is None else float(unknown_score)
+        opened = UNKNOWN_SCORE if unknown_score is None else unknown_score
         self._unknown = UNSEEN_SCORE if self.closed else opened
         source = given if given is not None else _model_words(language_model) if by_word and language_model else None
         self._speller = Speller(vocabulary, by_token=source is not None and source.has_labels)
@@ -207,35 +202,27 @@ class GraphBuilder:
         return notes
 
 
-def _is_score(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value) and value < math.inf
-
-
 def _known(ids: npt.NDArray[np.int32]) -> Int32Array:
     """What a model calls words: `UNKNOWN` for those that it lacks."""
     return np.where(ids == 0, UNKNOWN, ids).astype(np.int32)
 
 
 def _model_words(model: VocabularyModel) -> Lexicon:
-    words = [word for word in model.vocabulary if word not in _SPECIAL_WORDS]
+    words = [word for word in model.vocabulary if word not in SPECIAL_WORDS]
     if not words:
         raise CTCError("language_model keeps no words: expected a lexicon, the words that it was made of")
     return Lexicon(words, origin="the language model")
 
 
-def _model_classes(vocabulary: Vocabulary, model: VocabularyModel, level: Level | None) -> Int32Array | None:
+def _model_classes(vocabulary: Vocabulary, model: VocabularyModel) -> Int32Array | None:
     """(C,): what the model calls each class, if its words are classes; None if they are words."""
-    if level == "word":
-        return None
     ways = [_by_name(vocabulary, model), _by_code_point(vocabulary, model)]
     found = [len(set(way.tolist()) - {UNKNOWN}) for way in ways]
     best = int(np.argmax(found))
-    size = max(len(set(model.vocabulary) - set(_SPECIAL_WORDS)) if model.vocabulary else model.counts[0] - 3, 1)
+    size = max(len(set(model.vocabulary) - set(SPECIAL_WORDS)) if model.vocabulary else model.counts[0] - 3, 1)
     lacks_separator = vocabulary.separator is not None and ways[best][vocabulary.separator] == UNKNOWN
-    if level is None and (found[best] < _MOSTLY * size or lacks_separator):  # words may be letters too
+    if found[best] < _MOSTLY * size or lacks_separator:  # words may be letters too
         return None
-    if not found[best]:
-        raise CTCError("level = 'token', and the language model has none of the labels: expected a model of the labels")
     return ways[best]
 
 

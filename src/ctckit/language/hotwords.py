@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CTCError
-from ..files import check_file, decoded, read_bytes, unpacked
+from ..files import check_file, read_packed_text
 from ..search_graph import BOUNDARY, MOST_NATS, Float64Array, Hotwords, Int32Array, Tree
 from .lexicon import SpelledLexicon
 from .spelling import Spelled, Speller, examples
@@ -68,7 +68,7 @@ def read_hotwords(path: str | Path, weight: float = HOTWORD_WEIGHT) -> dict[str,
         raise CTCError(f"hotwords = {str(path)!r}: there is no such file; phrases are passed as a list")
     check_file(path)
     found: dict[str, float] = {}
-    for number, line in enumerate(decoded(unpacked(read_bytes(path), str(path)), str(path)).split("\n"), start=1):
+    for number, line in enumerate(read_packed_text(path).split("\n"), start=1):
         phrase, tab, own = line.partition("\t")
         if not line.strip():
             continue

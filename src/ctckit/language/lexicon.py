@@ -14,13 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CTCError
-from ..files import check_file, decoded, read_bytes, unpacked
+from ..files import check_file, read_packed_text
 from ..search_graph import BOUNDARY, Int32Array, Tree
 from .spelling import Speller, examples
 from .trees import Finder, Sequences, tree_of
 
 Spelling = str | Sequence[str]
 """How a word is spelled: as another text, or as labels, one by one or with spaces between them."""
+
+Words = Iterable[str] | Mapping[str, Spelling | Iterable[Spelling]]
+"""Words; or for each word its spelling, or its spellings."""
 
 _Labels = tuple[str, ...]
 
@@ -46,9 +49,7 @@ class Lexicon:
         ('read', 'red')
     """
 
-    def __init__(
-        self, words: Iterable[str] | Mapping[str, Spelling | Iterable[Spelling]], *, origin: str = "the lexicon"
-    ) -> None:
+    def __init__(self, words: Words, *, origin: str = "the lexicon") -> None:
         if isinstance(words, (str, bytes)):
             raise CTCError(f"lexicon is {words[:40]!r}: expected words, or a file of them: Lexicon.read(path)")
         given = list(words)
@@ -76,8 +77,7 @@ class Lexicon:
         """
         path = Path(path)
         check_file(path)
-        text = decoded(unpacked(read_bytes(path), str(path)), str(path))
-        lines = [stripped for line in text.split("\n") if (stripped := line.strip(" \t\r"))]
+        lines = [stripped for line in read_packed_text(path).split("\n") if (stripped := line.strip(" \t\r"))]
         rows = [line.replace("\t", " ").partition(" ") for line in lines]
         if 2 * sum(not labels for _, _, labels in rows) > len(rows):
             return cls(lines, origin=str(path))
@@ -203,7 +203,10 @@ class SpelledLexicon:
         return replace(self, words=(*self.words, *(new[i] for i in kept.tolist())), sequences=joined)
 
 
-def lexicon_of(source: Lexicon | str | Path | Iterable[str] | Mapping[str, Spelling | Iterable[Spelling]]) -> Lexicon:
+LexiconSource = Lexicon | str | Path | Words
+
+
+def lexicon_of(source: LexiconSource) -> Lexicon:
     """A lexicon, in whatever form it was given: a string is the path of a file."""
     if isinstance(source, Lexicon):
         return source

@@ -26,6 +26,8 @@ from ..files import unreadable, write_whole
 State = tuple[int, ...]
 """All that the words so far mean to a model: equal states go on alike."""
 
+SPECIAL_WORDS = ("<s>", "</s>", "<unk>")  # those of a model that nobody says
+
 _PIECE = 1 << 20  # bytes of an ARPA file that are read at a time
 _PACKED = 1 << 16  # of a compressed one, which may be a thousand times longer
 _GZIP = b"\x1f\x8b"
