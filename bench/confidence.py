@@ -16,7 +16,7 @@ from typing import NamedTuple
 from harness import ROOT, Row, show, write_results
 
 import ctckit
-from ctckit.decoding.confidence import Rival, among
+from ctckit.decoding.confidence import Rival, confidences_among
 
 sys.path.insert(0, str(ROOT / "tests"))
 from support import printed
@@ -40,7 +40,7 @@ def judge(decoder: ctckit.Decoder, lines: Sequence[printed.Line]) -> Judged:
         rivals = [Rival(text.tokens.tolist(), text.text.split(), text.score) for text in texts]
         found.hits.extend(right(words, line.text.split()))
         found.sure.extend(word.confidence for word in best.words)
-        found.shares.extend(among(best.tokens, best.words, rivals).words.tolist())
+        found.shares.extend(confidences_among(best.tokens, best.words, rivals).words.tolist())
     return found
 
 

@@ -21,8 +21,8 @@ from ctckit.annotate.recording import words_of
 from ctckit.annotate.strips import Sound
 from ctckit.annotate.utterance import Options, align
 from ctckit.catalogue import LANGUAGES
-from ctckit.decoding.picture import weights_picture
 from ctckit.decoding.tuning import ALPHAS, BETAS
+from ctckit.decoding.tuning.picture import weights_picture
 from ctckit.drawing.canvas import Picture, new_figure, themed_axes
 from ctckit.drawing.colors import BLUE, GRID, INK, ORANGE
 from ctckit.drawing.text import families

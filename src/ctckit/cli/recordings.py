@@ -1,6 +1,6 @@
 """What the commands on recordings and corpora share: options, what is written and told, and the run over a corpus.
 
-Imports errors.py and typer; annotate/, corpus/, kernels/, text/ and what lies below them when they are needed.
+Imports typer, and annotate/, corpus/, files/, kernels/, text/ and validate/ when they are needed.
 """
 
 from __future__ import annotations

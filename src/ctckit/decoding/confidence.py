@@ -1,7 +1,7 @@
 """How probable the words of a text are, judged by the other texts that a search found.
 
-May import reader.py, and of text/ reading.py. Texts have
-shares by their scores; a word's confidence is the share of the texts that have it at its place.
+Texts have shares by their scores; a word's confidence is the share of the texts that have it at its place. May import
+beams.py, exact.py, reader.py and what lies below them, and of text/ reading.py.
 """
 
 from __future__ import annotations
@@ -12,8 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..search_graph import SearchGraph
 from ..text.reading import edits, ends_alike
-from .reader import Spelled
+from .beams import Text, Width, search
+from .emissions import Emissions
+from .exact import ctc_scores
+from .reader import Reader, Spelled
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -32,7 +36,7 @@ class Rival(NamedTuple):
     score: float
 
 
-class Sure(NamedTuple):
+class Confidences(NamedTuple):
     """How probable it is that each word, and each token, is right.
 
     Attributes:
@@ -56,10 +60,25 @@ def shares(scores: Sequence[float], temperature: float = 1.0) -> Float64Array:
     return relative
 
 
-def among(tokens: npt.NDArray[np.int32], words: Sequence[Spelled], texts: Sequence[Rival]) -> Sure:
+def find_rivals(emissions: Emissions, graph: SearchGraph, reader: Reader, width: Width) -> list[Rival]:
+    """All texts that a beam ends with in one sample, alike ones apart, with their exact scores."""
+    (found,) = search(emissions, graph, width, width.beam_width, recombine=False)
+    (exact,) = ctc_scores(emissions, graph.blank, [[text.tokens for text in found.texts]])
+    return [
+        rival_of(text, graph.score(ctc, text.language, text.units, text.hotwords), reader)
+        for text, ctc in zip(found.texts, exact, strict=True)
+    ]
+
+
+def rival_of(text: Text, score: float, reader: Reader) -> Rival:
+    """A text that was found, as one to compare with."""
+    return Rival(text.tokens.tolist(), reader.texts(text.tokens, text.words), score)
+
+
+def confidences_among(tokens: npt.NDArray[np.int32], words: Sequence[Spelled], texts: Sequence[Rival]) -> Confidences:
     """By the shares of whole texts. Of long ones they are too sure, since they differ in few places."""
     weights = shares([text.score for text in texts])
-    return Sure(
+    return Confidences(
         agreement([word.text for word in words], [text.words for text in texts], weights),
         agreement(tokens.tolist(), [text.tokens for text in texts], weights),
     )

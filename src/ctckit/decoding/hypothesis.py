@@ -22,11 +22,10 @@ from ..search_graph import SearchGraph, Symbols
 from ..text import Line, Transcript, Word
 from ..validate import Fault, check_extend, check_frame_shift
 from .beams import Found, Text, Width
-from .confidence import Rival, Sure, among, shares
+from .confidence import Confidences, Rival, confidences_among, find_rivals, rival_of, shares
 from .emissions import Emissions
-from .places import judged
+from .places import confidences_at_places
 from .reader import Reader, Spelled
-from .rivals import find_rivals, rival_of
 
 Int32Array = npt.NDArray[np.int32]
 Float64Array = npt.NDArray[np.float64]
@@ -152,7 +151,7 @@ class Hypothesis:
         state |= {"alignment": self.alignment} if self._evidence.frames is None else {}
         reader = self._evidence.searched.reader.only(self.tokens, self._words)
         bare = replace(self._evidence, searched=Searched(_NOTHING, reader, (), ()), read=None, beam=tuple)
-        state.pop("_sure", None)
+        state.pop("_confidences", None)
         return {**state, "_evidence": bare}
 
     @cached_property
@@ -186,13 +185,13 @@ class Hypothesis:
         starts, ends = self._timed.starts, self._timed.ends
         return tuple(
             TimedWord(word.text, int(starts[word.first]), int(ends[word.stop - 1]), confidence)
-            for word, confidence in zip(self.spelled, self._sure.words.tolist(), strict=True)
+            for word, confidence in zip(self.spelled, self._confidences.words.tolist(), strict=True)
         )
 
     @cached_property
     def token_confidence(self) -> Float64Array:
         """(S,) 0 to 1: how probable it is that each token is right, as :attr:`words` has it of words."""
-        return self._sure.tokens
+        return self._confidences.tokens
 
     @cached_property
     def probability(self) -> float:
@@ -269,13 +268,13 @@ class Hypothesis:
         return self._evidence.searched.reader.words(self.tokens, self._words)
 
     @cached_property
-    def _sure(self) -> Sure:
+    def _confidences(self) -> Confidences:
         """How probable words and tokens are."""
         evidence = self._evidence
         if evidence.read is None:
-            return among(self.tokens, self.spelled, evidence.rivals)
+            return confidences_among(self.tokens, self.spelled, evidence.rivals)
         graph, reader = evidence.searched.graph, evidence.searched.reader
-        return judged(self.tokens, self.spelled, self.alignment, evidence.read(), graph, reader)
+        return confidences_at_places(self.tokens, self.spelled, self.alignment, evidence.read(), graph, reader)
 
 
 class Hypotheses(Sequence[Hypothesis]):

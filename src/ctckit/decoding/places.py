@@ -19,7 +19,7 @@ from ..kernels.reference import log_softmax
 from ..search_graph import BOUNDARY, SearchGraph
 from ..validate import Form
 from .beams import Text, Width, search
-from .confidence import Sure, agreement, shares
+from .confidence import Confidences, agreement, shares
 from .emissions import Emissions
 from .reader import Reader, Spelled
 
@@ -61,14 +61,14 @@ class Place(NamedTuple):
     end_frame: int
 
 
-def judged(
+def confidences_at_places(
     tokens: Int32Array,
     words: Sequence[Spelled],
     alignment: Alignment,
     emissions: Emissions,
     graph: SearchGraph,
     reader: Reader,
-) -> Sure:
+) -> Confidences:
     """How probable a text's words and tokens are.
 
     Args:
@@ -79,21 +79,21 @@ def judged(
         graph: that was searched.
         reader: of its tokens.
     """
-    sure = Sure(np.zeros(len(words)), np.zeros(len(tokens)))
+    found = Confidences(np.zeros(len(words)), np.zeros(len(tokens)))
     has_words = bool((graph.symbols.symbols == BOUNDARY).any())
     for k, place, texts in _searched(_places(tokens, words, alignment), tokens, emissions, graph):
         likely, weights = _likely(texts)
         middles = [_middle(place, tokens, text) for text in likely]
         same = [_is_word(words[k], place, text, middle, reader) for text, middle in zip(likely, middles, strict=True)]
-        sure.words[k] = weights[same].sum().clip(0, 1)
+        found.words[k] = weights[same].sum().clip(0, 1)
         if has_words:
-            sure.tokens[place.begin : place.end] = agreement(_own(place, tokens), middles, weights)
+            found.tokens[place.begin : place.end] = agreement(_own(place, tokens), middles, weights)
     if not has_words:
         for _, place, texts in _searched(_places_of_tokens(tokens, alignment), tokens, emissions, graph):
             likely, weights = _likely(texts)
             middles = [_middle(place, tokens, text) for text in likely]
-            sure.tokens[place.begin : place.end] = agreement(_own(place, tokens), middles, weights)
-    return sure
+            found.tokens[place.begin : place.end] = agreement(_own(place, tokens), middles, weights)
+    return found
 
 
 def _likely(texts: Sequence[Text]) -> tuple[list[Text], Float64Array]:

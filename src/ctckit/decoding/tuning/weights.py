@@ -1,6 +1,6 @@
 """Chooses a language's weights on texts whose right words are known, and says whether the language helps at all.
 
-May import the other modules of its package, text/ and what lies below it.
+May import decoder.py, the other modules of its package, text/ and what lies below it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..drawing.canvas import Picture
-from ..errors import CTCError
-from ..language.hotwords import Source
-from ..text.reading import Errors, letter_errors, word_errors
-from ..validate import Fault, check_choice, check_language
-from .decoder import Decoder
+from ...drawing.canvas import Picture
+from ...errors import CTCError
+from ...language.hotwords import Source
+from ...text.reading import Errors, letter_errors, word_errors
+from ...validate import Fault, check_choice, check_language
+from ..decoder import Decoder
 from .notes import language_notes
 from .picture import weights_picture
 

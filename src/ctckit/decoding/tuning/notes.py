@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ..catalogue import words
-from ..lattice import STAR
-from ..text.reading import Errors
-from .decoder import Decoder
+from ...catalogue import words
+from ...lattice import STAR
+from ...text.reading import Errors
+from ..decoder import Decoder
 
 _NAMED = 3  # words, as examples
 _MANY = 0.05  # of the texts' words are unknown, if that may be the reason

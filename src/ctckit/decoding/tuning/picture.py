@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..catalogue import words
-from ..drawing.canvas import Picture, new_figure, settle, themed_axes
-from ..drawing.colors import BLUE, INK, MUTED, RED
-from ..drawing.text import families
+from ...catalogue import words
+from ...drawing.canvas import Picture, new_figure, settle, themed_axes
+from ...drawing.colors import BLUE, INK, MUTED, RED
+from ...drawing.text import families
 
 _CELL = 46.0  # points
 _MARGINS = (70.0, 20.0, 60.0, 78.0)  # left, right, below, above
