@@ -125,8 +125,8 @@ def publish_table(table: TableWords, rows: list[Row]) -> None:
         name = table.words.get(str(problem), problem)
         cells.append([name, f"{mine['ms']} ({how_good(mine)})", *others])
         for row in more:
-            settings = table.words[str(row["settings"])]
-            cells.append([f"{name}, {settings}", f"{row['ms']} ({how_good(row)})", *[""] * len(others)])
+            line = table.words[str(row["settings"])].format(name=name)
+            cells.append([line, f"{row['ms']} ({how_good(row)})", *[""] * len(others)])
     publish("decode", table, cells)
 
 

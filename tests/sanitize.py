@@ -36,6 +36,7 @@ TESTS = [
     "test_streamed_search.py",
     "test_compiled_graphs.py",
     "test_golden_searches.py",
+    "test_every_text.py",
     "test_model.py",
 ]
 LONG = ["test_model.py"]  # of which the long tests run too: 100,000 damaged files
