@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
+from support.codes import DECODING
 from support.messages import check
 
-from ctckit import Decoder, LanguageModel, Vocabulary, greedy_decode
+from ctckit import CTCError, Decoder, LanguageModel, Stream, Vocabulary, greedy_decode, rescore, tune
+from ctckit.decoding import by_prefix
 
 LABELS = ["<blank>", "|", "a", "b", "c"]
 SCORES = np.log(np.full((6, 3, 5), 0.2))
@@ -199,3 +203,48 @@ def test_hotwords_of_other_floats() -> None:
     decoder = Decoder(LABELS)
     for weight in (8.0, np.float16(8), 1e-30, np.float32(8)):
         decoder.decode(SCORES, hotwords={"a": weight})
+
+
+def finished() -> Stream:
+    stream = Decoder(LABELS).stream()
+    stream.feed(SCORES[:, 0])
+    stream.finish()
+    return stream
+
+
+FOUND = Decoder(LABELS).decode(SCORES[:, 0])
+WRONG: list[Callable[[], object]] = [
+    lambda: Decoder(LABELS).stream().feed(np.zeros(3)),
+    lambda: Decoder(LABELS).decode(np.zeros((2, 6))),
+    lambda: rescore(FOUND, lambda texts: [np.nan], 1),
+    lambda: rescore(FOUND, lambda texts: [0.0, 0.0], 1),
+    lambda: Decoder(LABELS, language_model=MODEL),
+    lambda: Decoder(LABELS).decode(SCORES, nbest=99),
+    lambda: tune(Decoder(LABELS), SCORES, ["a"] * 3),
+    lambda: Decoder(LABELS).stream().finish()[0].alignment,
+    lambda: Decoder(LABELS, language_model=3),  # type: ignore[arg-type]
+    lambda: Decoder(LABELS).decode(SCORES, hotwords=3),  # type: ignore[arg-type]
+    lambda: Decoder(LABELS, lexicon=3),  # type: ignore[arg-type]
+    lambda: Decoder(LABELS, beta=np.nan),
+    lambda: FOUND[0][0].segments(0.02, offset=np.nan),
+    lambda: tune(Decoder(LABELS, lexicon=["a"]), SCORES, "a"),
+    lambda: Decoder(LABELS).decode(np.exp(SCORES)),
+    lambda: finished().feed(SCORES[:, 0]),
+    lambda: tune(Decoder(LABELS, lexicon=["a"]), SCORES, ["a"]),
+    lambda: by_prefix(lambda prefixes: np.zeros((len(prefixes), 2)), lambda text: [7])(["a"]),
+    lambda: Decoder(LABELS, lexicon=["ab"], unknown_score=200, alpha=10),
+]
+
+
+def test_every_code_is_raised_and_worded() -> None:
+    codes = set()
+    for wrong in WRONG:
+        with pytest.raises(CTCError) as caught:
+            wrong()
+        fault = caught.value.fault
+        assert fault is not None
+        codes.add(fault.code)
+        chinese = fault.message("zh")
+        assert re.search("[一-鿿]", chinese)
+        assert not re.search(r"\{\w", fault.message() + chinese)
+    assert codes == DECODING
