@@ -1,7 +1,6 @@
 // The new prefixes of a frame, before it is known which of them go on.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
 #include "search/array.h"
@@ -80,20 +79,47 @@ class KeyTable {
     std::uint64_t age_ = 0;
 };
 
-// Candidates in their order. There are few, most often in runs that are sorted.
-inline void sort(Array<Candidate>& candidates) {
-    const std::size_t count = candidates.size();
-    if (count > 64) return std::sort(candidates.begin(), candidates.end());
-    for (std::size_t i = 1; i < count; ++i) {
-        const Candidate moved = candidates[i];
-        std::size_t j = i;
-        for (; j > 0 && moved < candidates[j - 1]; --j) candidates[j] = candidates[j - 1];
-        candidates[j] = moved;
+// Puts candidates in their order. Many are first told apart by their parents, whose slots are few.
+class Sorter {
+   public:
+    void sort(Array<Candidate>& candidates) {
+        constexpr std::size_t few = 24;
+        const std::int32_t count = std::int32_t(candidates.size());
+        if (candidates.size() <= few) return insert(candidates, 0, candidates.size());
+        std::int32_t parents = 0;
+        for (const Candidate& candidate : candidates) parents = greater(candidate.parent + 1, parents);
+        first_.clear();
+        first_.resize(parents, -1);
+        next_.resize(count, -1);
+        for (std::int32_t i = count - 1; i >= 0; --i) {  // so that lists are in the candidates' order
+            next_[i] = first_[candidates[i].parent];
+            first_[candidates[i].parent] = i;
+        }
+        sorted_.clear();
+        for (std::int32_t parent = 0; parent < parents; ++parent) {
+            const std::size_t begin = sorted_.size();
+            for (std::int32_t i = first_[parent]; i >= 0; i = next_[i]) sorted_.push(candidates[i]);
+            insert(sorted_, begin, sorted_.size());
+        }
+        candidates.swap(sorted_);
     }
-}
+
+   private:
+    static void insert(Array<Candidate>& candidates, std::size_t begin, std::size_t end) {
+        for (std::size_t i = begin + 1; i < end; ++i) {
+            const Candidate moved = candidates[i];
+            std::size_t j = i;
+            for (; j > begin && moved < candidates[j - 1]; --j) candidates[j] = candidates[j - 1];
+            candidates[j] = moved;
+        }
+    }
+
+    Array<std::int32_t> first_, next_;
+    Array<Candidate> sorted_;
+};
 
 // Leaves the candidates that a cut keeps, and of those equal to it only the first `ties`; then they may get sorted.
-inline void leave_kept(Array<Candidate>& candidates, double cut, std::int64_t ties) {
+inline void leave_kept(Array<Candidate>& candidates, double cut, std::int64_t ties, Sorter& sorter) {
     std::size_t left = 0;
     std::int64_t equal = 0;
     for (const Candidate& candidate : candidates) {
@@ -103,7 +129,7 @@ inline void leave_kept(Array<Candidate>& candidates, double cut, std::int64_t ti
     }
     candidates.shorten(left);
     if (equal <= ties) return;
-    sort(candidates);
+    sorter.sort(candidates);
     left = 0;
     for (const Candidate& candidate : candidates)
         if (candidate.value > cut || ties-- > 0) candidates[left++] = candidate;

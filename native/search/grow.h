@@ -356,7 +356,7 @@ void Search<kPlain>::raise_bar() {
     const Cut found = cut();
     std::int64_t ties = found.ties;
     for (int i = 0; i < beam_.size; ++i) ties -= next_.mass[i] == found.value ? 1 : 0;
-    leave_kept(candidates_, found.value, ties);
+    leave_kept(candidates_, found.value, ties, sorter_);
     bar_ = greater(bar_, found.value);
     if (table_filled_) fill_table();
 }

@@ -162,6 +162,7 @@ class Search final : public ctckit::Engine {
     double highest_value_ = 0;  // of the new ones
     std::size_t most_candidates_ = 0, most_alive_ = 0;
     Array<Candidate> candidates_;
+    Sorter sorter_;
     Array<std::int32_t> passing_;  // tokens, and their emissions
     Array<double> passing_y_;
     Array<Spoken> spoken_;

@@ -36,8 +36,8 @@ void Search<kPlain>::rebuild(const Cut& last) {
         const bool stays = mass > last.value || (mass == last.value && ties-- > 0);
         moved_[i] = stays ? left++ : -1;
     }
-    leave_kept(candidates_, last.value, greater<std::int64_t>(ties, 0));
-    sort(candidates_);
+    leave_kept(candidates_, last.value, greater<std::int64_t>(ties, 0), sorter_);
+    sorter_.sort(candidates_);
     fresh_.clear();
     for (const Candidate& candidate : candidates_) {
         fresh_.push(prefix_of(candidate));
