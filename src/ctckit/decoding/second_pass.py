@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CTCError
-from ..validate import Fault, check_integer, check_number
+from ..validate import Fault, check_answer, check_integer, check_number
 from .hypothesis import Hypotheses, Hypothesis
 
 TextModel = Callable[[Sequence[str]], npt.ArrayLike]
@@ -54,7 +54,7 @@ def rescore(
     alpha = None if alpha is None else check_number("alpha", alpha, least=0)
     samples = list(hypotheses)
     texts = list(dict.fromkeys(text.text for sample in samples for text in sample))
-    scores = dict(zip(texts, _answer(model(texts), (len(texts),)).tolist(), strict=True)) if texts else {}
+    scores = dict(zip(texts, check_answer("model", model(texts), (len(texts),)).tolist(), strict=True)) if texts else {}
     return [_ordered(sample, scores, weight, alpha) for sample in samples]
 
 
@@ -93,7 +93,7 @@ def by_prefix(
         found: dict[Prefix, float] = {}
         for start in range(0, len(following), batch):
             some = following[start : start + batch]
-            answer = _answer(next_log_probs([prefix for prefix, _ in some]), (len(some), None))
+            answer = check_answer("model", next_log_probs([prefix for prefix, _ in some]), (len(some), None))
             for (prefix, tokens), row in zip(some, answer, strict=True):
                 if not 0 <= min(tokens) <= max(tokens) < len(row):
                     wrong = next(token for token in tokens if not 0 <= token < len(row))
@@ -102,18 +102,6 @@ def by_prefix(
         return np.array([math.fsum(found[tokens[: i + 1]] for i in range(len(tokens))) for tokens in spelled])
 
     return model
-
-
-def _answer(answer: npt.ArrayLike, shape: tuple[int | None, ...]) -> npt.NDArray[np.float64]:
-    """What a model has said, checked."""
-    said = np.asarray(answer, dtype=np.float64)
-    if said.ndim != len(shape) or said.shape[0] != shape[0]:
-        expected = f"({', '.join('V' if n is None else str(n) for n in shape)}{',' * (len(shape) == 1)})"
-        raise CTCError(Fault("model-shape", "model", (), said.shape, expected))
-    if np.isnan(said).any() or np.isposinf(said).any():
-        position = tuple(int(i) for i in np.argwhere(np.isnan(said) | np.isposinf(said))[0])
-        raise CTCError(Fault("model-not-finite", "model", position, float(said[position])))
-    return said
 
 
 def _ordered(sample: Hypotheses, scores: dict[str, float], weight: float, alpha: float | None) -> Hypotheses:

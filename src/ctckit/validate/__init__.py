@@ -4,6 +4,7 @@
 - values.py: lengths, tokens, on the host.
 - decoding.py: what decoding asks of scores besides.
 - options.py: single numbers and choices.
+- answers.py: what a caller's language model says.
 
 `check_form` raises the first fault and `form_faults` lists all, by the same rules; likewise `value_faults`. The kernels
 check values faster; values.py explains what they find. To add a fault: yield it in one of these files, put its words
@@ -13,6 +14,7 @@ May import catalogue/, faults.py, errors.py, bfloat16.py and native/.
 """
 
 from ..faults import Fault
+from .answers import check_answer
 from .decoding import check_classes, check_not_probabilities
 from .form import (
     FLOATS,
@@ -56,6 +58,7 @@ __all__ = [
     "Reduction",
     "as_array",
     "as_integers",
+    "check_answer",
     "check_beam_width",
     "check_blank",
     "check_choice",
