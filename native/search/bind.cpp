@@ -163,7 +163,7 @@ class BoundSearch {
             if (busy.test_and_set()) throw std::runtime_error("the search is in use by another thread");
             if (!search.broken_ || anew) return;
             busy.clear();
-            throw std::runtime_error("the search has run out of memory: reset it");
+            throw std::runtime_error("an error has cut the search off: reset it");
         }
         ~Use() { busy.clear(); }
         std::atomic_flag& busy;

@@ -50,8 +50,8 @@ class ByteSink {
     ~ByteSink();
 };
 
-// Everything may throw std::bad_alloc; then only reset() and the destructor may be called. Not for several threads at
-// a time.
+// Everything may throw std::bad_alloc, and what a language model throws; then only reset() and the destructor may be
+// called. Not for several threads at a time.
 class Engine {
    public:
     virtual ~Engine();

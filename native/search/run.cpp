@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <new>
+#include <exception>
 #include <numeric>
 #include <stdexcept>
 
@@ -14,6 +14,7 @@ namespace {
 
 constexpr double kWorthAThread = 2e-4;  // seconds, as in batch.cpp
 constexpr double kFrameSeconds = 5e-7;  // roughly, and for each prefix and class:
+constexpr std::int64_t kFramesAtOnce = 64;  // then a thread sees that another one has failed
 constexpr double kPrefixSeconds = 5e-9, kClassSeconds = 1e-10;
 
 std::int64_t item_size(std::int32_t dtype) {
@@ -73,6 +74,7 @@ void search_batch(const GraphView& graph, const SearchOptions& options, const ct
 
     std::vector<Texts> found(size);
     std::atomic<bool> failed{false};
+    std::exception_ptr error;
     each_on_threads(size, workers, [&](int worker, std::int64_t i) {
         if (failed) return;
         const std::int64_t n = order[i];
@@ -81,14 +83,18 @@ void search_batch(const GraphView& graph, const SearchOptions& options, const ct
         try {
             Engine& engine = *engines[worker];
             engine.reset();
-            engine.feed({sample, scores.dtype, frames[n], scores.stride_t, scores.stride_c});
+            for (std::int64_t t = 0; t < frames[n] && !failed; t += kFramesAtOnce) {
+                const char* const block = sample + t * scores.stride_t * item_size(scores.dtype);
+                const std::int64_t count = std::min(kFramesAtOnce, frames[n] - t);
+                engine.feed({block, scores.dtype, count, scores.stride_t, scores.stride_c});
+            }
             engine.texts(nbest, true, found[n]);
             status[n] = std::uint8_t(engine.status());
-        } catch (const std::bad_alloc&) {
-            failed = true;
+        } catch (...) {
+            if (!failed.exchange(true)) error = std::current_exception();
         }
     });
-    if (failed) throw std::bad_alloc();
+    if (error) std::rethrow_exception(error);
     for (std::int64_t n = 0; n < size; ++n) {
         texts.append(found[n]);
         text_ends[n] = texts.size();

@@ -32,7 +32,7 @@ class Bytes final : public ByteSink {
 std::unique_ptr<Engine> make_engine(const GraphView& graph, const SearchOptions& options, const char* instruction_set);
 
 // Up to `nbest` texts of each sample of a batch, of which each is searched by one thread; text_ends: how many there are
-// up to the end of each sample. Throws std::bad_alloc.
+// up to the end of each sample. Throws std::bad_alloc, and what a language model throws.
 void search_batch(const GraphView& graph, const SearchOptions& options, const ctckit_scores& scores,
                   const std::int64_t* frames, std::int64_t nbest, const char* instruction_set, int threads,
                   std::uint8_t* status, std::int64_t* text_ends, Texts& texts);
