@@ -14,6 +14,7 @@
 
 #include "../bind_language.h"
 #include "arpa.h"
+#include "asked.h"
 #include "kenlm.h"
 #include "model.h"
 #include "ngram.h"
@@ -184,6 +185,59 @@ nb::bytes arpa_of(const NgramModel& model) {
     return nb::bytes(text.data(), text.size());
 }
 
+// Asks a Python function. Threads that search hold no GIL, and so must the binding's when they wait for each other.
+class PythonModel final : public AskedModel {
+   public:
+    PythonModel(nb::object ask, AskedWords words, std::uint32_t context, std::size_t most_rows)
+        : AskedModel(std::move(words), context, most_rows), ask_(std::move(ask)) {}
+
+   protected:
+    std::vector<float> answer(const Prefix& prefix) const override {
+        nb::gil_scoped_acquire held;
+        nb::list columns;
+        for (const std::int32_t column : prefix) columns.append(column);
+        using Row = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+        const Row row = nb::cast<Row>(ask_(nb::tuple(columns)));
+        if (row.size() != std::size_t(num_columns())) throw std::invalid_argument("the answer has another shape");
+        return {row.data(), row.data() + row.size()};
+    }
+
+   private:
+    nb::object ask_;
+};
+
+using Integers = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+void make_python(PythonModel* self, nb::object ask, Integers columns, std::int32_t num_columns, std::int32_t start,
+                 std::uint32_t end, std::uint32_t context, std::size_t most_rows) {
+    std::vector<std::int32_t> held(columns.data(), columns.data() + columns.size());
+    new (self) PythonModel(std::move(ask), {std::move(held), num_columns, start, end}, context, most_rows);
+}
+
+nb::tuple step_of_python(const PythonModel& model, const nb::tuple& from, std::uint32_t word) {
+    LanguageState state = state_of(from);
+    double score;
+    {
+        nb::gil_scoped_release release;
+        score = model.score(state, word, state);
+    }
+    return nb::make_tuple(score, tuple_of(state));
+}
+
+nb::object row_of_python(const PythonModel& model, const nb::tuple& from) {
+    const LanguageState state = state_of(from);
+    std::vector<float> row;
+    {
+        nb::gil_scoped_release release;
+        row = model.row(state);
+    }
+    return array_of(std::move(row));
+}
+
+bool restore(PythonModel& model, Integers saved) {
+    return model.restore({saved.data(), saved.data() + saved.size()});
+}
+
 }  // namespace
 
 void bind_language(nb::module_& m) {
@@ -207,6 +261,12 @@ void bind_language(nb::module_& m) {
             "__init__", [](KenlmModel* self, Bytes data) { new (self) KenlmModel(file_of(data)); },
             nb::keep_alive<1, 2>())
         .def("vocabulary", &kenlm_vocabulary);
+    nb::class_<PythonModel, LanguageModel>(m, "PythonModel")
+        .def("__init__", &make_python)
+        .def("step", &step_of_python)
+        .def("row", &row_of_python)
+        .def("save", [](const PythonModel& model) { return array_of(model.save()); })
+        .def("restore", &restore);
     nb::class_<ArpaReader>(m, "ArpaReader").def(nb::init<>()).def("feed", &feed).def("finish", [](ArpaReader& reader) {
         return made([&reader] { return reader.finish(); });
     });

@@ -23,7 +23,8 @@ class LanguageModel {
     // After the start of a sentence, or without any context.
     virtual LanguageState begin(bool sentence) const = 0;
 
-    // ln P(word | from), and the state behind it; `to` may be `from`.
+    // ln P(word | from), and the state behind it; `to` may be `from`. Throws what the model throws, which may be asked
+    // elsewhere: those of files throw nothing.
     virtual double score(const LanguageState& from, std::uint32_t word, LanguageState& to) const = 0;
 
     // No ln P is above it, whatever the state. It may lie above 0, since back-offs may.

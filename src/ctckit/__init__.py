@@ -13,7 +13,7 @@ from .diagnosis import Diagnosis, Finding, diagnose
 from .errors import CTCError, CTCWarning, InfeasibleError
 from .explanation import Explanation, SearchExplanation, explain, explain_search
 from .kernels.native import get_num_threads, set_num_threads
-from .language import LanguageModel, Lexicon
+from .language import LanguageModel, Lexicon, PrefixModel
 from .lattice import STAR, Arc, Lattice, ctc_lattice, frames_needed
 from .loss import ctc_loss, ctc_loss_and_grad, lattice_loss, lattice_loss_and_grad, posteriors
 from .results import LatticeLossAndGrad, LossAndGrad, Posteriors, Segment, Status, TokenSpan
@@ -41,6 +41,7 @@ __all__ = [
     "Lexicon",
     "LossAndGrad",
     "Posteriors",
+    "PrefixModel",
     "SearchExplanation",
     "Segment",
     "Status",

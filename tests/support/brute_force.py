@@ -53,6 +53,9 @@ class Bigrams:
     def ids(self, words: Sequence[str]) -> npt.NDArray[np.int32]:
         return np.array([self.vocabulary.index(w) if w in self.vocabulary else 0 for w in words], np.int32)
 
+    def alone(self, words: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+        return np.array([self.step("", word)[0] for word in words.tolist()])
+
     def begin(self, sentence: bool) -> str:
         return "<s>" if sentence else ""
 

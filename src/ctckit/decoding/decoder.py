@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy.typing as npt
 
 from ..errors import CTCError
-from ..language import GraphBuilder, LanguageModel, Lexicon
+from ..language import GraphBuilder, LanguageModel, Lexicon, PrefixModel
 from ..language.hotwords import Source, weighted
 from ..language.lexicon import LexiconSource
 from ..native import LARGEST
@@ -44,7 +44,8 @@ class Decoder:
 
     Args:
         vocabulary: the classes' names: a :class:`Vocabulary`, or a list of labels to make one of.
-        language_model: a :class:`LanguageModel`, or the path of one.
+        language_model: a :class:`LanguageModel`, or the path of one; or a :class:`PrefixModel`, which makes one of any
+            other model.
         lexicon: the words that there are, and no others unless `unknown_score` is given: words, a mapping of words to
             their spellings, or the path of a file.
         alpha: the weight of the language model, at least 0.
@@ -87,7 +88,7 @@ class Decoder:
         self,
         vocabulary: Vocabulary | Sequence[str],
         *,
-        language_model: LanguageModel | str | Path | None = None,
+        language_model: LanguageModel | PrefixModel | str | Path | None = None,
         lexicon: LexiconSource | None = None,
         alpha: float = 0.5,
         beta: float = 1.0,
@@ -117,7 +118,7 @@ class Decoder:
             0 if tokens_per_frame is None else min(check_integer("tokens_per_frame", tokens_per_frame, 1), LARGEST),
         )
         model = LanguageModel.read(language_model) if isinstance(language_model, (str, Path)) else language_model
-        if model is not None and not isinstance(model, LanguageModel):
+        if model is not None and not isinstance(model, (LanguageModel, PrefixModel)):
             raise CTCError(Fault("not-a-model", "language_model", (), type(model).__name__))
         if lexicon is not None and not isinstance(lexicon, (Lexicon, Iterable, Path)):
             raise CTCError(Fault("not-words", "lexicon", (), type(lexicon).__name__))
@@ -276,7 +277,7 @@ class Decoder:
         ]
 
 
-def _check_worth(graph: SearchGraph, model: LanguageModel | None) -> None:
+def _check_worth(graph: SearchGraph, model: LanguageModel | PrefixModel | None) -> None:
     """Raises a CTCError if a word may be worth more than a search can multiply by."""
     bound = 0.0 if model is None else model.bound
     if bound > MOST_NATS:  # back-offs may be above 0, but not so far

@@ -2,6 +2,7 @@
 
     model.py      n-gram models of words or tokens
     spelling.py   what classes spell, and how texts are spelled in their symbols
+    prefix_model.py  any other model, by a function
     trees.py      trees of many sequences, level by level
     lexicon.py    the words that there are
     hotwords.py   phrases that are worth more
@@ -16,6 +17,7 @@ from .graph import Built, GraphBuilder
 from .hotwords import HOTWORD_WEIGHT, read_hotwords
 from .lexicon import Lexicon
 from .model import LanguageModel, WordScore
+from .prefix_model import PrefixModel
 
 __all__ = [
     "HOTWORD_WEIGHT",
@@ -23,6 +25,7 @@ __all__ = [
     "GraphBuilder",
     "LanguageModel",
     "Lexicon",
+    "PrefixModel",
     "WordScore",
     "read_hotwords",
 ]

@@ -49,6 +49,9 @@ class VocabularyModel(Model, Protocol):
     def ids(self, words: Iterable[str]) -> npt.NDArray[np.int32]:
         """The numbers of words, 0 for those that it lacks."""
 
+    def alone(self, words: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+        """The ln P of words, by number, whatever was said before: what the search expects of a word that is begun."""
+
 
 class Built(NamedTuple):
     """A search graph, and what belongs to it.
@@ -179,10 +182,11 @@ class GraphBuilder:
             lookahead = self._lookahead(self._model, spelled, offsets, model_words[words])
         return search_graph.Lexicon(spelled.tree, offsets, words, model_words, lookahead, self.closed)
 
-    def _lookahead(self, model: Model, spelled: SpelledLexicon, offsets: Int32Array, said: Int32Array) -> Float64Array:
+    def _lookahead(
+        self, model: VocabularyModel, spelled: SpelledLexicon, offsets: Int32Array, said: Int32Array
+    ) -> Float64Array:
         """The highest ln P, without context, of the words below each node."""
-        context = model.begin(False)
-        alone = [self._unknown if word == UNKNOWN else model.step(context, word)[0] for word in said.tolist()]
+        alone = np.where(said == UNKNOWN, self._unknown, model.alone(np.maximum(said, 0)))
         highest = np.full(len(offsets) - 1, -np.inf)
         np.maximum.at(highest, np.repeat(np.arange(len(highest)), np.diff(offsets)), alone)
         highest = highest_below(spelled.tree, highest)

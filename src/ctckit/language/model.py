@@ -239,6 +239,11 @@ class LanguageModel:
         found: tuple[float, State] = self.native.step(state, max(word, 0))
         return found
 
+    def alone(self, words: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+        """The ln P of words, by number, without context."""
+        context = self.begin(False)
+        return np.array([self.step(context, word)[0] for word in words.tolist()], np.float64)
+
     def score(self, text: str, bos: bool = True, eos: bool = True) -> float:
         """The ln P of a text, in nats: the sum over its words.
 

@@ -14,6 +14,7 @@ KenlmModel = _ext.KenlmModel
 LatticeBatch = _ext.LatticeBatch
 Lexicon = _ext.Lexicon
 NgramModel = _ext.NgramModel
+PythonModel = _ext.PythonModel
 Search = _ext.Search
 SearchGraph = _ext.SearchGraph
 Spelling = _ext.Spelling

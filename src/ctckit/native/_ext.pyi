@@ -4,6 +4,7 @@ Wrong shapes raise ValueError; an output that would have to be converted, since 
 TypeError. Functions that compute release the GIL.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -214,6 +215,39 @@ class KenlmModel(WordModel):
     def __init__(self, data: npt.NDArray[np.uint8]) -> None: ...
     def vocabulary(self) -> list[str]:
         """The words, by number; none if the file leaves them out."""
+
+class PythonModel(LanguageModel):
+    """A model that a Python function answers for. What the function raises comes out of :meth:`step` and of searches.
+
+    Args:
+        ask: takes a prefix, a tuple of columns; returns float32 (num_columns,), contiguous, the ln P of what follows.
+            It is called by one thread at a time, which may be any.
+        columns: int32, of each word, by number: where answers have it; -1 for the unknown word if they lack it.
+        num_columns: of answers.
+        start: the column that prefixes of sentences begin with; -1: none.
+        end: the word that ends a sentence; the number of words if the end costs nothing.
+        context: how many words prefixes are cut to; 0: they are whole.
+        most_rows: how many answers are kept.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[tuple[int, ...]], npt.NDArray[np.float32]],
+        columns: npt.NDArray[np.int32],
+        num_columns: int,
+        start: int,
+        end: int,
+        context: int,
+        most_rows: int,
+    ) -> None: ...
+    def row(self, state: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """The ln P of all that may follow, as the function has said it."""
+
+    def save(self) -> npt.NDArray[np.int32]:
+        """The prefixes that states stand for."""
+
+    def restore(self, saved: npt.NDArray[np.int32]) -> bool:
+        """Takes over those of another model, just after it was made; False if they are damaged."""
 
 class ArpaReader:
     """Reads an ARPA file in pieces. Raises ValueError, which says the line, and what was expected there."""
