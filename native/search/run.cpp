@@ -12,8 +12,8 @@
 namespace ctckit {
 namespace {
 
-constexpr double kWorthAThread = 2e-4;  // seconds, as in batch.cpp
-constexpr double kFrameSeconds = 5e-7;  // roughly, and for each prefix and class:
+constexpr double kWorthAThread = 2e-4;      // seconds, as in batch.cpp
+constexpr double kFrameSeconds = 5e-7;      // roughly, and for each prefix and class:
 constexpr std::int64_t kFramesAtOnce = 64;  // then a thread sees that another one has failed
 constexpr double kPrefixSeconds = 5e-9, kClassSeconds = 1e-10;
 

@@ -14,6 +14,7 @@ from support.messages import check
 
 from ctckit import CTCError, Decoder, LanguageModel, Stream, Vocabulary, greedy_decode, rescore, tune
 from ctckit.decoding import by_prefix
+from ctckit.language import PrefixModel
 
 LABELS = ["<blank>", "|", "a", "b", "c"]
 SCORES = np.log(np.full((6, 3, 5), 0.2))
@@ -233,6 +234,7 @@ WRONG: list[Callable[[], object]] = [
     lambda: tune(Decoder(LABELS, lexicon=["a"]), SCORES, ["a"]),
     lambda: by_prefix(lambda prefixes: np.zeros((len(prefixes), 2)), lambda text: [7])(["a"]),
     lambda: Decoder(LABELS, lexicon=["ab"], unknown_score=200, alpha=10),
+    lambda: Decoder(LABELS, language_model=PrefixModel(lambda p: np.ones((len(p), 2)), ["</s>", "a"])).decode(SCORES),
 ]
 
 

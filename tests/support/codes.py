@@ -6,6 +6,7 @@ DECODING = frozenset(
     {
         "chunk-shape",
         "classes-differ",
+        "model-above-zero",
         "model-not-finite",
         "model-shape",
         "model-too-sure",
