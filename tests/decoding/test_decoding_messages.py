@@ -70,6 +70,18 @@ CALLS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"log_probs": SCORES, "input_lengths": [6, 5]},
         ["input_lengths has shape (2,)", "expected (3,), one length for each of the N=3 samples"],
     ),
+    "batch first": (
+        {"log_probs": SCORES, "input_lengths": [3, 2, 1, 3, 3, 3]},
+        ["log_probs has shape (6, 3, 5), so N=3 samples of T=6 frames, but lengths are of 6 samples", "swapaxes(0, 1)"],
+    ),
+    "one sample, batch first": (
+        {"log_probs": SCORES[:, 0][None]},
+        ["log_probs has shape (1, 6, 5), so N=6 samples of one frame", "pass log_probs[0]", "input_lengths=[1] * 6"],
+    ),
+    "one sample, batch first, with its length": (
+        {"log_probs": SCORES[:, 0][None], "input_lengths": [6]},
+        ["log_probs has shape (1, 6, 5), so N=6 samples of T=1 frames, but lengths are of 1 sample"],
+    ),
     "an item of a list": (
         {"log_probs": [SCORES[:, 0], SCORES[:, 0, :4]]},
         ["log_probs[1] has C=4 classes and there are 5 labels"],
@@ -235,6 +247,7 @@ WRONG: list[Callable[[], object]] = [
     lambda: by_prefix(lambda prefixes: np.zeros((len(prefixes), 2)), lambda text: [7])(["a"]),
     lambda: Decoder(LABELS, lexicon=["ab"], unknown_score=200, alpha=10),
     lambda: Decoder(LABELS, language_model=PrefixModel(lambda p: np.ones((len(p), 2)), ["</s>", "a"])).decode(SCORES),
+    lambda: greedy_decode(SCORES[:1]),
 ]
 
 
@@ -250,3 +263,11 @@ def test_every_code_is_raised_and_worded() -> None:
         assert re.search("[一-鿿]", chinese)
         assert not re.search(r"\{\w", fault.message() + chinese)
     assert codes == DECODING
+
+
+def test_samples_of_one_frame() -> None:
+    """Where lengths say so, or there is one, they are no mistake."""
+    decoder, one = Decoder(LABELS), np.log([[0.1, 0.1, 0.5, 0.2, 0.1], [0.1, 0.1, 0.2, 0.5, 0.1]])
+    assert [h.text for h in decoder.decode(one[None], [1, 1])] == ["a", "b"]
+    assert [h.text for h in decoder.decode(one[None, :1])] == ["a"]
+    assert [h.text for h in greedy_decode(one[None], [1, 1], vocabulary=Vocabulary(LABELS))] == ["a", "b"]

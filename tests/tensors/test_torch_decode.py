@@ -140,6 +140,18 @@ def test_frames_that_are_no_scores() -> None:
         assert [len(h) for h in found] == [0, 0, 1]
 
 
+def test_samples_of_one_frame() -> None:
+    """With batch_first=True the order of the axes is said: (N, 1, C) is no mistake."""
+    decoder, scores = ctckit.torch.Decoder(LABELS), draw(7)[0, :2]
+    texts = [decoder.decode(row[None])[0].text for row in scores]
+    assert [h.text for h in decoder.decode(scores[:, None], batch_first=True)] == texts
+    assert len(ctckit.torch.greedy_decode(scores[:, None], batch_first=True)) == 2
+    with pytest.raises(CTCError, match=r"log_probs has shape \(1, 2, 5\), so N=2 samples of one frame"):
+        decoder.decode(scores[None])
+    with pytest.raises(CTCError, match=r"log_probs has shape \(2, 1, 5\).* it looks like \(T, N, C\)"):
+        decoder.decode(scores[:, None], [2], batch_first=True)
+
+
 def test_streams_take_tensors() -> None:
     decoder, scores = ctckit.torch.Decoder(LABELS), draw(6, torch.bfloat16)
     stream = decoder.stream()

@@ -122,6 +122,8 @@ def _read(
         check_classes(name, shape, labels)
     check_values(form, 0, None, frames, None, from_logits=from_logits)
     counts = np.ascontiguousarray(frames.reshape(-1), np.int64)
+    if input_lengths is None and form.batched and form.num_frames == 1 < form.size:  # most probably (N, T, C), N = 1
+        raise CTCError(Fault("one-frame-each", name, (), shape, [1], "one-sample", details={"size": form.size}))
     scores = readable_scores(array, form)
     check_not_probabilities(name, scores, counts, from_logits)
     return Emissions(scores, counts, from_logits, form._replace(batched=True))

@@ -23,7 +23,7 @@ from ..decoding.greedy import of_path, reading
 from ..decoding.hypothesis import Evidence
 from ..language.hotwords import Source
 from ..text import Vocabulary
-from ..validate import check_flag, check_nbest, check_not_probabilities
+from ..validate import check_flag, check_lattice_form, check_nbest, check_not_probabilities
 from .arguments import Lengths, as_frames, check_tensor, frames_first, integers, real_of, unread_frames
 from .errors import raises_tensor_errors
 
@@ -161,6 +161,10 @@ def _read(
     if not isinstance(log_probs, (list, tuple)):
         check_tensor("logits" if from_logits else "log_probs", log_probs)
     lengths = None if input_lengths is None else integers("input_lengths", input_lengths)
+    if batch_first and isinstance(log_probs, Tensor) and log_probs.ndim == 3:
+        check_lattice_form(log_probs, lengths, from_logits=check_flag("from_logits", from_logits), batch_first=True)
+        if lengths is None:
+            lengths = np.full(log_probs.shape[0], log_probs.shape[1])  # said, so that one frame each is no mistake
 
     def view(name: str, given: Any) -> tuple[Any, npt.NDArray[Any]]:
         check_tensor(name, given)

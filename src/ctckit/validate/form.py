@@ -407,10 +407,12 @@ def _layout_faults(
         check = _rows_fault if name == "targets" else _lengths_fault
         found = (_integer_fault(name, array), check(name, array.shape, sizes, about) if sizes else None)
         faults += [fault for fault in found if fault]
-    if sizes is None or not _other_axis_first(rows, sizes):
+    if sizes is None or not _other_axis_first(rows, sizes, alone=len(given) == 1):
         return faults
     details = {**about, "frames": sizes.num_frames, "size": sizes.size, "rows": sizes.num_frames}
     variant, hint = ("frames", "drop-batch-first") if batch_first else ("", "swap-axes")
+    if len(given) == 1:
+        variant = "lengths-frames" if batch_first else "lengths"
     turned = Fault("batch-first", scores_name, (), scores_shape, None, hint, variant=variant, details=details)
     return [turned] + [fault for fault in faults if fault.code != "shape-mismatch"]
 
@@ -435,12 +437,15 @@ def _rows_fault(name: str, shape: tuple[int, ...], sizes: _Sizes, about: dict[st
     return None
 
 
-def _other_axis_first(rows: dict[str, int], sizes: _Sizes) -> bool:
-    """Whether lengths and targets all have as many rows as the scores have frames, so that the axes look swapped."""
+def _other_axis_first(rows: dict[str, int], sizes: _Sizes, *, alone: bool) -> bool:
+    """Whether lengths and targets all have as many rows as the scores have frames, so that the axes look swapped.
+
+    Of several arguments one alone may be what is wrong; of a call without targets, there is only one: it is `alone`.
+    """
     return (
         sizes.batched
         and sizes.num_frames != sizes.size
         and sizes.num_frames > 0
-        and len(rows) > 1
+        and len(rows) > (0 if alone else 1)
         and all(count == sizes.num_frames for count in rows.values())
     )
