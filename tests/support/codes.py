@@ -18,6 +18,7 @@ DECODING = frozenset(
         "not-words",
         "number-out-of-range",
         "offset-not-finite",
+        "one-frame-each",
         "one-text",
         "probabilities",
         "stream-finished",
