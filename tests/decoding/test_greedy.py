@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 
 import ml_dtypes
 import numpy as np
@@ -11,6 +13,7 @@ from oracles import collapse
 from support.recogniser import ALPHABET, DATA, needs_data
 
 from ctckit import CTCError, Status, Vocabulary, greedy_decode
+from ctckit.decoding.greedy import reading
 
 LABELS = ["<blank>", "a", "b", "c"]
 
@@ -69,3 +72,21 @@ def test_the_vocabularys_blank_counts() -> None:
     assert greedy_decode(log_probs, vocabulary=Vocabulary(["a", "b", "<blank>"]))[0].text == "b"
     with pytest.raises(CTCError, match=r"blank = 3 is not a class: log_probs has C=3 classes \(0..2\)"):
         greedy_decode(log_probs, blank=3)
+
+
+def test_how_a_vocabulary_is_read_is_kept_as_long_as_it() -> None:
+    vocabulary = Vocabulary(LABELS)
+    first = reading(vocabulary, 0, 4)
+    assert reading(vocabulary, 0, 4) is first
+    assert reading(Vocabulary(LABELS), 0, 4) is not first
+    kept, vocabulary = weakref.ref(first.graph), Vocabulary(LABELS)
+    del first
+    gc.collect()
+    assert kept() is None
+
+
+def test_labels_instead_of_a_vocabulary() -> None:
+    log_probs = np.log([[0.1, 0.7, 0.1, 0.1], [0.7, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.7]])
+    assert greedy_decode(log_probs, vocabulary=LABELS)[0].text == "ac"
+    with pytest.raises(CTCError, match="there are 3 labels"):
+        greedy_decode(log_probs, vocabulary=LABELS[:3])

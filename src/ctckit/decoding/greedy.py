@@ -5,7 +5,9 @@ May import all of its package but decoder.py, language/ and what lies below it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,9 @@ from .emissions import Emissions, read_emissions
 from .hypothesis import Evidence, Hypotheses, Hypothesis, Searched
 from .reader import Reader
 
+# How texts of a vocabulary are read, which takes longer than to read one: it lives as long as the vocabulary.
+_readings: WeakKeyDictionary[Vocabulary, Searched] = WeakKeyDictionary()
+
 
 def greedy_decode(
     log_probs: npt.ArrayLike,
@@ -29,7 +34,7 @@ def greedy_decode(
     blank: int = 0,
     *,
     from_logits: bool = False,
-    vocabulary: Vocabulary | None = None,
+    vocabulary: Vocabulary | Sequence[str] | None = None,
 ) -> list[Hypotheses]:
     """Reads the most probable class of each frame: repeats are merged, blanks left out.
 
@@ -42,7 +47,8 @@ def greedy_decode(
         input_lengths: (N,) frames of each sample; all T if not given. Frames beyond are never read.
         blank: the blank's class; with a vocabulary, its blank counts.
         from_logits: ``log_probs`` holds raw scores.
-        vocabulary: the classes' names; without it, hypotheses have tokens only, and neither text nor words.
+        vocabulary: the classes' names: a :class:`Vocabulary`, which is quicker when it is used again, or a list of
+            labels; without it, hypotheses have tokens only, and neither text nor words.
 
     Returns:
         One :class:`Hypotheses` for each sample, whether there is a batch axis or not, with one hypothesis, or none if a
@@ -59,6 +65,7 @@ def greedy_decode(
         >>> greedy_decode(log_probs, vocabulary=Vocabulary(["<blank>", "a"]))[0].text
         ''
     """
+    vocabulary = vocabulary_of(vocabulary)
     batches = read_emissions(
         log_probs, input_lengths, from_logits, None if vocabulary is None else len(vocabulary.labels)
     )
@@ -70,10 +77,19 @@ def greedy_decode(
 def reading(vocabulary: Vocabulary | None, blank: int, classes: int) -> Searched:
     """How a path is read: by a vocabulary, or as tokens only."""
     if vocabulary is None:
-        blank, symbols = check_blank(blank, classes), Symbols(np.zeros(classes + 1, np.int32), np.empty(0, np.int32))
-    else:
-        blank, symbols = vocabulary.blank, Speller(vocabulary, by_token=False).symbols
-    return Searched(SearchGraph(blank, symbols), Reader(vocabulary, symbols), ())
+        symbols = Symbols(np.zeros(classes + 1, np.int32), np.empty(0, np.int32))
+        return Searched(SearchGraph(check_blank(blank, classes), symbols), Reader(None, symbols), ())
+    found = _readings.get(vocabulary)
+    if found is None:
+        symbols = Speller(vocabulary, by_token=False).symbols
+        found = Searched(SearchGraph(vocabulary.blank, symbols), Reader(vocabulary, symbols), ())
+        _readings[vocabulary] = found
+    return found
+
+
+def vocabulary_of(given: Vocabulary | Sequence[str] | None) -> Vocabulary | None:
+    """A vocabulary, of labels if these were passed."""
+    return given if given is None or isinstance(given, Vocabulary) else Vocabulary(given)
 
 
 def _read(emissions: Emissions, searched: Searched) -> Hypotheses:

@@ -19,7 +19,7 @@ from .. import decoding
 from ..decoding import Hypotheses
 from ..decoding.beams import Width
 from ..decoding.emissions import Emissions, of_arrays, read_emissions
-from ..decoding.greedy import of_path, reading
+from ..decoding.greedy import of_path, reading, vocabulary_of
 from ..decoding.hypothesis import Evidence
 from ..language.hotwords import Source
 from ..text import Vocabulary
@@ -81,7 +81,7 @@ def greedy_decode(
     blank: int = 0,
     *,
     from_logits: bool = False,
-    vocabulary: Vocabulary | None = None,
+    vocabulary: Vocabulary | Sequence[str] | None = None,
     batch_first: bool = False,
 ) -> list[Hypotheses]:
     """Reads the most probable class of each frame, where the scores are; see :func:`ctckit.greedy_decode`.
@@ -95,7 +95,7 @@ def greedy_decode(
         input_lengths: (N,) frames of each sample; all T if not given.
         blank: the blank's class; with a vocabulary, its blank counts.
         from_logits: ``log_probs`` holds raw scores.
-        vocabulary: the classes' names; without it, hypotheses have tokens only.
+        vocabulary: the classes' names, as there; without it, hypotheses have tokens only.
         batch_first: ``log_probs`` is (N, T, C).
 
     Raises:
@@ -106,6 +106,7 @@ def greedy_decode(
         >>> greedy_decode(log_probs, vocabulary=Vocabulary(["<blank>", "h", "i"]))[0].text
         'hi'
     """
+    vocabulary = vocabulary_of(vocabulary)
     labels = None if vocabulary is None else len(vocabulary.labels)
     batches = _read(log_probs, input_lengths, from_logits, labels, batch_first, unread=True)
     given = [log_probs] if isinstance(log_probs, Tensor) else log_probs
