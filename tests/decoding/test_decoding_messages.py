@@ -134,6 +134,8 @@ DECODERS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "labels twice": ({"vocabulary": ["<blank>", "a", "a"]}, ["labels[1] and labels[2] are both 'a'"]),
     "no blank": ({"vocabulary": ["a", "b"]}, ["the blank can't be told from the 2 labels"]),
     "a label that is none": ({"vocabulary": ["<blank>", 1]}, ["labels[1] = 1 has type int"]),
+    "labels in one string": ({"vocabulary": "labels.txt"}, ["labels = 'labels.txt': expected a list of names"]),
+    "no labels": ({"vocabulary": None}, ["labels = None: expected a list of names"]),
     "no beam": ({"beam_width": 0}, ["beam_width = 0: expected an integer of at least 1"]),
     "a beam of floats": ({"beam_width": 50.0}, ["beam_width = 50.0: expected an integer"]),
     "alpha below 0": ({"alpha": -0.1}, ["alpha = -0.1: expected a finite number of at least 0"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import math
 import pickle
@@ -588,3 +589,25 @@ def test_damaged_files(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_a_hundred_thousand_damaged_files(tmp_path: Path) -> None:
     fuzz(50_000, tmp_path)
+
+
+def test_what_is_no_text() -> None:
+    model = LanguageModel.read(BytesIO(SMALL.encode()))
+    for wrong in (lambda: model.score(None), lambda: model.words(b"a"), lambda: model.id(3), lambda: model.ids([None])):
+        with pytest.raises(CTCError, match="expected a string"):
+            wrong()
+    for wrong in (lambda: model.score_all("a b"), lambda: model.ids("ab")):  # not letter by letter
+        with pytest.raises(CTCError, match="expected a list of"):
+            wrong()
+    for source in (None, SMALL.encode(), io.StringIO(SMALL), [SMALL]):
+        with pytest.raises(CTCError, match=r"source has type .*: expected a path, or a file opened in binary mode"):
+            LanguageModel.read(source)
+    for encoding in ("utf-16", "utf-16-le", "utf-32"):
+        with pytest.raises(CTCError, match="is text in UTF-16 or UTF-32: expected UTF-8"):
+            LanguageModel.read(BytesIO(SMALL.encode(encoding)))
+
+
+def test_numbers_that_no_word_has() -> None:
+    model = LanguageModel.read(BytesIO(SMALL.encode()))
+    unknown = model.step(model.begin(), 0)
+    assert all(model.step(model.begin(), word) == unknown for word in (-1, -(10**12), 10**12, 2**32, 2**31))

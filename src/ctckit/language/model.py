@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import itertools
 import mmap
 import os
@@ -30,6 +31,7 @@ SPECIAL_WORDS = ("<s>", "</s>", "<unk>")  # those of a model that nobody says
 
 _PIECE = 1 << 20  # bytes of an ARPA file that are read at a time
 _PACKED = 1 << 16  # of a compressed one, which may be a thousand times longer
+_WORDS = 1 << 32  # numbers of words are below
 _GZIP = b"\x1f\x8b"
 _COMPRESSED = {b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
 
@@ -115,6 +117,11 @@ class LanguageModel:
             CTCError: the file can't be read, or is not what it should be; says the line, and what was expected there.
         """
         if not isinstance(source, (str, Path)):
+            if not hasattr(source, "read") or isinstance(source, io.TextIOBase):
+                raise CTCError(
+                    f"source has type {type(source).__name__}: expected a path, or a file opened in binary mode; bytes "
+                    "are read through io.BytesIO"
+                )
             return cls._read_arpa(source, "the model")
         path = Path(source)
         if path.is_dir():
@@ -223,6 +230,8 @@ class LanguageModel:
 
     def ids(self, words: Iterable[str]) -> npt.NDArray[np.int32]:
         """The numbers of words, 0 for those that the model lacks."""
+        if isinstance(words, str):
+            raise CTCError(f"words = {words[:40]!r}: expected a list of words; id() takes one")
         return self._ids([_encoded(word) for word in words])
 
     def _ids(self, words: list[bytes]) -> npt.NDArray[np.int32]:
@@ -236,7 +245,7 @@ class LanguageModel:
 
     def step(self, state: State, word: int) -> tuple[float, State]:
         """The ln P of a word, by number, in a state; and the state behind it. Any other number counts as ``<unk>``."""
-        found: tuple[float, State] = self.native.step(state, max(word, 0))
+        found: tuple[float, State] = self.native.step(state, word if 0 <= word < _WORDS else 0)
         return found
 
     def alone(self, words: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
@@ -274,12 +283,16 @@ class LanguageModel:
     def _score(
         self, texts: Iterable[str], bos: bool, eos: bool
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        if isinstance(texts, str):
+            raise CTCError(f"texts = {texts[:40]!r}: expected a list of texts; score() takes one")
         scores, ends = self.native.score_texts([_encoded(text) for text in texts], bool(bos), bool(eos))
         return scores, ends
 
 
 def _encoded(text: str) -> bytes:
     """In UTF-8; half a character counts as a letter that no model has."""
+    if not isinstance(text, str):
+        raise CTCError(f"{text!r} has type {type(text).__name__}: expected a string")
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -302,6 +315,8 @@ def _pieces(file: BinaryIO, name: str) -> Iterator[bytes]:
     for magic, kind in _COMPRESSED.items():
         if first.startswith(magic):
             raise CTCError(f"{name} is compressed by {kind}: expected plain text, or gzip; unpack it first")
+    if b"\\\0" in first[:64] or b"\0\\" in first[:64]:  # a backslash of more than one byte
+        raise CTCError(f"{name} is text in UTF-16 or UTF-32: expected UTF-8; write it again in that encoding")
     if not first.startswith(_GZIP):
         return itertools.chain([first], iter(lambda: file.read(_PIECE), b""))
     return _unpacked(itertools.chain([first], iter(lambda: file.read(_PACKED), b"")), name)

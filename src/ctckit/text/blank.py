@@ -57,6 +57,11 @@ def settle_blank(labels: Iterable[str], blank: int | None, scores: npt.ArrayLike
     Raises:
         CTCError: labels are not strings or not unique, there are not as many as classes, or the blank can't be told.
     """
+    path = isinstance(labels, str) and len(set(labels)) < len(labels)  # others may be names of one character each
+    if path or isinstance(labels, bytes) or not isinstance(labels, Iterable):
+        raise CTCError(
+            f"labels = {labels!r}: expected a list of names, one for each class; ctckit.files.read_labels reads a file"
+        )
     names = list(labels)
     check_labels(names)
     if blank is not None:
