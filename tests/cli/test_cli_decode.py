@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -601,7 +602,11 @@ class TestStream:
     def piped(self, folder: Path, *options: object) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "ctckit", "decode", "--stream", "-", *map(str, (*self.COMMAND[3:], *options))]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
+        process = subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
+        killer = threading.Timer(60, process.kill)  # else a test of what doesn't come would wait for ever
+        killer.daemon = True
+        killer.start()
+        return process
 
     def test_text_appears_while_frames_come(self, folder: Path) -> None:
         """Each word is there before the frames after the next one are sent."""
@@ -615,7 +620,7 @@ class TestStream:
             process.stdin.write(scores[sent:upto].tobytes())
             sent = upto
             while len(read) < len("the quick brown".partition(word)[0] + word):
-                read += process.stdout.read(64)
+                read += process.stdout.read(64) or pytest.fail(f"only {read!r} came")
         process.stdin.write(scores[sent:].tobytes())
         out, err = process.communicate()
         assert (process.returncode, read + out, err) == (0, b"the quick brown fox\n", b"")

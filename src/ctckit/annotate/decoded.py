@@ -44,6 +44,7 @@ class Language:
         hotword_weight: nats of hotwords that have no weight of their own.
         beam_width: how many prefixes go on.
         beam_threshold: nats; prefixes further below the best are given up. None: none are.
+        recombine: whether of prefixes that go on alike the best stays; by default what the decoder says.
     """
 
     language_model: Path | None = None
@@ -55,6 +56,7 @@ class Language:
     hotword_weight: float = HOTWORD_WEIGHT
     beam_width: int = 50
     beam_threshold: float | None = None
+    recombine: bool | None = None
 
     @property
     def files(self) -> dict[str, Path]:
@@ -153,6 +155,7 @@ class Decoders:
             unknown_score=language.unknown_score,
             beam_width=language.beam_width,
             beam_threshold=language.beam_threshold,
+            recombine=language.recombine,
         )
         nothing: Any = np.empty((0, len(vocabulary.labels)))
         notes = [*decoder.notes, *decoder.decode(nothing, hotwords=self.hotwords)[0].notes]

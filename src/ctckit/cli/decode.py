@@ -40,7 +40,8 @@ def decode(
         typer.Option(
             help="Frames from a pipe instead, - for the standard input: float32 numbers, little endian, all classes "
             "of a frame and then the next frame; or .npy arrays (t, C), one after the other. The text appears as soon "
-            "as it can't change any more, for which texts 25 nats below the best are given up."
+            "as it can't change any more, for which texts 25 nats below the best are given up; with --nbest perhaps "
+            "not before the end."
         ),
     ] = None,
     out: recordings.Out = None,
@@ -228,7 +229,8 @@ def _follow(
     from .live import THRESHOLD, Display, follow
 
     vocabulary = read_vocabulary(labels, blank)
-    decoders = Decoders(replace(language, beam_threshold=THRESHOLD))
+    recombine = True if options.nbest == 1 else None  # it leaves few texts beside the best
+    decoders = Decoders(replace(language, beam_threshold=THRESHOLD, recombine=recombine))
     decoders.read()
     stream = decoders.of(vocabulary).stream(from_logits=options.from_logits, hotwords=decoders.hotwords)
     print_notes([*vocabulary.notes, *decoders.notes])

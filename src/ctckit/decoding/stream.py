@@ -108,8 +108,8 @@ class Stream:
     def stable(self) -> Stable:
         """The beginning of the text that can't change any more: all texts in the beam have it.
 
-        A wide beam is never short of texts that differ early and are most improbable. With a `beam_threshold`, such as
-        25 nats, the decoder gives these up, and more of the text is known sooner.
+        A wide beam is never short of texts that differ early and are most improbable. With ``recombine=True`` and a
+        `beam_threshold`, such as 25 nats, the decoder gives these up, and more of the text is known sooner.
         """
         tokens, frames, words = self._live.stem()
         return Stable(self._searched.reader.text(tokens, words), tokens, frames)
