@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TextIO, cast
 
 import typer
 
@@ -102,28 +101,19 @@ def decode(
     can't be used.
     """
     from ..annotate.decoded import Language, Options
+    from ..corpus import Corpus, Decoding, Defaults, parse_formats
 
     language = Language(language_model, lexicon, hotwords, alpha, beta, unknown_score, hotword_weight, beam_width)
     options = Options(from_logits, nbest, extend, strip_punctuation, cast("Level | None", level))
+    form = cast("TranscriptFormat", transcript_format)
     if tune:
-        from ..corpus import Defaults
-
-        alone = {"--stream": stream, "--out": out, "--format": formats, "--threads": num_threads}
-        for name, value in alone.items():
-            if value is not None:
-                raise CTCError(f"{name} does not go with --tune, which prints weights")
-        if manifest is None:
-            raise CTCError("--tune goes with --manifest, whose rows have texts")
+        _refuse_beside_tune({"--stream": stream, "--out": out, "--format": formats, "--threads": num_threads})
         defaults = Defaults(labels, frame_shift or 1.0, blank, emissions=emissions)  # times don't matter
-        return _tune(manifest, defaults, language, from_logits, transcript_format, picture, lang)
+        return _tune(manifest, defaults, language, from_logits, form, picture, lang)
     if manifest is not None:
-        from ..corpus import Corpus, Decoding, Defaults, parse_formats
-
         recordings.refuse({"--stream": stream, "--picture": picture, "--audio": audio, "--image": image})
-        folder = recordings.folder_of(out)
-        defaults = Defaults(labels, frame_shift, blank, offset, emissions)
-        task = Decoding(language, options, cast("TranscriptFormat", transcript_format))
-        corpus = Corpus(manifest, folder, parse_formats(formats or "json"), task, defaults)
+        task, defaults = Decoding(language, options, form), Defaults(labels, frame_shift, blank, offset, emissions)
+        corpus = Corpus(manifest, recordings.folder_of(out), parse_formats(formats or "json"), task, defaults)
         return _decode_corpus(corpus, task, 1 if num_threads is None else num_threads)
     source = emissions if stream is None else stream
     if source is None or (emissions is not None and stream is not None):
@@ -137,54 +127,59 @@ def decode(
     if frame_shift is None and (outputs.named is not None or picture is not None):
         raise CTCError("--frame-shift is missing")
     times = None if frame_shift is None else recordings.Times(frame_shift, offset)
-    files = [source, labels, *language.files.values(), *strip]
-    _check(outputs, files, language, options, times, lang)
-    if stream is not None:
-        if picture is not None:
-            raise CTCError("--picture does not go with --stream, which keeps no scores")
-        return _follow(stream, labels, blank, language, options, times, outputs)
-    _decode_one(source, labels, blank, language, options, times, outputs, strip, lang)
+    one = _Recording(source, labels, blank, language, options, times, outputs)
+    one.check(strip, lang)
+    if stream is None:
+        return _decode_one(one, strip, lang)
+    if picture is not None:
+        raise CTCError("--picture does not go with --stream, which keeps no scores")
+    _follow(one)
 
 
-def _check(
-    outputs: recordings.Outputs,
-    files: Sequence[Path | None],
-    language: Language,
-    options: Options,
-    times: recordings.Times | None,
-    lang: str,
-) -> None:
-    """Whatever can be found wrong before anything is read."""
-    outputs.check(files, lang)
-    options.check(language.beam_width, [] if outputs.named is None else [outputs.named])
-    if times is not None:
-        times.check()
+class _Recording(NamedTuple):
+    """One recording, how it is decoded, and what is written of it.
+
+    Attributes:
+        source: its scores; or the pipe that they come from.
+        labels: the file of the classes' names.
+        blank: the blank's class; found from the labels by default.
+        language: what is known of the language.
+        options: how to decode.
+        times: of its frames; None if no file needs them.
+        outputs: what is written.
+    """
+
+    source: Path
+    labels: Path
+    blank: int | None
+    language: Language
+    options: Options
+    times: recordings.Times | None
+    outputs: recordings.Outputs
+
+    def check(self, strip: recordings.Strip, lang: str) -> None:
+        """Whatever can be found wrong before anything is read."""
+        self.outputs.check([self.source, self.labels, *self.language.files.values(), *strip], lang)
+        self.options.check(self.language.beam_width, [] if self.outputs.named is None else [self.outputs.named])
+        if self.times is not None:
+            self.times.check()
 
 
-def _decode_one(
-    emissions: Path,
-    labels: Path,
-    blank: int | None,
-    language: Language,
-    options: Options,
-    times: recordings.Times | None,
-    outputs: recordings.Outputs,
-    strip: recordings.Strip,
-    lang: str,
-) -> None:
+def _decode_one(one: _Recording, strip: recordings.Strip, lang: str) -> None:
     """One recording. Whatever is wrong is found before anything is written."""
     from ..annotate.decoded import Decoders, decode, timed
     from ..annotate.recording import read_scores, read_vocabulary
 
-    scores = read_scores(emissions)
-    vocabulary = read_vocabulary(labels, blank, scores)
-    decoders = Decoders(language)
+    options, outputs = one.options, one.outputs
+    scores = read_scores(one.source)
+    vocabulary = read_vocabulary(one.labels, one.blank, scores)
+    decoders = Decoders(one.language)
     decoders.read()
     texts = decode(scores, vocabulary, decoders, options)
-    if times is None:
+    if one.times is None:
         print_notes([*vocabulary.notes, *decoders.notes])
         return _print(texts, sys.stdout)
-    found = timed(texts, len(scores), times.frame_shift, options, times.offset)
+    found = timed(texts, len(scores), one.times.frame_shift, options, one.times.offset)
     content = outputs.encoded(found, options.level)
     print_notes([*found.notes, *vocabulary.notes, *decoders.notes])
     outputs.draw(found, scores, vocabulary, options.from_logits, strip, lang)
@@ -214,30 +209,23 @@ def _print(texts: Hypotheses, to: TextIO) -> None:
     print(*shown, sep="\n", file=to, flush=True)
 
 
-def _follow(
-    source: Path,
-    labels: Path,
-    blank: int | None,
-    language: Language,
-    options: Options,
-    times: recordings.Times | None,
-    outputs: recordings.Outputs,
-) -> None:
+def _follow(one: _Recording) -> None:
     """Frames as they come in. If they stop by the keyboard, what was said so far is printed and written."""
     from ..annotate.decoded import Decoders, checked, timed
     from ..annotate.recording import read_vocabulary
     from .live import THRESHOLD, Display, follow
 
-    vocabulary = read_vocabulary(labels, blank)
+    options, outputs = one.options, one.outputs
+    vocabulary = read_vocabulary(one.labels, one.blank)
     recombine = True if options.nbest == 1 else None  # it leaves few texts beside the best
-    decoders = Decoders(replace(language, beam_threshold=THRESHOLD, recombine=recombine))
+    decoders = Decoders(replace(one.language, beam_threshold=THRESHOLD, recombine=recombine))
     decoders.read()
     stream = decoders.of(vocabulary).stream(from_logits=options.from_logits, hotwords=decoders.hotwords)
     print_notes([*vocabulary.notes, *decoders.notes])
     display = Display(outputs.log, vocabulary.convention != "plain", outputs.out is None)
     stopped, wrong = False, None
     try:
-        stopped = follow(stream, source, len(vocabulary.labels), options.from_logits, display)
+        stopped = follow(stream, one.source, len(vocabulary.labels), options.from_logits, display)
     except CTCError as error:
         wrong = error
     texts = stream.finish(options.nbest)
@@ -246,8 +234,8 @@ def _follow(
     if wrong is not None:
         raise wrong
     checked(texts)
-    if times is not None and outputs.out is not None:
-        found = timed(texts, stream.frames, times.frame_shift, options, times.offset)
+    if one.times is not None and outputs.out is not None:
+        found = timed(texts, stream.frames, one.times.frame_shift, options, one.times.offset)
         outputs.write(outputs.encoded(found, options.level))
         _tell(found, outputs)
     elif len(texts) > 1:
@@ -272,12 +260,18 @@ def _decode_corpus(corpus: Corpus, task: Decoding, num_threads: int) -> None:
         raise typer.Exit(1)
 
 
+def _refuse_beside_tune(options: dict[str, object]) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise CTCError(f"{name} does not go with --tune, which prints weights")
+
+
 def _tune(
-    manifest: Path,
+    manifest: Path | None,
     defaults: Defaults,
     language: Language,
     from_logits: bool,
-    transcript_format: str,
+    transcript_format: TranscriptFormat,
     picture: Path | None,
     lang: str,
 ) -> None:
@@ -287,13 +281,15 @@ def _tune(
     from ..decoding import tune
     from ..validate import check_language
 
+    if manifest is None:
+        raise CTCError("--tune goes with --manifest, whose rows have texts")
     if language.language_model is None and language.lexicon is None:
         raise CTCError("--tune chooses the weights of a language: expected --lm or --lexicon")
     check_language(lang)
     recordings.Outputs(None, None, picture, manifest).check([manifest, defaults.labels, *language.files.values()], lang)
     decoders = Decoders(language)
     decoders.read()
-    found = read_development(manifest, defaults, cast("TranscriptFormat", transcript_format), from_logits=from_logits)
+    found = read_development(manifest, defaults, transcript_format, from_logits=from_logits)
     decoder = decoders.of(found.vocabulary)
     print_notes([*found.vocabulary.notes, *decoders.notes])
     has_words = found.vocabulary.convention != "plain"
