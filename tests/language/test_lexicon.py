@@ -99,7 +99,7 @@ def test_a_file_of_words_and_labels(tmp_path: Path) -> None:
         ("R", "IY", "D"): ["read"],
         ("TH", "AH"): ["the"],
     }
-    assert found.notes == (f"{path}: 1 of 3 words can't be spelled with the labels, and are left out: 'rh'",)
+    assert found.notes == (f"{path}: 1 of 3 words can't be spelled with the labels, and are left out: 'rh' as 'R XX'",)
 
 
 def test_words_that_cannot_be_spelled_are_left_out_with_a_note() -> None:
@@ -153,3 +153,20 @@ def test_words_join() -> None:
     assert letters(by_spelling(speller, joined)) == {"cat": ["cat"], "doctor": ["Dr"], "dog": ["dog"], "ox": ["ox"]}
     assert found.words == ("cat", "Dr")
     assert found.with_words(["cat", "CAT", "2"], speller) is found
+
+
+def test_one_spelling_that_looks_like_several() -> None:
+    """A list holds spellings, so that ["R", "EH", "D"] are three of one label each: that is hardly meant."""
+    with pytest.raises(
+        CTCError, match=r"'red' has the spellings \['R', 'EH', 'D'\].*expected 'R EH D' for one.*\['R'\]"
+    ):
+        spelled(Lexicon({"red": ["R", "EH", "D"]}), PHONEMES)
+    several = Lexicon({"a": [["AH"], ["EH"]]})
+    assert by_spelling(*spelled(several, PHONEMES)) == {("AH",): ["a"], ("EH",): ["a"]}
+    beside_labels = Lexicon({"a": ["AH", "EH"], "red": ["R EH D"]})  # where others are spelled by labels, it is clear
+    assert set(by_spelling(*spelled(beside_labels, PHONEMES))) == {("AH",), ("EH",), ("R", "EH", "D")}
+
+
+def test_labels_of_words_that_cant_be_spelled() -> None:
+    with pytest.raises(CTCError, match=r"can be spelled with the labels, as 'red' as 'R X D'"):
+        spelled(Lexicon({"red": "R X D"}), PHONEMES)

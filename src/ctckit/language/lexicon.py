@@ -37,8 +37,8 @@ class Lexicon:
 
     Args:
         words: words, spelled as they are written; or for each word its spelling or spellings: a text, such as
-            ``"doctor"`` for ``"Dr."``, or labels, ``["d", "o", "k"]`` or ``"d o k"``. Under labels, the words are found
-            by these classes only; otherwise by any that spell them.
+            ``"doctor"`` for ``"Dr."``, or labels, ``"d o k"`` or ``[["d", "o", "k"]]``. Under labels, the words are
+            found by these classes only; otherwise by any that spell them.
         origin: what messages shall call it.
 
     Raises:
@@ -106,6 +106,7 @@ class Lexicon:
             found = speller.spell(self.words)
             sequences, notes = found.sequences, found.notes
         else:
+            self._check_lists(speller)
             texts = [(i, spelling) for i, spelling in self._spellings if isinstance(spelling, str)]
             labels = [
                 (i, speller.of_labels(spelling)) for i, spelling in self._spellings if not isinstance(spelling, str)
@@ -118,7 +119,7 @@ class Lexicon:
         sequences = _single_words(sequences)
         there = np.zeros(len(self.words), bool)
         there[sequences.of] = True
-        missing = [repr(self.words[i]) for i in np.flatnonzero(~there)[:10].tolist()]
+        missing = [self._named(i) for i in np.flatnonzero(~there)[:10].tolist()]
         if not there.any():
             raise CTCError(
                 f"none of the {len(self.words)} words of {self.origin} can be spelled with the labels, as "
@@ -132,6 +133,29 @@ class Lexicon:
             )
         said = tuple(f"{self.origin}: {note}" for note in notes)
         return SpelledLexicon(self.words, sequences, said, self.has_spellings)
+
+    def _named(self, number: int) -> str:
+        """A word for a message, with its labels if it is spelled by them."""
+        word = self.words[number]
+        labels = next(
+            (" ".join(way) for i, way in self._spellings or () if i == number and not isinstance(way, str)), ""
+        )
+        return f"{word!r} as {labels!r}" if labels else repr(word)
+
+    def _check_lists(self, speller: Speller) -> None:
+        """Raises a CTCError if several spellings of a word are probably meant as one: ["c", "a", "t"]."""
+        if self.has_labels:
+            return  # who has spelled words by labels knows how
+        labels, ways = set(speller.vocabulary.labels), dict[int, list[str]]()
+        for i, spelling in self._spellings or ():
+            ways.setdefault(i, []).append(str(spelling))
+        for i, several in ways.items():
+            if len(several) > 1 and labels.issuperset(several):
+                one, apart = " ".join(several), [[way] for way in several]
+                raise CTCError(
+                    f"{self.origin}: {self.words[i]!r} has the spellings {several!r}, each a label alone: expected "
+                    f"{one!r} for one spelling by these labels, or {apart!r} for several"
+                )
 
 
 @dataclass(frozen=True, eq=False)
