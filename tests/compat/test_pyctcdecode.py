@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import ctckit
+from ctckit import CTCError
 from ctckit.compat import Alphabet, BeamSearchDecoderCTC, LanguageModel, build_ctcdecoder
 from ctckit.compat.kenlm import Model
 
@@ -375,3 +376,33 @@ def test_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     monkeypatch.setattr(hub, "snapshot_download", download)
     assert BeamSearchDecoderCTC.load_from_hf_hub("someone/model", revision="main").decode(LOGITS) == "cb ab"
+
+
+@pytest.mark.parametrize("least", [0.5, math.nan, math.inf])
+def test_pruning_of_all_texts(least: float) -> None:
+    with pytest.raises(CTCError, match=r"beam_prune_logp = .*: expected a finite number"):
+        build_ctcdecoder(["", "a", " "]).decode(np.zeros((3, 3)), beam_prune_logp=least)
+
+
+def test_damaged_folders(tmp_path: Path) -> None:
+    folder = tmp_path / "language_model"
+    folder.mkdir()
+    attributes = '{"alpha": 0.5, "beta": 1, "unk_score_offset": -10, "score_boundary": true}'
+    for text, message in (
+        ("{", "attrs.json is no JSON"),
+        ("[]", "attrs.json has none: expected alpha"),
+        ("3", "attrs.json has"),
+        (attributes, "unigrams.txt can't be read in the encoding 'utf-8'"),
+    ):
+        (folder / "attrs.json").write_text(text, encoding="utf-8")
+        (folder / "unigrams.txt").write_bytes(b"\xff\n")
+        with pytest.raises(CTCError, match=message):
+            LanguageModel.load_from_dir(folder)
+    with pytest.raises(CTCError, match="in the encoding 'none': unknown encoding"):
+        LanguageModel.load_from_dir(folder, unigram_encoding="none")
+
+
+def test_labels_that_are_no_list() -> None:
+    for labels in (None, {"a": 0}, 3):
+        with pytest.raises(CTCError, match="labels has type"):
+            build_ctcdecoder(labels)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import CTCError
 from ..text import Vocabulary
@@ -51,6 +51,8 @@ class Alphabet:
         Raises:
             CTCError: labels are not strings or not unique, or pieces contain a space.
         """
+        if isinstance(labels, Mapping) or not isinstance(labels, Iterable):
+            raise CTCError(f"labels has type {type(labels).__name__}: expected a list of names, one for each class")
         labels = list(labels)
         check_labels(labels)
         is_bpe = any(label.startswith((_INNER, BPE_TOKEN)) for label in labels)

@@ -253,6 +253,7 @@ class BeamSearchDecoderCTC:
         hotword_weight: float,
     ) -> list[list[_Beam]]:
         """The texts of each recording, the best first."""
+        check_number("beam_prune_logp", beam_prune_logp, most=0, infinite=True)
         words = dict.fromkeys(_single_words(hotwords), check_number("hotword_weight", hotword_weight))
         logits = [_as_logits(f"logits[{n}]", array) for n, array in enumerate(logits_list)]
         if not logits:

@@ -135,13 +135,23 @@ class LanguageModel:
             CTCError: a file is missing, or is not what it should be.
         """
         folder = Path(filepath)
-        attributes = json.loads(read_text(folder / cls._ATTRS_SERIALIZED_FILENAME))
-        if set(attributes) != set(cls.JSON_ATTRS):
+        try:
+            attributes = json.loads(read_text(folder / cls._ATTRS_SERIALIZED_FILENAME))
+        except json.JSONDecodeError as error:
+            raise CTCError(f"{folder / cls._ATTRS_SERIALIZED_FILENAME} is no JSON: {error}") from None
+        there = set(attributes) if isinstance(attributes, dict) else set()
+        if there != set(cls.JSON_ATTRS):
             raise CTCError(
-                f"{folder / cls._ATTRS_SERIALIZED_FILENAME} has {', '.join(attributes)}: expected "
+                f"{folder / cls._ATTRS_SERIALIZED_FILENAME} has {', '.join(sorted(there)) or 'none'}: expected "
                 f"{', '.join(cls.JSON_ATTRS)}"
             )
-        unigrams = read_bytes(folder / cls._UNIGRAMS_SERIALIZED_FILENAME).decode(unigram_encoding or "utf-8")
+        encoding, file = unigram_encoding or "utf-8", folder / cls._UNIGRAMS_SERIALIZED_FILENAME
+        try:
+            unigrams = read_bytes(file).decode(encoding)
+        except (UnicodeDecodeError, LookupError) as error:
+            raise CTCError(
+                f"{file} can't be read in the encoding {encoding!r}: {error}; pass unigram_encoding"
+            ) from None
         models = [path for path in sorted(folder.iterdir()) if path.suffix in _MODEL_ENDINGS]
         if len(models) != 1:
             raise CTCError(f"{folder} holds {len(models)} language models: expected one of {', '.join(_MODEL_ENDINGS)}")
