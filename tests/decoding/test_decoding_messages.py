@@ -273,3 +273,14 @@ def test_samples_of_one_frame() -> None:
     assert [h.text for h in decoder.decode(one[None], [1, 1])] == ["a", "b"]
     assert [h.text for h in decoder.decode(one[None, :1])] == ["a"]
     assert [h.text for h in greedy_decode(one[None], [1, 1], vocabulary=Vocabulary(LABELS))] == ["a", "b"]
+
+
+def test_logits_that_are_not_called_so() -> None:
+    """They may be meant, as where priors were taken off: texts are found, and it is noted, for their sample alone."""
+    decoder, scores = Decoder(LABELS), SCORES.copy()
+    scores[:, 1] += 4
+    plain, noted, empty = decoder.decode(scores, [6, 6, 0])
+    assert (plain.notes, empty.notes) == ((), ())
+    assert "pass from_logits=True for logits" in noted.notes[0]
+    assert noted.text == plain.text
+    assert not any(found.notes for found in decoder.decode(scores, from_logits=True))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..bfloat16 import as_floats
 from ..errors import CTCError
 from ..problem import all_frames, readable_scores
 from ..validate import (
@@ -22,6 +23,8 @@ from ..validate import (
     check_not_probabilities,
     check_values,
 )
+
+_ROUNDED = 0.01  # nats above 0 that rounding may make
 
 # What was passed, with a shape and a dtype to check; and its memory as an array, bfloat16 as the integers of its bits.
 View = Callable[[str, Any], tuple[Any, npt.NDArray[Any]]]
@@ -47,6 +50,13 @@ class Emissions:
         """Sample n alone."""
         frames = self.frames[n : n + 1]
         return replace(self, scores=self.scores[: frames[0], n : n + 1], frames=frames, form=self.form._replace(size=1))
+
+    def begin_above_0(self) -> list[bool]:
+        """Whether each sample's first frame has a score above 0, where all are meant to be log-probabilities."""
+        if self.from_logits or not len(self.scores):
+            return [False] * len(self.frames)
+        highest = as_floats(self.scores[0]).max(axis=1)
+        return [bool(used and high > _ROUNDED) for used, high in zip(self.frames.tolist(), highest, strict=True)]
 
 
 def of_arrays(name: str, given: Any) -> tuple[Any, npt.NDArray[Any]]:

@@ -283,7 +283,7 @@ class Hypotheses(Sequence[Hypothesis]):
     Attributes:
         status: ``OK``; ``IMPOSSIBLE`` if there is no text, since a lexicon has none that fits or all have probability
             0; ``NOT_FINITE`` if a used frame holds NaN or +inf.
-        notes: on the call's hotwords, those that can't be spelled.
+        notes: on the hotwords of a call, those that can't be spelled; and on scores that are no log-probabilities.
     """
 
     def __init__(self, hypotheses: Iterable[Hypothesis], status: Status, notes: tuple[str, ...] = ()) -> None:
