@@ -27,14 +27,23 @@ class Prefixes {
         all_.clear();
         all_.push(Prefix{});  // stands for none
         free_ = kNoPrefix;
-        alive_ = 0;
-        root_ = make(kNoPrefix, kNoToken, kNoWord, 0);
+        alive_ = stem_length_ = 0;
+        root_ = stem_ = make(kNoPrefix, kNoToken, kNoWord, 0);
     }
     Prefix& operator[](std::uint32_t node) { return all_[node]; }
     const Prefix& operator[](std::uint32_t node) const { return all_[node]; }
     std::uint32_t root() const { return root_; }
     std::size_t capacity() const { return all_.size(); }
-    std::size_t alive() const { return alive_; }
+    // Where the beginning ends that all prefixes share, and how many come after it: the same whether the stem was taken
+    // or not.
+    std::uint32_t stem() const { return stem_; }
+    std::size_t apart() {
+        while (goes_on_alike(stem_)) {
+            stem_ = all_[stem_].first_child;
+            ++stem_length_;
+        }
+        return alive_ - stem_length_;
+    }
 
     std::uint32_t find(std::uint32_t parent, std::int32_t token, std::int32_t word) const {
         std::uint32_t node = all_[parent].first_child;
@@ -70,18 +79,24 @@ class Prefixes {
         }
     }
 
-    // Whether everything that lives goes on from one child of the root; then that child becomes the root.
+    // Makes the root's child the root, if all prefixes share it.
     bool shorten_stem() {
-        const Prefix& root = all_[root_];
-        const std::uint32_t child = root.first_child;
-        if (root.slot != kNotInBeam || child == kNoPrefix || all_[child].next != kNoPrefix) return false;
+        apart();
+        if (root_ == stem_) return false;
+        const std::uint32_t child = all_[root_].first_child;
         give_back(root_);
         root_ = child;
         all_[root_].parent = kNoPrefix;
+        --stem_length_;
         return true;
     }
 
    private:
+    // Whether all prefixes that go through this one go on from one child of it.
+    bool goes_on_alike(std::uint32_t node) const {
+        const std::uint32_t child = all_[node].first_child;
+        return all_[node].slot == kNotInBeam && child != kNoPrefix && all_[child].next == kNoPrefix;
+    }
     void give_back(std::uint32_t node) {
         all_[node].next = free_;
         free_ = node;
@@ -89,8 +104,8 @@ class Prefixes {
     }
 
     Array<Prefix> all_;
-    std::uint32_t free_ = kNoPrefix, root_ = kNoPrefix;
-    std::size_t alive_ = 0;
+    std::uint32_t free_ = kNoPrefix, root_ = kNoPrefix, stem_ = kNoPrefix;
+    std::size_t alive_ = 0, stem_length_ = 0;  // from the root to the stem's end
 };
 
 }  // namespace

@@ -16,7 +16,7 @@ struct SavedHead {
     std::int32_t plain, recombine, from_logits;
     std::int64_t num_frames, exponent;
     std::int32_t status, size;
-    std::int64_t num_prefixes;
+    std::int64_t num_prefixes, most_apart;
     LongSum offset;
     double best;
     State stem;
@@ -79,6 +79,7 @@ void Search<kPlain>::save(ctckit::ByteSink& sink) {
     head.status = status_;
     head.size = beam_.size;
     head.num_prefixes = std::int64_t(order.size());
+    head.most_apart = std::int64_t(most_apart_);
     head.offset = offset_;
     head.best = best_;
     head.stem = stem_;
@@ -132,8 +133,8 @@ bool Search<kPlain>::restore_from(Bytes bytes) {
     if (!bytes.read(head)) return false;
     const SavedHead mine = head_of();
     if (std::memcmp(&mine, &head, offsetof(SavedHead, num_frames)) != 0) return false;
-    if (head.size < 0 || head.size > options_.beam_width || head.num_prefixes < 1 || head.num_frames < 0 ||
-        head.status < CTCKIT_FINE || head.status > CTCKIT_NOT_FINITE || !is_state(head.stem) ||
+    if (head.size < 0 || head.size > options_.beam_width || head.num_prefixes < 1 || head.most_apart < 0 ||
+        head.num_frames < 0 || head.status < CTCKIT_FINE || head.status > CTCKIT_NOT_FINITE || !is_state(head.stem) ||
         !(head.best >= 0 && head.best < kInfinity<double>))
         return false;
     reset();
@@ -159,7 +160,8 @@ bool Search<kPlain>::restore_from(Bytes bytes) {
         const bool root = node == prefixes_.root();
         if (prefixes_[node].slot != kNotInBeam || (!root && saved.last != prefixes_[node].token)) return false;
         if (saved.last < 0 || saved.last > classes_ || !(saved.frame >= 0 && saved.frame <= double(head.num_frames)) ||
-            !(saved.mass > 0 && saved.mass < kInfinity<double>) || !(saved.ends_blank >= 0) || !(saved.ends_token >= 0))
+            !(saved.mass >= 0 && saved.mass < kInfinity<double>) || !(saved.ends_blank >= 0) ||
+            !(saved.ends_token >= 0))
             return false;
         beam_.mass[i] = saved.mass;
         beam_.mass[beam_.room + i] = saved.ends_blank;
@@ -177,6 +179,7 @@ bool Search<kPlain>::restore_from(Bytes bytes) {
     status_ = head.status;
     offset_ = head.offset;
     exponent_ = head.exponent;
+    most_apart_ = std::size_t(head.most_apart);
     best_ = head.best;
     stem_ = head.stem;
     return bytes.done();

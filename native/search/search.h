@@ -23,8 +23,9 @@ constexpr double kFall = 0x1p-72;  // a frame by which the best falls further is
                                    // are 0 as numbers, since they lie 700 nats below the frame's best, may matter
 constexpr double kLargest = 0x1p1000;
 
-// So many prefixes may live, and more in a wide beam; then those go that differ from the best one early, see forget().
-constexpr std::size_t kMostAlive = std::size_t(1) << 15;
+// When so many prefixes live behind the stem, and so many for each in the beam, those go that differ from the best one
+// early, see forget(). So nothing goes before a text has kLongApart tokens that are not settled.
+constexpr std::size_t kMostApart = std::size_t(1) << 15, kLongApart = 1024;
 
 // A sum of many numbers and what rounding has taken from it (Neumaier, 1974).
 struct LongSum {
@@ -123,6 +124,7 @@ class Search final : public ctckit::Engine {
     void adopt_children(int slot, std::uint32_t prefix);
     void number_children();
     void rescale();
+    std::size_t least_apart() const { return greater(kMostApart, kLongApart * std::size_t(options_.beam_width)); }
     void forget();
     void die();
     double log_mass(int slot) const;
@@ -160,7 +162,8 @@ class Search final : public ctckit::Engine {
     double bar_ = 0;            // what lies below can't enter the beam
     Stayed stayed_{};           // what has stayed of the beam
     double highest_value_ = 0;  // of the new ones
-    std::size_t most_candidates_ = 0, most_alive_ = 0;
+    std::size_t most_candidates_ = 0;
+    std::size_t most_apart_ = 0;  // see forget()
     Array<Candidate> candidates_;
     Sorter sorter_;
     Array<std::int32_t> passing_;  // tokens, and their emissions
@@ -195,7 +198,7 @@ void Search<kPlain>::reset() {
     passed_.resize(beam_.room, 0);
     moved_.resize(beam_.room, 0);
     most_candidates_ = 2 * std::size_t(width) + 64;
-    most_alive_ = greater(kMostAlive, 64 * std::size_t(width));
+    most_apart_ = least_apart();
     for (int i = 0; i < beam_.room; ++i) beam_.empty(i, classes_);
     beam_.size = 1;
     stem_ = walk_.begin();
@@ -272,7 +275,6 @@ void Search<kPlain>::search_frame(Emissions<Real>& y) {
     if (!(most > best_ * kFall && most < kLargest)) return in_logarithms(y);
     best_ = most;
     settle();
-    if (prefixes_.alive() > most_alive_) forget();
 }
 
 // The frame once more, relative to the best of all that may follow.

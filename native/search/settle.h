@@ -21,6 +21,7 @@ void Search<kPlain>::settle() {
         if (count > options_.beam_width) last = cut();
         if (far > last.value) last = {far, count};
         rebuild(last);
+        forget();
     }
     rescale();
 }
@@ -195,19 +196,24 @@ void Search<kPlain>::rescale() {
 
 // Two prefixes that differ early and then say the same go through the frames alike, one as far below the other as
 // before, and keep all that they say alive. In a recording of hours these are the ones that go: those that differ from
-// the best one in the first half of what is alive of it.
+// the best one in the first half of what is not settled. Where that leaves too many, twice as many may come to live, so
+// that it is not done again and again.
 template <bool kPlain>
 void Search<kPlain>::forget() {
+    const std::size_t apart = prefixes_.apart(), least = least_apart();
+    if (apart < least) most_apart_ = least;
+    if (apart <= most_apart_ || beam_.size == 0) return;
+    most_apart_ = 2 * apart;
     int best = 0;
     for (int i = 1; i < beam_.size; ++i)
         if (beam_.mass[i] > beam_.mass[best]) best = i;
     std::size_t length = 0;
-    for (std::uint32_t node = beam_.prefix[best]; node != prefixes_.root(); node = prefixes_[node].parent) ++length;
+    for (std::uint32_t node = beam_.prefix[best]; node != prefixes_.stem(); node = prefixes_[node].parent) ++length;
     std::uint32_t middle = beam_.prefix[best];
     for (std::size_t i = 0; i < length / 2; ++i) middle = prefixes_[middle].parent;
     for (int i = 0; i < beam_.size; ++i) {
         std::uint32_t node = beam_.prefix[i];
-        while (node != middle && node != prefixes_.root()) node = prefixes_[node].parent;
+        while (node != middle && node != prefixes_.stem()) node = prefixes_[node].parent;
         if (node == middle) continue;
         beam_.mass[i] = beam_.mass[beam_.room + i] = beam_.token[i] = 0;  // they leave with the next frame
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,35 @@ def test_memory_stays_the_same() -> None:
     assert -1e7 < text.score < 0
 
 
+def test_what_is_forgotten_does_not_depend_on_what_was_taken() -> None:
+    """The first frame leaves two texts that go on alike for ever, until memory is full."""
+    sure = np.log(np.full((60_000, 4), 1e-3) + 0.99 * np.eye(4)[np.arange(60_000) % 4])
+    rows = np.concatenate([np.log([[0.1, 0.5, 0.1, 0.3]]), sure])
+    at_once = native.Search(letters(4), 2)
+    at_once.feed(rows)
+    (whole,) = at_once.texts(1)
+    search, stem = native.Search(letters(4), 2), []
+    for t in range(0, len(rows), 5000):
+        search.feed(rows[t : t + 5000])
+        search = pickle.loads(pickle.dumps(search))
+        stem += search.take_stem()[0].tolist()
+    (rest,) = search.texts(1)
+    assert len(stem) > 10_000  # it has been forgotten
+    assert stem + rest.tokens.tolist() == whole.tokens.tolist()
+    assert rest.score == whole.score
+
+
+def test_much_that_is_not_settled_takes_no_longer() -> None:
+    """Noise: after 5,000 frames some 200 texts have hardly a token in common."""
+    rows = np.random.default_rng(0).normal(size=(5000, 32))
+    search, seconds = native.Search(letters(32), 200), []
+    for t in range(0, 5000, 500):
+        begin = time.thread_time()
+        search.feed(rows[t : t + 500])
+        seconds.append(time.thread_time() - begin)
+    assert min(seconds[-3:]) < 20 * max(seconds[:3])
+
+
 def test_scores_of_a_long_recording_are_exact() -> None:
     """A hundred thousand equal frames: the sum of their best scores is not rounded frame by frame."""
     row = np.log([0.7, 0.2, 0.1])
@@ -157,6 +187,7 @@ def test_one_thread_at_a_time() -> None:
 
     refused = 0
     feeding.start()
+    time.sleep(0.02)  # it has begun
     while feeding.is_alive():
         refused += is_refused()
     feeding.join()
