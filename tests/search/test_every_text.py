@@ -44,7 +44,7 @@ LABELS = {
 LEXICONS = {
     "none": None,
     "words": {"a": ["a"], "ab": ["ab"], "aab": ["aab"], "b": ["b"]},
-    "spellings": {"a": ["a", "ab"], "A": ["a"], "bab": ["bab"], "ba": ["ba"], "AB": ["ab"]},
+    "spellings": {"a": ["a", "ba"], "A": ["a"], "bab": ["bab"], "ba": ["ba"], "AB": ["ab"]},
 }
 HOTWORDS = {"none": {}, "some": {"a": 0.7, "ab": 1.5, "a b": 2.0, "ab a": 1.1, "b": -0.4}}
 
