@@ -122,7 +122,7 @@ DECODES = CALLS | {
     "an array among hotwords": ({"log_probs": SCORES, "hotwords": [np.array(["a", "b"])]}, ["hotwords: phrase 1 is"]),
     "a hotword that outweighs all": (
         {"log_probs": SCORES, "hotwords": {"a": 301}},
-        ["hotwords: 'a' has the weight 301.0: expected nats, a number from -300 to 300"],
+        ["hotwords: 'a' has the weight 301: expected nats, a number from -300 to 300"],
     ),
     "hotwords that outweigh all": (  # at the end of the last, 40 phrases of 8 nats each are complete
         {"log_probs": SCORES, "hotwords": [" ".join("a" * n) for n in range(1, 41)]},

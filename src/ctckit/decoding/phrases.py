@@ -31,7 +31,10 @@ class Phrases:
             path = Path(hotwords)
             return cls([], None, (str(path.absolute()), path.stat().st_mtime_ns if path.exists() else 0))
         if isinstance(hotwords, Mapping):
-            return cls(list(hotwords), [float(w) if isinstance(w, Real) else w for w in hotwords.values()])
+            weights = list(hotwords.values())
+            if not set(map(type, weights)) <= {float, int}:
+                weights = [float(w) if isinstance(w, Real) and not isinstance(w, bool) else w for w in weights]
+            return cls(list(hotwords), weights)
         return cls(list(hotwords))
 
     @property
