@@ -70,7 +70,8 @@ def test_wrong_weights_are_left() -> None:
 def test_chosen_weights_are_better_on_lines_kept_apart() -> None:
     """Chosen on lines of docstrings; lines of the Language Reference are kept apart."""
     kept_apart = [*printed.lines("test"), *printed.lines("develop")]
-    own = decoder(beam_width=50)
+    trigrams = LanguageModel.read(io.BytesIO(printed.arpa().encode()))
+    own = Decoder(printed.LABELS, language_model=trigrams, lexicon=printed.lexicon())
     found = tuned(printed.lines("calibrate"), decoder=own)
     assert errors_of(found.decoder, kept_apart).total < errors_of(own, kept_apart).total
 
