@@ -33,6 +33,11 @@ class Array {
         if (size_ == capacity_) reserve(size_ + 1);
         data_[size_++] = item;
     }
+    // A new item, to be filled in.
+    T& next() {
+        if (size_ == capacity_) reserve(size_ + 1);
+        return data_[size_++];
+    }
     // New items are `item`.
     void resize(std::size_t size, const T& item) {
         reserve(size);

@@ -6,13 +6,14 @@
 
 #include "scores/frames.h"
 #include "search/array.h"
+#include "search/bits.h"
 #include "search/graph.h"
 #include "simd/lanes.h"
 #include "simd/scaled.h"
 
 namespace {
 
-constexpr int kRowBlock = 64;  // classes whose greatest score is kept
+constexpr int kRowBlock = 256;  // classes whose greatest score is kept
 
 // The buffers of a sample.
 struct RowMemory {
@@ -71,8 +72,11 @@ class Emissions {
             for (int i = 0; i < count; ++i) out[i] = memory_.few[classes[i]];
             return;
         }
-        for (int i = 0; i < count; ++i)
-            out[i] = classes[i] < classes_ && !left_out(classes[i]) ? double(row_[classes[i]]) : -kInfinity<double>;
+        const Real* const row = row_;
+        const int size = classes_;
+        for (int i = 0; i < count; ++i) out[i] = classes[i] < size ? double(row[classes[i]]) : -kInfinity<double>;
+        for (int i = 0; i < count && chosen_; ++i)
+            if (classes[i] < size && left_out(classes[i])) out[i] = -kInfinity<double>;
         exponentiate(out, count, top_);
     }
 
@@ -86,13 +90,10 @@ class Emissions {
         for (int block = 0, begin = 0; begin < classes_; ++block, begin += kRowBlock) {
             if (memory_.highest[block] < double(below)) continue;
             const int end = lesser(begin + kRowBlock, classes_);
-            int passed[kRowBlock], count = 0;
-            for (int c = begin; c < end; ++c) {
-                passed[count] = c;
-                count += row_[c] >= below ? 1 : 0;
-            }
-            for (int i = 0; i < count; ++i)
-                if (!left_out(passed[i])) visit(passed[i]);
+            for (int some = begin; some < end; some += 64)
+                for_each_bit(bits_from(row_ + some, lesser(64, end - some), below), [&](int i) {
+                    if (!left_out(some + i)) visit(some + i);
+                });
         }
     }
 

@@ -253,6 +253,7 @@ void SearchGraph::weigh_lexicon() {
     ahead_.resize(nodes);
     nodes_ = lexicon_->tree().nodes();
     lexicon_view_.ahead_off = closed ? kNothing : weighed(view_.unknown_score);
+    lexicon_view_.back_off = std::exp(-lexicon_view_.ahead_off);
     for (std::int32_t v = 1; v < nodes; ++v)
         ahead_[v] = weighed(closed ? lookahead[v] : std::max(lookahead[v], view_.unknown_score));
     std::vector<double> below(nodes, std::isnan(lexicon_view_.ahead_off) ? kNothing : lexicon_view_.ahead_off);
@@ -262,11 +263,14 @@ void SearchGraph::weigh_lexicon() {
             below[v] = std::max({below[v], ahead_[i + 1], below[i + 1]});
         }
         nodes_[v].go = std::exp(lexicon_view_.ahead_off - ahead_[v]);
+        back_.push_back(std::exp(-ahead_[v]));
         reach_.push_back(std::exp(below[v] - ahead_[v]));
     }
+    std::reverse(back_.begin(), back_.end());
     std::reverse(reach_.begin(), reach_.end());
     lexicon_view_.nodes = nodes_.data();
     lexicon_view_.ahead = ahead_.data();
+    lexicon_view_.back = back_.data();
     lexicon_view_.reach = reach_.data();
     lexicon_view_.deepest = std::exp(below[0]);
     view_.lexicon = &lexicon_view_;

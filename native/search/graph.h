@@ -73,9 +73,10 @@ struct LexiconView {
     // ahead of it; no token without a boundary has a greater factor than reach.
     const TreeNode* nodes;
     const double* ahead;
+    const double* back;  // e^-ahead: what is ahead of a node, taken back
     const double* reach;
     const std::uint64_t* tokens;  // (V,) sets of the tokens that may follow a node; null: all, since it isn't closed
-    double ahead_off;
+    double ahead_off, back_off;
     double deepest;  // the greatest factor of going from the root to any node
 };
 
@@ -195,7 +196,7 @@ class SearchGraph {
     std::shared_ptr<const Hotwords> hotwords_;
     std::vector<std::int32_t> model_tokens_;
     std::vector<TreeNode> nodes_;
-    std::vector<double> ahead_, reach_, after_;
+    std::vector<double> ahead_, back_, reach_, after_;
     std::vector<std::uint64_t> tokens_;
     LexiconView lexicon_view_;
     GraphView view_;

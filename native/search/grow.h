@@ -24,14 +24,18 @@ void Search<kPlain>::grow_all(const Emissions<Real>& y) {
     }
 }
 
-inline int lowest_bit(std::uint64_t bits) {
-#if defined(__GNUC__) || defined(__clang__)
-    return __builtin_ctzll(bits);
-#else
-    int found = 0;
-    while (!(bits >> found & 1)) ++found;
-    return found;
-#endif
+// Of some tokens, as bits, the one with the greatest emission, of equal ones the first.
+template <bool kPlain>
+std::uint64_t Search<kPlain>::best_token(std::uint64_t tokens, const double* y) const {
+    const int end = int(round_up(classes_, kPack));
+    double most = 0;
+#pragma omp simd reduction(max : most)
+    for (int c = 0; c < end; ++c) most = greater(tokens & kBit64.of[c] ? y[c] : 0.0, most);
+    std::uint64_t found = 0;
+#pragma omp simd reduction(| : found)
+    for (int c = 0; c < end; ++c) found |= y[c] == most ? kBit64.of[c] : 0;
+    found &= tokens;
+    return found & (~found + 1);
 }
 
 // The best token goes first: then others need to be better to enter.
@@ -46,25 +50,16 @@ void Search<kPlain>::grow_few(const double* y) {
                 most_closing = greater(beam_.mass[i] * beam_.closing[i], most_closing);
             }
         }
-        const double least = bar_ / (most * kSlack);
-        std::uint64_t found = 0, closing = 0;
-        const double* const after = graph_.after;
         const int end = int(round_up(classes_, kPack));
-#pragma omp simd reduction(| : found)
-        for (int c = 0; c < end; ++c) found |= y[c] >= least ? std::uint64_t(1) << c : 0;
+        const std::uint64_t found = bits_from(y, end, bar_ / (most * kSlack));
         if constexpr (kPlain) return found & (other_tokens_ | closing_tokens_);
         if (!closing_tokens_) return found & other_tokens_;
-        const double least_closing = bar_ / (most_closing * kSlack);
-#pragma omp simd reduction(| : closing)
-        for (int c = 0; c < end; ++c) closing |= y[c] * after[c] >= least_closing ? std::uint64_t(1) << c : 0;
+        const std::uint64_t closing = bits_from(y, graph_.after, end, bar_ / (most_closing * kSlack));
         return (found & other_tokens_) | (closing & closing_tokens_);
     };
     std::uint64_t tokens = passing();
     if (tokens & (tokens - 1)) {
-        int best = lowest_bit(tokens);
-        for (std::uint64_t rest = tokens; rest; rest &= rest - 1)
-            if (y[lowest_bit(rest)] > y[best]) best = lowest_bit(rest);
-        const std::uint64_t bit = std::uint64_t(1) << best;
+        const std::uint64_t bit = best_token(tokens, y);
         extend_few(bit, y);
         tokens &= ~bit;
         if (candidates_.size()) {
@@ -77,39 +72,7 @@ void Search<kPlain>::grow_few(const double* y) {
 
 template <bool kPlain>
 void Search<kPlain>::extend_few(std::uint64_t tokens, const double* y) {
-    if constexpr (kPlain) {
-        for (; tokens; tokens &= tokens - 1) extend_plain(lowest_bit(tokens), y[lowest_bit(tokens)], beam_.none());
-        return;
-    }
-    if (!tokens) return;
-    double most = 0;
-    for (std::uint64_t rest = tokens; rest; rest &= rest - 1)
-        most = greater(y[lowest_bit(rest)] * graph_.after[lowest_bit(rest)], most);
-    const std::uint64_t others = other_tokens_;
-    const std::uint64_t* const allowed = beam_.allowed.data();
-    const std::uint64_t* const children = beam_.children.data();
-    const double* const mass = beam_.mass.data();
-    const double* const reach = beam_.reach.data();
-    const double* const closing = beam_.closing.data();
-    double* const value = values_.data();
-#pragma omp simd
-    for (int i = 0; i < beam_.packed(); ++i) {
-        const bool any = (tokens & allowed[i] & ~(children[i] & others)) != 0;
-        value[i] = any ? mass[i] * greater(reach[i], closing[i]) * most : -1.0;
-    }
-    int count = 0;
-    const double bar = bar_;
-    for (int i = 0; i < beam_.size; ++i) {
-        passed_[count] = i;
-        count += value[i] >= bar ? 1 : 0;
-    }
-    for (int j = 0; j < count; ++j) {
-        const int i = passed_[j];
-        for (std::uint64_t rest = tokens & allowed[i] & ~(children[i] & others); rest; rest &= rest - 1) {
-            const int token = lowest_bit(rest);
-            if (best_of(i, token) * y[token] >= bar_) try_token(i, token, y[token], children[i] >> token & 1);
-        }
-    }
+    for_each_bit(tokens, [&](int token) { extend(token, y[token], beam_.none()); });
 }
 
 // Where many tokens may come in, first those after the best prefix, as then few others may.
@@ -117,16 +80,19 @@ template <bool kPlain>
 template <class Real>
 void Search<kPlain>::grow_many(const Emissions<Real>& y) {
     constexpr int many = 16;
-    int best = 0;
-    double most = 0;
-    for (int i = 0; i < beam_.size; ++i) {
-        if (beam_.mass[i] > beam_.mass[best]) best = i;
-        most = greater(kPlain ? beam_.mass[i] : beam_.mass[i] * greater(beam_.reach[i], beam_.closing[i]), most);
+    double most = best_;
+    std::uint64_t allowed = ~std::uint64_t(0);
+    if constexpr (!kPlain) {
+        most = 0;
+        allowed = 0;
+#pragma omp simd reduction(max : most) reduction(| : allowed)
+        for (int i = 0; i < beam_.packed(); ++i) {
+            most = greater(beam_.mass[i] * greater(beam_.reach[i], beam_.closing[i]), most);
+            allowed |= beam_.mass[i] > 0 ? beam_.allowed[i] : 0;
+        }
     }
     most *= kSlack;
     if (!(most > 0)) return;
-    std::uint64_t allowed = 0;
-    for (int i = 0; i < beam_.size; ++i) allowed |= beam_.allowed[i];
     passing_.clear();
     y.for_each_from(bar_ / (most * graph_.most_after), [&](int c) {
         if (c != graph_.blank && allowed & graph_.spelling.bit[c]) passing_.push(c);
@@ -136,6 +102,7 @@ void Search<kPlain>::grow_many(const Emissions<Real>& y) {
     y.gather(passing_.data(), int(passing_.size()), passing_y_.data());
     int alone = beam_.none();
     if (passing_.size() > many) {
+        const int best = best_slot();
         for (std::size_t j = 0; j < passing_.size(); ++j) {
             const std::int32_t token = passing_[j];
             if (best_of(best, token) * passing_y_[j] >= bar_) try_token(best, token, passing_y_[j], true);
@@ -173,23 +140,29 @@ void Search<kPlain>::extend(std::int32_t token, double y, int but) {
     const double emitted = closes ? y * graph_.after[token] : y;
     const double* const bound = (closes ? beam_.closing : beam_.reach).data();
     const std::uint64_t* const allowed = beam_.allowed.data();
+    const std::uint64_t* const children = beam_.children.data();
     const double* const mass = beam_.mass.data();
     double* const value = values_.data();
+    const std::uint64_t in_beam = few_ && !closes ? bit : 0;  // a letter has one way, and then nothing comes in
+    const int end = beam_.packed();
 #pragma omp simd
-    for (int i = 0; i < beam_.packed(); ++i) value[i] = allowed[i] & bit ? mass[i] * bound[i] * emitted : -1.0;
-    value[but] = -1.0;
-    const double bar = bar_;
-    double most = -1.0;
-#pragma omp simd reduction(max : most)
-    for (int i = 0; i < beam_.packed(); ++i) most = greater(value[i], most);
-    if (most < bar) return;
-    int count = 0;
-    for (int i = 0; i < beam_.size; ++i) {
-        passed_[count] = i;
-        count += value[i] >= bar ? 1 : 0;
+    for (int i = 0; i < end; ++i) {
+        const bool may = (allowed[i] & bit & ~(children[i] & in_beam)) != 0;
+        value[i] = may ? mass[i] * bound[i] * emitted : -1.0;
     }
-    for (int j = 0; j < count; ++j)
-        if (best_of(passed_[j], token) * y >= bar_) try_token(passed_[j], token, y, true);
+    value[but] = -1.0;
+    for_each_passing([&](int i) { try_token(i, token, y, !few_ || beam_.children[i] >> token & 1); });
+}
+
+// Calls visit(slot) for the slots whose value may enter the beam. Beyond the beam all are 0.
+template <bool kPlain>
+template <class Visit>
+void Search<kPlain>::for_each_passing(Visit visit) {
+    const double least = greater(bar_, 0x1p-1074);
+    for (int begin = 0; begin < beam_.packed(); begin += 64) {
+        const int count = lesser(64, beam_.packed() - begin);
+        for_each_bit(bits_from(values_.data() + begin, count, least), [&](int i) { visit(begin + i); });
+    }
 }
 
 template <bool kPlain>
@@ -204,17 +177,7 @@ void Search<kPlain>::extend_plain(std::int32_t token, double y, int but) {
     for (int i = 0; i < beam_.size; ++i)
         if (last[i] == token) value[beam_.parent[i]] = 0;  // they are in the beam
     value[but] = 0;
-    double most = 0;
-#pragma omp simd reduction(max : most)
-    for (int i = 0; i < end; ++i) most = greater(value[i], most);
-    const double least = bar_ > 0 ? bar_ : 0x1p-1074;
-    if (most < least) return;
-    int count = 0;
-    for (int i = 0; i < beam_.size; ++i) {
-        passed_[count] = i;
-        count += value[i] >= least ? 1 : 0;
-    }
-    for (int j = 0; j < count; ++j) add({value[passed_[j]], 1.0, passed_[j], token, 0, 0});
+    for_each_passing([&](int i) { add({value[i], 1.0, i, token, 0, 0}); });
 }
 
 template <bool kPlain>

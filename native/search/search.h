@@ -95,9 +95,12 @@ class Search final : public ctckit::Engine {
     void grow_many(const Emissions<Real>& y);
     template <class Real>
     void grow_all(const Emissions<Real>& y);
+    std::uint64_t best_token(std::uint64_t tokens, const double* y) const;
     void extend_few(std::uint64_t tokens, const double* y);
     void extend(std::int32_t token, double y, int but);
     void extend_plain(std::int32_t token, double y, int but);
+    template <class Visit>
+    void for_each_passing(Visit visit);
     double best_of(int slot, std::int32_t token) const;
     void try_token(int slot, std::int32_t token, double y, bool known);
     double total(int slot, std::int32_t token) const {
@@ -105,7 +108,13 @@ class Search final : public ctckit::Engine {
     }
     double weigh(double mass, double y, double gain);
     void add(const Candidate& candidate) {
-        candidates_.push(candidate);
+        Candidate& added = candidates_.next();  // part by part: as a whole it would be read back from memory first
+        added.value = candidate.value;
+        added.gain = candidate.gain;
+        added.parent = candidate.parent;
+        added.token = candidate.token;
+        added.variant = candidate.variant;
+        added.key = candidate.key;
         highest_value_ = greater(candidate.value, highest_value_);
         if (candidates_.size() >= most_candidates_) raise_bar();
     }
@@ -126,6 +135,7 @@ class Search final : public ctckit::Engine {
     void rescale();
     std::size_t least_apart() const { return greater(kMostApart, kLongApart * std::size_t(options_.beam_width)); }
     void forget();
+    int best_slot() const;
     void die();
     double log_mass(int slot) const;
     template <class Visit>
@@ -174,7 +184,7 @@ class Search final : public ctckit::Engine {
     bool table_filled_ = false;
     mutable Array<std::int64_t> bits_;
     Array<double> emitted_, values_;
-    Array<std::int32_t> passed_, moved_;
+    Array<std::int32_t> passed_, moved_, stays_, goes_;
     Array<std::uint32_t> fresh_;
     RowMemory rows_;
     Array<double> stage_;
@@ -197,6 +207,8 @@ void Search<kPlain>::reset() {
     values_.resize(beam_.room, 0.0);
     passed_.resize(beam_.room, 0);
     moved_.resize(beam_.room, 0);
+    stays_.resize(beam_.room, 0);
+    goes_.resize(beam_.room, 0);
     most_candidates_ = 2 * std::size_t(width) + 64;
     most_apart_ = least_apart();
     for (int i = 0; i < beam_.room; ++i) beam_.empty(i, classes_);

@@ -30,12 +30,16 @@ template <bool kPlain>
 void Search<kPlain>::rebuild(const Cut& last) {
     std::int64_t ties = last.ties;
     const int size = beam_.size;
-    // Slots that go on, in their order; the others are marked.
-    int left = 0;
+    // Which slots go on, in their order, and which don't. No branch depends on it: nobody could predict it.
+    int left = 0, gone = 0;
     for (int i = 0; i < size; ++i) {
         const double mass = next_.mass[i];
-        const bool stays = mass > last.value || (mass == last.value && ties-- > 0);
-        moved_[i] = stays ? left++ : -1;
+        bool stays = mass > last.value;
+        if (mass == last.value) stays = ties-- > 0;
+        moved_[i] = stays ? left : -1;
+        stays_[left] = goes_[gone] = i;
+        left += stays;
+        gone += !stays;
     }
     leave_kept(candidates_, last.value, greater<std::int64_t>(ties, 0), sorter_);
     sorter_.sort(candidates_);
@@ -44,12 +48,10 @@ void Search<kPlain>::rebuild(const Cut& last) {
         fresh_.push(prefix_of(candidate));
         prefixes_[fresh_[fresh_.size() - 1]].slot = beam_.none();  // it must outlive those below it that go
     }
-    for (int i = 0; i < size; ++i)
-        if (moved_[i] < 0) leave(i);
+    for (int j = 0; j < gone; ++j) leave(goes_[j]);
     moved_[beam_.none()] = beam_.none();
-    for (int i = 0; i < size; ++i) {
-        const int to = moved_[i];
-        if (to < 0) continue;
+    for (int to = 0; to < left; ++to) {
+        const int i = stays_[to];
         beam_.mass[to] = next_.mass[i];
         beam_.mass[beam_.room + to] = next_.mass[beam_.room + i];
         beam_.token[to] = next_.token[i];
@@ -204,9 +206,7 @@ void Search<kPlain>::forget() {
     if (apart < least) most_apart_ = least;
     if (apart <= most_apart_ || beam_.size == 0) return;
     most_apart_ = 2 * apart;
-    int best = 0;
-    for (int i = 1; i < beam_.size; ++i)
-        if (beam_.mass[i] > beam_.mass[best]) best = i;
+    const int best = best_slot();
     std::size_t length = 0;
     for (std::uint32_t node = beam_.prefix[best]; node != prefixes_.stem(); node = prefixes_[node].parent) ++length;
     std::uint32_t middle = beam_.prefix[best];
@@ -217,6 +217,14 @@ void Search<kPlain>::forget() {
         if (node == middle) continue;
         beam_.mass[i] = beam_.mass[beam_.room + i] = beam_.token[i] = 0;  // they leave with the next frame
     }
+}
+
+template <bool kPlain>
+int Search<kPlain>::best_slot() const {
+    int best = 0;
+    for (int i = 1; i < beam_.size; ++i)
+        if (beam_.mass[i] > beam_.mass[best]) best = i;
+    return best;
 }
 
 template <bool kPlain>

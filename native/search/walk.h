@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "search/array.h"
+#include "search/bits.h"
 #include "search/graph.h"
 #include "simd/scaled.h"
 
@@ -88,16 +89,6 @@ class SaidLists {
     std::int32_t free_ = kEndOfList;
 };
 
-inline int count_bits(std::uint64_t bits) {
-#if defined(__GNUC__) || defined(__clang__)
-    return __builtin_popcountll(bits);
-#else
-    int count = 0;
-    for (; bits; bits &= bits - 1) ++count;
-    return count;
-#endif
-}
-
 // The child that a symbol leads to, or 0.
 inline std::int32_t child_of(const TreeView& tree, const TreeNode* nodes, std::int32_t node, std::int32_t symbol) {
     if (tree.few_symbols) {
@@ -172,6 +163,11 @@ class Walk {
     double ahead(std::int32_t node) const {
         if (!graph_.lexicon || node == ctckit::kRootNode) return 0.0;
         return node == ctckit::kOffNode ? graph_.lexicon->ahead_off : graph_.lexicon->ahead[node];
+    }
+    // e^-ahead
+    double back(std::int32_t node) const {
+        if (!graph_.lexicon || node == ctckit::kRootNode) return 1.0;
+        return node == ctckit::kOffNode ? graph_.lexicon->back_off : graph_.lexicon->back[node];
     }
     std::int32_t step(std::int32_t hot, std::int32_t symbol) const;
     template <class Changed>
@@ -287,7 +283,7 @@ void Walk::go_on(const std::int32_t* symbol, const std::int32_t* end, bool first
         if (!boundary) {
             if (!spell(way.state, way.gain, *symbol)) return;
         } else {
-            const double take_back = std::exp(-ahead(way.state.node));
+            const double take_back = back(way.state.node);
             const auto visit_closed = [&](const Said& said) {
                 Way next = way;
                 next.state.node = ctckit::kRootNode;
@@ -398,9 +394,9 @@ inline double Walk::closing_reach(const State& state, double closing) const {
     if (!spelling_.most_closed) return 0.0;
     double found = hot_reach(state.hot) * graph_.most_spoken * kSlack;
     if (!spelling_.boundaries_first)
-        return found * std::exp(-ahead(state.node)) * std::pow(greater(1.0, graph_.most_said), spelling_.most_closed);
+        return found * back(state.node) * std::pow(greater(1.0, graph_.most_said), spelling_.most_closed);
     if (state.node == ctckit::kRootNode) return found;
-    return found * std::exp(-ahead(state.node)) * (closing < 0 ? graph_.most_said : closing);
+    return found * back(state.node) * (closing < 0 ? graph_.most_said : closing);
 }
 
 }  // namespace
