@@ -68,7 +68,7 @@ struct Beam {
     }
 };
 
-// Probabilities behind a frame.
+// Probabilities behind a frame; 0 beyond the beam, since they may become the beam's by a swap.
 struct Masses {
     Array<double> mass, token;
 
@@ -76,6 +76,7 @@ struct Masses {
         mass.resize(2 * room, 0.0);
         token.resize(room, 0.0);
     }
+    void empty(int i, int room) { mass[i] = mass[room + i] = token[i] = 0; }
 };
 
 struct Stayed {

@@ -150,7 +150,7 @@ bool Search<kPlain>::restore_from(Bytes bytes) {
         prefixes_[nodes[k]].frame = saved.frame;
         if constexpr (!kPlain) states_[nodes[k]] = saved.state;
     }
-    beam_.empty(0, classes_);
+    empty(0);
     beam_.size = 0;
     num_frames_ = head.num_frames;
     for (int i = 0; i < head.size; ++i) {

@@ -127,6 +127,10 @@ class Search final : public ctckit::Engine {
     std::uint32_t prefix_of(const Candidate& candidate);
     std::uint32_t step_to(std::uint32_t parent, std::int32_t token, std::int32_t word);
     std::uint32_t child(std::uint32_t parent, std::int32_t token, const Way& way, bool make);
+    void empty(int slot) {
+        beam_.empty(slot, classes_);
+        next_.empty(slot, beam_.room);
+    }
     void leave(int slot);
     void enter(int slot);
     void adopt(int slot, std::uint32_t prefix);
@@ -184,7 +188,7 @@ class Search final : public ctckit::Engine {
     bool table_filled_ = false;
     mutable Array<std::int64_t> bits_;
     Array<double> emitted_, values_;
-    Array<std::int32_t> passed_, moved_, stays_, goes_;
+    Array<std::int32_t> moved_, stays_, goes_;
     Array<std::uint32_t> fresh_;
     RowMemory rows_;
     Array<double> stage_;
@@ -205,13 +209,12 @@ void Search<kPlain>::reset() {
     next_.make_room(beam_.room);
     emitted_.resize(beam_.room, 0.0);
     values_.resize(beam_.room, 0.0);
-    passed_.resize(beam_.room, 0);
     moved_.resize(beam_.room, 0);
     stays_.resize(beam_.room, 0);
     goes_.resize(beam_.room, 0);
     most_candidates_ = 2 * std::size_t(width) + 64;
     most_apart_ = least_apart();
-    for (int i = 0; i < beam_.room; ++i) beam_.empty(i, classes_);
+    for (int i = 0; i < beam_.room; ++i) empty(i);
     beam_.size = 1;
     stem_ = walk_.begin();
     states_.resize(prefixes_.capacity(), State{});

@@ -75,7 +75,7 @@ void Search<kPlain>::rebuild(const Cut& last) {
         adopt(slot, fresh_[j]);
         enter(slot);
     }
-    for (int i = beam_.size; i < size; ++i) beam_.empty(i, classes_);
+    for (int i = beam_.size; i < size; ++i) empty(i);
     number_children();
     if (beam_.size == 0) die();
 }
@@ -229,7 +229,7 @@ int Search<kPlain>::best_slot() const {
 
 template <bool kPlain>
 void Search<kPlain>::die() {
-    for (int i = 0; i < beam_.size; ++i) beam_.empty(i, classes_);
+    for (int i = 0; i < beam_.size; ++i) empty(i);
     beam_.size = 0;
     status_ = CTCKIT_IMPOSSIBLE;
 }

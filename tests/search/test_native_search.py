@@ -132,22 +132,40 @@ def as_data(found: list[native.Found]) -> list[object]:
     ]
 
 
-def test_samples_do_not_depend_on_each_other() -> None:
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("beam_threshold", [np.inf, 3.0])
+def test_samples_do_not_depend_on_each_other(form: str, beam_threshold: float) -> None:
+    """Nor does it matter how full the beam of the one before was: some begin with frames of one token only."""
     rng = np.random.default_rng(1)
-    case = draw(3, "words")
-    scores = rng.normal(size=(30, 12, case.graph.num_classes)) * 3
-    lengths = rng.integers(0, 31, 12)
+    case = draw(3, form)
+    scores = rng.normal(size=(60, 12, case.graph.num_classes)) * 3
+    lengths = rng.integers(0, 61, 12)
     for n, length in enumerate(lengths):
+        if n % 2:
+            sure = rng.integers(0, case.graph.num_classes, 20)
+            scores[:20, n] = np.where(np.arange(case.graph.num_classes) == sure[:, None], 0, -np.inf)
         scores[length:, n] = np.nan  # never read
+    options = {"recombine": case.recombine, "beam_threshold": beam_threshold}
     alone = [
-        native.search(scores[:, n : n + 1], lengths[n : n + 1], case.graph, 20, 5, recombine=case.recombine)[0]
-        for n in range(12)
+        native.search(scores[:, n : n + 1], lengths[n : n + 1], case.graph, 50, 5, **options)[0] for n in range(12)
     ]
     for threads in (1, 2, 5):
-        found = native.search(
-            scores, lengths, case.graph, 20, 5, recombine=case.recombine, threads=threads, beam_threshold=np.inf
-        )
-        assert as_data(found) == as_data(alone)
+        assert as_data(native.search(scores, lengths, case.graph, 50, 5, threads=threads, **options)) == as_data(alone)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_beam_that_shrinks_and_grows(form: str) -> None:
+    """Where the network is sure, few lie within the threshold."""
+    decided = 0
+    for seed in range(CASES):
+        case = draw(seed, form)
+        sure = np.random.default_rng(seed).random((-(-len(case.log_probs) // 4), 1)).repeat(4, 0) < 0.5
+        case = replace(case, log_probs=case.log_probs * np.where(sure[: len(case.log_probs)], 8.0, 1.0))
+        truth, is_decided = case.reference(beam_threshold=4.0)
+        if is_decided:
+            assert_alike(case.native(beam_threshold=4.0), truth)
+            decided += 1
+    assert decided > 0.75 * CASES
 
 
 def test_ties_go_to_the_earlier() -> None:
