@@ -154,7 +154,7 @@ def test_a_model_that_keeps_no_words() -> None:
     model.ids = lambda words: np.array([numbers.get(word, 0) for word in words], np.int32)  # type: ignore[method-assign]
     model.vocabulary = []
     for vocabulary in (LETTERS, PIECES):  # two of the model's four words are labels: not enough for one of labels
-        with pytest.raises(CTCError, match="language_model keeps no words: expected a lexicon"):
+        with pytest.raises(CTCError, match="language_model has no words as text: expected a lexicon"):
             GraphBuilder(vocabulary, language_model=model)
     model.vocabulary = [*numbers]
     assert GraphBuilder(LETTERS, language_model=model, lexicon=["a"]).level == "word"

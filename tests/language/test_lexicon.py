@@ -108,7 +108,7 @@ def test_words_that_cannot_be_spelled_are_left_out_with_a_note() -> None:
         "the lexicon: 5 of 6 words can't be spelled with the labels, and are left out: 'a1'; 'b2'; '...'; …",
     )
     with pytest.raises(
-        CTCError, match=r"none of the 2 words of the lexicon can be spelled with the labels, as '1'; '2'"
+        CTCError, match=r"none of the 2 words of the lexicon can be spelled with the labels, such as '1'; '2'"
     ):
         spelled(Lexicon(["1", "2"]))
 
@@ -168,5 +168,5 @@ def test_one_spelling_that_looks_like_several() -> None:
 
 
 def test_labels_of_words_that_cant_be_spelled() -> None:
-    with pytest.raises(CTCError, match=r"can be spelled with the labels, as 'red' as 'R X D'"):
+    with pytest.raises(CTCError, match=r"can be spelled with the labels, such as 'red' as 'R X D'"):
         spelled(Lexicon({"red": "R X D"}), PHONEMES)

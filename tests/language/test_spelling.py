@@ -83,8 +83,7 @@ def test_in_two_cases_a_word_is_spelled_as_it_is_written() -> None:
     assert speller.spell(["AB", "ba", "BA"]).notes == ()
     (note,) = speller.spell(["AB", "ABAB", "ba"]).notes
     assert note == (
-        "most are in a case that the labels have longer pieces for in another, as 'AB' is spelled 'ab', which has "
-        "fewer tokens"
+        "the labels have longer pieces for most of them in another case: 'AB' is spelled 'ab', which has fewer tokens"
     )
 
 
@@ -149,7 +148,7 @@ def test_notes_name_what_is_folded() -> None:
     spelled = Speller(Vocabulary(["<pad>", "|", *"lodz"])).spell(["łodz", "lód", "ł", "ł3"])
     assert spelled.failed == [3]
     assert spelled.notes == (
-        "2 spelled otherwise than written, as 'łodz': 'ł' is not in the vocabulary: it is spelled 'l'; "
+        "2 not spelled as written: 'łodz': 'ł' is not in the vocabulary: it is spelled 'l'; "
         "'ł': 'ł' is not in the vocabulary: it is spelled 'l'",
     )
 

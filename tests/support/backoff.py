@@ -240,4 +240,4 @@ def use(rng: random.Random, model: LanguageModel) -> None:
             if rng.random() < 0.2:
                 state = tuple(rng.randrange(2**32) for _ in range(rng.randrange(9)))
     assert isinstance(model.bound, float)
-    assert len(model.vocabulary) >= 1
+    assert all(isinstance(word, str) for word in model.vocabulary)

@@ -11,7 +11,18 @@ Whatever is wrong with a file becomes one `CTCError` that names it. May import e
 
 from __future__ import annotations
 
-from .disk import check_file, decoded, read_bytes, read_packed_text, read_text, unpacked, unreadable, write_whole
+from .disk import (
+    GZIP,
+    check_file,
+    decoded,
+    read_bytes,
+    read_packed_text,
+    read_text,
+    unpacked,
+    unpacked_pieces,
+    unreadable,
+    write_whole,
+)
 from .kaldi import file_of, list_ark, list_scp
 from .labels import read_labels
 from .pipe import read_frames
@@ -19,6 +30,7 @@ from .scores import ARRAYS, StoredBatch, read_batch, read_log_probs
 
 __all__ = [
     "ARRAYS",
+    "GZIP",
     "StoredBatch",
     "check_file",
     "decoded",
@@ -33,6 +45,7 @@ __all__ = [
     "read_packed_text",
     "read_text",
     "unpacked",
+    "unpacked_pieces",
     "unreadable",
     "write_whole",
 ]

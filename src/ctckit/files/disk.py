@@ -1,20 +1,21 @@
 """Files as bytes and as text: reads them, and writes them whole or not at all.
 
-"Can't be read" and "is not UTF-8" are worded here and nowhere else. May import errors.py.
+The messages for a file that can't be read, is not UTF-8, or can't be unpacked are here and nowhere else. May import
+errors.py.
 """
 
 from __future__ import annotations
 
-import gzip
 import os
 import secrets
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import CTCError
 
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"  # a gzip file begins so
 
 
 def check_file(path: Path) -> None:
@@ -61,12 +62,24 @@ def unpacked(data: bytes, name: str) -> bytes:
     Raises:
         CTCError: it is compressed, and can't be unpacked.
     """
-    if not data.startswith(_GZIP):
-        return data
+    return b"".join(unpacked_pieces([data], name)) if data.startswith(GZIP) else data
+
+
+def unpacked_pieces(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """The same of a gzip file that is read in pieces. It may have several members, one after the other."""
+    unpack = zlib.decompressobj(31)  # with a gzip header
+    why = "it ends early"
     try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise CTCError(f"{name} is not a readable gzip file: {error}; is it complete?") from None
+        for piece in pieces:
+            while piece:
+                yield unpack.decompress(piece)
+                piece = unpack.unused_data.lstrip(b"\0")
+                if piece:
+                    unpack = zlib.decompressobj(31)
+    except zlib.error as error:
+        why = str(error)
+    if not unpack.eof:
+        raise CTCError(f"{name} is not a readable gzip file: {why}; is it complete?")
 
 
 def decoded(data: bytes, name: str) -> str:

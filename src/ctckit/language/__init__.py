@@ -1,12 +1,12 @@
 """What a search knows of the language.
 
-    model.py      n-gram models of words or tokens
-    spelling.py   what classes spell, and how texts are spelled in their symbols
-    prefix_model.py  any other model, by a function
-    trees.py      trees of many sequences, level by level
-    lexicon.py    the words that there are
-    hotwords.py   phrases that are worth more
-    graph.py      all of it, as a search graph
+    model.py         n-gram models of words or tokens
+    prefix_model.py  any other model, as a function
+    spelling.py      what classes spell, and how texts are spelled in their symbols
+    trees.py         trees of many sequences, built level by level
+    lexicon.py       the words that texts may have
+    hotwords.py      phrases that are worth more
+    graph.py         all of these in one search graph
 
 May import text/ and what lies below it, and native; model.py needs errors.py, files and native only.
 """

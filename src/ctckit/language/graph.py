@@ -25,19 +25,19 @@ from .trees import highest_below
 
 Level = Literal["word", "token"]
 
-UNKNOWN_SCORE = -30.0  # nats, chosen on lines of a recogniser: at -10, misread words go for unknown ones
-UNSEEN_SCORE = -10.0  # nats, of a closed lexicon's words that the model lacks
-_MOSTLY = 0.9  # of a model's words are labels, if it is one of tokens
-_HARDLY = 0.1  # of a lexicon's words are in the model, if the two don't fit
-_NEMO_OFFSET = 100  # NeMo's models have the character of this code point for token 0, and so on
-_SEPARATORS = ("|", "▁", "<space>", "_", "<sp>")  # what models of characters call it
+UNKNOWN_SCORE = -30.0  # nats, chosen on a recogniser's lines: with -10, misread words are taken for unknown ones
+UNSEEN_SCORE = -10.0  # nats, for words of a closed lexicon that the model lacks
+_MOSTLY = 0.9  # a model is one of tokens if this share of its words are labels
+_HARDLY = 0.1  # a lexicon doesn't fit a model that has less than this share of its words
+_NEMO_OFFSET = 100  # in NeMo's models, the character with this code point is token 0, the next one token 1, and so on
+_SEPARATORS = ("|", "▁", "<space>", "_", "<sp>")  # names of the separator in models of characters
 
 
 class VocabularyModel(Model, Protocol):
     """A language model whose words can be looked up.
 
     Attributes:
-        vocabulary: its words, by number; empty if they are not kept.
+        vocabulary: its words, by number; empty if it has none as text.
         counts: how many n-grams of each order it has.
     """
 
@@ -50,7 +50,7 @@ class VocabularyModel(Model, Protocol):
         """The numbers of words, 0 for those that it lacks."""
 
     def alone(self, words: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
-        """The ln P of words, by number, whatever was said before: what the search expects of a word that is begun."""
+        """The ln P that the search expects of words, by number, while they are only begun: without context."""
 
 
 class Built(NamedTuple):
@@ -58,7 +58,7 @@ class Built(NamedTuple):
 
     Attributes:
         graph: for a search.
-        words: what its words are called, by number.
+        words: its words as texts, by number.
         notes: on hotwords.
     """
 
@@ -68,22 +68,22 @@ class Built(NamedTuple):
 
 
 class GraphBuilder:
-    """Builds the search graphs of a vocabulary with a language, for any weights and hotwords. Safe to share by threads.
+    """Builds the search graphs of a vocabulary and a language, for any weights and hotwords. Threads may share one.
 
     Attributes:
-        level: what the language model's words are: ``"token"`` if they are the labels, with the separator, also in
+        level: what the language model's words are: ``"token"`` if they are the labels, with the separator, or are in
             NeMo's encoding; else ``"word"``.
-        closed: whether texts have the lexicon's words only.
-        notes: on words that are left out or spelled otherwise than they are written, and on a language that doesn't
+        closed: whether texts have only the lexicon's words.
+        notes: on words that are left out or are not spelled as they are written, and on a language model that doesn't
             fit the labels or the lexicon.
 
     Args:
-        vocabulary: spells and reads.
-        language_model: of words or of tokens.
-        lexicon: the words: a :class:`Lexicon`, what makes one, or a file's path. By default those of a model of words,
-            but open: other words are unknown.
-        unknown_score: nats of a word that is not known, in place of its ln P. -inf, the default with a lexicon: there
-            are no other words; those of the lexicon that the model lacks count -10. The default without: -30.
+        vocabulary: the recogniser's labels.
+        language_model: a model of words or of tokens.
+        lexicon: the words: a :class:`Lexicon`, what it can be made of, or a file's path. By default the words of a
+            model of words, and then other words are allowed too, as unknown words.
+        unknown_score: nats of an unknown word, in place of its ln P. Without a lexicon the default is -30. With one it
+            is -inf, so that there are no other words; words of the lexicon that the model lacks then count -10.
 
     Raises:
         CTCError: nothing can be spelled, or the model is one of words and the labels don't separate words.
@@ -110,17 +110,17 @@ class GraphBuilder:
         self._model = language_model
         self._classes = None if language_model is None else _model_classes(vocabulary, language_model)
         self.level: Level = "word" if self._classes is None else "token"
-        given = None if lexicon is None else lexicon_of(lexicon)
-        by_word = language_model is not None and self.level == "word"
-        if by_word and vocabulary.convention == "plain":
+        self._word_model = language_model if self._classes is None else None
+        if self._word_model is not None and vocabulary.convention == "plain":
             raise CTCError(
                 "language_model is one of words, and the labels have nothing that separates words: expected a model of "
                 "the labels, such as characters, or labels with a separator"
             )
+        given = None if lexicon is None else lexicon_of(lexicon)
+        source = _model_words(self._word_model) if given is None and self._word_model is not None else given
         self.closed = unknown_score == -math.inf or (unknown_score is None and given is not None)
         opened = UNKNOWN_SCORE if unknown_score is None else unknown_score
         self._unknown = UNSEEN_SCORE if self.closed else opened
-        source = given if given is not None else _model_words(language_model) if by_word and language_model else None
         self._speller = Speller(vocabulary, by_token=source is not None and source.has_labels)
         self._spelled = None if source is None else source.spelled(self._speller)
         self._lexicon = None if self._spelled is None else self._compiled(self._spelled)
@@ -135,13 +135,13 @@ class GraphBuilder:
         beta: float = 1.0,
         sentence_bounds: bool = True,
     ) -> Built:
-        """A search graph. What doesn't depend on the arguments is shared by all graphs.
+        """A search graph. Graphs share what doesn't depend on the arguments.
 
         Args:
-            hotwords: phrases that are worth more, as a list or with their weights in nats, or a file's path. Their
-                words join a closed lexicon.
+            hotwords: phrases that are worth more: a list, a mapping with their weights in nats, or a file's path. Their
+                words are added to a closed lexicon.
             alpha: the weight of the language.
-            beta: nats for each word, or token; without a language it counts for nothing.
+            beta: nats for each word, or for each token if the model is one of tokens; ignored without a language.
             sentence_bounds: whether the model is asked for the sentence's beginning and end.
 
         Raises:
@@ -173,20 +173,20 @@ class GraphBuilder:
 
     def _compiled(self, spelled: SpelledLexicon) -> search_graph.Lexicon:
         offsets, words = spelled.ends()
-        by_word = self._model is not None and self.level == "word"
-        model_words = np.full(len(spelled.words), UNKNOWN, np.int32)
-        if self._model is not None and by_word:
-            model_words = _known(self._model.ids(spelled.words))
-        lookahead = np.zeros(len(offsets) - 1)
-        if self._model is not None and by_word:
-            lookahead = self._lookahead(self._model, spelled, offsets, model_words[words])
+        model = self._word_model
+        if model is None:
+            model_words, lookahead = np.full(len(spelled.words), UNKNOWN, np.int32), np.zeros(len(offsets) - 1)
+        else:
+            model_words = _known(model.ids(spelled.words))
+            lookahead = self._lookahead(model, spelled, offsets, model_words[words])
         return search_graph.Lexicon(spelled.tree, offsets, words, model_words, lookahead, self.closed)
 
     def _lookahead(
-        self, model: VocabularyModel, spelled: SpelledLexicon, offsets: Int32Array, said: Int32Array
+        self, model: VocabularyModel, spelled: SpelledLexicon, offsets: Int32Array, model_words: Int32Array
     ) -> Float64Array:
         """The highest ln P, without context, of the words below each node."""
-        alone = np.where(said == UNKNOWN, self._unknown, model.alone(np.maximum(said, 0)))
+        unknown = model_words == UNKNOWN
+        alone = np.where(unknown, self._unknown, model.alone(np.where(unknown, 0, model_words)))
         highest = np.full(len(offsets) - 1, -np.inf)
         np.maximum.at(highest, np.repeat(np.arange(len(highest)), np.diff(offsets)), alone)
         highest = highest_below(spelled.tree, highest)
@@ -197,41 +197,43 @@ class GraphBuilder:
         notes = () if self._spelled is None else self._spelled.notes
         if given is not None and vocabulary.convention == "plain":
             notes += (f"the labels have nothing that separates words: a text is one word of {given.origin}",)
-        if self._model is None:
-            return notes
         if self._classes is not None:
-            return notes + _unknown_labels(vocabulary, self._classes, self._speller)
-        if given is not None and self._spelled is not None and self._lexicon is not None:
-            notes += _unknown_words(given.origin, self._model, self._spelled, self._lexicon, self._unknown)
+            notes += _unknown_labels(vocabulary, self._classes, self._speller)
+        model = self._word_model
+        if given is not None and model is not None and self._spelled is not None and self._lexicon is not None:
+            notes += _unknown_words(given.origin, model, self._spelled, self._lexicon, self._unknown)
         return notes
 
 
 def _known(ids: npt.NDArray[np.int32]) -> Int32Array:
-    """What a model calls words: `UNKNOWN` for those that it lacks."""
+    """A model's numbers of words, with `UNKNOWN` for those that it lacks."""
     return np.where(ids == 0, UNKNOWN, ids).astype(np.int32)
 
 
 def _model_words(model: VocabularyModel) -> Lexicon:
     words = [word for word in model.vocabulary if word not in SPECIAL_WORDS]
     if not words:
-        raise CTCError("language_model keeps no words: expected a lexicon, the words that it was made of")
+        raise CTCError(
+            "language_model has no words as text: expected a lexicon, the words that it was made of, or a file that "
+            "KenLM's build_binary made without -v"
+        )
     return Lexicon(words, origin="the language model")
 
 
 def _model_classes(vocabulary: Vocabulary, model: VocabularyModel) -> Int32Array | None:
-    """(C,): what the model calls each class, if its words are classes; None if they are words."""
+    """(C,): the model's word for each class, if its words are the classes; None if they are words."""
     ways = [_by_name(vocabulary, model), _by_code_point(vocabulary, model)]
     found = [len(set(way.tolist()) - {UNKNOWN}) for way in ways]
     best = int(np.argmax(found))
     size = max(len(set(model.vocabulary) - set(SPECIAL_WORDS)) if model.vocabulary else model.counts[0] - 3, 1)
     lacks_separator = vocabulary.separator is not None and ways[best][vocabulary.separator] == UNKNOWN
-    if found[best] < _MOSTLY * size or lacks_separator:  # words may be letters too
+    if found[best] < _MOSTLY * size or lacks_separator:  # a model of words may have letters among them
         return None
     return ways[best]
 
 
 def _by_name(vocabulary: Vocabulary, model: VocabularyModel) -> Int32Array:
-    """Labels as they are."""
+    """The model's words that are the labels."""
     names = _known(model.ids(vocabulary.labels))
     if vocabulary.separator is not None and names[vocabulary.separator] == UNKNOWN:
         others = _known(model.ids(_SEPARATORS))
@@ -240,16 +242,18 @@ def _by_name(vocabulary: Vocabulary, model: VocabularyModel) -> Int32Array:
 
 
 def _by_code_point(vocabulary: Vocabulary, model: VocabularyModel) -> Int32Array:
-    """A character for each class."""
+    """The model's words that are NeMo's characters for the classes."""
     return _of_text(vocabulary, _known(model.ids([chr(_NEMO_OFFSET + c) for c in range(len(vocabulary.labels))])))
 
 
 def _of_text(vocabulary: Vocabulary, classes: Int32Array) -> Int32Array:
+    """The same, with `UNKNOWN` for classes that spell nothing."""
     spells = np.array([vocabulary.adds(c) != "" for c in range(len(classes))])
     return np.where(spells, classes, UNKNOWN).astype(np.int32)
 
 
 def _unknown_labels(vocabulary: Vocabulary, classes: Int32Array, speller: Speller) -> tuple[str, ...]:
+    """A note on the labels that a model of tokens lacks."""
     spells = np.diff(speller.symbols.offsets) > 0
     missing = [repr(vocabulary.labels[c]) for c in np.flatnonzero(spells & (classes == UNKNOWN)).tolist()]
     if not missing:
@@ -260,7 +264,7 @@ def _unknown_labels(vocabulary: Vocabulary, classes: Int32Array, speller: Spelle
 def _unknown_words(
     origin: str, model: VocabularyModel, spelled: SpelledLexicon, lexicon: search_graph.Lexicon, score: float
 ) -> tuple[str, ...]:
-    """On the words of a lexicon that a model lacks."""
+    """A note on the words of a lexicon that a model lacks."""
     numbers = np.unique(lexicon.words)
     missing = numbers[lexicon.model_words[numbers] == UNKNOWN]
     if not missing.size:

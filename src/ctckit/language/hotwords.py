@@ -1,4 +1,4 @@
-"""Phrases that a user expects, as an automaton that rewards them.
+"""Phrases that a user expects, as an automaton that gives them a reward.
 
 May import files/, search_graph.py, and lexicon.py, spelling.py and trees.py beside it.
 """
@@ -18,17 +18,17 @@ from ..errors import CTCError
 from ..files import check_file, read_packed_text
 from ..search_graph import BOUNDARY, MOST_NATS, Float64Array, Hotwords, Int32Array, Tree
 from .lexicon import SpelledLexicon
-from .spelling import Spelled, Speller, examples
+from .spelling import Spelled, Speller, left_out
 from .trees import Finder, Sequences, highest_below, levels, parents, tree_of
 
-HOTWORD_WEIGHT = 8.0  # nats; of 0 to 24, 6 and 8 left the fewest errors in lines of print, with a language and without
-_MOST_SPELLINGS = 64  # of a phrase whose words have several
+HOTWORD_WEIGHT = 8.0  # nats; of 0 to 24, 6 and 8 gave the fewest errors in lines of print, with and without a language
+_MOST_SPELLINGS = 64  # of a phrase whose words have several spellings
 
 Source = Iterable[str] | Mapping[str, float] | str | Path
 
 
 def weighted(source: Source) -> dict[str, float]:
-    """Phrases with their weights, in whatever form they were given.
+    """Phrases with their weights, from any of their forms.
 
     Args:
         source: phrases; phrases with their weights in nats; or the path of a file that :func:`read_hotwords` reads.
@@ -54,11 +54,11 @@ def weighted(source: Source) -> dict[str, float]:
 
 
 def read_hotwords(path: str | Path, weight: float = HOTWORD_WEIGHT) -> dict[str, float]:
-    """Reads a file: a phrase a line, or a phrase, a tab and its weight in nats. Empty lines are ignored.
+    """Reads a file with a phrase on each line, or a phrase, a tab and its weight in nats. Empty lines are ignored.
 
     Args:
         path: of the file.
-        weight: nats, of phrases without one.
+        weight: nats, for phrases without a weight of their own.
 
     Raises:
         CTCError: the file can't be read, is not UTF-8, or a weight is no number.
@@ -82,7 +82,7 @@ def read_hotwords(path: str | Path, weight: float = HOTWORD_WEIGHT) -> dict[str,
 
 
 def words_of(phrases: Iterable[str], speller: Speller) -> list[str]:
-    """The words that phrases are made of, each once; whole phrases where the writing has no words."""
+    """The words of phrases, each once; whole phrases if the writing doesn't separate words."""
     if not speller.has_words:
         return list(phrases)
     return list(dict.fromkeys(word for phrase in phrases for word in phrase.split()))
@@ -95,28 +95,24 @@ def automaton(
 
     Args:
         phrases: with their weights in nats.
-        speller: spells them.
-        lexicon: its words are spelled as it says.
+        speller: of the labels.
+        lexicon: gives the spellings of its words.
     """
     texts = list(phrases)
     spelled = _spelled(texts, speller, lexicon)
     notes = spelled.notes
     if spelled.failed:
-        missing = examples([repr(texts[i]) for i in spelled.failed])
-        notes = (
-            f"{len(spelled.failed)} of {len(texts)} can't be spelled with the labels, and are left out: {missing}",
-            *notes,
-        )
-    said = tuple(f"hotwords: {note}" for note in notes)
+        notes = (left_out(len(spelled.failed), str(len(texts)), [repr(texts[i]) for i in spelled.failed]), *notes)
+    noted = tuple(f"hotwords: {note}" for note in notes)
     sequences = spelled.sequences
     if not len(sequences.of):
-        return None, said
+        return None, noted
     weights = np.array(list(phrases.values()))[sequences.of]
-    return _grown(_bounded(sequences) if speller.has_words else sequences, weights, speller.has_words), said
+    return _grown(_bounded(sequences) if speller.has_words else sequences, weights, speller.has_words), noted
 
 
 def _spelled(texts: list[str], speller: Speller, lexicon: SpelledLexicon | None) -> Spelled:
-    """How phrases are spelled: as they are written, but for words that the lexicon spells otherwise."""
+    """The spellings of phrases. Words are spelled as the lexicon says, or else as they are written."""
     if lexicon is None or not lexicon.has_spellings:
         return speller.spell(texts)
     found: list[tuple[int, list[int]]] = []
@@ -142,16 +138,22 @@ def _spelled(texts: list[str], speller: Speller, lexicon: SpelledLexicon | None)
 
 
 def _bounded(sequences: Sequences) -> Sequences:
-    """With a boundary before and after each."""
+    """The sequences with a boundary before and after each."""
     places = np.repeat(sequences.offsets, [1, *[2] * (len(sequences.of) - 1), 1])
     offsets = sequences.offsets + 2 * np.arange(len(sequences.offsets))
     return Sequences(sequences.of, offsets, np.insert(sequences.symbols, places, BOUNDARY))
 
 
 def _grown(sequences: Sequences, weights: Float64Array, has_words: bool) -> Hotwords:
+    """The automaton of some phrases.
+
+    A node's potential is the highest of three values: of a phrase below it, the share of its weight that has been said;
+    the parent's potential less the node's reward, but no more than the highest weight below the node; and the potential
+    of the node that it falls back to.
+    """
     tree, ends = tree_of(sequences)
     size, above = len(tree.first) - 1, parents(tree)
-    ahead = int(has_words)  # the boundary before a phrase earns nothing yet
+    ahead = int(has_words)  # the boundary before a phrase gives no credit
     lengths = np.diff(sequences.offsets) - ahead
     own = _highest_at(size, ends, weights)
     rewards = np.where(np.isfinite(own), own, 0.0)
@@ -178,7 +180,7 @@ def _grown(sequences: Sequences, weights: Float64Array, has_words: bool) -> Hotw
 
 
 def _suffixes(finder: Finder, fail: Int32Array, states: Int32Array, symbols: Int32Array) -> npt.NDArray[np.int64]:
-    """Where nodes fall back to: the step with their symbols from what their parents fall back to."""
+    """Where some nodes fall back to: a step with the node's symbol from where its parent falls back to."""
     found = finder.children(states, symbols)
     while (pending := np.flatnonzero((found < 0) & (states > 0))).size:
         states = states.copy()
@@ -188,14 +190,14 @@ def _suffixes(finder: Finder, fail: Int32Array, states: Int32Array, symbols: Int
 
 
 def _highest_at(size: int, ends: Int32Array, values: Float64Array) -> Float64Array:
-    """(V,): the highest value of the phrases that end at a node: of phrases that are spelled alike, one counts."""
+    """(V,): the highest value of the phrases that end at each node. Of phrases that are spelled alike one counts."""
     highest = np.full(size, -np.inf)
     np.maximum.at(highest, ends, values)
     return highest
 
 
 def _strictly_below(tree: Tree, above: Int32Array, values: Float64Array) -> Float64Array:
-    """(V,): the highest of the values of all nodes below a node, and at least 0."""
+    """(V,): the highest of the values of all nodes below each node, and at least 0."""
     highest = np.zeros(len(values))
     np.maximum.at(highest, above[1:], highest_below(tree, values)[1:])
     return highest

@@ -1,4 +1,4 @@
-"""The words that a decoder knows and how they are spelled, as a tree of symbols.
+"""The words that a decoder knows, and how they are spelled, as a tree of symbols.
 
 May import files/, search_graph.py, and spelling.py and trees.py beside it.
 """
@@ -16,14 +16,14 @@ import numpy.typing as npt
 from ..errors import CTCError
 from ..files import check_file, read_packed_text
 from ..search_graph import BOUNDARY, Int32Array, Tree
-from .spelling import Speller, examples
+from .spelling import Speller, examples, left_out
 from .trees import Finder, Sequences, tree_of
 
 Spelling = str | Sequence[str]
-"""How a word is spelled: as another text, or as labels, one by one or with spaces between them."""
+"""A word's spelling: a text, or labels, as a sequence or as a string with spaces between them."""
 
 Words = Iterable[str] | Mapping[str, Spelling | Iterable[Spelling]]
-"""Words; or for each word its spelling, or its spellings."""
+"""Words, or a mapping from each word to its spelling or spellings."""
 
 _Labels = tuple[str, ...]
 
@@ -32,17 +32,17 @@ class Lexicon:
     """The words that a text may have, and how they are spelled.
 
     Attributes:
-        words: each once, in the order in which they were given.
-        origin: what messages call it.
+        words: each once, in the given order.
+        origin: its name in messages.
 
     Args:
-        words: words, spelled as they are written; or for each word its spelling or spellings: a text, such as
-            ``"doctor"`` for ``"Dr."``, or labels, ``"d o k"`` or ``[["d", "o", "k"]]``. Under labels, the words are
-            found by these classes only; otherwise by any that spell them.
-        origin: what messages shall call it.
+        words: words, spelled as they are written; or a mapping from each word to its spelling or spellings. A spelling
+            is a text, such as ``"doctor"`` for ``"Dr."``, or labels, such as ``"d o k"`` or ``[["d", "o", "k"]]``. A
+            word with labels is found only by these classes, others by any classes that spell the text.
+        origin: its name in messages.
 
     Raises:
-        CTCError: there is no word, or something is no string.
+        CTCError: there is no word, or a word or a spelling is no string.
 
     Example:
         >>> Lexicon({"read": [["R", "EH", "D"], ["R", "IY", "D"]], "red": "R EH D"}).words
@@ -68,9 +68,9 @@ class Lexicon:
 
     @classmethod
     def read(cls, path: str | Path) -> Lexicon:
-        """Reads a file: a word a line; or a word a line, white space, and its labels, as torchaudio has them.
+        """Reads a file with a word on each line, or in torchaudio's form: a word, white space, and its labels.
 
-        It may be compressed by gzip. Empty lines are ignored; a word with several lines has several spellings.
+        The file may be compressed by gzip. Empty lines are ignored. A word with several lines has several spellings.
 
         Raises:
             CTCError: the file can't be read, is not UTF-8, or has no word.
@@ -93,7 +93,7 @@ class Lexicon:
 
     @property
     def has_spellings(self) -> bool:
-        """Whether words may be spelled otherwise than they are written."""
+        """Whether the lexicon gives spellings, which may differ from the words."""
         return self._spellings is not None
 
     def spelled(self, speller: Speller) -> SpelledLexicon:
@@ -102,40 +102,38 @@ class Lexicon:
         Raises:
             CTCError: the labels can spell none of them.
         """
-        if self._spellings is None:
-            found = speller.spell(self.words)
-            sequences, notes = found.sequences, found.notes
-        else:
-            self._check_lists(speller)
-            texts = [(i, spelling) for i, spelling in self._spellings if isinstance(spelling, str)]
-            labels = [
-                (i, speller.of_labels(spelling)) for i, spelling in self._spellings if not isinstance(spelling, str)
-            ]
-            found = speller.spell([text for _, text in texts])
-            numbers = np.array([i for i, _ in texts], np.int32)
-            sequences = found.sequences._replace(of=numbers[found.sequences.of])
-            sequences += Sequences.made_of((i, symbols) for i, symbols in labels if symbols)
-            notes = found.notes
+        sequences, notes = self._sequences(speller)
         sequences = _single_words(sequences)
         there = np.zeros(len(self.words), bool)
         there[sequences.of] = True
-        missing = [self._named(i) for i in np.flatnonzero(~there)[:10].tolist()]
+        missing = np.flatnonzero(~there).tolist()
+        named = [self._named(i) for i in missing[:10]]
         if not there.any():
             raise CTCError(
-                f"none of the {len(self.words)} words of {self.origin} can be spelled with the labels, as "
-                f"{examples(missing)}: expected words of letters that the labels have"
+                f"none of the {len(self.words)} words of {self.origin} can be spelled with the labels, such as "
+                f"{examples(named)}: expected words of letters that the labels have"
             )
         if missing:
-            notes = (
-                f"{len(self.words) - there.sum()} of {len(self.words)} words can't be spelled with the labels, and are "
-                f"left out: {examples(missing)}",
-                *notes,
-            )
-        said = tuple(f"{self.origin}: {note}" for note in notes)
-        return SpelledLexicon(self.words, sequences, said, self.has_spellings)
+            notes = (left_out(len(missing), f"{len(self.words)} words", named), *notes)
+        noted = tuple(f"{self.origin}: {note}" for note in notes)
+        return SpelledLexicon(self.words, sequences, noted, self.has_spellings)
+
+    def _sequences(self, speller: Speller) -> tuple[Sequences, tuple[str, ...]]:
+        """The spellings in symbols, with the numbers of the words; and notes on them."""
+        if self._spellings is None:
+            found = speller.spell(self.words)
+            return found.sequences, found.notes
+        self._check_lists(speller)
+        texts = [(i, spelling) for i, spelling in self._spellings if isinstance(spelling, str)]
+        labels = [(i, speller.of_labels(spelling)) for i, spelling in self._spellings if not isinstance(spelling, str)]
+        found = speller.spell([text for _, text in texts])
+        numbers = np.array([i for i, _ in texts], np.int32)
+        of_texts = found.sequences._replace(of=numbers[found.sequences.of])
+        of_labels = Sequences.made_of((i, symbols) for i, symbols in labels if symbols)
+        return of_texts + of_labels, found.notes
 
     def _named(self, number: int) -> str:
-        """A word for a message, with its labels if it is spelled by them."""
+        """A word for a message, with its labels if it has some."""
         word = self.words[number]
         labels = next(
             (" ".join(way) for i, way in self._spellings or () if i == number and not isinstance(way, str)), ""
@@ -143,9 +141,9 @@ class Lexicon:
         return f"{word!r} as {labels!r}" if labels else repr(word)
 
     def _check_lists(self, speller: Speller) -> None:
-        """Raises a CTCError if several spellings of a word are probably meant as one: ["c", "a", "t"]."""
+        """Raises a CTCError if several spellings of a word are probably meant as one, such as ["c", "a", "t"]."""
         if self.has_labels:
-            return  # who has spelled words by labels knows how
+            return  # other words show how spellings by labels are meant
         labels, ways = set(speller.vocabulary.labels), dict[int, list[str]]()
         for i, spelling in self._spellings or ():
             ways.setdefault(i, []).append(str(spelling))
@@ -153,8 +151,8 @@ class Lexicon:
             if len(several) > 1 and labels.issuperset(several):
                 one, apart = " ".join(several), [[way] for way in several]
                 raise CTCError(
-                    f"{self.origin}: {self.words[i]!r} has the spellings {several!r}, each a label alone: expected "
-                    f"{one!r} for one spelling by these labels, or {apart!r} for several"
+                    f"{self.origin}: {self.words[i]!r} has the spellings {several!r}, each of one label: expected "
+                    f"{one!r} for one spelling of these labels, or {apart!r} for several spellings"
                 )
 
 
@@ -163,10 +161,10 @@ class SpelledLexicon:
     """Words in the symbols of a vocabulary.
 
     Attributes:
-        words: all of them, also those that can't be spelled.
-        sequences: their spellings, with the words' numbers.
-        notes: on words that are left out, or spelled otherwise than they are written.
-        has_spellings: whether words may be spelled otherwise than they are written.
+        words: all of them, with those that can't be spelled.
+        sequences: their spellings, with the numbers of the words.
+        notes: on words that are left out, or are not spelled as they are written.
+        has_spellings: whether the lexicon gives spellings, which may differ from the words.
     """
 
     words: tuple[str, ...]
@@ -195,7 +193,7 @@ class SpelledLexicon:
 
     @cached_property
     def _by_word(self) -> tuple[Int32Array, npt.NDArray[np.int64]]:
-        """The spellings' order by words, and where each word's begin in it."""
+        """The spellings' order by words, and where each word's spellings begin in it."""
         order = np.argsort(self.sequences.of, kind="stable").astype(np.int32)
         return order, np.searchsorted(self.sequences.of[order], np.arange(len(self.words) + 1))
 
@@ -208,7 +206,7 @@ class SpelledLexicon:
         return [self.sequences.row(row) for row in order[begins[number] : begins[number + 1]].tolist()]
 
     def ends(self) -> tuple[Int32Array, Int32Array]:
-        """The words by the nodes at which they end: offsets (V + 1,), and the words, in order for each node."""
+        """The words that end at each node: offsets (V + 1,), and the words, in order for each node."""
         size, count = len(self.tree.first) - 1, len(self.words)
         pairs = np.unique(self.nodes.astype(np.int64) * count + self.sequences.of)  # a spelling may be given twice
         offsets = np.zeros(size + 1, np.int32)
@@ -216,7 +214,7 @@ class SpelledLexicon:
         return offsets, (pairs % count).astype(np.int32)
 
     def with_words(self, words: Sequence[str], speller: Speller) -> SpelledLexicon:
-        """These words and others, but for those that are spelled like one that is there, or not at all."""
+        """The lexicon with more words, except those that can't be spelled, or are spelled like one that is there."""
         new = [word for word in dict.fromkeys(words) if word not in self.numbers]
         sequences = _single_words(speller.spell(new).sequences)
         sequences = sequences.chosen(~np.isin(Finder(self.tree).ends(sequences), self.nodes))
@@ -231,7 +229,7 @@ LexiconSource = Lexicon | str | Path | Words
 
 
 def lexicon_of(source: LexiconSource) -> Lexicon:
-    """A lexicon, in whatever form it was given: a string is the path of a file."""
+    """A lexicon from any of its forms; a string is the path of a file."""
     if isinstance(source, Lexicon):
         return source
     return Lexicon.read(source) if isinstance(source, (str, Path)) else Lexicon(source)
@@ -252,7 +250,7 @@ def _spellings(origin: str, word: str, given: Spelling | Iterable[Spelling]) -> 
 
 
 def _single_words(sequences: Sequences) -> Sequences:
-    """Without those that are several words to the labels."""
+    """Without those that are several words in the labels' writing."""
     boundaries = np.concatenate([[0], np.cumsum(sequences.symbols == BOUNDARY)])
     inner = boundaries[sequences.offsets[1:]] - boundaries[sequences.offsets[:-1]]
     return sequences.chosen(inner == 0)

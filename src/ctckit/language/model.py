@@ -1,7 +1,7 @@
-"""n-gram models: reads ARPA files, KenLM's and our own, and scores texts; the C++ extension does the work.
+"""n-gram models: reads ARPA files, KenLM's files and our own, and scores texts; the C++ extension does the work.
 
-Our own file is the model as it lies in memory: it is mapped, and opens in no time. All scores are nats, natural
-logarithms, whatever a file holds. May import files and native.
+Our own file has the same bytes as the model in memory, so it is mapped and not parsed. All scores are natural
+logarithms, in nats, whatever the file has. May import files and native.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import contextlib
 import gzip
 import io
 import itertools
+import math
 import mmap
 import os
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -22,17 +22,17 @@ import numpy.typing as npt
 
 from .. import native
 from ..errors import CTCError
-from ..files import unreadable, write_whole
+from ..files import GZIP, check_file, unpacked_pieces, unreadable, write_whole
 
 State = tuple[int, ...]
-"""All that the words so far mean to a model: equal states go on alike."""
+"""What a model keeps of the words so far. After equal states it gives every text the same score."""
 
-SPECIAL_WORDS = ("<s>", "</s>", "<unk>")  # those of a model that nobody says
+LN_10 = math.log(10)  # nats in one unit of a log10, as ARPA files have them
+SPECIAL_WORDS = ("<s>", "</s>", "<unk>")  # words of a model that no text has
 
 _PIECE = 1 << 20  # bytes of an ARPA file that are read at a time
-_PACKED = 1 << 16  # of a compressed one, which may be a thousand times longer
-_WORDS = 1 << 32  # numbers of words are below
-_GZIP = b"\x1f\x8b"
+_PACKED = 1 << 16  # of a compressed one, which may be a thousand times as long when it is unpacked
+_WORDS = 1 << 32  # numbers of words are below this
 _COMPRESSED = {b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
@@ -54,14 +54,14 @@ class LanguageModel:
     r"""An n-gram model of words, or of tokens, with back-off; read-only, and safe to use from many threads.
 
     A word is any string without spaces. Words that the model lacks count as ``<unk>``, whose P is 10⁻¹⁰⁰ if the file
-    doesn't give it, as in KenLM; `notes` says so. Equal scores as KenLM's, in nats. Can be pickled: by the file's path
-    if it is mapped from there, else with all that it holds.
+    doesn't give it, as in KenLM; then `notes` says so. Scores are the same as KenLM's, in nats. Can be pickled: as the
+    file's path if the file is mapped, else with the whole model.
 
     Attributes:
-        order: the most words that are looked at: those before a word, and the word.
-        counts: how many n-grams of each order its file holds.
+        order: of the longest n-grams, 3 for a trigram model.
+        counts: how many n-grams of each order the file has.
         end: the number of ``</s>``.
-        notes: what was noticed about the file; sentences.
+        notes: sentences about what is unusual in the file.
         native: the extension's object.
 
     Example:
@@ -109,12 +109,12 @@ class LanguageModel:
 
         Args:
             source: an ARPA file, which may be compressed by gzip; our own file, which :meth:`save` writes; or a binary
-                file of KenLM's. Told by the content. Our own and KenLM's probing hash tables are mapped: they take no
-                memory until they are used, and must stay as they are. KenLM's tries are read into memory. An open
-                binary file holds ARPA.
+                file of KenLM. The content decides which it is. Our own file and KenLM's probing hash tables are mapped:
+                they take no memory until they are used, and the file must not be changed meanwhile. KenLM's tries are
+                read into memory. An open binary file must be ARPA.
 
         Raises:
-            CTCError: the file can't be read, or is not what it should be; says the line, and what was expected there.
+            CTCError: the file can't be read or has an error; the message gives the line and what was expected there.
         """
         if not isinstance(source, (str, Path)):
             if not hasattr(source, "read") or isinstance(source, io.TextIOBase):
@@ -124,8 +124,7 @@ class LanguageModel:
                 )
             return cls._read_arpa(source, "the model")
         path = Path(source)
-        if path.is_dir():
-            raise CTCError(f"{path} is a folder: expected a file")
+        check_file(path)
         try:
             with path.open("rb") as file:
                 first = file.read(64)
@@ -175,18 +174,18 @@ class LanguageModel:
 
         Args:
             path: ``.ngram`` for our own file, which :meth:`read` maps; ``.arpa`` or ``.arpa.gz`` for ARPA, whose
-                numbers get as few digits as give the same model back.
+                numbers have as few digits as are needed to read the same model back.
 
         Raises:
-            CTCError: the ending is another, the file can't be written, or the model is one of KenLM's hash tables,
-                which can't be made anything else.
+            CTCError: the name ends in something else, the file can't be written, or the model is one of KenLM's hash
+                tables, which can't be converted.
         """
         path = Path(path)
         name = path.name.lower()
         if not isinstance(self.native, native.NgramModel):
             raise CTCError(
-                f"{self._origin} can't be written as another file: KenLM's hash tables hold no n-grams that could be "
-                "read; convert the ARPA file that it was built from"
+                f"{self._origin} can't be written as another file: KenLM's hash tables have hashes in place of "
+                "n-grams; convert the ARPA file that it was built from"
             )
         if name.endswith(".ngram"):
             write_whole(path, memoryview(self._data))
@@ -204,24 +203,18 @@ class LanguageModel:
 
     @property
     def bound(self) -> float:
-        """Nats that no ln P exceeds, in whatever state. May lie above 0, since back-offs may.
+        """Nats: no ln P is above this, in any state. It may be above 0, since back-offs may be.
 
-        The first time, a file of KenLM's is read from end to end for this.
+        Of KenLM's hash tables the first call reads the whole file.
         """
         bound: float = self.native.bound
         return bound
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        """The words, by number; ``<unk>`` is the first.
-
-        Raises:
-            CTCError: it is a file of KenLM's that leaves the words out.
-        """
+        """The words, by number; ``<unk>`` is the first. Empty if KenLM's ``build_binary`` left them out (``-v``)."""
         if self._vocabulary is None:
             self._vocabulary = tuple(self.native.vocabulary())
-        if not self._vocabulary:
-            raise CTCError(f"{self._origin} holds no words: build it again with KenLM's build_binary, without -v")
         return self._vocabulary
 
     def id(self, word: str) -> int:
@@ -239,12 +232,12 @@ class LanguageModel:
         return found
 
     def begin(self, sentence: bool = True) -> State:
-        """The state at the start of a sentence, behind ``<s>``; or without any context."""
+        """The state at the start of a sentence, after ``<s>``; or, with ``sentence=False``, without any context."""
         state: State = self.native.begin(bool(sentence))
         return state
 
     def step(self, state: State, word: int) -> tuple[float, State]:
-        """The ln P of a word, by number, in a state; and the state behind it. Any other number counts as ``<unk>``."""
+        """The ln P of a word, by number, in a state; and the state after it. Any other number counts as ``<unk>``."""
         found: tuple[float, State] = self.native.step(state, word if 0 <= word < _WORDS else 0)
         return found
 
@@ -257,14 +250,14 @@ class LanguageModel:
         """The ln P of a text, in nats: the sum over its words.
 
         Args:
-            text: words with spaces between them, as the model has them: letter case and punctuation count.
-            bos: whether it begins a sentence.
-            eos: whether it ends one: ln P(``</s>``) is added.
+            text: words with spaces between them, written as in the model: letter case and punctuation count.
+            bos: whether the text begins a sentence.
+            eos: whether it ends one: then ln P(``</s>``) is added.
         """
         return float(self.score_all([text], bos, eos)[0])
 
     def score_all(self, texts: Sequence[str], bos: bool = True, eos: bool = True) -> npt.NDArray[np.float64]:
-        """(N,) the :meth:`score` of each text; other Python threads run meanwhile."""
+        """(N,) the :meth:`score` of each text; other Python threads can run meanwhile."""
         scores, ends = self._score(texts, bos, eos)
         lengths = np.diff(ends, prepend=0)
         sums = np.zeros(len(ends))
@@ -273,9 +266,9 @@ class LanguageModel:
         return sums
 
     def words(self, text: str, bos: bool = True, eos: bool = True) -> list[WordScore]:
-        """The score of each word of a text, in its order; with ``eos``, of ``</s>`` at last."""
+        """The score of each word of a text, in order, and with ``eos`` that of ``</s>`` at the end."""
         scores, _ = self._score([text], bos, eos)
-        words = _encoded(text).split()  # at ASCII white space, the only one that ARPA knows
+        words = _encoded(text).split()  # at ASCII white space only, as in ARPA files
         known = [bool(number) for number in self._ids(words)] + [True] * eos
         names = [word.decode("utf-8", "replace") for word in words] + ["</s>"] * eos
         return [WordScore(*each) for each in zip(names, scores.tolist(), known, strict=True)]
@@ -290,7 +283,7 @@ class LanguageModel:
 
 
 def _encoded(text: str) -> bytes:
-    """In UTF-8; half a character counts as a letter that no model has."""
+    """In UTF-8. A lone surrogate is encoded like a letter, one that no model has."""
     if not isinstance(text, str):
         raise CTCError(f"{text!r} has type {type(text).__name__}: expected a string")
     return text.encode("utf-8", "surrogatepass")
@@ -298,7 +291,7 @@ def _encoded(text: str) -> bytes:
 
 @contextlib.contextmanager
 def _errors(before: str) -> Iterator[None]:
-    """What the extension finds wrong with a file, under the file's name."""
+    """Puts the file's name before what the extension says is wrong with the file."""
     try:
         yield
     except CTCError:
@@ -308,7 +301,7 @@ def _errors(before: str) -> Iterator[None]:
 
 
 def _pieces(file: BinaryIO, name: str) -> Iterator[bytes]:
-    """A file's bytes, unpacked if they are compressed by gzip."""
+    """A file's bytes in pieces, unpacked if they are compressed by gzip."""
     first = file.read(_PACKED)
     if not first:
         raise CTCError(f"{name} is empty: expected an n-gram model; was it written, or copied, completely?")
@@ -317,22 +310,6 @@ def _pieces(file: BinaryIO, name: str) -> Iterator[bytes]:
             raise CTCError(f"{name} is compressed by {kind}: expected plain text, or gzip; unpack it first")
     if b"\\\0" in first[:64] or b"\0\\" in first[:64]:  # a backslash of more than one byte
         raise CTCError(f"{name} is text in UTF-16 or UTF-32: expected UTF-8; write it again in that encoding")
-    if not first.startswith(_GZIP):
+    if not first.startswith(GZIP):
         return itertools.chain([first], iter(lambda: file.read(_PIECE), b""))
-    return _unpacked(itertools.chain([first], iter(lambda: file.read(_PACKED), b"")), name)
-
-
-def _unpacked(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """The content of gzip's members, one behind the other."""
-    unpack = zlib.decompressobj(31)
-    try:
-        for piece in pieces:
-            while piece:
-                yield unpack.decompress(piece)
-                piece = unpack.unused_data.lstrip(b"\0")
-                if piece:
-                    unpack = zlib.decompressobj(31)
-    except zlib.error as error:
-        raise CTCError(f"{name} is damaged: gzip can't unpack it ({error})") from None
-    if not unpack.eof:
-        raise CTCError(f"{name} is damaged: its gzip data end early; was it written, or copied, completely?")
+    return unpacked_pieces(itertools.chain([first], iter(lambda: file.read(_PACKED), b"")), name)

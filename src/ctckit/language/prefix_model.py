@@ -1,11 +1,10 @@
-"""Any other language model in a search: a function that says what follows a prefix, such as a neural network's.
+"""Any other language model in a search: a function that says what follows a prefix, such as that of a neural network.
 
-May import validate/ and what lies below it, and native.
+May import validate/ and what lies below it, native, and model.py beside it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -16,52 +15,52 @@ import numpy.typing as npt
 from .. import native
 from ..errors import CTCError
 from ..validate import Fault, check_answer, check_integer
+from .model import LN_10, SPECIAL_WORDS, State
 
-State = tuple[int, ...]
 Prefix = tuple[int, ...]
 NextLogProbs = Callable[[Sequence[Prefix]], npt.ArrayLike]
 
-_START, _END, _UNKNOWN = "<s>", "</s>", "<unk>"
+_START, _END, _UNKNOWN = SPECIAL_WORDS
 _BYTES_OF_ROWS = 1 << 28
-_LEAST = -100 * math.log(10)  # nats, of a word that is impossible
-_ROUNDING = 1e-3  # nats that a sum of rounded probabilities may lie above 1
+_LEAST = -100 * LN_10  # nats, of an impossible word; native/language/asked.cpp has the same
+_ROUNDING = 1e-3  # nats above 0 that an ln P may have by rounding
 
 
 class PrefixModel:
-    """A language model that a function answers for: it is told what was said, and says how probable each word is next.
+    """A language model as a function: it gets a prefix, the words so far, and returns how probable each next word is.
 
-    For a search that asks the model while it goes on (shallow fusion): at the end of each word, or, if the words are
-    the recogniser's labels, at each token. It asks for every prefix that the beam comes by, in a line of print
-    100 to 200 times at a beam of 50; so a network's milliseconds are what it takes.
-    :func:`ctckit.rescore` asks for less, and many prefixes at once, but can only order what was found without them.
+    The search asks it (shallow fusion) at the end of each word, or, if the words are the recogniser's labels, at each
+    token. It asks once for every prefix that gets into the beam: for a line of print and a beam of 50, 100 to 200
+    times. So decoding takes about as long as these calls. :func:`ctckit.rescore` makes fewer calls, each for many
+    prefixes, but can only order the texts that were found without this model.
 
-    What was said of a prefix is kept and not asked for again, up to 256 MiB; beyond that, what was used least recently
-    goes. Prefixes themselves are kept as long as the model, some 60 bytes each. Can be pickled if the function can,
-    with its prefixes, so that a stream can go on elsewhere.
+    Answers are kept and not asked for again, up to 256 MiB; then those that were used least recently are dropped. The
+    prefixes, some 60 bytes each, are kept as long as the model is. It can be pickled if the function can, together with
+    its prefixes, so that a stream can be continued in another process.
 
     Attributes:
         vocabulary: the words, by number; ``<unk>`` is the first.
         counts: (V,), how many words an answer has.
         end: the number of ``</s>``.
-        notes: what is strange about the words; sentences.
+        notes: sentences about what is unusual in the words.
         native: the extension's object.
 
     Args:
-        next_log_probs: takes prefixes, tuples of places in `words`; returns the ln P of each word that may follow, in
-            nats: shape (prefixes, V), at most 0. What lies below ln 10⁻¹⁰⁰, such as -inf, counts as that, as in n-gram
-            models. The search asks for one prefix at a time, so that a network's rounding, and with it the texts, don't
-            depend on what else is decoded. It is called by one thread at a time, which may be another one than the
-            caller's, and must not search with this model itself. What it raises comes out of :meth:`Decoder.decode`.
-        words: what the V places mean: words, or the recogniser's labels. ``</s>`` is the end of a text: without it, the
-            end costs nothing. ``<unk>`` stands for unknown words in prefixes: without it, prefixes leave them out. With
-            ``<s>``, prefixes of sentences begin with it, and the empty prefix means that nothing is known of what was
-            said before; else the empty prefix is the beginning of a sentence.
-        context: how many words a prefix has at most, the last ones, ``<s>`` among them. None: all. Prefixes that are
-            cut to the same words are asked for once, and hypotheses that have them go on alike.
+        next_log_probs: takes prefixes, tuples of indices into `words`; returns the ln P of each word that may follow,
+            in nats: shape (prefixes, V), at most 0. What is below ln 10⁻¹⁰⁰, such as -inf, counts as ln 10⁻¹⁰⁰, as in
+            n-gram models. The search asks for one prefix at a time, so that a network's rounding, and with it the
+            texts, don't depend on what else is decoded. The function is called by one thread at a time, not always the
+            caller's, and must not start a search with this model. Its exceptions are raised by :meth:`Decoder.decode`.
+        words: what the V columns mean: words, or the recogniser's labels. ``</s>`` is the end of a text: without it,
+            the end costs nothing. ``<unk>`` is the unknown words in prefixes: without it, prefixes leave them out. With
+            ``<s>``, the prefixes of a sentence begin with it, and the empty prefix means that nothing is known of what
+            was said before; without it, the empty prefix is the beginning of a sentence.
+        context: how many words a prefix has at most, the last ones, with ``<s>``. None: all. Prefixes that are equal
+            after the cut are asked for once, and the search treats their hypotheses as having the same state.
 
     Raises:
-        CTCError: a word is no string or comes twice, or `context` is below 1. While it is used: an answer has another
-            shape, or holds NaN or a number above 0.
+        CTCError: a word is no string or is there twice, or `context` is below 1. During a search: an answer has
+            another shape, or NaN, or a number above 0.
 
     Source:
         Gülçehre et al., "On Using Monolingual Corpora in Neural Machine Translation" (2015).
@@ -85,11 +84,11 @@ class PrefixModel:
     def __init__(self, next_log_probs: NextLogProbs, words: Iterable[str], *, context: int | None = None) -> None:
         if not callable(next_log_probs):
             raise CTCError(
-                f"next_log_probs has type {type(next_log_probs).__name__}: expected a function of prefixes that gives "
-                "the ln P of what follows each, shape (prefixes, V)"
+                f"next_log_probs has type {type(next_log_probs).__name__}: expected a function of prefixes that "
+                "returns the ln P of what follows each, shape (prefixes, V)"
             )
-        self._arguments = next_log_probs, _checked(words), context
-        names = self._arguments[1]
+        names = _checked(words)
+        self._arguments = next_log_probs, names, context
         places = {name: place for place, name in enumerate(names)}
         self.vocabulary: tuple[str, ...] = (_UNKNOWN, *(name for name in names if name != _UNKNOWN))
         self.counts: tuple[int, ...] = (len(names),)
@@ -110,12 +109,12 @@ class PrefixModel:
 
     @property
     def bound(self) -> float:
-        """Nats that no ln P exceeds: 0, of a probability."""
+        """Nats: no ln P is above this. It is 0, since answers are probabilities."""
         bound: float = self.native.bound
         return bound
 
     def __reduce__(self) -> tuple[Callable[..., PrefixModel], tuple[Any, ...]]:
-        return _restored, (*self._arguments, self.native.save())  # a stream's states stand for its prefixes
+        return _restored, (*self._arguments, self.native.save())  # the states of a stream are numbers of prefixes
 
     def __repr__(self) -> str:
         function, words, context = self._arguments
@@ -130,20 +129,20 @@ class PrefixModel:
         return np.array([self.id(word) for word in words], np.int32)
 
     def begin(self, sentence: bool = True) -> State:
-        """The state at the beginning of a sentence; or without any context, if the words have ``<s>``."""
+        """The state at the start of a sentence; or, with ``sentence=False`` and ``<s>``, without any context."""
         state: State = self.native.begin(bool(sentence))
         return state
 
     def step(self, state: State, word: int) -> tuple[float, State]:
-        """The ln P of a word, by number, in a state; and the state behind it. Any other number counts as ``<unk>``."""
+        """The ln P of a word, by number, in a state; and the state after it. Any other number counts as ``<unk>``."""
         found: tuple[float, State] = self.native.step(state, max(word, 0))
         return found
 
     def alone(self, words: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
-        """What the search expects of words before it asks: all as much as a sentence's first word costs on average.
+        """The ln P that the search expects of a begun word: for all words the mean ln P of a sentence's first word.
 
-        The function can't be asked for words without context. Those that often are first would be a bad guess: in the
-        middle of a sentence the search would lose the others.
+        The function can't be asked for words without context. The first words' own ln P would be a bad guess: in the
+        middle of a sentence the search would drop words that are rarely first.
         """
         first = self.native.row(self.begin()).astype(np.float64)
         shares = np.exp(first)
@@ -152,10 +151,10 @@ class PrefixModel:
 
 def _checked(words: Iterable[str]) -> tuple[str, ...]:
     if isinstance(words, str):
-        raise CTCError("words is a string: expected a list, the word or label of each place of an answer")
+        raise CTCError("words is a string: expected a list, the word or label of each column of an answer")
     names = tuple(words)
     if not names:
-        raise CTCError("words is empty: expected the word or label of each place of an answer")
+        raise CTCError("words is empty: expected the word or label of each column of an answer")
     seen: dict[str, int] = {}
     for place, name in enumerate(names):
         if not isinstance(name, str):
@@ -166,7 +165,7 @@ def _checked(words: Iterable[str]) -> tuple[str, ...]:
 
 
 def _row(next_log_probs: NextLogProbs, size: int, prefix: Prefix) -> npt.NDArray[np.float32]:
-    """What the function has said, checked: the search relies on it that no ln P is above 0."""
+    """The function's answer, checked: the search relies on no ln P being above 0."""
     (said,) = check_answer("next_log_probs", next_log_probs([prefix]), (1, size))
     most = int(said.argmax())
     if said[most] > _ROUNDING:

@@ -1,7 +1,7 @@
 """What each class of a recogniser spells, as symbols, and how texts are spelled in them.
 
-A symbol is a letter, so that a word may be reached by any split into pieces; or a token, where a lexicon says by which
-tokens its words are spelled. May import text/ and what lies below it, and trees.py.
+A symbol is a letter, so that any split of a word into pieces spells the word; or it is a token, if the lexicon spells
+its words by tokens. May import text/ and what lies below it, and trees.py.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from ..search_graph import BOUNDARY, Symbols
 from ..text import Vocabulary
 from .trees import Sequences
 
-_MARKS = frozenset("<[{")  # tags and names of special classes begin with them
-_TRIED = 20  # texts whose case is compared with the one that the labels prefer
+_MARKS = frozenset("<[{")  # tags and names of special classes begin with one of these
+_TRIED = 20  # texts whose case is compared with the case that the labels have longer pieces for
 _EXAMPLES = 3
-_CODES = 0x110000
-_TURKISH = frozenset("ıİ")  # where labels have one of them, transcribe pairs i with İ
+_CODES = 0x110000  # code points of Unicode
+_TURKISH = frozenset("ıİ")  # if the labels have one of them, transcribe takes i and İ as one letter in two cases
 
 
 class _Tables(NamedTuple):
-    """By code point.
+    """Facts about each letter, by its code point.
 
     Attributes:
-        symbols: what it is.
-        begins: whether it may begin a word.
-        goes_on: whether it may stand within a word.
+        symbols: the letter's symbol.
+        begins: whether the letter may begin a word.
+        continues: whether it may be inside a word.
     """
 
     symbols: npt.NDArray[np.int32]
     begins: npt.NDArray[np.bool_]
-    goes_on: npt.NDArray[np.bool_]
+    continues: npt.NDArray[np.bool_]
 
 
 class Spelled(NamedTuple):
     """How texts are spelled.
 
     Attributes:
-        sequences: with the texts' numbers. Words are separated by boundaries; there is none at either end.
+        sequences: their symbols, with the numbers of the texts. Boundaries separate words; there is none at the ends.
         failed: the numbers of the texts that the labels can't spell.
-        notes: on those that are spelled otherwise than they are written.
+        notes: on texts that are not spelled as they are written.
     """
 
     sequences: Sequences
@@ -59,7 +59,7 @@ class Speller:
 
     Attributes:
         symbols: what each class spells.
-        by_token: whether symbols are tokens; else they are letters.
+        by_token: whether symbols are tokens; otherwise they are letters.
         has_words: whether there are boundaries between words.
 
     Example:
@@ -89,24 +89,24 @@ class Speller:
 
     @property
     def _space(self) -> str:
-        """What is between words in what classes spell."""
+        """What separates words in the texts of the classes."""
         return " " if self.has_words else ""
 
     def _by_letter(self, text: str) -> list[int]:
         return [BOUNDARY if letter == self._space else self._letters[letter] for letter in text]
 
     def _by_token(self, token: int, text: str) -> list[int]:
-        """A symbol of its own, with the boundaries at its ends."""
+        """The token's own symbol, with the boundaries at its ends."""
         inner = text.strip(self._space) if self._space else text
         before = [BOUNDARY] if text != inner and text.startswith(" ") else []
         after = [BOUNDARY] if inner and text != inner and text.endswith(" ") else []
         return [*before, token + 1, *after] if inner else before
 
     def spell(self, texts: Sequence[str]) -> Spelled:
-        """Spells texts, words or phrases.
+        """Spells texts: words or phrases.
 
-        Letters that the labels have are spelled as they are written. A text with others is spelled as
-        :meth:`Vocabulary.transcribe` does it: in another case, without accents or punctuation.
+        Letters that the labels have are spelled as they are written. A text with other letters is spelled as
+        :meth:`Vocabulary.transcribe` spells it: in another case, without accents or without punctuation.
         """
         if not unicodedata.is_normalized("NFC", "\n".join(texts)):
             texts = [unicodedata.normalize("NFC", text) for text in texts]
@@ -123,18 +123,18 @@ class Speller:
                 folded += [f"{texts[i]!r}: {note}"] if note else []
             else:
                 failed.append(i)
-        notes = (f"{len(folded)} spelled otherwise than written, as {examples(folded)}",) if folded else ()
+        notes = (f"{len(folded)} not spelled as written: {examples(folded)}",) if folded else ()
         return Spelled(quick + Sequences.made_of(found), failed, notes + self._recased([texts[i] for i in quick.of]))
 
     def of_labels(self, labels: Iterable[str]) -> list[int] | None:
-        """The symbols of some labels, without boundaries at the ends; None if one is no label that spells something."""
+        """The symbols of some labels, without boundaries at the ends; None if one is no label, or spells nothing."""
         rows = [self._labels.get(label) for label in labels]
         if None in rows:
             return None
         return _trimmed([symbol for row in rows if row is not None for symbol in row])
 
     def _transcribed(self, text: str) -> tuple[list[int], str]:
-        """A text's symbols, none if it can't be spelled; and what is noted of it."""
+        """A text's symbols, none if it can't be spelled; and a note on how it is spelled, or ""."""
         transcript = self.vocabulary.transcribe(text)
         tokens = transcript.tokens.tolist()
         if STAR in tokens:
@@ -143,7 +143,7 @@ class Speller:
         return _trimmed([symbol for token in tokens for symbol in self._spelled[token]]), note
 
     def _quick_tables(self, texts: Sequence[str]) -> _Tables:
-        """The letters that have a piece of their own where they stand: any text of them can be spelled."""
+        """The letters that are a piece by themselves, where they are in a word: any text of these can be spelled."""
         convention = self.vocabulary.convention
         inner = {text for text in texts if len(text) == 1} - {self._space}
         first = {text[1] for text in texts if len(text) == 2 and text[0] == self._space}
@@ -154,20 +154,16 @@ class Speller:
             apart = convention == "wordpiece" and unicodedata.category(letter)[0] in "PS"
             if letter in _MARKS or letter.isspace() or apart:  # transcribe has its own rules for these
                 continue
-            forms = [letter, *([] if self._cases else _other_case(letter))]
-            for form in map(ord, forms):
-                tables.symbols[form], tables.begins[form], tables.goes_on[form] = (
-                    symbol,
-                    letter in first,
-                    letter in inner,
-                )
+            for form in map(ord, [letter, *([] if self._cases else _other_case(letter))]):
+                tables.symbols[form] = symbol
+                tables.begins[form], tables.continues[form] = letter in first, letter in inner
         return tables
 
     def _quickly(self, texts: Sequence[str]) -> Sequences:
-        """Those texts that are made of such letters, with single spaces between words."""
+        """The symbols of those texts that have only such letters, and single spaces between words."""
         if self._tables is None:
             return Sequences.made_of([])
-        table, begins, goes_on = self._tables
+        table, begins, continues = self._tables
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), "<u4")
@@ -177,20 +173,20 @@ class Speller:
         at_begin[1:] |= space
         at_end[offsets[1:] - 1] = True
         between = space & ~at_end[:-1] & self.has_words
-        fine = np.where(at_begin[:-1], begins[codes], goes_on[codes] | between)
+        fine = np.where(at_begin[:-1], begins[codes], continues[codes] | between)
         faults = np.concatenate([[0], np.cumsum(~fine)])
         whole = (faults[offsets[1:]] == faults[offsets[:-1]]) & (lengths > 0)
         return Sequences(np.arange(len(texts), dtype=np.int32), offsets, table[codes]).chosen(whole)
 
     def _recased(self, texts: Sequence[str]) -> tuple[str, ...]:
-        """A note if the labels have fewer tokens for most of some texts in another case."""
+        """A note if most of some texts would have fewer tokens in another case."""
         if not (self._cases and self._has_pieces):
             return ()
         tried = texts[:: len(texts) // _TRIED + 1]
         notes = [note for text in tried if (note := self._transcribed(text)[1])]
         if 2 * len(notes) <= len(tried):
             return ()
-        return (f"most are in a case that the labels have longer pieces for in another, as {notes[0]}",)
+        return (f"the labels have longer pieces for most of them in another case: {notes[0]}",)
 
 
 def examples(texts: Sequence[str]) -> str:
@@ -198,8 +194,13 @@ def examples(texts: Sequence[str]) -> str:
     return "; ".join(texts[:_EXAMPLES]) + ("; …" if len(texts) > _EXAMPLES else "")
 
 
+def left_out(count: int, of: str, named: Sequence[str]) -> str:
+    """A note on what the labels can't spell: how many of how many, and the first of them by name."""
+    return f"{count} of {of} can't be spelled with the labels, and are left out: {examples(named)}"
+
+
 def _trimmed(symbols: list[int]) -> list[int]:
-    """Symbols with one boundary between words, and none at the ends."""
+    """Symbols with one boundary between words and none at the ends."""
     begin, end = 0, len(symbols)
     while begin < end and symbols[begin] == BOUNDARY:
         begin += 1
@@ -212,7 +213,7 @@ def _trimmed(symbols: list[int]) -> list[int]:
 
 
 def _other_case(letter: str) -> list[str]:
-    """The letter's other case, if the two are a pair wherever they stand."""
+    """The letter's other case, if the two are a pair anywhere in a word."""
     return [other for other in (letter.lower(), letter.upper()) if _is_pair(letter, other)]
 
 
@@ -221,6 +222,6 @@ def _is_pair(letter: str, other: str) -> bool:
 
 
 def _has_cases(letters: Iterable[str]) -> bool:
-    """Whether some letter is there in two cases."""
+    """Whether a letter is there in two cases."""
     there = set(letters)
     return any(not there.isdisjoint({letter.lower(), letter.upper(), letter.casefold()} - {letter}) for letter in there)

@@ -1,4 +1,4 @@
-"""Trees of sequences of symbols, built level by level with NumPy: words and phrases come in hundreds of thousands.
+"""Trees of sequences of symbols, built level by level with NumPy, for hundreds of thousands of words and phrases.
 
 May import search_graph.py.
 """
@@ -18,10 +18,10 @@ _NONE = -1
 
 
 class Sequences(NamedTuple):
-    """Sequences of symbols, end to end.
+    """Sequences of symbols in one array, one after the other.
 
     Attributes:
-        of: int32 (E,): what each of them spells, by its number.
+        of: int32 (E,): the number of what each sequence spells.
         offsets: int64 (E + 1,): sequence e is ``symbols[offsets[e]:offsets[e + 1]]``.
         symbols: int32.
     """
@@ -32,7 +32,7 @@ class Sequences(NamedTuple):
 
     @classmethod
     def made_of(cls, pairs: Iterable[tuple[int, Sequence[int]]]) -> Sequences:
-        """Of pairs: what is spelled, and its symbols."""
+        """From pairs: the number of what is spelled, and its symbols."""
         rows = list(pairs)
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(symbols) for _, symbols in rows], out=offsets[1:])
@@ -50,7 +50,7 @@ class Sequences(NamedTuple):
         return found
 
     def chosen(self, which: npt.NDArray[np.bool_]) -> Sequences:
-        """Some of them."""
+        """The sequences for which a mask is true."""
         if which.all():
             return self
         lengths = np.diff(self.offsets)
@@ -80,7 +80,7 @@ def tree_of(sequences: Sequences) -> tuple[Tree, Int32Array]:
 
 
 def levels(tree: Tree) -> Iterator[slice]:
-    """The nodes of each depth, from the root's on: nodes are numbered breadth first."""
+    """The nodes of each depth, from the root down: nodes are numbered breadth first."""
     begin, end = 0, 1
     while begin < end:
         yield slice(begin, end)
@@ -94,7 +94,7 @@ def parents(tree: Tree) -> Int32Array:
 
 
 def highest_below(tree: Tree, values: Float64Array) -> Float64Array:
-    """(V,): the highest of the values of a node and of all nodes below it."""
+    """(V,): the highest value of each node and all nodes below it."""
     highest: Float64Array = values.copy()
     for level in reversed(list(levels(tree))):
         first = tree.first[level.start : level.stop + 1]
@@ -114,7 +114,7 @@ class Finder:
         self._keys = parents(tree)[1:].astype(np.int64) * self._width + tree.symbols  # in order: breadth first
 
     def children(self, nodes: npt.NDArray[Any], symbols: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-        """The child of each node that a symbol leads to; -1 if there is none."""
+        """For each node the child that a symbol leads to; -1 if there is none."""
         keys = np.where(symbols < self._width, nodes.astype(np.int64) * self._width + symbols, _NONE)
         found = np.searchsorted(self._keys, keys)
         there = self._keys[np.minimum(found, len(self._keys) - 1)] == keys if len(self._keys) else np.zeros(0, bool)
