@@ -1,8 +1,8 @@
-"""pyctcdecode's names on ctckit's search: code that was written for pyctcdecode runs without it, and without kenlm.
+"""pyctcdecode's names on ctckit's search: code for pyctcdecode runs without that package, and without kenlm.
 
     from ctckit.compat import build_ctcdecoder
 
-decoder.py says what differs. ``install`` makes ``import pyctcdecode`` give this package, for code that can't be
+decoder.py says what differs. After ``install()``, ``import pyctcdecode`` imports this package: for code that can't be
 changed. May import decoding/ and what lies below it.
 """
 

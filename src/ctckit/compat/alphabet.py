@@ -1,4 +1,4 @@
-"""Labels by pyctcdecode's rules: which is the blank, what separates words, what an unknown token is called.
+"""Labels by pyctcdecode's rules: which one is the blank, which separates words, and the name of the unknown token.
 
 May import text/ and what lies below it.
 """
@@ -28,8 +28,8 @@ class Alphabet:
     """The labels of the classes, as pyctcdecode writes them: the blank is ``""``, the separator of words a space.
 
     Args:
-        labels: (C,), written so.
-        is_bpe: whether they are pieces, of which those that begin a word begin with ▁.
+        labels: (C,), in this form.
+        is_bpe: whether they are pieces of words, where ▁ marks the beginning of a word.
 
     Example:
         >>> Alphabet.build_alphabet(["<pad>", "<unk>", "|", "a"]).labels
@@ -43,10 +43,10 @@ class Alphabet:
 
     @classmethod
     def build_alphabet(cls, labels: Sequence[str]) -> Alphabet:
-        """From labels as recognisers have them.
+        """Makes an alphabet from the labels of a recogniser.
 
-        A blank is ``""``, ``<pad>`` or ``[pad]``, or without these ``_``; there is one more class behind the others if
-        none is called so. A separator is a space, or without it ``|``.
+        The blank is the label ``""``, ``<pad>`` or ``[pad]``, or if there is none of these ``_``. If there is none at
+        all, the blank is one more class after the others. The separator is a space, or if there is none ``|``.
 
         Raises:
             CTCError: labels are not strings or not unique, or pieces contain a space.
@@ -82,23 +82,23 @@ class Alphabet:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The same for :class:`ctckit.Decoder`."""
+        """The labels as a vocabulary, for :class:`ctckit.Decoder`."""
         if "" not in self._labels:
-            raise CTCError("labels has no '', the blank: expected it as one of them; see Alphabet.build_alphabet")
+            raise CTCError("labels has no '', the blank: expected it among them; see Alphabet.build_alphabet")
         separates = " " in self._labels
         convention: Convention = "sentencepiece" if self._is_bpe else "separator" if separates else "plain"
         return Vocabulary(self._labels, self._labels.index(""), convention=convention)
 
     def dumps(self) -> str:
-        """As JSON."""
+        """The alphabet as JSON."""
         return json.dumps({"labels": self._labels, "is_bpe": self._is_bpe})
 
     @classmethod
     def loads(cls, s: str) -> Alphabet:
-        """From JSON.
+        """Reads an alphabet from JSON.
 
         Raises:
-            CTCError: it is something else.
+            CTCError: it is no JSON, or has no alphabet.
         """
         try:
             read = json.loads(s)
@@ -108,12 +108,12 @@ class Alphabet:
 
 
 def _renamed(labels: list[str], name: str, new: str) -> list[str]:
-    """Labels, with another name for one of them if none has that."""
+    """The labels, with a new name for one of them, unless another label has that name."""
     return labels if new in labels else [new if label == name else label for label in labels]
 
 
 def _with_mark(label: str) -> str:
-    """A WordPiece, of which those within words are marked, as one with the mark at the beginning of words."""
+    """A piece of WordPiece, which marks pieces inside words, in the form that marks the beginning of words."""
     if label.startswith(_INNER):
         return label.removeprefix(_INNER)
     unmarked = label in ("", BPE_TOKEN, UNK_BPE_TOKEN) or SPECIAL_TOKEN_PTN.match(label)

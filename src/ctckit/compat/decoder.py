@@ -1,7 +1,7 @@
 """pyctcdecode's decoder on ctckit's search.
 
-May import decoding/, files/, validate/, and the other modules of its package but installing.py; huggingface_hub when it
-is asked for.
+May import decoding/, files/, validate/, and the other modules of its package but installing.py. Imports huggingface_hub
+when a model of the Hub is read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ..decoding import Decoder, Hypotheses, Hypothesis
 from ..errors import CTCError
 from ..files import read_text, write_whole
-from ..validate import as_array, check_number
+from ..validate import as_array, check_beam_width, check_flag, check_number
 from .alphabet import Alphabet
 from .constants import (
     DEFAULT_ALPHA,
@@ -40,7 +40,7 @@ OutputBeamMPSafe = tuple[str, list[WordFrames], float, float]
 
 
 class _Search(NamedTuple):
-    """How is searched."""
+    """Options of a search."""
 
     beam_width: int
     recombine: bool
@@ -48,7 +48,7 @@ class _Search(NamedTuple):
 
 
 class _Beam(NamedTuple):
-    """A text: the best hypothesis that says it, and its scores together with the others that do."""
+    """A text: the best hypothesis with this text, and the scores of all that have it."""
 
     text: str
     hypothesis: Hypothesis | None
@@ -57,50 +57,55 @@ class _Beam(NamedTuple):
 
 
 class BeamSearchDecoderCTC:
-    """Decodes with ctckit under the names of pyctcdecode 0.5.0: what was written for that runs as it is.
+    """Decodes with ctckit under the names of pyctcdecode 0.5.0: code for pyctcdecode runs without a change.
 
-    Scores are what pyctcdecode's formula says: ``logit_score`` is ln P of a text, ``lm_score`` adds for each word
-    ``alpha * ln(10) * (log10 P + unk_score_offset if it is unknown) + beta``, for the end of the sentence
-    ``alpha * ln(10) * log10 P``, and ``hotword_weight`` for each hotword. Rows that add up to 1 on average are
-    probabilities; all others are normalised by log_softmax.
+    Scores follow pyctcdecode's formula. ``logit_score`` is ln P of a text. ``lm_score`` adds, for each word,
+    ``alpha * ln(10) * (log10 P + unk_score_offset if it is unknown) + beta``; for the end of the sentence
+    ``alpha * ln(10) * log10 P``; and ``hotword_weight`` for each hotword. Rows that add up to 1 on average are taken as
+    probabilities; all other rows are normalised by log_softmax.
 
     What differs from pyctcdecode:
 
-    - The search is exact for its beam: ``token_min_logp`` is taken and not needed, and ``beam_prune_logp`` only leaves
-      out texts at the end. ``logit_score`` is of all paths that say the text, not of those that the beam followed.
-    - Frames of words are those of the most probable path.
-    - A text that ends in a separator, or is empty, is not charged for an unknown word.
-    - Hotwords and unigrams are spelled as :class:`ctckit.Decoder` spells: in the labels' letter case, without accents
-      that they lack. A text has unigrams as they are written. As there, a hotword of several words is several hotwords.
+    - The search is exact for its beam. ``token_min_logp`` is ignored, and ``beam_prune_logp`` leaves texts out only at
+      the end. ``logit_score`` counts all paths of the text, not only those that the beam followed.
+    - The frames of words are those of the most probable path.
+    - A text that is empty, or ends in a separator, has no unknown word at its end.
+    - Hotwords and unigrams are spelled as :class:`ctckit.Decoder` spells words: in the labels' letter case, without
+      accents that the labels lack. Texts have the unigrams as they are written. As in pyctcdecode, a hotword of several
+      words is several hotwords.
     - Labels such as ``<s>`` spell nothing. A language model of words needs labels with a separator of words.
-    - ``pool`` is taken and not needed, and the language model is freed with its decoder.
-    - A state of the language model is neither returned nor taken: :meth:`ctckit.Decoder.stream` decodes what comes in
-      pieces.
-    - A recording with NaN or +inf in a frame, or with -inf throughout one, has one text, ``""``, with scores of NaN.
+    - ``pool`` is ignored, and the language model is freed together with its decoder.
+    - States of the language model are neither returned nor accepted: :meth:`ctckit.Decoder.stream` decodes a recording
+      that comes in pieces.
+    - A recording with a frame that has NaN or +inf, or only -inf, has one text, ``""``, with scores of NaN.
 
     Args:
-        alphabet: of the classes.
-        language_model: None: without one.
+        alphabet: the labels of the classes.
+        language_model: None: none.
 
     Attributes:
         model_container: the language model, under ``_model_key``.
-        notes: what is strange about labels, unigrams and language model together.
+        notes: sentences about what is unusual in labels, unigrams and language model.
 
     Raises:
-        CTCError: for anything malformed.
+        CTCError: for anything malformed; the message says where.
     """
 
     _ALPHABET_SERIALIZED_FILENAME = "alphabet.json"
     _LANGUAGE_MODEL_SERIALIZED_DIRECTORY = "language_model"
 
     def __init__(self, alphabet: Alphabet, language_model: LanguageModel | None = None) -> None:
+        if not isinstance(alphabet, Alphabet):
+            raise CTCError(
+                f"alphabet has type {type(alphabet).__name__}: expected a ctckit.compat.Alphabet; build_ctcdecoder "
+                "takes labels"
+            )
         if language_model is not None and not isinstance(language_model, LanguageModel):
             raise CTCError(
                 f"language_model has type {type(language_model).__name__}: expected a ctckit.compat.LanguageModel; a "
-                "model of your own can't be asked while texts are searched: order the texts of decode_beams by it"
+                "model of your own can't be asked during the search: order the texts of decode_beams by it"
             )
         self._alphabet, self._language_model = alphabet, language_model
-        self._is_bpe = alphabet.is_bpe
         self._model_key = os.urandom(16)
         self._base = self._built()
         self._weights = () if language_model is None else language_model.weights
@@ -109,7 +114,7 @@ class BeamSearchDecoderCTC:
 
     @property
     def model_container(self) -> dict[bytes, LanguageModel | None]:
-        """The language model by its key; pyctcdecode keeps all decoders' in one place, for good."""
+        """The language model by its key. In pyctcdecode, one dictionary keeps the models of all decoders."""
         return {self._model_key: self._language_model}
 
     def reset_params(
@@ -119,7 +124,7 @@ class BeamSearchDecoderCTC:
         unk_score_offset: float | None = None,
         lm_score_boundary: bool | None = None,
     ) -> None:
-        """Sets weights of the language model; None leaves them. Without a model nothing happens."""
+        """Sets weights of the language model; None leaves them. Does nothing without a model."""
         if self._language_model is not None:
             self._language_model.reset_params(
                 alpha=alpha, beta=beta, unk_score_offset=unk_score_offset, score_boundary=lm_score_boundary
@@ -127,10 +132,10 @@ class BeamSearchDecoderCTC:
 
     @classmethod
     def clear_class_models(cls) -> None:
-        """Does nothing: a language model is freed with its decoder."""
+        """Does nothing: a language model is freed together with its decoder."""
 
     def cleanup(self) -> None:
-        """Does nothing: a language model is freed with its decoder."""
+        """Does nothing: a language model is freed together with its decoder."""
 
     def decode_beams(
         self,
@@ -147,13 +152,13 @@ class BeamSearchDecoderCTC:
 
         Args:
             logits: (T, C) logits, log-probabilities or probabilities.
-            beam_width: how many prefixes go on from one frame to the next.
-            beam_prune_logp: nats, at most 0; texts that lie further below the best are left out.
-            token_min_logp: taken and not needed.
-            prune_history: of prefixes that go on alike for the language model, only the best goes on.
+            beam_width: how many prefixes are kept at each frame.
+            beam_prune_logp: nats, at most 0; texts that are further below the best are left out.
+            token_min_logp: ignored.
+            prune_history: of prefixes with the same state of the language model, only the best is kept.
             hotwords: words that are worth more.
-            hotword_weight: nats for each of them.
-            lm_start_state: None.
+            hotword_weight: nats for each hotword.
+            lm_start_state: must be None.
 
         Returns:
             ``(text, None, [(word, (first frame, one past the last))], logit_score, lm_score)`` of each text, the best
@@ -179,8 +184,8 @@ class BeamSearchDecoderCTC:
         hotwords: Iterable[str] | None = None,
         hotword_weight: float = DEFAULT_HOTWORD_WEIGHT,
     ) -> list[list[OutputBeamMPSafe]]:
-        """The same of each recording of a list, without the second item; ``pool`` is not needed."""
-        decoder = self._decoder(_Search(beam_width, prune_history, exact_scores=True))
+        """The same for each recording of a list, without the second item; ``pool`` is ignored."""
+        decoder = self._decoder(beam_width, check_flag("prune_history", prune_history), exact_scores=True)
         found = self._beams(decoder, logits_list, beam_prune_logp, hotwords, hotword_weight)
         return [[(b.text, _word_frames(b), b.logit_score, b.lm_score) for b in beams] for beams in found]
 
@@ -196,7 +201,8 @@ class BeamSearchDecoderCTC:
     ) -> str:
         """The best text of a recording; arguments as for :meth:`decode_beams`.
 
-        As in pyctcdecode the history is pruned, so that it may be a better one than the first of :meth:`decode_beams`.
+        As in pyctcdecode, it is searched with ``prune_history``, so it may be better than the first text of
+        :meth:`decode_beams`.
         """
         _check_start(lm_start_state)
         [text] = self.decode_batch(
@@ -214,8 +220,8 @@ class BeamSearchDecoderCTC:
         hotwords: Iterable[str] | None = None,
         hotword_weight: float = DEFAULT_HOTWORD_WEIGHT,
     ) -> list[str]:
-        """The best text of each recording of a list; ``pool`` is not needed."""
-        decoder = self._decoder(_Search(beam_width, recombine=True, exact_scores=False))
+        """The best text of each recording of a list; ``pool`` is ignored."""
+        decoder = self._decoder(beam_width, prune_history=True, exact_scores=False)
         found = self._beams(decoder, logits_list, beam_prune_logp, hotwords, hotword_weight)
         return [beams[0].text for beams in found]
 
@@ -233,11 +239,14 @@ class BeamSearchDecoderCTC:
             sentence_bounds=model.score_boundary,
         )
 
-    def _decoder(self, search: _Search) -> Decoder:
-        """The decoder for such a search, with the weights of now."""
+    def _decoder(self, beam_width: int, prune_history: bool, exact_scores: bool) -> Decoder:
+        """The decoder for these options, with the current weights."""
+        # Without a language, prefixes with the same last token would all be one to the search: few would be left.
+        recombine = prune_history and self._language_model is not None
+        search = _Search(check_beam_width(beam_width), recombine, exact_scores)
         model, before = self._language_model, self._weights
         if model is not None and model.weights != before:
-            same_words = model.weights[2:] == before[2:]  # alpha and beta apart
+            same_words = model.weights[2:] == before[2:]  # only alpha or beta changed
             base = self._base.with_weights(alpha=model.alpha, beta=model.beta) if same_words else self._built()
             self._base, self._weights, self._decoders = base, model.weights, {}
         if search not in self._decoders:
@@ -262,7 +271,7 @@ class BeamSearchDecoderCTC:
         return [self._ranked(hypotheses, beam_prune_logp) for hypotheses in found]
 
     def _ranked(self, hypotheses: Hypotheses, beam_prune_logp: float) -> list[_Beam]:
-        """Texts by pyctcdecode's formula; a text that is spelled in several ways has what they have together."""
+        """Texts with pyctcdecode's scores. Hypotheses with the same text, spelled in different ways, are added up."""
         ways: dict[str, list[Hypothesis]] = {}
         for hypothesis in hypotheses:
             ways.setdefault(hypothesis.text, []).append(hypothesis)
@@ -277,10 +286,10 @@ class BeamSearchDecoderCTC:
         return [beam for beam in beams if beam.lm_score >= beams[0].lm_score + beam_prune_logp]
 
     def save_to_dir(self, filepath: str | Path) -> None:
-        """Writes a folder that :meth:`load_from_dir`, and pyctcdecode's, reads.
+        """Writes a folder that :meth:`load_from_dir` and pyctcdecode can read.
 
         Raises:
-            CTCError: it can't be written there.
+            CTCError: a file can't be written there.
         """
         folder = Path(filepath)
         write_whole(folder / self._ALPHABET_SERIALIZED_FILENAME, self._alphabet.dumps().encode())
@@ -291,10 +300,10 @@ class BeamSearchDecoderCTC:
 
     @classmethod
     def load_from_dir(cls, filepath: str | Path, unigram_encoding: str | None = None) -> BeamSearchDecoderCTC:
-        """Reads a folder that :meth:`save_to_dir`, or pyctcdecode's, wrote.
+        """Reads a folder that :meth:`save_to_dir` or pyctcdecode wrote.
 
         Raises:
-            CTCError: a file is missing, or is not what it should be.
+            CTCError: a file is missing, or can't be used; the message says why.
         """
         folder = Path(filepath)
         alphabet = Alphabet.loads(read_text(folder / cls._ALPHABET_SERIALIZED_FILENAME))
@@ -306,13 +315,13 @@ class BeamSearchDecoderCTC:
         """Reads such a folder from the Hugging Face Hub, with the package ``huggingface_hub``.
 
         Args:
-            model_id: of a model there.
+            model_id: the model's name there.
             cache_dir: where files are kept; by default where the Hub's package keeps them.
             **kwargs: for ``huggingface_hub.snapshot_download``.
 
         Raises:
             ImportError: the package is not installed.
-            CTCError: the folder is not what it should be.
+            CTCError: a file is missing, or can't be used; the message says why.
         """
         hub = importlib.import_module("huggingface_hub")
         return cls.load_from_dir(hub.snapshot_download(model_id, cache_dir=cache_dir, **kwargs))
@@ -331,15 +340,15 @@ def build_ctcdecoder(
 
     Args:
         labels: of the classes, by the rules of :meth:`Alphabet.build_alphabet`.
-        kenlm_model_path: a language model: ARPA, or what else :meth:`ctckit.LanguageModel.read` reads.
-        unigrams: the words that are known; by default the model's. Without a model they are not needed.
+        kenlm_model_path: a language model, in any format that :meth:`ctckit.LanguageModel.read` reads, such as ARPA.
+        unigrams: the known words; by default the model's. Ignored without a model.
         alpha: the weight of the model's ln P.
         beta: nats for each word.
-        unk_score_offset: added to log10 P of each unknown word.
+        unk_score_offset: is added to log10 P of each unknown word.
         lm_score_boundary: whether the model is asked for the beginning and the end of a sentence.
 
     Raises:
-        CTCError: for anything malformed.
+        CTCError: for anything malformed; the message says where.
 
     Example:
         >>> decoder = build_ctcdecoder(["", "a", "b", " "])
@@ -359,23 +368,26 @@ def build_ctcdecoder(
 def _check_start(lm_start_state: object) -> None:
     if lm_start_state is not None:
         raise CTCError(
-            "lm_start_state is not None: a search begins where a text does; what comes in pieces is decoded by "
-            "ctckit.Decoder.stream()"
+            "lm_start_state is not None: a search begins at the start of a text; a recording that comes in pieces is "
+            "decoded by ctckit.Decoder.stream()"
         )
 
 
 def _single_words(hotwords: Iterable[str] | None) -> list[str]:
     """The words of all hotwords."""
-    phrases = [] if hotwords is None else list(hotwords)
-    wrong = next((i for i, phrase in enumerate(phrases) if not isinstance(phrase, str)), None)
-    if wrong is not None or isinstance(hotwords, str):
-        found = f"hotwords = {hotwords!r}" if wrong is None else f"hotwords[{wrong}] = {phrases[wrong]!r}"
-        raise CTCError(f"{found}: expected a list of words")
+    if hotwords is None:
+        return []
+    if isinstance(hotwords, str) or not isinstance(hotwords, Iterable):
+        raise CTCError(f"hotwords = {hotwords!r}: expected a list of words")
+    phrases = list(hotwords)
+    for i, phrase in enumerate(phrases):
+        if not isinstance(phrase, str):
+            raise CTCError(f"hotwords[{i}] = {phrase!r}: expected a list of words")
     return [word for phrase in phrases for word in phrase.split()]
 
 
 def _as_logits(name: str, given: npt.ArrayLike) -> npt.NDArray[Any]:
-    """(T, C) scores that log_softmax makes log-probabilities of, by pyctcdecode's rule."""
+    """(T, C) logits: the scores as they are, or the logarithms of probabilities, told apart by pyctcdecode's rule."""
     array = as_array(name, given)
     if array.ndim != 2:
         raise CTCError(f"{name} has shape {array.shape}: expected (T, C), one recording")

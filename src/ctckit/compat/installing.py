@@ -13,10 +13,10 @@ _MODULES = ("alphabet", "constants", "decoder", "language_model")
 
 
 def install() -> None:
-    """Makes ``import pyctcdecode`` give ``ctckit.compat``, in the whole process; and ``kenlm``, if it isn't installed.
+    """Makes ``import pyctcdecode`` import ``ctckit.compat`` in the whole process; and ``kenlm``, if it isn't installed.
 
-    So ``transformers``' ``Wav2Vec2ProcessorWithLM`` runs on ctckit as it is. To be called at the beginning: names that
-    were imported before stay what they are, and transformers asks but once whether the packages are there.
+    Then ``transformers``' ``Wav2Vec2ProcessorWithLM`` runs on ctckit without a change. Call it first: names that were
+    imported before don't change, and transformers looks only once whether the packages are installed.
 
     Example:
         >>> install()  # doctest: +SKIP

@@ -1,24 +1,22 @@
-"""What code around pyctcdecode asks of the package ``kenlm``: a model, read from its file, that scores sentences.
+"""The part of the package ``kenlm`` that code around pyctcdecode uses: a model from a file, which scores sentences.
 
 May import language/.
 """
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from .. import language
-
-_LN_10 = math.log(10)
+from ..language.model import LN_10
 
 
 class Model:
-    """A language model as ``kenlm.Model``: its scores are log10 P, unlike elsewhere in ctckit.
+    """A language model like ``kenlm.Model``: its scores are log10 P, unlike elsewhere in ctckit.
 
     Attributes:
-        path: of the file, in bytes.
-        order: of the model.
+        path: the file's path, as bytes.
+        order: of the longest n-grams.
         model: the :class:`ctckit.LanguageModel` that does the work.
 
     Raises:
@@ -35,10 +33,10 @@ class Model:
 
     def score(self, sentence: str, bos: bool = True, eos: bool = True) -> float:
         """log10 P of a sentence."""
-        return self.model.score(sentence, bos, eos) / _LN_10
+        return self.model.score(sentence, bos, eos) / LN_10
 
     def perplexity(self, sentence: str) -> float:
-        """Of a sentence; its end counts as a word."""
+        """The perplexity of a sentence; its end counts as a word."""
         return float(10.0 ** (-self.score(sentence) / (len(sentence.split()) + 1)))
 
     def __repr__(self) -> str:

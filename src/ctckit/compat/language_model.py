@@ -1,4 +1,4 @@
-"""pyctcdecode's language model: an n-gram model with the weights and the unigrams that it is used with.
+"""pyctcdecode's language model: an n-gram model with its weights and its unigrams.
 
 May import language/, files/, validate/, and constants.py and kenlm.py beside it.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,31 +19,30 @@ import numpy.typing as npt
 from .. import language
 from ..errors import CTCError
 from ..files import read_bytes, read_text, write_whole
-from ..language.model import SPECIAL_WORDS
+from ..language.model import LN_10, SPECIAL_WORDS
 from ..validate import check_flag, check_number
 from .constants import DEFAULT_ALPHA, DEFAULT_BETA, DEFAULT_SCORE_LM_BOUNDARY, DEFAULT_UNK_LOGP_OFFSET
 from .kenlm import Model
 
-_LN_10 = math.log(10)
 _MODEL_ENDINGS = (".arpa", ".bin", ".binary", ".ngram", ".gz")
 
 
 class LanguageModel:
-    """A language model and its weights; they may be changed at any time.
+    """A language model and its weights; the weights may be changed at any time.
 
     Args:
         kenlm_model: a ``kenlm.Model``, which is read again from its file; a :class:`ctckit.LanguageModel`; or a path.
-        unigrams: the words that are known. By default the model's.
+        unigrams: the known words. By default the model's.
         alpha: the weight of ln P.
         beta: nats for each word.
-        unk_score_offset: what is added to log10 P of each unknown word; so it is worth alpha · ln 10 times this.
+        unk_score_offset: is added to log10 P of each unknown word; so a score changes by alpha · ln 10 times this.
         score_boundary: whether the model is asked for the beginning and the end of a sentence.
 
     Attributes:
         model: the :class:`ctckit.LanguageModel`.
 
     Raises:
-        CTCError: for anything malformed.
+        CTCError: for anything malformed; the message says where.
     """
 
     JSON_ATTRS = ("alpha", "beta", "unk_score_offset", "score_boundary")
@@ -53,22 +52,24 @@ class LanguageModel:
     def __init__(
         self,
         kenlm_model: Any,
-        unigrams: Collection[str] | None = None,
+        unigrams: Iterable[str] | None = None,
         alpha: float = DEFAULT_ALPHA,
         beta: float = DEFAULT_BETA,
         unk_score_offset: float = DEFAULT_UNK_LOGP_OFFSET,
         score_boundary: bool = DEFAULT_SCORE_LM_BOUNDARY,
     ) -> None:
         self.model, self._path = _read(kenlm_model)
+        if isinstance(unigrams, str) or not isinstance(unigrams or (), Iterable):
+            raise CTCError(f"unigrams has type {type(unigrams).__name__}: expected a list of words")
         self.unigrams = tuple(dict.fromkeys(unigrams or ()))
-        self.alpha = check_number("alpha", alpha, least=0)
-        self.beta = check_number("beta", beta)
-        self.unk_score_offset = check_number("unk_score_offset", unk_score_offset)
-        self.score_boundary = check_flag("score_boundary", score_boundary)
+        self.alpha: float = _checked("alpha", alpha)
+        self.beta: float = _checked("beta", beta)
+        self.unk_score_offset: float = _checked("unk_score_offset", unk_score_offset)
+        self.score_boundary: bool = _checked("score_boundary", score_boundary)
 
     @property
     def order(self) -> int:
-        """Of the model."""
+        """Of the model's longest n-grams."""
         return self.model.order
 
     def reset_params(self, **params: Any) -> None:
@@ -81,8 +82,7 @@ class LanguageModel:
             if name not in self.JSON_ATTRS:
                 raise CTCError(f"{name} is no parameter: expected one of {', '.join(self.JSON_ATTRS)}")
             if value is not None:
-                check = check_flag if name == "score_boundary" else check_number
-                setattr(self, name, check(name, value))
+                setattr(self, name, _checked(name, value))
 
     @property
     def weights(self) -> tuple[float, float, float, bool]:
@@ -91,17 +91,17 @@ class LanguageModel:
 
     @property
     def unknown_score(self) -> float:
-        """Nats of an unknown word, before alpha, as far as it doesn't depend on what came before."""
-        return self.model.step(self.model.begin(False), 0)[0] + _LN_10 * self.unk_score_offset
+        """Nats of an unknown word without context, before alpha."""
+        return self.model.step(self.model.begin(False), 0)[0] + LN_10 * self.unk_score_offset
 
     def worth(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """(N,) nats of texts: alpha · ln 10 · (log10 P + the offset for each unknown word), and beta for each word."""
+        """(N,) nats of texts: alpha · ln 10 · (log10 P + the offset for each unknown word) + beta for each word."""
         scores = self.model.score_all(texts, self.score_boundary, self.score_boundary)
         words = [text.split() for text in texts]
         unknown = np.array([sum(word not in self._known for word in each) for each in words])
         count = np.array([len(each) for each in words])
         found: npt.NDArray[np.float64] = (
-            self.alpha * (scores + _LN_10 * self.unk_score_offset * unknown) + self.beta * count
+            self.alpha * (scores + LN_10 * self.unk_score_offset * unknown) + self.beta * count
         )
         return found
 
@@ -129,22 +129,13 @@ class LanguageModel:
 
     @classmethod
     def load_from_dir(cls, filepath: str | Path, unigram_encoding: str | None = None) -> LanguageModel:
-        """Reads such a folder, also one that pyctcdecode wrote.
+        """Reads such a folder, or one that pyctcdecode wrote.
 
         Raises:
-            CTCError: a file is missing, or is not what it should be.
+            CTCError: a file is missing, or can't be used; the message says why.
         """
         folder = Path(filepath)
-        try:
-            attributes = json.loads(read_text(folder / cls._ATTRS_SERIALIZED_FILENAME))
-        except json.JSONDecodeError as error:
-            raise CTCError(f"{folder / cls._ATTRS_SERIALIZED_FILENAME} is no JSON: {error}") from None
-        there = set(attributes) if isinstance(attributes, dict) else set()
-        if there != set(cls.JSON_ATTRS):
-            raise CTCError(
-                f"{folder / cls._ATTRS_SERIALIZED_FILENAME} has {', '.join(sorted(there)) or 'none'}: expected "
-                f"{', '.join(cls.JSON_ATTRS)}"
-            )
+        attributes = _read_attributes(folder / cls._ATTRS_SERIALIZED_FILENAME, cls.JSON_ATTRS)
         encoding, file = unigram_encoding or "utf-8", folder / cls._UNIGRAMS_SERIALIZED_FILENAME
         try:
             unigrams = read_bytes(file).decode(encoding)
@@ -154,12 +145,31 @@ class LanguageModel:
             ) from None
         models = [path for path in sorted(folder.iterdir()) if path.suffix in _MODEL_ENDINGS]
         if len(models) != 1:
-            raise CTCError(f"{folder} holds {len(models)} language models: expected one of {', '.join(_MODEL_ENDINGS)}")
+            raise CTCError(f"{folder} has {len(models)} language models: expected one of {', '.join(_MODEL_ENDINGS)}")
         return cls(models[0], unigrams.splitlines(), **attributes)
 
 
+def _checked(name: str, value: Any) -> Any:
+    """A weight, if it can be one."""
+    if name == "score_boundary":
+        return check_flag(name, value)
+    return check_number(name, value, least=0 if name == "alpha" else -math.inf)
+
+
+def _read_attributes(path: Path, expected: Sequence[str]) -> dict[str, Any]:
+    """The weights of a folder, by name."""
+    try:
+        attributes = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise CTCError(f"{path} is no JSON: {error}") from None
+    there = sorted(attributes) if isinstance(attributes, dict) else []
+    if there != sorted(expected):
+        raise CTCError(f"{path} has {', '.join(there) or 'none'}: expected {', '.join(expected)}")
+    return dict(attributes)
+
+
 def _read(given: Any) -> tuple[language.LanguageModel, Path | None]:
-    """A model, and its file if it has one."""
+    """A model, and its file if it was read from one."""
     if isinstance(given, language.LanguageModel):
         return given, None
     if isinstance(given, Model):

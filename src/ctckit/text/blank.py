@@ -76,17 +76,17 @@ def settle_blank(labels: Iterable[str], blank: int | None, scores: npt.ArrayLike
     return Settled(names, *_found(names, blank, _shares(array)))
 
 
-def check_labels(labels: Sequence[str]) -> None:
-    """Raises a CTCError unless labels are strings, and each is there once."""
+def check_labels(labels: Sequence[str], name: str = "labels") -> None:
+    """Raises a CTCError unless labels are strings, and each is there once; ``name`` is their argument's name."""
     seen: dict[str, int] = {}
     for c, label in enumerate(labels):
         if not isinstance(label, str):
-            raise CTCError(f"labels[{c}] = {label!r} has type {type(label).__name__}: expected a string")
+            raise CTCError(f"{name}[{c}] = {label!r} has type {type(label).__name__}: expected a string")
         if label in seen:
-            raise CTCError(f"labels[{seen[label]}] and labels[{c}] are both {label!r}: expected each label once")
+            raise CTCError(f"{name}[{seen[label]}] and {name}[{c}] are both {label!r}: expected each label once")
         seen[label] = c
     if not labels:
-        raise CTCError("labels is empty: expected the name of each class")
+        raise CTCError(f"{name} is empty: expected the name of each class")
 
 
 def check_count(labels: int, shape: tuple[int, ...]) -> None:

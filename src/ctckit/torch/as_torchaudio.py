@@ -6,7 +6,8 @@ May import torch, arguments.py, decode.py, ctckit.decoding and what lies below i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,25 +18,25 @@ from ..decoding import Hypothesis, Stream
 from ..errors import CTCError
 from ..files import read_text
 from ..language import LanguageModel
+from ..language.model import LN_10
 from ..text import Vocabulary
+from ..text.blank import check_labels
 from ..text.transcript import WORD_START
 from ..validate import check_beam_width, check_integer, check_number
 from .arguments import Lengths, check_tensor, real_of
 from .decode import Decoder
 from .errors import raises_tensor_errors
 
-_LN_10 = math.log(10)
-
 
 class CTCHypothesis(NamedTuple):
-    """A text, as torchaudio's class of this name.
+    """A text, like torchaudio's class of this name.
 
     Attributes:
         tokens: int64 (L,), its classes, with a silence at both ends.
-        words: those of the lexicon, ``unk_word`` in place of others; none without a lexicon.
+        words: the lexicon's words, ``unk_word`` in place of other words; empty without a lexicon.
         score: nats, the sum of all parts.
-        timesteps: int32 (L,), the first frame of each token; 0 for the silence at the beginning, the number of frames
-            for the one at the end.
+        timesteps: int32 (L,), the first frame of each token. A silence that was added has 0 at the beginning and the
+            number of frames at the end.
     """
 
     tokens: Tensor
@@ -51,7 +52,7 @@ class CTCDecoder:
         nbest: how many texts of each sample.
         blank: the blank's class.
         decoder: the :class:`ctckit.torch.Decoder` that does the work.
-        notes: what is strange about tokens, lexicon and language model together.
+        notes: sentences about what is unusual in tokens, lexicon and language model.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class CTCDecoder:
             lengths: (N,) frames of each sample; all T if not given.
 
         Returns:
-            For each sample at most `nbest` texts, the best first; none if no text fits, or a frame holds NaN or +inf.
+            For each sample at most `nbest` texts, the best first; none if no text fits, or a frame has NaN or +inf.
 
         Raises:
             CTCError: for anything malformed; the message says where.
@@ -108,21 +109,34 @@ class CTCDecoder:
         self._stream = None
 
     def get_final_hypothesis(self) -> list[CTCHypothesis]:
-        """The texts of the recording that came in pieces; its times are those at which the search added the tokens."""
+        """The texts of the recording that came in pieces; timesteps are those at which the search added the tokens."""
         return self._final
 
     def idxs_to_tokens(self, idxs: Tensor | Iterable[int]) -> list[str]:
         """The names of classes.
 
+        Raises:
+            CTCError: a number is no class.
+
         Example:
             >>> ctc_decoder(None, ["-", "|", "a", "b"]).idxs_to_tokens(torch.tensor([1, 3, 2, 1]))
             ['|', 'b', 'a', '|']
         """
-        return [self._tokens[int(index)] for index in idxs]
+        return [self._name(place, index) for place, index in enumerate(idxs)]
+
+    def _name(self, place: int, given: Any) -> str:
+        try:
+            index = operator.index(given)
+        except TypeError:
+            index = -1
+        if not 0 <= index < len(self._tokens):
+            expected = f"expected a class, an integer from 0 to {len(self._tokens) - 1}"
+            raise CTCError(f"idxs[{place}] = {given!r}: {expected}")
+        return self._tokens[index]
 
     @property
     def _from_logits(self) -> bool:
-        return not self._sil_score  # scores that got it are normalised before
+        return not self._sil_score  # with it, scores are normalised before it is added
 
     def _open(self, method: str) -> Stream:
         if self._stream is None:
@@ -130,7 +144,8 @@ class CTCDecoder:
         return self._stream
 
     def _scores(self, emissions: Tensor) -> Tensor:
-        if not self._sil_score:
+        """The emissions with `sil_score`; as they are without it, or if they are wrong, which decoding then says."""
+        if not self._sil_score or emissions.shape[-1:] != (len(self._tokens),) or not emissions.is_floating_point():
             return emissions
         scores = emissions.detach().log_softmax(-1, dtype=real_of(emissions))
         scores[..., self._silence] += self._sil_score
@@ -171,35 +186,36 @@ def ctc_decoder(
 
     What differs from torchaudio:
 
-    - Paths that say the same are added up, as with its ``log_add=True``; so scores are log-probabilities of texts.
-      Emissions may be logits, and are normalised: torchaudio's scores of logits are not.
-    - Timesteps are the frames of the most probable path. torchaudio's come from the search, and count one too many.
-    - The beam holds no text twice, so that one of the same width holds more texts.
-    - A word that the lexicon lacks, with ``unk_score`` above -inf, may be any letters; torchaudio's are beginnings of
-      words that it has. With a language model, its worth is that of ``<unk>`` without what came before.
-    - With a lexicon, the silence stands between words, neither first nor twice, and the last word needs none after it.
-      Where no text of the lexicon fits, there is no hypothesis, in place of one whose last word is cut off.
+    - Paths with the same text are added up, as with its ``log_add=True``; so scores are log-probabilities of texts.
+      Emissions may be logits, which are normalised; torchaudio takes logits as they are.
+    - Timesteps are the frames of the most probable path. torchaudio's are those of the search, and 1 higher.
+    - A text is in the beam once. In torchaudio's it may be there twice, so a beam of the same width has fewer texts.
+    - An unknown word, with ``unk_score`` above -inf, may have any letters; in torchaudio it is the beginning of a word
+      of the lexicon. With a language model, it has the score of ``<unk>`` without context.
+    - With a lexicon, there is one silence between two words, none before the first, and the last may go without. If no
+      text of the lexicon fits, there is no hypothesis; torchaudio returns one whose last word is cut off.
 
     Args:
-        lexicon: a file with a word and its tokens on each line, the last of them `sil_token`, unless tokens that begin
-            words have a mark, ▁; None: any text.
-        tokens: the classes' names, or a file of them, one a line.
-        lm: a language model or its file: of words, or without a lexicon also of tokens. A model of your own, a
-            ``CTCDecoderLM`` there, can't be asked while it searches: take `nbest` texts, and order them by it.
-        lm_dict: taken and not needed: the words are the lexicon's.
+        lexicon: a file with a word and its tokens on each line, where the last token is `sil_token`, unless a mark, ▁,
+            begins the tokens that begin words. None: any text.
+        tokens: the names of the classes, or a file with one name on each line.
+        lm: a language model or its file: a model of words, or without a lexicon also one of tokens. A model of your
+            own, torchaudio's ``CTCDecoderLM``, can't be asked during the search: take `nbest` texts, and order them by
+            your model.
+        lm_dict: ignored: the words are the lexicon's.
         nbest: how many texts of each sample.
-        beam_size: how many hypotheses go on from one frame to the next.
+        beam_size: how many hypotheses are kept at each frame.
         beam_size_token: how many of a frame's best tokens are tried; None: all.
-        beam_threshold: nats that a hypothesis may lie below the best.
-        lm_weight: the weight of the language model's log10 P, as in torchaudio: it is ln 10 = 2.303 times ``alpha`` of
-            :class:`ctckit.Decoder`, whose model gives ln P.
+        beam_threshold: nats; hypotheses further below the best are dropped.
+        lm_weight: the weight of the language model's log10 P, as in torchaudio. It is ln 10 = 2.303 times the ``alpha``
+            of :class:`ctckit.Decoder`, which is the weight of ln P.
         word_score: nats for each word, with a lexicon.
-        unk_score: nats for a word that the lexicon lacks, besides the model's P of ``<unk>``; -inf: there is none.
+        unk_score: nats for each unknown word, besides the model's P of ``<unk>``; -inf: there are no unknown words.
         sil_score: nats for each frame of `sil_token`.
-        log_add: taken and not needed: see above.
-        blank_token: the blank's name.
-        sil_token: the name of the silence, which stands between words.
-        unk_word: what words are called that the lexicon lacks.
+        log_add: ignored: see above.
+        blank_token: the name of the blank.
+        sil_token: the name of the silence, which is between words.
+        unk_word: what unknown words are called.
 
     Raises:
         CTCError: for anything malformed; the message says where.
@@ -218,23 +234,27 @@ def ctc_decoder(
     """
     names = _names(tokens)
     blank, silence = _class("blank_token", blank_token, names), _class("sil_token", sil_token, names)
+    if blank == silence:
+        raise CTCError(f"sil_token = {sil_token!r} is the blank_token too: expected another token")
     vocabulary = _vocabulary(names, blank, silence)
     model = _model(lm)
     weight = check_number("lm_weight", lm_weight, least=0) if model is not None else 0.0
     word_score = check_number("word_score", word_score) if lexicon is not None else 0.0
     unk_score = check_number("unk_score", unk_score, infinite=True)
-    # Without a weight of the language, unknown words would be worth nothing: then it is 1, and there is no model.
-    alpha = weight / _LN_10 or 1.0
+    # The score of unknown words is multiplied by alpha too. So with a weight of 0, alpha is 1 and there is no model.
+    alpha = weight / LN_10 or 1.0
     unknown = None
     if lexicon is not None:
         unknown = (unk_score - word_score) / alpha
         if model is not None and weight:
             unknown += model.step(model.begin(False), 0)[0]
     beam_size = check_beam_width(beam_size, "beam_size")
+    if beam_size_token is not None:
+        check_integer("beam_size_token", beam_size_token, 1)
     decoder = Decoder(
         vocabulary,
         language_model=model if weight else None,
-        lexicon=None if lexicon is None else _lexicon(Path(lexicon), names, vocabulary),
+        lexicon=None if lexicon is None else _lexicon(lexicon, names, vocabulary),
         alpha=alpha,
         beta=word_score,
         unknown_score=unknown,
@@ -252,10 +272,24 @@ def ctc_decoder(
     )
 
 
-def _names(tokens: str | Path | Sequence[str]) -> list[str]:
-    if not isinstance(tokens, (str, Path)):
-        return list(tokens)
-    return [line.split()[0] for line in read_text(tokens).splitlines() if line.strip()]
+def _names(tokens: Any) -> list[str]:
+    if isinstance(tokens, (str, Path)):
+        names = [fields[0] for _, fields in _rows(tokens)]
+    elif isinstance(tokens, (bytes, Mapping)) or not isinstance(tokens, Iterable):
+        raise CTCError(
+            f"tokens has type {type(tokens).__name__}: expected a list of names, one for each class, or a file"
+        )
+    else:
+        names = list(tokens)
+    check_labels(names, "tokens")
+    return names
+
+
+def _rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
+    """The numbers and the fields of a file's lines that have some. Fields are between ASCII white space only."""
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if fields := line.encode().split():
+            yield number, [field.decode() for field in fields]
 
 
 def _class(argument: str, name: str, names: Sequence[str]) -> int:
@@ -280,29 +314,29 @@ def _model(lm: Any) -> LanguageModel | None:
         return LanguageModel.read(lm)
     raise CTCError(
         f"lm has type {type(lm).__name__}: expected a file, or a ctckit.LanguageModel; a model of your own can't be "
-        "asked while texts are searched: take nbest texts, and order them by their score and that of your model"
+        "asked during the search: take nbest texts, and order them by their score and that of your model"
     )
 
 
-def _lexicon(path: Path, names: Sequence[str], vocabulary: Vocabulary) -> dict[str, list[Sequence[str]]]:
+def _lexicon(path: Any, names: Sequence[str], vocabulary: Vocabulary) -> dict[str, list[Sequence[str]]]:
     """Each word's spellings in the vocabulary's labels, without the silence at the end."""
+    if not isinstance(path, (str, Path)):
+        raise CTCError(f"lexicon has type {type(path).__name__}: expected a file; ctckit.torch.Decoder takes words")
     labels = dict(zip(names, vocabulary.labels, strict=True))
     found: dict[str, list[Sequence[str]]] = {}
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        word, *spelling = line.split() or [""]
-        if not word:
-            continue
+    for number, (word, *spelling) in _rows(path):
         where = f"{path}, line {number}: {word!r}"
         unknown = [token for token in spelling if token not in labels]
         if unknown or not spelling:
             what = f"is spelled with {unknown[0]!r}" if unknown else "has no spelling"
             raise CTCError(f"{where} {what}: expected a word and its tokens, of those in tokens")
         if vocabulary.separator is not None:
-            *spelling, last = spelling
-            if labels[last] != vocabulary.labels[vocabulary.separator] or not spelling:
+            silence = names[vocabulary.separator]
+            if spelling[-1] != silence or len(spelling) == 1:
                 raise CTCError(
-                    f"{where} is spelled {line.split(maxsplit=1)[1]!r}: expected the silence, "
-                    f"{names[vocabulary.separator]!r}, at the end and something before: it stands between words"
+                    f"{where} is spelled {' '.join(spelling)!r}: expected the silence, {silence!r}, at the end, after "
+                    "the word's tokens"
                 )
+            spelling.pop()
         found.setdefault(word, []).append([labels[token] for token in spelling])
     return found

@@ -27,15 +27,14 @@ from ..validate import check_flag, check_lattice_form, check_nbest, check_not_pr
 from .arguments import Lengths, as_frames, check_tensor, frames_first, integers, real_of, unread_frames
 from .errors import raises_tensor_errors
 
-_LOOKED_AT = 8  # frames that are copied from a device to see what kind of scores they are
+_LOOKED_AT = 8  # frames that are copied from a device to see whether they are probabilities
 
 
 class Decoder(decoding.Decoder):
     """:class:`ctckit.Decoder` for tensors: the same arguments, and the same results.
 
-    Tensors of the CPU are read where they are, bfloat16 too; those of a GPU are copied from there once, and decoded on
-    the CPU, with as many threads as ``torch.get_num_threads()`` says. Nothing is differentiated. A :meth:`stream` takes
-    tensors as well.
+    Tensors on the CPU are read without a copy, bfloat16 too; those on a GPU are copied once and decoded on the CPU. The
+    search uses ``torch.get_num_threads()`` threads. There are no gradients. A :meth:`stream` takes tensors as well.
 
     Example:
         >>> decoder = Decoder(["<blank>", "a"])
@@ -84,10 +83,10 @@ def greedy_decode(
     vocabulary: Vocabulary | Sequence[str] | None = None,
     batch_first: bool = False,
 ) -> list[Hypotheses]:
-    """Reads the most probable class of each frame, where the scores are; see :func:`ctckit.greedy_decode`.
+    """Reads the most probable class of each frame, on the scores' device; see :func:`ctckit.greedy_decode`.
 
-    From a GPU only the classes of the frames and their scores are copied; a sample's other scores follow when its words
-    or its alignment are asked for.
+    From a GPU only these classes and their scores are copied. A sample's other scores are copied when its words or its
+    alignment are asked for.
 
     Args:
         log_probs: (T, N, C), time first as everywhere in ctckit, or (T, C) for one sample; or a list of tensors (T, C)
@@ -95,7 +94,7 @@ def greedy_decode(
         input_lengths: (N,) frames of each sample; all T if not given.
         blank: the blank's class; with a vocabulary, its blank counts.
         from_logits: ``log_probs`` holds raw scores.
-        vocabulary: the classes' names, as there; without it, hypotheses have tokens only.
+        vocabulary: the classes' names, as in :func:`ctckit.greedy_decode`; without it, hypotheses have only tokens.
         batch_first: ``log_probs`` is (N, T, C).
 
     Raises:
@@ -118,7 +117,7 @@ def greedy_decode(
 
 
 def _best_paths(scores: Tensor, emissions: Emissions, blank: int, vocabulary: Vocabulary | None) -> list[Hypotheses]:
-    """Those of scores (T, N, C)."""
+    """The best paths of scores (T, N, C)."""
     searched = reading(vocabulary, blank, scores.shape[2])
     step = max(1, scores.shape[0] // _LOOKED_AT)
     name = "logits" if emissions.from_logits else "log_probs"
@@ -136,7 +135,7 @@ def _best_paths(scores: Tensor, emissions: Emissions, blank: int, vocabulary: Vo
 
 
 def _of_memory(scores: Tensor, sample: Emissions) -> Emissions:
-    """A sample's emissions, whose scores are read now."""
+    """A sample's emissions, with its scores read now."""
     return replace(sample, scores=_memory(scores))
 
 
@@ -151,12 +150,12 @@ def _read(
     """Checks the scores of a call.
 
     Args:
-        log_probs: as they were passed.
+        log_probs: as the caller passed them.
         input_lengths: likewise.
         from_logits: whether they are logits.
-        labels: how many classes have a label.
-        batch_first: whether a batch is.
-        unread: the scores stay where they are; emissions hold zeros.
+        labels: how many labels there are; None: not known.
+        batch_first: whether a batch is (N, T, C).
+        unread: the scores are not copied; the emissions have zeros in their place.
     """
     batch_first = check_flag("batch_first", batch_first)
     if not isinstance(log_probs, (list, tuple)):
@@ -165,7 +164,7 @@ def _read(
     if batch_first and isinstance(log_probs, Tensor) and log_probs.ndim == 3:
         check_lattice_form(log_probs, lengths, from_logits=check_flag("from_logits", from_logits), batch_first=True)
         if lengths is None:
-            lengths = np.full(log_probs.shape[0], log_probs.shape[1])  # said, so that one frame each is no mistake
+            lengths = np.full(log_probs.shape[0], log_probs.shape[1])  # so that one frame each is no error
 
     def view(name: str, given: Any) -> tuple[Any, npt.NDArray[Any]]:
         check_tensor(name, given)
@@ -173,7 +172,7 @@ def _read(
         if batch_first and scores.ndim == 3:
             scores = scores.transpose(0, 1)
         if not scores.is_floating_point():
-            return of_arrays(name, scores)  # whose checks name what is wrong
+            return of_arrays(name, scores)  # its checks say what is wrong
         return scores, unread_frames(scores, False) if unread else _memory(scores)
 
     return read_emissions(log_probs, lengths, from_logits, labels, view)
