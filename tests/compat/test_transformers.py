@@ -1,9 +1,10 @@
-"""transformers' processor with a language model, unchanged, on `ctckit.compat` in the place of pyctcdecode."""
+"""transformers' processor with a language model, unchanged, with `ctckit.compat` in the place of pyctcdecode."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import ctckit.compat
+from ctckit.compat import installing
 
 pytest.importorskip("transformers")
 
@@ -21,12 +23,23 @@ ARPA = f"\\data\\\nngram 1=7\nngram 2=1\n\n\\1-grams:\n{UNIGRAMS}{WORDS}\n\\2-gr
 
 
 @pytest.fixture
-def processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    for name in ("", ".alphabet", ".constants", ".decoder", ".language_model"):
-        monkeypatch.setitem(sys.modules, f"pyctcdecode{name}", ctckit.compat)
-    monkeypatch.setitem(sys.modules, "kenlm", ctckit.compat)
-    monkeypatch.delitem(sys.modules, "kenlm")  # afterwards all is as it was
-    ctckit.compat.install()
+def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
+    """Installs `ctckit.compat`, where the package kenlm has this spec; after the test all is as it was."""
+
+    def install(spec: object) -> None:
+        names = ("pyctcdecode", *(f"pyctcdecode.{name}" for name in installing._MODULES), "kenlm")
+        for name in names:
+            monkeypatch.setitem(sys.modules, name, ctckit.compat)
+        monkeypatch.delitem(sys.modules, "kenlm")
+        monkeypatch.setattr(installing, "find_spec", {"kenlm": spec}.get)
+        ctckit.compat.install()
+
+    return install
+
+
+@pytest.fixture
+def processor(tmp_path: Path, installed: Callable[[object], None]) -> Any:
+    installed(None)
     from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ProcessorWithLM
 
     (tmp_path / "vocab.json").write_text(json.dumps(VOCABULARY))
@@ -96,13 +109,16 @@ def test_saved_and_loaded(processor: Any, tmp_path: Path) -> None:
         assert loaded.decode(logits).lm_score == processor.decode(logits).lm_score
 
 
-def test_the_place_of_pyctcdecode(processor: Any) -> None:
+def test_the_place_of_pyctcdecode(installed: Callable[[object], None]) -> None:
+    installed("there")
+    assert "kenlm" not in sys.modules
+    installed(None)
+    import kenlm
     import pyctcdecode
     from pyctcdecode.alphabet import BLANK_TOKEN_PTN
     from pyctcdecode.constants import DEFAULT_BEAM_WIDTH
 
     assert pyctcdecode is ctckit.compat
+    assert kenlm is ctckit.compat.kenlm
     assert BLANK_TOKEN_PTN.match("<PAD>")
     assert DEFAULT_BEAM_WIDTH == 100
-    model = sys.modules.get("kenlm")
-    assert model is None or model is ctckit.compat.kenlm
