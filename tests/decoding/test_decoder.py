@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from itertools import product
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
-from oracles import collapse
+from support.brute_force import ctc_scores
 from support.recogniser import ALPHABET, DATA, needs_data
 
 import ctckit
@@ -26,14 +24,6 @@ def scores(frames: int = 12, size: int = 3, classes: int = len(LABELS), seed: in
     """Log-probabilities (T, N, C)."""
     logits = 2 * np.random.default_rng(seed).normal(size=(frames, size, classes))
     return np.asarray(logits - np.log(np.exp(logits).sum(axis=2, keepdims=True)))
-
-
-def texts(log_probs: npt.NDArray[np.float64], blank: int) -> dict[tuple[int, ...], float]:
-    """The log-probability of every text, from all paths."""
-    sums: dict[tuple[int, ...], list[float]] = defaultdict(list)
-    for path in product(range(log_probs.shape[1]), repeat=len(log_probs)):
-        sums[collapse(path, blank)].append(math.exp(math.fsum(log_probs[range(len(path)), path])))
-    return {text: math.log(math.fsum(values)) for text, values in sums.items() if math.fsum(values)}
 
 
 def found(hypotheses: Hypotheses) -> list[tuple[str, float]]:
@@ -49,20 +39,6 @@ def same(one: Hypotheses, other: Hypotheses) -> bool:
 
 # --- right values -----------------------------------------------------------------------------------------------------
 
-TWO = (["<blank>", "a"], [[0.6, 0.4]] * 2, [("a", 0.64), ("", 0.36)])
-THREE = (["<blank>", "a", "b"], [[0.4, 0.35, 0.25]] * 2, [("a", 0.4025), ("b", 0.2625), ("", 0.16)])
-FOUR = (
-    ["<blank>", "a", "b"],
-    [[0.3, 0.4, 0.3], [0.4, 0.3, 0.3], [0.3, 0.3, 0.4]],
-    [("ab", 0.232), ("a", 0.21), ("b", 0.21), ("ba", 0.144)],
-)
-
-
-@pytest.mark.parametrize(("labels", "rows", "expected"), [TWO, THREE, FOUR])
-def test_worked_by_hand(labels: list[str], rows: list[list[float]], expected: list[tuple[str, float]]) -> None:
-    (hypotheses,) = Decoder(labels).decode(np.log(rows), nbest=len(expected))
-    assert found(hypotheses) == expected
-
 
 @pytest.mark.parametrize("seed", range(8))
 def test_every_text_of_tiny_scores(seed: int) -> None:
@@ -73,7 +49,7 @@ def test_every_text_of_tiny_scores(seed: int) -> None:
     log_probs[rng.random(log_probs.shape) < 0.1] = -np.inf
     labels = ["x", "y", "z"]
     labels.insert(blank, "<blank>")
-    truth = sorted(texts(log_probs, blank).items(), key=lambda item: -item[1])
+    truth = sorted(ctc_scores(log_probs, blank).items(), key=lambda item: -item[1])
     (hypotheses,) = Decoder(labels, beam_width=500).decode(log_probs, nbest=500)
     assert [tuple(h.tokens.tolist()) for h in hypotheses] == [text for text, _ in truth]
     np.testing.assert_allclose([h.score for h in hypotheses], [score for _, score in truth], rtol=1e-12, atol=1e-12)

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from support import worked
 
 import ctckit
 from ctckit import CTCError, Decoder, Hypothesis, LanguageModel, Lexicon, Status, Vocabulary
 
 LABELS = ["<blank>", "|", "a", "c", "t", "h"]
-LN10 = math.log(10)
 
 WORDS = r"""\data\
 ngram 1=6
@@ -37,18 +37,10 @@ ngram 2=4
 
 \end\
 """
-# P(a|<s>) = .8, P(b|<s>) = .1, P(</s>|<s>) = .1; P(a|a) = .2, P(b|a) = .7, P(</s>|a) = .1; .3, .4, .3 after b.
-TOKENS = "\\data\\\nngram 1=5\nngram 2=9\n\n\\1-grams:\n-99 <unk>\n-99 <s> 0\n-1 </s>\n-1 a 0\n-1 b 0\n\n\\2-grams:\n"
-TOKENS += "".join(
-    f"{math.log10(p)!r} {context} {word}\n"
-    for context, row in (("<s>", (0.8, 0.1, 0.1)), ("a", (0.2, 0.7, 0.1)), ("b", (0.3, 0.4, 0.3)))
-    for word, p in zip(("a", "b", "</s>"), row, strict=True)
-)
-TOKENS += "\n\\end\\\n"
 
 
-def model(text: str = WORDS) -> LanguageModel:
-    return LanguageModel.read(BytesIO(text.encode()))
+def model() -> LanguageModel:
+    return LanguageModel.read(BytesIO(WORDS.encode()))
 
 
 def spoken(path: str, sure: float = 0.7) -> npt.NDArray[np.float64]:
@@ -65,11 +57,10 @@ def best(decoder: Decoder, log_probs: npt.NDArray[np.float64]) -> Hypothesis:
 
 
 def test_a_model_of_tokens_worked_by_hand() -> None:
-    log_probs = np.log([[0.3, 0.4, 0.3], [0.4, 0.3, 0.3], [0.3, 0.3, 0.4]])
-    decoder = Decoder(["<blank>", "a", "b"], language_model=model(TOKENS), alpha=0.5, beta=1)
-    (found,) = decoder.decode(log_probs, nbest=4)
-    expected = [("ab", -0.352914), ("a", -1.823512), ("b", -2.313927), ("aba", -2.367425)]
-    assert [(h.text, round(h.score, 6)) for h in found] == expected
+    decoder = Decoder(["<blank>", "a", "b"], language_model=worked.bigrams(), alpha=worked.ALPHA, beta=worked.BETA)
+    (found,) = decoder.decode(worked.LOG_PROBS, nbest=4)
+    assert {h.text: h.score for h in found} == pytest.approx(worked.SCORES, abs=2e-6)
+    assert [h.text for h in found] == list(worked.SCORES)
     assert [h.units for h in found] == [2, 1, 1, 3]
     assert [round(h.word_score, 6) for h in found] == [2, 1, 1, 3]
     assert math.isclose(found[0].language, math.log(0.8 * 0.7 * 0.3), rel_tol=1e-6)

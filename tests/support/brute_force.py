@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from oracles import collapse
 
+from . import ngrams
+
 Words = tuple[str | None, ...]  # None: one that the lexicon lacks
 Text = tuple[tuple[int, ...], Words]
 
@@ -45,10 +47,9 @@ class Bigrams:
     def arpa(self) -> str:
         """The same as an ARPA file."""
         pairs = {pair: score / math.log(10) for pair, score in self.table.items() if pair[1] != "<s>"}
-        single = [f"{pairs.get(('', word), -99)}\t{word}\t0" for word in self.vocabulary]
-        double = [f"{score}\t{a} {b}" for (a, b), score in pairs.items() if a not in ("", "</s>")]
-        counts = [f"ngram 1={len(single)}", f"ngram 2={len(double)}"]
-        return "\n".join(["\\data\\", *counts, "", "\\1-grams:", *single, "", "\\2-grams:", *double, "", "\\end\\", ""])
+        single = {(word,): (pairs.get(("", word), -99.0), 0.0) for word in self.vocabulary}
+        double = {pair: (score, None) for pair, score in pairs.items() if pair[0] not in ("", "</s>")}
+        return ngrams.arpa_text([single, double])
 
     def ids(self, words: Sequence[str]) -> npt.NDArray[np.int32]:
         return np.array([self.vocabulary.index(w) if w in self.vocabulary else 0 for w in words], np.int32)
@@ -179,12 +180,12 @@ class Language:
         return forms
 
 
-def ctc_scores(log_probs: npt.NDArray[Any]) -> dict[tuple[int, ...], float]:
-    """The log of the sum over all paths, for each sequence of tokens that has one; class 0 is the blank."""
+def ctc_scores(log_probs: npt.NDArray[Any], blank: int = 0) -> dict[tuple[int, ...], float]:
+    """The log of the sum over all paths, for each sequence of tokens that has one."""
     frames, classes = log_probs.shape
     paths: dict[tuple[int, ...], list[float]] = {}
     for path in product(range(classes), repeat=frames):
         score = float(sum(log_probs[t, c] for t, c in enumerate(path)))
         if score > -math.inf:
-            paths.setdefault(collapse(path, 0), []).append(score)
+            paths.setdefault(collapse(path, blank), []).append(score)
     return {tokens: max(s) + math.log(math.fsum(math.exp(x - max(s)) for x in s)) for tokens, s in paths.items()}

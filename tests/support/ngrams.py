@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
@@ -51,7 +51,18 @@ def arpa(sentences: Iterable[str], words: Iterable[str], *, order: int = 3) -> s
         for gram in sorted(level.counts):
             probabilities[gram] = level.interpolated(gram, probabilities[gram[1:]])
     probabilities[BEGIN,] = 1e-99  # never predicted
-    return "\n".join(_lines(probabilities, orders)) + "\n"
+    return arpa_text(_scored(probabilities, orders))
+
+
+def arpa_text(orders: Sequence[Mapping[Gram, tuple[float, float | None]]]) -> str:
+    """The text of an ARPA file: of each order its n-grams, with log10 P and log10 of the back-off, if there is one."""
+    lines = ["\\data\\", *(f"ngram {n}={len(grams)}" for n, grams in enumerate(orders, 1))]
+    for n, grams in enumerate(orders, 1):
+        lines += ["", f"\\{n}-grams:"]
+        for gram, (score, back_off) in grams.items():
+            behind = "" if back_off is None else f"\t{back_off:.8g}"
+            lines.append(f"{score:.8g}\t{' '.join(gram)}{behind}")
+    return "\n".join([*lines, "", "\\end\\", ""])
 
 
 def _padded(sentence: str, known: set[str]) -> Gram:
@@ -84,16 +95,9 @@ def _order(counts: Counter[Gram]) -> Order:
     return Order(counts, discount, totals, {context: discount * kinds[context] / totals[context] for context in totals})
 
 
-def _lines(probabilities: dict[Gram, float], orders: Sequence[Order]) -> Iterator[str]:
-    by_order = [sorted(gram for gram in probabilities if len(gram) == n + 1) for n in range(len(orders))]
-    yield "\\data\\"
-    yield from (f"ngram {n}={len(grams)}" for n, grams in enumerate(by_order, 1))
-    for n, grams in enumerate(by_order, 1):
-        yield ""
-        yield f"\\{n}-grams:"
-        for gram in grams:
-            left = orders[n].left.get(gram) if n < len(orders) else None
-            back_off = "" if left is None else f"\t{math.log10(left):.6f}"
-            yield f"{math.log10(probabilities[gram]):.6f}\t{' '.join(gram)}{back_off}"
-    yield ""
-    yield "\\end\\"
+def _scored(probabilities: dict[Gram, float], orders: Sequence[Order]) -> list[dict[Gram, tuple[float, float | None]]]:
+    by_order: list[dict[Gram, tuple[float, float | None]]] = [{} for _ in orders]
+    for gram in sorted(probabilities):
+        left = orders[len(gram)].left.get(gram) if len(gram) < len(orders) else None
+        by_order[len(gram) - 1][gram] = math.log10(probabilities[gram]), None if left is None else math.log10(left)
+    return by_order

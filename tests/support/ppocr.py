@@ -14,7 +14,7 @@ import numpy as np
 
 from support.printed import LABELS
 
-MODEL = "models/ch_PP-OCRv4_rec_infer.onnx"
+MODEL = Path("models", "ch_PP-OCRv4_rec_infer.onnx")
 PACKAGES = ("rapidocr_onnxruntime", "onnxruntime", "PIL", "matplotlib")
 MISSING = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
 
@@ -37,7 +37,7 @@ class Recogniser:
         assert spec.origin is not None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        model = str(Path(spec.origin).with_name("models") / Path(MODEL).name)
+        model = str(Path(spec.origin).parent / MODEL)
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         characters = self._session.get_modelmeta().custom_metadata_map["character"].split("\n")
         self.labels = ["", *characters, " "]

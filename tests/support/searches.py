@@ -17,6 +17,8 @@ from ctckit.language import LanguageModel
 from ctckit.language.trees import Sequences, tree_of
 from ctckit.search_graph import BOUNDARY, Hotwords, Lexicon, SearchGraph, Symbols, Tree
 
+from . import ngrams
+
 Array = npt.NDArray[Any]
 FORMS = ("plain", "words", "tokens", "pieces")
 
@@ -86,9 +88,9 @@ def draw(seed: int, form: str, *, most_frames: int = 40, most_classes: int = 99,
         seed: of the draw.
         form: ``plain``: no graph but letters; ``words``: a token is a letter or the separator; ``tokens``: so are they,
             and the model is one of tokens; ``pieces``: tokens spell anything.
-        most_frames: at most so many.
-        most_classes: at most so many.
-        most_width: of the beam, at most.
+        most_frames: the most that it may have.
+        most_classes: the most that it may have.
+        most_width: the most of the beam's width.
     """
     rng = np.random.default_rng([seed, FORMS.index(form)])
     # The reference is slow: what is large in one way is small in others.
@@ -149,14 +151,8 @@ def random_model(rng: np.random.Generator) -> LanguageModel:
         longer = [(*gram, word) for gram in grams[-1] if gram[-1] != "</s>" for word in words if word != "<s>"]
         kept = rng.random(len(longer)) < 0.3
         grams.append([gram for gram, keep in zip(longer, kept, strict=True) if keep])
-    lines = ["", "\\data\\", *(f"ngram {n}={len(of)}" for n, of in enumerate(grams, 1)), ""]
-    for n, of in enumerate(grams, 1):
-        lines += [f"\\{n}-grams:"]
-        for gram in of:
-            back_off = f"\t{rng.normal() / 2:.4f}" if n < len(grams) else ""
-            lines += [f"{-rng.exponential():.4f}\t{' '.join(gram)}{back_off}"]
-        lines += [""]
-    return LanguageModel.read(io.BytesIO("\n".join([*lines, "\\end\\", ""]).encode()))
+    scored = [{gram: (-rng.exponential(), rng.normal() / 2 if len(gram) < 3 else None) for gram in of} for of in grams]
+    return LanguageModel.read(io.BytesIO(ngrams.arpa_text(scored).encode()))
 
 
 def _letters(classes: int, blank: int, separator: int) -> Symbols:
