@@ -18,7 +18,6 @@ from ctckit.language import PrefixModel
 
 LABELS = ["<blank>", "|", "a", "b", "c"]
 SCORES = np.log(np.full((6, 3, 5), 0.2))
-ROWS = "log_probs has shape"
 
 MODEL = LanguageModel.read(
     BytesIO(

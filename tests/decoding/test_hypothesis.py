@@ -6,9 +6,8 @@ import math
 import pickle
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pytest
+from support.recordings import said
 
 from ctckit import CTCError, Decoder, Hypothesis, Vocabulary, forced_align, greedy_decode
 from ctckit.annotate import write
@@ -16,14 +15,8 @@ from ctckit.annotate import write
 LABELS = ["<blank>", "|", "a", "c", "t", "'"]
 
 
-def spoken(labels: list[str], path: list[str], sure: float = 0.9) -> npt.NDArray[np.float64]:
-    """Log-probabilities of which each frame's best class is the path's."""
-    rest = (1 - sure) / (len(labels) - 1)
-    return np.log(np.array([[sure if label == said else rest for label in labels] for said in path]))
-
-
 def best(labels: list[str], path: list[str]) -> Hypothesis:
-    return Decoder(labels).decode(spoken(labels, path))[0][0]
+    return Decoder(labels).decode(said(labels, path))[0][0]
 
 
 CONVENTIONS = {
@@ -48,7 +41,7 @@ CONVENTIONS = {
 def test_words(name: str) -> None:
     labels, path, words = CONVENTIONS[name]
     vocabulary = Vocabulary(labels)
-    (found,) = Decoder(vocabulary).decode(spoken(labels, path))[0]
+    (found,) = Decoder(vocabulary).decode(said(labels, path))[0]
     assert [word[:3] for word in found.words] == words
     assert found.text == vocabulary.read(found.tokens) == " ".join(word for word, *_ in words)
     assert all(0 < word.confidence <= 1 for word in found.words)
@@ -59,7 +52,7 @@ def test_words(name: str) -> None:
 
 
 def test_times_are_an_alignments() -> None:
-    log_probs = spoken(LABELS, ["<blank>", "c", "c", "<blank>", "a", "t", "t"])
+    log_probs = said(LABELS, ["<blank>", "c", "c", "<blank>", "a", "t", "t"])
     (found,) = Decoder(LABELS).decode(log_probs)[0]
     (aligned,) = forced_align(log_probs, found.tokens)
     assert found.alignment.spans() == aligned.spans()
@@ -74,7 +67,7 @@ def test_times_are_an_alignments() -> None:
 
 
 def test_a_hypothesis_can_be_pickled() -> None:
-    (found,) = Decoder(LABELS).decode(spoken(LABELS, ["c", "a", "t", "|", "a", "t"], 0.5))[0]
+    (found,) = Decoder(LABELS).decode(said(LABELS, ["c", "a", "t", "|", "a", "t"], 0.5))[0]
     copy = pickle.loads(pickle.dumps(found))
     assert copy.words == found.words
     assert copy.segments(0.1) == found.segments(0.1)
@@ -86,7 +79,7 @@ def test_a_hypothesis_can_be_pickled() -> None:
 
 
 def test_all_texts_of_a_sample_can_be_pickled() -> None:
-    (hypotheses,) = Decoder(LABELS).decode(spoken(LABELS, ["c", "a", "t"], 0.5), nbest=3)
+    (hypotheses,) = Decoder(LABELS).decode(said(LABELS, ["c", "a", "t"], 0.5), nbest=3)
     copy = pickle.loads(pickle.dumps(hypotheses))
     assert [(h.text, h.score) for h in copy] == [(h.text, h.score) for h in hypotheses]
     assert copy.status == hypotheses.status
@@ -113,7 +106,7 @@ def test_bad_arguments_of_segments() -> None:
 
 
 def test_hypotheses_are_a_sequence() -> None:
-    (hypotheses,) = Decoder(LABELS).decode(spoken(LABELS, ["c", "a", "t"], 0.5), nbest=3)
+    (hypotheses,) = Decoder(LABELS).decode(said(LABELS, ["c", "a", "t"], 0.5), nbest=3)
     assert len(hypotheses) == 3
     assert hypotheses[0].text == hypotheses.text == "cat"
     assert [h.text for h in hypotheses[1:]] == [h.text for h in list(hypotheses)[1:]]
@@ -121,7 +114,7 @@ def test_hypotheses_are_a_sequence() -> None:
 
 
 def test_greedy_words_have_confidences_too() -> None:
-    log_probs = spoken(["<blank>", "a", "b"], ["a", "b"], 0.5)
+    log_probs = said(["<blank>", "a", "b"], ["a", "b"], 0.5)
     (found,) = greedy_decode(log_probs, vocabulary=Vocabulary(["<blank>", "a", "b"]))[0]
     (word,) = found.words
     assert word[:3] == ("ab", 0, 2)

@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from support import worked
+from support.recordings import said
 
 import ctckit
 from ctckit import CTCError, Decoder, Hypothesis, LanguageModel, Lexicon, Status, Vocabulary
 
-LABELS = ["<blank>", "|", "a", "c", "t", "h"]
+LABELS = ["φ", "|", "a", "c", "t", "h"]
 
 WORDS = r"""\data\
 ngram 1=6
@@ -44,9 +45,7 @@ def model() -> LanguageModel:
 
 
 def spoken(path: str, sure: float = 0.7) -> npt.NDArray[np.float64]:
-    """Log-probabilities of which each frame's best class is the path's; φ is the blank."""
-    rest = (1 - sure) / (len(LABELS) - 1)
-    return np.log(np.array([[sure if label == said else rest for label in ["φ", *LABELS[1:]]] for said in path]))
+    return said(LABELS, path, sure)
 
 
 def best(decoder: Decoder, log_probs: npt.NDArray[np.float64]) -> Hypothesis:
@@ -145,9 +144,7 @@ def test_an_unfinished_word_counts_for_nothing() -> None:
 
 def test_words_are_written_as_in_the_lexicon() -> None:
     vocabulary = Vocabulary(["<blank>", "|", *"ACHTZURI"])
-    path = [*"ZURICH|CAT"]
-    log_probs = np.log(np.array([[0.9 if label == said else 0.01 for label in vocabulary.labels] for said in path]))
-    found = best(Decoder(vocabulary, lexicon=["Zürich", "cat"]), log_probs)
+    found = best(Decoder(vocabulary, lexicon=["Zürich", "cat"]), said(vocabulary.labels, "ZURICH|CAT"))
     assert found.text == "Zürich cat"
     assert [word[:3] for word in found.words] == [("Zürich", 0, 6), ("cat", 7, 10)]
     (line,) = found.segments(1)
@@ -159,7 +156,7 @@ def test_words_spelled_by_phonemes(tmp_path: Path) -> None:
     labels = ["<blank>", "|", "R", "EH", "IY", "D"]
     file = tmp_path / "lexicon.txt"
     file.write_text("read R EH D |\nread R IY D |\nred R EH D |\n")
-    log_probs = np.log(np.array([[0.9 if c == said else 0.02 for c in range(6)] for said in (2, 3, 5, 1, 2, 4, 5)]))
+    log_probs = said(labels, ["R", "EH", "D", "|", "R", "IY", "D"])
     for lexicon in (file, {"read": ["R EH D", "R IY D"], "red": "R EH D"}, Lexicon.read(file)):
         (found,) = Decoder(labels, lexicon=lexicon).decode(log_probs, nbest=2)
         assert [h.text for h in found] == ["read read", "red read"]  # equal scores: the lexicon's order

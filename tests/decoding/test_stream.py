@@ -173,7 +173,7 @@ def test_the_endpoint() -> None:
             ended("a", endpoint)  # type: ignore[arg-type]
 
 
-FINISHED: list[tuple[Any, str]] = [
+WRONG: list[tuple[Any, str]] = [
     (np.zeros(5), r"chunk has shape \(5,\): expected \(t, C\), the next frames of one recording"),
     (np.zeros((2, 1, 5)), r"chunk has shape \(2, 1, 5\): expected \(t, C\)"),
     (np.zeros((2, 6)), "chunk has C=6 classes and there are 5 labels.*is the blank missing"),
@@ -183,7 +183,7 @@ FINISHED: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("chunk", "message"), FINISHED)
+@pytest.mark.parametrize(("chunk", "message"), WRONG)
 def test_wrong_chunks_change_nothing(chunk: Any, message: str) -> None:
     stream = Decoder(LABELS).stream()
     with pytest.raises(CTCError, match=message):

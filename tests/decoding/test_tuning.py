@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import io
-from functools import cache
-
 import numpy as np
 import pytest
 from support import printed
 from support.pictures import check_texts, texts
 
-from ctckit import CTCError, Decoder, LanguageModel, tune
+from ctckit import CTCError, Decoder, tune
 from ctckit.decoding import Tuned
 from ctckit.decoding.tuning import ALPHAS, BETAS
-from ctckit.text.reading import Errors, letter_errors, word_errors
-
-
-@cache
-def language() -> LanguageModel:
-    return LanguageModel.read(io.BytesIO(printed.arpa(order=2).encode()))
+from ctckit.text import letter_errors, word_errors
 
 
 def decoder(**options: object) -> Decoder:
     how = {"beam_width": 10, "exact_scores": False, **options}
-    return Decoder(printed.LABELS, language_model=language(), lexicon=printed.lexicon(), **how)  # type: ignore[arg-type]
-
-
-def errors_of(tried: Decoder, lines: list[printed.Line], unit: str = "words") -> Errors:
-    count = word_errors if unit == "words" else letter_errors
-    found = tried.decode([line.log_probs for line in lines])
-    return sum((count(line.text, sample.text) for line, sample in zip(lines, found, strict=True)), Errors())
+    return Decoder(printed.LABELS, language_model=printed.language_model(2), lexicon=printed.lexicon(), **how)  # type: ignore[arg-type]
 
 
 def tuned(lines: list[printed.Line], **options: object) -> Tuned:
@@ -44,9 +30,11 @@ def test_errors_are_those_of_the_weights(unit: str) -> None:
     assert {trial[:2] for trial in found.trials} >= {(alpha, beta) for alpha in ALPHAS for beta in BETAS}
     assert (found.decoder.alpha, found.decoder.beta) == found.chosen[:2]
     assert found.before[:2] == (0.5, 1.0)
-    assert found.without == errors_of(Decoder(printed.LABELS, beam_width=10), lines, unit)
+    count = word_errors if unit == "words" else letter_errors
+    assert found.without == printed.errors_of(Decoder(printed.LABELS, beam_width=10).decode, lines, count)
     for trial in (found.chosen, found.before, found.trials[7]):
-        assert trial.errors == errors_of(decoder().with_weights(alpha=trial.alpha, beta=trial.beta), lines, unit)
+        tried = decoder().with_weights(alpha=trial.alpha, beta=trial.beta)
+        assert trial.errors == printed.errors_of(tried.decode, lines, count)
 
 
 def test_own_weights_are_kept_where_no_others_are_better() -> None:
@@ -70,10 +58,10 @@ def test_wrong_weights_are_left() -> None:
 def test_chosen_weights_are_better_on_lines_kept_apart() -> None:
     """Chosen on lines of docstrings; lines of the Language Reference are kept apart."""
     kept_apart = [*printed.lines("test"), *printed.lines("develop")]
-    trigrams = LanguageModel.read(io.BytesIO(printed.arpa().encode()))
-    own = Decoder(printed.LABELS, language_model=trigrams, lexicon=printed.lexicon())
+    own = Decoder(printed.LABELS, language_model=printed.language_model(), lexicon=printed.lexicon())
     found = tuned(printed.lines("calibrate"), decoder=own)
-    assert errors_of(found.decoder, kept_apart).total < errors_of(own, kept_apart).total
+    errors = printed.errors_of(found.decoder.decode, kept_apart)
+    assert errors.total < printed.errors_of(own.decode, kept_apart).total
 
 
 def test_a_language_that_makes_it_worse_says_why() -> None:

@@ -1,24 +1,28 @@
 """What a real recogniser made of lines of noisy print, kept in tests/data, and a language for them.
 
-tests/data/README.md says how they were made. The language's sentences hold none of the lines.
+tests/data/README.md says how they were made. None of the lines is in the language's sentences.
 """
 
 from __future__ import annotations
 
 import gzip
+import io
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ctckit import Hypotheses, LanguageModel
+from ctckit.text import Errors, word_errors
 from support import ngrams
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 LABELS = ["", " ", *"abcdefghijklmnopqrstuvwxyz", "'"]  # the blank is class 0
-LEAST = 3  # a word that occurs as often belongs to the lexicon
-STEP = 1 / 8  # nats: scores are kept as multiples of it,
-LOWEST = 64  # and none below so many of them: e^-8
+LEAST = 3  # how often a word of the lexicon occurs, at least
+STEP = 1 / 8  # nats; scores are kept as multiples of it,
+LOWEST = 64  # down to this one: e^-8
 
 
 class Line(NamedTuple):
@@ -48,8 +52,28 @@ def arpa(order: int = 3) -> str:
 
 
 @cache
-def lines(part: str) -> list[Line]:
-    """The lines of a part: ``test``, ``develop``, ``calibrate`` or ``unknown``, whose lines have unknown words."""
+def language_model(order: int = 3) -> LanguageModel:
+    """The same, read."""
+    return LanguageModel.read(io.BytesIO(arpa(order).encode()))
+
+
+def lines(part: str, noise: float | None = None) -> list[Line]:
+    """The lines of a part: ``test``, ``develop``, ``calibrate`` or ``unknown``; all, or those with this noise."""
+    return [line for line in _lines(part) if noise in (None, line.noise)]
+
+
+def errors_of(
+    decode: Callable[[list[np.ndarray[Any, Any]]], Sequence[Hypotheses]],
+    some: Sequence[Line],
+    count: Callable[[str, str], Errors] = word_errors,
+) -> Errors:
+    """The wrong words of the best texts that a decoder finds; or what else is counted."""
+    found = decode([line.log_probs for line in some])
+    return sum((count(line.text, sample.text) for line, sample in zip(some, found, strict=True)), Errors())
+
+
+@cache
+def _lines(part: str) -> list[Line]:
     with np.load(DATA / "printed_lines.npz") as kept:
         texts, lengths, noises = (kept[f"{part}_{field}"].tolist() for field in ("texts", "lengths", "noises"))
         scores = -STEP * kept[f"{part}_scores"].T.astype(np.float32)

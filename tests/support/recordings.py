@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 LABELS = ["φ", " ", *"abcdefghijklmnopqrstuvwxyz"]
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog"]
 SHIFT = 0.02
+
+
+def said(labels: Sequence[str], path: Sequence[str], sure: float = 0.9) -> npt.NDArray[np.float64]:
+    """Log-probabilities of which each frame's best class is the path's, and the others are equal."""
+    rest = (1 - sure) / (len(labels) - 1)
+    return np.log([[sure if label == named else rest for label in labels] for named in path])
 
 
 def spoken(text: str, seed: int = 0) -> tuple[npt.NDArray[np.float32], list[tuple[float, float]]]:
