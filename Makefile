@@ -14,8 +14,8 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PARALLEL)
 
-# Before an issue is resolved: what make test leaves out because it takes long.
-test-long: $(VENV)/.dev
+# What make test leaves out because it takes long, and what needs a package that only the benchmarks need.
+test-long: $(VENV)/.peers
 	$(BIN)/python -m pytest -m long tests
 
 bench: $(VENV)/.peers
@@ -69,8 +69,8 @@ $(VENV)/.demo $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: pyproject.toml CMakeLists
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$*]'
 	touch $@
 
-# Each by itself, since not all can be had for every Python; without what they ask for, since pyctcdecode asks for an old
-# NumPy that it doesn't need, and rapidocr-onnxruntime, of which one file is wanted, for OpenCV.
+# Each by itself, since some have no wheel for some Pythons. Without their dependencies: pyctcdecode requires an old NumPy
+# but works with any, and of rapidocr-onnxruntime only one file is used, which does not need the package's OpenCV.
 $(VENV)/.peers: bench/peers.txt $(VENV)/.bench
 	while read -r peer; do $(BIN)/python -m pip install --quiet --no-deps "$$peer" || echo "left out: $$peer"; done < $<
 	touch $@

@@ -23,6 +23,7 @@ from harness import (
     extra_mib,
     interleaved,
     milliseconds,
+    parser,
     print_extra_mib,
     publish,
     published,
@@ -115,11 +116,10 @@ def publish_table(table: TableWords, rows: list[Row]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="timed rounds of each shape (default 5)")
-    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
-    parser.add_argument("--shape", type=int, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    command = parser(__doc__, 5, " of each shape")
+    command.add_argument("--memory-of", help=argparse.SUPPRESS)
+    command.add_argument("--shape", type=int, help=argparse.SUPPRESS)
+    arguments = command.parse_args()
     ctckit.set_num_threads(1)
     peers = aligners()
     if arguments.memory_of:

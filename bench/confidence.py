@@ -1,33 +1,31 @@
 """`python bench/confidence.py`: how well confidences of words are calibrated, on a real recogniser's lines.
 
-The lines are the part `test` of tests/data, which nothing was fitted to, without and with a language. Beside ctckit's
-confidences stand the shares of whole texts among those that the beam ends with, as other decoders' users compute them.
+The lines are the part `test` of tests/data, which nothing was fitted to, without and with a language. ctckit's
+confidences are compared with shares of whole texts, which users of any decoder can compute from its n best texts: a
+word's is the share, by their scores, of the texts that have it at its place. Here these are all texts of the beam, with
+their exact scores, and their words are what stands between spaces.
 
-Writes bench/results/confidence.csv: the curves.
+Writes bench/results/calibration.csv, the errors, and bench/results/confidence.csv, the curves, which docs/draw.py
+draws.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from io import BytesIO
 from typing import NamedTuple
 
-from harness import ROOT, Row, show, write_results
+from harness import Row, show, write_results
+from kept import calibration, printed
 
 import ctckit
 from ctckit.decoding.confidence import Rival, confidences_among
 
-sys.path.insert(0, str(ROOT / "tests"))
-from support import printed
-from support.calibration import curve, expected_error, right
-
 
 class Judged(NamedTuple):
-    """Words: whether each is right, and how sure ctckit is of it, and its share among the beam's texts."""
+    """Of each word, whether it is right, ctckit's confidence, and its share among the texts of the beam."""
 
     hits: list[bool]
-    sure: list[float]
+    confidences: list[float]
     shares: list[float]
 
 
@@ -38,15 +36,15 @@ def judge(decoder: ctckit.Decoder, lines: Sequence[printed.Line]) -> Judged:
         best = decoder.decode(line.log_probs)[0][0]
         words = [word.text for word in best.words]
         rivals = [Rival(text.tokens.tolist(), text.text.split(), text.score) for text in texts]
-        found.hits.extend(right(words, line.text.split()))
-        found.sure.extend(word.confidence for word in best.words)
+        found.hits.extend(calibration.right(words, line.text.split()))
+        found.confidences.extend(word.confidence for word in best.words)
         found.shares.extend(confidences_among(best.tokens, best.words, rivals).words.tolist())
     return found
 
 
 def decoders() -> dict[str, ctckit.Decoder]:
     vocabulary = ctckit.Vocabulary(printed.LABELS)
-    model = ctckit.LanguageModel.read(BytesIO(printed.arpa().encode()))
+    model = printed.language_model()
     return {
         "no language": ctckit.Decoder(vocabulary),
         "lexicon": ctckit.Decoder(vocabulary, lexicon=printed.lexicon()),
@@ -60,13 +58,14 @@ def main() -> None:
     errors: list[Row] = []
     for name, decoder in decoders().items():
         for noise in (0.6, 0.65):
-            lines = [line for line in printed.lines("test") if abs(line.noise - noise) < 0.01]
-            judged = judge(decoder, lines)
+            judged = judge(decoder, printed.lines("test", noise))
             error: Row = {"decoder": name, "noise": noise, "words": len(judged.hits)}
             error["right"] = f"{sum(judged.hits) / len(judged.hits):.3f}"
-            for measure, sure in (("ctckit", judged.sure), ("shares of texts", judged.shares)):
-                found = curve(sure, judged.hits)
-                error[measure] = f"{expected_error(found):.3f}"
+            above = sum(confidence > 0.99 for confidence in judged.confidences)
+            error["above 0.99"] = f"{above / len(judged.hits):.3f}"
+            for measure, sure in (("ctckit", judged.confidences), ("shares of texts", judged.shares)):
+                found = calibration.curve(sure, judged.hits)
+                error[measure] = f"{calibration.expected_error(found):.3f}"
                 curves += [
                     {
                         "decoder": name,
@@ -81,7 +80,9 @@ def main() -> None:
             errors.append(error)
     show("Expected calibration error of words' confidences", errors, ["decoder"])
     show("Of words with this confidence, this share is right", curves, ["decoder", "measure"])
-    write_results("confidence", curves, "words of the printed lines in tests/data, part test")
+    about = "words of the printed lines in tests/data, part test"
+    write_results("calibration", errors, f"expected calibration error, {about}")
+    write_results("confidence", curves, about)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ Writes bench/results/decode.csv and a table in both READMEs. Ends before it time
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -31,6 +30,7 @@ from harness import (
     cpu_name,
     interleaved,
     milliseconds,
+    parser,
     publish,
     published,
     ratio,
@@ -38,6 +38,7 @@ from harness import (
     show,
     write_results,
 )
+from kept import printed
 from problems import Problem, problems
 
 import ctckit
@@ -127,7 +128,7 @@ def publish_table(table: TableWords, rows: list[Row]) -> None:
         for row in more:
             line = table.words[str(row["settings"])].format(name=name)
             cells.append([line, f"{row['ms']} ({how_good(row)})", *[""] * len(others)])
-    publish("decode", table, cells)
+    publish("decode", table, cells, words=str(len(printed.lexicon())))
 
 
 def how_good(row: Row) -> object:
@@ -135,9 +136,7 @@ def how_good(row: Row) -> object:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7, help="timed rounds of each problem (default 7)")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__, 7, " of each problem").parse_args()
     ctckit.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         rows = [row for problem in problems(Path(folder)) for row in measure(problem, arguments.rounds)]

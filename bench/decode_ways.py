@@ -9,7 +9,6 @@ Writes bench/results/decode_ways.csv. Ends if a stream, or two threads, find ano
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ from harness import (
     cpu_name,
     interleaved,
     milliseconds,
+    parser,
     ratio,
     seconds,
     show,
@@ -135,9 +135,7 @@ def measure(few: Problem, many: Problem, words: Problem, rounds: int) -> list[Ro
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9, help="timed rounds of each way (default 9)")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__, 9, " of each way").parse_args()
     ctckit.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         few, _, many, words = problems(Path(folder))

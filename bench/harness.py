@@ -1,4 +1,4 @@
-"""What all benchmarks share: interleaved timing, peak memory, and where results and tables go.
+"""What all benchmarks share: arguments, interleaved timing, peak memory, and where results and tables go.
 
 Contenders run in turn, once each per round, so that a busy moment of the machine hits all of them. A time is the median
 over rounds. A ratio is the median over rounds of the ratio within a round.
@@ -6,6 +6,7 @@ over rounds. A ratio is the median over rounds of the ratio within a round.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import gc
 import json
@@ -40,6 +41,13 @@ def cpu_name() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def parser(about: str | None, rounds: int, timed: str = "") -> argparse.ArgumentParser:
+    """Of a benchmark's arguments: its docstring is the help, and all have ``--rounds``."""
+    made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--rounds", type=int, default=rounds, help=f"timed rounds{timed} (default {rounds})")
+    return made
 
 
 # --- time -------------------------------------------------------------------------------------------------------------

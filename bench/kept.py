@@ -1,4 +1,4 @@
-"""What the tests keep and benchmarks need too: a recogniser's outputs, a language, and the recogniser itself."""
+"""What the tests have and benchmarks need too: kept outputs of a recogniser and a language, and the recogniser."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from support import ppocr, printed
+from support import calibration, ppocr, printed
 
-__all__ = ["ppocr", "printed"]
+__all__ = ["calibration", "ppocr", "printed"]

@@ -27,7 +27,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from harness import Contender, Row, TableWords, cpu_name, interleaved, publish, published, ratio, show, write_results
+from harness import (
+    Contender,
+    Row,
+    TableWords,
+    cpu_name,
+    interleaved,
+    parser,
+    publish,
+    published,
+    ratio,
+    show,
+    write_results,
+)
 
 from ctckit.language import LanguageModel
 
@@ -238,10 +250,9 @@ def publish_table(table: TableWords, rows: list[Row], ngrams: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9, help="timed rounds (default 9)")
-    parser.add_argument("--growth", nargs=3, metavar=("WHO", "ARPA", "SMALL"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    command = parser(__doc__, 9)
+    command.add_argument("--growth", nargs=3, metavar=("WHO", "ARPA", "SMALL"), help=argparse.SUPPRESS)
+    arguments = command.parse_args()
     if arguments.growth:
         return print_growth(arguments.growth[0], *map(Path, arguments.growth[1:]))
     with tempfile.TemporaryDirectory() as folder:

@@ -9,13 +9,12 @@ Writes bench/results/lattices.csv. Exits with status 1 if a row is below its bar
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-from harness import Contender, Row, interleaved, milliseconds, ratio, seconds, show, write_results
+from harness import Contender, Row, interleaved, milliseconds, parser, ratio, seconds, show, write_results
 from shapes import LATTICES, LossCase, loss_case
 
 import ctckit
@@ -66,9 +65,7 @@ def contender(case: LossCase, lattices: Sequence[Lattice]) -> Contender:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15, help="timed rounds (default 15)")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__, 15).parse_args()
     torch.set_num_threads(1)
     case = make_case()
     plain = [ctckit.ctc_lattice(target.numpy()) for target in case.targets]

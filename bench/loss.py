@@ -31,6 +31,7 @@ from harness import (
     extra_mib,
     interleaved,
     milliseconds,
+    parser,
     print_extra_mib,
     publish,
     published,
@@ -236,11 +237,10 @@ def publish_table(table: TableWords, rows: list[Row]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="timed rounds of each shape (default 3)")
-    parser.add_argument("--memory-of", choices=STEPS, help=argparse.SUPPRESS)
-    parser.add_argument("--shape", type=int, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    command = parser(__doc__, 3, " of each shape")
+    command.add_argument("--memory-of", choices=STEPS, help=argparse.SUPPRESS)
+    command.add_argument("--shape", type=int, help=argparse.SUPPRESS)
+    arguments = command.parse_args()
     if arguments.memory_of:
         torch.set_num_threads(1)
         step = STEPS[arguments.memory_of]

@@ -14,12 +14,11 @@ Writes bench/results/monitor.csv. Exits with status 1 if a share is over the lim
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 
 import torch
-from harness import Contender, Row, interleaved, milliseconds, ratio, show, write_results
+from harness import Contender, Row, interleaved, milliseconds, parser, ratio, show, write_results
 from torch import Tensor, nn
 
 from ctckit.demo.data import SIZE
@@ -124,9 +123,7 @@ def measure(name: str, step: Step, rounds: int) -> Row:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=100, help="timed pairs of steps (default 100)")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__, 100, ", pairs of steps").parse_args()
     torch.set_num_threads(1)
     rows = [measure(name, make(), arguments.rounds) for name, make in STEPS.items()]
     show(f"The monitor's share of a training step (limit {LIMIT:.0%})", rows, left=("step",))

@@ -87,10 +87,15 @@ def without_language(shape: Shape) -> Problem:
     return Problem(str(shape), labels, [scores], ["".join(labels[token] for token in tokens)], None)
 
 
-def with_language(folder: Path) -> Problem:
-    """Utterances joined from lines that the language lacks; its file is written to a folder."""
+def language_of_print(folder: Path) -> Language:
+    """That of the tests' lines of print; its file is written to a folder."""
     arpa = folder / "words.arpa"
     arpa.write_text(printed.arpa(), encoding="utf-8")
+    return Language(arpa, printed.lexicon())
+
+
+def with_language(folder: Path) -> Problem:
+    """Utterances joined from lines that the language lacks."""
     lines = iter(dict.fromkeys(line.text for line in printed.lines("test")))
     rng = np.random.default_rng(0)
     said, scores = [], []
@@ -101,7 +106,7 @@ def with_language(folder: Path) -> Problem:
         said.append(text)
         tokens = [LETTERS.index(letter) for letter in f"{text} ".replace(" ", SEPARATOR)]
         scores.append(log_probs(tokens, FRAMES, len(LETTERS), rng, MUCH))
-    language = Language(arpa, printed.lexicon())
+    language = language_of_print(folder)
     return Problem(f"words, T={FRAMES} C={len(LETTERS)}", LETTERS, scores, said, language)
 
 

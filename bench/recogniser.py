@@ -22,7 +22,7 @@ from decoders import WITH_LANGUAGE, installed, missing
 from emissions import Array
 from harness import Contender, Row, cpu_name, seconds, show, write_results
 from kept import ppocr, printed
-from problems import ALPHA, BETA, LETTERS, Language, Problem
+from problems import ALPHA, BETA, LETTERS, Language, Problem, language_of_print
 
 import ctckit
 
@@ -76,9 +76,7 @@ def main() -> None:
     recogniser = ppocr.Recogniser()
     texts = list(dict.fromkeys(line.text for line in printed.lines("test")))
     with tempfile.TemporaryDirectory() as folder:
-        arpa = Path(folder) / "words.arpa"
-        arpa.write_text(printed.arpa(), encoding="utf-8")
-        rows = measure(recogniser, texts, Language(arpa, printed.lexicon()))
+        rows = measure(recogniser, texts, language_of_print(Path(folder)))
     show(f"lines of print, one thread; {cpu_name()}", rows, left=("reader",))
     write_results("recogniser", rows, f"{len(texts)} lines of print, PP-OCRv4, float32, one thread, CPU time")
     if absent := missing(WITH_LANGUAGE):

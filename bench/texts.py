@@ -12,7 +12,6 @@ Writes bench/results/texts.csv and the tables of docs/alignment.md and its Chine
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 from typing import NamedTuple
 
@@ -24,6 +23,7 @@ from harness import (
     cpu_name,
     interleaved,
     milliseconds,
+    parser,
     publish,
     published,
     show,
@@ -121,9 +121,7 @@ def publish_table(table: TableWords, rows: list[Row]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="timed rounds of each recording (default 3)")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__, 3, " of each recording").parse_args()
     ctckit.set_num_threads(1)
     rows = [row for minutes in TEXT_MINUTES for row in measure(minutes, arguments.rounds)]
     show(f"texts that differ from what was said, one thread; {cpu_name()}", rows, left=("aligner", "text"))

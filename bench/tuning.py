@@ -8,23 +8,11 @@ Writes bench/results/tuning.csv: the errors of all weights that were tried, whic
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from io import BytesIO
-
-from harness import ROOT, Row, show, write_results
+from harness import Row, show, write_results
+from kept import printed
 
 import ctckit
 from ctckit.decoding import Trial
-from ctckit.text import Errors, word_errors
-
-sys.path.insert(0, str(ROOT / "tests"))
-from support import printed
-
-
-def errors_of(decoder: ctckit.Decoder, lines: Sequence[printed.Line]) -> Errors:
-    found = decoder.decode([line.log_probs for line in lines])
-    return sum((word_errors(line.text, texts.text) for line, texts in zip(lines, found, strict=True)), Errors())
 
 
 def row(what: str, trial: Trial) -> Row:
@@ -33,14 +21,17 @@ def row(what: str, trial: Trial) -> Row:
 
 
 def main() -> None:
-    model = ctckit.LanguageModel.read(BytesIO(printed.arpa().encode()))
-    decoder = ctckit.Decoder(printed.LABELS, language_model=model, lexicon=printed.lexicon())
+    decoder = ctckit.Decoder(printed.LABELS, language_model=printed.language_model(), lexicon=printed.lexicon())
     chosen_on = printed.lines("calibrate")
     kept_apart = [*printed.lines("develop"), *printed.lines("test")]
     found = ctckit.tune(decoder, [line.log_probs for line in chosen_on], [line.text for line in chosen_on])
     plain = ctckit.Decoder(printed.LABELS)
     rows: list[Row] = [
-        {"what": what, "chosen on": f"{trial.rate:.2%}", "kept apart": f"{errors_of(tried, kept_apart).rate:.2%}"}
+        {
+            "what": what,
+            "chosen on": f"{trial.rate:.2%}",
+            "kept apart": f"{printed.errors_of(tried.decode, kept_apart).rate:.2%}",
+        }
         for what, trial, tried in (
             ("without a language", found.without, plain),
             (f"before: {decoder.alpha:g}, {decoder.beta:g}", found.before.errors, decoder),

@@ -1,4 +1,4 @@
-"""The kept outputs of a real recogniser are what it says today, of lines that are drawn today."""
+"""The kept outputs of a real recogniser are those that it gives now, for lines that are drawn now."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ needs_recogniser = pytest.mark.skipif(bool(ppocr.MISSING), reason=f"not installe
 @pytest.mark.long
 @needs_recogniser
 def test_outputs_made_anew_are_the_kept_ones() -> None:
-    """Versions of Pillow and its font library draw a little differently; so most frames, but not all, are the same."""
+    """Versions of Pillow and its font library draw a little differently, so some frames may differ."""
     recogniser, rng = ppocr.Recogniser(), np.random.default_rng(0)
     assert len(recogniser.labels) == 6625
     same = frames = 0

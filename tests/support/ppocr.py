@@ -1,7 +1,7 @@
-"""A real recogniser, from drawn text to scores: that of PP-OCRv4, as the package rapidocr-onnxruntime brings it.
+"""A real recogniser, from drawn text to scores: PP-OCRv4's, a file of the package rapidocr-onnxruntime.
 
-Only the package's file is used, by onnxruntime; the package itself is not imported, so its own needs may be missing.
-Text is drawn in DejaVu Sans, which matplotlib brings.
+onnxruntime reads the file. The package is not imported, so its dependencies may be missing; `make test-long` and
+`make bench` install it without them. Text is drawn in DejaVu Sans, which matplotlib has.
 """
 
 from __future__ import annotations
