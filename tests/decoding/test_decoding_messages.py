@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Callable
 from io import BytesIO
@@ -283,3 +284,10 @@ def test_logits_that_are_not_called_so() -> None:
     assert "pass from_logits=True for logits" in noted.notes[0]
     assert noted.text == plain.text
     assert not any(found.notes for found in decoder.decode(scores, from_logits=True))
+    assert greedy_decode(scores, [6, 6, 0], vocabulary=Vocabulary(LABELS))[1].notes == noted.notes
+
+    one = np.log(np.full((6, 5), 0.19))
+    assert Decoder(LABELS).decode(one)[0].notes == ()
+    one[4] += 0.5  # none is above 0, and 5 of 0.19 e^0.5 add up to 1.57
+    (found,) = pickle.loads(pickle.dumps(Decoder(LABELS).decode(one)))
+    assert found.notes[0].startswith("the probabilities of frame 4 add up to 1.57")

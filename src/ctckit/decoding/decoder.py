@@ -31,10 +31,6 @@ from .reader import Reader
 from .stream import Stream
 
 _RECENT = 8  # lists of hotwords whose automata are kept
-_LOGITS = (
-    "scores are above 0, which no log-probability is: texts are found by them as they are, and their scores are no "
-    "probabilities; pass from_logits=True for logits"
-)
 _LEAST = math.ulp(0)  # as a beam threshold: of a frame's prefixes, those that are as good as the best
 
 
@@ -275,12 +271,9 @@ class Decoder:
         if self._exact_scores:
             tokens = [[text.tokens for text in sample.texts] for sample in found]
             exact = ctc_scores(emissions, searched.graph.blank, tokens)
-        noted = searched._replace(notes=(*searched.notes, _LOGITS))
         return [
-            hypotheses_of(sample, scores, Evidence(of, self._width, partial(emissions.sample, n)))
-            for n, (sample, scores, of) in enumerate(
-                zip(found, exact, [noted if above else searched for above in emissions.begin_above_0()], strict=True)
-            )
+            hypotheses_of(sample, scores, Evidence(searched, self._width, partial(emissions.sample, n)))
+            for n, (sample, scores) in enumerate(zip(found, exact, strict=True))
         ]
 
 

@@ -24,7 +24,7 @@ from ..validate import (
     check_values,
 )
 
-_ROUNDED = 0.01  # nats above 0 that rounding may make
+_MOST = 1.1  # what a frame's probabilities may add up to, rounded as they may be
 
 # What was passed, with a shape and a dtype to check; and its memory as an array, bfloat16 as the integers of its bits.
 View = Callable[[str, Any], tuple[Any, npt.NDArray[Any]]]
@@ -51,12 +51,18 @@ class Emissions:
         frames = self.frames[n : n + 1]
         return replace(self, scores=self.scores[: frames[0], n : n + 1], frames=frames, form=self.form._replace(size=1))
 
-    def begin_above_0(self) -> list[bool]:
-        """Whether each sample's first frame has a score above 0, where all are meant to be log-probabilities."""
+    def notes(self) -> tuple[str, ...]:
+        """On a batch of one sample, if it is meant to hold log-probabilities and doesn't."""
         if self.from_logits or not len(self.scores):
-            return [False] * len(self.frames)
-        highest = as_floats(self.scores[0]).max(axis=1)
-        return [bool(used and high > _ROUNDED) for used, high in zip(self.frames.tolist(), highest, strict=True)]
+            return ()
+        sums = np.logaddexp.reduce(as_floats(self.scores[: self.frames[0], 0]), axis=1, dtype=np.float64)
+        t = int(np.nan_to_num(sums, nan=-np.inf).argmax())
+        if not np.log(_MOST) < sums[t] < np.inf:
+            return ()
+        return (
+            f"the probabilities of frame {t} add up to {np.exp(min(sums[t], 700.0)):.3g}: log_probs are used as they "
+            "are, and scores are then no log-probabilities; pass from_logits=True for logits",
+        )
 
 
 def of_arrays(name: str, given: Any) -> tuple[Any, npt.NDArray[Any]]:
@@ -130,7 +136,8 @@ def _read(
     form = check_lattice_form(given, frames, from_logits=from_logits)
     if labels is not None:
         check_classes(name, shape, labels)
-    check_values(form, 0, None, frames, None, from_logits=from_logits)
+    if input_lengths is not None:
+        check_values(form, 0, None, frames, None, from_logits=from_logits)
     counts = np.ascontiguousarray(frames.reshape(-1), np.int64)
     if input_lengths is None and form.batched and form.num_frames == 1 < form.size:  # most probably (N, T, C), N = 1
         raise CTCError(Fault("one-frame-each", name, (), shape, [1], "one-sample", details={"size": form.size}))

@@ -119,9 +119,9 @@ def of_path(
         evidence: of the sample.
     """
     if not (best < np.inf).all():
-        return Hypotheses((), Status.NOT_FINITE)
+        return Hypotheses((), Status.NOT_FINITE, evidence.notes)
     if np.isneginf(best).any():
-        return Hypotheses((), Status.IMPOSSIBLE)
+        return Hypotheses((), Status.IMPOSSIBLE, evidence.notes)
     score = float((best - norms).sum())
     runs = collapse(path, evidence.searched.graph.blank)
     tokens = np.array([run.token for run in runs], np.int32)
@@ -129,4 +129,4 @@ def of_path(
     words = np.empty(0, np.int32)
     text = evidence.searched.reader.text(tokens, words)
     made = Hypothesis(text, tokens, frames, score, score, 0.0, 0.0, 0.0, 0, 0.0, words, evidence)
-    return Hypotheses([made], Status.OK)
+    return Hypotheses([made], Status.OK, evidence.notes)

@@ -91,6 +91,10 @@ class Evidence:
             return [rival_of(text, text.score, self.searched.reader) for text in self.beam()]
         return find_rivals(self.read(), self.searched.graph, self.searched.reader, self.width)
 
+    def notes(self) -> tuple[str, ...]:
+        """On the call's hotwords and on the scores."""
+        return self.searched.notes + (() if self.read is None else self.read().notes())
+
     def alignment(self, tokens: Int32Array) -> Alignment:
         """The most probable path of these tokens."""
         if self.read is None:
@@ -283,13 +287,26 @@ class Hypotheses(Sequence[Hypothesis]):
     Attributes:
         status: ``OK``; ``IMPOSSIBLE`` if there is no text, since a lexicon has none that fits or all have probability
             0; ``NOT_FINITE`` if a used frame holds NaN or +inf.
-        notes: on the hotwords of a call, those that can't be spelled; and on scores that are no log-probabilities.
     """
 
-    def __init__(self, hypotheses: Iterable[Hypothesis], status: Status, notes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, hypotheses: Iterable[Hypothesis], status: Status, noted: Callable[[], tuple[str, ...]] = tuple
+    ) -> None:
         self._hypotheses = tuple(hypotheses)
         self.status = status
-        self.notes = notes
+        self._noted = noted
+
+    def __getstate__(self) -> dict[str, object]:
+        """For pickle and copy: the notes, instead of the scores that they are on."""
+        return {**vars(self), "notes": self.notes, "_noted": tuple}
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """On hotwords that can't be spelled, and on scores that are no log-probabilities, as they are when it is asked.
+
+        Reads all scores when it is first asked for.
+        """
+        return self._noted()
 
     @property
     def found(self) -> bool:
@@ -336,7 +353,7 @@ def hypotheses_of(found: Found, exact: Sequence[float] | None, evidence: Evidenc
     made = [hypothesis_of(text, *both, evidence) for text, both in zip(found.texts, scores, strict=True)]
     if exact is not None:
         made.sort(key=lambda hypothesis: -hypothesis.score)
-    return Hypotheses(made, found.status, evidence.searched.notes)
+    return Hypotheses(made, found.status, evidence.notes)
 
 
 def hypothesis_of(text: Text, ctc: float, score: float, evidence: Evidence) -> Hypothesis:

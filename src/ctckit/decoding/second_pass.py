@@ -106,7 +106,7 @@ def by_prefix(
 
 def _ordered(sample: Hypotheses, scores: dict[str, float], weight: float, alpha: float | None) -> Hypotheses:
     texts = [_rescored(text, weight * scores[text.text] if weight else 0.0, alpha) for text in sample]
-    return Hypotheses(sorted(texts, key=lambda text: -text.score), sample.status, sample.notes)
+    return Hypotheses(sorted(texts, key=lambda text: -text.score), sample.status, lambda: sample.notes)
 
 
 def _rescored(text: Hypothesis, second: float, alpha: float | None) -> Hypothesis:
