@@ -1,5 +1,7 @@
 // The extension module: translates NumPy arrays to the C interface. Shapes are checked here once more, and values that
 // the kernels rely on; the messages that users read come from validate/.
+#include "bind.h"
+
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -16,8 +18,6 @@
 #include <type_traits>
 #include <vector>
 
-#include "bind_language.h"
-#include "bind_search.h"
 #include "ctckit.h"
 #include "layout.h"
 #include "memory.h"
@@ -32,23 +32,10 @@ template <class T, class... Form>
 using In = nb::ndarray<const T, nb::c_contig, nb::device::cpu, Form...>;
 template <class T, class... Form>
 using Filled = nb::ndarray<T, nb::c_contig, nb::device::cpu, Form...>;
-using Scores = nb::ndarray<nb::ro, nb::ndim<3>, nb::device::cpu>;
 using Out = nb::ndarray<nb::ndim<3>, nb::device::cpu>;
 using Contiguous = nb::ndarray<nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
 constexpr std::size_t kLargest = std::size_t(1) << 26;  // of T, C and S: what the kernels' numbers can hold
-
-void require(bool holds, const char* what) {
-    if (!holds) throw std::invalid_argument(what);
-}
-
-// bfloat16 has no NumPy type of its own: 16-bit integers stand for its bits.
-ctckit_dtype dtype_of(nb::dlpack::dtype type) {
-    if (type == nb::dtype<float>()) return CTCKIT_FLOAT32;
-    if (type == nb::dtype<double>()) return CTCKIT_FLOAT64;
-    require(type.bits == 16 && type.lanes == 1, "scores must be a 64, 32 or 16 bit float");
-    return type.code == static_cast<std::uint8_t>(nb::dlpack::dtype_code::Float) ? CTCKIT_FLOAT16 : CTCKIT_BFLOAT16;
-}
 
 std::vector<std::string> instruction_sets() {
     std::vector<std::string> names;
@@ -193,16 +180,7 @@ ctckit_scores scores_of(const Scores& scores, bool from_logits, const Maybe<In<d
     require(scores.shape(2) > 0, "classes must not be empty");
     require(scores.shape(0) <= kLargest && scores.shape(2) <= kLargest,
             "frames and classes must be counted by int, with room to spare");
-    ctckit_scores made{};
-    made.data = scores.data();
-    made.dtype = dtype_of(scores.dtype());
-    made.num_frames = scores.shape(0);
-    made.num_samples = scores.shape(1);
-    made.num_classes = scores.shape(2);
-    made.stride_t = scores.stride(0);
-    made.stride_n = scores.stride(1);
-    made.stride_c = scores.stride(2);
-    made.from_logits = from_logits;
+    ctckit_scores made = ctckit::scores_of(scores, from_logits);
     if (class_scores) {
         require(class_scores->shape(0) == scores.shape(2), "class_scores must have C entries");
         made.class_scores = class_scores->data();

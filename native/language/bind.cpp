@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "../bind_language.h"
+#include "../bind.h"
 #include "arpa.h"
 #include "asked.h"
 #include "kenlm.h"

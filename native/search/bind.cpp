@@ -1,5 +1,7 @@
 // The extension's searches for texts. Graphs are checked here, as search/graph.h says; values that users choose are
 // checked before, in Python.
+#include "bind.h"
+
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -16,7 +18,6 @@
 #include <utility>
 #include <vector>
 
-#include "bind_search.h"
 #include "ctckit.h"
 #include "search/run.h"
 
@@ -29,10 +30,6 @@ template <class T>
 using Row = nb::ndarray<const T, nb::c_contig, nb::device::cpu, nb::ndim<1>>;
 using Integers = Row<std::int32_t>;
 using Numbers = Row<double>;
-
-void require(bool holds, const char* what) {
-    if (!holds) throw std::invalid_argument(what);
-}
 
 template <class T>
 std::vector<T> copied(const Row<T>& row) {
@@ -92,13 +89,6 @@ SearchOptions options_of(std::int32_t beam_width, bool recombine, bool from_logi
     require(tokens_per_frame >= 0, "tokens_per_frame must be at least 0");
     require(beam_threshold > 0, "beam_threshold must be above 0");
     return {beam_width, tokens_per_frame, beam_threshold, recombine, from_logits};
-}
-
-std::int32_t dtype_of(nb::dlpack::dtype type) {
-    if (type == nb::dtype<float>()) return CTCKIT_FLOAT32;
-    if (type == nb::dtype<double>()) return CTCKIT_FLOAT64;
-    require(type.bits == 16 && type.lanes == 1, "scores must be a 64, 32 or 16 bit float");
-    return type.code == static_cast<std::uint8_t>(nb::dlpack::dtype_code::Float) ? CTCKIT_FLOAT16 : CTCKIT_BFLOAT16;
 }
 
 // The search of one sample, chunk by chunk.
@@ -175,24 +165,15 @@ class BoundSearch {
     bool broken_ = false;
 };
 
-nb::tuple search(const BoundGraph& graph, nb::ndarray<nb::ro, nb::ndim<3>, nb::device::cpu> scores,
-                 Row<std::int64_t> frames, std::int64_t nbest, std::int32_t beam_width, bool recombine,
-                 bool from_logits, double beam_threshold, std::int32_t tokens_per_frame, const std::string& isa,
-                 int threads) {
+nb::tuple search(const BoundGraph& graph, Scores scores, Row<std::int64_t> frames, std::int64_t nbest,
+                 std::int32_t beam_width, bool recombine, bool from_logits, double beam_threshold,
+                 std::int32_t tokens_per_frame, const std::string& isa, int threads) {
     const GraphView& view = graph.graph.view();
     require(std::int64_t(scores.shape(2)) == view.spelling.classes, "scores must have C classes");
     require(frames.shape(0) == scores.shape(1), "frames must have N entries");
     for (std::size_t n = 0; n < frames.size(); ++n)
         require(frames.data()[n] >= 0 && frames.data()[n] <= std::int64_t(scores.shape(0)), "frames must be within T");
-    ctckit_scores given{};
-    given.data = scores.data();
-    given.dtype = dtype_of(scores.dtype());
-    given.num_frames = scores.shape(0);
-    given.num_samples = scores.shape(1);
-    given.num_classes = scores.shape(2);
-    given.stride_t = scores.stride(0);
-    given.stride_n = scores.stride(1);
-    given.stride_c = scores.stride(2);
+    const ctckit_scores given = scores_of(scores, from_logits);
     const SearchOptions options = options_of(beam_width, recombine, from_logits, beam_threshold, tokens_per_frame);
     const std::size_t size = frames.size();
     std::vector<std::uint8_t> status(size);

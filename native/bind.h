@@ -1,0 +1,46 @@
+// What the parts of the extension module share: each has a file that binds it.
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <cstdint>
+#include <stdexcept>
+
+#include "ctckit.h"
+
+namespace ctckit {
+
+void bind_language(nanobind::module_& m);
+void bind_search(nanobind::module_& m);
+
+using Scores = nanobind::ndarray<nanobind::ro, nanobind::ndim<3>, nanobind::device::cpu>;
+
+inline void require(bool holds, const char* what) {
+    if (!holds) throw std::invalid_argument(what);
+}
+
+// bfloat16 has no NumPy type of its own: 16-bit integers stand for its bits.
+inline ctckit_dtype dtype_of(nanobind::dlpack::dtype type) {
+    if (type == nanobind::dtype<float>()) return CTCKIT_FLOAT32;
+    if (type == nanobind::dtype<double>()) return CTCKIT_FLOAT64;
+    require(type.bits == 16 && type.lanes == 1, "scores must be a 64, 32 or 16 bit float");
+    const auto floating = static_cast<std::uint8_t>(nanobind::dlpack::dtype_code::Float);
+    return type.code == floating ? CTCKIT_FLOAT16 : CTCKIT_BFLOAT16;
+}
+
+inline ctckit_scores scores_of(const Scores& scores, bool from_logits) {
+    ctckit_scores made{};
+    made.data = scores.data();
+    made.dtype = dtype_of(scores.dtype());
+    made.num_frames = scores.shape(0);
+    made.num_samples = scores.shape(1);
+    made.num_classes = scores.shape(2);
+    made.stride_t = scores.stride(0);
+    made.stride_n = scores.stride(1);
+    made.stride_c = scores.stride(2);
+    made.from_logits = from_logits;
+    return made;
+}
+
+}  // namespace ctckit
