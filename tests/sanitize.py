@@ -318,8 +318,10 @@ def fuzz_search(rng: Any) -> None:
             search.take_stem()
             search.texts(3, finished=bool(rng.random() < 0.5))
     texts = search.texts(10**9)
-    native.search(scores[:, None], np.array([len(scores)]), graph, case.beam_width, 3, **options)
     assert all(len(text.tokens) <= len(scores) for text in texts)
+    batch = np.stack([scores, scores[::-1], scores], axis=1)  # by one search, one after the other
+    first, _, third = native.search(batch, np.full(3, len(scores)), graph, case.beam_width, 3, threads=1, **options)
+    assert [text.score for text in first.texts] == [text.score for text in third.texts]
     wrong = np.frombuffer(state, np.uint8).copy()
     if graph.model is None and len(wrong):  # a model's states are to be trusted
         wrong[rng.integers(0, len(wrong), 3)] = rng.integers(0, 256, 3)
