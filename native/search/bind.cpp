@@ -87,7 +87,7 @@ SearchOptions options_of(std::int32_t beam_width, bool recombine, bool from_logi
                          std::int32_t tokens_per_frame) {
     require(beam_width >= 1 && beam_width <= (1 << 20), "beam_width must be at least 1, and at most 2^20");
     require(tokens_per_frame >= 0, "tokens_per_frame must be at least 0");
-    require(beam_threshold > 0, "beam_threshold must be above 0");
+    require(beam_threshold >= 0, "beam_threshold must be at least 0");
     return {beam_width, tokens_per_frame, beam_threshold, recombine, from_logits};
 }
 

@@ -103,8 +103,8 @@ def test_bad_arrays(change: Callable[[SearchGraph], SearchGraph], message: str) 
     [
         ({"beam_width": 0}, "beam_width must be at least 1"),
         ({"tokens_per_frame": -1}, "tokens_per_frame must be at least 0"),
-        ({"beam_threshold": 0.0}, "beam_threshold must be above 0"),
-        ({"beam_threshold": np.nan}, "beam_threshold must be above 0"),
+        ({"beam_threshold": -1.0}, "beam_threshold must be at least 0"),
+        ({"beam_threshold": np.nan}, "beam_threshold must be at least 0"),
         ({"lengths": np.array([5])}, "frames must be within T"),
         ({"lengths": np.array([-1])}, "frames must be within T"),
         ({"lengths": np.array([1, 1])}, "frames must have N entries"),

@@ -31,7 +31,6 @@ from .reader import Reader
 from .stream import Stream
 
 _RECENT = 8  # lists of hotwords whose automata are kept
-_LEAST = math.ulp(0)  # as a beam threshold: of a frame's prefixes, those that are as good as the best
 
 
 class Decoder:
@@ -112,9 +111,7 @@ class Decoder:
         self._exact_scores = check_flag("exact_scores", exact_scores)
         self._width = Width(
             self.beam_width,
-            math.inf
-            if beam_threshold is None
-            else max(_LEAST, check_number("beam_threshold", beam_threshold, least=0)),
+            math.inf if beam_threshold is None else check_number("beam_threshold", beam_threshold, least=0),
             0 if tokens_per_frame is None else min(check_integer("tokens_per_frame", tokens_per_frame, 1), LARGEST),
         )
         model = LanguageModel.read(language_model) if isinstance(language_model, (str, Path)) else language_model
