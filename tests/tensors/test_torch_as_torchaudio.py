@@ -1,7 +1,8 @@
-"""`ctckit.torch.ctc_decoder`: torchaudio's arguments and results; its scores by hand."""
+"""`ctckit.torch.ctc_decoder`: torchaudio's arguments and results, also against torchaudio's own numbers."""
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -9,34 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.cabs import ARPA
 
 import ctckit
 from ctckit import CTCError, LanguageModel
 from ctckit.torch import CTCDecoder, ctc_decoder
 
-TOKENS = ["-", "|", "a", "b", "c"]
-LEXICON = "a a |\nab a b |\ncab c a b |\nba b a |\n"
-ARPA = """\\data\\
-ngram 1=7
-ngram 2=4
-
-\\1-grams:
--1.2\t<unk>\t0
--99\t<s>\t-0.3
--0.9\t</s>
--0.6\ta\t-0.2
--0.8\tab\t-0.4
--0.7\tcab\t-0.1
--1.1\tba\t-0.3
-
-\\2-grams:
--0.2\t<s> cab
--0.3\tcab ab
--0.5\tab </s>
--0.4\ta a
-
-\\end\\
-"""
+GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "ctc_decoder.json").read_text(encoding="utf-8"))
+TOKENS: list[str] = GOLDEN["tokens"]  # "-", "|", "a", "b", "c"
+LEXICON: str = GOLDEN["lexicon"]  # of the words a, ab, ba and cab
 CAB_AB = -0.2 - 0.3 - 0.5  # log10 P of <s> cab ab </s>
 
 
@@ -197,27 +179,30 @@ def test_errors(files: dict[str, str], options: dict[str, Any], message: str, tm
         ctc_decoder(**given)
 
 
-def peer() -> Any:
-    try:
-        from torchaudio.models.decoder import ctc_decoder as found
-    except (ImportError, OSError) as error:
-        pytest.skip(f"torchaudio's decoder, with flashlight-text, can't be used here: {error}")
-    return found
+def golden_decoder(files: dict[str, str], name: str, **options: Any) -> CTCDecoder:
+    """The decoder with the golden file's options of that name; the language model only with those for it."""
+    return ctc_decoder(
+        files["lexicon"],
+        TOKENS,
+        files["lm"] if name == "language" else None,
+        **{**GOLDEN["common"], **GOLDEN["options"][name], **options},
+    )
 
 
-@pytest.mark.parametrize("options", [{}, {"lm_weight": 1.3, "word_score": 0.4}], ids=["lexicon", "language"])
-def test_what_torchaudio_finds(files: dict[str, str], options: dict[str, Any]) -> None:
-    if not options:
-        del files["lm"]
-    calls: Any = {**files, **options, "log_add": True, "beam_threshold": 1000}
-    theirs, ours = peer()(**calls, beam_size=2000), ctc_decoder(**calls, beam_size=500)
-    assert isinstance(ours, CTCDecoder)
-    rng = np.random.default_rng(0)
-    for seed in range(20):
-        words = rng.choice(["a", "ab", "cab", "ba"], 3).tolist()
-        emissions = said("|".join(words), seed).log_softmax(-1)
-        [expected], [found] = theirs(emissions)[0], ours(emissions)[0]
-        assert found.words == expected.words
-        frames = [t - 1 for t in expected.timesteps.tolist()[1:-1]]
-        assert found.timesteps.tolist()[1:] == frames  # it says the last silence twice
-        assert math.isclose(found.score, expected.score, abs_tol=0.2)  # which has silences that say nothing
+@pytest.mark.parametrize("name", GOLDEN["options"])
+def test_texts_and_scores_of_torchaudio(files: dict[str, str], name: str) -> None:
+    decoder = golden_decoder(files, name, nbest=3, beam_size=500)
+    for recording in GOLDEN["recordings"]:
+        found = decoder(torch.tensor(recording["logits"])[None])[0]
+        texts, scores = zip(*recording[name], strict=True)
+        assert tuple(" ".join(hypothesis.words) for hypothesis in found) == texts
+        assert np.allclose([hypothesis.score for hypothesis in found], scores, rtol=0, atol=5e-5)  # float32
+
+
+def test_timesteps_of_torchaudio(files: dict[str, str]) -> None:
+    """Where each token is clear, they are those of the most probable path too; torchaudio's are 1 higher."""
+    decoder = golden_decoder(files, "lexicon")
+    for recording in GOLDEN["clear"]:
+        [found] = decoder(torch.tensor(recording["logits"])[None])[0]
+        assert (found.words, found.tokens.tolist()) == (recording["words"], recording["tokens"])
+        assert found.timesteps.tolist() == [0, *(t - 1 for t in recording["timesteps"][1:])]
