@@ -704,7 +704,8 @@ def test_bad_times() -> None:
     for options, message in (
         ({"frame_shift": 0.0}, "frame_shift = 0.0: expected seconds from one frame to the next, more than 0"),
         ({"frame_shift": float("nan")}, "frame_shift = nan: expected seconds"),
-        ({"frame_shift": 1.0, "offset": float("inf")}, "offset = inf: expected seconds, the time of the first frame"),
+        ({"frame_shift": 1.0, "offset": float("inf")}, "offset = inf: expected the seconds at which the first frame"),
+        ({"frame_shift": 1.0, "offset": -1}, "offset = -1: expected the seconds at which the first frame"),
         ({"frame_shift": 1.0, "extend": -1}, "extend = -1: expected a number of frames"),
     ):
         with pytest.raises(CTCError) as raised:

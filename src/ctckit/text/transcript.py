@@ -17,7 +17,7 @@ from ..align import Alignment
 from ..errors import CTCError
 from ..lattice import STAR
 from ..results import Segment
-from ..validate import check_frame_shift
+from ..validate import check_frame_shift, check_offset
 from .pieces import Piece
 
 WORD_START = "▁"  # SentencePiece's mark
@@ -82,11 +82,10 @@ class Transcript:
             words that were left out, and everything if there is no path.
 
         Raises:
-            CTCError: the alignment is of another target, `frame_shift` is not above 0, or a number is not finite.
+            CTCError: the alignment is of another target, or a number is out of range.
         """
         check_frame_shift(frame_shift)
-        if not math.isfinite(offset):
-            raise CTCError(f"offset = {offset}: expected seconds, the time of the first frame")
+        check_offset(offset)
         if not np.array_equal(alignment.target, self.tokens):
             raise CTCError(
                 f"the alignment is of another target: it has {len(alignment.target)} tokens, the transcript "
