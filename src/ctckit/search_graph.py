@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 BOUNDARY = 0  # the symbol between words
 UNKNOWN = -1  # among words: one that the lexicon lacks
+UNKNOWN_SCORE = -30.0  # nats, chosen on a recogniser's lines: with -10, misread words are taken for unknown ones
 MOST_NATS = 300.0  # that one symbol may add to a text, or take: a search multiplies their exponentials
 
 Int32Array = npt.NDArray[np.int32]
@@ -148,7 +149,7 @@ class SearchGraph:
         hotwords: None: no phrase is worth more.
         alpha: the weight of the language, at least 0.
         beta: nats for each unit.
-        unknown_score: nats, in place of ln P.
+        unknown_score: nats of an unknown word, in place of its ln P.
         sentence_bounds: whether the model is asked for the sentence's beginning and end.
     """
 
@@ -161,7 +162,7 @@ class SearchGraph:
     hotwords: Hotwords | None = None
     alpha: float = 0.5
     beta: float = 0.0
-    unknown_score: float = -10.0
+    unknown_score: float = UNKNOWN_SCORE
     sentence_bounds: bool = True
 
     @property

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from .. import search_graph
 from ..errors import CTCError
 from ..search_graph import UNKNOWN, Float64Array, Int32Array, Model, SearchGraph
+from ..search_graph import UNKNOWN_SCORE as UNKNOWN_SCORE  # the command line names it too
 from ..text import Vocabulary
 from ..validate import check_number
 from .hotwords import Source, automaton, weighted, words_of
@@ -25,7 +26,6 @@ from .trees import highest_below
 
 Level = Literal["word", "token"]
 
-UNKNOWN_SCORE = -30.0  # nats, chosen on a recogniser's lines: with -10, misread words are taken for unknown ones
 UNSEEN_SCORE = -10.0  # nats, for words of a closed lexicon that the model lacks
 _MOSTLY = 0.9  # a model is one of tokens if this share of its words are labels
 _HARDLY = 0.1  # a lexicon doesn't fit a model that has less than this share of its words
