@@ -304,7 +304,7 @@ void ArpaReader::ngram(std::string_view text) {
     if (order_ == 1) {
         if (!is_utf8(word)) fail("the word " + quoted(word) + " is not UTF-8: expected UTF-8 text");
         if (builder_->add_word(word, nats, backoff_nats) == NgramBuilder::Word::kTwice)
-            fail("the word " + quoted(word) + " stands twice among the 1-grams");
+            fail("the word " + quoted(word) + " is twice among the 1-grams");
     } else {
         waiting_.push_back({nats, backoff_nats, line_});
         if (waiting_.size() == kAtOnce) look_up();
@@ -342,7 +342,7 @@ void ArpaReader::end_order() {
         return first_ + index + (std::upper_bound(gaps_.begin(), gaps_.end(), index) - gaps_.begin());
     };
     if (fault.kind == NgramBuilder::Fault::kTwice)
-        fail_at(line_of(fault.index), "this n-gram stands on line " + std::to_string(line_of(fault.earlier)) + " too");
+        fail_at(line_of(fault.index), "this n-gram is on line " + std::to_string(line_of(fault.earlier)) + " too");
     if (fault.kind == NgramBuilder::Fault::kNoBeginning)
         fail_at(line_of(fault.index), "the first " + std::to_string(order_ - 1) + " words are not among the " +
                                           ngrams(order_ - 1) + ": expected the beginning of every n-gram to be one");

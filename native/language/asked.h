@@ -1,8 +1,8 @@
-// A language model that is computed elsewhere: it says what follows a prefix, the ln P of every word at once. Here are
-// the prefixes, as the numbers that states hold, and the rows that it has said.
+// A language model that is computed elsewhere: it gives the ln P of every word after a prefix. Here are
+// the prefixes, as the numbers that states hold, and the rows that it returned.
 //
-// It is asked for one prefix at a time: a network that is asked for several rounds each a little differently, by what
-// stands beside it, and texts would depend on the threads. A frame asks for few anyway.
+// It is asked for one prefix at a time: a network that is asked for several rounds each a little differently, depending
+// on the others, and texts would depend on the threads. A frame asks for few anyway.
 //
 // Prefixes are kept as long as the model, some 60 bytes each. Rows are kept up to a number; then the one that was
 // used least recently goes, and is asked for anew if it is needed. Includes only the standard library.
@@ -20,7 +20,7 @@
 
 namespace ctckit {
 
-// How the model's words stand in its answers.
+// The columns of the model's words in its answers.
 struct AskedWords {
     std::vector<std::int32_t> columns;  // of each word, by number; -1 for an unknown word that the model lacks
     std::int32_t num_columns;

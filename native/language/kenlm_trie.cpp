@@ -105,7 +105,7 @@ std::uint32_t chopped_bits(std::uint64_t entries, std::uint64_t most, std::uint3
     return best;
 }
 
-// The entries of one order. Behind the last stands one more, of which only the children's beginning counts.
+// The entries of one order. One more follows the last; of it only the children's beginning counts.
 class Level {
    public:
     Level(Parts& parts, const KenlmHeader& header, const Values& values, std::size_t order)
@@ -202,7 +202,7 @@ void add_words(NgramBuilder& builder, std::string_view text, const char* unigram
         if (i == 0 && score == kNoUnknown && backoff == 0) continue;  // the ARPA file had none
         if (builder.add_word(word, static_cast<float>(score * kLn10), static_cast<float>(backoff * kLn10)) !=
             NgramBuilder::Word::kNew)
-            fail_damaged("a word stands in it twice");
+            fail_damaged("it has a word twice");
     }
     if (!builder.words().id("<s>") || !builder.words().id("</s>"))
         throw std::invalid_argument("lacks <s> or </s>: expected both");
@@ -249,7 +249,7 @@ std::vector<char> read_kenlm_trie(std::string_view file) {
             // follows from back-offs, and those whose own beginning is missing are never looked up.
             builder.add(ngram, static_cast<float>(score * kLn10), static_cast<float>(backoff * kLn10));
         }
-        if (builder.end_order(true).kind != NgramBuilder::Fault::kNone) fail_damaged("an n-gram stands in it twice");
+        if (builder.end_order(true).kind != NgramBuilder::Fault::kNone) fail_damaged("it has an n-gram twice");
     }
     return builder.finish();
 }

@@ -9,13 +9,13 @@
 
 namespace ctckit {
 
-// All that the words so far mean to a model. Two states from which the model goes on alike are equal, byte by byte,
-// wherever the model can tell; entries that it does not use are 0.
+// All that the words so far mean to a model. Two states after which the model gives all texts the same scores are
+// equal, byte by byte, wherever the model can tell; entries that it does not use are 0.
 struct LanguageState {
     std::uint32_t word[8];
 };
 
-// Words are numbers from 0; 0 is the unknown word, and stands for every number that is no word.
+// Words are numbers from 0; 0 is the unknown word, as is every number that is no word.
 class LanguageModel {
    public:
     virtual ~LanguageModel() = default;

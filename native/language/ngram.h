@@ -66,13 +66,13 @@ constexpr std::uint32_t word_of(std::uint32_t key) {
     return key * 0xe8b2f51u;
 }
 
-// Where a key is to be expected among so many.
+// Where a key is expected among `count` keys.
 inline std::uint32_t guess(std::uint32_t count, std::uint32_t key) {
     return static_cast<std::uint32_t>((std::uint64_t(key) * count) >> 32);
 }
 
 // The index of a key among ascending ones, or `count` if it is not there. The first guess is off by the root of
-// `count`, and the second, from what stands there, by the root of that.
+// `count`, and the second, from the key there, by the root of that.
 inline std::uint32_t find_key(const std::uint32_t* keys, std::uint32_t count, std::uint32_t key) {
     constexpr std::uint32_t kMany = 128, kNear = 32;
     std::uint32_t i = guess(count, key);

@@ -48,7 +48,7 @@ class Symbols:
 
     Attributes:
         offsets: int32 (C + 1,): token c spells ``symbols[offsets[c]:offsets[c + 1]]``; nothing for a special class.
-        symbols: int32. ``BOUNDARY`` stands between words; the others are numbered from 1.
+        symbols: int32. ``BOUNDARY`` separates words; the others are numbered from 1.
         separator: the class that is a boundary and nothing else, and that no word is spelled with; -1 if there is none.
     """
 

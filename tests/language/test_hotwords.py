@@ -73,7 +73,7 @@ def test_every_occurrence_is_rewarded_once(name: str, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("name", VOCABULARIES)
 def test_credit_grows_within_a_match(name: str, seed: int) -> None:
-    """With equal weights it never falls while a match goes on, whatever other phrases begin or end within it."""
+    """With equal weights it never falls while a match continues, whatever other phrases begin or end within it."""
     vocabulary = VOCABULARIES[name]
     _, hotwords = hotwords_of(vocabulary, phrases(vocabulary, seed, equal=True))
     above = parents(hotwords.tree)

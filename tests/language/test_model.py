@@ -100,7 +100,7 @@ def test_what_a_model_says_of_itself() -> None:
 
 
 def test_states_are_no_longer_than_they_must_be() -> None:
-    """Contexts from which the model goes on alike are one state, so that a search can put them together."""
+    """Contexts after which the model gives all texts the same scores are one state, so that a search can merge them."""
     model = read(SMALL)
     b, a = model.id("b"), model.id("a")
 
@@ -338,9 +338,9 @@ BAD = {
         swap("a b a", "a a b"),
         "line 21: the first 2 words are not among the 2-grams: expected the beginning of every n-gram to be one",
     ),
-    "a word twice": (swap("-1.5\tb", "-1.5\ta"), "line 11: the word 'a' stands twice among the 1-grams"),
-    "<unk> twice": (swap("-1.5\tb", "-1.5\t<UNK>"), "line 11: the word '<UNK>' stands twice"),
-    "an n-gram twice": (swap("-0.625\tb a\n", "\n-1\t<s> a\n"), "line 17: this n-gram stands on line 14 too"),
+    "a word twice": (swap("-1.5\tb", "-1.5\ta"), "line 11: the word 'a' is twice among the 1-grams"),
+    "<unk> twice": (swap("-1.5\tb", "-1.5\t<UNK>"), "line 11: the word '<UNK>' is twice"),
+    "an n-gram twice": (swap("-0.625\tb a\n", "\n-1\t<s> a\n"), "line 17: this n-gram is on line 14 too"),
     "no <s>": (swap("\t<s>\t", "\tx\t"), "line 11: the 1-grams end without <s>: expected it among them"),
     "no </s>": (swap("</s>", "x"), "line 11: the 1-grams end without </s>"),
     "a long line": ("\\data\\\n" + "x" * 2**21, "line 2: is longer than 1 MiB"),
