@@ -241,7 +241,6 @@ WRONG: list[Callable[[], object]] = [
     lambda: Decoder(LABELS).decode(SCORES, hotwords=3),  # type: ignore[arg-type]
     lambda: Decoder(LABELS, lexicon=3),  # type: ignore[arg-type]
     lambda: Decoder(LABELS, beta=np.nan),
-    lambda: FOUND[0][0].segments(0.02, offset=np.nan),
     lambda: tune(Decoder(LABELS, lexicon=["a"]), SCORES, "a"),
     lambda: Decoder(LABELS).decode(np.exp(SCORES)),
     lambda: finished().feed(SCORES[:, 0]),

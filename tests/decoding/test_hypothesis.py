@@ -100,6 +100,7 @@ def test_bad_arguments_of_segments() -> None:
         ({"frame_shift": 0}, "frame_shift = 0: expected seconds"),
         ({"frame_shift": 0.1, "extend": -1}, "extend = -1: expected a number of frames"),
         ({"frame_shift": 0.1, "offset": math.nan}, "offset = nan: expected the seconds"),
+        ({"frame_shift": 0.1, "offset": -1}, "offset = -1: expected the seconds"),
     ):
         with pytest.raises(CTCError, match=message):
             found.segments(**arguments)

@@ -17,7 +17,6 @@ DECODING = frozenset(
         "not-hotwords",
         "not-words",
         "number-out-of-range",
-        "offset-not-finite",
         "one-frame-each",
         "one-text",
         "probabilities",

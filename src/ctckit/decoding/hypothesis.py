@@ -5,7 +5,6 @@ May import align.py, text/ and what lies below them, and its package but decoder
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,7 +19,7 @@ from ..errors import CTCError
 from ..results import Segment, Status
 from ..search_graph import SearchGraph, Symbols
 from ..text import Line, Transcript, Word
-from ..validate import Fault, check_extend, check_frame_shift
+from ..validate import Fault, check_extend, check_frame_shift, check_offset
 from .beams import Found, Text, Width
 from .confidence import Confidences, Rival, confidences_among, find_rivals, rival_of, shares
 from .emissions import Emissions
@@ -237,8 +236,7 @@ class Hypothesis:
         """
         check_frame_shift(frame_shift)
         check_extend(extend)
-        if not math.isfinite(offset):
-            raise CTCError(Fault("offset-not-finite", "offset", (), offset))
+        check_offset(offset)
         words = self.spelled
         if not words:
             return []
