@@ -203,7 +203,7 @@ def fuzz_arpa(rng: random.Random, text: str) -> bool:
     else:
         message = ""
     if message:
-        assert re.search(r"line \d+: |is empty|is compressed", message)
+        assert re.search(r"line \d+: |is empty|is compressed", message), message
         return False
     expected = BackOff.read(data.decode("utf-8-sig"))
     largest = max(abs(number) for ngram in expected.ngrams.values() for number in ngram if math.isfinite(number))

@@ -308,7 +308,7 @@ def _pieces(file: BinaryIO, name: str) -> Iterator[bytes]:
     for magic, kind in _COMPRESSED.items():
         if first.startswith(magic):
             raise CTCError(f"{name} is compressed by {kind}: expected plain text, or gzip; unpack it first")
-    if b"\\\0" in first[:64] or b"\0\\" in first[:64]:  # a backslash of more than one byte
+    if 4 * first[:64].count(0) > len(first[:64]):  # characters of two bytes or four
         raise CTCError(f"{name} is text in UTF-16 or UTF-32: expected UTF-8; write it again in that encoding")
     if not first.startswith(GZIP):
         return itertools.chain([first], iter(lambda: file.read(_PIECE), b""))
