@@ -241,3 +241,28 @@ def test_another_search_at_once() -> None:
     assert before != [h.score for h in expected.decode(log_probs, nbest=3)[0]]
     with pytest.raises(ctckit.CTCError, match="beam_width"):
         decoder.with_search(beam_width=0)
+
+
+# --- texts that read alike --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("labels", [LABELS, ["<blank>", "▁", "▁a", "a", "aa"]])
+def test_each_text_once(labels: list[str]) -> None:
+    """As the best of its ways: with other separators, or of other pieces."""
+    alike = 0
+    for seed in range(5):
+        log_probs = scores(8, seed=seed)[:, 0]
+        every = Decoder(labels, unique_texts=False, exact_scores=False)
+        once = Decoder(labels, exact_scores=False)
+        (ways,) = every.decode(log_probs, nbest=50)
+        (texts,) = once.decode(log_probs, nbest=6)
+        first = {h.text: h for h in reversed(ways)}
+        best = sorted(first.values(), key=lambda h: -h.score)[:6]
+        alike += len(ways) - len(first)
+        assert [(h.text, h.tokens.tolist(), h.score) for h in texts] == [
+            (h.text, h.tokens.tolist(), h.score) for h in best
+        ]
+        stream = once.stream()
+        stream.feed(log_probs)
+        assert same(stream.finish(6), texts)
+    assert alike

@@ -228,7 +228,7 @@ class BeamSearchDecoderCTC:
     def _built(self) -> Decoder:
         model = self._language_model
         if model is None:
-            return Decoder(self._alphabet.vocabulary)
+            return Decoder(self._alphabet.vocabulary, unique_texts=False)
         return Decoder(
             self._alphabet.vocabulary,
             language_model=model.model,
@@ -237,6 +237,7 @@ class BeamSearchDecoderCTC:
             beta=model.beta,
             unknown_score=model.unknown_score,
             sentence_bounds=model.score_boundary,
+            unique_texts=False,  # _ranked() adds them up
         )
 
     def _decoder(self, beam_width: int, prune_history: bool, exact_scores: bool) -> Decoder:

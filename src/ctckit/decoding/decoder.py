@@ -25,7 +25,7 @@ from ..validate import Fault, check_beam_width, check_flag, check_integer, check
 from .beams import Found, Width, search_all
 from .emissions import Emissions, read_emissions
 from .exact import ctc_scores
-from .hypothesis import Evidence, Hypotheses, Searched, hypotheses_of
+from .hypothesis import Evidence, Hypotheses, Searched, best_of, hypotheses_of, most_of_beam
 from .phrases import Phrases
 from .reader import Reader
 from .stream import Stream
@@ -60,6 +60,8 @@ class Decoder:
             text, and order it. Otherwise they are the beam's, sums over the paths that it followed.
         beam_threshold: nats; prefixes further below the best of their frame are given up. None: none are.
         tokens_per_frame: how many of a frame's best tokens are tried. None: all.
+        unique_texts: of hypotheses that read alike, only the best is returned: their tokens differ in separators, or in
+            the pieces of a word. Otherwise each sequence of tokens counts by itself.
 
     Attributes:
         vocabulary: of the classes.
@@ -98,6 +100,7 @@ class Decoder:
         exact_scores: bool = True,
         beam_threshold: float | None = None,
         tokens_per_frame: int | None = None,
+        unique_texts: bool = True,
     ) -> None:
         self.vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary(vocabulary)
         self.alpha = check_number("alpha", alpha, least=0)
@@ -109,6 +112,7 @@ class Decoder:
         self._recombine = None if recombine is None else check_flag("recombine", recombine)
         self._sentence_bounds = check_flag("sentence_bounds", sentence_bounds)
         self._exact_scores = check_flag("exact_scores", exact_scores)
+        self._unique = check_flag("unique_texts", unique_texts)
         self._width = Width(
             self.beam_width,
             math.inf if beam_threshold is None else check_number("beam_threshold", beam_threshold, least=0),
@@ -176,9 +180,9 @@ class Decoder:
 
         Returns:
             One :class:`Hypotheses` for each sample, whether there is a batch axis or not: at most `nbest`, the best
-            first. They are those that the beam has first at the end. With ``exact_scores`` they have exact scores, and
-            are ordered by them; so for ``nbest=1`` it is the beam's first, with its exact score. Without any frame the
-            text is empty. Results don't depend on the batch, or on how many threads there are.
+            first, each text once. They are those that the beam has first at the end. With ``exact_scores`` they have
+            exact scores, and are ordered by them; so for ``nbest=1`` it is the beam's first, with its exact score.
+            Without any frame the text is empty. Results don't depend on the batch, or on how many threads there are.
 
         Raises:
             CTCError: for anything malformed; the message says where.
@@ -199,11 +203,14 @@ class Decoder:
         self, batches: list[Emissions], nbest: int, hotwords: Source | None, threads: int | None = None
     ) -> list[Hypotheses]:
         searched = self._with_hotwords(hotwords)
-        found = search_all(batches, searched.graph, self._width, nbest, self._recombines(nbest), threads)
+        most = most_of_beam(nbest, self._width, self._unique)
+        found = search_all(batches, searched.graph, self._width, most, self._recombines(nbest), threads)
         return [
             hypotheses
             for emissions, texts in zip(batches, found, strict=True)
-            for hypotheses in self._of_batch(emissions, texts, searched)
+            for hypotheses in self._of_batch(
+                emissions, [best_of(each, searched, nbest, most) for each in texts], searched
+            )
         ]
 
     def stream(
@@ -223,7 +230,9 @@ class Decoder:
         if endpoint is not None:
             check_integer("endpoint", endpoint, 1)
         from_logits = check_flag("from_logits", from_logits)
-        return Stream(self._with_hotwords(hotwords), self._width, self._recombines(1), from_logits, endpoint)
+        return Stream(
+            self._with_hotwords(hotwords), self._width, self._recombines(1), self._unique, from_logits, endpoint
+        )
 
     def graph(self, hotwords: Source | None = None) -> SearchGraph:
         """What is searched: which texts there are, and what they are worth beside their CTC score.

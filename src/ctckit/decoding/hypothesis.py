@@ -333,6 +333,23 @@ class Hypotheses(Sequence[Hypothesis]):
         return f"Hypotheses({[hypothesis.text for hypothesis in self]}, {self.status.name})"
 
 
+def most_of_beam(nbest: int, width: Width, unique: bool) -> int:
+    """How many texts are looked at: all, if of those that read alike only the best is returned."""
+    return width.beam_width if unique and nbest > 1 else nbest
+
+
+def best_of(found: Found, searched: Searched, nbest: int, most: int) -> Found:
+    """The first `nbest` of `most` texts; if these are more, each that reads otherwise."""
+    if most == nbest:
+        return found
+    first: dict[str, Text] = {}
+    for text in found.texts:
+        first.setdefault(searched.reader.text(text.tokens, text.words), text)
+        if len(first) == nbest:
+            break
+    return found._replace(texts=list(first.values()))
+
+
 def hypotheses_of(found: Found, exact: Sequence[float] | None, evidence: Evidence) -> Hypotheses:
     """The texts of a sample as users get them.
 

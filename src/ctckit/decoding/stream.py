@@ -14,7 +14,7 @@ from ..problem import readable_scores
 from ..results import Status
 from ..validate import Fault, as_array, check_classes, check_lattice_form, check_nbest, check_not_probabilities
 from .beams import Live, Text, Width
-from .hypothesis import Evidence, Hypotheses, Hypothesis, Searched, hypotheses_of, hypothesis_of
+from .hypothesis import Evidence, Hypotheses, Hypothesis, Searched, best_of, hypotheses_of, hypothesis_of, most_of_beam
 
 Int32Array = npt.NDArray[np.int32]
 
@@ -62,9 +62,15 @@ class Stream:
     """
 
     def __init__(
-        self, searched: Searched, width: Width, recombine: bool, from_logits: bool, endpoint: int | None
+        self,
+        searched: Searched,
+        width: Width,
+        recombine: bool,
+        unique: bool,
+        from_logits: bool,
+        endpoint: int | None,
     ) -> None:
-        self._searched, self._width = searched, width
+        self._searched, self._width, self._unique = searched, width, unique
         self._from_logits, self._endpoint = from_logits, endpoint
         self._live = Live(searched.graph, width, recombine, from_logits)
         self.notes = searched.notes
@@ -121,14 +127,15 @@ class Stream:
             nbest: how many texts, at most the decoder's `beam_width`.
 
         Returns:
-            The best texts, the best first; as many as there are, if they are fewer.
+            The best texts, the best first, each once; as many as there are, if they are fewer.
 
         Raises:
             CTCError: it is finished already, or `nbest` is out of range.
         """
         self._check_open("finish()")
         nbest = check_nbest(nbest, self._width.beam_width)
-        found, width = self._live.finish(nbest), self._width.beam_width
+        most, width = most_of_beam(nbest, self._width, self._unique), self._width.beam_width
+        found = best_of(self._live.finish(most), self._searched, nbest, most)
         self._finished = True
         return hypotheses_of(found, None, self._evidence(lambda: self._live.finish(width).texts))
 

@@ -261,6 +261,7 @@ def ctc_decoder(
         beam_width=beam_size,
         beam_threshold=beam_threshold,
         tokens_per_frame=beam_size_token,
+        unique_texts=False,
     )
     return CTCDecoder(
         decoder,
