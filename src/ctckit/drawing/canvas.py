@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+LEAST = 0.7  # of a picture's size: smaller, its text can't be read, and a page scrolls instead
+
+
 class Picture:
     """A finished picture: notebooks show it, and it can be saved as SVG, PNG, PDF or HTML.
 
@@ -66,7 +69,9 @@ class Picture:
         if suffix == ".svg":
             data = ('<?xml version="1.0" encoding="utf-8"?>\n' + self.svg()).encode()
         elif suffix in (".html", ".htm"):
-            data = _HTML.format(title=html.escape(self.name), palette=PALETTE, svg=self.svg(themed=True)).encode()
+            least = round(LEAST * 96 * self.figure.get_figwidth())
+            page = {"title": html.escape(self.name), "palette": PALETTE, "least": least, "svg": self.svg(themed=True)}
+            data = _HTML.format(**page).encode()
         elif suffix in (".png", ".pdf"):
             with _settings(), warnings.catch_warnings():
                 warnings.filterwarnings("error", "Glyph .* missing")
@@ -101,7 +106,7 @@ _HTML = """<!doctype html>
 <style>
 {palette}body {{ margin: 1rem; background: var(--paper); }}
 main {{ overflow-x: auto; }}
-svg {{ display: block; max-width: max(100%, 640px); height: auto; }}
+svg {{ display: block; max-width: max(100%, {least}px); height: auto; }}
 </style>
 <body><main>{svg}</main></body></html>
 """
