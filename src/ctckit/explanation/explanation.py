@@ -5,7 +5,6 @@ May import everything else of the package but the seed page; what draws is impor
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -14,23 +13,21 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CTCError
-from ..files import write_whole
 from ..kernels import reference
 from ..lattice import Lattice, frames_needed
 from ..problem import ctc_problem, lattice_problem
 from ..text import Vocabulary
 from ..validate import check_language, check_targets_or_lattices
 from .arguments import check_possible, classes_of, given, printable, spelled
+from .as_page import AsPage
 from .numbers import BLANK, Computation
 from .wording import counted
 
 if TYPE_CHECKING:
-    from pathlib import Path as FilePath
-
     from ..drawing.canvas import Picture
 
 
-class Explanation(Computation):
+class Explanation(AsPage, Computation):
     """One CTC computation, to print, draw or walk through. Made by :func:`ctckit.explain`.
 
     Letters: T frames, C classes, K states (2S+1 in CTC's lattice). Logarithms are natural; -inf is a probability of 0.
@@ -53,6 +50,8 @@ class Explanation(Computation):
         paths: all of them, or the best, best first.
     """
 
+    _kind, _picture = "an explanation", "explanation.computation()"
+
     def __str__(self) -> str:
         """The computation step by step, as `print` shows it."""
         from .views.terminal import written_out
@@ -65,27 +64,10 @@ class Explanation(Computation):
             f"loss={self.loss:.6g}, paths={counted(self.path_count)})"
         )
 
-    def _repr_html_(self) -> str:
-        """The page in an iframe, for notebooks."""
+    def _page(self) -> str:
         from .page import explanation_page
 
-        source = html.escape(explanation_page(self), quote=True)
-        return f'<iframe srcdoc="{source}" style="width:100%;height:44rem;border:0" title="{self!r}"></iframe>'
-
-    def save(self, path: str | FilePath) -> None:
-        """Writes the interactive page as one HTML file; for pictures see :meth:`inputs` and its neighbours.
-
-        Raises:
-            CTCError: the name does not end in .html.
-        """
-        from .page import explanation_page
-
-        if not str(path).lower().endswith((".html", ".htm")):
-            raise CTCError(
-                f"{path}: an explanation is saved as a page, .html; a picture of it is saved by its own "
-                "save(), for instance explanation.computation().save('x.svg')"
-            )
-        write_whole(path, explanation_page(self).encode())
+        return explanation_page(self)
 
     def inputs(self) -> Picture:
         """The matrix of log-probabilities and the target, with their names."""

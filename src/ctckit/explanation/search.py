@@ -5,7 +5,6 @@ May import everything else of the package but the seed page; what draws is impor
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +14,6 @@ import numpy.typing as npt
 
 from ..decoding import Decoder
 from ..errors import CTCError
-from ..files import write_whole
 from ..kernels import reference
 from ..language.hotwords import Source
 from ..problem import ctc_problem
@@ -23,33 +21,35 @@ from ..search_graph import SearchGraph, Symbols
 from ..text import Vocabulary
 from ..validate import check_beam_width, check_flag, check_language
 from .arguments import check_possible, given, printable
+from .as_page import AsPage
 from .beam import Search
 
 if TYPE_CHECKING:
-    from pathlib import Path as FilePath
-
     from ..drawing.canvas import Picture
 
 TRIES = 1_000_000  # tokens on prefixes: some ten seconds
 TWO_FRAMES = [[math.log(0.6), math.log(0.4)]] * 2  # φ and a: the smallest case in which best path decoding is wrong
 
 
-class SearchExplanation(Search):
+class SearchExplanation(AsPage, Search):
     """One search for the text of some scores, to print, draw or walk through. Made by :func:`ctckit.explain_search`.
 
-    Letters: T frames, C classes. Logarithms are natural; -inf is a probability of 0.
+    Letters: T frames, C classes. Logarithms are natural; -inf is a probability of 0. With a language, the page holds
+    pictures, which can't be changed: there is no model on it.
 
     Attributes:
         log_probs: float64 (T, C), normalised if logits were given.
         labels: (C,) the name of each class; the blank is φ.
         graph: which texts there are, and what they are worth beside their CTC score.
-        beam_width: how many prefixes go on from one frame to the next.
-        recombine: whether of prefixes that go on alike only the best goes on.
+        beam_width: how many prefixes are kept from one frame to the next.
+        recombine: whether of prefixes that continue in the same way only the best is kept.
         lang: the language of pictures and texts.
         steps: the beam before the first frame, and after each: T + 1.
         found: the best texts, best first.
         best_path: what best path decoding reads.
     """
+
+    _kind, _picture = "a search", "search.tree()"
 
     def __str__(self) -> str:
         """The search frame by frame, as `print` shows it."""
@@ -64,35 +64,16 @@ class SearchExplanation(Search):
             f"best path={self.text(self.best_path.text.tokens)!r})"
         )
 
-    def _repr_html_(self) -> str:
-        """The page in an iframe, for notebooks."""
+    def _page(self) -> str:
         from .page import search_page
 
-        source = html.escape(search_page(self), quote=True)
-        return f'<iframe srcdoc="{source}" style="width:100%;height:44rem;border:0" title="{self!r}"></iframe>'
-
-    def save(self, path: str | FilePath) -> None:
-        """Writes the page as one HTML file: the tree, to step through and to change.
-
-        With a language the tree is a picture, which can't be changed: no model is on the page.
-
-        Raises:
-            CTCError: the name does not end in .html.
-        """
-        from .page import search_page
-
-        if not str(path).lower().endswith((".html", ".htm")):
-            raise CTCError(
-                f"{path}: a search is saved as a page, .html; a picture of it is saved by its own save(), for instance "
-                "search.tree().save('x.svg')"
-            )
-        write_whole(path, search_page(self).encode())
+        return search_page(self)
 
     def tree(self, first: int = 0) -> Picture:
-        """The beam by frame as a tree: what merged, what fell out, and what best path decoding reads instead.
+        """The beam frame by frame, as a tree: which paths merge, what is dropped, and what best path decoding reads.
 
         Args:
-            first: the frame to begin with. A picture has at most six frames and says which.
+            first: the frame to begin with, from 0. A picture has at most six frames and says which.
 
         Raises:
             CTCError: `first` is not a frame.
@@ -114,20 +95,21 @@ def explain_search(
     from_logits: bool = False,
     lang: str = "en",
 ) -> SearchExplanation:
-    """Opens up one search for a text: the beam frame by frame, what merges in it and what falls out of it.
+    """Opens up one search for a text: the beam frame by frame, which paths merge in it and which prefixes are dropped.
 
     It is the textbook's prefix search, which tries every token on every prefix. :class:`ctckit.Decoder` finds the same
-    texts, sooner.
+    texts in less time.
 
     Args:
         log_probs: (T, C) natural-log probabilities of one sample; an array or a tensor.
-        decoder: whose labels, language and weights count; the width of its beam and its thresholds don't.
+        decoder: its labels, language and weights are used; its beam width and thresholds are not.
         labels: without a decoder: (C,) the name of each class, or a vocabulary; the blank is always shown as φ.
         blank: the blank's class; by default the one that labels and scores show, as for :class:`Vocabulary`, or 0
             without labels.
         hotwords: with a decoder: phrases that are worth more, as for :meth:`Decoder.decode`.
-        beam_width: how many prefixes go on from one frame to the next.
-        recombine: of prefixes that go on alike, only the best goes on. A decoder does so for its one best text.
+        beam_width: how many prefixes are kept from one frame to the next.
+        recombine: of prefixes that continue in the same way, only the best is kept. With a language, a decoder that
+            is asked for one text does so.
         from_logits: `log_probs` holds raw scores.
         lang: "en" or "zh", of all pictures and texts.
 
