@@ -28,7 +28,7 @@ from ..wording import counted
 
 # Each needs those before it.
 SCRIPTS = (
-    *("words.js", "scores.js"),
+    *("words.js", "frames.js", "scores.js"),
     *("computation.js", "scene.js", "drawing.js", "heatmap.js", "widget.js"),
     *("search.js", "tree.js", "search_widget.js"),
     "page.js",

@@ -1,4 +1,4 @@
-/* What lets a reader step through a search and change it. Needs tree.js and scores.js. */
+/* What lets a reader step through a search and change it. Needs tree.js, frames.js and scores.js. */
 
 const WIDEST_BEAM = 8;
 
@@ -11,6 +11,7 @@ class SearchWidget {
     this.beamWidth = this.data.beamWidth;
     this.frame = Math.max(0, this.T - 1);
     this.wordings = new Wordings();
+    this.renderSoon = oncePerRepaint(() => this.render());
     this.compute();
     this.build(index);
     this.relabel();
@@ -62,10 +63,8 @@ class SearchWidget {
     this.beam.value = this.beamWidth;
     const label = this.worded(html("label", { for: id }), () => say("beam_width"));
     const beam = html("div", { class: "beam" }, label, this.beam);
-    this.slider = html("input", { type: "range", min: 1, max: Math.max(1, this.T), step: 1 });
-    this.worded(this.slider, () => say("current_frame"), "aria-label");
-    this.where = html("output", { class: "where" });
-    const step = html("div", { class: "step" }, this.slider, this.where);
+    this.frames = new FrameSlider(this, ".prefix");
+    const step = html("div", { class: "step" }, ...this.frames.nodes);
     const meaning = this.worded(html("p", { class: "meaning" }), () => say("meaning_tree"));
     const controls = html("div", { class: "controls" }, beam, step, meaning);
     controls.hidden = this.T === 0;
@@ -90,7 +89,6 @@ class SearchWidget {
   // Listening.
 
   listen() {
-    this.slider.addEventListener("input", () => this.step(Number(this.slider.value) - 1));
     this.beam.addEventListener("input", () => {
       const width = this.beam.valueAsNumber;
       if (!Number.isInteger(width) || width < 1 || width > Number(this.beam.max)) return;
@@ -107,12 +105,6 @@ class SearchWidget {
     grid.addEventListener("pointerover", look((focus) => this.inspect(focus)));
     grid.addEventListener("click", look((focus) => this.goTo(focus)));
     grid.addEventListener("keydown", look((focus, event) => this.move(focus, event)));
-    this.root.addEventListener("keydown", (event) => {
-      const ahead = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (!ahead || event.target.closest("input, .prefix") || event.altKey || event.ctrlKey || event.metaKey) return;
-      event.preventDefault();
-      this.step(this.frame + ahead);
-    });
   }
 
   move({ step, rank }, event) {
@@ -175,20 +167,10 @@ class SearchWidget {
     this.render();
   }
 
-  renderSoon() {
-    if (this.waiting) return;
-    this.waiting = requestAnimationFrame(() => {
-      this.waiting = undefined;
-      this.render();
-    });
-  }
-
   render() {
     this.renderHead();
     if (!this.T) return;
-    this.slider.value = this.frame + 1;
-    this.where.textContent = say("frame_of", { t: this.frame + 1, T: this.T });
-    this.slider.setAttribute("aria-valuetext", this.where.textContent);
+    this.frames.render();
     this.tree.render();
     this.renderFormula();
     this.table.render();

@@ -1,4 +1,4 @@
-/* What lets a reader walk through a computation and change it. Needs drawing.js, heatmap.js and scores.js. */
+/* What lets a reader walk through a computation and change it. Needs drawing.js, heatmap.js, frames.js and scores.js. */
 
 const VIEWS = ["alpha", "beta", "gamma", "gradient", "path"];
 
@@ -7,6 +7,7 @@ class Widget extends Scene {
     super(JSON.parse(root.querySelector("script").textContent));
     this.root = root;
     this.wordings = new Wordings();
+    this.renderSoon = oncePerRepaint(() => this.render());
     this.build(index);
     this.relabel();
   }
@@ -49,11 +50,9 @@ class Widget extends Scene {
     }
     this.views = views;
     this.play = html("button", { type: "button", class: "play" });
-    this.slider = html("input", { type: "range", min: 1, max: Math.max(1, this.T), step: 1 });
-    this.worded(this.slider, () => say("current_frame"), "aria-label");
-    this.where = html("output", { class: "where" });
+    this.frames = new FrameSlider(this, ".cell");
     this.meaning = html("p", { class: "meaning" });
-    const step = html("div", { class: "step" }, this.play, this.slider, this.where);
+    const step = html("div", { class: "step" }, this.play, ...this.frames.nodes);
     const controls = html("div", { class: "controls" }, views, step, this.meaning);
     controls.hidden = this.T === 0;
     return controls;
@@ -84,14 +83,7 @@ class Widget extends Scene {
     this.drawing.on("focusin", (t, k) => this.inspect(t, k));
     this.drawing.on("click", (t, k) => this.goTo(t, k));
     this.drawing.on("keydown", (t, k, event) => this.moveFocus(t, k, event));
-    this.slider.addEventListener("input", () => this.step(Number(this.slider.value) - 1));
     this.play.addEventListener("click", () => (this.timer ? this.pause() : this.start()));
-    this.root.addEventListener("keydown", (event) => {
-      const ahead = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (!ahead || event.target.closest("input, .cell") || event.altKey || event.ctrlKey || event.metaKey) return;
-      event.preventDefault();
-      this.step(this.frame + ahead);
-    });
     if (this.large) {
       const [map] = this.pictures;
       map.canvas.addEventListener("pointermove", (event) => this.inspect(...map.placeOf(event)));
@@ -180,21 +172,10 @@ class Widget extends Scene {
     this.render();
   }
 
-  /** At most once between two repaints, however fast a bar is dragged. */
-  renderSoon() {
-    if (this.waiting) return;
-    this.waiting = requestAnimationFrame(() => {
-      this.waiting = undefined;
-      this.render();
-    });
-  }
-
   render() {
     this.renderHead();
     if (!this.T) return;
-    this.slider.value = this.frame + 1;
-    this.where.textContent = say("frame_of", { t: this.frame + 1, T: this.T });
-    this.slider.setAttribute("aria-valuetext", this.where.textContent);
+    this.frames.render();
     this.meaning.textContent = say(`meaning_${this.view}${this.variant()}`);
     this.renderPlay();
     this.findShades();
