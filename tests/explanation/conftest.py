@@ -15,7 +15,7 @@ from support.pages import SCREEN, Open
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="pages are tested in a browser, by playwright")
     with playwright.sync_playwright() as driver:
-        executable = shutil.which("chromium")  # the system's, or else playwright's
+        executable = shutil.which("chromium")  # the system's, which .ci/run installs; or else playwright's
         try:
             started = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         except playwright.Error as error:

@@ -20,7 +20,7 @@ from support.pictures import check_texts, texts
 import ctckit
 from ctckit import Decoder, LanguageModel, SearchExplanation, Vocabulary, explain_search
 from ctckit.explanation import TWO_FRAMES
-from ctckit.explanation.beam import FALLEN
+from ctckit.explanation.beam import DROPPED
 from ctckit.kernels.search import reference
 
 Scores = npt.NDArray[np.float64]
@@ -65,19 +65,19 @@ def test_the_beam_is_the_reference_search_s(seed: int, beam_width: int, zeros: b
         ranked = sorted(candidates, key=lambda entry: -entry.score)
         assert [(c.tokens, c.ctc) for c in step.beam] == [(e.prefix.tokens, e.score) for e in ranked[:beam_width]]
         assert {c.tokens for c in step.beam} == {e.prefix.tokens for e in beam}
-        assert [c.rank for c in (*step.beam, *step.fallen)] == [*range(1, len(step.beam) + len(step.fallen) + 1)]
-        assert [c.tokens for c in step.fallen] == [e.prefix.tokens for e in ranked[beam_width:][:FALLEN]]
-        assert len(step.beam) + len(step.fallen) + step.more == len(candidates)
+        assert [c.rank for c in (*step.beam, *step.dropped)] == [*range(1, len(step.beam) + len(step.dropped) + 1)]
+        assert [c.tokens for c in step.dropped] == [e.prefix.tokens for e in ranked[beam_width:][:DROPPED]]
+        assert len(step.beam) + len(step.dropped) + step.more == len(candidates)
     assert [(f.text.tokens, f.ctc) for f in shown.found] == [(e.prefix.tokens, e.score) for e in found.entries[:5]]
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_nothing_is_lost_unseen(seed: int) -> None:
-    """Ways add up to what they lead to; what was in the beam is in the next one, or has fallen out of it."""
+    """Ways add up to what they lead to; what was in the beam is in the next one, or has dropped out of it."""
     log_probs = scores(seed, zeros=seed % 2 == 1)
     shown = explain_search(log_probs, labels=ABC, beam_width=2)
     for t, (before, after) in enumerate(pairwise(shown.steps)):
-        for candidate in (*after.beam, *after.fallen):
+        for candidate in (*after.beam, *after.dropped):
             assert candidate.ways
             for token_is_blank, part in ((True, candidate.blank), (False, candidate.token)):
                 ways = [way.score for way in candidate.ways if (way.token == 0) == token_is_blank]
@@ -131,22 +131,22 @@ def test_two_frames_in_which_the_best_path_is_wrong() -> None:
     said = str(shown).split("\n\n")[-1].split("\n")
     assert said[:2] == [
         "Search: a, probability 0.640 = φa 0.240 + aφ 0.240 + aa 0.160",
-        "Best path: φφ, probability 0.360; it says ∅, all of whose paths have 0.360",
+        "Best path: φφ, probability 0.360; it reads ∅, whose paths have 0.360 in all",
     ]
-    assert said[2].startswith("No path is more probable than the best one, but the paths of a together")
+    assert said[2].endswith("all paths of a together are more probable than all paths of the best path’s text.")
 
 
 def test_a_beam_that_is_too_narrow() -> None:
-    """ab ties for the third place of the second frame, falls out, and comes back without most of its paths."""
+    """ab ties for the third place of the second frame, is dropped, and comes back without most of its paths."""
     narrow, wide = (explain_search(THREE, labels=ABC[:3], beam_width=width) for width in (3, 4))
-    assert [c.tokens for c in narrow.steps[2].fallen] == [(1, 2), (2, 1)]
-    assert narrow.steps[2].fallen[0].ctc == pytest.approx(narrow.steps[2].beam[2].ctc)
+    assert [c.tokens for c in narrow.steps[2].dropped] == [(1, 2), (2, 1)]
+    assert narrow.steps[2].dropped[0].ctc == pytest.approx(narrow.steps[2].beam[2].ctc)
     assert narrow.best is not None
     assert wide.best is not None
     assert (narrow.best.text.tokens, wide.best.text.tokens) == ((1,), (1, 2))
     assert math.exp(wide.best.ctc) == pytest.approx(0.232)
     assert "the beam was too narrow" in str(narrow)
-    assert str(wide).endswith("Both say the same.")
+    assert str(wide).endswith("Both give the same text.")
 
 
 # With a language
@@ -157,9 +157,9 @@ def test_parts_add_up_and_ranks_are_by_them(recombine: bool) -> None:
     shown = with_language(recombine=recombine)
     told = set()
     for step in shown.steps[1:]:
-        ranked = [c for c in (*step.beam, *step.fallen) if c.rank is not None]
+        ranked = [c for c in (*step.beam, *step.dropped) if c.rank is not None]
         assert [c.rank for c in ranked] == [*range(1, len(ranked) + 1)]
-        for candidate in (*step.beam, *step.fallen):
+        for candidate in (*step.beam, *step.dropped):
             assert candidate.ctc + sum(candidate.parts) == pytest.approx(candidate.score, abs=1e-12)
             told |= {name for name, nats in candidate.parts._asdict().items() if nats}
             assert (candidate.like is None) == (candidate.rank is not None)
@@ -167,16 +167,16 @@ def test_parts_add_up_and_ranks_are_by_them(recombine: bool) -> None:
                 better = next(c for c in ranked if c.tokens == candidate.like)
                 assert better.score >= candidate.score
                 assert better.tokens[-1:] == candidate.tokens[-1:]
-    assert told == {"language", "words", "hotwords", "ahead"}
+    assert told == {"language", "words", "hotwords", "lookahead"}
     assert any(c.ctc_rank != c.rank for step in shown.steps for c in step.beam)
-    assert any(c.like for step in shown.steps for c in step.fallen) == recombine
+    assert any(c.like for step in shown.steps for c in step.dropped) == recombine
     for found in shown.found:
         assert found.ctc + sum(found.parts) == pytest.approx(found.score, abs=1e-12)
-        assert found.parts.ahead == 0
+        assert found.parts.lookahead == 0
     said = str(shown)
     assert "language −" in said
     assert "by CTC" in said
-    assert ("was recombined" in said) == recombine
+    assert ("“like x”: recombined" in said) == recombine
 
 
 def test_it_finds_what_the_decoder_finds() -> None:
@@ -204,13 +204,13 @@ def test_a_language_that_allows_nothing() -> None:
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_text_lines_up_and_says_what_fell_out(lang: str) -> None:
+def test_text_lines_up_and_says_what_is_dropped(lang: str) -> None:
     said = str(explain_search(scores(3, 4), labels=ABC, lang=lang))
     steps = said.split("\n\n")[1]
     assert steps.count("\nt") == 4
     for frame in steps.split("\nt")[1:]:
         rows = frame.split("\n")
-        assert ("the beam holds 3; what falls out:" if lang == "en" else "束中留 3 个；落选的有：") in frame
+        assert ("kept: 3; dropped:" if lang == "en" else "保留 3 个；落选：") in frame
         assert sum(" + " in row for row in rows) == len({row for row in rows if " + " in row}) >= 4
     assert bool(re.search("[\u4e00-\u9fff]", said)) == (lang == "zh")
 
@@ -275,9 +275,9 @@ def test_nothing_is_cut_off_or_overlaps(name: str, lang: str) -> None:
 def test_what_the_tree_shows() -> None:
     shown = explain_search(THREE, labels=ABC[:3])
     seen = texts(shown.tree().svg())
-    assert {"start", "t₁", "t₂", "t₃", "φ 0.300   a 0.400", "1st", "2nd", "3rd", "4th", "7th"} <= set(seen)
+    assert {"start", "t₁", "t₂", "t₃", "φ 0.300\u2003a 0.400", "1st", "2nd", "3rd", "4th", "7th"} <= set(seen)
     for step in shown.steps[1:]:
-        for candidate in (*step.beam, *step.fallen):
+        for candidate in (*step.beam, *step.dropped):
             assert shown.text(candidate.tokens) in seen
             assert f"{math.exp(candidate.ctc):.3f}" in seen
         for candidate in step.beam:

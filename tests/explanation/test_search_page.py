@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from itertools import combinations
 from typing import Any
 
@@ -15,8 +16,7 @@ from support.pages import Open, painted
 from ctckit import Decoder, SearchExplanation, Vocabulary, explain_search
 from ctckit.explanation import TWO_FRAMES
 from ctckit.explanation.page import search_page
-
-pytest.importorskip("playwright.sync_api", reason="pages are tested in a browser, by playwright")
+from ctckit.explanation.wording import answers, legend
 
 ABC = ["φ", "a", "b", "c"]
 THREE = np.log([[0.3, 0.4, 0.3], [0.4, 0.3, 0.3], [0.3, 0.3, 0.4]])
@@ -29,8 +29,8 @@ TOLD = """() => {
     ways: ways.map(({ source, token, grows, score }) => [source.rank - 1, token, grows, score]),
   });
   return {
-    steps: steps.map(({ beam, fallen, more, lost }) => (
-      { beam: beam.map(plain), fallen: fallen.map(plain), more, lost: String(lost) }
+    steps: steps.map(({ beam, dropped, more, lost }) => (
+      { beam: beam.map(plain), dropped: dropped.map(plain), more, lost: String(lost) }
     )),
     found: found.map(({ tokens, ctc, all }) => [tokens, ctc, all]),
     best: [bestPath.classes, bestPath.tokens, String(bestPath.score), String(bestPath.all)],
@@ -58,7 +58,7 @@ def told_by_python(search: SearchExplanation) -> dict[str, Any]:
         "steps": [
             {
                 "beam": list(map(plain, step.beam)),
-                "fallen": list(map(plain, step.fallen)),
+                "dropped": list(map(plain, step.dropped)),
                 "more": step.more,
                 "lost": step.lost,
             }
@@ -113,7 +113,7 @@ def test_an_edit_is_searched_anew(opened: Open) -> None:
     assert np.exp(changed.log_probs[1]) == pytest.approx([0.9, 0.1])
     assert same(tab.evaluate(TOLD), told_by_python(changed))
     assert tab.locator(".answer .value").all_inner_texts() == ["∅", "∅"]
-    assert tab.locator(".verdict").inner_text() == "Both say the same."
+    assert tab.locator(".verdict").inner_text() == "Both give the same text."
     tab.get_by_role("button", name="Reset").click()
     assert tab.locator(".answer .value").all_inner_texts() == ["a", "∅"]
     assert scores(tab) == [pytest.approx(row, abs=1e-8) for row in TWO_FRAMES]
@@ -129,8 +129,8 @@ def test_many_classes_share_a_column(opened: Open) -> None:
     assert f"{300 - columns + 1} other classes are not searched" in tab.locator(".paths").inner_text()
     beams = tab.evaluate(TOLD)["steps"]
     for step, drawn in zip(search.steps, beams, strict=True):
-        got = [float(prefix["scores"][2]) for prefix in (*drawn["beam"], *drawn["fallen"])]
-        assert got == pytest.approx([c.ctc for c in (*step.beam, *step.fallen)], abs=1e-7)
+        got = [float(prefix["scores"][2]) for prefix in (*drawn["beam"], *drawn["dropped"])]
+        assert got == pytest.approx([c.ctc for c in (*step.beam, *step.dropped)], abs=1e-7)
 
 
 # What is shown
@@ -140,7 +140,7 @@ def test_what_the_tree_shows(opened: Open) -> None:
     search = explain_search(THREE, labels=ABC[:3])
     tab = opened(search_page(search))
     for t, step in enumerate(search.steps):
-        for candidate in (*step.beam, *(step.fallen if t else ())):
+        for candidate in (*step.beam, *(step.dropped if t else ())):
             node = tab.locator(f'.prefix[data-step="{t}"][data-rank="{candidate.rank}"]')
             seen = node.locator("text").all_text_contents()
             assert {search.text(candidate.tokens), f"{math.exp(candidate.ctc):.3f}"} <= set(seen)
@@ -164,7 +164,7 @@ def test_formulas_are_sums_that_hold(opened: Open) -> None:
         "p₂(a) = 0.1600 + 0.2100 = 0.3700",
     ]
     for t, step in enumerate(search.steps[1:], start=1):
-        for candidate in (*step.beam, *step.fallen):
+        for candidate in (*step.beam, *step.dropped):
             lines = tab.evaluate(f"ctckit.widgets[0].formula({t}, {candidate.rank})")
             for line in lines:
                 *_, terms, result = line.split(" = ")
@@ -251,7 +251,8 @@ def test_hostile_labels_stay_text(opened: Open) -> None:
     assert "</script><b>&amp;" in tab.locator(".found .symbols").first.inner_text()
 
 
-def test_with_a_language_the_tree_is_a_picture(opened: Open) -> None:
+def test_with_a_language_the_tree_is_drawn_as_pictures(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said about all of them is written once, above them."""
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
     vocabulary = Vocabulary(["φ", " ", "a", "b"], 0)
     log_probs = log_softmax(np.random.default_rng(0).normal(size=(9, 4))).astype(float)
@@ -262,3 +263,13 @@ def test_with_a_language_the_tree_is_a_picture(opened: Open) -> None:
     captions = tab.locator("figcaption:visible").all_inner_texts()
     assert [caption.split(".")[0] for caption in captions] == ["Frames 1 to 6 of 9", "Frames 7 to 9 of 9"]
     assert tab.evaluate("document.documentElement.scrollWidth") == 1280
+    told = {
+        kind: tab.locator(f"p.{kind}:visible").all_inner_texts() for kind in ("finds", "reads", "verdict", "legend")
+    }
+    assert {kind: text for kind, (text,) in told.items() if kind != "legend"} == answers(search)
+    assert told["legend"] == ["\n".join(legend(search).values())]
+    assert not set(tab.locator("figure:visible svg text").all_text_contents()) & {*answers(search).values()}
+    monkeypatch.setattr(sys.modules[search_page.__module__], "MOST_PICTURES", 1)
+    tab = opened(search_page(search.in_language("zh")))
+    assert tab.locator("figure:visible").count() == 1
+    assert tab.locator(".prose:visible").last.inner_text() == "其余 3 帧没有画出。"

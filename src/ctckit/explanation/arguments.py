@@ -1,4 +1,4 @@
-"""Checks the arguments of ``explain`` and brings them into one form. May import text/ and what lies below."""
+"""Checks the arguments of ``explain`` and ``explain_search``. May import diagnosis/, text/ and what lies below."""
 
 from __future__ import annotations
 

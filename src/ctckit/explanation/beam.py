@@ -1,7 +1,9 @@
 """All numbers of one search, frame by frame. As with those of numbers.py, pictures, texts and pages only show them.
 
-What the beam holds is told by the textbook's search (``kernels/search/reference.py``), and how paths came there by the
-same search from one prefix alone. May import numbers.py, kernels/ and what lies below.
+The textbook's search (``kernels/search/reference.py``) reports what is in the beam at each frame. Where its paths come
+from is found by one step of the same search from each prefix alone.
+
+May import numbers.py, kernels/ and what lies below.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from ..text.reading import greedy
 from ..validate import check_language
 from .numbers import EMPTY
 
-FALLEN = 4  # kept of what falls out of the beam in a frame
-FOUND = 5  # texts of those that are found
+DROPPED = 4  # prefixes that are kept of those that a frame drops from the beam
+FOUND = 5  # texts that are kept of those that are found
 MOST_PATHS = 4  # of a text whose paths are listed
 
 Tokens = tuple[int, ...]
@@ -33,28 +35,28 @@ Self = TypeVar("Self", bound="Search")
 
 
 class Parts(NamedTuple):
-    """What counts beside the CTC score, in nats, weighted.
+    """What counts beside the CTC score, in nats, with its weights.
 
     Attributes:
         language: of the language model.
-        words: for each word, or token, that it was asked for.
+        words: beta for each word, or for each token if those are the model's words.
         hotwords: of phrases that are complete.
-        ahead: credit for what a word or a phrase may become, taken back later.
+        lookahead: credit for a word or a phrase that has begun; it is taken back when that ends.
     """
 
     language: float = 0.0
     words: float = 0.0
     hotwords: float = 0.0
-    ahead: float = 0.0
+    lookahead: float = 0.0
 
 
 class Way(NamedTuple):
-    """How paths come to a prefix from one of the frame before.
+    """Paths that come to a prefix from one prefix of the frame before, by one class.
 
     Attributes:
-        source: the place of that prefix in the frame before's beam, 0 for the best.
+        source: the place of the prefix before in its beam, 0 for the best.
         token: the class that the frame emits.
-        grows: whether the prefix has a token more now. Else the frame is the blank, or repeats the last token.
+        grows: whether the prefix has become longer. Else the frame is the blank, or repeats the last token.
         score: nats, of these paths.
     """
 
@@ -65,7 +67,7 @@ class Way(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A prefix that has paths at a frame, in the beam or just fallen out of it.
+    """A prefix that has paths at a frame: it is in the beam, or dropped.
 
     Attributes:
         tokens: its classes.
@@ -74,10 +76,10 @@ class Candidate(NamedTuple):
         ctc: nats, of both.
         parts: what counts beside that.
         score: what it is ranked by: `ctc`, and the parts.
-        rank: its place in its frame, 1 for the best; None if it was recombined.
+        rank: its place in its frame, 1 for the best; None if it was recombined with a better one.
         ctc_rank: its place by `ctc` alone.
-        like: None; or the tokens of the better prefix that it was recombined with, since both go on alike.
-        ways: how its paths came here.
+        like: the tokens of the better prefix that it was recombined with, which continues in the same way; else None.
+        ways: where its paths come from.
     """
 
     tokens: Tokens
@@ -96,14 +98,14 @@ class Step(NamedTuple):
     """What a frame does to the beam.
 
     Attributes:
-        beam: the prefixes that go on, the best first.
-        fallen: the best of those that don't, the best first.
-        more: how many more don't.
-        lost: nats, of all paths of those that don't.
+        beam: the prefixes that are kept, the best first.
+        dropped: the best of the others, the best first.
+        more: how many more are dropped.
+        lost: nats, of all paths of all that are dropped.
     """
 
     beam: tuple[Candidate, ...]
-    fallen: tuple[Candidate, ...]
+    dropped: tuple[Candidate, ...]
     more: int
     lost: float
 
@@ -130,7 +132,7 @@ class FoundText(NamedTuple):
     Attributes:
         text: the text; its score may be above `ctc`.
         ctc: nats, of those of its paths that stayed in the beam.
-        parts: what counts beside that; nothing is ahead any more.
+        parts: what counts beside that; no lookahead is left.
         score: what texts are ordered by: `ctc`, and the parts.
     """
 
@@ -188,8 +190,8 @@ class Search:
             log_probs: (T, C), without NaN and +inf.
             labels: (C,) the name of each class.
             graph: which texts there are, and what they are worth.
-            beam_width: how many prefixes go on from one frame to the next.
-            recombine: of prefixes that go on alike, only the best goes on.
+            beam_width: how many prefixes are kept from one frame to the next.
+            recombine: of prefixes that continue in the same way, only the best is kept.
             lang: "en" or "zh".
         """
         watcher = _Watcher(log_probs, textbook.Walk(graph), recombine=recombine)
@@ -239,12 +241,12 @@ class Search:
     @cached_property
     def long_labels(self) -> bool:
         """Whether some label that can be seen is longer than a letter."""
-        shown = {c for step in self.steps for candidate in (*step.beam, *step.fallen) for c in candidate.tokens}
+        shown = {c for step in self.steps for candidate in (*step.beam, *step.dropped) for c in candidate.tokens}
         return any(len(self.labels[c]) > 1 for c in shown.union(self.best_path.classes))
 
 
 class _Watcher:
-    """Is told of each frame by the search, and keeps what can be shown."""
+    """What the search calls after each frame; keeps what can be shown."""
 
     def __init__(self, log_probs: Float64Array, walk: textbook.Walk, *, recombine: bool) -> None:
         self.log_probs, self.walk, self.recombine = log_probs, walk, recombine
@@ -259,7 +261,7 @@ class _Watcher:
         stays = {entry.prefix for entry in beam}
         out = sorted((entry for entry in candidates if entry.prefix not in stays), key=lambda entry: -entry.score)
         best = sorted(beam, key=lambda entry: ranks[entry.prefix])
-        ways = self._ways(t, {entry.prefix for entry in (*best, *out[:FALLEN])})
+        ways = self._ways(t, {entry.prefix for entry in (*best, *out[:DROPPED])})
 
         def shown(entry: textbook.Entry) -> Candidate:
             rank = ranks.get(entry.prefix)
@@ -269,12 +271,12 @@ class _Watcher:
             return self._candidate(entry, rank, ctc_ranks[entry.prefix], like, ways[entry.prefix])
 
         lost = float(np.logaddexp.reduce([_ctc(entry) for entry in out], initial=-np.inf))
-        shown_out = tuple(map(shown, out[:FALLEN]))
+        shown_out = tuple(map(shown, out[:DROPPED]))
         self.steps.append(Step(tuple(map(shown, best)), shown_out, len(out) - len(shown_out), lost))
         self.beam = beam
 
     def _ways(self, t: int, shown: set[textbook.Prefix]) -> dict[textbook.Prefix, tuple[Way, ...]]:
-        """How paths come to these prefixes: what the search makes of each prefix of the beam alone."""
+        """Where the paths of these prefixes come from: the search's step from each prefix of the beam alone."""
         places = _ranks(self.beam, [entry.score for entry in self.beam])
         ways: dict[textbook.Prefix, list[Way]] = defaultdict(list)
         for source in sorted(self.beam, key=lambda entry: places[entry.prefix]):
@@ -291,7 +293,7 @@ class _Watcher:
     def _candidate(
         self, entry: textbook.Entry, rank: int | None, ctc_rank: int, like: Tokens | None, ways: tuple[Way, ...]
     ) -> Candidate:
-        parts = self.parts(entry.state)._replace(ahead=self.walk.potential(entry.state))
+        parts = self.parts(entry.state)._replace(lookahead=self.walk.potential(entry.state))
         blank, token = float(entry.blank), float(entry.token)
         score = float(entry.score)
         return Candidate(entry.prefix.tokens, blank, token, _ctc(entry), parts, score, rank, ctc_rank, like, ways)

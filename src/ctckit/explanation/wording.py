@@ -123,27 +123,28 @@ def ordinal(rank: int, lang: str) -> str:
     return f"{rank}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(rank % 10, 'th')}"
 
 
-def answers(search: Search) -> list[str]:
-    """What the search finds, what best path decoding reads, and why they differ, if they do: a sentence each.
+def answers(search: Search) -> dict[str, str]:
+    """What the search finds, if it does, what best path decoding reads, and how they compare: a sentence each.
 
     Example:
         >>> from ctckit.explanation import TWO_FRAMES, explain_search
-        >>> answers(explain_search(TWO_FRAMES, labels=["φ", "a"]))[0]
+        >>> answers(explain_search(TWO_FRAMES, labels=["φ", "a"]))["finds"]
         'Search: a, probability 0.640 = φa 0.240 + aφ 0.240 + aa 0.160'
     """
     say, best, path = words("explanation", search.lang), search.best, search.best_path
-    sentences = []
+    sentences = {}
     if best is not None:
         told = {"text": _short(search.text(best.text.tokens)), "score": chance(best.ctc)}
         told["all"] = chance(best.text.score)
         key = "search.found" if told["all"] == told["score"] else "search.found.all"
         listed_paths = best.text.paths if len(best.text.paths) > 1 and key == "search.found" else ()
         terms = " + ".join(f"{search.text(classes)} {chance(score)}" for classes, score in listed_paths)
-        sentences.append(say[key].format(**told) + (f" = {terms}" if terms else ""))
+        sentences["finds"] = say[key].format(**told) + (f" = {terms}" if terms else "")
     read = {"text": _short(search.text(path.text.tokens)), "path": _short(search.text(path.classes))}
-    sentences.append(say["search.best_path"].format(**read, score=chance(path.score), all=chance(path.text.score)))
+    sentences["reads"] = say["search.best_path"].format(**read, score=chance(path.score), all=chance(path.text.score))
     told = {"text": "" if best is None else _short(search.text(best.text.tokens))}
-    return [*sentences, say[f"search.verdict.{_verdict(search)}"].format(**told)]
+    sentences["verdict"] = say[f"search.verdict.{_verdict(search)}"].format(**told)
+    return sentences
 
 
 def _verdict(search: Search) -> str:
@@ -156,6 +157,23 @@ def _verdict(search: Search) -> str:
     if not search.only_ctc:
         return "language"
     return "better" if best.text.score > read.score else "worse"
+
+
+def legend(search: Search) -> dict[str, str]:
+    """What the lines of a tree mean, by kind."""
+    say = words("explanation", search.lang)
+    return {kind: say[f"search.legend.{kind}"] for kind in ("blank", "repeat", "grow")}
+
+
+def notes(search: Search) -> list[str]:
+    """What else is needed to read a tree."""
+    keys = ["merge", "split"]
+    if not search.only_ctc:
+        keys.append("parts")
+    if search.recombine:
+        keys.append("like")
+    say = words("explanation", search.lang)
+    return [say[f"search.legend.{key}"] for key in keys]
 
 
 def _short(text: str) -> str:
@@ -171,7 +189,7 @@ def tail(search: Search, tokens: Sequence[int], limit: int = 14) -> str:
 
 
 def rank_of(search: Search, candidate: Candidate) -> str:
-    """A prefix's place in its frame; of one that was recombined, with which it was."""
+    """A prefix's place in its frame; or the prefix that it was recombined with."""
     if candidate.rank is not None:
         return ordinal(candidate.rank, search.lang)
     return words("explanation", search.lang)["search.like"].format(text=tail(search, candidate.like or (), 8))
@@ -185,6 +203,6 @@ def terms_of(search: Search, candidate: Candidate) -> list[str]:
 
 
 def ctc_rank_of(search: Search, candidate: Candidate) -> str:
-    """Which place a prefix would have by its CTC score alone."""
+    """The place that a prefix would have by its CTC score alone."""
     say = words("explanation", search.lang)
     return say["search.ctc_rank"].format(rank=ordinal(candidate.ctc_rank, search.lang))

@@ -20,11 +20,12 @@ import numpy as np
 
 from ...catalogue import LANGUAGES, words
 from ...drawing.colors import PALETTE
+from ...drawing.text import shortened
 from ...lattice import MOVES, Arc
 from ...validate import check_language
 from ..beam import Search
 from ..numbers import Computation
-from ..wording import counted
+from ..wording import Counted, answers, counted, legend, notes
 
 # Each needs those before it.
 SCRIPTS = (
@@ -100,7 +101,7 @@ def page(title: dict[str, str], blocks: Sequence[Block], lang: str) -> str:
         "without_script": _in_each_language(
             "p", {other: words("page", other)["without_script"] for other in LANGUAGES}
         ),
-        "words": _json({other: dict(words("page", other)) for other in LANGUAGES}),
+        "words": _json({other: _words(other) for other in LANGUAGES}),
         "titles": _json({other: title[other] for other in LANGUAGES}),
         "script": "\n".join(map(_package_file, SCRIPTS)),
     }
@@ -116,9 +117,7 @@ def explanation_page(computation: Computation) -> str:
         >>> "<title>1: loss 0.0196</title>" in explanation_page(explanation)
         True
     """
-    target = computation.text(computation.target)
-    if len(target) > LONG_TITLE:
-        target = target[: LONG_TITLE - 1] + "…"
+    target = shortened(computation.text(computation.target), LONG_TITLE)
     loss = "∞" if math.isinf(computation.loss) else f"{computation.loss:.4f}"
 
     def said(key: str) -> dict[str, str]:
@@ -137,30 +136,47 @@ def search_page(search: Search) -> str:
         >>> "<title>The search finds: a</title>" in search_page(explain_search(TWO_FRAMES, labels=["φ", "a"]))
         True
     """
-    text = "–" if search.best is None else search.text(search.best.text.tokens)
-    title = {
-        lang: words("page", lang)["search_title"].format(
-            text=text if len(text) <= LONG_TITLE else text[:LONG_TITLE] + "…"
-        )
-        for lang in LANGUAGES
-    }
-    lead = {lang: words("page", lang)["search_lead"] for lang in LANGUAGES}
-    blocks: list[Block] = [Interactive(search, lead)] if search.only_ctc else _pictures(search, lead)
-    return page(title, blocks, search.lang)
+    text = "–" if search.best is None else shortened(search.text(search.best.text.tokens), LONG_TITLE)
+    title = {lang: words("page", lang)["search_title"].format(text=text) for lang in LANGUAGES}
+    if search.only_ctc:
+        lead = {lang: words("page", lang)["search_lead"] for lang in LANGUAGES}
+        return page(title, [Interactive(search, lead)], search.lang)
+    return page(title, _pictures(search), search.lang)
 
 
-def _pictures(search: Search, lead: dict[str, str]) -> list[Block]:
-    """The tree, in as many pictures as it takes."""
+def _pictures(search: Search) -> list[Block]:
+    """What was found, and the tree in as many pictures as it takes."""
     from ..views.tree import MOST_FRAMES, tree
 
-    starts = range(0, max(1, search.frames), MOST_FRAMES)[:MOST_PICTURES]
-    blocks: list[Block] = [Prose({lang: f'<p class="lead">{_escaped(lead[lang])}</p>' for lang in LANGUAGES})]
-    for first in starts:
+    blocks: list[Block] = [Prose({lang: _about_pictures(search.in_language(lang)) for lang in LANGUAGES})]
+    starts = range(0, search.frames, MOST_FRAMES)
+    for first in starts[:MOST_PICTURES]:
         frames = {"first": first + 1, "last": min(search.frames, first + MOST_FRAMES), "frames": search.frames}
         caption = {lang: words("page", lang)["search_pictures"].format(**frames) for lang in LANGUAGES}
-        drawn = {lang: tree(search.in_language(lang), first).svg(themed=True) for lang in LANGUAGES}
+        drawn = {lang: tree(search.in_language(lang), first, alone=False).svg(themed=True) for lang in LANGUAGES}
         blocks.append(Figure(drawn, caption, is_wide=True))
+    if starts[MOST_PICTURES:]:
+        more = Counted(search.frames - starts[MOST_PICTURES])
+        told = {lang: words("page", lang)["search_more"].format(n=more) for lang in LANGUAGES}
+        blocks.append(Prose({lang: f"<p>{told[lang]}</p>" for lang in LANGUAGES}))
     return blocks
+
+
+def _about_pictures(search: Search) -> str:
+    """What is written above the pictures of a search, as HTML."""
+    say = words("page", search.lang)
+    space = {"en": " ", "zh": ""}[search.lang]  # between sentences
+    lead = space.join((say["search_lead"], say["search_language"]))
+    shown = {kind: _escaped(text) for kind, text in {"lead": lead, **answers(search)}.items()}
+    shown["legend"] = "".join(f'<span class="{kind}">{_escaped(text)}</span>' for kind, text in legend(search).items())
+    shown["hint"] = _escaped(space.join(notes(search)))
+    return "\n".join(f'<p class="{kind}">{line}</p>' for kind, line in shown.items())
+
+
+def _words(lang: str) -> dict[str, str]:
+    """What the script says: the page's own words, and those of searches, which pictures say too."""
+    shared = {key: text for key, text in words("explanation", lang).items() if key.startswith("search.")}
+    return {**words("page", lang), **shared}
 
 
 def _block(block: Block, number: int) -> str:
@@ -218,7 +234,7 @@ def _data(computation: Computation) -> dict[str, Any]:
 
 def _search_data(search: Search) -> dict[str, Any]:
     """What the script needs of a search without a language."""
-    tokens = {c for step in search.steps for prefix in (*step.beam, *step.fallen) for c in prefix.tokens}
+    tokens = {c for step in search.steps for prefix in (*step.beam, *step.dropped) for c in prefix.tokens}
     shared, column_of = _columns(search, tokens.union(search.best_path.classes, [search.blank]))
     return {
         **shared,

@@ -1,7 +1,7 @@
 /* One search for a text, frame by frame, and what best path decoding reads instead. Needs computation.js.
    It is the textbook's, as kernels/search/reference.py: every token is tried on every prefix of the beam. */
 
-const FALLEN = 4; // shown of those that fall out of the beam in a frame
+const DROPPED = 4; // shown of those that a frame drops from the beam
 const FOUND = 5; // texts that are listed
 
 class Search {
@@ -68,8 +68,8 @@ class Search {
     return {
       beam: order.slice(0, this.beamWidth),
       going: prefixes.filter(({ rank }) => rank <= this.beamWidth), // in their own order, which decides ties
-      fallen: out.slice(0, FALLEN),
-      more: Math.max(0, out.length - FALLEN),
+      dropped: out.slice(0, DROPPED),
+      more: Math.max(0, out.length - DROPPED),
       lost: logsumexp(out.map(({ ctc }) => ctc)),
     };
   }

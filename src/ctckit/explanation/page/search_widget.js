@@ -73,14 +73,14 @@ class SearchWidget {
 
   buildLegend() {
     const kinds = ["blank", "repeat", "grow"];
-    const parts = kinds.map((kind) => this.worded(html("span", { class: kind }), () => say(`legend_${kind}`)));
+    const parts = kinds.map((kind) => this.worded(html("span", { class: kind }), () => say(`search.legend.${kind}`)));
     return html("p", { class: "legend" }, ...parts);
   }
 
   buildFound() {
     const title = this.worded(html("h3"), () => say("texts_found"));
     const hint = this.worded(html("p", { class: "hint" }), () => say("texts_hint"));
-    this.list = html("ol");
+    this.list = html("ol", { class: "texts" });
     this.unsearched = html("p", { class: "hint" });
     const box = html("div", { class: "box" }, this.list);
     return html("section", { class: "paths" }, title, hint, box, this.unsearched);
@@ -117,8 +117,8 @@ class SearchWidget {
 
   /** How many prefixes of a step are drawn. */
   shown(step) {
-    const { beam, fallen } = this.search.steps[step];
-    return beam.length > this.tree.rows ? this.tree.rows : beam.length + (step > this.tree.first ? fallen.length : 0);
+    const { beam, dropped } = this.search.steps[step];
+    return beam.length > this.tree.rows ? this.tree.rows : beam.length + (step > this.tree.first ? dropped.length : 0);
   }
 
   // Acting.
@@ -156,8 +156,8 @@ class SearchWidget {
   }
 
   prefixAt(step, rank) {
-    const { beam, fallen } = this.search.steps[step];
-    return [...beam, ...fallen].find((prefix) => prefix.rank === rank);
+    const { beam, dropped } = this.search.steps[step];
+    return [...beam, ...dropped].find((prefix) => prefix.rank === rank);
   }
 
   // Showing.
@@ -186,7 +186,8 @@ class SearchWidget {
     const values = { p: exponential(bestPath.score), all: exponential(bestPath.all) };
     const path = this.search.clipped(bestPath.classes);
     this.reads.share.textContent = this.T ? say("path_and_all", { path, ...values }) : "";
-    this.verdict.textContent = say(`verdict_${verdict}`, { text: first ? this.search.clipped(first.tokens) : "" });
+    const text = first ? this.search.clipped(first.tokens) : "";
+    this.verdict.textContent = say(`search.verdict.${verdict}`, { text });
   }
 
   renderFormula() {

@@ -1,8 +1,8 @@
-/* The beam by frame as a tree: a column for each frame, the best prefix on top, below a line what falls out.
+/* The beam as a tree: a column for each frame, the best prefix at the top, below a line what is dropped.
    Needs search.js. */
 
-const TREE = { frames: 6, rows: 8, left: 34, top: 30 }; // at most so many frames and prefixes of a beam; margins
-Object.assign(TREE, { box: 110, node: 56, gap: 12, fallen: 27, pad: 8, fan: 44, joint: 16 });
+const TREE = { frames: 6, rows: 8, left: 30, top: 30 }; // the most frames, and prefixes of a beam; margins
+Object.assign(TREE, { box: 110, node: 56, gap: 12, dropped: 27, pad: 8, fan: 42, joint: 16 });
 const MEASURE = document.createElement("canvas").getContext("2d");
 
 class Tree {
@@ -28,7 +28,7 @@ class Tree {
     return TREE.left + (TREE.fan + this.label + TREE.joint + this.box) * (step - this.first);
   }
 
-  /** The middle of a row of the beam; the row after the last is that of what there is no room for. */
+  /** The middle of a row of the beam; the row after the last is for those that there is no room for. */
   y(row) {
     return row < this.rows ? TREE.top + (TREE.node + TREE.gap) * row + TREE.node / 2 : this.cut - 14;
   }
@@ -38,12 +38,12 @@ class Tree {
     const steps = this.search.steps.slice(this.first, this.last + 1);
     const widest = Math.max(...steps.map(({ beam }) => beam.length), 1);
     this.rows = Math.min(widest, TREE.rows);
-    const depth = Math.max(...steps.slice(1).map(({ fallen, more }) => fallen.length + (more > 0)), 0);
+    const depth = Math.max(...steps.slice(1).map(({ dropped, more }) => dropped.length + (more > 0)), 0);
     this.cut = TREE.top + (TREE.node + TREE.gap) * this.rows + (widest > this.rows ? 16 : 0);
     this.makeRoom(steps);
     this.nodes = new Map();
     const width = this.x(this.last) + this.box + 6;
-    const height = this.cut + 14 + TREE.fallen * depth;
+    const height = this.cut + 14 + TREE.dropped * depth;
     this.grid.setAttribute("width", width);
     this.grid.setAttribute("height", height);
     this.grid.setAttribute("aria-label", say("tree"));
@@ -64,7 +64,7 @@ class Tree {
     const { fontSize, fontFamily } = getComputedStyle(this.grid);
     MEASURE.font = `650 ${fontSize} ${fontFamily}`;
     const width = (text) => MEASURE.measureText(text).width;
-    const boxes = steps.flatMap(({ beam, fallen }) => [...beam.slice(0, this.rows), ...fallen]);
+    const boxes = steps.flatMap(({ beam, dropped }) => [...beam.slice(0, this.rows), ...dropped]);
     const pairs = (prefix) => [
       [this.said(prefix), short(prefix.ctc)],
       [this.ending(prefix, "blank"), this.ending(prefix, "token")],
@@ -104,22 +104,23 @@ class Tree {
 
   drawCut(width) {
     const line = svg("path", { class: "cut", d: `M0 ${this.cut}H${width}` });
-    return svg("g", {}, line, this.text(4, this.cut + 20, say("beam_holds", { n: this.search.beamWidth }), "quiet"));
+    const words = say("search.cut", { beam: this.search.beamWidth });
+    return svg("g", {}, line, this.text(4, this.cut + 20, words, "quiet"));
   }
 
   drawStep(step) {
-    const { beam, fallen, more, lost } = this.search.steps[step];
+    const { beam, dropped, more, lost } = this.search.steps[step];
     const x = this.x(step);
-    const head = step ? `t${lowered(step)}` : say("start");
+    const head = step ? `t${lowered(step)}` : say("search.start");
     const current = step === this.owner.frame + 1 ? "current" : "quiet";
     const drawn = [this.text(x + this.box / 2, 14, head, current, "middle")];
     beam.slice(0, this.rows).forEach((prefix, row) => drawn.push(this.drawPrefix(step, row, prefix)));
     const hidden = beam.length - this.rows;
-    if (hidden > 0) drawn.push(this.text(x, this.cut - 14, say("more_in_beam", { n: hidden }), "quiet"));
+    if (hidden > 0) drawn.push(this.text(x, this.cut - 14, say("search.in_beam", { more: hidden }), "quiet"));
     if (step === this.first) return drawn;
-    fallen.forEach((prefix, i) => drawn.push(this.drawFallen(step, i, prefix)));
-    const y = this.cut + 14 + TREE.fallen * (fallen.length + 0.5);
-    if (more) drawn.push(this.text(x + this.box, y, say("more_fell", { n: more, lost: short(lost) }), "quiet", "end"));
+    dropped.forEach((prefix, i) => drawn.push(this.drawDropped(step, i, prefix)));
+    const y = this.cut + 14 + TREE.dropped * (dropped.length + 0.5);
+    if (more) drawn.push(this.text(x + this.box, y, say("search.more", { more, lost: short(lost) }), "quiet", "end"));
     return drawn;
   }
 
@@ -139,20 +140,20 @@ class Tree {
     ]);
   }
 
-  drawFallen(step, i, prefix) {
-    const y = this.cut + 14 + TREE.fallen * i + 2;
-    return this.place(step, prefix, this.x(step), y, "prefix fallen", [
-      svg("rect", { class: "box", width: this.box, height: TREE.fallen - 5, rx: 6 }),
-      this.text(-8, (TREE.fallen - 5) / 2, prefix.rank, "quiet", "end"),
-      this.text(TREE.pad, (TREE.fallen - 5) / 2, this.said(prefix), "quiet"),
-      this.text(this.box - TREE.pad, (TREE.fallen - 5) / 2, short(prefix.ctc), "quiet", "end"),
+  drawDropped(step, i, prefix) {
+    const y = this.cut + 14 + TREE.dropped * i + 2;
+    return this.place(step, prefix, this.x(step), y, "prefix dropped", [
+      svg("rect", { class: "box", width: this.box, height: TREE.dropped - 5, rx: 6 }),
+      this.text(-8, (TREE.dropped - 5) / 2, prefix.rank, "quiet", "end"),
+      this.text(TREE.pad, (TREE.dropped - 5) / 2, this.said(prefix), "quiet"),
+      this.text(this.box - TREE.pad, (TREE.dropped - 5) / 2, short(prefix.ctc), "quiet", "end"),
     ]);
   }
 
   /** A node that can be looked at by pointer and by keyboard. */
   place(step, prefix, x, y, kind, children) {
     const values = { t: step, text: this.search.text(prefix.tokens), rank: prefix.rank, p: exponential(prefix.ctc) };
-    const name = say(kind.includes("fallen") ? "fallen_prefix" : step ? "prefix" : "empty_prefix", values);
+    const name = say(kind.includes("dropped") ? "dropped_prefix" : step ? "prefix" : "empty_prefix", values);
     const at = { class: kind, role: "button", tabindex: -1, "aria-label": name, transform: `translate(${x} ${y})` };
     const node = svg("g", { ...at, "data-step": step, "data-rank": prefix.rank }, ...children);
     this.nodes.set(`${step},${prefix.rank}`, node);
@@ -166,9 +167,9 @@ class Tree {
     return same(this.search.found[0]) ? "finds" : same(this.search.bestPath) ? "reads" : "";
   }
 
-  /** The ways into a frame's prefixes: a line for each, with what it emits; they meet in the prefix. */
+  /** The ways into a frame's prefixes: a line for each, with its class and its probability; they meet in the prefix. */
   drawWays(step) {
-    const { beam, fallen } = this.search.steps[step];
+    const { beam, dropped } = this.search.steps[step];
     const right = this.x(step) - TREE.joint;
     const left = right - this.label;
     const joint = this.x(step) - 8;
@@ -178,10 +179,10 @@ class Tree {
       const from = this.y(Math.min(way.source.rank - 1, this.rows));
       drawn.push(svg("path", { class: kind, "stroke-width": width, d: `M${begin} ${from}h5L${left} ${to}` }));
     };
-    fallen.forEach(({ ways }, i) => {
-      const y = this.cut + 14 + TREE.fallen * (i + 0.5) - 0.5;
-      for (const way of ways) line(way, y, "way fallen", 1);
-      drawn.push(svg("path", { class: "way fallen", d: `M${left} ${y}H${joint - 20}` }));
+    dropped.forEach(({ ways }, i) => {
+      const y = this.cut + 14 + TREE.dropped * (i + 0.5) - 0.5;
+      for (const way of ways) line(way, y, "way dropped", 1);
+      drawn.push(svg("path", { class: "way dropped", d: `M${left} ${y}H${joint - 20}` }));
     });
     beam.slice(0, this.rows).forEach(({ ways, ctc }, row) => {
       ways.forEach((way, i) => {

@@ -23,17 +23,17 @@ def written_out(search: Search) -> str:
         >>> from ctckit.explanation import TWO_FRAMES, explain_search
         >>> search = explain_search(TWO_FRAMES, labels=["φ", "a"])
         >>> print(written_out(search).split("\n\n")[1])
-        frame by frame: a text’s probability, how much of it ends in φ and in its last token, and the ways there (text before + the frame’s label)
+        frame by frame: a text’s probability, the parts that end in φ and in its last token, and where it comes from (text before + the frame’s label)
         t1
-               text    all      φ  last token  ways
+               text    all      φ  last token  from
           1st     ∅  0.600  0.600           –  ∅ + φ 0.600
           2nd     a  0.400      –       0.400  ∅ + a 0.400
         t2
-               text    all      φ  last token  ways
+               text    all      φ  last token  from
           1st     a  0.640  0.240       0.400  ∅ + a 0.240, a + φ 0.240, a + a 0.160
           2nd     ∅  0.360  0.360           –  ∅ + φ 0.360
     """  # noqa: E501 (a line of the text)
-    parts = (_head(search), _frames(search), _found(search), iter(answers(search)))
+    parts = (_head(search), _frames(search), _found(search), answers(search).values())
     sections = ("\n".join(part) for part in parts)
     return "\n\n".join(section for section in sections if section)
 
@@ -61,19 +61,19 @@ def _frames(search: Search) -> Iterator[str]:
 
 
 def _frame(search: Search, before: Sequence[Candidate], step: Step) -> Iterator[str]:
-    """One frame's rows: the beam, and below a line what fell out of it."""
+    """One frame's rows: the beam, and below a line what was dropped."""
     say = words("explanation", search.lang)
     head = ["", say["search.text.text"], say["search.text.all"], "φ", say["search.text.token"]]
     if not search.only_ctc:
         head += [say["search.score"], ""]
     shown = step.beam[:MOST_ROWS]
-    rows = [_row(search, before, candidate) for candidate in (*shown, *step.fallen)]
+    rows = [_row(search, before, candidate) for candidate in (*shown, *step.dropped)]
     lines = list(in_columns([[*head, say["search.text.ways"]], *rows], last_left=True))
     kept = 1 + len(shown)
     yield from lines[:kept]
     if len(step.beam) > len(shown):
         yield "  " + say["search.in_beam"].format(more=len(step.beam) - len(shown))
-    if step.fallen:
+    if step.dropped:
         yield "  " + say["search.cut"].format(beam=search.beam_width)
         yield from lines[kept:]
     if step.more:
@@ -95,7 +95,13 @@ def _row(search: Search, before: Sequence[Candidate], candidate: Candidate) -> l
 def _found(search: Search) -> Iterator[str]:
     if not search.found:
         return
-    yield words("explanation", search.lang)["search.text.found"]
+    say = words("explanation", search.lang)
+    yield say["search.text.found"]
+    head = [
+        say["search.text.in_beam" if search.only_ctc else "search.score"],
+        say["search.text.all_paths"],
+        say["search.text.text"],
+    ]
     rows = [
         [
             chance(found.score) if search.only_ctc else number(found.score, 4),
@@ -104,4 +110,4 @@ def _found(search: Search) -> Iterator[str]:
         ]
         for found in search.found
     ]
-    yield from in_columns(rows, last_left=True)
+    yield from in_columns([head, *rows], last_left=True)

@@ -1,4 +1,4 @@
-"""The beam by frame as a tree: a column for each frame, the best prefix on top, and below a line what falls out."""
+"""The beam as a tree: a column for each frame, the best prefix at the top, and below a line what is dropped."""
 
 from __future__ import annotations
 
@@ -12,38 +12,50 @@ from ...drawing.colors import BLUE, BROWN, GREEN, GRID, INK, MUTED, PURPLE, TEAL
 from ...drawing.text import number, shortened, subscript, widest
 from ...errors import CTCError
 from ..beam import Candidate, Search, Step, Way
-from ..wording import Counted, answers, chance, ctc_rank_of, ordinal, rank_of, tail, terms_of
+from ..wording import Counted, answers, chance, ctc_rank_of, legend, notes, ordinal, rank_of, tail, terms_of
 from .table import LINE, MARGIN
 
 MOST_FRAMES, MOST_ROWS = 6, 6  # of a picture; of a beam
-MOST_CLASSES = 4  # whose probabilities stand over a frame
+MOST_CLASSES = 4  # whose probabilities are written above a frame
 LARGE, SMALL = 11.0, 8.5  # sizes of text
-EM, PROSE = 0.66, 0.56  # a column of numbers, and of sentences, is that much of its size wide
-FAN, JOINT = 44.0, 16.0  # between columns: where ways cross, and where they meet
+EM, PROSE = 0.66, 0.56  # widths, as parts of the size: of a column of numbers, and of sentences
+FAN, JOINT = 44.0, 16.0  # between columns: where lines cross, and where they meet
 PAD = 7.0  # within boxes
-NODE, GAP, FALLEN = 42.0, 12.0, 25.0  # heights: of a prefix, between two, of one that fell out with its gap
-SPREAD = 13.0  # between ways into one prefix
+NODE, GAP, DROPPED = 42.0, 12.0, 25.0  # heights: of a prefix, between two, of a dropped one with its gap
+SPREAD = 13.0  # between lines into one prefix
 SMALL_LINE = 12.0
+APART = "\u2003"  # between two texts in a line; browsers make one space of several
+WAYS = {"blank": MUTED, "repeat": TEAL, "grow": BLUE}
+ANSWERS = {"finds": GREEN, "reads": BROWN, "verdict": INK}
 
 
-def tree(search: Search, first: int = 0) -> Picture:
-    """At most six frames of the search, from `first` on."""
+def tree(search: Search, first: int = 0, *, alone: bool = True) -> Picture:
+    """At most six frames of the search.
+
+    Args:
+        search: the search.
+        first: the frame to begin with.
+        alone: with a heading above the tree, and below it what its colours mean and what was found.
+    """
     last = max(1, search.frames) - 1
     if isinstance(first, bool) or not isinstance(first, int) or not 0 <= first <= last:
         raise CTCError(f"first = {first!r}: expected the first frame to be drawn, 0..{last}")
     steps = range(first, min(first + MOST_FRAMES, search.frames) + 1)
-    place = _place(search, steps)
-    legend = _legend(search)
-    width = 2 * MARGIN + max(place.x(steps[-1]) + place.box - MARGIN, sum(_advance(text) for text, _ in legend))
-    heading, notes = _heading(search, steps), [legend, *_notes(search, width - 2 * MARGIN)]
-    sheet = Sheet(width, place.bottom + 8 + LINE * len(notes) + MARGIN)
+    heading = _heading(search, steps) if alone else []
+    place = _place(search, steps, len(heading))
+    width, below = place.x(steps[-1]) + place.box + MARGIN, []
+    if alone:
+        colors = [(text, WAYS[kind]) for kind, text in legend(search).items()]
+        width = max(width, 2 * MARGIN + sum(_advance(text) for text, _ in colors))
+        below = [colors, *_notes(search, width - 2 * MARGIN)]
+    sheet = Sheet(width, place.bottom + 8 + LINE * len(below) + MARGIN)
     for i, line in enumerate(heading):
         how: dict[str, Any] = {"size": 11, "color": MUTED} if i else {"size": 13, "fontweight": "bold"}
         sheet.text(MARGIN, MARGIN + 8 + 22 * i, line, **how)
     _Tree(search, sheet, place).draw()
-    for i, note in enumerate(notes):
+    for i, pieces in enumerate(below):
         x = MARGIN
-        for text, color in note:
+        for text, color in pieces:
             sheet.text(x, place.bottom + 16 + LINE * i, text, size=LARGE, color=color)
             x += _advance(text)
     found = "–" if search.best is None else search.text(search.best.text.tokens)
@@ -57,7 +69,7 @@ class _Place(NamedTuple):
         steps: those that are drawn, a column each.
         rows: how many prefixes of a beam there is room for.
         left: edge of the first column of boxes.
-        label: width of what stands on a way.
+        label: width of the text on a line.
         box: width of a box.
         node: its height.
         top: of the first row.
@@ -80,26 +92,29 @@ class _Place(NamedTuple):
         return self.left + (FAN + self.label + JOINT + self.box) * (step - self.steps.start)
 
     def y(self, row: int) -> float:
-        """The middle of a row of the beam; the row after the last is that of what there is no room for."""
+        """The middle of a row of the beam; the row after the last is for those that there is no room for."""
         return self.top + (self.node + GAP) * row + (self.node / 2 if row < self.rows else 4)
 
 
-def _place(search: Search, steps: range) -> _Place:
-    """Gives everything as much room as its text needs."""
+def _place(search: Search, steps: range, heading: int) -> _Place:
+    """Gives everything as much room as its text needs, below so many lines of the heading."""
     shown = [search.steps[i] for i in steps]
     rows = min(MOST_ROWS, max(1, *(len(step.beam) for step in shown)))
     kept = [candidate for step in shown for candidate in step.beam[:rows]]
-    fallen = [candidate for step in shown[1:] for candidate in step.fallen]
+    dropped = [candidate for step in shown[1:] for candidate in step.dropped]
     labels = [_label(search, way) for candidate in kept for way in candidate.ways]
-    labels += [_rank(search, candidate) for candidate in fallen]
-    small = [line for candidate in kept for line in ("  ".join(_split(search, candidate)), *_score(search, candidate))]
+    labels += [rank_of(search, candidate) for candidate in dropped]
+    small = [line for candidate in kept for line in (APART.join(_split(search, candidate)), *_score(search, candidate))]
     small += [line for t in steps[1:] for line in _emissions(search, t - 1)]
-    large = [_width(f"{_said(search, candidate)}  {chance(candidate.ctc)}") for candidate in (*kept, *fallen)]
+    large = [_width(f"{_said(search, candidate)}  {chance(candidate.ctc)}") for candidate in (*kept, *dropped)]
+    if not search.only_ctc:  # a dropped one has another text between these two
+        between = [_width(ctc_rank_of(search, candidate), SMALL) for candidate in dropped]
+        large += [a + b for a, b in zip(large[len(kept) :], between, strict=True)]
     over = max((len(_emissions(search, t - 1)) for t in steps[1:]), default=0)
-    top = MARGIN + 22 * len(_heading(search, steps)) + 26 + SMALL_LINE * over
+    top = MARGIN + 22 * heading + 26 + SMALL_LINE * over
     node = NODE + SMALL_LINE * max((len(_score(search, candidate)) for candidate in kept), default=0)
     cut = top + (node + GAP) * rows + (SPREAD if any(len(step.beam) > rows for step in shown) else 0)
-    depth = max((len(step.fallen) + (step.more > 0) for step in shown[1:]), default=0)
+    depth = max((len(step.dropped) + (step.more > 0) for step in shown[1:]), default=0)
     return _Place(
         steps,
         rows,
@@ -109,7 +124,7 @@ def _place(search: Search, steps: range) -> _Place:
         node=node,
         top=top,
         cut=cut,
-        bottom=cut + (10 + FALLEN * max(depth, 2) if fallen else 0),
+        bottom=cut + (10 + DROPPED * max(depth, 2) if dropped else 0),
     )
 
 
@@ -142,10 +157,10 @@ class _Tree:
                 more = self.say["search.in_beam"].format(more=len(shown.beam) - place.rows)
                 sheet.text(place.x(step), place.y(place.rows), more, size=SMALL, color=MUTED)
             if step > place.steps.start:
-                self.draw_fallen(step, shown)
+                self.draw_dropped(step, shown)
 
     def draw_cut(self) -> None:
-        """The line below the beam, and what it means, where nothing else stands."""
+        """The line below the beam, and what it means: below the first column, where nothing else is drawn."""
         place = self.place
         self.sheet.line([MARGIN, place.x(place.steps[-1]) + place.box], [place.cut] * 2, color=MUTED, width=0.8)
         cut = self.say["search.cut"].format(beam=self.search.beam_width)
@@ -169,7 +184,7 @@ class _Tree:
         x, y = place.x(step), place.y(row) - place.node / 2
         last = step == self.search.frames
         found, read = last and candidate.tokens == self.best, last and candidate.tokens == self.read
-        edge, line = (GREEN, 2.2) if found else (BROWN, 2.2) if read else (MUTED, 1.0)
+        edge, line = (ANSWERS["finds"], 2.2) if found else (ANSWERS["reads"], 2.2) if read else (MUTED, 1.0)
         sheet.box(x, y, place.box, place.node, edge=edge, line=line)
         right = x + place.box - PAD
         sheet.text(x + PAD, y + 11, _said(self.search, candidate), size=LARGE, fontweight="bold")
@@ -185,7 +200,7 @@ class _Tree:
             sheet.text(x + PAD, y + 32 + SMALL_LINE * (i + 1), text, size=SMALL)
 
     def draw_ways(self, step: int, y: float, candidate: Candidate) -> None:
-        """Where a prefix's paths come from: a line for each way, what it emits and how probable it is; they meet."""
+        """Where a prefix's paths come from: a line for each way, with its class and its probability."""
         place, sheet = self.place, self.sheet
         right = place.x(step) - JOINT
         left, joint = right - place.label, place.x(step) - 8
@@ -201,29 +216,33 @@ class _Tree:
             sheet.dot(joint, y, color=INK, radius=3.2)
 
     def draw_line(self, step: int, way: Way, x: float, y: float, color: str, width: float) -> None:
-        """From the prefix before to where a way's label begins."""
+        """From the prefix before to where a line's text begins."""
         source = min(way.source, self.place.rows)
         begin = self.place.x(step - 1) + self.place.box
         self.sheet.line(
             [begin, begin + 6, x], [self.place.y(source), self.place.y(source), y], color=color, width=width
         )
 
-    def draw_fallen(self, step: int, shown: Step) -> None:
-        """What falls out in a frame, each with its rank."""
+    def draw_dropped(self, step: int, shown: Step) -> None:
+        """What a frame drops, each with its rank; with a language, also that by the CTC score alone."""
         place, sheet = self.place, self.sheet
-        for i, candidate in enumerate(shown.fallen):
-            x, y = place.x(step), place.cut + 10 + FALLEN * (i + 0.5)
-            rank = _rank(self.search, candidate)
+        for i, candidate in enumerate(shown.dropped):
+            x, y = place.x(step), place.cut + 10 + DROPPED * (i + 0.5)
+            rank, chance_ = rank_of(self.search, candidate), chance(candidate.ctc)
             for way in candidate.ways:
                 self.draw_line(step, way, x - JOINT - place.label, y, GRID, 0.8)
             sheet.line([x - JOINT - place.label, x - 14 - _width(rank, SMALL)], [y, y], color=GRID, width=0.8)
             sheet.text(x - 8, y, rank, size=SMALL, color=MUTED, ha="right")
             sheet.box(x, y - 9.5, place.box, 19)
             sheet.text(x + PAD, y, _said(self.search, candidate), size=LARGE, color=MUTED)
-            sheet.text(x + place.box - PAD, y, chance(candidate.ctc), size=LARGE, color=MUTED, ha="right")
+            right = x + place.box - PAD
+            sheet.text(right, y, chance_, size=LARGE, color=MUTED, ha="right")
+            if not self.search.only_ctc:
+                by_ctc = ctc_rank_of(self.search, candidate)
+                sheet.text(right - _width(f"{chance_} "), y, by_ctc, size=SMALL, color=MUTED, ha="right")
         if shown.more:
             more = self.say["search.more"].format(more=shown.more, lost=chance(shown.lost))
-            y = place.cut + 10 + FALLEN * (len(shown.fallen) + 0.5)
+            y = place.cut + 10 + DROPPED * (len(shown.dropped) + 0.5)
             sheet.text(place.x(step) + place.box, y, more, size=SMALL, color=MUTED, ha="right")
 
 
@@ -236,24 +255,10 @@ def _heading(search: Search, steps: range) -> list[str]:
     return heading
 
 
-def _legend(search: Search) -> list[tuple[str, str]]:
-    """What the colours of the ways mean."""
-    say = words("explanation", search.lang)
-    colors = {"blank": MUTED, "repeat": TEAL, "grow": BLUE}
-    return [(say[f"search.legend.{key}"], color) for key, color in colors.items()]
-
-
 def _notes(search: Search, width: float) -> list[list[tuple[str, str]]]:
-    """What stands below the tree, line by line: pieces of text with their colours."""
-    say = words("explanation", search.lang)
-    sentences = [(say[f"search.legend.{key}"], MUTED) for key in ("merge", "split")]
-    if not search.only_ctc:
-        sentences.append((say["search.legend.parts"], MUTED))
-    if search.recombine:
-        sentences.append((say["search.legend.like"], MUTED))
-    told = answers(search)
-    colors = [GREEN, BROWN, INK] if search.best else [BROWN, INK]
-    sentences += zip(told, colors, strict=True)
+    """What is written below the tree, line by line: pieces of text with their colours."""
+    sentences = [(note, MUTED) for note in notes(search)]
+    sentences += [(answer, ANSWERS[kind]) for kind, answer in answers(search).items()]
     columns = int(width / (LARGE * PROSE))
     return [[(line, color)] for sentence, color in sentences for line in wrapped(sentence, columns)]
 
@@ -286,7 +291,7 @@ def _score(search: Search, candidate: Candidate) -> list[str]:
 
 
 def _in_pairs(texts: list[str]) -> list[str]:
-    return ["   ".join(texts[i : i + 2]) for i in range(0, len(texts), 2)]
+    return [APART.join(texts[i : i + 2]) for i in range(0, len(texts), 2)]
 
 
 def _label(search: Search, way: Way) -> str:
@@ -297,14 +302,8 @@ def _emitted(search: Search, token: int, score: float) -> str:
     return f"{shortened(search.label(token), 8)} {chance(score)}"
 
 
-def _rank(search: Search, candidate: Candidate) -> str:
-    """The place of what falls out; with a language, also by the CTC score alone."""
-    rank = rank_of(search, candidate)
-    return rank if search.only_ctc else f"{rank} ({ctc_rank_of(search, candidate)})"
-
-
 def _color(search: Search, way: Way) -> str:
-    return BLUE if way.grows else MUTED if way.token == search.blank else TEAL
+    return WAYS["grow" if way.grows else "blank" if way.token == search.blank else "repeat"]
 
 
 def _width(text: str, size: float = LARGE) -> float:
