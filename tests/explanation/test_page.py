@@ -11,15 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.pages import Open, painted
+from support.pages import Open, expect, painted
 
 import ctckit
 from ctckit import Explanation, explain
 from ctckit.catalogue import words
 from ctckit.explanation.page import SCRIPTS, Code, Figure, Interactive, Prose, explanation_page, page
 from ctckit.kernels import reference
-
-playwright = pytest.importorskip("playwright.sync_api", reason="pages are tested in a browser, by playwright")
 
 SOURCES = Path(ctckit.__file__).parent / "explanation" / "page"
 RNG = np.random.default_rng(3)
@@ -370,8 +368,8 @@ def test_dragging_a_bar(opened: Open) -> None:
     assert after[2] == pytest.approx(0.75, abs=0.01)
     np.testing.assert_allclose(np.delete(after, 2) / (1 - after[2]), np.delete(before, 2) / (1 - before[2]), rtol=1e-9)
     assert loss(tab) == pytest.approx(loss_in_python(tab, CAT), rel=1e-5)
-    playwright.expect(tab.locator(".loss .value")).to_have_text(said(loss(tab), 4))
-    playwright.expect(tab.locator(".probabilities input").nth(2)).to_have_value(re.compile(r"0\.7[45]"))
+    expect(tab.locator(".loss .value")).to_have_text(said(loss(tab), 4))
+    expect(tab.locator(".probabilities input").nth(2)).to_have_value(re.compile(r"0\.7[45]"))
 
 
 def test_no_number_is_no_edit(opened: Open) -> None:
@@ -510,7 +508,7 @@ def test_probability_zero(opened: Open) -> None:
     field = tab.locator(".probabilities input").nth(2)
     field.fill("0.25")
     assert loss(tab) == pytest.approx(-math.log(0.5 * 0.25 * 0.3), rel=1e-6)
-    playwright.expect(tab.locator(".alert")).to_be_hidden()
+    expect(tab.locator(".alert")).to_be_hidden()
     field.fill("0")
     assert loss(tab) == math.inf
     assert "NaN" not in tab.inner_text("main")

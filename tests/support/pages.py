@@ -12,3 +12,10 @@ SCREEN = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"
 def painted(tab: Any) -> None:
     """Waits until an edit is shown: the page draws between two repaints."""
     tab.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def expect(found: Any) -> Any:
+    """What asserts something of a locator, and waits for it."""
+    from playwright.sync_api import expect  # only where there is a browser: the fixture skips tests without one
+
+    return expect(found)
