@@ -157,8 +157,7 @@ class Decoders:
             beam_threshold=language.beam_threshold,
             recombine=language.recombine,
         )
-        nothing: Any = np.empty((0, len(vocabulary.labels)))
-        notes = [*decoder.notes, *decoder.decode(nothing, hotwords=self.hotwords)[0].notes]
+        notes = [*decoder.notes, *decoder.stream(hotwords=self.hotwords).notes]
         self.notes += [note for note in notes if note not in (*self.notes, *vocabulary.notes)]
         return decoder
 
