@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ pytest.importorskip("typer", reason="the command line needs typer")
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from ctckit import Decoder, LanguageModel, explain_search
 from ctckit.cli import app
 
 B = np.array([[-2.2892, -0.1069], [-1.6550, -0.2121]])
@@ -188,6 +190,43 @@ def test_a_search(tmp_path: Path) -> None:
         assert (tmp_path / name).read_text(encoding="utf-8").count("<svg ") == pictures
 
 
+def test_a_search_with_a_language(tmp_path: Path) -> None:
+    """The same files as for decode, read as decode reads them: the library finds the same with their content."""
+    probs = [[0.1, 0.1, 0.5, 0.3], [0.1, 0.1, 0.3, 0.5], [0.1, 0.1, 0.5, 0.3]]
+    np.save(tmp_path / "x.npy", np.log(probs))
+    (tmp_path / "labels.txt").write_text("φ\n|\na\nb\n", encoding="utf-8")
+    (tmp_path / "words.txt").write_text("ab\nbab\n")
+    (tmp_path / "hot.txt").write_text("bab\nbb\t3\ncab\n")
+    (tmp_path / "x.arpa").write_text(
+        "\\data\\\nngram 1=5\n\n\\1-grams:\n-1 <unk>\n-99 <s>\n-1 </s>\n-2 ab\n-0.5 bab\n\n\\end\\\n"
+    )
+    command = ("explain", "--search", "--log-probs", "x.npy", "--labels", "labels.txt")
+
+    def shown(*options: object) -> str:
+        done = ctckit(*command, *options, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert ("cab" in done.stderr) == ("hot.txt" in options)  # there is no c
+        return done.stdout.rstrip("\n")
+
+    def expected(hotwords: dict[str, float] | None = None, **language: Any) -> str:
+        decoder = Decoder(["φ", "|", "a", "b"], **language)
+        return str(explain_search(np.log(probs), decoder, hotwords=hotwords))
+
+    words = ["ab", "bab"]
+    model = LanguageModel.read(tmp_path / "x.arpa")
+    cases: list[tuple[list[object], str]] = [
+        (["--lexicon", "words.txt"], expected(lexicon=words)),
+        (["--lexicon", "words.txt", "--beta", 3], expected(lexicon=words, beta=3.0)),
+        (["--hotwords", "hot.txt"], expected({"bab": 8.0, "bb": 3.0})),
+        (["--hotwords", "hot.txt", "--hotword-weight", 2], expected({"bab": 2.0, "bb": 3.0})),
+        (["--lm", "x.arpa", "--alpha", 2], expected(language_model=model, alpha=2.0)),
+        (["--lm", "x.arpa", "--unknown-score", -4], expected(language_model=model, unknown_score=-4.0)),
+    ]
+    assert len({text for _, text in cases}) == len(cases)
+    for options, text in cases:
+        assert shown(*options) == text, options
+
+
 def test_the_seed_page(tmp_path: Path) -> None:
     for package in ("torch", "matplotlib"):
         pytest.importorskip(package, reason="the seed page needs torch and matplotlib")
@@ -225,6 +264,9 @@ def test_the_seed_page(tmp_path: Path) -> None:
         (["explain", "--search", "--picture", "inputs", "-o", "y.svg"], "a search has one picture, tree"),
         (["explain", "cat", "--picture", "tree", "-o", "y.svg"], "a search has one picture, tree"),
         (["explain", "--search", "--labels", "no.txt"], "go with --log-probs"),
+        (["explain", "cat", "--alpha", "2"], "their weights go with --search, --log-probs and --labels"),
+        (["explain", "--search", "--log-probs", "x.npy", "--lm", "x.arpa"], "their weights go with --search"),
+        (["explain", "--search", "--hotwords", "x.txt"], "their weights go with --search, --log-probs and --labels"),
         (["diagnose", "missing.npz"], "missing.npz"),
         (["diagnose", "missing.npz", "--lang", "fr"], "--lang 'fr' is unknown"),
         (["diagnose", "x.npy"], "x.npy has the suffix '.npy'"),

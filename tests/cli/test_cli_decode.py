@@ -32,6 +32,7 @@ from ctckit import Decoder
 from ctckit.annotate.decoded import Language
 from ctckit.annotate.formats import ENDINGS
 from ctckit.cli.decode import decode
+from ctckit.cli.explain import explain
 from ctckit.corpus import Corpus
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -279,9 +280,12 @@ class TestOneRecording:
     def test_defaults_are_the_decoders(self) -> None:
         of_class = inspect.signature(Decoder).parameters
         of_command = inspect.signature(decode).parameters
+        of_explain = inspect.signature(explain).parameters
         for name in ("alpha", "beta", "unknown_score", "beam_width"):
             assert of_class[name].default == of_command[name].default == getattr(Language(), name)
         assert of_command["hotword_weight"].default == Language().hotword_weight
+        for name in ("language_model", "lexicon", "hotwords", "alpha", "beta", "unknown_score", "hotword_weight"):
+            assert of_explain[name] == of_command[name]
 
     def test_help_names_every_format(self, ctckit: Run) -> None:
         done = ctckit("decode", "--help")

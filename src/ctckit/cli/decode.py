@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TextIO, cast
 import typer
 
 from ..errors import CTCError
-from ..language.graph import UNKNOWN_SCORE
 from ..language.hotwords import HOTWORD_WEIGHT
 from . import recordings
 from .command import LabelFile, Logits, print_notes
+from .language_options import Alpha, Beta, HotwordFile, HotwordWeight, LexiconFile, ModelFile, UnknownScore
 
 if TYPE_CHECKING:
     from ..annotate.decoded import Decoded, Language, Options
@@ -46,28 +46,13 @@ def decode(
     out: recordings.Out = None,
     formats: recordings.Formats = None,
     labels: LabelFile = None,
-    language_model: Annotated[
-        Path | None, typer.Option("--lm", help="An n-gram model of words or labels: .arpa, .arpa.gz, .ngram, KenLM's.")
-    ] = None,
-    lexicon: Annotated[
-        Path | None,
-        typer.Option(
-            help="The words that there are: one per line, or a word and the labels that spell it, as torchaudio has it."
-        ),
-    ] = None,
-    hotwords: Annotated[
-        Path | None, typer.Option(help="Phrases that are worth more: one per line, or a phrase, a tab and its nats.")
-    ] = None,
-    alpha: Annotated[float, typer.Option(help="The weight of the language model.")] = 0.5,
-    beta: Annotated[float, typer.Option(help="Nats for each word, with a language model or a lexicon.")] = 1.0,
-    unknown_score: Annotated[
-        float | None,
-        typer.Option(
-            help="Nats of a word that lexicon or model lack; -inf: there are none. By default -inf with a lexicon, "
-            f"else {UNKNOWN_SCORE:g}.",
-        ),
-    ] = None,
-    hotword_weight: Annotated[float, typer.Option(help="Nats of hotwords without their own.")] = HOTWORD_WEIGHT,
+    language_model: ModelFile = None,
+    lexicon: LexiconFile = None,
+    hotwords: HotwordFile = None,
+    alpha: Alpha = 0.5,
+    beta: Beta = 1.0,
+    unknown_score: UnknownScore = None,
+    hotword_weight: HotwordWeight = HOTWORD_WEIGHT,
     beam_width: Annotated[int, typer.Option("--beam", help="How many texts are followed at a time.")] = 50,
     tune: Annotated[
         bool,

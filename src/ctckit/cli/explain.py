@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import CTCError
+from ..language.hotwords import HOTWORD_WEIGHT
 from .command import LabelFile, Logits, print_notes
+from .language_options import Alpha, Beta, HotwordFile, HotwordWeight, LexiconFile, ModelFile, UnknownScore
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from ..annotate.decoded import Language
     from ..drawing.canvas import Picture as Drawn
     from ..explanation import Explanation, SearchExplanation
 
@@ -59,8 +62,16 @@ def explain(
         ),
     ] = False,
     beam_width: Annotated[
-        int | None, typer.Option("--beam", help="With --search: how many prefixes go on from frame to frame; else 3.")
+        int | None,
+        typer.Option("--beam", help="With --search: how many texts are kept from one frame to the next. Default 3."),
     ] = None,
+    language_model: ModelFile = None,
+    lexicon: LexiconFile = None,
+    hotwords: HotwordFile = None,
+    alpha: Alpha = 0.5,
+    beta: Beta = 1.0,
+    unknown_score: UnknownScore = None,
+    hotword_weight: HotwordWeight = HOTWORD_WEIGHT,
     seed_page: Annotated[
         bool, typer.Option("--seed-page", help="The whole handbook page on CTCLoss, as HTML.")
     ] = False,
@@ -75,8 +86,11 @@ def explain(
 ) -> None:
     """Shows what the CTC loss does with an input, or how a text is searched for in it.
 
-    In the terminal, as an interactive page, or as a picture.
+    In the terminal, as an interactive page, or as a picture. A search in --log-probs can use a language, as decode
+    does: a language model, a lexicon, hotwords, and their weights.
     """
+    from ..annotate.decoded import Language
+
     if sum((word is not None, log_probs is not None or search, seed_page)) != 1:
         raise CTCError("explain takes one of: a WORD, --log-probs with --target or --search, --search, or --seed-page")
     if target is not None and search:
@@ -85,6 +99,9 @@ def explain(
         raise CTCError("--beam goes with --search")
     if log_probs is None and (target is not None or labels is not None or from_logits or blank is not None):
         raise CTCError("--target, --labels, --blank and --logits go with --log-probs, not with a WORD or --seed-page")
+    language = Language(language_model, lexicon, hotwords, alpha, beta, unknown_score, hotword_weight)
+    if language != Language() and (not search or labels is None):
+        raise CTCError("--lm, --lexicon, --hotwords and their weights go with --search, --log-probs and --labels")
     if word is None and frames is not None:
         raise CTCError("--frames goes with a WORD")
     if picture is not None and (seed_page or out is None):
@@ -94,7 +111,8 @@ def explain(
     if seed_page:
         return _write_seed_page(out or Path("ctc_loss.html"), lang)
     if search:
-        found = _search_file(log_probs, labels, blank, from_logits, 3 if beam_width is None else beam_width, lang)
+        width = 3 if beam_width is None else beam_width
+        found = _search_file(log_probs, labels, blank, from_logits, language, width, lang)
         return _write(found, out, found.tree, is_page=picture is None)
     if word is not None:
         from ..explanation import explain_word
@@ -154,9 +172,16 @@ def _explain_file(
 
 
 def _search_file(
-    log_probs: Path | None, labels: Path | None, blank: int | None, from_logits: bool, beam_width: int, lang: str
+    log_probs: Path | None,
+    labels: Path | None,
+    blank: int | None,
+    from_logits: bool,
+    language: Language,
+    beam_width: int,
+    lang: str,
 ) -> SearchExplanation:
     """A search in a file's scores; without a file, in two frames."""
+    from ..annotate.decoded import Decoders
     from ..annotate.recording import read_vocabulary
     from ..explanation import TWO_FRAMES, explain_search
 
@@ -167,8 +192,14 @@ def _search_file(
     if labels is None:
         return explain_search(scores, blank=0 if blank is None else blank, **how)
     vocabulary = read_vocabulary(labels, blank, scores)
-    print_notes(vocabulary.notes)
-    return explain_search(scores, labels=vocabulary, **how)
+    if not language.files:
+        print_notes(vocabulary.notes)
+        return explain_search(scores, labels=vocabulary, **how)
+    decoders = Decoders(language)
+    decoders.read()
+    decoder = decoders.of(vocabulary)
+    print_notes([*vocabulary.notes, *decoders.notes])
+    return explain_search(scores, decoder, hotwords=decoders.hotwords, **how)
 
 
 def _read_scores(log_probs: Path, from_logits: bool) -> npt.NDArray[np.floating]:
