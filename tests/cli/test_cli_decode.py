@@ -33,6 +33,7 @@ from ctckit.annotate.decoded import Language
 from ctckit.annotate.formats import ENDINGS
 from ctckit.cli.decode import decode
 from ctckit.cli.explain import explain
+from ctckit.cli.live import THRESHOLD
 from ctckit.corpus import Corpus
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -286,6 +287,9 @@ class TestOneRecording:
         assert of_command["hotword_weight"].default == Language().hotword_weight
         for name in ("language_model", "lexicon", "hotwords", "alpha", "beta", "unknown_score", "hotword_weight"):
             assert of_explain[name] == of_command[name]
+
+    def test_help_says_what_a_stream_drops(self, ctckit: Run) -> None:
+        assert f"texts {THRESHOLD:g} nats below the best are dropped" in " ".join(ctckit("decode", "-h").stdout.split())
 
     def test_help_names_every_format(self, ctckit: Run) -> None:
         done = ctckit("decode", "--help")

@@ -14,6 +14,7 @@ from ..language.hotwords import HOTWORD_WEIGHT
 from . import recordings
 from .command import LabelFile, Logits, print_notes
 from .language_options import Alpha, Beta, HotwordFile, HotwordWeight, LexiconFile, ModelFile, UnknownScore
+from .live import THRESHOLD
 
 if TYPE_CHECKING:
     from ..annotate.decoded import Decoded, Language, Options
@@ -39,8 +40,8 @@ def decode(
         typer.Option(
             help="Frames from a pipe instead, - for the standard input: float32 numbers, little endian, all classes "
             "of a frame and then the next frame; or .npy arrays (t, C), one after the other. The text appears as soon "
-            "as it can't change any more, for which texts 25 nats below the best are given up; with --nbest perhaps "
-            "not before the end."
+            f"as it can't change any more. For this to be soon, texts {THRESHOLD:g} nats below the best are dropped; "
+            "with --nbest the text may still not appear before the end."
         ),
     ] = None,
     out: recordings.Out = None,
@@ -198,7 +199,7 @@ def _follow(one: _Recording) -> None:
     """Frames as they come in. If they stop by the keyboard, what was said so far is printed and written."""
     from ..annotate.decoded import Decoders, checked, timed
     from ..annotate.recording import read_vocabulary
-    from .live import THRESHOLD, Display, follow
+    from .live import Display, follow
 
     options, outputs = one.options, one.outputs
     vocabulary = read_vocabulary(one.labels, one.blank)
