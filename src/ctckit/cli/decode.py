@@ -199,7 +199,7 @@ def _follow(one: _Recording) -> None:
     """Frames as they come in. If they stop by the keyboard, what was said so far is printed and written."""
     from ..annotate.decoded import Decoders, checked, timed
     from ..annotate.recording import read_vocabulary
-    from .live import Display, follow
+    from .live import Printer, follow
 
     options, outputs = one.options, one.outputs
     vocabulary = read_vocabulary(one.labels, one.blank)
@@ -208,15 +208,15 @@ def _follow(one: _Recording) -> None:
     decoders.read()
     stream = decoders.of(vocabulary).stream(from_logits=options.from_logits, hotwords=decoders.hotwords)
     print_notes([*vocabulary.notes, *decoders.notes])
-    display = Display(outputs.log, vocabulary.convention != "plain", outputs.out is None)
+    printer = Printer(outputs.log, vocabulary.convention != "plain", outputs.out is None)
     stopped, wrong = False, None
     try:
-        stopped = follow(stream, one.source, len(vocabulary.labels), options.from_logits, display)
+        stopped = follow(stream, one.source, len(vocabulary.labels), options.from_logits, printer)
     except CTCError as error:
         wrong = error
     texts = stream.finish(options.nbest)
     if stream.frames or wrong is None:
-        display.end(texts.text)
+        printer.end(texts.text)
     if wrong is not None:
         raise wrong
     checked(texts)
