@@ -54,6 +54,7 @@ class Emissions {
           num_classes_(int(scores.num_classes)),
           from_logits_(scores.from_logits != 0),
           has_softmax_(from_logits_ || (out.grad && out.adds_softmax)),
+          reads_rows_(has_softmax_ || out.grad || !scores.readable),
           class_scores_(scores.class_scores),
           weight_(out.weights ? Real(out.weights[n]) : Real(1)),
           input_(frames_of<In>(scores, n)),
@@ -67,7 +68,7 @@ class Emissions {
 
     // Normalises the frames of the first tile, where tabulate() does not do it itself.
     void normalise_first_tile();
-    // Rows to normalise of the tile at t0, row_stride() apart; null where tabulate() does it.
+    // Rows to normalise of the tile at t0, row_stride() apart; null where tabulate() does it, or nobody needs to.
     const Real* rows_to_normalise(int t0);
     std::int64_t row_stride() const { return input_.row_stride(); }
     void normalise_frame(int t, const Real* row);
@@ -104,6 +105,7 @@ class Emissions {
     const LabelSlots& slots_;
     const int num_frames_, num_classes_;
     const bool from_logits_, has_softmax_;  // the latter: the gradient holds the softmax
+    const bool reads_rows_;                 // not only the labels
     const double* class_scores_;            // (num_classes,) or null
     const Real weight_;
     Frames<In> input_;
@@ -161,7 +163,7 @@ void Emissions<In>::normalise_first_tile() {
 
 template <class In>
 auto Emissions<In>::rows_to_normalise(int t0) -> const Real* {
-    if (slots_.by_class || t0 >= num_frames_) return nullptr;
+    if (slots_.by_class || t0 >= num_frames_ || !reads_rows_) return nullptr;
     return input_.rows(t0, lesser(kTile, num_frames_ - t0));
 }
 

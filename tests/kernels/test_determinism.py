@@ -73,6 +73,16 @@ def test_loss_alone_is_the_loss_beside_its_gradient(kernels: Backend, dtype: str
     assert np.array_equal(kernels.total(problem), score)
 
 
+@pytest.mark.parametrize("from_logits", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_scores_known_to_be_readable(dtype: str, from_logits: bool) -> None:
+    """They are not searched for NaN, which changes no bit."""
+    for frames, classes in ((3, 5), (70, 40), (40, 2000)):
+        problem = problem_of(draw(0, frames, 4, classes, 20), dtype, from_logits=from_logits)
+        known, found = native.total(problem, readable=True), native.total(problem)
+        assert (known.score.tobytes(), known.status.tobytes()) == (found.score.tobytes(), found.status.tobytes())
+
+
 @pytest.mark.interpreter(dtype=["bfloat16"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_occupancy_is_the_gradient(kernels: Backend, dtype: str) -> None:

@@ -51,5 +51,5 @@ def _sweep(
     targets = np.concatenate(rows)
     form = emissions.form._replace(size=len(rows), num_tokens=len(targets), padded=False)
     problem = ctc_problem(scores, targets, frames, lengths, blank, from_logits=emissions.from_logits, form=form)
-    found: list[float] = native.total(problem).score.tolist()
+    found: list[float] = native.total(problem, readable=True).score.tolist()  # as the search has seen
     return found

@@ -96,9 +96,13 @@ def total(
     weights: Array | None = None,
     gradients: Gradients[Array] | None = None,
     threads: int | None = None,
+    readable: bool = False,
 ) -> Totals[Array]:
-    """Log-scores of all samples; in ``gradients.scores``, classes must be contiguous."""
-    return _sums(problem, threads, weights, gradients)
+    """Log-scores of all samples; in ``gradients.scores``, classes must be contiguous.
+
+    Frames that are known to be `readable`, without NaN and +inf, are not searched for these.
+    """
+    return _sums(problem, threads, weights, gradients, readable=readable)
 
 
 def posteriors(problem: ArrayProblem, *, threads: int | None = None) -> Posteriors[Array]:
@@ -162,6 +166,7 @@ def _sums(
     occupancy: Array | None = None,
     along: npt.NDArray[np.int32] | None = None,
     occupancy_along: npt.NDArray[np.float64] | None = None,
+    readable: bool = False,
 ) -> Totals[Array]:
     # On the way of every short loss, where each call of a function counts: nothing here is one that need not be.
     scores = problem.scores if problem.scores.flags.aligned else _aligned(problem.scores)
@@ -188,6 +193,7 @@ def _sums(
         wanted.long_arc_scores,
         _isa,
         _threads or threads or num_threads(None),
+        readable,
     )
     totals: Totals[Array] = Totals(score, status)
     if far_below:

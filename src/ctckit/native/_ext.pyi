@@ -118,6 +118,7 @@ def sums(
     long_arc_scores_grad: npt.NDArray[np.float64] | None,
     isa: str,
     threads: int,
+    readable: bool = False,
 ) -> bool:
     """Sums over all paths of a batch. Gradients are those of Σ weights · (-score).
 
@@ -143,6 +144,7 @@ def sums(
         long_arc_scores_grad: (J,) out.
         isa: one of :func:`instruction_sets`.
         threads: how many to use at most.
+        readable: no used frame holds NaN or +inf, as the caller knows: rows are not searched for them.
     """
 
 def best_path(
