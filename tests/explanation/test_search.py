@@ -322,6 +322,7 @@ def test_a_tree_is_saved_in_every_format(tmp_path: Path) -> None:
         ({"decoder": Decoder(["φ", "a"])}, "C=3 classes and there are 2 labels"),
         ({"decoder": Decoder(ABC[:3]), "blank": 1}, "blank = 1: expected 0, that of the vocabulary"),
         ({"decoder": Decoder(ABC[:3]), "labels": ABC[:3]}, "labels and decoder are both given"),
+        ({"decoder": ABC[:3]}, "decoder has type .*: expected a Decoder; labels go to labels="),
         ({"decoder": Decoder(ABC[:3]), "hotwords": 3}, "hotwords"),
         ({"labels": ABC[:3], "hotwords": ["ab"]}, "hotwords are given without a decoder"),
         ({"log_probs": THREE[:, None].repeat(2, 1)}, r"log_probs has shape \(3, 2, 3\)"),

@@ -133,6 +133,8 @@ def explain_search(
     recombine = check_flag("recombine", recombine)
     beam_width = check_beam_width(beam_width)
     if decoder is not None:
+        if not isinstance(decoder, Decoder):
+            raise CTCError(f"decoder has type {type(decoder).__name__}: expected a Decoder; labels go to labels=")
         if labels is not None:
             raise CTCError("labels and decoder are both given: expected one of them, since a decoder has its labels")
         labels = decoder.vocabulary
