@@ -1,5 +1,7 @@
 // Language models for Python: readers take bytes, models lie in a buffer that Python owns. Whatever is wrong with a
 // file is a ValueError, whose message language/model.py completes with the file's name.
+#include "../bind.h"
+
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
@@ -12,7 +14,6 @@
 #include <string>
 #include <vector>
 
-#include "../bind.h"
 #include "arpa.h"
 #include "asked.h"
 #include "kenlm.h"
