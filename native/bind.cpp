@@ -234,8 +234,8 @@ bool sums(Scores scores, bool from_logits, const LatticeBatch& lattices, BySampl
           Maybe<Out> grad, bool adds_softmax, Maybe<In<double, nb::ndim<1>>> weights, Maybe<Contiguous> occupancy,
           Maybe<States> along, Maybe<ByRow> occupancy_along, Maybe<In<double, nb::ndim<1>>> class_scores,
           Maybe<In<double, nb::ndim<2>>> state_scores, Maybe<ByRow> class_scores_grad, Maybe<ByRow> state_scores_grad,
-          Maybe<ByRow> entry_costs_grad, Maybe<BySample> long_arc_scores_grad, const std::string& isa, int threads,
-          bool readable) {
+          Maybe<ByRow> entry_costs_grad, Maybe<BySample> long_arc_scores_grad, bool readable, const std::string& isa,
+          int threads) {
     ctckit_scores given = scores_of(scores, from_logits, class_scores);
     given.readable = readable;
     const ctckit_lattices laid_out = lattices_of(lattices, given, state_scores);
@@ -338,7 +338,7 @@ NB_MODULE(_ext, m) {
           nb::arg("occupancy_along").noconvert().none(), nb::arg("class_scores").none(), nb::arg("state_scores").none(),
           nb::arg("class_scores_grad").noconvert().none(), nb::arg("state_scores_grad").noconvert().none(),
           nb::arg("entry_costs_grad").noconvert().none(), nb::arg("long_arc_scores_grad").noconvert().none(),
-          nb::arg("isa"), nb::arg("threads"), nb::arg("readable") = false);
+          nb::arg("readable"), nb::arg("isa"), nb::arg("threads"));
     m.def("best_path", &best_path, nb::arg("scores"), nb::arg("from_logits"), nb::arg("lattices"),
           nb::arg("score").noconvert(), nb::arg("status").noconvert(), nb::arg("states").noconvert(),
           nb::arg("frame_scores").noconvert().none(), nb::arg("visits").noconvert().none(),

@@ -259,6 +259,7 @@ def random_outputs(
     outputs = {name: None if alone or rng.random() < 0.4 else array for name, array in outputs.items()}
     return outputs | {
         "adds_softmax": bool(rng.random() < 0.5),
+        "readable": bool(rng.random() < 0.2),
         "weights": rng.normal(size=size) if rng.random() < 0.7 else None,
         "along": rng.integers(-2, states + 2, (size, frames)).astype(np.int32) if along else None,
         "occupancy_along": np.empty((size, frames)) if along else None,

@@ -280,7 +280,7 @@ def call_of(lattices: native.LatticeBatch, scores: np.ndarray) -> dict[str, Any]
     gradients = [f"{name}_grad" for name in ("class_scores", "state_scores", "entry_costs", "long_arc_scores")]
     size = scores.shape[1]
     call = {"scores": scores, "from_logits": True, "lattices": lattices, "isa": native.instruction_sets()[0]}
-    call["adds_softmax"] = False
+    call |= {"adds_softmax": False, "readable": False}
     call |= {"threads": 1, "score": np.zeros(size), "status": np.zeros(size, np.uint8)}
     return call | dict.fromkeys((*names, *gradients))
 

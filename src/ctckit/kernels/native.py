@@ -191,9 +191,9 @@ def _sums(
         wanted.state_scores,
         wanted.entry_costs,
         wanted.long_arc_scores,
+        readable,
         _isa,
         _threads or threads or num_threads(None),
-        readable,
     )
     totals: Totals[Array] = Totals(score, status)
     if far_below:

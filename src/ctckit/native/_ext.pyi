@@ -116,9 +116,9 @@ def sums(
     state_scores_grad: npt.NDArray[np.float64] | None,
     entry_costs_grad: npt.NDArray[np.float64] | None,
     long_arc_scores_grad: npt.NDArray[np.float64] | None,
+    readable: bool,
     isa: str,
     threads: int,
-    readable: bool = False,
 ) -> bool:
     """Sums over all paths of a batch. Gradients are those of Σ weights · (-score).
 
@@ -142,9 +142,9 @@ def sums(
         state_scores_grad: (N, K) out.
         entry_costs_grad: (N, K) out.
         long_arc_scores_grad: (J,) out.
+        readable: no used frame holds NaN or +inf, as the caller knows: rows are not searched for them.
         isa: one of :func:`instruction_sets`.
         threads: how many to use at most.
-        readable: no used frame holds NaN or +inf, as the caller knows: rows are not searched for them.
     """
 
 def best_path(
