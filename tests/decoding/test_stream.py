@@ -55,6 +55,23 @@ def test_chunks_are_the_whole_bit_for_bit(name: str, dtype: Any) -> None:
         assert key(fed(decoder.stream(**called), log_probs, size).finish(nbest=3)) == key(whole)
 
 
+def test_a_long_recording_is_the_whole_too() -> None:
+    """Of which the kernel has forgotten the beginning, whether it was asked for or not."""
+    log_probs, decoder = scores(2500, spread=8), Decoder(LABELS, beam_width=8, recombine=True)
+    whole = key(decoder.with_search(exact_scores=False).decode(log_probs, nbest=3)[0])
+    for size in (1, 700):
+        assert key(fed(decoder.stream(), log_probs, size).finish(nbest=3)) == whole
+    asked = decoder.stream()
+    for start in range(0, len(log_probs), 99):
+        asked.feed(log_probs[start : start + 99])
+        best = asked.best()
+        assert best is not None
+        stable = asked.stable().tokens.tolist()
+        assert best.tokens.tolist()[: len(stable)] == stable
+    assert len(stable) > 1000
+    assert key(asked.finish(nbest=3)) == whole
+
+
 @pytest.mark.parametrize("recombine", [True, False])
 def test_what_is_stable_stays(recombine: bool) -> None:
     log_probs = np.concatenate([scores(30, seed) for seed in range(3)])

@@ -23,6 +23,8 @@ Int32Array = npt.NDArray[np.int32]
 
 Stem = tuple[Int32Array, Int32Array, Int32Array]
 
+_STEM_FRAMES = 1024  # after so many the stem is taken, whether it is asked for or not
+
 
 @dataclass(frozen=True)
 class Width:
@@ -75,7 +77,7 @@ def search(
 
 
 class Live:
-    """The search of a stream. What can't change any more is kept here, and forgotten by the kernel."""
+    """The search of a stream. What can't change any more is kept here, and in time forgotten by the kernel."""
 
     def __init__(self, graph: SearchGraph, width: Width, recombine: bool, from_logits: bool) -> None:
         self._search = native.Search(
@@ -87,6 +89,7 @@ class Live:
             tokens_per_frame=width.tokens_per_frame,
         )
         self._stem = array("i"), array("i"), array("i")  # four bytes a token, however small the chunks
+        self._since = 0  # frames since the stem was taken
 
     @property
     def status(self) -> Status:
@@ -96,25 +99,32 @@ class Live:
     def feed(self, rows: npt.NDArray[Any]) -> None:
         """Takes the next frames (t, C)."""
         self._search.feed(rows)
-        for kept, more in zip(self._stem, self._search.take_stem(), strict=True):
-            kept.frombytes(more.tobytes())
+        self._since += len(rows)
+        if self._since >= _STEM_FRAMES:
+            self._take_stem()
 
     def stem(self) -> Stem:
         """Tokens, frames and closed words that can't change any more."""
+        self._take_stem()
         tokens, frames, words = (np.array(kept, np.int32) for kept in self._stem)
         return tokens, frames, words
 
+    def _take_stem(self) -> None:
+        for kept, more in zip(self._stem, self._search.take_stem(), strict=True):
+            kept.frombytes(more.tobytes())
+        self._since = 0
+
     def best(self) -> Text | None:
         """The best prefix, its last word not closed."""
-        texts = self._whole(self._search.texts(1, finished=False))
+        texts = self._texts(1, finished=False)
         return texts[0] if texts else None
 
     def finish(self, nbest: int) -> Found:
         """The texts at the end."""
-        return _with_status(Found(self.status, self._whole(self._search.texts(nbest))))
+        return _with_status(Found(self.status, self._texts(nbest, finished=True)))
 
-    def _whole(self, texts: list[Text]) -> list[Text]:
-        """Texts with the stem."""
+    def _texts(self, nbest: int, *, finished: bool) -> list[Text]:
+        """Texts with the stem, which the kernel's then lack."""
         tokens, frames, words = self.stem()
         return [
             text._replace(
@@ -122,7 +132,7 @@ class Live:
                 frames=np.concatenate((frames, text.frames)),
                 words=np.concatenate((words, text.words)),
             )
-            for text in texts
+            for text in self._search.texts(nbest, finished=finished)
         ]
 
 
