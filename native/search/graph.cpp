@@ -21,10 +21,6 @@ void require_offsets(const std::vector<std::int32_t>& offsets, std::size_t total
             what);
 }
 
-std::uint64_t symbol_bit(std::int32_t symbol) {
-    return std::uint64_t(1) << (symbol & 63);
-}
-
 constexpr double kNothing = -std::numeric_limits<double>::infinity();
 
 }  // namespace
@@ -48,8 +44,6 @@ Spelling::Spelling(std::vector<std::int32_t> offsets, std::vector<std::int32_t> 
         const std::int32_t closed =
             std::int32_t(std::count(symbols_.begin() + begin, symbols_.begin() + end, kBoundary));
         require(closed <= kMostClosings, "a token must have at most 16 boundaries");
-        const bool few = classes <= kMaskClasses;
-        bit_.push_back(few ? std::uint64_t(1) << c : begin == end ? ~std::uint64_t(0) : symbol_bit(symbols_[begin]));
         const bool letter = end - begin == 1 && !closed;
         letter_.push_back(letter ? symbols_[begin] : -1);
         kind_.push_back(begin == end ? Kind::kSpecial : closed ? Kind::kClosing : Kind::kInner);
@@ -70,7 +64,6 @@ Spelling::Spelling(std::vector<std::int32_t> offsets, std::vector<std::int32_t> 
     view_.offsets = offsets_.data();
     view_.symbols = symbols_.data();
     view_.kind = kind_.data();
-    view_.bit = bit_.data();
     view_.letter = letter_.data();
     view_.run_offsets = run_offsets_.data();
     view_.runs = runs_.data();
@@ -214,10 +207,9 @@ SearchGraph::SearchGraph(std::shared_ptr<const Spelling> spelling, std::int32_t 
     const double spoken = std::exp(alpha * std::max(said, unknown) + beta);
     view_.most_spoken = by_token ? spoken : 1.0;
     view_.most_said = by_token ? 1.0 : lexicon_ ? spoken : std::exp(beta);
-    if (lexicon_) {
-        weigh_lexicon();
-        if (lexicon_view_.closed) find_tokens();
-    }
+    if (lexicon_) weigh_lexicon();
+    name_tokens();
+    if (lexicon_ && lexicon_view_.closed) find_tokens();
     for (std::int32_t c = 0; c < view_.spelling.classes; ++c) after_.push_back(factor_after(c));
     view_.most_after = std::max(1.0, *std::max_element(after_.begin(), after_.end()));
     after_.resize(after_.size() + 8, 0.0);  // loops run over packs of classes
@@ -276,6 +268,29 @@ void SearchGraph::weigh_lexicon() {
     view_.lexicon = &lexicon_view_;
 }
 
+// Chooses the bits that stand for tokens in sets. Symbols of a closed lexicon are numbered as they come in its tree, so
+// that those of up to 63 letters differ.
+void SearchGraph::name_tokens() {
+    const SpellingView& spelling = view_.spelling;
+    const bool closed = lexicon_ && lexicon_view_.closed;
+    std::vector<std::int32_t> rank(spelling.num_symbols, closed ? -1 : 0);  // -1: the lexicon lacks it
+    rank[kBoundary] = 0;
+    for (std::int32_t v = 1, count = 0; closed && v < lexicon_->tree().size(); ++v) {
+        const std::int32_t symbol = lexicon_view_.tree.symbols[v - 1];
+        if (symbol < spelling.num_symbols && rank[symbol] < 0) rank[symbol] = ++count;
+    }
+    for (std::int32_t c = 0; c < spelling.classes; ++c) {
+        const std::int32_t* const begin = spelling.symbols + spelling.offsets[c];
+        const std::int32_t* const end = spelling.symbols + spelling.offsets[c + 1];
+        const auto known = [&](std::int32_t symbol) { return rank[symbol] >= 0; };
+        const bool possible = (begin < end || !closed) && std::all_of(begin, end, known);
+        const std::int32_t place = spelling.classes <= kMaskClasses ? c : begin < end ? rank[*begin] & 63 : 0;
+        bit_.push_back(possible ? std::uint64_t(1) << place : 0);
+    }
+    view_.bit = bit_.data();
+}
+
+// The tokens that may follow each node of a closed lexicon.
 void SearchGraph::find_tokens() {
     const SpellingView& spelling = view_.spelling;
     const TreeView& tree = lexicon_view_.tree;
@@ -285,7 +300,7 @@ void SearchGraph::find_tokens() {
         if (spelling.kind[c] == Kind::kSpecial) continue;
         const std::int32_t first = spelling.symbols[spelling.offsets[c]];
         std::uint64_t& set = c == spelling.separator ? separator : first == kBoundary ? closing : begun[first];
-        set |= spelling.bit[c];
+        set |= bit_[c];
     }
     for (std::int32_t v = 0; v < lexicon_->tree().size(); ++v) {
         const bool ends = lexicon_view_.word_offsets[v] < lexicon_view_.word_offsets[v + 1];

@@ -53,8 +53,6 @@ struct SpellingView {
     const std::int32_t* offsets;
     const std::int32_t* symbols;
     const Kind* kind;            // (classes,)
-    const std::uint64_t* bit;    // (classes,) what stands for a token in a set: if classes are few, its own bit, else
-                                 // one for its first symbol; all for a token that spells nothing
     const std::int32_t* letter;  // (classes,) the symbol of a token that has just one, which is no boundary; else -1
     const std::int32_t* run_offsets;  // (num_symbols + 1,) of the runs by their first symbol
     const Run* runs;                  // tokens, and again without a boundary that they begin with
@@ -95,8 +93,10 @@ struct GraphView {
     const HotwordsView* hotwords;  // or null
     const LanguageModel* model;    // or null
     const std::int32_t* model_tokens;
-    const double* after;  // (classes,) the factor of a token's letters behind the boundary that it begins with
-    double most_after;    // at least 1
+    const std::uint64_t* bit;  // (classes,) what stands for a token in a set: if classes are few, its own bit; else, of
+                               // a closed lexicon, one for its first symbol; 0 for a token that no word of it can have
+    const double* after;       // (classes,) the factor of a token's letters behind the boundary that it begins with
+    double most_after;         // at least 1
     std::int32_t blank;
     bool by_token, sentence_bounds;
     std::uint32_t end;
@@ -117,7 +117,6 @@ class Spelling {
     void leave_one_boundary();
 
     std::vector<std::int32_t> offsets_, symbols_, letter_, run_offsets_;
-    std::vector<std::uint64_t> bit_;
     std::vector<Run> runs_;
     std::vector<Kind> kind_;
     SpellingView view_;
@@ -188,6 +187,7 @@ class SearchGraph {
 
    private:
     void weigh_lexicon();
+    void name_tokens();
     void find_tokens();
     double factor_after(std::int32_t token) const;
 
@@ -197,7 +197,7 @@ class SearchGraph {
     std::vector<std::int32_t> model_tokens_;
     std::vector<TreeNode> nodes_;
     std::vector<double> ahead_, back_, reach_, after_;
-    std::vector<std::uint64_t> tokens_;
+    std::vector<std::uint64_t> bit_, tokens_;
     LexiconView lexicon_view_;
     GraphView view_;
 };

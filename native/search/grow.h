@@ -95,7 +95,7 @@ void Search<kPlain>::grow_many(const Emissions<Real>& y) {
     if (!(most > 0)) return;
     passing_.clear();
     y.for_each_from(bar_ / (most * graph_.most_after), [&](int c) {
-        if (c != graph_.blank && allowed & graph_.spelling.bit[c]) passing_.push(c);
+        if (c != graph_.blank && allowed & graph_.bit[c]) passing_.push(c);
     });
     if (passing_.size() == 0) return;
     passing_y_.resize(passing_.size(), 0.0);
@@ -126,7 +126,7 @@ void Search<kPlain>::grow_many(const Emissions<Real>& y) {
 template <bool kPlain>
 double Search<kPlain>::best_of(int slot, std::int32_t token) const {
     if constexpr (kPlain) return total(slot, token);
-    if (!(beam_.allowed[slot] & graph_.spelling.bit[token])) return -1.0;
+    if (!(beam_.allowed[slot] & graph_.bit[token])) return -1.0;
     const bool closes = graph_.spelling.kind[token] == Kind::kClosing;
     return total(slot, token) * (closes ? beam_.closing[slot] * graph_.after[token] : beam_.reach[slot]);
 }
@@ -135,7 +135,7 @@ double Search<kPlain>::best_of(int slot, std::int32_t token) const {
 template <bool kPlain>
 void Search<kPlain>::extend(std::int32_t token, double y, int but) {
     if constexpr (kPlain) return extend_plain(token, y, but);
-    const std::uint64_t bit = graph_.spelling.bit[token];
+    const std::uint64_t bit = graph_.bit[token];
     const bool closes = graph_.spelling.kind[token] == Kind::kClosing;
     const double emitted = closes ? y * graph_.after[token] : y;
     const double* const bound = (closes ? beam_.closing : beam_.reach).data();

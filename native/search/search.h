@@ -60,8 +60,8 @@ class Search final : public ctckit::Engine {
           few_(classes_ <= ctckit::kMaskClasses),
           threshold_(std::exp(-options.beam_threshold)) {
         for (int c = 0; c < classes_ && few_; ++c) {
-            const std::uint64_t bit = std::uint64_t(1) << c;
-            if (c != graph_.blank) (graph_.spelling.kind[c] == Kind::kClosing ? closing_tokens_ : other_tokens_) |= bit;
+            const bool closing = graph_.spelling.kind[c] == Kind::kClosing;
+            if (c != graph_.blank) (closing ? closing_tokens_ : other_tokens_) |= graph_.bit[c];
         }
         reset();
     }
