@@ -9,6 +9,15 @@
 
 namespace {
 
+// to[i] = from[places[i]]. Both may be the same array if places rise, and `to` may be the places.
+template <class T>
+inline void pick(Array<T>& to, const Array<T>& from, const std::int32_t* places, int begin, int end, int offset = 0) {
+    T* const target = to.data() + offset;
+    const T* const source = from.data() + offset;
+#pragma omp simd
+    for (int i = begin; i < end; ++i) target[i] = source[places[i]];
+}
+
 // A prefix's probability, with the factors of what it is worth, is that of its paths that end in the blank and of those
 // that end in its token. Arrays have slots beyond the beam, which are 0, so that loops run over whole packs; the last
 // of these stands for prefixes that are not in the beam.
@@ -53,18 +62,12 @@ struct Beam {
         parent[i] = source[i] = none();
     }
 
-    // Everything but the masses.
-    void move(int from, int to) {
-        gain[to] = gain[from];
-        frame[to] = frame[from];
-        reach[to] = reach[from];
-        closing[to] = closing[from];
-        last[to] = last[from];
-        parent[to] = parent[from];
-        said[to] = said[from];
-        prefix[to] = prefix[from];
-        allowed[to] = allowed[from];
-        hash[to] = hash[from];
+    // Puts some slots, in their order, into the places from `begin` on: everything but the masses.
+    void keep(const std::int32_t* slots, int begin, int end) {
+        for (Array<double>* array : {&gain, &frame, &reach, &closing}) pick(*array, *array, slots, begin, end);
+        for (Array<std::int32_t>* array : {&last, &parent, &said}) pick(*array, *array, slots, begin, end);
+        for (Array<std::uint64_t>* array : {&allowed, &hash}) pick(*array, *array, slots, begin, end);
+        pick(prefix, prefix, slots, begin, end);
     }
 };
 

@@ -124,6 +124,7 @@ class Search final : public ctckit::Engine {
     Cut cut() const;
     void settle();
     void rebuild(const Cut& last);
+    void take_in(const Candidate& candidate, std::uint32_t prefix);
     std::uint32_t prefix_of(const Candidate& candidate);
     std::uint32_t step_to(std::uint32_t parent, std::int32_t token, std::int32_t word);
     std::uint32_t child(std::uint32_t parent, std::int32_t token, const Way& way, bool make);

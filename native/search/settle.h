@@ -29,14 +29,14 @@ void Search<kPlain>::settle() {
 template <bool kPlain>
 void Search<kPlain>::rebuild(const Cut& last) {
     std::int64_t ties = last.ties;
-    const int size = beam_.size;
+    const int size = beam_.size, none = beam_.none();
     // Which slots go on, in their order, and which don't. No branch depends on it: nobody could predict it.
     int left = 0, gone = 0;
     for (int i = 0; i < size; ++i) {
         const double mass = next_.mass[i];
         bool stays = mass > last.value;
         if (mass == last.value) stays = ties-- > 0;
-        moved_[i] = stays ? left : -1;
+        moved_[i] = stays ? left : none;
         stays_[left] = goes_[gone] = i;
         left += stays;
         gone += !stays;
@@ -46,38 +46,36 @@ void Search<kPlain>::rebuild(const Cut& last) {
     fresh_.clear();
     for (const Candidate& candidate : candidates_) {
         fresh_.push(prefix_of(candidate));
-        prefixes_[fresh_[fresh_.size() - 1]].slot = beam_.none();  // it must outlive those below it that go
+        prefixes_[fresh_[fresh_.size() - 1]].slot = none;  // it must outlive those below it that go
     }
     for (int j = 0; j < gone; ++j) leave(goes_[j]);
-    moved_[beam_.none()] = beam_.none();
-    for (int to = 0; to < left; ++to) {
-        const int i = stays_[to];
-        beam_.mass[to] = next_.mass[i];
-        beam_.mass[beam_.room + to] = next_.mass[beam_.room + i];
-        beam_.token[to] = next_.token[i];
-        if (to != i) {
-            beam_.move(i, to);
-            prefixes_[beam_.prefix[to]].slot = to;
-        }
-        const int parent = moved_[beam_.parent[to]];
-        beam_.parent[to] = parent < 0 ? beam_.none() : parent;
-    }
+    moved_[none] = none;
+    const std::int32_t* const slots = stays_.data();
+    pick(beam_.mass, next_.mass, slots, 0, left);
+    pick(beam_.mass, next_.mass, slots, 0, left, beam_.room);
+    pick(beam_.token, next_.token, slots, 0, left);
+    const int first = gone ? goes_[0] : left;  // slots before the first that goes keep their places
+    beam_.keep(slots, first, left);
+    for (int i = first; i < left; ++i) prefixes_[beam_.prefix[i]].slot = i;
+    pick(beam_.parent, moved_, beam_.parent.data(), 0, left);
     beam_.size = left;
-    for (std::size_t j = 0; j < candidates_.size(); ++j) {
-        const Candidate& candidate = candidates_[j];
-        const int slot = beam_.size++;
-        beam_.mass[slot] = beam_.token[slot] = candidate.value;
-        beam_.mass[beam_.room + slot] = 0;
-        beam_.gain[slot] = candidate.gain;
-        beam_.last[slot] = candidate.token;
-        const int parent = moved_[candidate.parent];
-        beam_.parent[slot] = parent < 0 ? beam_.none() : parent;
-        adopt(slot, fresh_[j]);
-        enter(slot);
-    }
+    for (std::size_t j = 0; j < candidates_.size(); ++j) take_in(candidates_[j], fresh_[j]);
     for (int i = beam_.size; i < size; ++i) empty(i);
     number_children();
     if (beam_.size == 0) die();
+}
+
+// A candidate gets the next slot.
+template <bool kPlain>
+void Search<kPlain>::take_in(const Candidate& candidate, std::uint32_t prefix) {
+    const int slot = beam_.size++;
+    beam_.mass[slot] = beam_.token[slot] = candidate.value;
+    beam_.mass[beam_.room + slot] = 0;
+    beam_.gain[slot] = candidate.gain;
+    beam_.last[slot] = candidate.token;
+    beam_.parent[slot] = moved_[candidate.parent];
+    adopt(slot, prefix);
+    enter(slot);
 }
 
 // The node of a candidate, made if it isn't there.
