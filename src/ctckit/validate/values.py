@@ -164,6 +164,11 @@ def _outside(lengths: Integers, most: int) -> list[int]:
 
 def _tokens(form: Form, blank: int, targets: Integers, target_lengths: Integers, scores_name: str) -> Iterator[Fault]:
     """One fault for each sample and kind, where the first of its tokens is."""
+    wrong = (targets < 0) | (targets >= form.classes) | (targets == blank)
+    if targets.ndim == 2:  # padding may hold anything
+        wrong &= np.arange(targets.shape[1]) < target_lengths.reshape(-1, 1)
+    if not wrong.any():
+        return
     rows = split_targets(form, targets, target_lengths)
     common = {"scores": scores_name, "blank": blank, "classes": form.classes}
     lost = {*_outside(target_lengths.reshape(-1), form.num_tokens)}  # whose tokens are not known
