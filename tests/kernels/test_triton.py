@@ -160,6 +160,26 @@ def test_lattice_is_that_of_the_table() -> None:
         assert not made.arcs[n, k:].any()
 
 
+@pytest.mark.parametrize("classes", [3, 40])
+def test_tokens_are_sorted(classes: int, narrow: None) -> None:
+    """By token, of equal ones in the target's order; runs of equal ones are counted."""
+    rng = np.random.default_rng(classes)
+    lengths = np.array([9, 0, 30, 1])
+    targets = rng.integers(1, classes, (4, 30))
+    made = backend.ctc_lattices(
+        torch.empty((70, 4, classes), device=DEVICE),
+        *(torch.from_numpy(array).to(DEVICE) for array in (targets, np.full(4, 70), lengths)),
+        0,
+    )
+    for n, length in enumerate(lengths.tolist()):
+        tokens = targets[n, :length]
+        begins = np.unique(np.sort(tokens), return_index=True)[1]
+        assert made.runs.order[n, :length].tolist() == np.argsort(tokens, kind="stable").tolist()
+        assert made.runs.labels[n].tolist() == sorted(tokens.tolist()) + [classes] * (30 - length)
+        assert int(made.runs.number[n]) == len(begins)
+        assert made.runs.first[n, : len(begins)].tolist() == begins.tolist()
+
+
 def test_no_frames_at_all() -> None:
     score, gradient = score_and_gradient(
         Batch(np.empty((0, 2, 3)), np.array([[1], [1]]), np.zeros(2, int), np.array([0, 1])),
@@ -427,12 +447,12 @@ POINTERS = dict(
     p_num_frames="i64", p_known="i32", p_out_labels="i32", p_out_arcs="u8", p_rows="u8", p_visits="fp64",
     p_frames="i64", p_lengths="i64", p_status="i32", p_wide="i8", p_offset="fp64",
     p_e="i32", p_edge_e="i32", p_moves="u8", p_last="i32", p_path="i32",
-    p_total="i32", p_score="fp64", p_sorted="i32", p_order="i64", p_run="i64", p_first="i64",
+    p_total="i32", p_score="fp64", p_sorted="i32", p_order="i32", p_first="i32", p_number="i32",
 )
 CTC, ANY = dict(GENERAL=False, BLOCK=64), dict(GENERAL=True, BLOCK=64)
 GRADIENT = dict(ROWS=8, BLOCK=32, LABELS=32)
 for name, fixed in (
-    ("_lattice_kernel", dict(FLAT=True, BLOCK=64)),
+    ("_lattice_kernel", dict(FLAT=True, BLOCK=64, INNER=16)),
     ("_pair_kernel", dict(COSTS=True, CLASS_SCORES=True, STATE_SCORES=True, KNOWN=False, BLOCK=64)),
     ("_feasible_kernel", dict(TILED=False, BLOCK=64)),
     ("_feasible_kernel", dict(TILED=True, BLOCK=64)),

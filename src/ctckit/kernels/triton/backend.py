@@ -20,8 +20,8 @@ from ...results import BestPaths, Posteriors, Status
 from ..backend import Gradients, Totals, cannot_take
 from .batch import Batch, Rows
 from .best import find_best
-from .gradient import Runs, count_visits, write_gradient
-from .lattice import PLAIN, States, lay_out
+from .gradient import count_visits, write_gradient
+from .lattice import PLAIN, Runs, States, lay_out
 from .pairs import find_infeasible, lay_out_states
 from .rows import read_rows
 from .sums import Sums, sweep
@@ -39,11 +39,13 @@ class CTCLattices:
 
     Attributes:
         states: as the kernels read them. Samples whose status is not OK have no frames here.
+        runs: equal tokens.
         sizes: T, N, C, and pairs of states of the longest target.
         blank: the blank's class.
     """
 
     states: States
+    runs: Runs
     sizes: Sizes
     blank: int
 
@@ -137,10 +139,17 @@ def ctc_lattices(
         torch.empty(size, dtype=torch.int64, device=device),
         torch.empty(size, dtype=torch.int32, device=device),
     )
+    tokens = size, sizes.pairs - 1
+    runs = Runs(
+        torch.empty(tokens, dtype=torch.int32, device=device),
+        torch.empty(tokens, dtype=torch.int32, device=device),
+        torch.empty(tokens, dtype=torch.int32, device=device),
+        torch.empty(size, dtype=torch.int32, device=device),
+    )
     begins = target_lengths.long().cumsum(0) - target_lengths if targets.ndim == 1 else target_lengths
     with _on(device):
-        lay_out(targets, begins, input_lengths.contiguous(), target_lengths.contiguous(), states, sizes, blank)
-    return CTCLattices(states, sizes, blank)
+        lay_out(targets, begins, input_lengths.contiguous(), target_lengths.contiguous(), states, runs, sizes, blank)
+    return CTCLattices(states, runs, sizes, blank)
 
 
 def total(
@@ -216,6 +225,7 @@ class Sweep:
     def __init__(self, problem: TensorProblem, *, keep: bool, wanted: Gradients[Tensor] | None = None) -> None:
         of_states, count = _of_states(wanted), wanted is not None and wanted.entry_costs is not None
         device, real = problem.scores.device, _real(problem.scores)
+        self._lattices = problem.lattices
         with _on(device):
             adds_softmax = wanted is not None and wanted.adds_softmax
             self.batch = batch = _batch(problem, general=of_states, softmax=problem.from_logits or adds_softmax)
@@ -297,12 +307,17 @@ class Sweep:
     @cached_property
     def _runs(self) -> Runs:
         """Which labels of each sample are equal."""
-        ordered, order = self.batch.states.labels.flatten(1).sort(dim=1, stable=True)
-        begins = torch.ones_like(ordered)
-        begins[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+        lattices, states = self._lattices, self.batch.states
+        if isinstance(lattices, CTCLattices) and not states.general:
+            return lattices.runs
+        labels, order = states.labels.flatten(1).sort(dim=1, stable=True)
+        begins = torch.ones_like(labels)
+        begins[:, 1:] = labels[:, 1:] != labels[:, :-1]
         run = begins.cumsum(1)
-        number = torch.arange(1, ordered.shape[1] + 1, device=run.device).expand(len(ordered), -1).contiguous()
-        return Runs(ordered, order, run, torch.searchsorted(run, number))
+        number = torch.arange(1, labels.shape[1] + 1, device=run.device).expand(len(labels), -1).contiguous()
+        first = torch.searchsorted(run, number)
+        classes = (begins * (labels < self.batch.sizes.classes)).sum(dim=1)
+        return Runs(labels, order.int(), first.int(), classes.int())
 
     def _weights(self, weights: Tensor | None) -> Tensor:
         if weights is None:

@@ -5,14 +5,14 @@ May import triton, tuning.py, lattice.py, batch.py, rows.py and sums.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
 
 from . import tuning
 from .batch import Batch, Rows
-from .lattice import INVALID
+from .lattice import INVALID, Runs
 from .rows import SURE, columns
 from .sums import Sums
 from .tuning import SIZES
@@ -111,9 +111,8 @@ def _store_labels(
         blank_is_best = has_blank & (at_blank.to(b_weight.dtype) == scores[2])
         b_others = tl.where(blank_is_best, 0.0, tl.where(has_blank, b_blank, 0.0))
         b_best = tl.where(blank_is_best, blank, -1).to(tl.int64)
-    p_sorted, p_order, p_run, p_first = runs
+    p_sorted, p_order, p_first, num_runs = runs
     real = b_weight.dtype
-    num_runs = tl.load(p_run + count - 1, mask=count > 0, other=0)
     for q0 in range(0, num_runs, LABELS):
         q = q0 + tl.arange(0, LABELS).to(tl.int64)[None, :]
         is_run = q < num_runs
@@ -168,8 +167,8 @@ def _gradient_kernel(
     p_rest,
     p_sorted,
     p_order,
-    p_run,
     p_first,
+    p_number,
     stride_t,
     stride_n,
     stride_c,
@@ -221,7 +220,7 @@ def _gradient_kernel(
             o_runs, p_cell, count = n * 2 * pairs, p_row, tl.load(p_count + n)
         else:  # those of the odd states
             o_runs, p_cell, count = n * (pairs - 1), p_row + pairs, length
-        runs = (p_sorted + o_runs, p_order + o_runs, p_run + o_runs, p_first + o_runs)
+        runs = (p_sorted + o_runs, p_order + o_runs, p_first + o_runs, tl.load(p_number + n))
         _store_labels(out, scores, p_cell, runs, count, b_blank, b_share, b_weight, used, blank, SOFTMAX, ROWS, LABELS)
     else:
         num_nan = tl.where(status == INVALID, frames_max, tl.where(score != score, frames, 0))
@@ -245,24 +244,6 @@ def _visits_kernel(p_gamma, p_frames, p_lengths, p_visits, frames_max, pairs, RO
         mask = (t < frames)[:, None] & exists[None, :]
         b_sum += tl.sum(tl.load(p_row[:, None] + cell[None, :], mask=mask, other=0.0).to(tl.float64), axis=0)
     tl.store(p_visits + n * 2 * pairs + cell, b_sum, mask=cell < 2 * pairs)
-
-
-class Runs(NamedTuple):
-    """Which labels of a lattice are equal: runs of the sorted labels, in the lattice's order within a run.
-
-    L labels: of CTC's own lattices the S tokens, else those of 2 · pairs states, the even ones first.
-
-    Attributes:
-        labels: int32 (N, L), sorted.
-        order: int64 (N, L), the index in the lattice of each sorted label.
-        run: int64 (N, L), the number of runs up to each sorted label.
-        first: int64 (N, L), the index in sorted order of each run's first label.
-    """
-
-    labels: Tensor
-    order: Tensor
-    run: Tensor
-    first: Tensor
 
 
 def write_gradient(

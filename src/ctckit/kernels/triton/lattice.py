@@ -28,6 +28,24 @@ PLAIN = not ARCS_BY_ROLE[0] & Arc.SKIP  # whether CTC's lattices have the shape 
 OK, INFEASIBLE, IMPOSSIBLE, NOT_FINITE, INVALID = (tl.constexpr(int(status)) for status in Status)
 
 
+class Runs(NamedTuple):
+    """Which labels of a lattice are equal: runs of the sorted labels, in the lattice's order within a run.
+
+    L labels: of CTC's own lattices the S tokens, else those of 2 · pairs states, the even ones first.
+
+    Attributes:
+        labels: int32 (N, L), sorted.
+        order: int32 (N, L), the index in the lattice of each sorted label.
+        first: int32 (N, L), the index in sorted order of each run's first label.
+        number: int32 (N,), of runs of labels that are classes.
+    """
+
+    labels: Tensor
+    order: Tensor
+    first: Tensor
+    number: Tensor
+
+
 class States(NamedTuple):
     """A batch's lattices as the kernels read them, on the device: states in pairs, the even ones apart from the odd.
 
@@ -65,6 +83,37 @@ def _token(p_targets, stride, s, mask):
     return tl.load(p_targets + s * stride, mask=mask, other=0).to(tl.int64)
 
 
+@triton.jit
+def _sort(p_labels, p_sorted, p_order, count, BLOCK: tl.constexpr, INNER: tl.constexpr):
+    """Sorts one sample's labels: each one's place is the number of those that come before it."""
+    for s0 in range(0, count, BLOCK):
+        s = s0 + tl.arange(0, BLOCK)
+        b_label = tl.load(p_labels + s, mask=s < count, other=0)
+        b_place = tl.zeros((BLOCK,), tl.int32)
+        for r0 in range(0, count, INNER):
+            r = r0 + tl.arange(0, INNER)
+            b_other = tl.load(p_labels + r, mask=r < count, other=2147483647)
+            less = b_other[None, :] < b_label[:, None]
+            before = less | ((b_other[None, :] == b_label[:, None]) & (r[None, :] < s[:, None]))
+            b_place += tl.sum(before.to(tl.int32), axis=1)
+        tl.store(p_sorted + b_place, b_label, mask=s < count)
+        tl.store(p_order + b_place, s, mask=s < count)
+
+
+@triton.jit
+def _find_runs(p_sorted, p_first, classes, count, BLOCK: tl.constexpr):
+    """Finds where runs of equal labels begin, and returns how many there are; C, which is no class, makes none."""
+    number = tl.zeros((), tl.int32)
+    for i0 in range(0, count, BLOCK):
+        i = i0 + tl.arange(0, BLOCK)
+        b_label = tl.load(p_sorted + i, mask=i < count, other=classes)
+        b_before = tl.load(p_sorted + i - 1, mask=(i > 0) & (i < count), other=-1)
+        begins = ((b_label != b_before) & (b_label < classes)).to(tl.int32)
+        tl.store(p_first + number + tl.cumsum(begins, axis=0) - 1, i, mask=begins != 0)
+        number += tl.sum(begins, axis=0)
+    return number
+
+
 @triton.jit(do_not_specialize=SIZES_AND_STRIDES)
 def _lattice_kernel(
     p_targets,
@@ -76,6 +125,10 @@ def _lattice_kernel(
     p_frames,
     p_lengths,
     p_status,
+    p_sorted,
+    p_order,
+    p_first,
+    p_number,
     stride_n,
     stride_s,
     frames_max,
@@ -85,8 +138,9 @@ def _lattice_kernel(
     pairs,
     FLAT: tl.constexpr,
     BLOCK: tl.constexpr,
+    INNER: tl.constexpr,
 ):
-    """Lays the table of arcs out over one sample's target, and finds the sample's status.
+    """Lays the table of arcs out over one sample's target, sorts its tokens, and finds the sample's status.
 
     Arcs are (N, 2, pairs): of the even states, then of the odd ones. Tokens past a target are `classes`.
     """
@@ -132,6 +186,11 @@ def _lattice_kernel(
     tl.store(p_status + n, b_status)
     tl.store(p_frames + n, tl.where(b_status == OK, b_frames, 0))
     tl.store(p_lengths + n, tl.where(b_status == INVALID, 0, b_length))
+    tl.debug_barrier()
+    o_labels = n * (pairs - 1)
+    _sort(p_labels + o_labels, p_sorted + o_labels, p_order + o_labels, pairs - 1, BLOCK, INNER)
+    tl.debug_barrier()
+    tl.store(p_number + n, _find_runs(p_sorted + o_labels, p_first + o_labels, classes, pairs - 1, BLOCK))
 
 
 @triton.jit
@@ -162,6 +221,7 @@ def lay_out(
     input_lengths: Tensor,
     target_lengths: Tensor,
     states: States,
+    runs: Runs,
     sizes: Sizes,
     blank: int,
 ) -> None:
@@ -173,6 +233,7 @@ def lay_out(
         input_lengths: (N,) integers, contiguous.
         target_lengths: (N,) integers, contiguous.
         states: written.
+        runs: written, of the tokens.
         sizes: those of the batch.
         blank: the blank's class.
     """
@@ -183,6 +244,7 @@ def lay_out(
         input_lengths,
         target_lengths,
         *states[:5],
+        *runs,
         0 if flat else targets.stride(0),
         targets.stride(-1),
         sizes.frames,
@@ -192,6 +254,7 @@ def lay_out(
         sizes.pairs,
         FLAT=flat,
         BLOCK=min(tuning.TILE, triton.next_power_of_2(sizes.pairs)),
+        INNER=16,
         num_warps=4,
         enable_fp_fusion=tuning.FUSED,
     )
