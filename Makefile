@@ -6,7 +6,7 @@ NATIVE := $(shell find native -name '*.h' -o -name '*.cpp')
 # A worker per CPU, at most eight: each holds the package, torch and its own copy of the inputs.
 PARALLEL := -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-long bench docs notebooks test-gpu bench-gpu lint format sanitize clean
+.PHONY: demo test test-long bench docs notebooks test-gpu bench-gpu gpu-counts lint format sanitize clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ctckit demo
@@ -36,6 +36,9 @@ test-gpu: $(VENV)/.dev
 
 bench-gpu: $(VENV)/.dev
 	$(BIN)/python bench/gpu.py
+
+gpu-counts: $(VENV)/.dev
+	$(BIN)/python bench/gpu_counts.py
 
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -505,6 +505,31 @@ def test_kernels_compile_without_a_gpu(tmp_path: Path, score: str, real: str, ta
     assert done.stdout.strip() == "all compiled", done.stderr[-3000:]
 
 
+MOST = {
+    "launches": 6,
+    "operations": 14,
+    "allocations": 31,
+    "instructions_before_P1": 265,
+    "instructions_before_P2": 395,
+    "instructions_after_P1": 315,
+    "instructions_after_P2": 470,
+}
+
+
+def test_what_a_step_costs_is_counted(tmp_path: Path) -> None:
+    """Nothing makes a step longer unseen: today's counts, and a tenth more instructions, for other compilers."""
+    setting = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        [sys.executable, ROOT / "bench" / "gpu_counts.py"],
+        env=setting | {"TRITON_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    counts = {name: int(value) for name, value in map(str.split, done.stdout.splitlines())}
+    assert counts.keys() == {*MOST, "frames", "host_us"}, done.stderr[-3000:]
+    assert not {name: counts[name] for name in MOST if counts[name] > MOST[name]}
+
+
 def test_kernels_need_no_torch() -> None:
     """They are for any framework that Triton has; only backend.py allocates, by torch."""
     code = (

@@ -1,0 +1,195 @@
+"""`make gpu-counts`: what a step of the loss costs its host, and its sweep the GPU; counted without a GPU.
+
+A step is the loss and its gradient from float32 logits by the public function, with targets on the host. Kernels are
+compiled for an H100 and never run: what would launch them does nothing, and scores lie in the CPU's memory. Prints a
+name and a value a line:
+
+    launches     of our kernels
+    operations   of torch that compute or copy
+    allocations  of memory, by torch's operations too
+    frames       calls of Python functions
+    host_us      microseconds of a step, the median
+    instructions_before_P1, instructions_after_P1
+                 in the sweep's loop, for a frame before the two directions meet, and after, with one pair of states for
+                 each thread; likewise P2 with two
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType, SimpleNamespace
+from typing import Any
+
+import torch
+import triton.backends.nvidia
+from torch.profiler import ProfilerActivity, profile
+from triton.backends.compiler import GPUTarget
+from triton.compiler import CompiledKernel
+from triton.runtime.driver import driver
+
+import ctckit.torch
+from ctckit.kernels.triton import sums
+from ctckit.kernels.triton.cells import AHEAD
+from ctckit.torch import dispatch
+
+FRAMES, CLASSES, SIZE, TOKENS = 500, 32, 64, 100
+STEPS = 300
+VIEWS = {"view", "_unsafe_view", "expand", "slice", "select", "unsqueeze", "squeeze", "transpose", "permute", "alias"}
+VIEWS |= {"detach", "as_strided", "reshape", "flatten", "resolve_conj", "resolve_neg"}
+MAY_BE_IDLE = {"to", "contiguous"}
+DISASSEMBLER = Path(triton.backends.nvidia.__file__).with_name("bin") / "nvdisasm"
+
+launched: Counter[str] = Counter()
+
+
+class Launcher:
+    """What would launch a kernel."""
+
+    def __init__(self, source: Any, metadata: Any) -> None:
+        self.name = metadata.name
+
+    def __call__(self, *_: object) -> None:
+        launched[self.name] += 1
+
+
+class NoGPU:
+    """A driver of a device that is not there."""
+
+    launcher_cls = Launcher
+    utils = SimpleNamespace(
+        get_device_properties=lambda device: {"max_shared_mem": 1 << 20},
+        load_binary=lambda name, kernel, shared, device: (name, name, 0, 0, 1024),
+        unload_module=lambda module: None,
+    )
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", 90, 32)
+
+
+def operations_of(step: Callable[[], None]) -> tuple[Counter[str], int]:
+    """torch's operations that compute or copy, without those that are part of others; and allocations."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        step()
+    outer: Counter[str] = Counter()
+    allocations = 0
+    for event in profiled.events() or ():
+        name = event.name.removeprefix("aten::")
+        if name == event.name:
+            continue
+        allocations += name.startswith("empty") and name != "empty_like"  # which calls one of them
+        parent = event.cpu_parent
+        while parent is not None and not parent.name.startswith("aten::"):
+            parent = parent.cpu_parent
+        idle = name in MAY_BE_IDLE and not event.cpu_children
+        outer[name] += parent is None and not idle and name not in VIEWS and not name.startswith("empty")
+    return +outer, allocations
+
+
+def loops_of(kernel: CompiledKernel) -> list[int]:
+    """How many instructions each loop of a compiled kernel has."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(kernel.asm["cubin"])
+        file.flush()
+        listing = subprocess.run([DISASSEMBLER, "-c", file.name], capture_output=True, text=True, check=True).stdout
+    places: dict[str, int] = {}
+    found, count = [], 0
+    for line in listing.splitlines():
+        if label := re.match(r"(\.L_\w+):", line):
+            places[label[1]] = count
+        elif instruction := re.search(r"/\*[0-9a-f]{4,}\*/\s+(.*?);", line):
+            count += 1
+            target = re.search(r"BRA.*`\((\.L_\w+)\)", instruction[1])
+            if target and target[1] in places:
+                found.append(count - places[target[1]])
+    return found
+
+
+def instructions() -> dict[str, int]:
+    """Of a frame in the sweeps that have been compiled, whose rows are in registers: a turn has some frames."""
+    found = {}
+    for kernel in sums._sweep_kernel.device_caches[0][0].values():
+        names = sums._sweep_kernel.arg_names
+        fixed = {names[place]: value for (place,), value in kernel.src.constants.items()}
+        pairs = fixed["BLOCK"] // (32 * kernel.metadata.num_warps)
+        when = "after" if fixed["SECOND"] else "before"
+        found[f"instructions_{when}_P{pairs}"] = max(loops_of(kernel)) // AHEAD.value
+    return dict(sorted(found.items()))
+
+
+def without_a_gpu() -> None:
+    """From here on, Triton compiles for an H100, launches nothing, and is given the tensors of the CPU."""
+    driver.set_active(NoGPU())
+    dispatch.backend_of = lambda scores: "triton"
+
+
+def step_of_the_loss(tokens: int = TOKENS) -> Callable[[], None]:
+    logits = torch.randn(FRAMES, SIZE, CLASSES, requires_grad=True)
+    targets = torch.randint(1, CLASSES, (SIZE, tokens))
+    frames, lengths = torch.full((SIZE,), FRAMES), torch.full((SIZE,), tokens)
+
+    def step() -> None:
+        logits.grad = None
+        ctckit.torch.ctc_loss(logits, targets, frames, lengths, from_logits=True).backward()
+
+    return step
+
+
+def python_frames(step: Callable[[], None]) -> int:
+    count = 0
+
+    def seen(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(seen)
+    step()
+    sys.setprofile(None)
+    return count
+
+
+def microseconds(step: Callable[[], None]) -> float:
+    times = []
+    for _ in range(STEPS):
+        begun = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - begun)
+    return statistics.median(times) * 1e6
+
+
+def measure() -> dict[str, int]:
+    without_a_gpu()
+    step = step_of_the_loss()
+    step()  # compiles
+    launched.clear()
+    step()
+    launches = launched.total()
+    operations, allocations = operations_of(step)
+    print(*(f"{name} {count}" for name, count in operations.items()), sep=", ", file=sys.stderr)
+    counts = {
+        "launches": launches,
+        "operations": operations.total(),
+        "allocations": allocations,
+        "frames": python_frames(step),
+        "host_us": round(microseconds(step)),
+    }
+    step_of_the_loss(tokens=30)()
+    return counts | instructions()
+
+
+if __name__ == "__main__":
+    for name, value in measure().items():
+        print(name, value)
