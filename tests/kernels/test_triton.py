@@ -447,7 +447,8 @@ POINTERS = dict(
     p_num_frames="i64", p_known="i32", p_out_labels="i32", p_out_arcs="u8", p_rows="u8", p_visits="fp64",
     p_frames="i64", p_lengths="i64", p_status="i32", p_wide="i8", p_offset="fp64",
     p_e="i32", p_edge_e="i32", p_moves="u8", p_last="i32", p_path="i32",
-    p_total="i32", p_score="fp64", p_sorted="i32", p_order="i32", p_first="i32", p_number="i32",
+    p_total="i32", p_score="fp64", p_share="fp64", p_factor="fp32",
+    p_sorted="i32", p_order="i32", p_first="i32", p_number="i32",
 )
 CTC, ANY = dict(GENERAL=False, BLOCK=64), dict(GENERAL=True, BLOCK=64)
 GRADIENT = dict(ROWS=8, BLOCK=32, LABELS=32)
@@ -472,9 +473,9 @@ for name, fixed in (
     ("_best_kernel", dict(TILED=True, **ANY)),
     ("_trace_kernel", CTC),
     ("_trace_kernel", ANY),
-    ("_gradient_kernel", dict(SOFTMAX=True, STATES=False, GENERAL=False, **GRADIENT)),
-    ("_gradient_kernel", dict(SOFTMAX=True, STATES=False, GENERAL=True, **GRADIENT)),
-    ("_gradient_kernel", dict(SOFTMAX=False, STATES=True, GENERAL=True, **GRADIENT)),
+    ("_gradient_kernel", dict(SOFTMAX=True, STATES=False, FACTOR=True, GENERAL=False, **GRADIENT)),
+    ("_gradient_kernel", dict(SOFTMAX=True, STATES=False, FACTOR=False, GENERAL=True, **GRADIENT)),
+    ("_gradient_kernel", dict(SOFTMAX=False, STATES=True, FACTOR=False, GENERAL=True, **GRADIENT)),
     ("_visits_kernel", dict(ROWS=8, BLOCK=32)),
 ):
     kernel = next(vars(module)[name] for module in MODULES if name in vars(module))
@@ -507,8 +508,8 @@ def test_kernels_compile_without_a_gpu(tmp_path: Path, score: str, real: str, ta
 
 MOST = {
     "launches": 6,
-    "operations": 14,
-    "allocations": 31,
+    "operations": 5,
+    "allocations": 27,
     "instructions_before_P1": 265,
     "instructions_before_P2": 395,
     "instructions_after_P1": 315,

@@ -150,7 +150,7 @@ def _call_on_gpu_with_blanks(log_probs: Tensor, given: Given, options: Options, 
     there = portable.on_tensors(problem, frames_first(log_probs.detach(), batch_first))
     lost = None if options.zero_infinity else there.lattices.frames
     weights, zero, below = gpu_weights(there.lattices, how), options.zero_infinity, options.below_log_softmax
-    return GPUCall(there, None, weights, how, zero, batch_first, form.batched, below, lost_is_nan=lost)
+    return GPUCall(there, weights, how, zero, batch_first, form.batched, below, lost_is_nan=lost)
 
 
 def with_added_to(call: AnyCall, scores: Tensor, added: Added) -> AnyCall:
@@ -212,7 +212,7 @@ def checked_lattice_call(
         counts = lengths.reshape(-1).to(scores.device, torch.int64)
         laid_out = replace(laid_out, lattices=replace(laid_out.lattices, frames=counts))  # type: ignore[type-var]
     factors = gpu_weights(laid_out.lattices, how)
-    return GPUCall(laid_out, None, factors, how, options.zero_infinity, batch_first, form.batched, added=added)
+    return GPUCall(laid_out, factors, how, options.zero_infinity, batch_first, form.batched, added=added)
 
 
 def _backend_with(scores: Tensor, added: Added) -> Literal["native", "triton", "portable"]:

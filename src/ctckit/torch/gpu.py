@@ -28,7 +28,6 @@ class GPUCall(NamedTuple):
     """A checked call; methods as in :class:`calls.Call`, with log-scores as tensors."""
 
     problem: Problem[Tensor]
-    invalid: Tensor | None  # bool (N,), samples whose targets or lengths are known to be wrong
     weights: Tensor  # float64 (N,)
     reduction: Reduction
     zero_infinity: bool
@@ -64,9 +63,8 @@ class GPUCall(NamedTuple):
     def gradient(self, scores: Tensor, swept: triton.Sweep, grad_output: Tensor | None) -> Tensor:
         """The gradient by the scores, times ``grad_output``; None means 1."""
         gradient = torch.empty_like(scores, memory_format=torch.contiguous_format)
-        weights = self.weights if grad_output is None else self.weights * grad_output.detach().double()
         view = frames_first(gradient, self.batch_first)
-        swept.gradient(view, weights)
+        swept.gradient(view, self.weights, None if grad_output is None else grad_output.detach())
         if self.lost_is_nan is not None:
             used = torch.arange(len(view), device=view.device)[:, None] < self.lost_is_nan
             view.masked_fill_((used & (swept.score == -torch.inf))[..., None], torch.nan)
@@ -96,8 +94,9 @@ class GPUCall(NamedTuple):
         there = replace(self.problem, scores=frames_first(scores, self.batch_first))
         problem = portable.with_added(there, *self.added)
         score = portable.log_scores(problem)
-        if self.invalid is not None:
-            score = torch.where(self.invalid, torch.nan, score)
+        lattices = self.problem.lattices
+        if isinstance(lattices, triton.CTCLattices):  # which know the samples whose targets or lengths are wrong
+            score = torch.where(lattices.status == Status.INVALID, torch.nan, score)
         return reduced(score, self.weights.to(score), self.reduction, self.zero_infinity, self.batched)
 
     def _wanted(self) -> Gradients[Tensor]:
@@ -128,16 +127,16 @@ def gpu_call(scores: Tensor, given: Given, options: Options, reduction: Reductio
         options.blank,
     )
     problem: Problem[Tensor] = Problem(laid_out, options.from_logits, lattices, form.batched)
-    invalid = lattices.status == Status.INVALID
     weights = gpu_weights(lattices, reduction)
     lost = frames.reshape(-1).to(scores.device) if options.as_torch and not options.zero_infinity else None
     zero, below = options.zero_infinity, options.below_log_softmax
-    return GPUCall(problem, invalid, weights, reduction, zero, batch_first, form.batched, below, lost_is_nan=lost)
+    return GPUCall(problem, weights, reduction, zero, batch_first, form.batched, below, lost_is_nan=lost)
 
 
 def gpu_weights(lattices: LatticeBatch[Tensor], reduction: Reduction) -> Tensor:
     """The weight of each sample's loss in a reduction (N,)."""
-    weights = torch.ones_like(lattices.num_tokens, dtype=torch.float64)
-    if reduction == "mean":
-        weights /= lattices.num_tokens.clamp(min=1) * len(weights)
-    return weights
+    if reduction != "mean":
+        return torch.ones_like(lattices.num_tokens, dtype=torch.float64)
+    if isinstance(lattices, triton.CTCLattices):
+        return lattices.share
+    return (lattices.num_tokens.clamp(min=1) * len(lattices.num_tokens)).double().reciprocal()

@@ -39,12 +39,14 @@ class CTCLattices:
 
     Attributes:
         states: as the kernels read them. Samples whose status is not OK have no frames here.
+        share: float64 (N,), the weight of each sample in a mean by tokens, at least 1, then over the batch.
         runs: equal tokens.
         sizes: T, N, C, and pairs of states of the longest target.
         blank: the blank's class.
     """
 
     states: States
+    share: Tensor
     runs: Runs
     sizes: Sizes
     blank: int
@@ -139,6 +141,7 @@ def ctc_lattices(
         torch.empty(size, dtype=torch.int64, device=device),
         torch.empty(size, dtype=torch.int32, device=device),
     )
+    share = torch.empty(size, dtype=torch.float64, device=device)
     tokens = size, sizes.pairs - 1
     runs = Runs(
         torch.empty(tokens, dtype=torch.int32, device=device),
@@ -148,8 +151,10 @@ def ctc_lattices(
     )
     begins = target_lengths.long().cumsum(0) - target_lengths if targets.ndim == 1 else target_lengths
     with _on(device):
-        lay_out(targets, begins, input_lengths.contiguous(), target_lengths.contiguous(), states, runs, sizes, blank)
-    return CTCLattices(states, runs, sizes, blank)
+        lay_out(
+            targets, begins, input_lengths.contiguous(), target_lengths.contiguous(), states, share, runs, sizes, blank
+        )
+    return CTCLattices(states, share, runs, sizes, blank)
 
 
 def total(
@@ -237,7 +242,7 @@ class Sweep:
                 torch.empty(kept if keep else 0, dtype=torch.int32, device=device),
                 torch.empty(edges, dtype=real, device=device),
                 torch.empty(edges, dtype=torch.int32, device=device),
-                torch.zeros(counts if count else 0, dtype=torch.float64, device=device),
+                (torch.zeros if count else torch.empty)(counts if count else 0, dtype=torch.float64, device=device),
                 torch.empty(size, dtype=torch.int32, device=device),
                 torch.empty(size, dtype=torch.float64, device=device),
                 torch.empty(size, dtype=torch.uint8, device=device),
@@ -248,9 +253,15 @@ class Sweep:
         nothing = sums.exponents[:0]  # rows are not needed any more
         self._sums = sums._replace(occupancy=nothing, exponents=nothing, edges_m=nothing, edges_e=nothing)
 
-    def gradient(self, grad: Tensor, weights: Tensor | None = None) -> None:
-        """Writes the gradient of Σ weights·(-score) by the scores into ``grad``; may be called any number of times."""
-        self._write(grad, None, self._weights(weights), softmax=self.batch.softmax)
+    def gradient(self, grad: Tensor, weights: Tensor | None = None, factor: Tensor | None = None) -> None:
+        """Writes the gradient of Σ weights·(-score) by the scores into ``grad``; may be called any number of times.
+
+        Args:
+            grad: (T, N, C), written.
+            weights: float64 (N,), 1 by default.
+            factor: (N,), or () for all, by which weights are multiplied; any floats.
+        """
+        self._write(grad, None, self._weights(weights), factor, softmax=self.batch.softmax)
 
     def occupancies(self, states: Tensor, classes: Tensor) -> None:
         """Writes γ by state (T, N, 2·pairs - 1) and by class (T, N, C)."""
@@ -299,10 +310,12 @@ class Sweep:
         with _on(out.device):
             write_gradient(batch, self._rows, sums, self._runs, weights * states.frames, out[None], softmax=False)
 
-    def _write(self, grad: Tensor, states: Tensor | None, weights: Tensor, *, softmax: bool) -> None:
+    def _write(
+        self, grad: Tensor, states: Tensor | None, weights: Tensor, factor: Tensor | None = None, *, softmax: bool
+    ) -> None:
         sums = self._sums._replace(occupancy=self._occupancy())
         with _on(grad.device):
-            write_gradient(self.batch, self._rows, sums, self._runs, weights, grad, states, softmax=softmax)
+            write_gradient(self.batch, self._rows, sums, self._runs, weights, grad, states, factor, softmax=softmax)
 
     @cached_property
     def _runs(self) -> Runs:

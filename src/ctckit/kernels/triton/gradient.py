@@ -150,12 +150,14 @@ def _fill(p_out, stride, count, b_fill, exists, ROWS: tl.constexpr, BLOCK: tl.co
         tl.store(p_out[:, None] + (c * stride)[None, :], b_out.to(p_out.dtype.element_ty), mask=mask)
 
 
-@triton.jit(do_not_specialize=SIZES)
+@triton.jit(do_not_specialize=[*SIZES, "stride_factor"])
 def _gradient_kernel(
     p_scores,
     p_grad,
     p_states,
     p_weights,
+    p_factor,
+    stride_factor,
     p_gamma,
     p_frames,
     p_lengths,
@@ -182,6 +184,7 @@ def _gradient_kernel(
     pairs,
     SOFTMAX: tl.constexpr,
     STATES: tl.constexpr,
+    FACTOR: tl.constexpr,
     GENERAL: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -207,7 +210,10 @@ def _gradient_kernel(
         b_even, b_share = _shares(p_row, used, length, pairs, ROWS, LABELS)
         if STATES:
             _store_states(p_state, p_row, b_share, exists, used, length, pairs, LABELS)
-        b_weight = tl.load(p_weights + n).to(real)
+        b_weight = tl.load(p_weights + n)
+        if FACTOR:
+            b_weight *= tl.load(p_factor + n * stride_factor).to(tl.float64)
+        b_weight = b_weight.to(real)
         scores = (p_scores + n * stride_n + t * stride_t, stride_c)
         b_blank = tl.where(used, b_even * b_share, 0.0)
         if SOFTMAX:
@@ -254,6 +260,7 @@ def write_gradient(
     weights: Tensor,
     grad: Tensor,
     states: Tensor | None = None,
+    factor: Tensor | None = None,
     *,
     softmax: bool,
 ) -> None:
@@ -267,6 +274,7 @@ def write_gradient(
         weights: float64 (N,).
         grad: (T, N, C), any strides, written.
         states: (T, N, 2·pairs - 1), written if given: occupancies by state.
+        factor: (N,), or () for all, by which weights are multiplied if given.
         softmax: whether to write softmax - γ, as for logits, not -γ.
     """
     sizes, lattices = batch.sizes, batch.states
@@ -276,6 +284,8 @@ def write_gradient(
         grad,
         states if states is not None else sums.occupancy,
         weights,
+        weights if factor is None else factor,
+        factor.stride(0) if factor is not None and factor.ndim else 0,
         sums.occupancy,
         lattices.frames,
         lattices.lengths,
@@ -295,6 +305,7 @@ def write_gradient(
         sizes.pairs,
         SOFTMAX=softmax,
         STATES=states is not None,
+        FACTOR=factor is not None,
         GENERAL=lattices.general,
         ROWS=together,
         BLOCK=block,

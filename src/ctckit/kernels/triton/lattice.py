@@ -125,6 +125,7 @@ def _lattice_kernel(
     p_frames,
     p_lengths,
     p_status,
+    p_share,
     p_sorted,
     p_order,
     p_first,
@@ -185,7 +186,9 @@ def _lattice_kernel(
     b_status = tl.where(b_wrong != 0, INVALID, b_status)
     tl.store(p_status + n, b_status)
     tl.store(p_frames + n, tl.where(b_status == OK, b_frames, 0))
-    tl.store(p_lengths + n, tl.where(b_status == INVALID, 0, b_length))
+    b_length = tl.where(b_status == INVALID, 0, b_length)
+    tl.store(p_lengths + n, b_length)
+    tl.store(p_share + n, 1.0 / (tl.maximum(b_length, 1) * tl.num_programs(0)).to(tl.float64))
     tl.debug_barrier()
     o_labels = n * (pairs - 1)
     _sort(p_labels + o_labels, p_sorted + o_labels, p_order + o_labels, pairs - 1, BLOCK, INNER)
@@ -221,6 +224,7 @@ def lay_out(
     input_lengths: Tensor,
     target_lengths: Tensor,
     states: States,
+    share: Tensor,
     runs: Runs,
     sizes: Sizes,
     blank: int,
@@ -233,6 +237,7 @@ def lay_out(
         input_lengths: (N,) integers, contiguous.
         target_lengths: (N,) integers, contiguous.
         states: written.
+        share: float64 (N,), written: the weight of each sample in a mean by tokens, then over the batch.
         runs: written, of the tokens.
         sizes: those of the batch.
         blank: the blank's class.
@@ -244,6 +249,7 @@ def lay_out(
         input_lengths,
         target_lengths,
         *states[:5],
+        share,
         *runs,
         0 if flat else targets.stride(0),
         targets.stride(-1),
