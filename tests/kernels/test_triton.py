@@ -510,10 +510,10 @@ MOST = {
     "launches": 6,
     "operations": 5,
     "allocations": 27,
-    "instructions_before_P1": 265,
-    "instructions_before_P2": 395,
-    "instructions_after_P1": 315,
-    "instructions_after_P2": 470,
+    "instructions_before_P1": 155,
+    "instructions_before_P2": 255,
+    "instructions_after_P1": 205,
+    "instructions_after_P2": 335,
 }
 
 

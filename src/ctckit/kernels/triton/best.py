@@ -104,6 +104,7 @@ def _best_step(
     constants,
     MEET: tl.constexpr,
     KEEP: tl.constexpr,
+    WIDE: tl.constexpr,
     GENERAL: tl.constexpr,
     COUNT: tl.constexpr,
 ):
@@ -144,7 +145,7 @@ def _best_in_registers(sample, layout, sources, p_moves, GENERAL: tl.constexpr, 
     carried = (frames, length, forward, frames, pairs, i)
     constants = (arcs, firsts, added)
     row = tl.full((BLOCK,), float("-inf"), REAL), tl.full((BLOCK,), float("-inf"), REAL)
-    even, odd = carry_row(0, row, carried, pointers, p_moves, constants, _best_step, False, True, GENERAL, False)
+    even, odd = carry_row(0, row, carried, pointers, p_moves, constants, _best_step, False, True, False, GENERAL, False)
     _, last = _last(even, odd, p_arc, pairs, i, length, REAL)
     return last
 

@@ -170,14 +170,19 @@ def label_pointers(layout, pairs, i, length, backward, GENERAL: tl.constexpr, RE
 
 
 @triton.jit
-def load_frame(j, sample, sources, rows, MEET: tl.constexpr, GENERAL: tl.constexpr):
-    """What step j needs: scores of the even and of the odd states, the frame's top, and the row to meet, if any."""
+def load_frame(j, sample, sources, rows, MEET: tl.constexpr, WIDE: tl.constexpr, GENERAL: tl.constexpr):
+    """What step j needs: scores of the even and of the odd states, the frame's top, if it is wide, and the row to meet.
+
+    Without WIDE no frame is wide, without MEET there is no such row.
+    """
     frames, length, backward, stop, pairs, i = sample
     p_even, p_odd, p_top, p_wide, stride_t = sources
     valid = j < stop
     t = tl.where(valid, frame_of_step(j, frames, backward), 0)
     b_top = tl.load(p_top + t, mask=valid, other=0.0)
-    b_wide = tl.load(p_wide + t, mask=valid, other=0)
+    b_wide = 0
+    if WIDE:
+        b_wide = tl.load(p_wide + t, mask=valid, other=0)
     if GENERAL:
         b_even = tl.load(p_even + t * stride_t, mask=i <= tl.where(valid, length, -1), other=0.0).to(b_top.dtype)
     else:  # the blank's, for all of them
@@ -202,6 +207,7 @@ def carry_row(
     STEP: tl.constexpr,
     MEET: tl.constexpr,
     KEEP: tl.constexpr,
+    WIDE: tl.constexpr,
     GENERAL: tl.constexpr,
     COUNT: tl.constexpr,
 ):
@@ -217,19 +223,20 @@ def carry_row(
         rows: stored rows, as for load_frame.
         constants: further arguments of STEP, the same at each step.
         STEP: makes the next row from (j, first of four or not, row, frame, sample, rows, constants, MEET, KEEP,
-            GENERAL, COUNT); must leave a row alone beyond the last step.
+            WIDE, GENERAL, COUNT); must leave a row alone beyond the last step.
         MEET: whether rows of the other direction are loaded.
         KEEP: whether STEP stores the rows.
+        WIDE: whether frames may be wide.
         GENERAL: whether lattices are any, not CTC's own.
         COUNT: whether STEP counts how often states are entered; then a row holds these counts, too.
     """
     queue = ()
     for q in tl.static_range(AHEAD):
-        queue = queue + (load_frame(start + q, sample, sources, rows, MEET, GENERAL),)
+        queue = queue + (load_frame(start + q, sample, sources, rows, MEET, WIDE, GENERAL),)
     for j in range(start, sample[3], AHEAD):
         loaded = ()
         for q in tl.static_range(AHEAD):
-            row = STEP(j + q, q == 0, row, queue[q], sample, rows, constants, MEET, KEEP, GENERAL, COUNT)
-            loaded = loaded + (load_frame(j + q + AHEAD, sample, sources, rows, MEET, GENERAL),)
+            row = STEP(j + q, q == 0, row, queue[q], sample, rows, constants, MEET, KEEP, WIDE, GENERAL, COUNT)
+            loaded = loaded + (load_frame(j + q + AHEAD, sample, sources, rows, MEET, WIDE, GENERAL),)
         queue = loaded
     return row

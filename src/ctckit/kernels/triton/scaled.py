@@ -103,9 +103,12 @@ def relative(x, top, added, GENERAL: tl.constexpr):
 
 
 @triton.jit
-def emission(x, top, added, wide, GENERAL: tl.constexpr):
-    """e^relative. In a wide frame that is computed in float64: its rounding would be the result's error."""
-    if x.dtype == tl.float64:
+def emission(x, top, added, wide, WIDE: tl.constexpr, GENERAL: tl.constexpr):
+    """e^relative. In a wide frame that is computed in float64: its rounding would be the result's error.
+
+    Without WIDE no frame is wide: the branch, and the float64 behind it, would take a third of a sweep's instructions.
+    """
+    if x.dtype == tl.float64 or not WIDE:
         mantissa, exponent = exponential(relative(x, top, added, GENERAL))
     else:
         if wide != 0:

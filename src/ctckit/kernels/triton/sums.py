@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+FLAGS = tl.constexpr(1024)  # frames whose flags are read at a time
+
+
 @triton.jit
 def _along(state, arc):
     """What an arc with a weight brings."""
@@ -140,6 +143,7 @@ def _step(
     constants,
     SECOND: tl.constexpr,
     KEEP: tl.constexpr,
+    WIDE: tl.constexpr,
     GENERAL: tl.constexpr,
     COUNT: tl.constexpr,
 ):
@@ -166,8 +170,8 @@ def _step(
             first = j == tl.where(backward, -1, start)
             even_count += _entered(first, into_even, even_part, frame[4][0], total)
             odd_count += _entered(first, into_odd, odd_part, frame[4][1], total)
-        even_label_m, even_label_e = emission(frame[0], frame[2], added[0], frame[3], GENERAL)
-        odd_label_m, odd_label_e = emission(frame[1], frame[2], added[1], frame[3], GENERAL)
+        even_label_m, even_label_e = emission(frame[0], frame[2], added[0], frame[3], WIDE, GENERAL)
+        odd_label_m, odd_label_e = emission(frame[1], frame[2], added[1], frame[3], WIDE, GENERAL)
         even_m, even_e = product(into_even[0], into_even[1], even_label_m, even_label_e)
         odd_m, odd_e = product(into_odd[0], into_odd[1], odd_label_m, odd_label_e)
         if KEEP:
@@ -177,6 +181,16 @@ def _step(
         return (even_m, even_e), (odd_m, odd_e), (even_count, odd_count)
     else:
         return (even_m, even_e), (odd_m, odd_e)
+
+
+@triton.jit
+def _any_wide(p_wide, frames):
+    """Whether any frame of a sample is wide."""
+    found = tl.zeros((FLAGS,), tl.int8)
+    for t0 in range(0, frames, FLAGS):
+        t = t0 + tl.arange(0, FLAGS)
+        found |= tl.load(p_wide + t, mask=t < frames, other=0)
+    return tl.max(found, axis=0) != 0
 
 
 @triton.jit
@@ -216,7 +230,13 @@ def _sweep_in_registers(
     if COUNT:
         none = tl.zeros((BLOCK,), tl.float64)
         row = (even, odd, (none, none))
-    row = carry_row(start, row, carried, pointers, rows, constants, _step, SECOND, KEEP, GENERAL, COUNT)
+    if p_top.dtype.element_ty == tl.float64:
+        row = carry_row(start, row, carried, pointers, rows, constants, _step, SECOND, KEEP, False, GENERAL, COUNT)
+    else:
+        if _any_wide(p_wide, frames):
+            row = carry_row(start, row, carried, pointers, rows, constants, _step, SECOND, KEEP, True, GENERAL, COUNT)
+        else:
+            row = carry_row(start, row, carried, pointers, rows, constants, _step, SECOND, KEEP, False, GENERAL, COUNT)
     if COUNT:
         even_cell, is_even, odd_cell, is_odd = pair_cells(i, length, backward)
         tl.store(p_counts + even_cell, row[2][0], mask=is_even)
@@ -254,7 +274,7 @@ def _sweep_in_tiles(
         b_top, b_wide = tl.load(p_top + t), tl.load(p_wide + t)
         if not GENERAL:
             b_blank = tl.load(p_score + t * stride_t + o_blank).to(b_top.dtype)
-            even_m, even_e = emission(b_blank, b_top, 0, b_wide, GENERAL)
+            even_m, even_e = emission(b_blank, b_top, 0, b_wide, True, GENERAL)
         o_last, o_next = _edge(j - 1, n, pairs, backward), _edge(j, n, pairs, backward)
         o_row = t * 2 * pairs
         for i0 in range(0, length + 1, BLOCK):
@@ -280,8 +300,8 @@ def _sweep_in_tiles(
             b_odd = tl.load(p_odd + t * stride_t, mask=is_odd, other=0.0).to(b_top.dtype)
             if GENERAL:
                 b_even = tl.load(p_even + t * stride_t, mask=is_even, other=0.0).to(b_top.dtype)
-                even_m, even_e = emission(b_even, b_top, added[0], b_wide, GENERAL)
-            odd_m, odd_e = emission(b_odd, b_top, added[1], b_wide, GENERAL)
+                even_m, even_e = emission(b_even, b_top, added[0], b_wide, True, GENERAL)
+            odd_m, odd_e = emission(b_odd, b_top, added[1], b_wide, True, GENERAL)
             even = product(into_even[0], into_even[1], even_m, even_e)
             odd = product(into_odd[0], into_odd[1], odd_m, odd_e)
             store_row(p_edge_m + o_next, p_edge_e + o_next, pairs, i, length, backward, even, odd)
