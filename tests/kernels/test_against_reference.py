@@ -144,7 +144,7 @@ def any_topology(seed: int, dtype: str, *, small: bool) -> ArrayProblem:
     return ArrayProblem(rng.normal(size=(frames, 1, 5)).astype(dtype), False, batch)
 
 
-@pytest.mark.interpreter(seed=range(3))
+@pytest.mark.interpreter(seed=[0, 1, 2, 22, 31])  # in the last three, three odd states have the first state's label
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("seed", range(60))
 def test_any_topology(kernels: Backend, seed: int, dtype: str) -> None:

@@ -281,7 +281,8 @@ class Sweep:
     def _write_by_state(self, gradients: Gradients[Tensor], weights: Tensor) -> None:
         """Gradients of what all frames share: from how long states are visited, and how often they are entered."""
         frames, occupancy = self.batch.states.frames, self._occupancy()
-        visits = torch.empty(occupancy[:, 0].shape, dtype=torch.float64, device=occupancy.device)
+        shape = len(frames), *occupancy.shape[2:]
+        visits = torch.empty(shape, dtype=torch.float64, device=occupancy.device)
         with _on(visits.device):
             count_visits(self.batch, occupancy, visits)
         if gradients.class_scores is not None:
