@@ -1,6 +1,6 @@
 """The gradient from the occupancies: one read of the scores, one write of the gradient.
 
-May import triton, tuning.py, lattice.py, batch.py, rows.py and sums.py.
+May import triton, tuning.py, scaled.py, lattice.py, batch.py, rows.py and sums.py.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from . import tuning
 from .batch import Batch, Rows
 from .lattice import INVALID, Runs
 from .rows import SURE, columns
+from .scaled import exp_nonpositive
 from .sums import Sums
 from .tuning import SIZES
 
@@ -60,7 +61,7 @@ def _store_states(p_out, p_row, b_share, exists, used, length, pairs, LABELS: tl
 @triton.jit
 def _softmax(x, scores):
     """The softmax of scores x, from the statistics of their frames."""
-    return tl.exp(x - scores[2][:, None]) * scores[3][:, None]
+    return exp_nonpositive(x - scores[2][:, None]) * scores[3][:, None]
 
 
 @triton.jit

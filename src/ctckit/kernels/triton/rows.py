@@ -10,7 +10,7 @@ import triton.language as tl
 
 from . import tuning
 from .batch import Batch, Rows
-from .scaled import NARROW
+from .scaled import NARROW, exp_nonpositive
 from .tuning import SIZES
 
 SURE = tl.constexpr(1.25)  # a class is sure if the softmax's sum, of which its own part is 1, is below this
@@ -73,7 +73,7 @@ def _rows_kernel(
         if SOFTMAX:  # NaN or +inf makes the sum NaN
             peak = tl.maximum(b_peak, tl.max(x, axis=1))
             base = tl.where(peak == float("-inf"), 0.0, peak)
-            b_exp, shrunk = tl.exp(x - base[:, None]), tl.exp(b_peak - base)
+            b_exp, shrunk = exp_nonpositive(x - base[:, None]), exp_nonpositive(b_peak - base)
             b_rest = tl.where(peak > b_peak, b_sum, b_rest) * shrunk
             b_rest += tl.sum(tl.where(x < peak[:, None], b_exp, 0.0), axis=1)
             b_sum = b_sum * shrunk + tl.sum(b_exp, axis=1)

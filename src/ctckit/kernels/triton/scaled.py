@@ -9,6 +9,10 @@ import triton.language as tl
 
 ZERO, DEAD = tl.constexpr(-(1 << 29)), tl.constexpr(-(1 << 28))
 LN2 = tl.constexpr(0.6931471805599453)
+ROUND = tl.constexpr(12582912.0 + 127.0)  # 1.5 * 2^23, and float32's bias
+LEAST = tl.constexpr(
+    -88.0
+)  # float32's e^x is below the normal numbers here; its exponent is 0, and so its scale is, too
 NARROW = tl.constexpr(80.0)  # labels further apart than this have their differences computed in float64
 
 
@@ -91,6 +95,31 @@ def exponential(d):
     p = p * r + 1.0
     mantissa, exponent = normalised(p, n.to(tl.int32))
     return mantissa, tl.where(alive, exponent, ZERO)
+
+
+@triton.jit
+def exp_nonpositive(x):
+    """e^x for x <= 0 as a plain float; exactly 0 where that is no normal number, and NaN of NaN.
+
+    tl.exp(x) of float32 is 2^(x log2 e) with that product rounded. So its error grows with -x and has a sign, and adds
+    up over frames. Here x is reduced first, to |r| <= ln(2)/2, and 2^n is put together from its bits.
+    """
+    if x.dtype == tl.float64:
+        return tl.exp(x)
+    else:
+        x = tl.maximum(x, LEAST, propagate_nan=tl.PropagateNan.ALL)
+        t = x * 1.4426950408889634 + ROUND  # rounds to an integer: 2^n's exponent, held in the low bits
+        n = t - ROUND
+        r = (x - n * 0.693359375) - n * -2.12194440e-4
+        # e^r to 4e-9: the polynomial of this degree that begins with 1 + r + r^2/2 and whose largest error is least.
+        p = r * 1.3863756321370602e-3 + 8.367509581148624e-3
+        p = p * r + 4.1667237877845764e-2
+        p = p * r + 0.16666534543037415
+        p = p * r + 0.5
+        p = p * r + 1.0
+        p = p * r + 1.0
+        scale = (t.to(tl.int32, bitcast=True) << 23).to(tl.float32, bitcast=True)
+        return p * scale  # not a sum of bits, which would lose NaN
 
 
 @triton.jit
