@@ -505,6 +505,7 @@ def test_long_arcs_are_refused() -> None:
 
 
 COMPILED = """
+import re
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
@@ -561,6 +562,11 @@ for name, fixed in (
         ASTSource(kernel, types, constexprs=fixed), target=GPUTarget({target}), options=dict(num_warps=2)
     )
     assert "ex2.approx" not in compiled.asm.get("ptx", ""), (name, "tl.exp of float32 has errors that add up")
+    if name in ("_rows_kernel", "_gradient_kernel"):  # whose layouts follow the strides
+        reduce = r'"tt.reduce"[^\\n]*axis = (\\d+)[^\\n]*\\n(.*?)\\}}\\) : \\(tensor<([0-9x]+)x[a-z]'
+        reduced = re.findall(reduce, compiled.asm["ttir"], re.S)
+        sums = [int(shape.split("x")[int(axis)]) for axis, body, shape in reduced if "addf" in body]
+        assert sums and set(sums) == {{2}}, (name, "sums of more than two have an order", sums)
 print("all compiled")
 """
 
@@ -575,8 +581,8 @@ print("all compiled")
 def test_kernels_compile_without_a_gpu(tmp_path: Path, score: str, real: str, target: str) -> None:
     """The compiler is stricter than the interpreter: layouts, types, annotations.
 
-    Nor does the interpreter show what only a card computes with: its approximate exponential, whose errors add up over
-    frames.
+    Nor does the interpreter show two things that only a card computes with: its approximate exponential, whose errors
+    add up over frames, and the order of a row's sum, which follows the strides unless all sums are of two numbers.
     """
     setting = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
     setting |= {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_DEFAULT_FP_FUSION": "1"}

@@ -13,7 +13,7 @@ import triton.language as tl
 from . import tuning
 from .batch import Batch, Rows
 from .lattice import INVALID, Runs
-from .rows import SURE, columns
+from .rows import SURE, columns, sum_of_columns
 from .scaled import exp_nonpositive
 from .sums import Sums
 from .tuning import SIZES
@@ -41,8 +41,8 @@ def _shares(p_row, used, length, pairs, ROWS: tl.constexpr, LABELS: tl.constexpr
         even_mask, odd_mask = _exist(i, length, used)
         b_evens += tl.load(p_row[:, None] + i[None, :], mask=even_mask, other=0.0)
         b_odds += tl.load(p_row[:, None] + (pairs + i)[None, :], mask=odd_mask, other=0.0)
-    b_even = tl.sum(b_evens, axis=1)
-    return b_even, 1.0 / tl.where(used, b_even + tl.sum(b_odds, axis=1), 1.0)
+    b_even = sum_of_columns(b_evens)
+    return b_even, 1.0 / tl.where(used, b_even + sum_of_columns(b_odds), 1.0)
 
 
 @triton.jit
@@ -130,7 +130,7 @@ def _store_labels(
         if SOFTMAX:
             x = tl.load(p_in[:, None] + b_label * stride_c, mask=mask, other=0.0).to(real)
             is_best = mask & (x == scores[2][:, None])
-            b_others -= tl.sum(tl.where(is_best, 0.0, b_grad), axis=1)
+            b_others -= sum_of_columns(tl.where(is_best, 0.0, b_grad))
             b_best = tl.maximum(b_best, tl.max(tl.where(is_best, b_label, -1), axis=1))
             b_grad = _softmax(x, scores) + b_grad
         tl.store(p_out[:, None] + b_label * stride, (b_grad * b_weight).to(p_out.dtype.element_ty), mask=mask)

@@ -14,12 +14,30 @@ from .scaled import NARROW, exp_nonpositive
 from .tuning import SIZES
 
 SURE = tl.constexpr(1.25)  # a class is sure if the softmax's sum, of which its own part is 1, is below this
+STEPS = tl.constexpr(tuning.ROWS_TILE.bit_length() - 1)  # halvings of the longest row of a tile
 
 
 @triton.jit
 def columns(p_row, c0, c, stride_c):
     """Pointers to the columns c0 + c of rows."""
     return (p_row + (tl.zeros((), tl.int64) + c0) * stride_c)[:, None] + (c.to(tl.int64) * stride_c)[None, :]
+
+
+@triton.jit
+def sum_of_columns(x):
+    """Each row's sum; the number of columns is a power of two.
+
+    tl.sum adds up in an order that follows the threads which hold the columns, and the compiler deals them out by the
+    strides of what was loaded. A sum of two has no order. So the sum is one of pairs, of pairs of pairs, and so on:
+    first of four neighbours, which a thread holds if columns are contiguous, then of a row's halves.
+    """
+    for step in tl.static_range(STEPS):
+        if x.shape[1] > 1:
+            if step < 2:
+                x = tl.sum(tl.reshape(x, (x.shape[0], x.shape[1] // 2, 2)), axis=2)
+            else:
+                x = tl.sum(tl.reshape(x, (x.shape[0], 2, x.shape[1] // 2)), axis=1)
+    return tl.reshape(x, (x.shape[0],))
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -63,7 +81,7 @@ def _rows_kernel(
     used = t < b_frames
     p_row = p_scores + n * stride_n + t * stride_t
     b_peak = tl.full((ROWS,), float("-inf"), REAL)
-    b_sum, b_rest = tl.zeros((ROWS,), REAL), tl.zeros((ROWS,), REAL)
+    b_sums, b_rests = tl.zeros((ROWS, BLOCK), REAL), tl.zeros((ROWS, BLOCK), REAL)
     b_bad = tl.zeros((ROWS,), tl.int32)
     # This loop reads all scores: columns are 32 bits, their addresses a base plus constants.
     c = tl.arange(0, BLOCK)
@@ -73,10 +91,10 @@ def _rows_kernel(
         if SOFTMAX:  # NaN or +inf makes the sum NaN
             peak = tl.maximum(b_peak, tl.max(x, axis=1))
             base = tl.where(peak == float("-inf"), 0.0, peak)
-            b_exp, shrunk = exp_nonpositive(x - base[:, None]), exp_nonpositive(b_peak - base)
-            b_rest = tl.where(peak > b_peak, b_sum, b_rest) * shrunk
-            b_rest += tl.sum(tl.where(x < peak[:, None], b_exp, 0.0), axis=1)
-            b_sum = b_sum * shrunk + tl.sum(b_exp, axis=1)
+            b_exp, shrunk = exp_nonpositive(x - base[:, None]), exp_nonpositive(b_peak - base)[:, None]
+            b_rests = tl.where((peak > b_peak)[:, None], b_sums, b_rests) * shrunk
+            b_rests += tl.where(x < peak[:, None], b_exp, 0.0)
+            b_sums = b_sums * shrunk + b_exp
             b_peak = peak
         else:
             b_bad = tl.maximum(b_bad, tl.max(tl.where(x < float("inf"), 0, 1), axis=1))
@@ -111,6 +129,7 @@ def _rows_kernel(
     b_offset = b_top.to(tl.float64)
     o_row = n * frames_max + t
     if SOFTMAX:
+        b_sum, b_rest = sum_of_columns(b_sums), sum_of_columns(b_rests)
         impossible = b_peak == float("-inf")  # all classes: an error in logits; log-probabilities get no softmax there
         b_bad = tl.where(b_sum != b_sum, 1, 0)
         if LOGITS:
