@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -12,15 +13,14 @@ import numpy as np
 import pytest
 import torch
 from support.batches import draw
-from support.installed import has_gpu
+from support.devices import on_gpu, take_for_gpus
 from support.lattices import CLASSES, KINDS
-from support.triton import Triton
 
 import ctckit
 import ctckit.torch
 from ctckit import STAR, CTCError, InfeasibleError, Status, ctc_lattice
 from ctckit.kernels import native
-from ctckit.torch import align, forced_align, merge_tokens
+from ctckit.torch import forced_align, merge_tokens
 from ctckit.torch.adapters import viterbi_decoding
 from ctckit.torch.align import TokenSpan
 
@@ -28,18 +28,18 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 @pytest.fixture(params=["native", "triton"])
-def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where paths are found; Triton's interpreter takes tensors of the CPU for those of a GPU."""
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Where paths are found."""
     if request.param == "triton":
         pytest.importorskip("triton", minversion="3.4", reason="the GPU backend needs triton")
-        if not has_gpu():
-            monkeypatch.setattr(align, "backend_of", lambda scores: "triton")
-    return request.param
+    taken = take_for_gpus(monkeypatch)
+    yield request.param
+    assert set(taken) == {request.param}, "where the test has put its scores"
 
 
 def of(tensor: torch.Tensor, backend: str) -> torch.Tensor:
     """A tensor where that backend takes it."""
-    return tensor.to(Triton.device()) if backend == "triton" else tensor
+    return on_gpu(tensor) if backend == "triton" else tensor
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the interpreter computes with NumPy, which warns of infinity

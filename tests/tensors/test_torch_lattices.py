@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.installed import HAS_TRITON, has_gpu
+from support.devices import take_for_gpus
+from support.installed import HAS_TRITON
 from support.lattices import CLASSES, KINDS
 from support.triton import Triton
 from torch import Tensor
@@ -17,7 +18,7 @@ from torch.autograd import gradcheck, gradgradcheck
 import ctckit
 import ctckit.torch
 from ctckit import CTCError, Lattice, ctc_lattice
-from ctckit.torch import align, arguments, dispatch, lattice_loss
+from ctckit.torch import align, dispatch, lattice_loss
 
 # The interpreter computes with NumPy, which warns of NaN and infinity where a GPU does not.
 # On a GPU torch warns once that its synchronisation debug mode does not detect everything.
@@ -33,12 +34,11 @@ DEVICE = Triton.device()
 
 def pretend(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
     """Tensors of the CPU count as those of a device with that backend, whose values must not be read."""
-    if backend == "triton" and has_gpu():
+    if backend == "triton":
+        take_for_gpus(monkeypatch, Tensor)
         return
     for module in (dispatch, align):
         monkeypatch.setattr(module, "backend_of", lambda scores: backend)
-    if backend == "triton":
-        monkeypatch.setattr(arguments, "is_on_host", lambda values: False)
 
 
 @pytest.fixture(params=["native", "portable"])

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 from support.batches import draw
-from support.installed import HAS_TRITON, has_gpu
+from support.devices import on_gpu, take_for_gpus
+from support.installed import HAS_TRITON
 from support.lattices import CLASSES, KINDS
-from support.triton import Triton
 from torch import Tensor
 
 import ctckit
 import ctckit.torch
 from ctckit import CTCError, Status, ctc_lattice
 from ctckit.kernels import native
-from ctckit.torch import align, arguments, dispatch, last_status
+from ctckit.torch import align, dispatch, last_status
 
 # The interpreter computes with NumPy, which warns of NaN and infinity where a GPU does not.
 # On a GPU torch warns once that its synchronisation debug mode does not detect everything.
@@ -34,16 +34,16 @@ BACKENDS = [
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where there is no GPU, tensors of the CPU count as those of a device with that backend."""
-    if request.param != "triton" or not has_gpu():
+    if request.param == "triton":
+        take_for_gpus(monkeypatch)
+    else:
         for module in (dispatch, align):
             monkeypatch.setattr(module, "backend_of", lambda scores: request.param)
-        if request.param == "triton":
-            monkeypatch.setattr(arguments, "is_on_host", lambda values: False)
     return request.param
 
 
 def of(tensor: Tensor, backend: str) -> Tensor:
-    return tensor.to(Triton.device()) if backend == "triton" else tensor
+    return on_gpu(tensor) if backend == "triton" else tensor
 
 
 def names(status: Tensor) -> list[str]:
@@ -91,9 +91,7 @@ def test_status_after_backward_and_second_derivatives(lattices: bool, backend: s
 @pytest.mark.skipif(not HAS_TRITON, reason="the GPU backend needs triton")
 def test_what_is_wrong_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A NaN on a GPU says which it is."""
-    if not has_gpu():
-        monkeypatch.setattr(dispatch, "backend_of", lambda scores: "triton")
-        monkeypatch.setattr(arguments, "is_on_host", lambda values: False)
+    take_for_gpus(monkeypatch)
     targets = TARGETS.clone()
     targets[0, 1] = 3
     given = [of(values, "triton") for values in (targets, FRAMES, torch.tensor(LENGTHS))]
@@ -106,9 +104,7 @@ def test_what_is_wrong_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_reading_on_a_gpu_waits_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, unread: Callable[[Callable[[], Any]], None]
 ) -> None:
-    if not has_gpu():
-        monkeypatch.setattr(dispatch, "backend_of", lambda scores: "triton")
-        monkeypatch.setattr(arguments, "is_on_host", lambda values: False)
+    take_for_gpus(monkeypatch)
     scores, (loss, *_) = of(SCORES, "triton"), calls("triton")
     kept = []
     unread(lambda: kept.append((loss(scores), last_status())))

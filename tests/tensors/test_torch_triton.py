@@ -1,7 +1,7 @@
 """The torch frontend on the GPU backend: the same results as on the CPU, without synchronisation.
 
-Without a GPU, tensors on the CPU are taken for a GPU's by the two functions that say where things are; the
-kernels then run in Triton's interpreter. With one, the tensors are on it and nothing is replaced.
+Without a GPU, marked tensors on the CPU are taken for a GPU's (``support/devices.py``); the kernels then run in
+Triton's interpreter. With one, the tensors are on it and nothing is replaced.
 """
 
 import warnings
@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 from support.batches import draw
+from support.devices import on_gpu, take_for_gpus
 from support.installed import HAS_TRITON, has_gpu
 from support.triton import Triton
 from torch import Tensor
 
 import ctckit
 import ctckit.torch
-from ctckit.torch import arguments, dispatch, replace_torch_ctc
+from ctckit.torch import dispatch, replace_torch_ctc
 
 pytestmark = [
     pytest.mark.skipif(not HAS_TRITON, reason="the GPU backend needs triton"),
@@ -29,7 +30,6 @@ pytestmark = [
 
 BATCH = draw(1, 6, 3, 5, 2)
 TARGETS, FRAMES, LENGTHS = (torch.from_numpy(x) for x in BATCH.arguments[:3])
-DEVICE = Triton.device()
 BUILTIN = torch.ctc_loss
 DTYPES = {
     "float64": 1e-13,
@@ -42,14 +42,20 @@ DTYPES = {
 @pytest.fixture
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tensors on the device count as a GPU's, and their values must not be read."""
-    if not has_gpu():
-        monkeypatch.setattr(dispatch, "backend_of", lambda scores: "triton")
-        monkeypatch.setattr(arguments, "is_on_host", lambda values: False)
+    take_for_gpus(monkeypatch)
 
 
-def of(values: Any) -> Any:
-    """Tensors on the device; anything else unchanged."""
-    return values.to(DEVICE) if isinstance(values, Tensor) else values
+@pytest.fixture
+def all_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for all tensors, without marks, which torch's graphs would show."""
+    take_for_gpus(monkeypatch, Tensor)
+
+
+of = on_gpu
+
+
+def unmarked(tensor: Tensor) -> Tensor:
+    return tensor.to(Triton.device())
 
 
 def step(scores: Tensor, *given: Any, factor: float | list[float] = 1.0, **options: Any) -> tuple[Tensor, Tensor]:
@@ -150,13 +156,13 @@ def test_without_a_gradient_and_twice_with_one() -> None:
     assert first.data_ptr() != again.data_ptr()
 
 
-@pytest.mark.usefixtures("on_a_gpu")
+@pytest.mark.usefixtures("all_on_a_gpu")
 def test_autograd_keeps_what_is_large_and_frees_it() -> None:
     """After backward the loss no longer holds occupancies; a third backward raises torch's usual error."""
-    x = of(torch.from_numpy(BATCH.scores)).requires_grad_()
+    x = unmarked(torch.from_numpy(BATCH.scores)).requires_grad_()
     kept: list[tuple[int, ...]] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(tuple(x.shape)) or x, lambda x: x):
-        loss = ctckit.torch.ctc_loss(x, of(TARGETS), of(FRAMES), of(LENGTHS))
+        loss = ctckit.torch.ctc_loss(x, unmarked(TARGETS), unmarked(FRAMES), unmarked(LENGTHS))
     assert (3, 6, 2, 3) in kept
     loss.backward(retain_graph=True)
     loss.backward()
@@ -222,10 +228,7 @@ def test_what_the_cpu_has_is_checked_always(wrong: str, monkeypatch: pytest.Monk
     given[wrong] = {"targets": TARGETS + 17, "input_lengths": [6, 17, 6], "target_lengths": [1, 17, 1]}[wrong]
     if wrong == "targets":  # how many of them count is known only if their lengths are
         given["target_lengths"] = LENGTHS.tolist()
-    if not has_gpu():
-        on_host = [values for values in given.values() if isinstance(values, Tensor) and wrong == "targets"][:1]
-        monkeypatch.setattr(dispatch, "backend_of", lambda scores: "triton")
-        monkeypatch.setattr(arguments, "is_on_host", lambda values: any(values is each for each in on_host))
+    take_for_gpus(monkeypatch)
     with pytest.raises(ctckit.CTCError, match=rf"{wrong}\["):
         ctckit.torch.ctc_loss(of(torch.from_numpy(BATCH.scores)), *given.values())
 
@@ -252,23 +255,23 @@ def test_a_step_asks_the_device_nothing(form: str, unread: Callable[[Callable[[]
     given, options = FORMS[form]
     options = {name: value for name, value in options.items() if name != "factor"}
     x, given = of(scores_for(form, "bfloat16")).requires_grad_(), tuple(map(of, given))
-    above = torch.full((3,) if "reduction" in options else (), 2.0, device=DEVICE)
+    above = of(torch.full((3,) if "reduction" in options else (), 2.0))
     unread(lambda: ctckit.torch.ctc_loss(x, *given, **options).backward(above))
 
 
-@pytest.mark.usefixtures("on_a_gpu")
+@pytest.mark.usefixtures("all_on_a_gpu")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_compiled(dtype: str) -> None:
     """Operators give the same results; in half precision the upstream factor is applied before the rounding."""
     torch.compiler.reset()
-    given = of(TARGETS), of(FRAMES), of(LENGTHS)
+    given = unmarked(TARGETS), unmarked(FRAMES), unmarked(LENGTHS)
 
     def loss(x: Tensor) -> Tensor:
         return ctckit.torch.ctc_loss(x * 1.5, *given, reduction="none", from_logits=True).square().sum()
 
     both = []
     for function in (loss, torch.compile(loss, fullgraph=True, backend="aot_eager")):
-        x = of(torch.from_numpy(BATCH.scores).to(getattr(torch, dtype))).requires_grad_()
+        x = unmarked(torch.from_numpy(BATCH.scores).to(getattr(torch, dtype))).requires_grad_()
         value = function(x)
         value.backward()
         both.append((value.detach().cpu(), x.grad.cpu()))
@@ -279,9 +282,9 @@ def test_compiled(dtype: str) -> None:
 @pytest.mark.usefixtures("on_a_gpu")
 @pytest.mark.parametrize("shape", [(0, 2, 3), (0, 3)])
 def test_no_frames_at_all(shape: tuple[int, ...]) -> None:
-    x = torch.zeros(shape, device=DEVICE, requires_grad=True)
-    targets = torch.zeros((*shape[1:-1], 0), dtype=torch.long, device=DEVICE)
-    lengths = torch.zeros(2, dtype=torch.long, device=DEVICE) if len(shape) == 3 else 0
+    x = of(torch.zeros(shape)).requires_grad_()
+    targets = of(torch.zeros((*shape[1:-1], 0), dtype=torch.long))
+    lengths = of(torch.zeros(2, dtype=torch.long)) if len(shape) == 3 else 0
     loss = ctckit.torch.ctc_loss(x, targets, lengths, lengths, reduction="sum")
     assert loss.item() == 0
     loss.backward()
