@@ -32,7 +32,7 @@ bench: $(VENV)/.peers
 
 # Both need a GPU and a torch built for it, which brings triton along.
 test-gpu: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "" -k "triton or gpu" tests
+	$(BIN)/python -m pytest -m "" -k "triton or gpu or cuda" tests
 
 bench-gpu: $(VENV)/.dev
 	$(BIN)/python bench/gpu.py

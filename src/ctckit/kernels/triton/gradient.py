@@ -14,7 +14,7 @@ from . import tuning
 from .batch import Batch, Rows
 from .lattice import INVALID, Runs
 from .rows import SURE, columns, sum_of_columns
-from .scaled import exp_nonpositive
+from .scaled import exp_nonpositive, reciprocal
 from .sums import Sums
 from .tuning import SIZES
 
@@ -42,7 +42,7 @@ def _shares(p_row, used, length, pairs, ROWS: tl.constexpr, LABELS: tl.constexpr
         b_evens += tl.load(p_row[:, None] + i[None, :], mask=even_mask, other=0.0)
         b_odds += tl.load(p_row[:, None] + (pairs + i)[None, :], mask=odd_mask, other=0.0)
     b_even = sum_of_columns(b_evens)
-    return b_even, 1.0 / tl.where(used, b_even + sum_of_columns(b_odds), 1.0)
+    return b_even, reciprocal(tl.where(used, b_even + sum_of_columns(b_odds), 1.0))
 
 
 @triton.jit

@@ -10,7 +10,7 @@ import triton.language as tl
 
 from . import tuning
 from .batch import Batch, Rows
-from .scaled import NARROW, exp_nonpositive
+from .scaled import NARROW, exp_nonpositive, reciprocal
 from .tuning import SIZES
 
 SURE = tl.constexpr(1.25)  # a class is sure if the softmax's sum, of which its own part is 1, is below this
@@ -139,7 +139,7 @@ def _rows_kernel(
             b_whole = tl.where(b_sum < SURE, 1.0 + b_rest.to(tl.float64), b_sum.to(tl.float64))
             b_offset = b_offset - b_peak.to(tl.float64) - tl.log(b_whole)
         tl.store(p_peak + o_row, tl.where(impossible, 0.0, b_peak), mask=used)
-        tl.store(p_inverse + o_row, 1.0 / b_sum, mask=used)
+        tl.store(p_inverse + o_row, reciprocal(b_sum), mask=used)
         tl.store(p_rest + o_row, b_rest, mask=used)
     tl.store(p_top + o_row, b_top, mask=used)
     tl.store(p_wide + o_row, b_wide.to(tl.int8), mask=used)

@@ -123,6 +123,15 @@ def exp_nonpositive(x):
 
 
 @triton.jit
+def reciprocal(x):
+    """1/x, rounded to nearest; a plain division of float32 is off by up to two units of the last place on a GPU."""
+    if x.dtype == tl.float64:
+        return 1.0 / x
+    else:
+        return tl.div_rn(tl.full(x.shape, 1.0, tl.float32), x)
+
+
+@triton.jit
 def relative(x, top, added, GENERAL: tl.constexpr):
     """A label's score relative to the frame's top; with GENERAL also what is added to it."""
     if GENERAL:
