@@ -10,9 +10,7 @@ import triton.language as tl
 ZERO, DEAD = tl.constexpr(-(1 << 29)), tl.constexpr(-(1 << 28))
 LN2 = tl.constexpr(0.6931471805599453)
 ROUND = tl.constexpr(12582912.0 + 127.0)  # 1.5 * 2^23, and float32's bias
-LEAST = tl.constexpr(
-    -88.0
-)  # float32's e^x is below the normal numbers here; its exponent is 0, and so its scale is, too
+LEAST = tl.constexpr(-88.0)  # e^x is below float32's normal numbers here: its exponent is 0, and so is its scale
 NARROW = tl.constexpr(80.0)  # labels further apart than this have their differences computed in float64
 
 
