@@ -1,4 +1,4 @@
-// What the parts of the extension module share: each has a file that binds it.
+// Shared by the files that bind the parts of the extension module.
 #pragma once
 
 #include <nanobind/nanobind.h>

@@ -39,7 +39,7 @@ typedef struct {
     int64_t num_frames, num_samples, num_classes;
     int64_t stride_t, stride_n, stride_c;
     int32_t from_logits;  // 1: the scores are normalised first
-    int32_t readable;     // 1: no used frame holds NaN or +inf, as the caller knows, so sums need not look for them
+    int32_t readable;     // 1: the caller knows that no used frame holds NaN or +inf, so sums don't look for them
     const double* class_scores;  // (C,) nats added to each class's log-probability, -inf allowed; or null
 } ctckit_scores;
 

@@ -8,7 +8,7 @@ namespace ctckit {
 namespace {
 
 constexpr std::size_t kMostPrefixes = 0x7fffffff;
-const double kLeast = -100 * std::log(10.0);  // as of unknown words in n-gram models; weighted, it can be taken back
+const double kLeast = -100 * std::log(10.0);  // like unknown words in n-gram models; a finite number
 
 LanguageState state_of(std::uint32_t node) {
     LanguageState state{};
@@ -32,7 +32,7 @@ template <class Use>
 void AskedModel::use_row(std::uint32_t node, Use use) const {
     if (use_known(node, use)) return;
     const std::lock_guard<std::recursive_mutex> one(asking_);
-    if (use_known(node, use)) return;  // another thread was quicker
+    if (use_known(node, use)) return;  // another thread has computed it
     Prefix prefix;
     {
         const std::lock_guard<std::mutex> lock(mutex_);
@@ -63,7 +63,7 @@ double AskedModel::score(const LanguageState& from, std::uint32_t word, Language
     to = from;
     if (ends && word >= words_.columns.size()) return 0.0;
     const std::int32_t column = words_.columns[word < words_.columns.size() ? word : 0];
-    if (column < 0) return kLeast;  // prefixes don't have it
+    if (column < 0) return kLeast;  // the model doesn't have the word
     double nats = 0.0;
     use_row(node, [&](const std::vector<float>& row) { nats = std::max<double>(kLeast, row[column]); });
     if (!ends) {
@@ -73,7 +73,7 @@ double AskedModel::score(const LanguageState& from, std::uint32_t word, Language
     return nats;
 }
 
-// The empty prefix's for what is no state of this model.
+// The node of a state; the empty prefix's if the state is not one of this model.
 std::uint32_t AskedModel::node_of(const LanguageState& state) const {
     const std::lock_guard<std::mutex> lock(mutex_);
     return state.word[0] < nodes_.size() ? state.word[0] : 0;
@@ -96,7 +96,7 @@ void AskedModel::keep(std::uint32_t node, std::vector<float> nats) const {
     rows_.emplace(node, Row{std::move(nats), used_.begin()});
 }
 
-// The prefix after one more word, of which the first is dropped if there are too many.
+// The prefix after one more word; the first word is dropped if there are more than `context`.
 std::uint32_t AskedModel::next(std::uint32_t node, std::int32_t column) const {
     if (!context_ || nodes_[node].length < context_) return child(node, column);
     const std::uint64_t key = std::uint64_t(node) << 32 | std::uint32_t(column);

@@ -1,11 +1,11 @@
-// A language model that is computed elsewhere: it gives the ln P of every word after a prefix. Here are
-// the prefixes, as the numbers that states hold, and the rows that it returned.
+// A language model that is computed elsewhere: a function that returns the ln P of every word after a prefix. This
+// class numbers the prefixes, which are the states, and keeps the rows that the function returned.
 //
-// It is asked for one prefix at a time: a network that is asked for several rounds each a little differently, depending
-// on the others, and texts would depend on the threads. A frame asks for few anyway.
+// The function is called for one prefix at a time. A network rounds differently in another batch, so texts would depend
+// on the threads. A frame needs few prefixes anyway.
 //
-// Prefixes are kept as long as the model, some 60 bytes each. Rows are kept up to a number; then the one that was
-// used least recently goes, and is asked for anew if it is needed. Includes only the standard library.
+// Prefixes are kept as long as the model, about 60 bytes each. The number of rows is limited: the least recently used
+// one is dropped, and computed again if it is needed. Includes only the standard library.
 #ifndef CTCKIT_LANGUAGE_ASKED_H
 #define CTCKIT_LANGUAGE_ASKED_H
 
@@ -22,26 +22,26 @@ namespace ctckit {
 
 // The columns of the model's words in its answers.
 struct AskedWords {
-    std::vector<std::int32_t> columns;  // of each word, by number; -1 for an unknown word that the model lacks
+    std::vector<std::int32_t> columns;  // of each word, by number; -1 if the model has no unknown word
     std::int32_t num_columns;
-    std::int32_t start;  // the column of the sentence's beginning; -1: prefixes don't have it
-    std::uint32_t end;   // the word that ends a sentence; beyond all words: the end costs nothing
+    std::int32_t start;  // the column of the sentence's beginning; -1 if prefixes don't have it
+    std::uint32_t end;   // the word that ends a sentence; if it is not a word, the end costs nothing
 };
 
 class AskedModel : public LanguageModel {
    public:
-    // The last `context` words of a prefix are what counts; 0: all. At most `most_rows` are kept, at least 1. Throws
+    // Only the last `context` words of a prefix count; 0: all. At most `most_rows` rows are kept. Throws
     // std::invalid_argument.
     AskedModel(AskedWords words, std::uint32_t context, std::size_t most_rows);
 
     LanguageState begin(bool sentence) const override;
     // Throws what answer() throws.
     double score(const LanguageState& from, std::uint32_t word, LanguageState& to) const override;
-    double bound() const override { return 0.0; }             // of a probability
+    double bound() const override { return 0.0; }             // a probability is at most 1
     std::vector<float> row(const LanguageState& from) const;  // the ln P of all that may follow
 
-    // The prefixes so far, as pairs of the prefix before and its last column; and back, into a new model: false if they
-    // are none.
+    // All prefixes so far, each as its parent and its last column. restore() reads them into a new model; false if they
+    // are not valid.
     std::vector<std::int32_t> save() const;
     bool restore(const std::vector<std::int32_t>& saved);
 
@@ -78,8 +78,8 @@ class AskedModel : public LanguageModel {
     const std::size_t most_rows_;
     std::uint32_t start_ = 0;
 
-    mutable std::recursive_mutex asking_;  // taken before the other, and never by a thread that Python waits for
-    mutable std::mutex mutex_;             // of all below; never held while the model is asked
+    mutable std::recursive_mutex asking_;  // taken before mutex_, and never by a thread that holds the GIL
+    mutable std::mutex mutex_;             // for all members below; never held while the function is called
     mutable std::vector<Node> nodes_;
     mutable std::unordered_map<std::uint64_t, std::uint32_t> steps_;  // from a node and a column to the next node
     mutable std::unordered_map<std::uint32_t, Row> rows_;

@@ -186,7 +186,8 @@ nb::bytes arpa_of(const NgramModel& model) {
     return nb::bytes(text.data(), text.size());
 }
 
-// Asks a Python function. Threads that search hold no GIL, and so must the binding's when they wait for each other.
+// Calls a Python function. Searching threads don't hold the GIL; so the binding's own threads must release it while
+// they wait for them.
 class PythonModel final : public AskedModel {
    public:
     PythonModel(nb::object ask, AskedWords words, std::uint32_t context, std::size_t most_rows)

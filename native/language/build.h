@@ -24,14 +24,14 @@ class NgramBuilder {
     // An n-gram of the order that is being built.
     void add(const std::uint32_t* words, float score, float backoff);
 
-    // What is wrong with an order: an n-gram whose first words are none, or one that came before. Says how many of the
-    // order came before each of the two.
+    // What is wrong with an order: an n-gram whose first words are not an n-gram, or a second one with the same words.
+    // Gives the index of each within its order.
     struct Fault {
         enum Kind { kNone, kNoBeginning, kTwice } kind = kNone;
         std::uint32_t index = 0, earlier = 0;
     };
 
-    // Ends an order, the words' too. N-grams without a beginning are a fault, or are left out.
+    // Ends an order; also that of single words. N-grams whose first words are missing are a fault, or are left out.
     Fault end_order(bool leave_out = false);
 
     // After the last order. `adds_unknown`: nobody gave <unk>, which then has log10 P -100, as with KenLM.
@@ -61,8 +61,8 @@ class NgramBuilder {
     std::vector<std::uint32_t> begins_;  // the first node of each order so far; then the first of the next
     WordTable words_;
     bool has_unknown_ = false;
-    // A state is at first the node's suffix, whether it matters or not. Behind the last context is one more, with the
-    // end of their children; the nodes of the highest order are no contexts.
+    // A state is at first the node's suffix, whether it matters or not. One more context follows the last, with the end
+    // of the children; the nodes of the highest order are not contexts.
     std::vector<Context> contexts_;
     std::vector<Arrival> arrivals_;
     std::vector<std::uint32_t> keys_;        // by node, those of single words left out

@@ -1,7 +1,7 @@
 // Reads the binary files of KenLM (kheafield.com/code/kenlm), version 5 of their format.
 //
-// Those of probing hash tables are read where they lie: their n-grams are kept as hashes, from which no words can be
-// told, so they can't be anything else. Those of tries hold words, and are made a model of ours.
+// Files with probing hash tables are used in place: they have hashes instead of n-grams, so they can't be converted.
+// Files with tries have words, and are converted to an NgramModel.
 #ifndef CTCKIT_LANGUAGE_KENLM_H
 #define CTCKIT_LANGUAGE_KENLM_H
 
@@ -32,7 +32,7 @@ bool is_kenlm(std::string_view first);
 // KenLM's own model with the same queries, states and scores.
 class KenlmModel : public WordModel {
    public:
-    // Of bytes that outlive it.
+    // The bytes must outlive it.
     explicit KenlmModel(std::string_view file);
 
     LanguageState begin(bool sentence) const override;

@@ -1,5 +1,5 @@
-// What the search asks of a language model, and what Python asks besides. A model is read-only after it is made, so
-// that any number of threads may use it at once. Scores are natural logarithms. Includes only the standard library.
+// The interfaces of language models: for the search, and for Python. A model is read-only after it is made, so any
+// number of threads may use it. Scores are natural logarithms. Includes only the standard library.
 #ifndef CTCKIT_LANGUAGE_MODEL_H
 #define CTCKIT_LANGUAGE_MODEL_H
 
@@ -9,13 +9,13 @@
 
 namespace ctckit {
 
-// All that the words so far mean to a model. Two states after which the model gives all texts the same scores are
-// equal, byte by byte, wherever the model can tell; entries that it does not use are 0.
+// What a model remembers of the words so far. If all texts have the same scores after two states, these are equal byte
+// by byte, as far as the model can tell. Unused entries are 0.
 struct LanguageState {
     std::uint32_t word[8];
 };
 
-// Words are numbers from 0; 0 is the unknown word, as is every number that is no word.
+// Words are numbers from 0. Word 0 is the unknown word, and so is any number that isn't a word of the model.
 class LanguageModel {
    public:
     virtual ~LanguageModel() = default;
@@ -23,25 +23,25 @@ class LanguageModel {
     // After the start of a sentence, or without any context.
     virtual LanguageState begin(bool sentence) const = 0;
 
-    // ln P(word | from), and the state behind it; `to` may be `from`. Throws what the model throws, which may be asked
-    // elsewhere: those of files throw nothing.
+    // ln P(word | from), and the state after it; `to` may be `from`. Throws what a model that is computed elsewhere
+    // throws; models from files throw nothing.
     virtual double score(const LanguageState& from, std::uint32_t word, LanguageState& to) const = 0;
 
-    // No ln P is above it, whatever the state. It may lie above 0, since back-offs may.
+    // An upper bound of ln P in any state. It may be above 0, since back-offs may be.
     virtual double bound() const = 0;
 };
 
 // A model whose words are strings.
 class WordModel : public LanguageModel {
    public:
-    virtual std::uint32_t id(std::string_view word) const = 0;  // 0 for words that it lacks
+    virtual std::uint32_t id(std::string_view word) const = 0;  // 0 for unknown words
     virtual std::vector<std::uint32_t> ids(const std::vector<std::string_view>& words) const {
         std::vector<std::uint32_t> found;
         for (const std::string_view word : words) found.push_back(id(word));
         return found;
     }
     virtual std::uint32_t end() const = 0;                  // the end of a sentence, </s>
-    virtual std::uint32_t num_words() const = 0;            // with the unknown one
+    virtual std::uint32_t num_words() const = 0;            // including the unknown one
     virtual std::vector<std::uint64_t> counts() const = 0;  // n-grams of each order, as its file announces them
     virtual bool has_unknown() const = 0;                   // whether its file gives P(<unk>)
 };

@@ -3,18 +3,18 @@
 // query looks for the word among the children of the context, else adds the context's back-off and goes to its suffix.
 //
 // A state is the node of the longest context that can still matter: one with children or a back-off. All nodes that an
-// n-gram leads to are put down with it, so nothing but the node has to be kept, and equal states are equal numbers.
+// n-gram leads to are stored with it, so a state is a single number, and equal states are equal numbers.
 //
-// The model is one block of bytes, the same in memory and in a file, and is read where it lies:
+// The model is one block of bytes, the same in memory and in a file, and is used in place:
 //
-//     Header
-//     Context[contexts + 1]      the nodes below the highest order: the empty one, the words, those of two words, and
-//     so on Arrival[nodes - contexts]  those of the highest order uint32[nodes - 1 - words]  the key of the last word
-//     of each n-gram of two words or more; ascending among the children uint64[slots]  uint32[words]  char[word_bytes]
-//     see Words
+// - Header
+// - Context[contexts + 1]: the nodes below the highest order: the empty one, the words, those of two words, and so on
+// - Arrival[nodes - contexts]: the nodes of the highest order
+// - uint32[nodes - 1 - words]: the last word's key of each n-gram of two words or more, sorted among siblings
+// - uint64[slots], uint32[words], char[word_bytes]: see Words
 //
-// Each part begins at a multiple of 8 bytes. Only the header is checked when a file is opened. Whatever the other bytes
-// are, a query reads nothing outside of them, and ends.
+// Each part begins at a multiple of 8 bytes. Opening a file checks only the header. Whatever the other bytes are, a
+// query reads nothing outside the block, and ends.
 #ifndef CTCKIT_LANGUAGE_NGRAM_H
 #define CTCKIT_LANGUAGE_NGRAM_H
 
@@ -43,22 +43,23 @@ struct NgramHeader {
     std::uint64_t checksum;             // of all before
 };
 
-// What it means that a word has come: ln P of the n-gram, and the state behind it.
+// The result of a word: ln P of the n-gram, and the state after it.
 struct Arrival {
     float score;
     std::uint32_t state;
 };
 
-// A node that may have children; they lie between its first and that of the node behind it. If none of them has the
-// next word: the back-off, and the longest suffix that can matter. Lies beside the arrival, whose state it mostly is.
+// A node that may have children: they are from its first up to the first of the next node. If no child has the next
+// word, the back-off and the longest suffix that can matter are used. Stored next to the arrival, which mostly leads to
+// it.
 struct Context {
     std::uint32_t first_child, suffix;
     float backoff;
     Arrival arrival;
 };
 
-// Children are sorted by their words' keys. However the words are chosen, their keys lie evenly among all numbers of 32
-// bits, so that a word's place among a thousand children is known at once, to within a few.
+// Children are sorted by their words' keys. Keys are distributed evenly over 32 bits, whatever the words are, so a
+// word's place among a thousand children can be computed to within a few.
 constexpr std::uint32_t key_of(std::uint32_t word) {
     return word * 0x9e3779b1u;
 }
@@ -102,7 +103,7 @@ struct NgramLayout {
 
 class NgramModel : public WordModel {
    public:
-    // Of bytes that outlive it, at an address that is a multiple of 8. Throws std::invalid_argument if they are no
+    // The bytes must outlive it, at an address that is a multiple of 8. Throws std::invalid_argument if they are not a
     // model.
     NgramModel(const char* data, std::size_t size);
 
@@ -121,7 +122,7 @@ class NgramModel : public WordModel {
 
     const Words& words() const { return words_; }
 
-    // Calls back for each n-gram with its words, how many they are, its score and back-off; by order, then as they lie.
+    // Calls visit with the words of each n-gram, their number, its score and its back-off; by order, then as stored.
     using Visit = std::function<void(const std::uint32_t*, std::uint32_t, float, float)>;
     void each_ngram(const Visit& visit) const;
 
@@ -142,7 +143,7 @@ class NgramModel : public WordModel {
 std::uint64_t checksum(const NgramHeader& header);
 void set_format(NgramHeader& header);  // all that does not depend on the model
 
-// Whether bytes begin as those of a model do.
+// Whether bytes begin like a model.
 bool is_ngram(std::string_view data);
 
 constexpr double kLn10 = 2.302585092994045684;

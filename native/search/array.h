@@ -1,4 +1,4 @@
-// Growing arrays of plain data. The standard library's would be shared with objects of other instruction sets.
+// Growing arrays of plain data. Not std::vector: its functions would be shared with objects of other instruction sets.
 #pragma once
 
 #include <cstddef>

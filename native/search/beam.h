@@ -1,4 +1,4 @@
-// The beam: what of each prefix a frame needs, as arrays, and how the prefixes stay.
+// The beam: for each prefix what a frame needs, as arrays; and the part of a frame in which no prefix gets longer.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace {
 
-// to[i] = from[places[i]]. Both may be the same array if places rise, and `to` may be the places.
+// to[i] = from[places[i]]. `to` may be `from` if the places are in rising order, and it may be `places`.
 template <class T>
 inline void pick(Array<T>& to, const Array<T>& from, const std::int32_t* places, int begin, int end, int offset = 0) {
     T* const target = to.data() + offset;
@@ -18,23 +18,23 @@ inline void pick(Array<T>& to, const Array<T>& from, const std::int32_t* places,
     for (int i = begin; i < end; ++i) target[i] = source[places[i]];
 }
 
-// A prefix's probability, with the factors of what it is worth, is that of its paths that end in the blank and of those
-// that end in its token. Arrays have slots beyond the beam, which are 0, so that loops run over whole packs; the last
-// of these stands for prefixes that are not in the beam.
+// A prefix's probability is the sum of two: of its paths that end in the blank, and of those that end in its last
+// token. Both include the factors from the language. Slots after the beam are 0, so that loops run over whole packs;
+// the last slot represents all prefixes that are not in the beam.
 struct Beam {
     int size = 0, room = 0;
-    Array<double> mass;          // (2, room): the total; of paths that end in the blank
-    Array<double> token;         // of paths that end in the token
+    Array<double> mass;          // (2, room): of all paths; of paths that end in the blank
+    Array<double> token;         // of paths that end in the last token
     Array<double> gain;          // the factor from the parent's probability to this one's
-    Array<double> frame;         // when most of the total came from the parent, the last time
-    Array<double> reach;         // of all tokens without a boundary, none has a greater gain
-    Array<double> closing;       // of all tokens with one
-    Array<std::int32_t> last;    // its last token; a class beyond the others if it is empty
+    Array<double> frame;         // the last one in which most of the total came from the parent
+    Array<double> reach;         // an upper bound of the gain by a token without a boundary
+    Array<double> closing;       // an upper bound of the gain by a token with one
+    Array<std::int32_t> last;    // its last token; the number of classes if it is empty
     Array<std::int32_t> parent;  // its slot; `none` if that is not in the beam
-    Array<std::int32_t> source;  // where in `mass` the parent's paths are that may go on with this token
-    Array<std::int32_t> said;    // what a close of its word says, the first of a list
+    Array<std::int32_t> source;  // the index in `mass` of the parent's paths that this token may follow
+    Array<std::int32_t> said;    // the first of a list: what the model says when its word is closed
     Array<std::uint32_t> prefix;
-    Array<std::uint64_t> children;  // tokens of those in the beam, if classes are few
+    Array<std::uint64_t> children;  // the last tokens of children in the beam, as bits; only if classes are few
     Array<std::uint64_t> allowed;   // the set of tokens that may follow
     Array<std::uint64_t> hash;      // of its key, see candidates.h
 
@@ -55,14 +55,14 @@ struct Beam {
         hash.resize(room, 0);
     }
 
-    // A slot like those beyond the beam.
+    // Makes a slot like those after the beam.
     void empty(int i, int no_class) {
         mass[i] = mass[room + i] = token[i] = gain[i] = reach[i] = closing[i] = 0;
         last[i] = no_class;
         parent[i] = source[i] = none();
     }
 
-    // Puts some slots, in their order, into the places from `begin` on: everything but the masses.
+    // Moves slots[i] to slot i, from `begin` to `end`: everything but the masses.
     void keep(const std::int32_t* slots, int begin, int end) {
         for (Array<double>* array : {&gain, &frame, &reach, &closing}) pick(*array, *array, slots, begin, end);
         for (Array<std::int32_t>* array : {&last, &parent, &said}) pick(*array, *array, slots, begin, end);
@@ -71,7 +71,7 @@ struct Beam {
     }
 };
 
-// Probabilities behind a frame; 0 beyond the beam, since they may become the beam's by a swap.
+// Probabilities after a frame. They are 0 after the beam, because a swap may make them the beam's.
 struct Masses {
     Array<double> mass, token;
 
@@ -87,8 +87,8 @@ struct Stayed {
     int alive;
 };
 
-// All prefixes stay as they are for a frame: by the blank, by their token again, or since their parent, which is in the
-// beam too, grows into them. `emitted`: each one's token's emission.
+// The paths of a frame that lead to prefixes of the beam: the blank follows, or the last token again, or the last token
+// follows the parent, if that is in the beam too. `emitted`: the emission of each prefix's last token.
 inline Stayed stay(Beam& beam, const double* CTCKIT_RESTRICT emitted, double blank, double now,
                    double* CTCKIT_RESTRICT mass, double* CTCKIT_RESTRICT token) {
     const double* const before = beam.mass.data();

@@ -1,5 +1,4 @@
-// The extension's searches for texts. Graphs are checked here, as search/graph.h says; values that users choose are
-// checked before, in Python.
+// Binds the searches. Graphs are checked here, see search/graph.h; values that users choose are checked in Python.
 #include "bind.h"
 
 #include <nanobind/nanobind.h>
@@ -57,7 +56,7 @@ nb::tuple arrays_of(Texts&& texts) {
                           array_of(std::move(texts.words), words), array_of(std::move(texts.scores), size, 5));
 }
 
-// A graph, and what must live as long.
+// A graph, and the model that it refers to.
 struct BoundGraph {
     nb::object model;
     SearchGraph graph;
@@ -147,7 +146,7 @@ class BoundSearch {
     std::int64_t num_frames() const { return engine_->num_frames(); }
 
    private:
-    // One thread at a time; another one is told so. A call that ran out of memory leaves a search that must begin anew.
+    // For one thread at a time; a second one gets an error. After a call that failed, the search must be reset.
     struct Use {
         explicit Use(BoundSearch& search, bool anew = false) : busy(search.busy_) {
             if (busy.test_and_set()) throw std::runtime_error("the search is in use by another thread");

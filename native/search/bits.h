@@ -1,4 +1,4 @@
-// Sets as the bits of a number: which of some numbers are large enough, and what is in a set.
+// Sets as the bits of a number: the set of the numbers that are large enough, and loops over a set.
 #pragma once
 
 #include <cstdint>
@@ -27,13 +27,13 @@ inline int lowest_bit(std::uint64_t bits) {
 #endif
 }
 
-// Calls visit(i) for each bit i of a set, from the lowest on.
+// Calls visit(i) for each bit i of a set, the lowest first.
 template <class Visit>
 inline void for_each_bit(std::uint64_t bits, Visit visit) {
     for (; bits; bits &= bits - 1) visit(lowest_bit(bits));
 }
 
-// 2^i. A table, since GCC doesn't vectorise loops with shifts by their counter.
+// 2^i. A table, because GCC doesn't vectorise a loop that shifts by its counter.
 template <class Unsigned>
 struct PowersOfTwo {
     Unsigned of[8 * sizeof(Unsigned)];
@@ -44,7 +44,7 @@ struct PowersOfTwo {
 constexpr PowersOfTwo<std::uint64_t> kBit64;
 constexpr PowersOfTwo<std::uint32_t> kBit32;
 
-// Which of up to 64 numbers are at least `least`.
+// The set of those of up to 64 numbers that are at least `least`.
 inline std::uint64_t bits_from(const double* x, int count, double least) {
     std::uint64_t found = 0;
 #pragma omp simd reduction(| : found)
@@ -62,7 +62,7 @@ inline std::uint64_t bits_from(const float* x, int count, float least) {
     return half(x, 32) | half(x + 32, count - 32) << 32;
 }
 
-// Which of up to 64 products are.
+// The same for products.
 inline std::uint64_t bits_from(const double* x, const double* factor, int count, double least) {
     std::uint64_t found = 0;
 #pragma omp simd reduction(| : found)

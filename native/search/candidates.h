@@ -1,4 +1,4 @@
-// The new prefixes of a frame, before it is known which of them go on.
+// The new prefixes of a frame, before it is known which of them are kept.
 #pragma once
 
 #include <cstdint>
@@ -9,21 +9,21 @@
 
 namespace {
 
-// A prefix of the beam with one token more, read in one way.
+// A prefix of the beam and one more token, read in one way.
 struct Candidate {
-    double value;  // its probability, as the beam's masses
+    double value;  // its probability, scaled like the beam's masses
     double gain;
     std::int32_t parent, token, variant;
-    std::int32_t key;  // its place among the keys, if prefixes are recombined
+    std::int32_t key;  // the index of its key, if prefixes are recombined
 
-    // The order of candidates.
+    // The order in which candidates enter the beam.
     bool operator<(const Candidate& other) const {
         if (parent != other.parent) return parent < other.parent;
         return token != other.token ? token < other.token : variant < other.variant;
     }
 };
 
-// What of a prefix matters for what follows.
+// Prefixes with equal keys can be continued in the same ways.
 struct Key {
     LanguageState model;
     std::int32_t token, node, hot;
@@ -48,7 +48,7 @@ inline Key key_of(const State& state, std::int32_t token) {
     return {state.model, token, state.node, state.hot};
 }
 
-// Finds prefixes by the hashes of their keys. Numbers are the caller's, and so are the keys.
+// A hash table from keys to numbers. The caller stores the keys, and chooses the numbers.
 class KeyTable {
    public:
     void clear(std::size_t room) {
@@ -58,7 +58,7 @@ class KeyTable {
         mask_ = slots_.size() - 1;
         ++age_;
     }
-    // The number that was added for this key, after adding `number` if there was none. same(n): whether n has the key.
+    // The number of a key; `number` is added if the key has none. same(n): whether the number n belongs to the key.
     template <class Same>
     std::int32_t& find_or_add(std::uint64_t hash, std::int32_t number, Same same) {
         std::size_t i = hash & mask_;
@@ -70,7 +70,7 @@ class KeyTable {
 
    private:
     struct Numbered {
-        std::uint64_t hash, age;  // of another age: none
+        std::uint64_t hash, age;  // an entry of another age counts as empty
         std::int32_t number;
     };
 
@@ -79,7 +79,7 @@ class KeyTable {
     std::uint64_t age_ = 0;
 };
 
-// Puts candidates in their order. Many are first told apart by their parents, whose slots are few.
+// Sorts candidates. Many are first distributed by their parents, which are few.
 class Sorter {
    public:
     void sort(Array<Candidate>& candidates) {
@@ -91,7 +91,7 @@ class Sorter {
         first_.clear();
         first_.resize(parents, -1);
         next_.resize(count, -1);
-        for (std::int32_t i = count - 1; i >= 0; --i) {  // so that lists are in the candidates' order
+        for (std::int32_t i = count - 1; i >= 0; --i) {  // backwards, so that each list keeps the order
             next_[i] = first_[candidates[i].parent];
             first_[candidates[i].parent] = i;
         }
@@ -118,7 +118,7 @@ class Sorter {
     Array<Candidate> sorted_;
 };
 
-// Leaves the candidates that a cut keeps, and of those equal to it only the first `ties`; then they may get sorted.
+// Removes the candidates below a cut, and of those equal to it all but the first `ties`. This may sort them.
 inline void leave_kept(Array<Candidate>& candidates, double cut, std::int64_t ties, Sorter& sorter) {
     std::size_t left = 0;
     std::int64_t equal = 0;

@@ -1,4 +1,4 @@
-// One frame's scores as the search reads them: relative to the best, as exponentials, computed where they are needed.
+// One frame's scores as the search reads them: exponentials, relative to the best score, computed where needed.
 #pragma once
 
 #include <cmath>
@@ -13,16 +13,16 @@
 
 namespace {
 
-constexpr int kRowBlock = 256;  // classes whose greatest score is kept
+constexpr int kRowBlock = 256;  // classes; the greatest score of each block is kept
 
-// The buffers of a sample.
+// Buffers, used again for each frame.
 struct RowMemory {
-    Array<double> few;      // exponentials, if there are few classes; then a block of zeros
-    Array<double> highest;  // of each block of classes, if there are many
-    Array<double> sorted;   // for the best tokens of a frame
+    Array<double> few;      // exponentials, if there are few classes, and zeros after them
+    Array<double> highest;  // the greatest score of each block, if there are many classes
+    Array<double> sorted;   // a heap, for leave_best()
 };
 
-// x[i] = e^(x[i] - top). Arguments by value: members might lie in x, for all that the compiler knows.
+// x[i] = e^(x[i] - top). By value: the compiler would have to assume that x overlaps members of a class.
 inline void exponentiate(double* x, int count, double top) {
 #pragma omp simd
     for (int i = 0; i < count; ++i) x[i] = exp_nonpositive(x[i] - top);
@@ -42,11 +42,11 @@ class Emissions {
         else if (!from_logits) offset_ = top_;
         return !(from_logits && dead());
     }
-    // Nats that were taken off all scores.
+    // Nats that were subtracted from all scores.
     double offset() const { return offset_; }
     bool dead() const { return top_ == -kInfinity<double>; }
 
-    // Only the `count` best classes beside the blank are left, of equal ones the first.
+    // From here on, only the blank and the `count` best other classes are possible; of equal ones, the first.
     void leave_best(int count, int blank);
 
     // e^score of a class. For logarithms see use_logarithms().
@@ -58,15 +58,15 @@ class Emissions {
     }
     const double* few() const { return few_ ? memory_.few.data() : nullptr; }
 
-    // From here on, scores themselves.
+    // From here on, operator[] returns scores, not their exponentials.
     void use_logarithms() {
         logarithms_ = true;
         if (!few_) return;
         for (int c = 0; c < classes_; ++c) memory_.few[c] = left_out(c) ? -kInfinity<double> : double(row_[c]) - top_;
-        memory_.few[classes_] = -kInfinity<double>;  // of no class
+        memory_.few[classes_] = -kInfinity<double>;  // for the empty prefix, which has no last token
     }
 
-    // out[i] = e^score of classes[i]; 0 for a class that is none.
+    // out[i] = e^score of classes[i]; 0 if that is the number of classes, the empty prefix's.
     void gather(const std::int32_t* classes, int count, double* out) const {
         if (few_) {
             for (int i = 0; i < count; ++i) out[i] = memory_.few[classes[i]];
@@ -80,10 +80,10 @@ class Emissions {
         exponentiate(out, count, top_);
     }
 
-    // Calls visit(c) for each class whose exponential may be at least `least`, which is at most 1; if there are many.
+    // Calls visit(c) for each class whose exponential may be at least `least` <= 1. Only if there are many classes.
     template <class Visit>
     void for_each_from(double least, Visit visit) const {
-        // No logarithm is taken: half as much only lets a few more pass.
+        // The exponent in place of a logarithm: the limit is lower by up to ln 2, so a few more classes pass.
         const double nats = least > 0 ? (std::ilogb(least) - 1e-9) * kLn2 : -kInfinity<double>;
         const double limit = top_ + nats;
         const Real below = Real(limit - std::abs(limit) * 1e-6);
@@ -109,7 +109,7 @@ class Emissions {
     const Real* row_;
     int classes_;
     bool few_, logarithms_ = false;
-    bool chosen_ = false;  // by leave_best
+    bool chosen_ = false;  // whether leave_best() was called
     int blank_ = 0, last_ = 0;
     double least_ = 0;
     double top_ = 0, offset_ = 0, sum_ = 0;
@@ -137,7 +137,7 @@ bool Emissions<Real>::read_few() {
         raise<double>(top, x);
     }
     top_ = y[0];
-    for (int i = 0; i < kPack; ++i) top_ = greater(top[i], top_);  // passes by NaN, except as the first
+    for (int i = 0; i < kPack; ++i) top_ = greater(top[i], top_);  // ignores NaN, unless it comes first
     if (!(top_ > -kInfinity<double>)) {
         for (c = 0; c < classes_; ++c)
             if (!(y[c] < kInfinity<double>)) return false;
@@ -151,7 +151,7 @@ bool Emissions<Real>::read_few() {
     for (c = 0; c < end; ++c) sum += y[c];
     for (int i = 0; i < kPack; ++i) y[end + i] = 0;
     sum_ = sum;
-    return sum == sum;  // NaN and +inf make it NaN
+    return sum == sum;  // false for NaN, which NaN and +inf lead to
 }
 
 template <class Real>
@@ -201,7 +201,7 @@ double Emissions<Real>::sum_exponentials() const {
 template <class Real>
 void Emissions<Real>::leave_best(int count, int blank) {
     if (count >= classes_ - 1) return;
-    Array<double>& sorted = memory_.sorted;  // a heap of the best, the least of them first
+    Array<double>& sorted = memory_.sorted;  // a heap of the best scores, the least one first
     sorted.clear();
     const auto sift = [&](int i) {
         const double x = sorted[i];
@@ -226,7 +226,7 @@ void Emissions<Real>::leave_best(int count, int blank) {
     }
     least_ = sorted[0];
     blank_ = blank;
-    int room = 0;  // for those equal to the least
+    int room = 0;  // how many scores equal to the least are among the best
     for (double x : sorted) room += x == least_ ? 1 : 0;
     for (int c = 0; c < classes_ && room; ++c)
         if (c != blank && double(row_[c]) == least_) {

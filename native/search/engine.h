@@ -1,5 +1,5 @@
-// The search of one sample as the rest of the extension sees it. Each instruction set has its own, and its table of
-// kernels makes it.
+// The interface of a search of one sample. Each instruction set has its own implementation, which its table of kernels
+// creates.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ struct FrameBlock {
     std::int64_t frames, stride_t, stride_c;
 };
 
-// A text, or the part of one that is settled. The score's parts are those of the whole text so far.
+// A text, or its part that can't change any more. The parts of the score are those of the whole text so far.
 struct TextView {
     const std::int32_t* tokens;
     const std::int32_t* frames;  // of each token, see Search::stay()
@@ -50,23 +50,23 @@ class ByteSink {
     ~ByteSink();
 };
 
-// Everything may throw std::bad_alloc, and what a language model throws; then only reset() and the destructor may be
-// called. Not for several threads at a time.
+// All functions may throw std::bad_alloc, and what a language model throws. After that, only reset() and the destructor
+// may be called. Not thread-safe.
 class Engine {
    public:
     virtual ~Engine();
-    // As new.
+    // Starts again.
     virtual void reset() = 0;
     virtual void feed(const FrameBlock& block) = 0;
-    // Of enum ctckit_status.
+    // A value of enum ctckit_status.
     virtual int status() const = 0;
     virtual std::int64_t num_frames() const = 0;
     // The best texts, the best first. `finished` closes their words and ends the sentence.
     virtual void texts(std::int64_t most, bool finished, TextSink& sink) = 0;
-    // The beginning that all prefixes share. It is forgotten: texts go on from there.
+    // The beginning that all prefixes share. It is removed from the search, and later texts lack it.
     virtual void take_stem(TextSink& sink) = 0;
     virtual void save(ByteSink& sink) = 0;
-    // What save() wrote, of a search with the same graph and options. False if the bytes are something else.
+    // Reads what save() of a search with the same graph and options has written. False for any other bytes.
     virtual bool restore(const void* bytes, std::size_t count) = 0;
 };
 

@@ -69,7 +69,7 @@ Spelling::Spelling(std::vector<std::int32_t> offsets, std::vector<std::int32_t> 
     view_.runs = runs_.data();
 }
 
-// Of boundaries in a row: between words, another one says nothing.
+// Removes repeated boundaries, which mean the same as one.
 void Spelling::leave_one_boundary() {
     std::int32_t read = 0, left = 0;
     for (std::size_t c = 1; c < offsets_.size(); ++c) {
@@ -212,11 +212,11 @@ SearchGraph::SearchGraph(std::shared_ptr<const Spelling> spelling, std::int32_t 
     if (lexicon_ && lexicon_view_.closed) find_tokens();
     for (std::int32_t c = 0; c < view_.spelling.classes; ++c) after_.push_back(factor_after(c));
     view_.most_after = std::max(1.0, *std::max_element(after_.begin(), after_.end()));
-    after_.resize(after_.size() + 8, 0.0);  // loops run over packs of classes
+    after_.resize(after_.size() + 8, 0.0);  // loops run over whole packs of classes
     view_.after = after_.data();
 }
 
-// A bound, where a token may close more words than the one before it.
+// If a token may close several words, this is an upper bound.
 double SearchGraph::factor_after(std::int32_t token) const {
     const SpellingView& spelling = view_.spelling;
     if (!view_.lexicon || spelling.kind[token] != Kind::kClosing) return 1.0;
@@ -233,8 +233,8 @@ double SearchGraph::factor_after(std::int32_t token) const {
     return std::exp(ahead_[node]);
 }
 
-// Nats ahead are those of the best word below a node; off the tree, and with an open lexicon anywhere, a word may
-// become an unknown one.
+// The potential of a node is that of the best word below it. Outside the tree, and everywhere if the lexicon is open, a
+// word may also be an unknown one.
 void SearchGraph::weigh_lexicon() {
     const std::vector<double>& lookahead = lexicon_->lookahead();
     const std::int32_t nodes = lexicon_->tree().size();
@@ -268,12 +268,12 @@ void SearchGraph::weigh_lexicon() {
     view_.lexicon = &lexicon_view_;
 }
 
-// Chooses the bits that stand for tokens in sets. Symbols of a closed lexicon are numbered as they come in its tree, so
-// that those of up to 63 letters differ.
+// Chooses each token's bit in sets. The symbols of a closed lexicon are numbered in the order of its tree, so up to 63
+// letters have different bits.
 void SearchGraph::name_tokens() {
     const SpellingView& spelling = view_.spelling;
     const bool closed = lexicon_ && lexicon_view_.closed;
-    std::vector<std::int32_t> rank(spelling.num_symbols, closed ? -1 : 0);  // -1: the lexicon lacks it
+    std::vector<std::int32_t> rank(spelling.num_symbols, closed ? -1 : 0);  // -1 if the lexicon lacks it
     rank[kBoundary] = 0;
     for (std::int32_t v = 1, count = 0; closed && v < lexicon_->tree().size(); ++v) {
         const std::int32_t symbol = lexicon_view_.tree.symbols[v - 1];

@@ -1,5 +1,5 @@
-// What a search walks, as plain data: search.cpp is compiled once per instruction set and must share no inline function
-// with other objects. graph.cpp checks the arrays that Python hands over and fills in the rest.
+// Search graphs as plain data: search.cpp is compiled once for each instruction set, and must not share inline
+// functions with other objects. graph.cpp checks the arrays that Python passes, and computes the rest.
 #pragma once
 
 #include <atomic>
@@ -15,13 +15,13 @@ constexpr std::int32_t kBoundary = 0;     // the symbol between words
 constexpr std::int32_t kUnknown = -1;     // among words: one that the lexicon lacks
 constexpr std::int32_t kRootNode = 0;     // of the lexicon: between words
 constexpr std::int32_t kOffNode = -1;     // within a word that the lexicon lacks
-constexpr int kMaskClasses = 64;          // up to here, sets of tokens are the bits of a number
+constexpr int kMaskClasses = 64;          // with at most this many classes, a set of tokens is a number
 constexpr int kMostClosings = 16;         // words that one token may close
-constexpr double kLargestWeight = 300.0;  // nats that one symbol may add: their exponentials must stay numbers
+constexpr double kLargestWeight = 300.0;  // nats that one symbol may add: exponentials must not overflow
 
 enum class Kind : std::uint8_t {
     kSpecial,  // spells nothing
-    kInner,    // goes on with a word
+    kInner,    // spells a part of a word
     kClosing   // has a boundary: it closes the word before it, if there is one
 };
 
@@ -34,15 +34,15 @@ struct TreeView {
     bool few_symbols;               // all are below 64
 };
 
-// What a step in a tree needs, on one line of memory.
+// What a step in a tree needs, in one cache line.
 struct TreeNode {
     std::uint64_t symbols;  // of the children, as bits, if there are few
     std::int32_t first;     // as in the tree
     std::int32_t fail;      // of an automaton
-    double come, go;        // factors: see LexiconView and HotwordsView
+    double come, go;        // factors of a step to the node, and of leaving the tree: see the views
 };
 
-// Symbols that are heard one after the other, of some token: places in the spelling's array.
+// Successive symbols of a token, as indices of the spelling's array.
 struct Run {
     std::int32_t begin, end;
 };
@@ -52,13 +52,13 @@ struct SpellingView {
     std::int32_t separator;
     const std::int32_t* offsets;
     const std::int32_t* symbols;
-    const Kind* kind;            // (classes,)
-    const std::int32_t* letter;  // (classes,) the symbol of a token that has just one, which is no boundary; else -1
+    const Kind* kind;                 // (classes,)
+    const std::int32_t* letter;       // (classes,) the only symbol of a token that is one letter; else -1
     const std::int32_t* run_offsets;  // (num_symbols + 1,) of the runs by their first symbol
-    const Run* runs;                  // tokens, and again without a boundary that they begin with
+    const Run* runs;                  // tokens; and without the boundary, those that begin with one
     std::int32_t num_symbols;
-    bool boundaries_first;     // a boundary is a token's first symbol, or none of them
-    std::int32_t most_closed;  // words that one token closes at most
+    bool boundaries_first;     // whether boundaries are only the first symbol of a token
+    std::int32_t most_closed;  // how many words a token may close
 };
 
 struct LexiconView {
@@ -67,23 +67,23 @@ struct LexiconView {
     const std::int32_t* words;
     const std::int32_t* model_words;
     bool closed;
-    // With the weights of a graph: factors of coming to a node from its parent, and of going from it off the tree; nats
-    // ahead of it; no token without a boundary has a greater factor than reach.
+    // With a graph's weights: factors of a step from the parent to a node, and from it out of the tree; the potential
+    // of a node in nats; and an upper bound of the factor of any token without a boundary.
     const TreeNode* nodes;
     const double* ahead;
-    const double* back;  // e^-ahead: what is ahead of a node, taken back
+    const double* back;  // e^-ahead: the factor that takes the potential back
     const double* reach;
-    const std::uint64_t* tokens;  // (V,) sets of the tokens that may follow a node; null: all, since it isn't closed
+    const std::uint64_t* tokens;  // (V,) the set of tokens that may follow a node; null if the lexicon is open: all
     double ahead_off, back_off;
-    double deepest;  // the greatest factor of going from the root to any node
+    double deepest;  // the greatest factor of a way from the root to a node
 };
 
 struct HotwordsView {
     TreeView tree;
-    const TreeNode* nodes;  // factors of coming to a node, e^(reward + potential), and of going from it, e^-potential
+    const TreeNode* nodes;  // factors of a step to a node, e^(reward + potential), and from it, e^-potential
     const double* rewards;
     const double* potentials;
-    std::atomic<double>* highest;  // the greatest raise that any token leads to from here; NaN until it is asked for
+    std::atomic<double>* highest;  // an upper bound of the factor of any token; NaN until it is computed
     std::int32_t start;
 };
 
@@ -93,16 +93,16 @@ struct GraphView {
     const HotwordsView* hotwords;  // or null
     const LanguageModel* model;    // or null
     const std::int32_t* model_tokens;
-    const std::uint64_t* bit;  // (classes,) what stands for a token in a set: if classes are few, its own bit; else, of
-                               // a closed lexicon, one for its first symbol; 0 for a token that no word of it can have
-    const double* after;       // (classes,) the factor of a token's letters behind the boundary that it begins with
+    const std::uint64_t* bit;  // (classes,) a token's bit in sets: its own, if classes are few; else, if the lexicon is
+                               // closed, that of its first symbol; 0 if no word of the lexicon can have the token
+    const double* after;       // (classes,) the factor of a token's letters after the boundary that it begins with
     double most_after;         // at least 1
     std::int32_t blank;
     bool by_token, sentence_bounds;
     std::uint32_t end;
     double alpha, beta, unknown_score;
-    double most_said;    // the greatest factor that closing a word may have, what was ahead of it apart
-    double most_spoken;  // the greatest factor of a token that the model is asked for
+    double most_said;                           // an upper bound of the factor of closing a word, without its potential
+    double most_spoken;                         // an upper bound of the factor of a token that the model scores
     std::int32_t lexicon_nodes, hotword_nodes;  // at least 1
 };
 
@@ -128,7 +128,7 @@ class Tree {
     Tree(const Tree&) = delete;
     const TreeView& view() const { return view_; }
     std::int32_t size() const { return std::int32_t(first_.size()) - 1; }
-    // Their steps, without fail and factors.
+    // The nodes; without fail and factors.
     std::vector<TreeNode> nodes() const;
 
    private:
@@ -153,7 +153,7 @@ class Lexicon {
     bool closed_;
 };
 
-// Bound to a spelling, since tokens, not symbols, are what can be gained at once.
+// Made for a spelling, because the upper bounds depend on which symbols one token has.
 class Hotwords {
    public:
     Hotwords(std::shared_ptr<const Spelling> spelling, std::vector<std::int32_t> first,
@@ -176,7 +176,7 @@ struct Weights {
     double alpha, beta, unknown_score;
 };
 
-// All of it, with weights.
+// Spelling, lexicon, model and hotwords, with their weights.
 class SearchGraph {
    public:
     SearchGraph(std::shared_ptr<const Spelling> spelling, std::int32_t blank, std::shared_ptr<const Lexicon> lexicon,

@@ -1,4 +1,4 @@
-// The new prefixes of a frame.
+// The part of a frame that finds new prefixes.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ void Search<kPlain>::grow_all(const Emissions<Real>& y) {
     }
 }
 
-// Of some tokens, as bits, the one with the greatest emission, of equal ones the first.
+// The bit of the token with the greatest emission in a set; of equal ones, the first.
 template <bool kPlain>
 std::uint64_t Search<kPlain>::best_token(std::uint64_t tokens, const double* y) const {
     const int end = int(round_up(classes_, kPack));
@@ -38,7 +38,7 @@ std::uint64_t Search<kPlain>::best_token(std::uint64_t tokens, const double* y) 
     return found & (~found + 1);
 }
 
-// The best token goes first: then others need to be better to enter.
+// The best token comes first. This raises the bar, so that fewer of the others have to be tried.
 template <bool kPlain>
 void Search<kPlain>::grow_few(const double* y) {
     const auto passing = [&] {
@@ -75,7 +75,7 @@ void Search<kPlain>::extend_few(std::uint64_t tokens, const double* y) {
     for_each_bit(tokens, [&](int token) { extend(token, y[token], beam_.none()); });
 }
 
-// Where many tokens may come in, first those after the best prefix, as then few others may.
+// If many tokens may enter the beam, they are first tried after the best prefix alone, which raises the bar.
 template <bool kPlain>
 template <class Real>
 void Search<kPlain>::grow_many(const Emissions<Real>& y) {
@@ -122,7 +122,7 @@ void Search<kPlain>::grow_many(const Emissions<Real>& y) {
         if (j != first) extend_all(j);
 }
 
-// What a token after a prefix can be worth at most, but for its emission.
+// An upper bound of the value of a prefix and a token, without the emission.
 template <bool kPlain>
 double Search<kPlain>::best_of(int slot, std::int32_t token) const {
     if constexpr (kPlain) return total(slot, token);
@@ -131,7 +131,7 @@ double Search<kPlain>::best_of(int slot, std::int32_t token) const {
     return total(slot, token) * (closes ? beam_.closing[slot] * graph_.after[token] : beam_.reach[slot]);
 }
 
-// Extends all prefixes but one.
+// Tries a token after all prefixes but one.
 template <bool kPlain>
 void Search<kPlain>::extend(std::int32_t token, double y, int but) {
     if constexpr (kPlain) return extend_plain(token, y, but);
@@ -143,7 +143,8 @@ void Search<kPlain>::extend(std::int32_t token, double y, int but) {
     const std::uint64_t* const children = beam_.children.data();
     const double* const mass = beam_.mass.data();
     double* const value = values_.data();
-    const std::uint64_t in_beam = few_ && !closes ? bit : 0;  // a letter has one way, and then nothing comes in
+    const std::uint64_t in_beam =
+        few_ && !closes ? bit : 0;  // a letter can be read in one way only: then nothing is new
     const int end = beam_.packed();
 #pragma omp simd
     for (int i = 0; i < end; ++i) {
@@ -154,7 +155,7 @@ void Search<kPlain>::extend(std::int32_t token, double y, int but) {
     for_each_passing([&](int i) { try_token(i, token, y, !few_ || beam_.children[i] >> token & 1); });
 }
 
-// Calls visit(slot) for the slots whose value may enter the beam. Beyond the beam all are 0.
+// Calls visit(slot) for the slots whose value may enter the beam. Values after the beam are 0.
 template <bool kPlain>
 template <class Visit>
 void Search<kPlain>::for_each_passing(Visit visit) {
@@ -175,7 +176,7 @@ void Search<kPlain>::extend_plain(std::int32_t token, double y, int but) {
 #pragma omp simd
     for (int i = 0; i < end; ++i) value[i] = (last[i] == token ? ends_blank[i] : mass[i]) * y;
     for (int i = 0; i < beam_.size; ++i)
-        if (last[i] == token) value[beam_.parent[i]] = 0;  // they are in the beam
+        if (last[i] == token) value[beam_.parent[i]] = 0;  // that prefix is in the beam already
     value[but] = 0;
     for_each_passing([&](int i) { add({value[i], 1.0, i, token, 0, 0}); });
 }
@@ -204,7 +205,7 @@ void Search<kPlain>::for_each_closing(int slot, Visit visit) {
     }
 }
 
-// What the model says of a token. It is asked again and again, in each frame, so its last answers are kept.
+// What a model of tokens says about a token. The same is needed in many frames, so recent answers are kept.
 template <bool kPlain>
 const Said* Search<kPlain>::spoken(const LanguageState& state, std::int32_t token) {
     constexpr std::size_t answers = 1 << 13;
@@ -215,7 +216,7 @@ const Said* Search<kPlain>::spoken(const LanguageState& state, std::int32_t toke
     return &kept.said;
 }
 
-// Adds the ways to read a token after a prefix that may enter the beam. `known`: some of them may be in it.
+// Adds those ways to read a token after a prefix that may enter the beam. `known`: whether some may be in it already.
 template <bool kPlain>
 void Search<kPlain>::try_token(int slot, std::int32_t token, double y, bool known) {
     const double mass = total(slot, token);
@@ -261,10 +262,10 @@ void Search<kPlain>::try_token(int slot, std::int32_t token, double y, bool know
         });
 }
 
-// Prefixes that stay are found by their slots, candidates by their places behind these.
+// In the table, prefixes of the beam have their slots as numbers, and candidates the numbers after these.
 template <bool kPlain>
 void Search<kPlain>::fill_table() {
-    const auto none = [](std::int32_t) { return false; };  // what is in the beam, or was kept, has another key each
+    const auto none = [](std::int32_t) { return false; };  // all these keys differ
     table_.clear(std::size_t(beam_.size) + most_candidates_);
     for (std::int32_t i = 0; i < beam_.size; ++i)
         if (next_.mass[i] > 0) table_.find_or_add(beam_.hash[i], i, none);
@@ -273,7 +274,7 @@ void Search<kPlain>::fill_table() {
     table_filled_ = true;
 }
 
-// Of prefixes that go on alike the best, of equal ones the first.
+// Of candidates and prefixes with equal keys, only the best is kept; of equally good ones, the first.
 template <bool kPlain>
 void Search<kPlain>::recombine(Candidate candidate, const Key& key) {
     if (!table_filled_) fill_table();
@@ -299,7 +300,7 @@ void Search<kPlain>::recombine(Candidate candidate, const Key& key) {
     add(candidate);
 }
 
-// The cut between the prefixes that stay and the candidates, of which there are more than the beam holds.
+// The cut that keeps as many of the beam's prefixes and the candidates as the beam holds. There must be more.
 template <bool kPlain>
 Cut Search<kPlain>::cut() const {
     const std::size_t stays = beam_.size, count = stays + candidates_.size();
@@ -310,7 +311,7 @@ Cut Search<kPlain>::cut() const {
                     greater(stayed_.most, highest_value_));
 }
 
-// Forgets the candidates that others have left without a place, and lets only better ones come.
+// Removes the candidates that can't be among the best any more, and raises the bar accordingly.
 template <bool kPlain>
 void Search<kPlain>::raise_bar() {
     std::int64_t alive = std::int64_t(candidates_.size());

@@ -1,5 +1,5 @@
-// The prefixes as a tree. Only those live that are in the beam or lead to one that is; a prefix that comes again is
-// found again if it lives, so that none is there twice.
+// The tree of prefixes. It has those in the beam, and the beginnings of these. A prefix that is found again gets its
+// old node, so the tree has no prefix twice.
 #pragma once
 
 #include <cstdint>
@@ -8,9 +8,10 @@
 
 namespace {
 
-constexpr std::int32_t kNoToken = -1;    // of the empty prefix
-constexpr std::int32_t kOnlyAWord = -2;  // a step of a token that closes several words: all but its last are such steps
-constexpr std::int32_t kNoWord = -2;     // a step that closes none
+constexpr std::int32_t kNoToken = -1;  // of the empty prefix
+constexpr std::int32_t kOnlyAWord =
+    -2;  // a token that closes several words makes a step for each, and all but the last are these
+constexpr std::int32_t kNoWord = -2;     // a step that closes no word
 constexpr std::int32_t kNotInBeam = -1;  // a slot
 constexpr std::uint32_t kNoPrefix = 0;
 
@@ -25,7 +26,7 @@ class Prefixes {
    public:
     void reset() {
         all_.clear();
-        all_.push(Prefix{});  // stands for none
+        all_.push(Prefix{});  // the node 0 means: no prefix
         free_ = kNoPrefix;
         alive_ = stem_length_ = 0;
         root_ = stem_ = make(kNoPrefix, kNoToken, kNoWord, 0);
@@ -34,8 +35,8 @@ class Prefixes {
     const Prefix& operator[](std::uint32_t node) const { return all_[node]; }
     std::uint32_t root() const { return root_; }
     std::size_t capacity() const { return all_.size(); }
-    // Where the beginning ends that all prefixes share, and how many come after it: the same whether the stem was taken
-    // or not.
+    // The end of the beginning that all prefixes share; and the number of nodes after it, which doesn't depend on
+    // whether the stem was taken.
     std::uint32_t stem() const { return stem_; }
     std::size_t apart() {
         while (goes_on_alike(stem_)) {
@@ -51,7 +52,7 @@ class Prefixes {
         return node;
     }
 
-    // A new one, not in the beam yet.
+    // A new prefix, which is not in the beam yet.
     std::uint32_t make(std::uint32_t parent, std::int32_t token, std::int32_t word, std::int32_t frame) {
         std::uint32_t node = free_;
         if (node == kNoPrefix) {
@@ -68,7 +69,7 @@ class Prefixes {
         return node;
     }
 
-    // Frees a prefix that nothing needs any more, and those before it that only led to it.
+    // Frees a prefix if it is neither in the beam nor the beginning of another one; then the same for its parent.
     void prune(std::uint32_t node) {
         while (all_[node].slot == kNotInBeam && all_[node].first_child == kNoPrefix && node != root_) {
             const std::uint32_t parent = all_[node].parent, next = all_[node].next, previous = all_[node].previous;
@@ -79,7 +80,7 @@ class Prefixes {
         }
     }
 
-    // Makes the root's child the root, if all prefixes share it.
+    // Makes the root's child the root, if all prefixes begin with it.
     bool shorten_stem() {
         apart();
         if (root_ == stem_) return false;
@@ -92,7 +93,7 @@ class Prefixes {
     }
 
    private:
-    // Whether all prefixes that go through this one go on from one child of it.
+    // Whether all prefixes that begin with this one also begin with one child of it.
     bool goes_on_alike(std::uint32_t node) const {
         const std::uint32_t child = all_[node].first_child;
         return all_[node].slot == kNotInBeam && child != kNoPrefix && all_[child].next == kNoPrefix;

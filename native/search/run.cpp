@@ -13,8 +13,8 @@ namespace ctckit {
 namespace {
 
 constexpr double kWorthAThread = 2e-4;      // seconds, as in batch.cpp
-constexpr double kFrameSeconds = 5e-7;      // roughly, and for each prefix and class:
-constexpr std::int64_t kFramesAtOnce = 64;  // then a thread sees that another one has failed
+constexpr double kFrameSeconds = 5e-7;      // of a frame, roughly; and for each prefix and class:
+constexpr std::int64_t kFramesAtOnce = 64;  // then a thread checks whether another one has failed
 constexpr double kPrefixSeconds = 5e-9, kClassSeconds = 1e-10;
 
 std::int64_t item_size(std::int32_t dtype) {

@@ -1,4 +1,4 @@
-// Searches as the binding runs them: over a batch, on threads, with results as flat arrays.
+// Searches over a batch, on threads, with results as flat arrays.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace ctckit {
 
-// Texts end to end.
+// Texts, concatenated.
 class Texts final : public TextSink {
    public:
     void take(const TextView& text) override;
@@ -28,11 +28,11 @@ class Bytes final : public ByteSink {
     std::vector<char> held;
 };
 
-// A search by the kernels of that name. Throws std::invalid_argument if there are none.
+// A search by an instruction set's kernels. Throws std::invalid_argument if there are none of that name.
 std::unique_ptr<Engine> make_engine(const GraphView& graph, const SearchOptions& options, const char* instruction_set);
 
-// Up to `nbest` texts of each sample of a batch, of which each is searched by one thread; text_ends: how many there are
-// up to the end of each sample. Throws std::bad_alloc, and what a language model throws.
+// Up to `nbest` texts of each sample. A sample is searched by one thread. text_ends: the number of texts up to the end
+// of each sample. Throws std::bad_alloc, and what a language model throws.
 void search_batch(const GraphView& graph, const SearchOptions& options, const ctckit_scores& scores,
                   const std::int64_t* frames, std::int64_t nbest, const char* instruction_set, int threads,
                   std::uint8_t* status, std::int64_t* text_ends, Texts& texts);

@@ -1,4 +1,4 @@
-// A search as bytes, to go on elsewhere: on another machine with numbers of the same form, by any instruction set.
+// A search as bytes, to be continued elsewhere: with any instruction set, on machines that store numbers alike.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace {
 
-// What must be the same where it goes on, so that no number leads astray.
+// What must be the same where the search is continued. It is compared, so that no index is out of range.
 struct SavedHead {
     char magic[8];
     std::int32_t classes, blank, lexicon_nodes, hotword_nodes, beam_width;
@@ -56,7 +56,7 @@ class Bytes {
 
 template <bool kPlain>
 void Search<kPlain>::save(ctckit::ByteSink& sink) {
-    // The numbers of the prefixes that lead to the beam, each after its parent.
+    // The nodes of the tree, each after its parent.
     Array<std::int32_t> numbers;
     numbers.resize(prefixes_.capacity(), -1);
     Array<std::uint32_t> order, path;
@@ -97,7 +97,7 @@ void Search<kPlain>::save(ctckit::ByteSink& sink) {
     }
 }
 
-// A head that says what is searched, and nothing else.
+// A head without the state of the search.
 template <bool kPlain>
 SavedHead Search<kPlain>::head_of() const {
     SavedHead head{};

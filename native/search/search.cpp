@@ -1,4 +1,4 @@
-// The search of one instruction set, compiled as kernels.cpp is.
+// The search for one instruction set; compiled for each of them, like kernels.cpp.
 #include "search/search.h"
 
 #include "kernels.h"
@@ -12,7 +12,7 @@
 
 namespace {
 
-// Whether a graph adds nothing to a text's score, nor forbids any.
+// Whether a graph adds nothing to scores and forbids no text.
 bool is_plain(const GraphView& graph) {
     return !graph.lexicon && !graph.hotwords && !graph.model && graph.beta == 0;
 }

@@ -1,7 +1,7 @@
-// Prefix search over one sample's frames, exact for its beam: what a frame leaves out can't enter the beam.
+// Prefix search over one sample's frames, exact for its beam: only what can't enter the beam is left out.
 //
-// A prefix's probability holds the factors of what it is worth, as a plain number relative to the sum of the frames'
-// best scores and a power of two, so that a step is a multiplication. Those far below the best are lost, see kFall.
+// A prefix's probability, with the factors from the language, is a plain number, relative to the best scores of all
+// frames and to a power of two. So a step is a multiplication. Prefixes far below the best are lost, see kFall.
 #pragma once
 
 #include <cmath>
@@ -19,15 +19,16 @@ namespace {
 
 // The best prefix's probability is kept between 2^kLow and 2^kHigh, and moved to 2^kMiddle.
 constexpr int kLow = 300, kMiddle = 500, kHigh = 700;
-constexpr double kFall = 0x1p-72;  // a frame by which the best falls further is searched in logarithms: emissions that
-                                   // are 0 as numbers, since they lie 700 nats below the frame's best, may matter
+constexpr double kFall = 0x1p-72;  // a frame that lowers the best by more is searched in logarithms: emissions 700
+                                   // nats below the frame's best may matter then, and would be 0 as numbers
 constexpr double kLargest = 0x1p1000;
 
-// When so many prefixes live behind the stem, and so many for each in the beam, those go that differ from the best one
-// early, see forget(). So nothing goes before a text has kLongApart tokens that are not settled.
+// If the tree has more nodes after the stem than both kMostApart and kLongApart times the beam's width, prefixes that
+// differ early from the best one are dropped, see forget(). So this can't happen before a text has kLongApart tokens
+// after the stem.
 constexpr std::size_t kMostApart = std::size_t(1) << 15, kLongApart = 1024;
 
-// A sum of many numbers and what rounding has taken from it (Neumaier, 1974).
+// A sum of many numbers, and the rounding error that it must be corrected by (Neumaier, 1974).
 struct LongSum {
     double sum = 0, lost = 0;
     void add(double x) {
@@ -41,7 +42,7 @@ struct LongSum {
 struct SavedHead;
 class Bytes;
 
-// What a model of tokens has said.
+// A kept answer of a model of tokens.
 struct Spoken {
     Said said;
     LanguageState from;
@@ -108,7 +109,7 @@ class Search final : public ctckit::Engine {
     }
     double weigh(double mass, double y, double gain);
     void add(const Candidate& candidate) {
-        Candidate& added = candidates_.next();  // part by part: as a whole it would be read back from memory first
+        Candidate& added = candidates_.next();  // member by member: the compiler would copy all of it through memory
         added.value = candidate.value;
         added.gain = candidate.gain;
         added.parent = candidate.parent;
@@ -162,21 +163,21 @@ class Search final : public ctckit::Engine {
 
     int status_ = CTCKIT_FINE;
     std::int64_t num_frames_ = 0;
-    LongSum offset_;             // nats
+    LongSum offset_;             // nats, to be added to the logarithms of masses
     std::int64_t exponent_ = 0;  // the masses are 2^exponent too large
-    double best_ = 0;            // of the masses
+    double best_ = 0;            // of the beam's masses
     Prefixes prefixes_;
     Array<State> states_;  // of the prefixes
     State stem_;           // of the root, if kPlain
     SaidLists said_;
     Beam beam_;
-    Masses next_;  // behind the frame
+    Masses next_;  // after the frame
 
     Scale scale_ = Scale::kNumbers;
-    double highest_ = 0;        // nats, of all candidates, if they are in logarithms
-    double bar_ = 0;            // what lies below can't enter the beam
-    Stayed stayed_{};           // what has stayed of the beam
-    double highest_value_ = 0;  // of the new ones
+    double highest_ = 0;        // nats: the best value of a frame that is searched in logarithms
+    double bar_ = 0;            // lower values can't enter the beam
+    Stayed stayed_{};           // the beam's prefixes after the frame
+    double highest_value_ = 0;  // of the candidates
     std::size_t most_candidates_ = 0;
     std::size_t most_apart_ = 0;  // see forget()
     Array<Candidate> candidates_;
@@ -268,7 +269,7 @@ void Search<kPlain>::frame(const Real* row) {
         status_ = CTCKIT_NOT_FINITE;
         return;
     }
-    if (status_ != CTCKIT_FINE) return;  // and yet frames are read, for the above
+    if (status_ != CTCKIT_FINE) return;  // later frames are still checked for NaN
     if (options_.tokens_per_frame) y.leave_best(options_.tokens_per_frame, graph_.blank);
     if (y.dead()) die();
     else search_frame(y);
@@ -293,7 +294,7 @@ void Search<kPlain>::search_frame(Emissions<Real>& y) {
     settle();
 }
 
-// The frame once more, relative to the best of all that may follow.
+// Searches the frame again, with values relative to the best one.
 template <bool kPlain>
 template <class Real>
 void Search<kPlain>::in_logarithms(Emissions<Real>& y) {
@@ -334,7 +335,7 @@ void Search<kPlain>::stay_in_logarithms(const Emissions<Real>& y) {
     }
 }
 
-// A probability behind a frame.
+// A probability after a frame.
 template <bool kPlain>
 double Search<kPlain>::weigh(double mass, double y, double gain) {
     if (scale_ == Scale::kNumbers) return mass * y * gain;

@@ -1,4 +1,4 @@
-// Which of the candidates go on.
+// Which of many scores are among the best.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ inline std::int64_t count_from(const std::int64_t* bits, std::int64_t count, std
     return found;
 }
 
-// The cut that keeps `keep` scores, where more than that lie from `lowest` to `highest`, none is negative and `lowest`
-// is above 0. The scores are given as their bits, which are in the same order.
+// The cut that keeps the `keep` best scores. More than `keep` scores must be in lowest..highest, none may be negative,
+// and `lowest` must be above 0. Scores are given as their bits, which have the same order.
 inline Cut find_cut(const std::int64_t* bits, std::int64_t count, std::int64_t keep, double lowest, double highest) {
     std::int64_t low = bits_of(lowest), high = bits_of(highest) + 1, above = 0;
     while (high - low > 1) {

@@ -1,4 +1,4 @@
-// Which prefixes go on, and the beam that they make.
+// The end of a frame: which prefixes are kept, and the new beam.
 #pragma once
 
 #include <cmath>
@@ -11,7 +11,8 @@ namespace {
 template <bool kPlain>
 void Search<kPlain>::settle() {
     const double far = best_ * threshold_;
-    if (candidates_.size() == 0 && stayed_.alive == beam_.size && stayed_.least >= far) {  // none comes and none goes
+    if (candidates_.size() == 0 && stayed_.alive == beam_.size &&
+        stayed_.least >= far) {  // the beam has the same prefixes
         beam_.mass.swap(next_.mass);
         beam_.token.swap(next_.token);
     } else {
@@ -30,7 +31,7 @@ template <bool kPlain>
 void Search<kPlain>::rebuild(const Cut& last) {
     std::int64_t ties = last.ties;
     const int size = beam_.size, none = beam_.none();
-    // Which slots go on, in their order, and which don't. No branch depends on it: nobody could predict it.
+    // Lists the slots that are kept and those that are not, without branches, which would be mispredicted.
     int left = 0, gone = 0;
     for (int i = 0; i < size; ++i) {
         const double mass = next_.mass[i];
@@ -46,7 +47,7 @@ void Search<kPlain>::rebuild(const Cut& last) {
     fresh_.clear();
     for (const Candidate& candidate : candidates_) {
         fresh_.push(prefix_of(candidate));
-        prefixes_[fresh_[fresh_.size() - 1]].slot = none;  // it must outlive those below it that go
+        prefixes_[fresh_[fresh_.size() - 1]].slot = none;  // so that it isn't freed with a child that leaves the beam
     }
     for (int j = 0; j < gone; ++j) leave(goes_[j]);
     moved_[none] = none;
@@ -54,7 +55,7 @@ void Search<kPlain>::rebuild(const Cut& last) {
     pick(beam_.mass, next_.mass, slots, 0, left);
     pick(beam_.mass, next_.mass, slots, 0, left, beam_.room);
     pick(beam_.token, next_.token, slots, 0, left);
-    const int first = gone ? goes_[0] : left;  // slots before the first that goes keep their places
+    const int first = gone ? goes_[0] : left;  // slots before the first that is dropped stay where they are
     beam_.keep(slots, first, left);
     for (int i = first; i < left; ++i) prefixes_[beam_.prefix[i]].slot = i;
     pick(beam_.parent, moved_, beam_.parent.data(), 0, left);
@@ -65,7 +66,7 @@ void Search<kPlain>::rebuild(const Cut& last) {
     if (beam_.size == 0) die();
 }
 
-// A candidate gets the next slot.
+// Puts a candidate into the next slot.
 template <bool kPlain>
 void Search<kPlain>::take_in(const Candidate& candidate, std::uint32_t prefix) {
     const int slot = beam_.size++;
@@ -78,7 +79,7 @@ void Search<kPlain>::take_in(const Candidate& candidate, std::uint32_t prefix) {
     enter(slot);
 }
 
-// The node of a candidate, made if it isn't there.
+// The node of a candidate; it is made if it doesn't exist.
 template <bool kPlain>
 std::uint32_t Search<kPlain>::prefix_of(const Candidate& candidate) {
     const std::uint32_t parent = beam_.prefix[candidate.parent];
@@ -103,7 +104,7 @@ std::uint32_t Search<kPlain>::prefix_of(const Candidate& candidate) {
     return found;
 }
 
-// A child, made if it isn't there.
+// A child of a node; it is made if it doesn't exist.
 template <bool kPlain>
 std::uint32_t Search<kPlain>::step_to(std::uint32_t parent, std::int32_t token, std::int32_t word) {
     const std::uint32_t found = prefixes_.find(parent, token, word);
@@ -113,8 +114,8 @@ std::uint32_t Search<kPlain>::step_to(std::uint32_t parent, std::int32_t token, 
     return made;
 }
 
-// The child that a token, read in one way, leads to; of several words, each but the last is a step. None if it isn't
-// there, unless it is to be made.
+// The node that a token leads to, read in one way. If it closes several words, each makes a step. With `make` it is
+// made if it doesn't exist; else the result is kNoPrefix.
 template <bool kPlain>
 std::uint32_t Search<kPlain>::child(std::uint32_t parent, std::int32_t token, const Way& way, bool make) {
     std::uint32_t node = parent;
@@ -127,7 +128,7 @@ std::uint32_t Search<kPlain>::child(std::uint32_t parent, std::int32_t token, co
     return node;
 }
 
-// A slot's prefix has left the beam.
+// A slot's prefix leaves the beam.
 template <bool kPlain>
 void Search<kPlain>::leave(int slot) {
     const std::uint32_t prefix = beam_.prefix[slot];
@@ -137,7 +138,7 @@ void Search<kPlain>::leave(int slot) {
     prefixes_.prune(prefix);
 }
 
-// A prefix has come into the beam.
+// A prefix enters the beam.
 template <bool kPlain>
 void Search<kPlain>::adopt(int slot, std::uint32_t prefix) {
     beam_.prefix[slot] = prefix;
@@ -146,7 +147,7 @@ void Search<kPlain>::adopt(int slot, std::uint32_t prefix) {
     adopt_children(slot, prefix);
 }
 
-// A prefix's children that are in the beam already learn its slot.
+// Sets the parent's slot of a prefix's children that are in the beam already.
 template <bool kPlain>
 void Search<kPlain>::adopt_children(int slot, std::uint32_t prefix) {
     for (std::uint32_t node = prefixes_[prefix].first_child; node != kNoPrefix; node = prefixes_[node].next) {
@@ -155,7 +156,7 @@ void Search<kPlain>::adopt_children(int slot, std::uint32_t prefix) {
     }
 }
 
-// What the graph says of a slot's prefix.
+// Fills in what the graph says about a slot's prefix.
 template <bool kPlain>
 void Search<kPlain>::enter(int slot) {
     if constexpr (kPlain) return;
@@ -168,7 +169,7 @@ void Search<kPlain>::enter(int slot) {
     beam_.allowed[slot] = bound ? graph_.lexicon->tokens[state.node] : ~std::uint64_t(0);
 }
 
-// What follows from who is whose parent.
+// Fills in what depends on the parents of all slots.
 template <bool kPlain>
 void Search<kPlain>::number_children() {
     for (int i = 0; i < beam_.size; ++i) beam_.children[i] = 0;
@@ -179,7 +180,7 @@ void Search<kPlain>::number_children() {
     }
 }
 
-// Keeps the masses within range.
+// Multiplies all masses by a power of two if they get too small or too large.
 template <bool kPlain>
 void Search<kPlain>::rescale() {
     const int exponent = best_ > 0 ? std::ilogb(best_) : kMiddle;
@@ -194,10 +195,10 @@ void Search<kPlain>::rescale() {
     exponent_ += up;
 }
 
-// Two prefixes that differ early and then say the same go through the frames alike, one as far below the other as
-// before, and keep all that they say alive. In a recording of hours these are the ones that go: those that differ from
-// the best one in the first half of what is not settled. Where that leaves too many, twice as many may come to live, so
-// that it is not done again and again.
+// Two prefixes that differ early and then have the same tokens keep their distance for ever, so a recording of hours
+// would keep all their nodes. When there are too many nodes, this drops the prefixes that differ from the best one in
+// the first half of its tokens after the stem. If too many nodes remain, twice as many are allowed before it is done
+// again.
 template <bool kPlain>
 void Search<kPlain>::forget() {
     const std::size_t apart = prefixes_.apart(), least = least_apart();
@@ -213,7 +214,7 @@ void Search<kPlain>::forget() {
         std::uint32_t node = beam_.prefix[i];
         while (node != middle && node != prefixes_.stem()) node = prefixes_[node].parent;
         if (node == middle) continue;
-        beam_.mass[i] = beam_.mass[beam_.room + i] = beam_.token[i] = 0;  // they leave with the next frame
+        beam_.mass[i] = beam_.mass[beam_.room + i] = beam_.token[i] = 0;  // the next frame drops them
     }
 }
 

@@ -9,7 +9,7 @@
 
 namespace {
 
-// A prefix, its last word closed in one way.
+// A prefix, with its last word closed in one way.
 struct Ending {
     State state;
     double score, ctc;
@@ -28,7 +28,7 @@ double Search<kPlain>::log_mass(int slot) const {
     return std::log(mantissa) + double(exponent - exponent_) * kLn2 + offset_.value();
 }
 
-// The state after a token that has one reading.
+// The state after a token that can be read in one way only.
 template <bool kPlain>
 State Search<kPlain>::read_on(State state, std::int32_t token) {
     walk_.read(

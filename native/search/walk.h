@@ -1,5 +1,5 @@
-// How a graph is walked, token by token: where the lexicon, the language model and the hotwords go from a prefix, and
-// what that is worth. The counterpart of Walk in kernels/search/reference.py.
+// Steps in a search graph, token by token: the states of the lexicon, of the language model and of the hotwords after a
+// prefix, and their scores. The counterpart of Walk in kernels/search/reference.py.
 #pragma once
 
 #include <cmath>
@@ -18,26 +18,26 @@ using ctckit::LanguageState;
 using ctckit::TreeNode;
 using ctckit::TreeView;
 
-// What of a prefix matters for what follows, and what it is worth so far beside its CTC score, in nats.
+// The part of a prefix that decides how it can be continued, and the scores that are added to its CTC score, in nats.
 struct State {
     LanguageState model;
     double language, hotwords;
     std::int32_t units;
-    std::int32_t node, hot;  // of the lexicon, of the hotwords
+    std::int32_t node, hot;  // in the lexicon's tree, in the hotwords' automaton
 };
 
 inline bool same(const LanguageState& a, const LanguageState& b) {
     return std::memcmp(&a, &b, sizeof a) == 0;
 }
 
-// The part of it that letters change.
+// The part of a state that letters change.
 struct Place {
     double hotwords;
     std::int32_t node, hot;
 };
 
-// A way to read a token after a prefix: the state behind it, the factor of what it is worth, with potentials, and the
-// words that it closes.
+// A way to read a token after a prefix: the state after it, the factor of its score with potentials, and the words that
+// it closes.
 struct Way {
     State state;
     double gain;
@@ -45,17 +45,17 @@ struct Way {
     std::int32_t words[ctckit::kMostClosings];
 };
 
-// A word, or a token, that the model was asked for after a prefix, or that costs nothing; a list for each prefix.
+// The answer of the model for a word or a token after a prefix; without a model it is 0 nats. Each prefix has a list.
 struct Said {
     LanguageState state;
-    double nats, gain;  // the gain holds no potential
+    double nats, gain;  // the gain doesn't include potentials
     std::int32_t word, next;
     std::int32_t units;
 };
 
 constexpr std::int32_t kNotAsked = -1, kEndOfList = -2;
 
-// Lists of what was said, which live as long as their prefix is in the beam.
+// The lists of answers. A prefix's list is kept as long as the prefix is in the beam.
 class SaidLists {
    public:
     void reset() {
@@ -119,7 +119,7 @@ class Walk {
     }
     bool closed() const { return graph_.lexicon && graph_.lexicon->closed; }
 
-    // Nats beside the CTC score, and those that are taken back before the end.
+    // Nats in addition to the CTC score; and potentials, which are taken back later.
     double worth(const State& state) const {
         return graph_.alpha * state.language + graph_.beta * state.units + state.hotwords;
     }
@@ -131,16 +131,16 @@ class Walk {
     template <class Visit>
     void close(const State& state, Visit visit) const;
 
-    // What a word, or a token, of the model is worth after a state.
+    // The model's answer for a word or a token.
     Said say(const LanguageState& from, std::int32_t model_word) const;
 
-    // Calls visit(variant, way) for each way to read a token, in their order. `closings`: what close() gives here, and
-    // `spoken`: what the model says of the token, each if it is needed and null if it isn't known yet.
+    // Calls visit(variant, way) for each way to read a token. `closings` stands in for close() of the first word.
+    // `spoken` returns the model's answer for the token, or null if the way is not worth asking for.
     template <class Closings, class Spoken, class Visit>
     void read(const State& state, std::int32_t token, Closings closings, Spoken spoken, Visit visit) const;
 
-    // The same for a letter that the model isn't asked for, which has one way at most: what it changes of the state,
-    // and its gain; 0 if it can't follow.
+    // The same for a token of one letter without a model of tokens, which can be read in one way at most. Changes the
+    // state, and returns the gain: 0 if the letter can't follow.
     template <class Changed>
     double read_letter(Changed& state, std::int32_t letter) const {
         double gain = 1.0;
@@ -149,13 +149,13 @@ class Walk {
         return gain;
     }
 
-    // The same for the end of a text.
+    // Calls visit(state, word) for each way to end a text.
     template <class Visit>
     void finish(const State& state, Visit visit) const;
 
-    // No token without a boundary has a greater factor than this after a state; then the same for others, but for the
-    // letters behind their boundary, see GraphView::after, if the first closing has the factor `closing`, or with
-    // `closing` < 0 any.
+    // Upper bounds of a token's factor after a state: of a token without a boundary; and of one with a boundary, where
+    // letters after the boundary are left out (see GraphView::after), and closing the word has at most the factor
+    // `closing`, or any if that is negative.
     double reach(const State& state) const;
     double closing_reach(const State& state, double closing) const;
 
@@ -193,7 +193,7 @@ inline std::int32_t Walk::step(std::int32_t hot, std::int32_t symbol) const {
     return found;
 }
 
-// The hotwords go on by a symbol.
+// A step of the hotwords' automaton.
 template <class Changed>
 void Walk::hear(Changed& state, double& gain, std::int32_t symbol) const {
     const ctckit::HotwordsView& hotwords = *graph_.hotwords;
@@ -204,7 +204,7 @@ void Walk::hear(Changed& state, double& gain, std::int32_t symbol) const {
     state.hotwords += hotwords.rewards[next];
 }
 
-// The lexicon goes on by a letter. False if it has no such word, and is closed.
+// A step of the lexicon. False if it has no such word, and is closed.
 template <class Changed>
 bool Walk::spell(Changed& state, double& gain, std::int32_t symbol) const {
     const ctckit::LexiconView* lexicon = graph_.lexicon;
@@ -278,7 +278,7 @@ void Walk::go_on(const std::int32_t* symbol, const std::int32_t* end, bool first
                  Closings closings, Spoken spoken, int& variant, Visit& visit) const {
     for (; symbol < end; ++symbol, first = false) {
         const bool boundary = *symbol == ctckit::kBoundary;
-        if (boundary && way.state.node == ctckit::kRootNode) continue;  // no word is open
+        if (boundary && way.state.node == ctckit::kRootNode) continue;  // no word has begun
         if (graph_.hotwords) hear(way.state, way.gain, *symbol);
         if (!boundary) {
             if (!spell(way.state, way.gain, *symbol)) return;
@@ -334,8 +334,8 @@ void Walk::finish(const State& state, Visit visit) const {
     });
 }
 
-// The greatest factor of hotwords that a token has which begins as a phrase goes on from a state; at the root that any
-// token has. The state's own potential is not taken back in it.
+// The greatest factor from hotwords of the tokens whose first symbol continues a phrase; at the root, of all tokens.
+// The state's potential is not taken back in it.
 inline double Walk::highest_on(std::int32_t hot) const {
     const ctckit::HotwordsView& hotwords = *graph_.hotwords;
     double found = 0.0;
@@ -358,8 +358,8 @@ inline double Walk::highest_on(std::int32_t hot) const {
     return found;
 }
 
-// That of any token: others go on as from the state that the automaton falls back to. It is found once; several threads
-// may find the same.
+// The greatest of all tokens: the others have the factors of the state that the automaton falls back to. It is computed
+// once for a state; if several threads do it at a time, they get the same.
 inline double Walk::highest(std::int32_t hot) const {
     const ctckit::HotwordsView& hotwords = *graph_.hotwords;
     double found = 0.0;
@@ -381,13 +381,13 @@ inline double Walk::hot_reach(std::int32_t hot) const {
     return greater(1.0, (known == known ? known : highest(hot)) * graph_.hotwords->nodes[hot].go);
 }
 
-constexpr double kSlack = 1 + 1e-9;  // for the rounding of bounds
+constexpr double kSlack = 1 + 1e-9;  // since bounds are rounded
 
 inline double Walk::reach(const State& state) const {
     double found = 1.0;
     if (graph_.lexicon && state.node != ctckit::kOffNode) found = graph_.lexicon->reach[state.node];
     found *= hot_reach(state.hot) * graph_.most_spoken;
-    return (closed() ? found : greater(found, 1.0)) * kSlack;  // what spells nothing gains nothing
+    return (closed() ? found : greater(found, 1.0)) * kSlack;  // a token that spells nothing has the factor 1
 }
 
 inline double Walk::closing_reach(const State& state, double closing) const {

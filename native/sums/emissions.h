@@ -68,7 +68,7 @@ class Emissions {
 
     // Normalises the frames of the first tile, where tabulate() does not do it itself.
     void normalise_first_tile();
-    // Rows to normalise of the tile at t0, row_stride() apart; null where tabulate() does it, or nobody needs to.
+    // Rows to normalise of the tile at t0, row_stride() apart; null if tabulate() does it, or if it isn't needed.
     const Real* rows_to_normalise(int t0);
     std::int64_t row_stride() const { return input_.row_stride(); }
     void normalise_frame(int t, const Real* row);
@@ -105,7 +105,7 @@ class Emissions {
     const LabelSlots& slots_;
     const int num_frames_, num_classes_;
     const bool from_logits_, has_softmax_;  // the latter: the gradient holds the softmax
-    const bool reads_rows_;                 // not only the labels
+    const bool reads_rows_;                 // rows are read in full, not only the labels
     const double* class_scores_;            // (num_classes,) or null
     const Real weight_;
     Frames<In> input_;
