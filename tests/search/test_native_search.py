@@ -62,6 +62,18 @@ def test_a_thousand_random_cases(form: str) -> None:
     check(form, range(CASES, CASES + 270))
 
 
+@pytest.mark.parametrize("classes", [2, 3, 63, 64, 65, 255, 256, 257, 513, 20_000])
+@pytest.mark.parametrize("spread", [1.0, 8.0])
+def test_any_number_of_classes(classes: int, spread: float) -> None:
+    """Scores are read in blocks, and the exponentials of few classes are all computed."""
+    frames, width = (8, 10) if classes < 1000 else (3, 4)  # the reference tries every token
+    scores = spread * np.random.default_rng(classes).normal(size=(frames, classes))
+    case = Case(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True), letters(classes), width, False)
+    truth, is_decided = case.reference()
+    assert is_decided
+    assert_alike(case.native(), truth)
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("beam_threshold", [0.5, 4.0])
 def test_a_threshold_leaves_out_what_lies_below(form: str, beam_threshold: float) -> None:
