@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import pytest
+from support.installed import needs_linux
 
 ACCOUNTS = """
 import json
@@ -82,7 +83,6 @@ print(json.dumps({"failed": failed, "growth": growth, "controlled": account("VmS
 """
 
 MIB = 1 << 20
-linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory is read from Linux's accounts")
 
 
 def measured(script: str) -> Any:
@@ -94,7 +94,7 @@ def measured(script: str) -> Any:
     return found
 
 
-@linux
+@needs_linux
 @pytest.mark.parametrize(("shape", "most"), [((60000, 64, 8000), 60), ((15000, 32, 2000), 8)], ids=str)
 def test_alignment(shape: tuple[int, int, int], most: int, capsys: pytest.CaptureFixture[str]) -> None:
     """T, C, S; storing two bits per move would take 240 MB for the first."""
@@ -105,7 +105,7 @@ def test_alignment(shape: tuple[int, int, int], most: int, capsys: pytest.Captur
     assert found["spans"] == shape[2]
 
 
-@linux
+@needs_linux
 def test_an_hour_in_150_mib(capsys: pytest.CaptureFixture[str]) -> None:
     """T = 60000, C = 64, S = 8000: loss and gradient; a table of float32 α alone would be 3.8 GB."""
     found = measured(LOSS)
@@ -118,7 +118,7 @@ def test_an_hour_in_150_mib(capsys: pytest.CaptureFixture[str]) -> None:
     assert -1 <= found["entries"][0] < 0 < found["entries"][1] <= 1
 
 
-@linux
+@needs_linux
 def test_a_call_that_fails_for_memory_gives_back_what_it_had() -> None:
     """16 threads want some 40 MiB each, and 300 are left."""
     found = measured(FAILURE)
@@ -154,7 +154,7 @@ print(json.dumps({{
 """
 
 
-@linux
+@needs_linux
 @pytest.mark.parametrize(
     ("shape", "kind"),
     [

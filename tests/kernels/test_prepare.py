@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.installed import needs_linux
 
 import ctckit
 from ctckit import Arc, native
@@ -347,7 +348,8 @@ FEATURES = {
 }
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64" or platform.system() != "Linux", reason="reads Linux's list")
+@needs_linux
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the levels are those of x86-64")
 def test_a_level_is_there_if_linux_lists_all_its_features() -> None:
     flags = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags"))
     expected = ["x86-64-v2", *itertools.takewhile(lambda name: FEATURES[name] <= {*flags.split()}, FEATURES)]

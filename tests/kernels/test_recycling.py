@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from support.installed import needs_linux
 
 import ctckit
 from ctckit.kernels import native
 from ctckit.native import recycled
 
 MIB = 1 << 20
-LINUX = sys.platform.startswith("linux")
 
 
 def address(array: np.ndarray) -> int:
@@ -57,7 +57,7 @@ def test_best_fit_up_to_twice_the_size() -> None:
     assert address(recycled(4 * MIB)) not in places.values()
 
 
-@pytest.mark.skipif(not LINUX, reason="memory in use is read from Linux's accounts")
+@needs_linux
 def test_many_sizes_stay_within_a_few_blocks() -> None:
     def resident() -> int:
         with open("/proc/self/status") as status:
@@ -102,7 +102,7 @@ def _child(kept: np.ndarray) -> None:
     sys.exit(0 if (kept == 1).all() else 1)
 
 
-@pytest.mark.skipif(not LINUX, reason="fork is not the way to start processes here")
+@needs_linux
 def test_fork_while_other_threads_take_and_drop() -> None:
     kept = recycled(MIB)
     kept.fill(1)

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import sys
 import threading
 import time
 import warnings
@@ -13,12 +12,12 @@ import numpy as np
 import pytest
 from support.backends import Backend
 from support.batches import Batch, draw, problem_of
+from support.installed import needs_linux
 
 import ctckit
 
 # Work for several threads each, of sizes that need workspaces of different lengths.
 BATCHES = [draw(seed, 150 + 40 * seed, 12, 20 + 30 * seed, 40) for seed in range(4)]
-FORKS = sys.platform.startswith("linux")
 
 
 def result_of(batch: Batch, from_logits: bool) -> tuple[bytes, bytes]:
@@ -85,7 +84,7 @@ def _child(pipe: Connection) -> None:
     pipe.close()
 
 
-@pytest.mark.skipif(not FORKS, reason="fork is not the way to start processes here")
+@needs_linux
 @pytest.mark.parametrize("threads", [1, 4])
 def test_fork_after_threads(threads: int) -> None:
     """Threads end with each call, so none is missing in a forked child; its own calls start new ones."""

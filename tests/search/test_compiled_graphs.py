@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.installed import needs_linux
 from support.searches import draw, letters
 
 from ctckit.kernels.search import native
@@ -138,7 +139,7 @@ print(len(search.texts()))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Windows has no such limit of memory, macOS does not enforce it")
+@needs_linux
 def test_no_memory() -> None:
     tests = str(Path(__file__).resolve().parents[1])
     path = {**os.environ, "PYTHONPATH": tests}

@@ -1,9 +1,12 @@
-"""Which optional packages and devices this machine has; imports nothing until asked."""
+"""Which system, optional packages and devices this machine has; imports no such package until asked."""
 
 from __future__ import annotations
 
 import importlib.util
+import sys
 from importlib.metadata import packages_distributions, version
+
+import pytest
 
 
 def _triton_is_new_enough() -> bool:
@@ -12,6 +15,10 @@ def _triton_is_new_enough() -> bool:
     return any(tuple(map(int, found.split(".")[:2])) >= (3, 4) for found in versions)
 
 
+needs_linux = pytest.mark.skipif(
+    sys.platform != "linux",
+    reason="needs Linux: its /proc, its limit of memory, or a fork that is safe next to threads",
+)
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 HAS_TRITON = HAS_TORCH and _triton_is_new_enough()
 

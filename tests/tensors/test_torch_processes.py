@@ -1,12 +1,12 @@
 """The loss inside DataLoader workers, and in several threads that each run backward."""
 
-import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from support.batches import draw
+from support.installed import needs_linux
 
 import ctckit
 import ctckit.torch
@@ -44,7 +44,7 @@ class Losses(torch.utils.data.Dataset):
         return loss_and_gradient(item)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="workers are forked on Linux")
+@needs_linux
 @pytest.mark.parametrize("data", [Losses(), Gradients()], ids=["losses", "gradients"])
 @pytest.mark.parametrize("recycled", [native.RECYCLED, 1], ids=["", "recycled"])
 def test_data_loader_workers(data: torch.utils.data.Dataset, recycled: int, monkeypatch: pytest.MonkeyPatch) -> None:
