@@ -43,13 +43,11 @@ def judge(decoder: ctckit.Decoder, lines: Sequence[printed.Line]) -> Judged:
 
 
 def decoders() -> dict[str, ctckit.Decoder]:
-    vocabulary = ctckit.Vocabulary(printed.LABELS)
-    model = printed.language_model()
     return {
-        "no language": ctckit.Decoder(vocabulary),
-        "lexicon": ctckit.Decoder(vocabulary, lexicon=printed.lexicon()),
-        "language model": ctckit.Decoder(vocabulary, language_model=model),
-        "both": ctckit.Decoder(vocabulary, language_model=model, lexicon=printed.lexicon()),
+        "no language": ctckit.Decoder(printed.LABELS),
+        "lexicon": ctckit.Decoder(printed.LABELS, lexicon=printed.lexicon()),
+        "language model": ctckit.Decoder(printed.LABELS, language_model=printed.language_model()),
+        "both": printed.with_language(),
     }
 
 

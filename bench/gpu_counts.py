@@ -17,11 +17,9 @@ name and a value a line:
 from __future__ import annotations
 
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +28,7 @@ from typing import Any
 
 import torch
 import triton.backends.nvidia
+from harness import Contender, seconds
 from torch.profiler import ProfilerActivity, profile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import CompiledKernel
@@ -164,15 +163,6 @@ def python_frames(step: Callable[[], None]) -> int:
     return count
 
 
-def microseconds(step: Callable[[], None]) -> float:
-    times = []
-    for _ in range(STEPS):
-        begun = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - begun)
-    return statistics.median(times) * 1e6
-
-
 def measure() -> dict[str, int]:
     without_a_gpu()
     step = step_of_the_loss()
@@ -187,7 +177,7 @@ def measure() -> dict[str, int]:
         "operations": operations.total(),
         "allocations": allocations,
         "frames": python_frames(step),
-        "host_us": round(microseconds(step)),
+        "host_us": round(seconds(Contender(step), calls=STEPS) * 1e6),
     }
     step_of_the_loss(tokens=30)()
     return counts | instructions()

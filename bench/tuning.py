@@ -21,7 +21,7 @@ def row(what: str, trial: Trial) -> Row:
 
 
 def main() -> None:
-    decoder = ctckit.Decoder(printed.LABELS, language_model=printed.language_model(), lexicon=printed.lexicon())
+    decoder = printed.with_language()
     chosen_on = printed.lines("calibrate")
     kept_apart = [*printed.lines("develop"), *printed.lines("test")]
     found = ctckit.tune(decoder, [line.log_probs for line in chosen_on], [line.text for line in chosen_on])

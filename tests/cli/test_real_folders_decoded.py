@@ -18,6 +18,7 @@ import pytest
 pytest.importorskip("typer", reason="the command line needs typer")
 pytest.importorskip("filelock", reason="a run over a corpus needs filelock")
 
+from support import ngrams
 from support.corpora import errors, log_of, manifest, words_of, write_labels
 from support.folders import TEXTS, Times, hugging_face_folder, kaldi_folder, lhotse_folder, nemo_folder
 from support.recordings import LABELS, SHIFT, WORDS, spoken
@@ -121,9 +122,8 @@ def test_torchaudio(tmp_path: Path, ctckit: Run) -> None:
     (tmp_path / "tokens.txt").write_text("\n".join(tokens) + "\n")
     lexicon = "".join(f"{word.capitalize()}\t{' '.join(word)} |\n" for word in [*WORDS, "fix"])
     (tmp_path / "lexicon.txt").write_text(lexicon)
-    unigrams = [("<unk>", -5), ("<s>", -99), ("</s>", -1), ("Fix", -3), *((word.capitalize(), -1) for word in WORDS)]
-    table = "".join(f"{logp}\t{word}\n" for word, logp in unigrams)
-    (tmp_path / "x.arpa").write_text(f"\\data\\\nngram 1={len(unigrams)}\n\n\\1-grams:\n{table}\n\\end\\\n")
+    unigrams = {"<unk>": -5, "<s>": -99, "</s>": -1, "Fix": -3} | {word.capitalize(): -1 for word in WORDS}
+    (tmp_path / "x.arpa").write_text(ngrams.arpa_text([{(word,): (score, None) for word, score in unigrams.items()}]))
     scores = spoken(TEXTS[0])[0].copy()
     o, i = tokens.index("o"), tokens.index("i")
     last = int(np.flatnonzero(scores.argmax(axis=1) == o)[-1])

@@ -275,7 +275,7 @@ def test_errors_of_calls(calls: dict[str, Any], message: str) -> None:
     ],
 )
 def test_errors_of_building(make: Any, message: str, arpa: str) -> None:
-    with pytest.raises(ctckit.CTCError, match=message):
+    with pytest.raises(CTCError, match=message):
         make(arpa)
 
 
@@ -284,10 +284,10 @@ def test_a_folder_with_several_models(arpa: str, tmp_path: Path) -> None:
     folder.mkdir()
     LanguageModel(arpa).save_to_dir(folder)
     (folder / "other.bin").write_bytes(b"")
-    with pytest.raises(ctckit.CTCError, match="has 2 language models"):
+    with pytest.raises(CTCError, match="has 2 language models"):
         LanguageModel.load_from_dir(folder)
     (folder / "attrs.json").write_text("{}")
-    with pytest.raises(ctckit.CTCError, match="expected alpha, beta"):
+    with pytest.raises(CTCError, match="expected alpha, beta"):
         LanguageModel.load_from_dir(folder)
 
 

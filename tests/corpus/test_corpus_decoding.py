@@ -11,18 +11,17 @@ import pytest
 
 pytest.importorskip("filelock", reason="a run over a corpus needs filelock")
 
-from support.corpora import contents, corpus_of, errors, in_processes, log_of, manifest
-from support.recordings import LABELS, SHIFT, WORDS
+from support.corpora import contents, corpus, corpus_of, errors, in_processes, log_of, manifest
+from support.recordings import LABELS, WORDS
 
 from ctckit.annotate.decoded import Language, Options
-from ctckit.corpus import Corpus, Decoding, Defaults, Threads, parse_formats, totals
+from ctckit.corpus import Corpus, Decoding, Threads, totals
 from ctckit.errors import CTCError
 from ctckit.text import Errors
 
 
 def decoding(folder: Path, out: str = "out", task: Decoding | None = None, formats: str = "json,ctm") -> Corpus:
-    defaults = Defaults(folder / "labels.txt", SHIFT)
-    return Corpus(folder / "corpus.jsonl", folder / out, parse_formats(formats), task or Decoding(), defaults)
+    return corpus(folder, task or Decoding(), out, formats)
 
 
 def lexicon(folder: Path) -> Decoding:
@@ -49,8 +48,7 @@ class TestRunners:
 class TestRows:
     def test_notes_on_the_language_are_once_for_all_rows(self, tmp_path: Path) -> None:
         corpus_of(tmp_path, 3)
-        corpus = decoding(tmp_path, "out", task := lexicon(tmp_path))
-        corpus.run(Threads(2))
+        decoding(tmp_path, "out", task := lexicon(tmp_path)).run(Threads(2))
         assert [entry["notes"] for entry in log_of(tmp_path / "out")] == [[], [], []]
         (note,) = task.decoders.notes
         assert "can't be spelled with the labels, and are left out: '7up'" in note

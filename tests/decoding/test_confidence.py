@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import product
-from typing import Any
 
 import numpy as np
 import pytest
@@ -76,11 +75,11 @@ def test_the_words_around_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- calibration ------------------------------------------------------------------------------------------------------
 
 
-LANGUAGES: dict[str, Callable[[], dict[str, Any]]] = {
-    "none": dict,
-    "lexicon": lambda: {"lexicon": printed.lexicon()},
-    "model": lambda: {"language_model": printed.language_model()},
-    "both": lambda: {"language_model": printed.language_model(), "lexicon": printed.lexicon()},
+DECODERS: dict[str, Callable[[], Decoder]] = {
+    "none": lambda: Decoder(printed.LABELS),
+    "lexicon": lambda: Decoder(printed.LABELS, lexicon=printed.lexicon()),
+    "model": lambda: Decoder(printed.LABELS, language_model=printed.language_model()),
+    "both": printed.with_language,
 }
 IN_SHORT = {("none", 0.65), ("both", 0.65)}  # the default run has these
 
@@ -100,12 +99,12 @@ def judged(read: Callable[[np.ndarray], Hypothesis], noise: float) -> tuple[list
     ("language", "noise"),
     [
         pytest.param(*case, marks=() if case in IN_SHORT else pytest.mark.long)
-        for case in product(LANGUAGES, (0.6, 0.65))
+        for case in product(DECODERS, (0.6, 0.65))
     ],
 )
 def test_calibrated_on_lines_kept_apart(language: str, noise: float) -> None:
     """The expected calibration error is at most 0.05, and wrong words are told from right ones."""
-    decoder = Decoder(printed.LABELS, **LANGUAGES[language]())
+    decoder = DECODERS[language]()
     sure, hits = judged(lambda scores: decoder.decode(scores)[0][0], noise)
     assert len(sure) > 750
     assert expected_error(curve(sure, hits)) <= 0.05

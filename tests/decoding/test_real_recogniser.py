@@ -9,10 +9,6 @@ from support import printed
 from ctckit import Decoder, greedy_decode
 
 
-def with_language(**options: Any) -> Decoder:
-    return Decoder(printed.LABELS, language_model=printed.language_model(), lexicon=printed.lexicon(), **options)
-
-
 def test_without_a_language_a_beam_gains_next_to_nothing() -> None:
     lines = printed.lines("test", 0.65)
     greedy = printed.errors_of(lambda scores: greedy_decode(scores, vocabulary=printed.LABELS), lines)
@@ -25,11 +21,11 @@ def test_without_a_language_a_beam_gains_next_to_nothing() -> None:
 @pytest.mark.parametrize(("noise", "most"), [(0.6, 0.015), (0.65, 0.02)])
 def test_with_a_language_nearly_all_words_are_right(noise: float, most: float, options: dict[str, Any]) -> None:
     """Of 825 words, of which greedy decoding gets 232 and 364 wrong."""
-    assert printed.errors_of(with_language(**options).decode, printed.lines("test", noise)).rate <= most
+    assert printed.errors_of(printed.with_language(**options).decode, printed.lines("test", noise)).rate <= most
 
 
 def test_hotwords_bring_in_words_that_the_language_lacks() -> None:
-    decode = with_language().decode
+    decode = printed.with_language().decode
     words = {word for line in printed.lines("unknown") for word in line.text.split()}
     hotwords = dict.fromkeys(words.difference(printed.lexicon()), 8.0)
     assert len(hotwords) == 22

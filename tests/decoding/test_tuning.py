@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from support import printed
@@ -13,9 +15,8 @@ from ctckit.decoding.tuning import ALPHAS, BETAS
 from ctckit.text import letter_errors, word_errors
 
 
-def decoder(**options: object) -> Decoder:
-    how = {"beam_width": 10, "exact_scores": False, **options}
-    return Decoder(printed.LABELS, language_model=printed.language_model(2), lexicon=printed.lexicon(), **how)  # type: ignore[arg-type]
+def decoder(**options: Any) -> Decoder:
+    return printed.with_language(2, **{"beam_width": 10, "exact_scores": False, **options})
 
 
 def tuned(lines: list[printed.Line], **options: object) -> Tuned:
@@ -58,7 +59,7 @@ def test_wrong_weights_are_left() -> None:
 def test_chosen_weights_are_better_on_lines_kept_apart() -> None:
     """Chosen on lines of docstrings; lines of the Language Reference are kept apart."""
     kept_apart = [*printed.lines("test"), *printed.lines("develop")]
-    own = Decoder(printed.LABELS, language_model=printed.language_model(), lexicon=printed.lexicon())
+    own = printed.with_language()
     found = tuned(printed.lines("calibrate"), decoder=own)
     errors = printed.errors_of(found.decoder.decode, kept_apart)
     assert errors.total < printed.errors_of(own.decode, kept_apart).total

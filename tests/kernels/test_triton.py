@@ -504,6 +504,14 @@ def test_long_arcs_are_refused() -> None:
             call(given)
 
 
+def without_the_interpreter(*arguments: str | Path, **setting: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python in a process in which Triton compiles."""
+    inherited = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    return subprocess.run(
+        [sys.executable, *arguments], env=inherited | setting, capture_output=True, text=True, check=False
+    )
+
+
 COMPILED = """
 import re
 import triton
@@ -585,11 +593,10 @@ def test_kernels_compile_without_a_gpu(tmp_path: Path, score: str, real: str, ta
     Nor does the interpreter show two things that only a card computes with: its approximate exponential, whose errors
     add up over frames, and the order of a row's sum, which follows the strides unless all sums are of two numbers.
     """
-    setting = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
-    setting |= {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_DEFAULT_FP_FUSION": "1"}
     code = COMPILED.format(score=score, real=real, target=target)
     (tmp_path / "compiled.py").write_text(code)
-    done = subprocess.run([sys.executable, tmp_path / "compiled.py"], env=setting, capture_output=True, text=True)
+    setting = {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_DEFAULT_FP_FUSION": "1"}
+    done = without_the_interpreter(tmp_path / "compiled.py", **setting)
     assert done.stdout.strip() == "all compiled", done.stderr[-3000:]
 
 
@@ -606,13 +613,7 @@ MOST = {
 
 def test_what_a_step_costs_is_counted(tmp_path: Path) -> None:
     """Nothing makes a step longer unseen: today's counts, and a tenth more instructions, for other compilers."""
-    setting = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
-    done = subprocess.run(
-        [sys.executable, ROOT / "bench" / "gpu_counts.py"],
-        env=setting | {"TRITON_CACHE_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
+    done = without_the_interpreter(ROOT / "bench" / "gpu_counts.py", TRITON_CACHE_DIR=str(tmp_path))
     counts = {name: int(value) for name, value in map(str.split, done.stdout.splitlines())}
     assert counts.keys() == {*MOST, "frames", "host_us"}, done.stderr[-3000:]
     assert not {name: counts[name] for name in MOST if counts[name] > MOST[name]}
@@ -625,8 +626,7 @@ def test_kernels_need_no_torch() -> None:
         "from ctckit.kernels.triton import batch, best, cells, gradient, lattice, pairs, rows, scaled, sums, tuning\n"
         "print('imported')"
     )
-    setting = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
-    done = subprocess.run([sys.executable, "-c", code], env=setting, capture_output=True, text=True)
+    done = without_the_interpreter("-c", code)
     assert done.stdout.strip() == "imported", done.stderr[-3000:]
 
 

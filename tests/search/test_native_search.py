@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import product
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.searches import FORMS, Case, draw, letters
+from support.searches import FORMS, Case, as_data, draw, letters
 
 from ctckit import Status
 from ctckit.kernels.search import native, reference
@@ -40,15 +41,16 @@ def judged(form: str, seed: int, **options: Any) -> tuple[Case, reference.Found,
     return case, *case.reference(**options)
 
 
+def check_all(cases: Sequence[tuple[Case, reference.Found, bool]], **options: Any) -> None:
+    """Cases that rounding decides are left out: fewer than a quarter."""
+    decided = [(case, truth) for case, truth, is_decided in cases if is_decided]
+    for case, truth in decided:
+        assert_alike(case.native(**options), truth)
+    assert len(decided) > 0.75 * len(cases)
+
+
 def check(form: str, seeds: range, **options: Any) -> None:
-    """What rounding decides is left out: some cases."""
-    decided = 0
-    for seed in seeds:
-        case, truth, is_decided = judged(form, seed, **options)
-        if is_decided:
-            assert_alike(case.native(**options), truth)
-            decided += 1
-    assert decided > 0.75 * len(seeds)
+    check_all([judged(form, seed, **options) for seed in seeds], **options)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -88,18 +90,15 @@ def test_only_the_best_tokens_of_a_frame(form: str, count: int) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_other_floats_are_searched_as_the_numbers_that_they_are(dtype: str) -> None:
-    compared = 0
+    cases = []
     for seed, form in product(range(10), FORMS):
         case = draw(seed, form)
         given = exact = case.log_probs.astype(np.float32 if dtype == "bfloat16" else dtype)
         if dtype == "bfloat16":  # NumPy has its bits as integers
             bits = exact.view(np.uint32) & 0xFFFF0000
             given, exact = (bits >> 16).astype(np.uint16), bits.view(np.float32)
-        truth, is_decided = replace(case, log_probs=exact.astype(np.float64)).reference()
-        if is_decided:
-            assert_alike(replace(case, log_probs=given).native(), truth)
-            compared += 1
-    assert compared > 30
+        cases.append((replace(case, log_probs=given), *replace(case, log_probs=exact.astype(np.float64)).reference()))
+    check_all(cases)
 
 
 @pytest.mark.parametrize("classes", [5, 70])
@@ -120,24 +119,21 @@ def test_any_layout_of_scores() -> None:
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(9, 3, 6)).astype(np.float32)
     graph, lengths = letters(6), np.array([9, 0, 5])
-    truth = as_data(native.search(scores, lengths, graph, 8, 8))
+    truth = of_samples(native.search(scores, lengths, graph, 8, 8))
     for array in (
         np.asfortranarray(scores),
         scores[::-1].copy()[::-1],
         np.repeat(scores, 2, axis=2)[..., ::2],
         np.ascontiguousarray(scores.transpose(2, 0, 1)).transpose(1, 2, 0),
     ):
-        assert as_data(native.search(array, lengths, graph, 8, 8)) == truth
+        assert of_samples(native.search(array, lengths, graph, 8, 8)) == truth
     memory = np.frombuffer(b"0" + scores.tobytes(), np.uint8)
     unaligned = np.ndarray(scores.shape, scores.dtype, memory, 1)
-    assert as_data(native.search(unaligned, lengths, graph, 8, 8)) == truth
+    assert of_samples(native.search(unaligned, lengths, graph, 8, 8)) == truth
 
 
-def as_data(found: list[native.Found]) -> list[object]:
-    return [
-        (one.status, [tuple(x.tolist() if isinstance(x, np.ndarray) else x for x in text) for text in one.texts])
-        for one in found
-    ]
+def of_samples(found: list[native.Found]) -> list[object]:
+    return [(one.status, as_data(one.texts)) for one in found]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -158,22 +154,21 @@ def test_samples_do_not_depend_on_each_other(form: str, beam_threshold: float) -
         native.search(scores[:, n : n + 1], lengths[n : n + 1], case.graph, 50, 5, **options)[0] for n in range(12)
     ]
     for threads in (1, 2, 5):
-        assert as_data(native.search(scores, lengths, case.graph, 50, 5, threads=threads, **options)) == as_data(alone)
+        assert of_samples(native.search(scores, lengths, case.graph, 50, 5, threads=threads, **options)) == of_samples(
+            alone
+        )
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_beam_that_shrinks_and_grows(form: str) -> None:
     """Where the network is sure, few lie within the threshold."""
-    decided = 0
+    cases = []
     for seed in range(CASES):
         case = draw(seed, form)
         sure = np.random.default_rng(seed).random((-(-len(case.log_probs) // 4), 1)).repeat(4, 0) < 0.5
         case = replace(case, log_probs=case.log_probs * np.where(sure[: len(case.log_probs)], 8.0, 1.0))
-        truth, is_decided = case.reference(beam_threshold=4.0)
-        if is_decided:
-            assert_alike(case.native(beam_threshold=4.0), truth)
-            decided += 1
-    assert decided > 0.75 * CASES
+        cases.append((case, *case.reference(beam_threshold=4.0)))
+    check_all(cases, beam_threshold=4.0)
 
 
 def test_ties_go_to_the_earlier() -> None:
@@ -282,4 +277,4 @@ def test_a_search_outlives_its_graph() -> None:
     search = native.Search(graph, case.beam_width, recombine=case.recombine)
     del case, graph
     search.feed(scores)
-    assert as_data([native.Found(search.status, search.texts(10**9))]) == as_data([truth])
+    assert of_samples([native.Found(search.status, search.texts(10**9))]) == of_samples([truth])

@@ -5,21 +5,15 @@ from __future__ import annotations
 import pickle
 import threading
 import time
-from typing import Any
 
 import numpy as np
 import pytest
-from support.searches import FORMS, draw, letters
+from support.searches import FORMS, as_data, draw, letters
 
 from ctckit import Status
 from ctckit.kernels.search import native
 
 MANY = 10**9
-Data = list[tuple[Any, ...]]
-
-
-def as_data(texts: list[native.Text]) -> Data:
-    return [tuple(x.tolist() if isinstance(x, np.ndarray) else x for x in text) for text in texts]
 
 
 @pytest.mark.parametrize("form", FORMS)

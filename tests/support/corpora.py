@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ctckit.corpus import Aligning, Corpus, Defaults, parse_formats
+from ctckit.corpus import Aligning, Corpus, Decoding, Defaults, parse_formats
 from ctckit.corpus.job import Entry, Job
 from ctckit.corpus.manifest import FailedRow, Row
 from ctckit.corpus.store import LOCK
@@ -42,9 +42,14 @@ def manifest(folder: Path, rows: Sequence[Any], name: str = "corpus.jsonl") -> N
     (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def aligning(folder: Path, out: str = "out", formats: str = "json,csv") -> Corpus:
+def corpus(folder: Path, task: Aligning | Decoding, out: str = "out", formats: str = "json,csv") -> Corpus:
+    """What a task does with the rows of the manifest."""
     defaults = Defaults(folder / "labels.txt", SHIFT)
-    return Corpus(folder / "corpus.jsonl", folder / out, parse_formats(formats), Aligning(), defaults)
+    return Corpus(folder / "corpus.jsonl", folder / out, parse_formats(formats), task, defaults)
+
+
+def aligning(folder: Path, out: str = "out", formats: str = "json,csv") -> Corpus:
+    return corpus(folder, Aligning(), out, formats)
 
 
 def in_processes(job: Job, rows: Sequence[Row]) -> Iterator[Entry | FailedRow]:

@@ -32,6 +32,11 @@ def on_gpu(values: Any) -> Any:
     return values.to("cuda") if has_gpu() else values.as_subclass(Marked)
 
 
+def placed(tensor: Tensor, backend: str) -> Tensor:
+    """A tensor where that backend takes it."""
+    return on_gpu(tensor) if backend == "triton" else tensor
+
+
 def take_for_gpus(monkeypatch: pytest.MonkeyPatch, kind: type[Tensor] = Marked) -> list[str]:
     """Without a GPU, makes marked tensors, or all, go to the GPU backend, which must not read their values.
 
@@ -50,3 +55,12 @@ def take_for_gpus(monkeypatch: pytest.MonkeyPatch, kind: type[Tensor] = Marked) 
     if not has_gpu():
         monkeypatch.setattr(arguments, "is_on_host", lambda x: not isinstance(x, kind) and is_on_host(x))
     return taken
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, backend: str, kind: type[Tensor] = Marked) -> None:
+    """Makes calls go to a backend: the GPU's as above, another whatever the tensors are."""
+    if backend == "triton":
+        take_for_gpus(monkeypatch, kind)
+        return
+    for module in (dispatch, align):
+        monkeypatch.setattr(module, "backend_of", lambda scores: backend)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ctckit import Hypotheses, LanguageModel
+from ctckit import Decoder, Hypotheses, LanguageModel
 from ctckit.text import Errors, word_errors
 from support import ngrams
 
@@ -55,6 +55,11 @@ def arpa(order: int = 3) -> str:
 def language_model(order: int = 3) -> LanguageModel:
     """The same, read."""
     return LanguageModel.read(io.BytesIO(arpa(order).encode()))
+
+
+def with_language(order: int = 3, **options: Any) -> Decoder:
+    """A decoder with this model and this lexicon."""
+    return Decoder(LABELS, language_model=language_model(order), lexicon=lexicon(), **options)
 
 
 def lines(part: str, noise: float | None = None) -> list[Line]:

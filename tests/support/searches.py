@@ -76,6 +76,11 @@ class Case:
         return search
 
 
+def as_data(texts: list[native.Text]) -> list[tuple[Any, ...]]:
+    """All that the search says of texts, in a form that can be compared bit for bit."""
+    return [tuple(x.tolist() if isinstance(x, np.ndarray) else x for x in text) for text in texts]
+
+
 def letters(classes: int) -> SearchGraph:
     """No graph to speak of: the blank is class 0, the others letters."""
     return SearchGraph(0, _letters(classes, 0, -1))

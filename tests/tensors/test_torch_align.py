@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from support.batches import draw
-from support.devices import on_gpu, take_for_gpus
+from support.devices import placed, take_for_gpus
 from support.lattices import CLASSES, KINDS
 
 import ctckit
@@ -37,11 +37,6 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     assert set(taken) == {request.param}, "where the test has put its scores"
 
 
-def of(tensor: torch.Tensor, backend: str) -> torch.Tensor:
-    """A tensor where that backend takes it."""
-    return on_gpu(tensor) if backend == "triton" else tensor
-
-
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the interpreter computes with NumPy, which warns of infinity
 @pytest.mark.parametrize("integers", [torch.int32, torch.int64], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -50,7 +45,7 @@ def test_like_the_arrays(dtype: torch.dtype, integers: torch.dtype, backend: str
     batch.frames[1], batch.lengths[1] = batch.frames[0], batch.lengths[0]
     log_probs = torch.from_numpy(batch.scores).log_softmax(-1).to(dtype).transpose(0, 1)
     targets, frames, lengths = (torch.from_numpy(x).to(integers) for x in (batch.targets, batch.frames, batch.lengths))
-    pair = forced_align(of(log_probs, backend), targets, frames, lengths, blank=6)
+    pair = forced_align(placed(log_probs, backend), targets, frames, lengths, blank=6)
     labels, scores = (tensor.cpu() for tensor in pair)
     assert labels.shape == scores.shape == log_probs.shape[:2]
     assert labels.dtype == integers
@@ -90,7 +85,7 @@ def test_merge_tokens() -> None:
 
 
 def test_messages(backend: str) -> None:
-    log_probs, targets = of(torch.zeros(1, 4, 3), backend), torch.tensor([[1, 1, 1]])
+    log_probs, targets = placed(torch.zeros(1, 4, 3), backend), torch.tensor([[1, 1, 1]])
     with pytest.raises(InfeasibleError, match=r"T=4 frames: expected at least 5"):
         forced_align(log_probs, targets)
     with pytest.raises(CTCError, match=r"log_probs has shape \(4, 3\): expected \(N, T, C\), batch first"):
@@ -144,11 +139,11 @@ def test_every_option_is_that_of_the_arrays(dtype: torch.dtype, form: str, backe
     log_probs = torch.from_numpy(BATCH.scores).transpose(0, 1).to(dtype)
     if backend == "triton" and form in LONG_ARCS:
         with pytest.raises(CTCError, match="the triton backend cannot take long arcs yet"):
-            forced_align(of(log_probs, backend), **FORMS[form])
+            forced_align(placed(log_probs, backend), **FORMS[form])
         return
     arrays = log_probs.float().numpy() if dtype == torch.bfloat16 else log_probs.numpy()
     expected = ctckit.forced_align(arrays.swapaxes(0, 1), **on_arrays(FORMS[form]))
-    found = forced_align(of(log_probs, backend), **FORMS[form])
+    found = forced_align(placed(log_probs, backend), **FORMS[form])
     labels, scores = (tensor.cpu() for tensor in found)
     assert labels.dtype == torch.int64
     assert scores.dtype == dtype
@@ -169,7 +164,7 @@ def test_every_option_is_that_of_the_arrays(dtype: torch.dtype, form: str, backe
 def test_samples_without_a_path_are_marked(given: str, backend: str) -> None:
     log_probs = torch.zeros(4, 3, 3).log_softmax(-1)
     log_probs[2, :, 1], log_probs[3, 1, 2] = -torch.inf, torch.nan
-    log_probs = of(log_probs, backend)
+    log_probs = placed(log_probs, backend)
     targets, frames = torch.tensor([[1, 2], [1, 1], [1, 2], [1, 2]]), [3, 2, 3, 3]
     options: dict[str, Any] = {"targets": targets.int(), "input_lengths": frames}
     if given == "lattices":

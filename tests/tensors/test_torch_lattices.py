@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.devices import take_for_gpus
+from support.devices import pretend
 from support.installed import HAS_TRITON
 from support.lattices import CLASSES, KINDS
 from support.triton import Triton
@@ -18,7 +18,7 @@ from torch.autograd import gradcheck, gradgradcheck
 import ctckit
 import ctckit.torch
 from ctckit import CTCError, Lattice, ctc_lattice
-from ctckit.torch import align, dispatch, lattice_loss
+from ctckit.torch import lattice_loss
 
 # The interpreter computes with NumPy, which warns of NaN and infinity where a GPU does not.
 # On a GPU torch warns once that its synchronisation debug mode does not detect everything.
@@ -32,24 +32,15 @@ PRECISION = {"eps": 1e-6, "atol": 5e-8, "rtol": 0.0}
 DEVICE = Triton.device()
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
-    """Tensors of the CPU count as those of a device with that backend, whose values must not be read."""
-    if backend == "triton":
-        take_for_gpus(monkeypatch, Tensor)
-        return
-    for module in (dispatch, align):
-        monkeypatch.setattr(module, "backend_of", lambda scores: backend)
-
-
 @pytest.fixture(params=["native", "portable"])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    pretend(monkeypatch, request.param)
+    pretend(monkeypatch, request.param, Tensor)
     return request.param
 
 
 @pytest.fixture
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, "triton")
+    pretend(monkeypatch, "triton", Tensor)
 
 
 class Given:
@@ -171,7 +162,7 @@ def test_one_sample(where: str, batch_first: bool, monkeypatch: pytest.MonkeyPat
     loss, expected = given.step(reduction="none")
     given.scores = given.scores[:, 0]
     given.added |= {name: given.added[name][0] for name in NAMES[1:3]}
-    pretend(monkeypatch, where)
+    pretend(monkeypatch, where, Tensor)
     device = DEVICE if where == "triton" else "cpu"
     leaves = {
         name: tensor.to(device).clone().requires_grad_()
@@ -216,7 +207,7 @@ def test_gradients_have_the_dtype_of_what_they_are_by(backend: str) -> None:
 @pytest.mark.parametrize("where", ["native", pytest.param("triton", marks=needs_triton)])
 def test_backward_twice_and_no_grad(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given = Given([KINDS["star with entry cost"](), KINDS["selfless"]()])
-    pretend(monkeypatch, where)
+    pretend(monkeypatch, where, Tensor)
     device = DEVICE if where == "triton" else "cpu"
     leaves = [tensor.to(device).clone().requires_grad_() for tensor in (given.scores, *given.added.values())]
 
@@ -254,7 +245,7 @@ def test_infeasible_samples_have_no_gradient(where: str, monkeypatch: pytest.Mon
     given = Given([ctc_lattice([1, 1, 1, 1]), KINDS["selfless"]()])
     given.scores[:, 0] = torch.nan
     given.frames[:] = FRAMES
-    pretend(monkeypatch, where)
+    pretend(monkeypatch, where, Tensor)
     device = DEVICE if where == "triton" else "cpu"
     loss, found = given.step(reduction="none", factor=[torch.inf, 1.0], device=device)
     assert loss[0] == torch.inf
@@ -279,7 +270,7 @@ def test_what_is_forbidden(from_logits: bool, where: str, monkeypatch: pytest.Mo
     given.added["long_arc_scores"][:1] = -torch.inf
     expected = given.on_arrays("none", from_logits=from_logits)
     assert expected.loss[2] == np.inf
-    pretend(monkeypatch, where)
+    pretend(monkeypatch, where, Tensor)
     device = DEVICE if where == "triton" else "cpu"
     loss, found = given.step(reduction="none", from_logits=from_logits, device=device)
     np.testing.assert_allclose(loss, expected.loss, rtol=1e-12)
@@ -334,7 +325,7 @@ def test_a_gpu_gives_the_cpus_numbers(kind: str, monkeypatch: pytest.MonkeyPatch
     given = Given([KINDS[kind](), KINDS["ctc"]()])
     options = {"reduction": "none", "factor": [-2.0, 0.5], "from_logits": True}
     loss, expected = given.step(**options)
-    pretend(monkeypatch, "triton")
+    pretend(monkeypatch, "triton", Tensor)
     again, found = given.step(device=DEVICE, **options)
     torch.testing.assert_close(again, loss, rtol=1e-12, atol=0)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
@@ -446,7 +437,7 @@ def test_costs_that_are_replaced_do_not_count() -> None:
 @pytest.mark.parametrize("backend", ["native", "portable", pytest.param("triton", marks=needs_triton)])
 def test_class_scores_of_ctc_loss(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As lattice_loss has them: the same loss and gradients, with targets."""
-    pretend(monkeypatch, backend)
+    pretend(monkeypatch, backend, Tensor)
     device = DEVICE if backend == "triton" else "cpu"
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(5, 2, 4, generator=generator, dtype=torch.float64).to(device)

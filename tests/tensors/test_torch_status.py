@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from support.batches import draw
-from support.devices import on_gpu, take_for_gpus
+from support.devices import placed, pretend, take_for_gpus
 from support.installed import HAS_TRITON
 from support.lattices import CLASSES, KINDS
 from torch import Tensor
@@ -19,7 +19,7 @@ import ctckit
 import ctckit.torch
 from ctckit import CTCError, Status, ctc_lattice
 from ctckit.kernels import native
-from ctckit.torch import align, dispatch, last_status
+from ctckit.torch import last_status
 
 # The interpreter computes with NumPy, which warns of NaN and infinity where a GPU does not.
 # On a GPU torch warns once that its synchronisation debug mode does not detect everything.
@@ -34,16 +34,8 @@ BACKENDS = [
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where there is no GPU, tensors of the CPU count as those of a device with that backend."""
-    if request.param == "triton":
-        take_for_gpus(monkeypatch)
-    else:
-        for module in (dispatch, align):
-            monkeypatch.setattr(module, "backend_of", lambda scores: request.param)
+    pretend(monkeypatch, request.param)
     return request.param
-
-
-def of(tensor: Tensor, backend: str) -> Tensor:
-    return on_gpu(tensor) if backend == "triton" else tensor
 
 
 def names(status: Tensor) -> list[str]:
@@ -60,7 +52,7 @@ STATUS = ["OK", "INFEASIBLE", "IMPOSSIBLE", "NOT_FINITE"]
 
 def calls(backend: str) -> list[Callable[[Tensor], Any]]:
     """A loss of each front, and posteriors, which leave a status behind."""
-    given = [of(TARGETS, backend), of(FRAMES, backend), of(torch.tensor(LENGTHS), backend)]
+    given = [placed(TARGETS, backend), placed(FRAMES, backend), placed(torch.tensor(LENGTHS), backend)]
     return [
         lambda scores: ctckit.torch.ctc_loss(scores, *given),
         lambda scores: ctckit.torch.ctc_loss(scores, *given, from_logits=True, zero_infinity=True),
@@ -74,7 +66,7 @@ def calls(backend: str) -> list[Callable[[Tensor], Any]]:
 def test_each_status(with_gradient: bool, backend: str) -> None:
     for call in calls(backend):
         ctckit.torch.ctc_loss(torch.zeros(1, 1, 2), torch.ones(1, 1, dtype=torch.long), [1], [1])
-        scores = of(SCORES, backend).clone().requires_grad_(with_gradient)
+        scores = placed(SCORES, backend).clone().requires_grad_(with_gradient)
         call(scores)
         assert names(last_status()) == STATUS
 
@@ -82,7 +74,7 @@ def test_each_status(with_gradient: bool, backend: str) -> None:
 @pytest.mark.parametrize("lattices", [False, True])
 def test_status_after_backward_and_second_derivatives(lattices: bool, backend: str) -> None:
     """A gradient with a graph of its own, too, leaves the status of its sample."""
-    scores = of(SCORES, backend).double().requires_grad_()
+    scores = placed(SCORES, backend).double().requires_grad_()
     loss = calls(backend)[2 * lattices](scores)
     torch.autograd.grad(loss, scores, create_graph=True)
     assert names(last_status()) == STATUS
@@ -94,8 +86,8 @@ def test_what_is_wrong_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     take_for_gpus(monkeypatch)
     targets = TARGETS.clone()
     targets[0, 1] = 3
-    given = [of(values, "triton") for values in (targets, FRAMES, torch.tensor(LENGTHS))]
-    loss = ctckit.torch.ctc_loss(of(SCORES, "triton"), *given, reduction="none")
+    given = [placed(values, "triton") for values in (targets, FRAMES, torch.tensor(LENGTHS))]
+    loss = ctckit.torch.ctc_loss(placed(SCORES, "triton"), *given, reduction="none")
     assert loss.isnan().tolist() == [True, False, False, True]
     assert names(last_status()) == ["INVALID", *STATUS[1:]]
 
@@ -105,7 +97,7 @@ def test_reading_on_a_gpu_waits_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, unread: Callable[[Callable[[], Any]], None]
 ) -> None:
     take_for_gpus(monkeypatch)
-    scores, (loss, *_) = of(SCORES, "triton"), calls("triton")
+    scores, (loss, *_) = placed(SCORES, "triton"), calls("triton")
     kept = []
     unread(lambda: kept.append((loss(scores), last_status())))
     assert names(kept[-1][1]) == STATUS
@@ -139,15 +131,19 @@ def test_posteriors_are_numpys(by: str, dtype: torch.dtype, from_logits: bool, b
     lattices = [KINDS["selfless"](), KINDS["no blank"](), KINDS["star with entry cost"]()]
     scores = torch.from_numpy(batch.scores).log_softmax(-1).to(dtype)
     arrays = scores.double().numpy()
-    frames = of(torch.from_numpy(batch.frames), backend)
+    frames = placed(torch.from_numpy(batch.frames), backend)
     if by == "targets":
         expected = ctckit.posteriors(arrays, *batch.arguments, from_logits=from_logits)
-        given = (of(torch.from_numpy(batch.targets), backend), frames, of(torch.from_numpy(batch.lengths), backend))
+        given = (
+            placed(torch.from_numpy(batch.targets), backend),
+            frames,
+            placed(torch.from_numpy(batch.lengths), backend),
+        )
         options: dict[str, Any] = {"from_logits": from_logits}
     else:
         expected = ctckit.posteriors(arrays, None, batch.frames, lattices=lattices, from_logits=from_logits)
         given, options = (None, frames), {"from_logits": from_logits, "lattices": lattices}
-    found = ctckit.torch.posteriors(of(scores, backend), *given, **options)
+    found = ctckit.torch.posteriors(placed(scores, backend), *given, **options)
     real = torch.float64 if dtype == torch.float64 else torch.float32
     assert (found.states.dtype, found.classes.dtype, found.score.dtype) == (real, dtype, torch.float64)
     close = {"rtol": 1e-12, "atol": 1e-12} if dtype == torch.float64 else {"rtol": 2e-6, "atol": 2e-6}
@@ -156,7 +152,7 @@ def test_posteriors_are_numpys(by: str, dtype: torch.dtype, from_logits: bool, b
     unit = max(torch.finfo(dtype).eps, close["atol"])  # Triton's interpreter truncates bfloat16
     np.testing.assert_allclose(found.classes.cpu().double(), expected.classes, rtol=unit, atol=close["atol"])
     assert found.status.tolist() == expected.status.tolist()
-    turned = ctckit.torch.posteriors(of(scores.transpose(0, 1), backend), *given, **options, batch_first=True)
+    turned = ctckit.torch.posteriors(placed(scores.transpose(0, 1), backend), *given, **options, batch_first=True)
     assert torch.equal(turned.states.transpose(0, 1), found.states)
     assert torch.equal(turned.classes.transpose(0, 1), found.classes)
     assert not found.states.requires_grad
@@ -165,13 +161,13 @@ def test_posteriors_are_numpys(by: str, dtype: torch.dtype, from_logits: bool, b
 def test_posteriors_of_one_sample(backend: str) -> None:
     scores = torch.from_numpy(draw(5, 6, 2, CLASSES, 2).scores).requires_grad_()
     target = torch.tensor([1, 2])
-    batch = ctckit.torch.posteriors(of(scores, backend), of(target.repeat(2, 1), backend), [6, 6], [2, 2])
+    batch = ctckit.torch.posteriors(placed(scores, backend), placed(target.repeat(2, 1), backend), [6, 6], [2, 2])
     for batch_first in (False, True):
         for given in (
-            {"targets": of(target, backend), "input_lengths": 6, "target_lengths": 2},
+            {"targets": placed(target, backend), "input_lengths": 6, "target_lengths": 2},
             {"lattices": ctc_lattice([1, 2])},
         ):
-            alone = ctckit.torch.posteriors(of(scores[:, 1], backend), **given, batch_first=batch_first)
+            alone = ctckit.torch.posteriors(placed(scores[:, 1], backend), **given, batch_first=batch_first)
             assert alone.states.shape == (6, 5)
             assert alone.score.shape == alone.status.shape == ()
             torch.testing.assert_close(alone.states, batch.states[:, 1], rtol=1e-12, atol=1e-14)
@@ -212,7 +208,10 @@ def test_posteriors_of_all_frames_and_tokens(backend: str, batch_first: bool) ->
     batch = draw(5, 9, 3, CLASSES, 3, ragged=False)
     scores = torch.from_numpy(batch.scores)
     expected = ctckit.posteriors(batch.scores, batch.targets, [9] * 3, [3] * 3, from_logits=True)
-    given = of(scores.transpose(0, 1) if batch_first else scores, backend), of(torch.from_numpy(batch.targets), backend)
+    given = (
+        placed(scores.transpose(0, 1) if batch_first else scores, backend),
+        placed(torch.from_numpy(batch.targets), backend),
+    )
     found = ctckit.torch.posteriors(*given, batch_first=batch_first, from_logits=True)
     states = found.states.transpose(0, 1) if batch_first else found.states
     np.testing.assert_allclose(states.cpu(), expected.states, rtol=1e-12, atol=1e-14)
@@ -232,14 +231,14 @@ def test_posteriors_with_added_scores(backend: str, by_lattice: bool) -> None:
     plain = [ctckit.ctc_lattice(target[:length]) for target, length in zip(batch.targets, batch.lengths, strict=True)]
     own = [ctckit.Lattice(np.arange(len(each.labels)), each.arcs, each.tokens) for each in plain]
     expected = ctckit.posteriors(emitted, lattices=own, input_lengths=batch.frames)
-    given = {"lattices": plain} if by_lattice else {"targets": of(torch.from_numpy(batch.targets), backend)}
+    given = {"lattices": plain} if by_lattice else {"targets": placed(torch.from_numpy(batch.targets), backend)}
     if not by_lattice:
         given["target_lengths"] = torch.from_numpy(batch.lengths)
     added = {
-        "class_scores": of(torch.from_numpy(by_class), backend),
-        "state_scores": of(torch.from_numpy(by_state), backend),
+        "class_scores": placed(torch.from_numpy(by_class), backend),
+        "state_scores": placed(torch.from_numpy(by_state), backend),
     }
-    scores, frames = of(torch.from_numpy(log_probs), backend), torch.from_numpy(batch.frames)
+    scores, frames = placed(torch.from_numpy(log_probs), backend), torch.from_numpy(batch.frames)
     found = ctckit.torch.posteriors(scores, input_lengths=frames, **given, **added)
     np.testing.assert_allclose(found.states.cpu(), expected.states, rtol=1e-10, atol=1e-13)
     np.testing.assert_allclose(found.score.cpu(), expected.score, rtol=1e-12)

@@ -9,7 +9,7 @@ needs_recogniser = pytest.mark.skipif(bool(ppocr.MISSING), reason=f"not installe
 
 @pytest.mark.long
 @needs_recogniser
-def test_outputs_made_anew_are_the_kept_ones() -> None:
+def test_outputs_made_again_are_the_kept_ones() -> None:
     """Versions of Pillow and its font library draw a little differently, so some frames may differ."""
     recogniser, rng = ppocr.Recogniser(), np.random.default_rng(0)
     assert len(recogniser.labels) == 6625
