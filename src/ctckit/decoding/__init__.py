@@ -1,6 +1,6 @@
 """From scores to text: the best path, and a beam search with a language.
 
-Readers begin with ``decoder.py``. May import text/, loss.py, align.py and what lies below them; no framework.
+Start reading at ``decoder.py``. May import text/, loss.py, align.py and what is below them; no framework.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one door from decoding to the search's kernel. May import kernels/ and what lies below it, and emissions.py."""
+"""The only module of decoding that calls the search's kernel. May import kernels/, what is below it, emissions.py."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Int32Array = npt.NDArray[np.int32]
 
 Stem = tuple[Int32Array, Int32Array, Int32Array]
 
-_STEM_FRAMES = 1024  # after so many the stem is taken, whether it is asked for or not
+_STEM_FRAMES = 1024  # the stem is taken after this many frames, even if nobody asks for it
 
 
 @dataclass(frozen=True)
 class Width:
-    """How much of a search goes on from one frame to the next.
+    """How much of a search is kept from one frame to the next.
 
     Attributes:
-        beam_width: how many prefixes.
-        beam_threshold: nats that a prefix may lie below the best.
+        beam_width: how many prefixes are kept.
+        beam_threshold: nats; prefixes that are further below the best are dropped.
         tokens_per_frame: how many of a frame's best tokens are tried; 0: all.
     """
 
@@ -77,7 +77,7 @@ def search(
 
 
 class Live:
-    """The search of a stream. What can't change any more is kept here, and in time forgotten by the kernel."""
+    """The search of a stream. The part of the text that can't change any more moves from the kernel to here."""
 
     def __init__(self, graph: SearchGraph, width: Width, recombine: bool, from_logits: bool) -> None:
         self._search = native.Search(
@@ -88,12 +88,12 @@ class Live:
             beam_threshold=width.beam_threshold,
             tokens_per_frame=width.tokens_per_frame,
         )
-        self._stem = array("i"), array("i"), array("i")  # four bytes a token, however small the chunks
+        self._stem = array("i"), array("i"), array("i")  # each takes four bytes a token, however small the chunks are
         self._since = 0  # frames since the stem was taken
 
     @property
     def status(self) -> Status:
-        """What has become of it."""
+        """Whether a text is still possible; see :attr:`native.Search.status`."""
         return self._search.status
 
     def feed(self, rows: npt.NDArray[Any]) -> None:
@@ -115,7 +115,7 @@ class Live:
         self._since = 0
 
     def best(self) -> Text | None:
-        """The best prefix, its last word not closed."""
+        """The best prefix; its last word is not closed. None if there is none."""
         texts = self._texts(1, finished=False)
         return texts[0] if texts else None
 
@@ -124,7 +124,7 @@ class Live:
         return _with_status(Found(self.status, self._texts(nbest, finished=True)))
 
     def _texts(self, nbest: int, *, finished: bool) -> list[Text]:
-        """Texts with the stem, which the kernel's then lack."""
+        """Whole texts: the stem, and the rest, which is all that the kernel still has."""
         tokens, frames, words = self.stem()
         return [
             text._replace(
@@ -137,5 +137,5 @@ class Live:
 
 
 def _with_status(found: Found) -> Found:
-    """A beam that ends in no text, as where a lexicon has no word that fits, has found nothing possible."""
+    """Sets the status to IMPOSSIBLE if the beam ended without a text, for instance since no word of a lexicon fits."""
     return found if found.texts or found.status != Status.OK else found._replace(status=Status.IMPOSSIBLE)

@@ -1,7 +1,7 @@
 """How probable the words of a text are, judged by the other texts that a search found.
 
-Texts have shares by their scores; a word's confidence is the share of the texts that have it at its place. May import
-beams.py, exact.py, reader.py and what lies below them, and of text/ reading.py.
+Each text has a share of the probability, by its score. A word's confidence is the total share of the texts that have it
+at its place. May import beams.py, exact.py, reader.py and what is below them, and text/reading.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Rival(NamedTuple):
 
     Attributes:
         tokens: its classes.
-        words: their texts.
+        words: the texts of its words.
         score: nats.
     """
 
@@ -49,7 +49,7 @@ class Confidences(NamedTuple):
 
 
 def shares(scores: Sequence[float], temperature: float = 1.0) -> Float64Array:
-    """Each text's share, from their scores in nats.
+    """Each text's share of the total probability, from the scores of all in nats.
 
     Example:
         >>> shares([-1.0, -1.0]).tolist()
@@ -61,7 +61,7 @@ def shares(scores: Sequence[float], temperature: float = 1.0) -> Float64Array:
 
 
 def find_rivals(emissions: Emissions, graph: SearchGraph, reader: Reader, width: Width) -> list[Rival]:
-    """All texts that a beam ends with in one sample, alike ones apart, with their exact scores."""
+    """All texts that a beam ends with in one sample, not recombined, with their exact scores."""
     (found,) = search(emissions, graph, width, width.beam_width, recombine=False)
     (exact,) = ctc_scores(emissions, graph.blank, [[text.tokens for text in found.texts]])
     return [
@@ -71,12 +71,12 @@ def find_rivals(emissions: Emissions, graph: SearchGraph, reader: Reader, width:
 
 
 def rival_of(text: Text, score: float, reader: Reader) -> Rival:
-    """A text that was found, as one to compare with."""
+    """Makes a rival of a text that the search found."""
     return Rival(text.tokens.tolist(), reader.texts(text.tokens, text.words), score)
 
 
 def confidences_among(tokens: npt.NDArray[np.int32], words: Sequence[Spelled], texts: Sequence[Rival]) -> Confidences:
-    """By the shares of whole texts. Of long ones they are too sure, since they differ in few places."""
+    """Confidences by the shares of whole texts. They are too high for long texts, which differ in few places."""
     weights = shares([text.score for text in texts])
     return Confidences(
         agreement([word.text for word in words], [text.words for text in texts], weights),
@@ -85,7 +85,7 @@ def confidences_among(tokens: npt.NDArray[np.int32], words: Sequence[Spelled], t
 
 
 def agreement(own: Sequence[object], others: Sequence[Sequence[object]], weights: Float64Array) -> Float64Array:
-    """How much of the others, by their shares, has each of a sequence's items at its place.
+    """For each item of a sequence, the total share of the other sequences that have the same item at its place.
 
     Example:
         >>> agreement(["a", "cat"], [["a", "cat"], ["a", "hat"], ["the", "cat"]], np.array([0.5, 0.3, 0.2])).tolist()
@@ -98,11 +98,11 @@ def agreement(own: Sequence[object], others: Sequence[Sequence[object]], weights
 
 
 def _same(own: Sequence[object], other: Sequence[object]) -> list[int]:
-    """Which items of a sequence the other one has too, at the places where both are aligned."""
+    """The places of the items that the other sequence has too, after both are aligned."""
     begun, ended = ends_alike(own, other)
     mine, others = own[begun : len(own) - ended], other[begun : len(other) - ended]
     places = list(range(begun))
-    if len(mine) * len(others) > 1:  # else they differ in one item, or one has nothing there
+    if len(mine) * len(others) > 1:  # otherwise they differ in one item, or one of them has no item here
         numbers: dict[object, int] = {}
         pair = [[numbers.setdefault(item, len(numbers)) for item in items] for items in (mine, others)]
         place = begun

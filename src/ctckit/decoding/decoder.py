@@ -1,6 +1,6 @@
 """The decoder: from scores to texts, by a beam search that is exact for its width.
 
-May import the other modules of its package, language/ and what lies below it.
+May import the other modules of its package, language/ and what is below it.
 """
 
 from __future__ import annotations
@@ -34,40 +34,42 @@ _RECENT = 8  # lists of hotwords whose automata are kept
 
 
 class Decoder:
-    """Finds the texts that a recogniser's scores most probably say.
+    """Finds the most probable texts, given a recogniser's scores.
 
-    A prefix beam search: paths that spell the same are added up, with no token and no prefix left out but what the beam
-    has no room for. A text is worth ``ctc + alpha * language + beta * words + hotwords``, in nats.
+    A prefix beam search. The probabilities of all paths that spell the same text are added up. Every token is tried on
+    every prefix, and only prefixes that the beam has no room for are dropped. The score of a text is
+    ``ctc + alpha * language + beta * words + hotwords``, in nats.
 
-    One decoder may be used by many threads, and pickled.
+    Many threads may use one decoder. It can be pickled.
 
     Args:
-        vocabulary: the classes' names: a :class:`Vocabulary`, or a list of labels to make one of.
-        language_model: a :class:`LanguageModel`, or the path of one; or a :class:`PrefixModel`, which makes one of any
-            other model.
-        lexicon: the words that there are, and no others unless `unknown_score` is given: words, a mapping of words to
-            their spellings, or the path of a file.
+        vocabulary: the classes' names: a :class:`Vocabulary`, or a list of labels, from which one is made.
+        language_model: a :class:`LanguageModel`, or the path of one; or a :class:`PrefixModel`, which wraps any other
+            model.
+        lexicon: the words that texts may have; other words are allowed only if `unknown_score` is given. A list of
+            words, a mapping of words to their spellings, or the path of a file.
         alpha: the weight of the language model, at least 0.
-        beta: nats for each word; without a language model and a lexicon it counts for nothing.
-        unknown_score: nats, in place of ln P, of a word that lexicon or model lack. By default -30; with a lexicon
-            -inf: there are no other words.
-        beam_width: how many prefixes go on from one frame to the next.
-        recombine: of prefixes that go on alike, with equal last tokens and equal states of the language, only the best
-            goes on. With a language the best text gets better, and others fewer; so by default it is done for
-            ``nbest=1`` with a language model or a lexicon.
-        sentence_bounds: the language model is asked for the beginning and the end of a sentence.
-        exact_scores: the ctc scores of what is returned are summed over all paths, by one sweep of the loss for each
-            text, and order it. Otherwise they are the beam's, sums over the paths that it followed.
-        beam_threshold: nats; prefixes further below the best of their frame are given up. None: none are.
+        beta: nats for each word; ignored without a language model and a lexicon.
+        unknown_score: nats, in place of ln P, of a word that the lexicon or the model lacks. The default is -30, or
+            with a lexicon -inf, which allows no other words.
+        beam_width: how many prefixes are kept from one frame to the next.
+        recombine: whether only the best is kept of prefixes with equal last tokens and equal states of the language:
+            what follows adds the same score to all of them. With a language this improves the best text, but leaves
+            fewer other texts. So by default it is done for ``nbest=1`` with a language model or a lexicon.
+        sentence_bounds: whether the language model scores the beginning and the end of a sentence.
+        exact_scores: whether the ctc scores of the returned texts are summed over all paths, by one sweep of the loss
+            for each text. The texts are ordered by these scores. Otherwise ctc scores are the beam's, which are sums
+            over the paths that it followed.
+        beam_threshold: nats; prefixes further below the best of their frame are dropped. None: there is no threshold.
         tokens_per_frame: how many of a frame's best tokens are tried. None: all.
-        unique_texts: of hypotheses that read alike, only the best is returned: their tokens differ in separators, or in
-            the pieces of a word. Otherwise each sequence of tokens counts by itself.
+        unique_texts: whether only the best is returned of hypotheses with the same text, whose tokens differ in
+            separators or in the pieces of a word. Otherwise each sequence of tokens is returned.
 
     Attributes:
-        vocabulary: of the classes.
-        alpha: as given, and so beta and beam_width.
-        language_model: as given, or read; or None.
-        notes: what is strange about labels, lexicon and language model together.
+        vocabulary: the names of the classes.
+        alpha: as given; beta and beam_width likewise.
+        language_model: as given, or read from the given path; or None.
+        notes: sentences about what is unusual in labels, lexicon and language model together.
 
     Raises:
         CTCError: for anything malformed; the message says where.
@@ -79,7 +81,7 @@ class Decoder:
     Example:
         >>> import numpy as np
         >>> decoder = Decoder(["<blank>", "a"])
-        >>> log_probs = np.log([[0.6, 0.4], [0.6, 0.4]])  # the best path says nothing
+        >>> log_probs = np.log([[0.6, 0.4], [0.6, 0.4]])  # the best path is empty
         >>> best, second = decoder.decode(log_probs, nbest=2)[0]
         >>> best.text, round(float(np.exp(best.score)), 2), second.text, round(float(np.exp(second.score)), 2)
         ('a', 0.64, '', 0.36)
@@ -136,11 +138,11 @@ class Decoder:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words that it knows: the lexicon's, or the language model's; none without either."""
+        """The known words: the lexicon's, or else the language model's; empty without either."""
         return self._plain.words
 
     def with_weights(self, *, alpha: float | None = None, beta: float | None = None) -> Decoder:
-        """The same decoder with other weights, at once: it shares all that doesn't depend on them."""
+        """The same decoder with other weights. It is fast: everything that doesn't depend on them is shared."""
         other = copy(self)
         other.alpha = self.alpha if alpha is None else check_number("alpha", alpha, least=0)
         other.beta = self.beta if beta is None else check_number("beta", beta, least=-MOST_NATS, most=MOST_NATS)
@@ -150,7 +152,7 @@ class Decoder:
     def with_search(
         self, *, beam_width: int | None = None, recombine: bool | None = None, exact_scores: bool | None = None
     ) -> Decoder:
-        """The same decoder with another search, at once; None leaves an option as it is."""
+        """The same decoder with other options of the search; None leaves an option as it is. It is fast."""
         other = copy(self)
         other.beam_width = self.beam_width if beam_width is None else check_beam_width(beam_width)
         other._width = replace(self._width, beam_width=other.beam_width)
@@ -171,18 +173,19 @@ class Decoder:
 
         Args:
             log_probs: (T, N, C) natural-log probabilities, or (T, C) for one sample; or a list of arrays (T, C) of
-                different lengths. float64, float32, float16 or bfloat16. Taken as they are: -inf is a legal probability
-                of 0.
-            input_lengths: (N,) frames of each sample; all T if not given. Frames beyond are never read.
-            from_logits: ``log_probs`` holds raw scores; they are normalised.
-            nbest: how many texts of each sample, at most `beam_width`.
-            hotwords: phrases that are worth more: a list, a mapping of phrases to nats, or the path of a file.
+                different lengths. float64, float32, float16 or bfloat16. They are used as they are: -inf is a valid
+                score, for a probability of 0.
+            input_lengths: (N,) frames of each sample; all T if not given. Later frames are never read.
+            from_logits: whether ``log_probs`` holds raw scores, which are then normalised.
+            nbest: how many texts to return for each sample, at most `beam_width`.
+            hotwords: phrases to boost: a list, a mapping of phrases to nats, or the path of a file.
 
         Returns:
-            One :class:`Hypotheses` for each sample, whether there is a batch axis or not: at most `nbest`, the best
-            first, each text once. They are those that the beam has first at the end. With ``exact_scores`` they have
-            exact scores, and are ordered by them; so for ``nbest=1`` it is the beam's first, with its exact score.
-            Without any frame the text is empty. Results don't depend on the batch, or on how many threads there are.
+            One :class:`Hypotheses` for each sample, whether there is a batch axis or not. Each has at most `nbest`
+            texts, the best first, each text once. The beam chooses them: they are the first `nbest` at its end. With
+            ``exact_scores`` they are then ordered by their exact scores; so for ``nbest=1`` the beam's first is
+            returned, with its exact score. Without any frame the text is empty. Results don't depend on the batch, or
+            on the number of threads.
 
         Raises:
             CTCError: for anything malformed; the message says where.
@@ -216,13 +219,13 @@ class Decoder:
     def stream(
         self, *, from_logits: bool = False, hotwords: Source | None = None, endpoint: int | None = None
     ) -> Stream:
-        """Decodes one recording while it comes in; see :class:`Stream`.
+        """Decodes one recording while its frames come in; see :class:`Stream`.
 
         Args:
-            from_logits: frames are raw scores.
-            hotwords: phrases that are worth more, as for :meth:`decode`.
-            endpoint: frames; the stream's ``ended`` is True once as many in a row are most probably blank, after
-                something was said. None: it stays False.
+            from_logits: whether frames are raw scores.
+            hotwords: phrases to boost, as for :meth:`decode`.
+            endpoint: a number of frames. The stream's ``ended`` becomes True when the blank has been the most probable
+                class of this many frames in a row, after a frame where it was not. None: ``ended`` stays False.
 
         Raises:
             CTCError: for anything malformed.
@@ -235,33 +238,33 @@ class Decoder:
         )
 
     def graph(self, hotwords: Source | None = None) -> SearchGraph:
-        """What is searched: which texts there are, and what they are worth beside their CTC score.
+        """The search graph: which texts are possible, and what is added to their CTC scores.
 
         Args:
-            hotwords: phrases that are worth more, as for :meth:`decode`.
+            hotwords: phrases to boost, as for :meth:`decode`.
         """
         return self._with_hotwords(hotwords).graph
 
     def _recombines(self, nbest: int) -> bool:
         if self._recombine is not None:
             return self._recombine
-        # Without a language, all prefixes of one last token go on alike: few would be left.
+        # Without a language, all prefixes with the same last token would be merged: few would be left.
         return nbest == 1 and (self._plain.graph.lexicon is not None or self._plain.graph.model is not None)
 
     def _with_hotwords(self, hotwords: Source | None) -> Searched:
-        """What is searched; that of the last few calls is kept."""
+        """The graph for a call's hotwords; those of the last few calls are kept."""
         if hotwords is None:
             return self._plain
         if not isinstance(hotwords, (Iterable, Path)) or isinstance(hotwords, bytes):
             raise CTCError(Fault("not-hotwords", "hotwords", (), type(hotwords).__name__))
         phrases = Phrases.of(hotwords)
         if not set(map(type, phrases.phrases)) <= {str}:
-            weighted(phrases.source)  # says what is wrong, before anything is compared
+            weighted(phrases.source)  # raises what is wrong, before anything is compared
         for known, searched in self._recent:
             if known == phrases:
                 return searched
         searched = self._searched(hotwords if isinstance(hotwords, (str, Path)) else phrases.source)
-        self._recent = [(phrases, searched), *self._recent[: _RECENT - 1]]  # as one step, for other threads
+        self._recent = [(phrases, searched), *self._recent[: _RECENT - 1]]  # one assignment, since threads share it
         return searched
 
     def _searched(self, hotwords: Source | None) -> Searched:
@@ -284,9 +287,9 @@ class Decoder:
 
 
 def _check_worth(graph: SearchGraph, model: LanguageModel | PrefixModel | None) -> None:
-    """Raises a CTCError if a word may be worth more than a search can multiply by."""
+    """Raises a CTCError if the score of a word may be higher than a search can multiply by."""
     bound = 0.0 if model is None else model.bound
-    if bound > MOST_NATS:  # back-offs may be above 0, but not so far
+    if bound > MOST_NATS:  # back-offs may be above 0, but not by so much
         raise CTCError(Fault("model-too-sure", "language_model", (), bound, MOST_NATS, "back-offs"))
     worth = graph.alpha * max(bound, graph.unknown_score, 0.0) + graph.beta
     if worth > MOST_NATS:

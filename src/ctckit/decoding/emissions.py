@@ -1,4 +1,4 @@
-"""The scores that a call decodes, checked, in any form that users have them. May import problem.py and below."""
+"""Reads and checks the scores that a call decodes, in any form. May import problem.py and what is below it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from ..validate import (
     check_values,
 )
 
-_MOST = 1.1  # what a frame's probabilities may add up to, rounded as they may be
+_MOST = 1.1  # the most that a frame's probabilities may add up to, with rounding
 
-# What was passed, with a shape and a dtype to check; and its memory as an array, bfloat16 as the integers of its bits.
+# The given object, with a shape and a dtype to check; and its memory as an array: of bfloat16 the bits, as integers.
 View = Callable[[str, Any], tuple[Any, npt.NDArray[Any]]]
 
 
@@ -35,10 +35,10 @@ class Emissions:
     """A batch's scores.
 
     Attributes:
-        scores: (T, N, C) view of the caller's: any float dtype; uint16 stands for the bits of bfloat16.
-        frames: int64 (N,), the frames used of each sample.
+        scores: (T, N, C) view of the caller's: any float dtype; uint16 holds the bits of bfloat16.
+        frames: int64 (N,), how many frames of each sample are used.
         from_logits: whether scores are logits.
-        form: of the batch.
+        form: the shape and dtype of the batch, checked.
     """
 
     scores: npt.NDArray[Any]
@@ -47,12 +47,12 @@ class Emissions:
     form: Form
 
     def sample(self, n: int) -> Emissions:
-        """Sample n alone."""
+        """The emissions of sample n alone."""
         frames = self.frames[n : n + 1]
         return replace(self, scores=self.scores[: frames[0], n : n + 1], frames=frames, form=self.form._replace(size=1))
 
     def notes(self) -> tuple[str, ...]:
-        """On a batch of one sample, if it is meant to hold log-probabilities and doesn't."""
+        """A note if scores that should be log-probabilities are not; for a batch of one sample."""
         if self.from_logits or not len(self.scores):
             return ()
         sums = np.logaddexp.reduce(as_floats(self.scores[: self.frames[0], 0]), axis=1, dtype=np.float64)
@@ -61,12 +61,12 @@ class Emissions:
             return ()
         return (
             f"the probabilities of frame {t} add up to {np.exp(min(sums[t], 700.0)):.3g}: log_probs are used as they "
-            "are, and scores are then no log-probabilities; pass from_logits=True for logits",
+            "are, and so the texts' scores are not log-probabilities; pass from_logits=True for logits",
         )
 
 
 def of_arrays(name: str, given: Any) -> tuple[Any, npt.NDArray[Any]]:
-    """The view of arrays, and of all that can be made one."""
+    """The view of an array, or of anything that NumPy can convert to one."""
     array = as_array(name, given)
     return array, array
 
@@ -78,16 +78,16 @@ def read_emissions(
 
     Args:
         log_probs: (T, N, C); (T, C) for one sample; or a list of such arrays (T, C), each a sample of its own length.
-        input_lengths: (N,) frames of each sample; a number for one; None for all.
+        input_lengths: (N,) frames of each sample; a number for one sample; None for all frames.
         from_logits: whether they are logits.
-        labels: how many classes have a label; None if that is not known.
-        view: reads `log_probs`, or each of its items.
+        labels: how many labels there are; None if that is not known.
+        view: reads `log_probs`, or each item of a list.
 
     Returns:
-        One batch; of a list, one for each array.
+        One batch; for a list, one for each array.
 
     Raises:
-        CTCError: whatever is wrong, before any work.
+        CTCError: for anything malformed, before any work.
     """
     from_logits = check_flag("from_logits", from_logits)
     name = "logits" if from_logits else "log_probs"
@@ -105,7 +105,7 @@ def read_emissions(
 
 
 def _is_list_of_samples(log_probs: Any) -> bool:
-    """Whether it is a list of arrays (T, C); a nested list of numbers is one array."""
+    """Whether the argument is a list of arrays (T, C); a nested list of numbers is one array."""
     return (
         isinstance(log_probs, (list, tuple))
         and len(log_probs) > 0
@@ -116,7 +116,7 @@ def _is_list_of_samples(log_probs: Any) -> bool:
 def _of_list(
     n: int, name: str, scores: Any, length: Any, from_logits: bool, labels: int | None, view: View
 ) -> Emissions:
-    """Item n of a list; faults name it."""
+    """Reads item n of a list; errors name the item."""
     try:
         return _read(name, scores, length, from_logits, labels, view)
     except CTCError as error:

@@ -1,4 +1,4 @@
-"""The exact ctc scores of texts that were found: a beam's are sums over the paths that it followed only.
+"""The exact ctc scores of texts that a search found; a beam's scores are sums over the paths that it followed only.
 
 May import kernels/ and problem.py.
 """
@@ -24,9 +24,9 @@ def ctc_scores(emissions: Emissions, blank: int, texts: Sequence[Sequence[Tokens
     Args:
         emissions: of the batch.
         blank: the blank's class.
-        texts: of each sample the tokens of its texts.
+        texts: for each sample the tokens of its texts.
     """
-    if max(map(len, texts)) <= 1:  # the usual case: the whole batch at once
+    if max(map(len, texts)) <= 1:  # the usual case: one sweep for the whole batch
         first = [found[0] if found else None for found in texts]
         scores = _sweep(emissions.scores, emissions, blank, list(range(len(texts))), first)
         return [[score] if found else [] for score, found in zip(scores, texts, strict=True)]
@@ -44,12 +44,12 @@ def _shape(scores: npt.NDArray[Any], size: int) -> tuple[int, int, int]:
 def _sweep(
     scores: npt.NDArray[Any], emissions: Emissions, blank: int, samples: list[int], texts: Sequence[Tokens | None]
 ) -> list[float]:
-    """Of one text each; without one, of nothing in no frames."""
+    """The score of one text for each sample; a sample without a text is swept with no tokens and no frames."""
     rows = [np.empty(0, np.int32) if text is None else text for text in texts]
     frames = np.array([0 if text is None else emissions.frames[n] for n, text in zip(samples, texts, strict=True)])
     lengths = np.array([len(row) for row in rows])
     targets = np.concatenate(rows)
     form = emissions.form._replace(size=len(rows), num_tokens=len(targets), padded=False)
     problem = ctc_problem(scores, targets, frames, lengths, blank, from_logits=emissions.from_logits, form=form)
-    found: list[float] = native.total(problem, readable=True).score.tolist()  # as the search has seen
+    found: list[float] = native.total(problem, readable=True).score.tolist()  # the search has checked it
     return found

@@ -1,6 +1,6 @@
 """Best path decoding: the most probable class of each frame.
 
-May import all of its package but decoder.py, language/ and what lies below it.
+May import all of its package but decoder.py, language/ and what is below it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .emissions import Emissions, read_emissions
 from .hypothesis import Evidence, Hypotheses, Hypothesis, Searched
 from .reader import Reader
 
-# How texts of a vocabulary are read, which takes longer than to read one: it lives as long as the vocabulary.
+# Readers by vocabulary. Making one takes longer than reading a text, so it is kept as long as the vocabulary is.
 _readings: WeakKeyDictionary[Vocabulary, Searched] = WeakKeyDictionary()
 
 
@@ -36,23 +36,24 @@ def greedy_decode(
     from_logits: bool = False,
     vocabulary: Vocabulary | Sequence[str] | None = None,
 ) -> list[Hypotheses]:
-    """Reads the most probable class of each frame: repeats are merged, blanks left out.
+    """Takes the most probable class of each frame, merges repeats and drops blanks.
 
-    That is the text of the most probable path, which need not be the most probable text: many paths may spell another
-    one. :class:`Decoder` adds them up.
+    This gives the text of the most probable path, which is not always the most probable text: many paths may spell
+    another text. :class:`Decoder` adds them up.
 
     Args:
         log_probs: (T, N, C), or (T, C) for one sample; or a list of arrays (T, C) of different lengths. Any dtype that
             the loss takes.
-        input_lengths: (N,) frames of each sample; all T if not given. Frames beyond are never read.
-        blank: the blank's class; with a vocabulary, its blank counts.
-        from_logits: ``log_probs`` holds raw scores.
-        vocabulary: the classes' names: a :class:`Vocabulary`, which is quicker when it is used again, or a list of
-            labels; without it, hypotheses have tokens only, and neither text nor words.
+        input_lengths: (N,) frames of each sample; all T if not given. Later frames are never read.
+        blank: the blank's class; ignored with a vocabulary, whose own blank is used.
+        from_logits: whether ``log_probs`` holds raw scores.
+        vocabulary: the classes' names: a :class:`Vocabulary`, which is faster if it is passed again, or a list of
+            labels; without it, hypotheses have only tokens, and neither text nor words.
 
     Returns:
-        One :class:`Hypotheses` for each sample, whether there is a batch axis or not, with one hypothesis, or none if a
-        used frame holds NaN or +inf, or -inf throughout. Its score is the path's. Of equal classes the lowest counts.
+        One :class:`Hypotheses` for each sample, whether there is a batch axis or not. It has one hypothesis, or none if
+        a used frame holds NaN or +inf, or only -inf. Its score is the path's. If classes have equal scores, the lowest
+        class is taken.
 
     Raises:
         CTCError: for anything malformed; the message says where.
@@ -75,7 +76,7 @@ def greedy_decode(
 
 
 def reading(vocabulary: Vocabulary | None, blank: int, classes: int) -> Searched:
-    """How a path is read: by a vocabulary, or as tokens only."""
+    """What reads a path: with a vocabulary its texts too, otherwise only tokens."""
     if vocabulary is None:
         symbols = Symbols(np.zeros(classes + 1, np.int32), np.empty(0, np.int32))
         return Searched(SearchGraph(check_blank(blank, classes), symbols), Reader(None, symbols), ())
@@ -88,15 +89,15 @@ def reading(vocabulary: Vocabulary | None, blank: int, classes: int) -> Searched
 
 
 def vocabulary_of(given: Vocabulary | Sequence[str] | None) -> Vocabulary | None:
-    """A vocabulary, of labels if these were passed."""
+    """A vocabulary; made from labels if these were passed."""
     return given if given is None or isinstance(given, Vocabulary) else Vocabulary(given)
 
 
 def _read(emissions: Emissions, searched: Searched) -> Hypotheses:
-    """One sample's."""
+    """Reads the best path of one sample."""
     rows = as_floats(emissions.scores[:, 0])
     path = rows.argmax(axis=1)
-    best = rows[np.arange(len(rows)), path].astype(np.float64)  # of a row with NaN, that
+    best = rows[np.arange(len(rows)), path].astype(np.float64)  # NaN if the row has one
     norms = np.zeros(len(rows))
     if emissions.from_logits:
         with np.errstate(invalid="ignore"):
@@ -110,13 +111,13 @@ def of_path(
     norms: npt.NDArray[np.floating[Any]],
     evidence: Evidence,
 ) -> Hypotheses:
-    """What a sample's best path says.
+    """The hypothesis of a sample's best path.
 
     Args:
-        path: (T,) its classes.
+        path: (T,) the path's classes.
         best: (T,) their scores.
-        norms: (T,) the logarithm of what the exponentials of all scores of a frame add up to; 0 if that is 1.
-        evidence: of the sample.
+        norms: (T,) the logarithm of the sum of a frame's exponentiated scores; 0 if they are normalised.
+        evidence: what the sample's hypotheses share.
     """
     if not (best < np.inf).all():
         return Hypotheses((), Status.NOT_FINITE, evidence.notes)

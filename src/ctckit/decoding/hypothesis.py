@@ -1,6 +1,6 @@
 """What decoding returns: texts with their scores, times and confidences.
 
-May import align.py, text/ and what lies below them, and its package but decoder.py, stream.py and greedy.py.
+May import align.py, text/ and what is below them, and its own package except decoder.py, stream.py and greedy.py.
 """
 
 from __future__ import annotations
@@ -29,18 +29,17 @@ from .reader import Reader, Spelled
 Int32Array = npt.NDArray[np.int32]
 Float64Array = npt.NDArray[np.float64]
 
-_NOTHING = SearchGraph(0, Symbols(np.zeros(1, np.int32), np.empty(0, np.int32)))  # of what is pickled
+_NOTHING = SearchGraph(0, Symbols(np.zeros(1, np.int32), np.empty(0, np.int32)))  # the graph of a pickled hypothesis
 
 
 class TimedWord(NamedTuple):
     """A word of a hypothesis.
 
     Attributes:
-        text: as the lexicon writes it, or as its tokens are read.
+        text: as the lexicon writes it, or else as its tokens spell it.
         start: its first frame.
         end: one past its last frame.
-        confidence: 0 to 1, how probable it is that this word is said or written here; see
-            :attr:`Hypothesis.words`.
+        confidence: 0 to 1, how probable it is that this word was said or written here; see :attr:`Hypothesis.words`.
     """
 
     text: str
@@ -50,13 +49,13 @@ class TimedWord(NamedTuple):
 
 
 class Searched(NamedTuple):
-    """What is searched, and how it is read.
+    """A search graph, and how its results are read.
 
     Attributes:
-        graph: which texts there are, and what they are worth.
-        reader: of their tokens.
-        notes: on hotwords.
-        words: the known ones, by number.
+        graph: which texts are possible, and what is added to their CTC scores.
+        reader: reads their tokens.
+        notes: sentences about hotwords that can't be spelled.
+        words: the known words, by number.
     """
 
     graph: SearchGraph
@@ -67,14 +66,14 @@ class Searched(NamedTuple):
 
 @dataclass(eq=False)
 class Evidence:
-    """What a sample's hypotheses share, and need when they are asked for more than their scores.
+    """What the hypotheses of a sample share: the inputs of everything that is computed only when it is asked for.
 
     Attributes:
-        searched: that by which they were found.
-        width: of the search.
-        read: gives the sample's emissions, over the caller's scores; None if they are no longer there.
-        beam: of a stream, gives all texts that it ended with.
-        frames: of a stream, how many came in; None for other samples.
+        searched: the graph that was searched.
+        width: the width of the search.
+        read: returns the sample's emissions, a view of the caller's scores; None if these are not kept.
+        beam: for a stream, returns all texts that it ended with.
+        frames: for a stream, how many frames came in; None for other samples.
     """
 
     searched: Searched
@@ -85,13 +84,13 @@ class Evidence:
 
     @cached_property
     def rivals(self) -> Sequence[Rival]:
-        """The texts that a hypothesis is compared with as a whole."""
+        """The texts that a whole hypothesis is compared with."""
         if self.read is None:
             return [rival_of(text, text.score, self.searched.reader) for text in self.beam()]
         return find_rivals(self.read(), self.searched.graph, self.searched.reader, self.width)
 
     def notes(self) -> tuple[str, ...]:
-        """On the call's hotwords and on the scores."""
+        """Notes on the call's hotwords and on the scores."""
         return self.searched.notes + (() if self.read is None else self.read().notes())
 
     def alignment(self, tokens: Int32Array) -> Alignment:
@@ -103,7 +102,7 @@ class Evidence:
         return forced_align(scores, tokens, blank=blank, from_logits=from_logits, on_infeasible="mark")[0]
 
     def by_search(self, tokens: Int32Array, frames: Int32Array) -> Alignment:
-        """A stream's tokens where the search added them, each for a frame."""
+        """An alignment of a stream's tokens: each has one frame, at which the search added it."""
         states, unknown = np.zeros(self.frames or 0, np.int32), np.full(self.frames or 0, np.nan)
         target = tokens.astype(np.int64)
         return Alignment(target, states, states, unknown, np.nan, Status.OK, frames, frames + 1, lambda: unknown)
@@ -111,26 +110,26 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Hypothesis:
-    """A text that may have been said or written, and what it is worth.
+    """A text that may have been said or written, and its scores.
 
-    Scores are in nats, and ``score`` is the sum of the other five: they are what is added up, with their weights.
+    Scores are in nats. ``score`` is the sum of the other five scores, which include their weights.
 
     Attributes:
         text: words with a space between them; without words, what the tokens spell.
-        tokens: int32 (S,), its classes.
-        frames: int32 (S,), the frame at which the search added each token: early, and rough.
-            :attr:`alignment` has the exact times.
-        score: nats, by which hypotheses are ordered.
+        tokens: int32 (S,), the classes of its tokens.
+        frames: int32 (S,), the frame at which the search added each token. These are early and inexact; for exact times
+            see :attr:`alignment`.
+        score: nats; hypotheses are ordered by it.
         ctc_score: ln P of the tokens, given the scores of the frames.
-        language_score: ``alpha`` times the language model's ln P of the words, with ``unknown_score`` for each that is
-            not known.
+        language_score: ``alpha`` times the language model's ln P of the words, with ``unknown_score`` for each unknown
+            word.
         word_score: ``beta`` for each word; with a model of tokens, for each token.
-        hotword_score: of the hotwords that it has.
-        units: how many words, or tokens, got ``beta``.
-        language: nats, the language's part without its weight: ``language_score`` is ``alpha`` times this.
-        second_pass_score: what :func:`ctckit.rescore` added: its weight times its model's ln P; 0 before.
+        hotword_score: the sum of the weights of the hotwords in it.
+        units: the number of words, or of tokens, that ``beta`` was added for.
+        language: nats, the language's score without its weight: ``language_score`` is ``alpha`` times this.
+        second_pass_score: what :func:`ctckit.rescore` added: its weight times its model's ln P; 0 before it was called.
 
-    Of two equal scores, the search's order decides.
+    Hypotheses with equal scores are in the search's order.
     """
 
     text: str
@@ -148,7 +147,7 @@ class Hypothesis:
     second_pass_score: float = field(default=0.0, kw_only=True)
 
     def __getstate__(self) -> dict[str, object]:
-        """For pickle and copy: what the scores are needed for, instead of the scores."""
+        """For pickle and copy: what is computed from the frames' scores, instead of these scores."""
         state = {**vars(self), "words": self.words, "token_confidence": self.token_confidence}
         state |= {"probability": self.probability}
         state |= {"alignment": self.alignment} if self._evidence.frames is None else {}
@@ -159,28 +158,27 @@ class Hypothesis:
 
     @cached_property
     def alignment(self) -> Alignment:
-        """Its tokens' most probable path: exact frames and spans, and how sure each is, given the text.
+        """The most probable path of its tokens: their exact frames, spans and confidences, given the text.
 
-        Takes a forced alignment, :func:`ctckit.forced_align`, when it is first asked for, over the scores as they are
-        then.
+        It is computed by :func:`ctckit.forced_align` when it is first asked for, from the scores as they are then.
 
         Raises:
-            CTCError: it is of a stream, which keeps no scores.
+            CTCError: the hypothesis is of a stream, which keeps no scores.
         """
         return self._evidence.alignment(self.tokens)
 
     @cached_property
     def words(self) -> tuple[TimedWord, ...]:
-        """The words with their frames and how probable each is: for whole texts see :attr:`probability`.
+        """The words with their frames and confidences; for the whole text see :attr:`probability`.
 
-        Frames are the alignment's; in a stream, the search's. A text without words, as of a vocabulary that has no
-        separator, is one.
+        Frames are those of the alignment; in a stream, those of the search. If the vocabulary has no separator, the
+        whole text is one word.
 
-        A confidence is how probable it is that the word stands here, given the others: its share among all that could
-        stand in its place, found by searching anew with the words around it kept. One number, a temperature, was chosen
-        so that of words with 0.9, nine in ten are right. It takes some searches when it is first asked for, over the
-        scores as they are then. A stream has no scores any more: there it is the word's share among the texts of the
-        beam, which is too sure.
+        A confidence is the probability that the word is right, given the words around it. It is computed by a new
+        search in which these words are kept: the word's share among everything that the search finds in its place. One
+        number, a temperature, was chosen so that nine in ten of the words with confidence 0.9 are right. The searches
+        run when words are first asked for, over the scores as they are then. A stream keeps no scores: there a
+        confidence is the word's share among the texts of the beam, which is too high.
 
         Source:
             Wessel et al., "Confidence measures for large vocabulary continuous speech recognition" (2001).
@@ -193,12 +191,12 @@ class Hypothesis:
 
     @cached_property
     def token_confidence(self) -> Float64Array:
-        """(S,) 0 to 1: how probable it is that each token is right, as :attr:`words` has it of words."""
+        """(S,) 0 to 1: how probable it is that each token is right, computed as for :attr:`words`."""
         return self._confidences.tokens
 
     @cached_property
     def probability(self) -> float:
-        """0 to 1: its share among the texts that the search ended with, by their scores."""
+        """0 to 1: the text's share among all texts that the search ended with, by their scores."""
         words = [word.text for word in self.spelled]
         own = Rival(self.tokens.tolist(), words, self.score)
         others = [rival.score for rival in self._evidence.rivals if rival[:2] != own[:2]]
@@ -206,22 +204,23 @@ class Hypothesis:
 
     @property
     def expected_word_errors(self) -> float:
-        """How many of its words are probably wrong; divided by their number, the expected error rate."""
+        """The expected number of wrong words. Divided by the number of words, it is the expected error rate."""
         return sum(1 - word.confidence for word in self.words)
 
     def segments(self, frame_shift: float, *, extend: int = 0, offset: float = 0.0) -> list[Segment]:
-        """The text as one line with its time; its parts are words, whose parts are tokens.
+        """The text as one timed line; its parts are words, whose parts are tokens.
 
         ``ctckit.annotate.write`` writes them as subtitles, annotations and tables.
 
         Args:
             frame_shift: seconds from one frame to the next.
-            extend: frames of blanks that a token may grow over on each side, as for :meth:`Alignment.spans`.
+            extend: by how many frames of blanks a token is extended at most on each side, as for
+                :meth:`Alignment.spans`.
             offset: seconds, the time of the first frame.
 
         Returns:
-            One :class:`Segment`. Confidences are how probable words and tokens are, as in :attr:`words`; the line's is
-            the mean of its words'. A stream's have the score NaN.
+            One :class:`Segment`. Confidences are those of :attr:`words` and :attr:`token_confidence`; the line's is the
+            mean of its words'. In a stream, scores are NaN.
 
         Raises:
             CTCError: `frame_shift` is not above 0, or a number is out of range.
@@ -261,17 +260,17 @@ class Hypothesis:
 
     @property
     def _timed(self) -> Alignment:
-        """Where the tokens are: the alignment; in a stream one of the search's frames, without scores."""
+        """The alignment; in a stream one made of the search's frames, without scores."""
         return self.alignment if self._evidence.frames is None else self._evidence.by_search(self.tokens, self.frames)
 
     @property
     def spelled(self) -> list[Spelled]:
-        """The words with the tokens that spell them: what of :attr:`words` takes no search and no alignment."""
+        """The words with the tokens that spell them: what :attr:`words` has without a search or an alignment."""
         return self._evidence.searched.reader.words(self.tokens, self._words)
 
     @cached_property
     def _confidences(self) -> Confidences:
-        """How probable words and tokens are."""
+        """How probable it is that words and tokens are right."""
         evidence = self._evidence
         if evidence.read is None:
             return confidences_among(self.tokens, self.spelled, evidence.rivals)
@@ -283,8 +282,8 @@ class Hypotheses(Sequence[Hypothesis]):
     """The texts that were found in one sample, the best first.
 
     Attributes:
-        status: ``OK``; ``IMPOSSIBLE`` if there is no text, since a lexicon has none that fits or all have probability
-            0; ``NOT_FINITE`` if a used frame holds NaN or +inf.
+        status: ``OK``; ``IMPOSSIBLE`` if there is no text, since none of the lexicon's fits or all have probability 0;
+            ``NOT_FINITE`` if a used frame holds NaN or +inf.
     """
 
     def __init__(
@@ -295,14 +294,14 @@ class Hypotheses(Sequence[Hypothesis]):
         self._noted = noted
 
     def __getstate__(self) -> dict[str, object]:
-        """For pickle and copy: the notes, instead of the scores that they are on."""
+        """For pickle and copy: the notes, instead of the scores that they are computed from."""
         return {**vars(self), "notes": self.notes, "_noted": tuple}
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """On hotwords that can't be spelled, and on scores that are no log-probabilities, as they are when it is asked.
+        """Notes on hotwords that can't be spelled, and on scores that are not log-probabilities.
 
-        Reads all scores when it is first asked for.
+        All scores are read when notes are first asked for, as they are then.
         """
         return self._noted()
 
@@ -313,7 +312,7 @@ class Hypotheses(Sequence[Hypothesis]):
 
     @property
     def text(self) -> str:
-        """The best one's; empty if there is none."""
+        """The best text; empty if there is none."""
         return self._hypotheses[0].text if self._hypotheses else ""
 
     @overload
@@ -334,12 +333,12 @@ class Hypotheses(Sequence[Hypothesis]):
 
 
 def most_of_beam(nbest: int, width: Width, unique: bool) -> int:
-    """How many texts are looked at: all, if of those that read alike only the best is returned."""
+    """How many texts to take from the beam: all of it if `unique`, since equal texts are then dropped; else `nbest`."""
     return width.beam_width if unique and nbest > 1 else nbest
 
 
 def best_of(found: Found, searched: Searched, nbest: int, most: int) -> Found:
-    """The first `nbest` of `most` texts; if these are more, each that reads otherwise."""
+    """The first `nbest` texts; if `most` is greater, texts equal to an earlier one are skipped."""
     if most == nbest:
         return found
     first: dict[str, Text] = {}
@@ -351,12 +350,12 @@ def best_of(found: Found, searched: Searched, nbest: int, most: int) -> Found:
 
 
 def hypotheses_of(found: Found, exact: Sequence[float] | None, evidence: Evidence) -> Hypotheses:
-    """The texts of a sample as users get them.
+    """The hypotheses of a sample, as they are returned to users.
 
     Args:
-        found: by the search.
-        exact: their ctc scores, by which they are then ordered; None: the beam's.
-        evidence: of the sample.
+        found: the search's result.
+        exact: the texts' exact ctc scores, by which they are then ordered; None: the beam's scores are used.
+        evidence: what the sample's hypotheses share.
     """
     graph = evidence.searched.graph
     scores = [(text.ctc, text.score) for text in found.texts]
@@ -372,7 +371,7 @@ def hypotheses_of(found: Found, exact: Sequence[float] | None, evidence: Evidenc
 
 
 def hypothesis_of(text: Text, ctc: float, score: float, evidence: Evidence) -> Hypothesis:
-    """A text with these scores."""
+    """The hypothesis of a text, with these scores."""
     graph = evidence.searched.graph
     return Hypothesis(
         evidence.searched.reader.text(text.tokens, text.words),

@@ -1,4 +1,4 @@
-"""Whether a call's hotwords are those of an earlier call: then their automaton is there. May import language/."""
+"""Tells whether a call's hotwords equal an earlier call's, whose automaton is then used. May import language/."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..language.hotwords import Source
 
 @dataclass(frozen=True)
 class Phrases:
-    """Hotwords as they were passed, for comparison: ten thousand of them are compared in a tenth of a millisecond.
+    """A copy of the hotwords that were passed, to compare: ten thousand take a tenth of a millisecond.
 
     Attributes:
-        phrases: one after the other.
-        weights: of each, if they were given.
-        file: the path, and when the file was written, if it is one.
+        phrases: in the order in which they were passed.
+        weights: the weight of each; None if they were not given.
+        file: the path of a file, and when it was written; None if no file was passed.
     """
 
     phrases: list[str]
@@ -39,5 +39,5 @@ class Phrases:
 
     @property
     def source(self) -> list[str] | dict[str, float]:
-        """For the language."""
+        """The hotwords, in a form that the language takes."""
         return self.phrases if self.weights is None else dict(zip(self.phrases, self.weights, strict=True))

@@ -1,8 +1,8 @@
-"""What else could stand at each place of a text, and so how probable it is that its words and tokens are right.
+"""Searches for alternatives at each place of a text, to find how probable it is that its words and tokens are right.
 
-The texts that a beam ends with are a poor measure: of a line of twenty words they differ in a few, so that all others
-would be certain. So each word is searched for anew with the words around it kept: there the beam's texts are all that
-counts. May import beams.py, confidence.py, reader.py and what lies below them.
+The texts that a beam ends with are a poor measure: in a line of twenty words they differ in a few words, so all others
+would seem certain. So for each word there is a new search, in which the words around it are kept: there the beam's
+texts differ in this word only. May import beams.py, confidence.py, reader.py and what is below them.
 """
 
 from __future__ import annotations
@@ -26,29 +26,30 @@ from .reader import Reader, Spelled
 Int32Array = npt.NDArray[np.int32]
 Float64Array = npt.NDArray[np.float64]
 
-# Differences of scores are divided by it. Chosen on the part `calibrate` of the printed lines in tests/data: the mean
-# calibration error of four decoders, with and without a language, is least there. The tests judge other lines.
+# Differences of scores are divided by it. It was chosen on the part `calibrate` of the printed lines in tests/data,
+# where it gives the least mean calibration error of four decoders, with and without a language. The tests use other
+# lines.
 TEMPERATURE = 0.9
 
-_NEGLIGIBLE = 1e-5  # a text's share
-_CONTEXT = 4  # words kept on each side: as far as most language models look
+_NEGLIGIBLE = 1e-5  # texts with a smaller share are ignored
+_CONTEXT = 4  # words kept on each side: most language models use no more
 _TOKENS_OF_CONTEXT = 8
-_AT_ONCE = 1 << 22  # scores of places that are searched at a time
+_AT_ONCE = 1 << 22  # how many scores are searched at a time
 _WIDTH = Width(50)
 
 
 class Place(NamedTuple):
-    """A part of a text that is searched for anew.
+    """A part of a text that is searched for again.
 
     Attributes:
-        first: the first token that is kept before it,
-        begin: the first token that is not kept,
-        end: one past the last token that is not kept,
+        first: the first token that is kept before it.
+        begin: the first token that is not kept.
+        end: one past the last token that is not kept.
         stop: one past the last token that is kept after it.
-        before: how many words are kept before it,
-        after: and after it.
-        start_frame: from where frames are read,
-        end_frame: to here.
+        before: how many words are kept before it.
+        after: how many words are kept after it.
+        start_frame: the first frame that is read.
+        end_frame: one past the last frame that is read.
     """
 
     first: int
@@ -69,15 +70,15 @@ def confidences_at_places(
     graph: SearchGraph,
     reader: Reader,
 ) -> Confidences:
-    """How probable a text's words and tokens are.
+    """How probable it is that a text's words and tokens are right.
 
     Args:
-        tokens: (S,) classes.
-        words: of the text.
-        alignment: of the tokens.
-        emissions: of the sample alone.
-        graph: that was searched.
-        reader: of its tokens.
+        tokens: (S,) the text's classes.
+        words: the text's words.
+        alignment: the alignment of the tokens.
+        emissions: the sample's scores.
+        graph: the graph that was searched.
+        reader: reads the tokens.
     """
     found = Confidences(np.zeros(len(words)), np.zeros(len(tokens)))
     has_words = bool((graph.symbols.symbols == BOUNDARY).any())
@@ -97,32 +98,32 @@ def confidences_at_places(
 
 
 def _likely(texts: Sequence[Text]) -> tuple[list[Text], Float64Array]:
-    """Those texts whose shares matter, and their shares among all."""
+    """The texts whose shares are not negligible, and their shares among all."""
     weights = shares([text.score for text in texts], TEMPERATURE)
     kept = np.flatnonzero(weights > _NEGLIGIBLE)
     return [texts[i] for i in kept.tolist()], weights[kept]
 
 
 def _own(place: Place, tokens: Int32Array) -> list[int]:
-    """The tokens that are not kept."""
+    """The text's tokens at a place."""
     own: list[int] = tokens[place.begin : place.end].tolist()
     return own
 
 
 def _middle(place: Place, tokens: Int32Array, text: Text) -> list[int]:
-    """What a text has between the tokens that are kept."""
+    """The tokens that a found text has at the place, between those that are kept."""
     found: list[int] = text.tokens[place.begin - place.first : len(text.tokens) - (place.stop - place.end)].tolist()
     return found
 
 
 def _is_word(word: Spelled, place: Place, text: Text, middle: Sequence[int], reader: Reader) -> bool:
-    """Whether a text has this word, and nothing else, between those that are kept."""
+    """Whether a found text has this word, and nothing else, between the words that are kept."""
     closed = text.words[place.before : len(text.words) - place.after].tolist()
     return len(closed) == 1 and reader.word(closed[0], middle) == word.text
 
 
 def _places(tokens: Int32Array, words: Sequence[Spelled], alignment: Alignment) -> Iterator[Place]:
-    """Each word, with what is between it and its neighbours."""
+    """The place of each word, including the separators between it and its neighbours."""
     last = len(words) - 1
     for k, word in enumerate(words):
         low, high = max(0, k - _CONTEXT), min(last, k + _CONTEXT)
@@ -134,7 +135,7 @@ def _places(tokens: Int32Array, words: Sequence[Spelled], alignment: Alignment) 
 
 
 def _places_of_tokens(tokens: Int32Array, alignment: Alignment) -> Iterator[Place]:
-    """Each token, where the writing has no words."""
+    """The place of each token, for a vocabulary without words."""
     for s in range(len(tokens)):
         first, stop = max(0, s - _TOKENS_OF_CONTEXT), min(len(tokens), s + 1 + _TOKENS_OF_CONTEXT)
         yield _place(first, s, s + 1, stop, 0, 0, alignment)
@@ -149,7 +150,7 @@ def _place(first: int, begin: int, end: int, stop: int, before: int, after: int,
 def _searched(
     places: Iterator[Place], tokens: Int32Array, emissions: Emissions, graph: SearchGraph
 ) -> Iterator[tuple[int, Place, list[Text]]]:
-    """The number of each place, the place, and the texts that are found there; some places are searched at a time."""
+    """The number of each place, the place, and the texts that are found there; places are searched in batches."""
     some: list[tuple[int, Place, npt.NDArray[Any]]] = []
     size = 0
     for k, place in enumerate(places):
@@ -163,7 +164,7 @@ def _searched(
 
 
 def _rows(place: Place, tokens: Int32Array, emissions: Emissions, blank: int) -> npt.NDArray[Any]:
-    """The place's frames, between a frame for each token that is kept, in which nothing else has a probability."""
+    """The place's frames, and before and after them a frame for each kept token, which has probability 1 there."""
     frames = as_floats(emissions.scores[place.start_frame : place.end_frame, 0])
     inner = log_softmax(frames.astype(np.float64)) if emissions.from_logits else frames
     before = _path(tokens[place.first : place.begin], blank)
@@ -176,7 +177,7 @@ def _rows(place: Place, tokens: Int32Array, emissions: Emissions, blank: int) ->
 
 
 def _path(tokens: Int32Array, blank: int) -> list[int]:
-    """A frame for each token, and for the blank between two that are equal."""
+    """A path with one frame for each token, and one for the blank between two equal tokens."""
     path: list[int] = []
     for token in tokens.tolist():
         path += [blank, token] if path[-1:] == [token] else [token]

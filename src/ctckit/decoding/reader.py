@@ -1,4 +1,4 @@
-"""What tokens and words that a search found say, as text. A module of its own since all that decodes reads alike.
+"""Reads the tokens and words that a search found as text, in the same way for every decoder.
 
 May import text/ and search_graph.py.
 """
@@ -23,9 +23,9 @@ class Spelled(NamedTuple):
     """A word of a text.
 
     Attributes:
-        text: as it is read.
+        text: its text.
         first: the index of its first token.
-        stop: one past that of its last token.
+        stop: one past the index of its last token.
         known: whether the lexicon has it.
     """
 
@@ -36,12 +36,12 @@ class Spelled(NamedTuple):
 
 
 class Reader:
-    """Reads tokens as :meth:`Vocabulary.read` does, in fewer steps, and words as the lexicon writes them.
+    """Reads tokens like :meth:`Vocabulary.read`, but faster, and words as the lexicon writes them.
 
     Args:
-        vocabulary: of the tokens; None: they have no text.
+        vocabulary: names the tokens; None: they have no text.
         symbols: what each token spells.
-        words: the lexicon's, by their numbers; none without a lexicon.
+        words: the lexicon's words, by number; empty without a lexicon.
     """
 
     def __init__(self, vocabulary: Vocabulary | None, symbols: Symbols, words: Sequence[str] = ()) -> None:
@@ -54,13 +54,13 @@ class Reader:
         self._has_words = any(None in part for part in parts)
 
     def with_words(self, words: Sequence[str]) -> Reader:
-        """The same with another lexicon."""
+        """A reader of the same tokens with other words."""
         other = copy(self)
         other._words = words
         return other
 
     def only(self, tokens: Int32Array, words: Int32Array) -> Reader:
-        """The same for these tokens and words alone, which is small."""
+        """A small reader, for these tokens and words only."""
         used, known = set(tokens.tolist()), set(words.tolist()) - {UNKNOWN}
         other = copy(self)
         if self._texts:
@@ -78,7 +78,7 @@ class Reader:
 
         Args:
             tokens: (S,).
-            words: the lexicon's numbers of the words that are closed; ``UNKNOWN`` for others.
+            words: the numbers of the words that are closed, as the lexicon counts them; ``UNKNOWN`` for other words.
         """
         if not self._texts:
             return ""
@@ -92,7 +92,7 @@ class Reader:
         return " ".join(found)
 
     def words(self, tokens: Int32Array, words: Int32Array) -> list[Spelled]:
-        """The text word by word; one that is not closed is the last."""
+        """The words of the text; only the last may be not closed."""
         groups = self._groups(tokens.tolist()) if self._texts else []
         known = [self._words[word] if word != UNKNOWN else "" for word in words.tolist()]
         known += [""] * (len(groups) - len(known))
@@ -102,7 +102,7 @@ class Reader:
         ]
 
     def word(self, number: int, tokens: Sequence[int]) -> str:
-        """A word, by its number, or if it has none, as its tokens are read."""
+        """The text of a word: by its number, or if it has none, by its tokens."""
         if number != UNKNOWN:
             return self._words[number]
         return " ".join("".join(map(self._texts.__getitem__, tokens)).split())
@@ -112,7 +112,7 @@ class Reader:
         return [word.text for word in self.words(tokens, words)]
 
     def _groups(self, tokens: list[int]) -> list[Spelled]:
-        """What is between boundaries, as the tokens spell it, with the tokens that are part of it."""
+        """The parts between boundaries, as the tokens spell them, each with the range of its tokens."""
         texts: list[str] = []
         firsts: list[int] = []
         stops: list[int] = []
@@ -133,7 +133,7 @@ class Reader:
 
 
 def _parts(text: str, symbols: list[int]) -> list[str | None]:
-    """What a token spells, None where a boundary is."""
+    """The pieces of text that a token spells, with None for each boundary."""
     pieces = iter(text.split())
     found: list[str | None] = []
     for symbol in symbols:

@@ -1,6 +1,6 @@
-"""Orders texts that a search has found anew, with any other language model.
+"""Reorders the texts that a search has found, with any other language model.
 
-May import hypothesis.py, validate/ and what lies below them.
+May import hypothesis.py, validate/ and what is below them.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ Prefix = tuple[int, ...]
 def rescore(
     hypotheses: Iterable[Hypotheses], model: TextModel, weight: float, *, alpha: float | None = None
 ) -> list[Hypotheses]:
-    """Adds another language model's ln P to the scores of texts that were found, and orders them by the sum.
+    """Adds another language model's ln P to the scores of the texts that were found, and orders them by the sum.
 
-    The texts are those that the search has kept: decode with `nbest` of 10 to 100.
+    Only texts that the search returned can become the best: decode with `nbest` of 10 to 100.
 
     Args:
-        hypotheses: of each sample, from :meth:`Decoder.decode`.
+        hypotheses: those of each sample, from :meth:`Decoder.decode`.
         model: takes texts, and returns the ln P of each, in nats: shape (texts,), finite or -inf. It is called once,
-            with the texts of all samples, each once. :func:`by_prefix` makes one of a model that goes word by word.
-        weight: of its ln P, at least 0.
-        alpha: a new weight for the language model of the search, such as 0 if the other one replaces it. By default it
-            stays as it was.
+            with the texts of all samples, without duplicates. :func:`by_prefix` makes such a function from a model of
+            the next token.
+        weight: the weight of its ln P, at least 0.
+        alpha: a new weight for the language model of the search, such as 0 if `model` replaces it. By default the
+            weight is not changed.
 
     Returns:
-        The same texts of each sample, in their new order. ``second_pass_score`` is the weight times ln P, and one of
-        the parts of ``score``.
+        The same texts of each sample, in their new order. ``second_pass_score`` is the weight times ln P, and is
+        included in ``score``.
 
     Raises:
         CTCError: the model's answer has another shape or holds NaN or +inf, or a weight is not finite or below 0.
@@ -65,18 +66,19 @@ def by_prefix(
     end: int | None = None,
     batch: int = 256,
 ) -> TextModel:
-    """Makes a model for :func:`rescore` of one that says what follows a prefix, such as a neural network.
+    """Makes a model for :func:`rescore` from one that predicts the next token, such as a neural network.
 
     Args:
         next_log_probs: takes prefixes, tuples of the model's tokens in order of their lengths, the empty one first;
-            returns the ln P of each token that may follow: shape (prefixes, V). Prefixes that texts share are asked for
-            once.
-        encode: a text's tokens, as the model numbers them.
-        end: the token that ends a text; None: ends are not asked for.
-        batch: how many prefixes are asked for at once.
+            returns the ln P of each token that may follow: shape (prefixes, V). A prefix that several texts share is
+            passed only once.
+        encode: returns a text's tokens, as the model numbers them.
+        end: the token that ends a text; None: the end of a text is not scored.
+        batch: how many prefixes are passed at once.
 
     Raises:
-        CTCError: when the model is called: an answer has another shape or holds NaN or +inf, or a token is beyond it.
+        CTCError: when the model is called: an answer has another shape, or holds NaN or +inf, or has no entry for a
+            token.
 
     Example:
         >>> halves = lambda prefixes: np.full((len(prefixes), 3), np.log(0.5))  # whatever the prefix

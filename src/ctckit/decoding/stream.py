@@ -1,4 +1,4 @@
-"""Decoding while frames come in. May import all of its package but decoder.py, and what lies below it."""
+"""Decoding while frames come in. May import all of its package except decoder.py, and what is below it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Stable(NamedTuple):
     """The beginning of a text that can't change any more.
 
     Attributes:
-        text: what it says so far; its last word may go on.
-        tokens: int32 (S,), classes.
+        text: the text so far; its last word may be incomplete.
+        tokens: int32 (S,), its classes.
         frames: int32 (S,), the frame at which the search added each.
     """
 
@@ -34,17 +34,17 @@ class Stable(NamedTuple):
 
 
 class Stream:
-    """One recording that is decoded while it comes in, as :meth:`Decoder.stream` opens it.
+    """One recording that is decoded while its frames come in; made by :meth:`Decoder.stream`.
 
-    Chunks may have any number of frames; what is found doesn't depend on them. It is what :meth:`Decoder.decode` finds
-    with ``exact_scores=False``, bit for bit; if `recombine` is None, it recombines as for ``nbest=1``, however many
-    texts are wanted. Memory grows by the text alone. A stream keeps no scores, so the times of its words are those at
-    which the search added their tokens. It may be pickled, and goes on where it was.
+    Chunks may have any number of frames; results don't depend on their sizes. They are those of :meth:`Decoder.decode`
+    with ``exact_scores=False``, bit for bit. If `recombine` is None, it recombines as for ``nbest=1``, whatever `nbest`
+    is. Memory grows only with the text. A stream keeps no scores, so the times of its words are those at which the
+    search added their tokens. A stream can be pickled and then continued.
 
     Attributes:
-        frames: how many have come in.
-        notes: on hotwords, those that can't be spelled.
-        ended: whether the endpoint rule says that the speaker has stopped.
+        frames: the number of frames so far.
+        notes: sentences about hotwords that can't be spelled.
+        ended: whether the speaker has stopped, by the rule of `endpoint`.
         status: ``NOT_FINITE`` once a frame has held NaN or +inf; ``IMPOSSIBLE`` once no text is possible.
 
     Example:
@@ -75,23 +75,23 @@ class Stream:
         self._live = Live(searched.graph, width, recombine, from_logits)
         self.notes = searched.notes
         self._finished = False
-        self._silence = -1  # frames in a row; -1 before anything was said
+        self._silence = -1  # blank frames in a row; -1 before the first frame that is not blank
         self.ended = False
         self.frames = 0
 
     @property
     def status(self) -> Status:
-        """What has become of it."""
+        """``OK``, ``NOT_FINITE`` or ``IMPOSSIBLE``."""
         return self._live.status
 
     def feed(self, chunk: npt.ArrayLike) -> None:
         """Takes the next frames.
 
         Args:
-            chunk: (t, C), t of any size, also 0.
+            chunk: (t, C) scores; t may be 0.
 
         Raises:
-            CTCError: it has another shape or dtype, or another number of classes, or the stream is finished.
+            CTCError: the chunk has another shape or dtype, or another number of classes, or the stream is finished.
         """
         rows = self._checked(chunk)
         if not len(rows):
@@ -102,9 +102,9 @@ class Stream:
             self._listen(rows, self._endpoint)
 
     def best(self) -> Hypothesis | None:
-        """The best text so far, as if nothing more came; its last word is not closed. None if there is none.
+        """The best text so far; its last word is not closed. None if there is none.
 
-        What follows may change it.
+        Later frames may change it.
         """
         text = self._live.best()
         if text is None:
@@ -112,25 +112,25 @@ class Stream:
         return hypothesis_of(text, text.ctc, text.score, self._evidence(lambda: [text]))
 
     def stable(self) -> Stable:
-        """The beginning of the text that can't change any more: all texts in the beam have it.
+        """The beginning of the text that can't change any more, since all texts in the beam have it.
 
-        A wide beam is never short of texts that differ early and are most improbable. With ``recombine=True`` and a
-        `beam_threshold`, such as 25 nats, the decoder gives these up, and more of the text is known sooner.
+        A wide beam always holds very improbable texts, some of which differ early. With ``recombine=True`` and a
+        `beam_threshold`, such as 25 nats, the decoder drops them, and more of the text is stable sooner.
         """
         tokens, frames, words = self._live.stem()
         return Stable(self._searched.reader.text(tokens, words), tokens, frames)
 
     def finish(self, nbest: int = 1) -> Hypotheses:
-        """Ends the recording.
+        """Ends the recording and returns its texts.
 
         Args:
-            nbest: how many texts, at most the decoder's `beam_width`.
+            nbest: how many texts to return, at most the decoder's `beam_width`.
 
         Returns:
-            The best texts, the best first, each once; as many as there are, if they are fewer.
+            At most `nbest` texts, the best first, without duplicates.
 
         Raises:
-            CTCError: it is finished already, or `nbest` is out of range.
+            CTCError: the stream is finished already, or `nbest` is out of range.
         """
         self._check_open("finish()")
         nbest = check_nbest(nbest, self._width.beam_width)
@@ -156,7 +156,7 @@ class Stream:
         return scores[:, 0]
 
     def _listen(self, rows: npt.NDArray[Any], endpoint: int) -> None:
-        """Counts the blanks since something was said."""
+        """Counts the frames in a row whose best class is the blank, after the first frame where it was not."""
         for silent in (as_floats(rows).argmax(axis=1) == self._searched.graph.blank).tolist():
             if not silent:
                 self._silence = 0
@@ -165,5 +165,5 @@ class Stream:
                 self.ended = self.ended or self._silence >= endpoint
 
     def _evidence(self, beam: Callable[[], Sequence[Text]]) -> Evidence:
-        """Texts are compared with those of the beam."""
+        """What the hypotheses share: they are compared with the texts of the beam."""
         return Evidence(self._searched, self._width, None, beam, self.frames)

@@ -1,6 +1,6 @@
-"""Says that a language makes texts worse, and what may be the reason.
+"""Notes on a language that doesn't make texts better, with the possible reasons.
 
-May import decoder.py, text/ and what lies below it.
+May import decoder.py, text/ and what is below it.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from ...lattice import STAR
 from ...text.reading import Errors
 from ..decoder import Decoder
 
-_NAMED = 3  # words, as examples
-_MANY = 0.05  # of the texts' words are unknown, if that may be the reason
+_NAMED = 3  # words that a note names as examples
+_MANY = 0.05  # unknown words are a possible reason if they are at least this share of the texts' words
 
 
 def language_notes(
     decoder: Decoder, references: Sequence[str], without: Errors, with_language: Errors, unit: str, lang: str = "en"
 ) -> tuple[str, ...]:
-    """Notes on a language that doesn't help; none if it does.
+    """Notes on a language that doesn't help; empty if it helps.
 
     Args:
-        decoder: that has it.
-        references: the right texts, as :meth:`ctckit.Vocabulary.comparable` has them.
+        decoder: has the language.
+        references: the right texts, as :meth:`ctckit.Vocabulary.comparable` writes them.
         without: the errors without the language.
-        with_language: those with it, at its best weights.
-        unit: what errors count.
+        with_language: the errors with it, at its best weights.
+        unit: what is counted: ``"words"`` or ``"letters"``.
         lang: ``"en"`` or ``"zh"``.
     """
     if with_language.total < without.total or not without.total + with_language.total:
@@ -45,7 +45,7 @@ def language_notes(
 
 
 def _unknown(decoder: Decoder, spoken: Iterable[str]) -> dict[str, set[str]]:
-    """The words that the labels can't spell, that are no known words, and that the model lacks, by kind."""
+    """By kind: words that the labels can't spell, that the decoder doesn't know, and that the model lacks."""
     vocabulary, model = decoder.vocabulary, decoder.language_model
     kinds: dict[str, set[str]] = {"unspellable": set(), "no-known-word": set(), "not-in-model": set()}
     forms = {vocabulary.comparable(word): word for word in decoder.words}

@@ -18,7 +18,7 @@ _MARGINS = (70.0, 20.0, 60.0, 78.0)  # left, right, below, above
 
 
 class Marked(NamedTuple):
-    """Weights that are marked: where, how, and what is said of them."""
+    """A pair of weights that is marked: its place, color and caption."""
 
     alpha: float
     beta: float
@@ -36,16 +36,16 @@ def weights_picture(
     unit: str,
     lang: str,
 ) -> Picture:
-    """A table of error rates, the better the bluer, with two pairs of weights marked.
+    """A table of error rates, bluer where they are lower, with two pairs of weights marked.
 
     Args:
-        rates: by alpha and beta; all pairs of `alphas` and `betas` and others.
-        alphas: of the columns.
-        betas: of the rows.
+        rates: error rates by alpha and beta: all pairs of `alphas` and `betas`, and others.
+        alphas: one for each column.
+        betas: one for each row.
         chosen: the weights that were chosen.
-        own: those that the decoder had.
+        own: the weights that the decoder had.
         without: the error rate without a language.
-        unit: what errors count.
+        unit: what is counted: ``"words"`` or ``"letters"``.
         lang: ``"en"`` or ``"zh"``.
     """
     from matplotlib.patches import Rectangle
@@ -70,7 +70,7 @@ def weights_picture(
         if mark.alpha in alphas and mark.beta in betas:
             how: dict[str, Any] = {"fill": False, "edgecolor": mark.color, "linewidth": 2}
             axes.add_patch(Rectangle((float(x) - 0.47, float(y) - 0.43), 0.94, 0.86, **how))
-        else:  # between cells, whose numbers a frame would cross
+        else:  # between cells: a dot, since a frame would cross the cells' numbers
             axes.plot([x], [y], marker="o", markersize=6, color=mark.color)
     lines = [say[f"title/{unit}"], say["without"].format(rate=without)]
     lines += [mark.words.format(alpha=mark.alpha, beta=mark.beta, rate=rates[mark.alpha, mark.beta]) for mark in marks]
@@ -82,7 +82,7 @@ def weights_picture(
 
 
 def _cells(axes: Any, table: npt.NDArray[np.float64]) -> None:
-    """The rates as numbers, on blue where they are low; where it is transparent, the ground shows, light or dark."""
+    """Draws the rates as numbers, on blue where they are low; elsewhere the light or dark background shows through."""
     from matplotlib.colors import LinearSegmentedColormap, to_rgba
 
     shades = LinearSegmentedColormap.from_list("", [to_rgba(BLUE, 0.5), to_rgba(BLUE, 0)])

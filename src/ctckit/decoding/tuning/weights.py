@@ -1,6 +1,6 @@
-"""Chooses a language's weights on texts whose right words are known, and says whether the language helps at all.
+"""Chooses a language's weights on samples with known texts, and tells whether the language helps at all.
 
-May import decoder.py, the other modules of its package, text/ and what lies below it.
+May import decoder.py, the other modules of its package, text/ and what is below it.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ Unit = Literal["words", "letters"]
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 BETAS = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
-_STEPS = ((0.125, 0.5), (0.0625, 0.25))  # of the local search, in alpha and in beta
-_WAY = 8  # steps from the decoder's own weights to the best
+_STEPS = ((0.125, 0.5), (0.0625, 0.25))  # the steps of the local search in alpha and in beta
+_WAY = 8  # the number of steps from the decoder's own weights to the best
 
 
 class Trial(NamedTuple):
-    """Weights, and the errors that they made.
+    """A pair of weights, and the errors that were made with it.
 
     Attributes:
         alpha: the weight of the language.
         beta: nats for each word.
-        errors: in all texts.
+        errors: the errors in all texts.
     """
 
     alpha: float
@@ -46,16 +46,16 @@ class Trial(NamedTuple):
 
 @dataclass(frozen=True)
 class Tuned:
-    """What :func:`tune` has found.
+    """The result of :func:`tune`.
 
     Attributes:
-        decoder: the one that was given, with the chosen weights.
+        decoder: the given decoder, with the chosen weights.
         chosen: the weights, and their errors.
         before: the weights that the decoder had, and their errors.
         without: the errors of a search without language model, lexicon and hotwords.
         trials: all weights that were tried.
-        unit: what errors count: words or letters.
-        notes: if the language doesn't help, what may be the reason.
+        unit: what is counted: words or letters.
+        notes: possible reasons if the language doesn't help.
     """
 
     decoder: Decoder
@@ -67,13 +67,13 @@ class Tuned:
     notes: tuple[str, ...]
 
     def picture(self, lang: str = "en") -> Picture:
-        """How the errors depend on the weights: the grid as a table, with the weights before and those chosen.
+        """Draws how the errors depend on the weights: the grid as a table, with the old and the chosen weights marked.
 
         Args:
             lang: ``"en"`` or ``"zh"``.
 
         Raises:
-            CTCError: another language.
+            CTCError: `lang` is another language.
             MissingExtraError: matplotlib is missing: ``pip install "ctckit[plot]"``.
         """
         check_language(lang)
@@ -93,23 +93,22 @@ def tune(
     hotwords: Source | None = None,
     unit: Unit = "words",
 ) -> Tuned:
-    """Chooses alpha and beta: those with the fewest errors in texts that are known.
+    """Chooses the alpha and beta that give the fewest errors in samples with known texts.
 
-    A grid comes first, then the neighbourhood of its best weights in finer steps. The best weights of few texts are the
-    best by chance, so it is the decoder's own weights that are moved towards them, until they have no more errors than
-    the best by more than the standard error of that difference. Each trial decodes all samples. Report errors on other
-    samples: those of the chosen weights here are too low.
+    First a grid is tried, then finer steps around its best weights. With few texts, weights may be the best by chance.
+    So the decoder's own weights are moved towards the best only until the difference in errors is at most its standard
+    error. Each trial decodes all samples. Report errors on other samples: the errors of the chosen weights on these
+    samples are too low.
 
     Args:
         decoder: with a language model or a lexicon.
-        log_probs: as for :meth:`Decoder.decode`, and so are `input_lengths`, `from_logits` and `hotwords`.
-        texts: what was said or written in each sample. They are compared as :meth:`Vocabulary.comparable` has them:
-            case and silent punctuation don't count.
+        log_probs: as for :meth:`Decoder.decode`; `input_lengths`, `from_logits` and `hotwords` likewise.
+        texts: what was said or written in each sample. They are compared as :meth:`Vocabulary.comparable` writes them:
+            case and silent punctuation are ignored.
         input_lengths: see `log_probs`.
         from_logits: see `log_probs`.
         hotwords: see `log_probs`.
-        unit: ``"words"`` or ``"letters"``: what errors count. A text without words, as of a vocabulary that has no
-            separator, is one word.
+        unit: what is counted: ``"words"`` or ``"letters"``. If the vocabulary has no separator, a text is one word.
 
     Raises:
         CTCError: the decoder has neither language model nor lexicon, there are not as many texts as samples, or
@@ -157,7 +156,7 @@ def tune(
 
 
 class _Weights:
-    """A search for weights; each pair is tried once.
+    """A search for weights. Each pair is tried once.
 
     Attributes:
         own: the decoder's weights as they were.
@@ -171,11 +170,11 @@ class _Weights:
 
     @property
     def trials(self) -> tuple[Trial, ...]:
-        """All so far."""
+        """All trials so far."""
         return tuple(trial for trial, _ in self._tried.values())
 
     def chosen(self) -> Trial:
-        """The first on the way from the decoder's own weights to the best that is about as good as these."""
+        """The first weights, on the way from the decoder's own to the best, that are about as good as the best."""
         best = self._best()
         for step in range(_WAY):
             alpha, beta = (a + (b - a) * step / _WAY for a, b in zip(self.own[:2], best[:2], strict=True))
@@ -193,7 +192,7 @@ class _Weights:
         return self._tried[alpha, beta][0]
 
     def _best(self) -> Trial:
-        """The fewest errors, of the grid and of finer steps around its best; of equal ones the nearest to the own."""
+        """The best of the grid and of finer steps around its best; of equal ones, the nearest to the decoder's own."""
         for weights in product(ALPHAS, BETAS):
             self._trial(*weights)
         for steps in _STEPS:
