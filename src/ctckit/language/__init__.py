@@ -1,14 +1,14 @@
-"""What a search knows of the language.
+"""The language of a search: models, lexicons and hotwords.
 
     model.py         n-gram models of words or tokens
-    prefix_model.py  any other model, as a function
-    spelling.py      what classes spell, and how texts are spelled in their symbols
-    trees.py         trees of many sequences, built level by level
+    prefix_model.py  any other language model, as a function
+    spelling.py      what each class spells, and how texts are spelled in symbols
+    trees.py         trees of many sequences of symbols, built level by level
     lexicon.py       the words that texts may have
-    hotwords.py      phrases that are worth more
-    graph.py         all of these in one search graph
+    hotwords.py      phrases to boost
+    graph.py         builds one search graph from all of these
 
-May import text/ and what lies below it, and native; model.py needs errors.py, files and native only.
+May import text/ and what is below it, and native; model.py needs errors.py, files and native only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Puts a search graph together: from a vocabulary, a lexicon, a language model and hotwords.
+"""Builds a search graph from a vocabulary, a lexicon, a language model and hotwords.
 
 May import search_graph.py, text/, validate/, and the other modules of its package.
 """
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from .. import search_graph
 from ..errors import CTCError
 from ..search_graph import UNKNOWN, Float64Array, Int32Array, Model, SearchGraph
-from ..search_graph import UNKNOWN_SCORE as UNKNOWN_SCORE  # the command line names it too
+from ..search_graph import UNKNOWN_SCORE as UNKNOWN_SCORE  # the command line uses it too
 from ..text import Vocabulary
 from ..validate import check_number
 from .hotwords import Source, automaton, weighted, words_of
@@ -28,7 +28,7 @@ Level = Literal["word", "token"]
 
 UNSEEN_SCORE = -10.0  # nats, for words of a closed lexicon that the model lacks
 _MOSTLY = 0.9  # a model is one of tokens if this share of its words are labels
-_HARDLY = 0.1  # a lexicon doesn't fit a model that has less than this share of its words
+_HARDLY = 0.1  # a lexicon doesn't fit a model that contains less than this share of its words
 _NEMO_OFFSET = 100  # in NeMo's models, the character with this code point is token 0, the next one token 1, and so on
 _SEPARATORS = ("|", "▁", "<space>", "_", "<sp>")  # names of the separator in models of characters
 
@@ -37,8 +37,8 @@ class VocabularyModel(Model, Protocol):
     """A language model whose words can be looked up.
 
     Attributes:
-        vocabulary: its words, by number; empty if it has none as text.
-        counts: how many n-grams of each order it has.
+        vocabulary: its words, by number; empty if the model does not contain them as text.
+        counts: the number of n-grams of each order.
     """
 
     @property
@@ -50,16 +50,16 @@ class VocabularyModel(Model, Protocol):
         """The numbers of words, 0 for those that it lacks."""
 
     def alone(self, words: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
-        """The ln P that the search expects of words, by number, while they are only begun: without context."""
+        """The ln P without context of words, by number: what the search expects while a word is not complete."""
 
 
 class Built(NamedTuple):
-    """A search graph, and what belongs to it.
+    """A search graph, with its words and notes.
 
     Attributes:
-        graph: for a search.
-        words: its words as texts, by number.
-        notes: on hotwords.
+        graph: the graph.
+        words: the texts of its words, by number.
+        notes: sentences about hotwords that can't be spelled.
     """
 
     graph: SearchGraph
@@ -71,22 +71,22 @@ class GraphBuilder:
     """Builds the search graphs of a vocabulary and a language, for any weights and hotwords. Threads may share one.
 
     Attributes:
-        level: what the language model's words are: ``"token"`` if they are the labels, with the separator, or are in
-            NeMo's encoding; else ``"word"``.
-        closed: whether texts have only the lexicon's words.
-        notes: on words that are left out or are not spelled as they are written, and on a language model that doesn't
-            fit the labels or the lexicon.
+        level: what the language model's words are: ``"token"`` if they are the labels, including the separator, or
+            NeMo's characters for the labels; else ``"word"``.
+        closed: whether texts can have no other words than the lexicon's.
+        notes: sentences about words that are left out or are not spelled as they are written, and about a language
+            model that doesn't fit the labels or the lexicon.
 
     Args:
         vocabulary: the recogniser's labels.
         language_model: a model of words or of tokens.
-        lexicon: the words: a :class:`Lexicon`, what it can be made of, or a file's path. By default the words of a
-            model of words, and then other words are allowed too, as unknown words.
-        unknown_score: nats of an unknown word, in place of its ln P. Without a lexicon the default is -30. With one it
-            is -inf, so that there are no other words; words of the lexicon that the model lacks then count -10.
+        lexicon: the words: a :class:`Lexicon`, what one can be made from, or a file's path. The default is the words of
+            a model of words; then other words are allowed too, as unknown words.
+        unknown_score: nats of an unknown word, in place of its ln P. The default is -30 without a lexicon. With one it
+            is -inf, so that no other words are allowed; words of the lexicon that the model lacks then get -10.
 
     Raises:
-        CTCError: nothing can be spelled, or the model is one of words and the labels don't separate words.
+        CTCError: no word can be spelled, or the model is one of words and the labels don't separate words.
 
     Example:
         >>> builder = GraphBuilder(Vocabulary(["<pad>", "|", "A", "C", "T"]), lexicon=["cat", "act", "ox"])
@@ -135,17 +135,17 @@ class GraphBuilder:
         beta: float = 1.0,
         sentence_bounds: bool = True,
     ) -> Built:
-        """A search graph. Graphs share what doesn't depend on the arguments.
+        """Builds a search graph. Graphs share what doesn't depend on the arguments.
 
         Args:
-            hotwords: phrases that are worth more: a list, a mapping with their weights in nats, or a file's path. Their
-                words are added to a closed lexicon.
+            hotwords: phrases to boost: a list, a mapping with their weights in nats, or a file's path. Their words are
+                added to a closed lexicon.
             alpha: the weight of the language.
             beta: nats for each word, or for each token if the model is one of tokens; ignored without a language.
-            sentence_bounds: whether the model is asked for the sentence's beginning and end.
+            sentence_bounds: whether the model scores the sentence's beginning and end.
 
         Raises:
-            CTCError: a hotword is empty or no string, or its weight is no finite number.
+            CTCError: a hotword is empty or not a string, or its weight is not a finite number.
         """
         spelled, compiled, rewarded = self._spelled, self._lexicon, None
         notes: tuple[str, ...] = ()
@@ -184,7 +184,7 @@ class GraphBuilder:
     def _lookahead(
         self, model: VocabularyModel, spelled: SpelledLexicon, offsets: Int32Array, model_words: Int32Array
     ) -> Float64Array:
-        """The highest ln P, without context, of the words below each node."""
+        """For each node, the highest ln P without context of the words below it."""
         unknown = model_words == UNKNOWN
         alone = np.where(unknown, self._unknown, model.alone(np.where(unknown, 0, model_words)))
         highest = np.full(len(offsets) - 1, -np.inf)
@@ -221,19 +221,19 @@ def _model_words(model: VocabularyModel) -> Lexicon:
 
 
 def _model_classes(vocabulary: Vocabulary, model: VocabularyModel) -> Int32Array | None:
-    """(C,): the model's word for each class, if its words are the classes; None if they are words."""
+    """(C,): the model's word for each class, if the model is one of tokens; None if it is one of words."""
     ways = [_by_name(vocabulary, model), _by_code_point(vocabulary, model)]
     found = [len(set(way.tolist()) - {UNKNOWN}) for way in ways]
     best = int(np.argmax(found))
     size = max(len(set(model.vocabulary) - set(SPECIAL_WORDS)) if model.vocabulary else model.counts[0] - 3, 1)
     lacks_separator = vocabulary.separator is not None and ways[best][vocabulary.separator] == UNKNOWN
-    if found[best] < _MOSTLY * size or lacks_separator:  # a model of words may have letters among them
+    if found[best] < _MOSTLY * size or lacks_separator:  # letters may be among the words of a model of words
         return None
     return ways[best]
 
 
 def _by_name(vocabulary: Vocabulary, model: VocabularyModel) -> Int32Array:
-    """The model's words that are the labels."""
+    """(C,): the model's word that is named like each label."""
     names = _known(model.ids(vocabulary.labels))
     if vocabulary.separator is not None and names[vocabulary.separator] == UNKNOWN:
         others = _known(model.ids(_SEPARATORS))
@@ -242,12 +242,12 @@ def _by_name(vocabulary: Vocabulary, model: VocabularyModel) -> Int32Array:
 
 
 def _by_code_point(vocabulary: Vocabulary, model: VocabularyModel) -> Int32Array:
-    """The model's words that are NeMo's characters for the classes."""
+    """(C,): the model's word that is NeMo's character for each class."""
     return _of_text(vocabulary, _known(model.ids([chr(_NEMO_OFFSET + c) for c in range(len(vocabulary.labels))])))
 
 
 def _of_text(vocabulary: Vocabulary, classes: Int32Array) -> Int32Array:
-    """The same, with `UNKNOWN` for classes that spell nothing."""
+    """The given classes, with `UNKNOWN` for those that spell nothing."""
     spells = np.array([vocabulary.adds(c) != "" for c in range(len(classes))])
     return np.where(spells, classes, UNKNOWN).astype(np.int32)
 

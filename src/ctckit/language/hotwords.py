@@ -1,6 +1,6 @@
-"""Phrases that a user expects, as an automaton that gives them a reward.
+"""Phrases that a user expects, as an automaton that raises their scores.
 
-May import files/, search_graph.py, and lexicon.py, spelling.py and trees.py beside it.
+May import files/, search_graph.py, and of its package lexicon.py, spelling.py and trees.py.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from .lexicon import SpelledLexicon
 from .spelling import Spelled, Speller, left_out
 from .trees import Finder, Sequences, highest_below, levels, parents, tree_of
 
-HOTWORD_WEIGHT = 8.0  # nats; of 0 to 24, 6 and 8 gave the fewest errors in lines of print, with and without a language
-_MOST_SPELLINGS = 64  # of a phrase whose words have several spellings
+HOTWORD_WEIGHT = 8.0  # nats; from 0 to 24, 6 and 8 gave the fewest errors in printed lines, with and without a language
+_MOST_SPELLINGS = 64  # the most spellings of a phrase, if its words have several
 
 Source = Iterable[str] | Mapping[str, float] | str | Path
 
 
 def weighted(source: Source) -> dict[str, float]:
-    """Phrases with their weights, from any of their forms.
+    """Phrases with their weights, from any form that users can pass.
 
     Args:
         source: phrases; phrases with their weights in nats; or the path of a file that :func:`read_hotwords` reads.
 
     Raises:
-        CTCError: a phrase is empty or no string, or a weight is no number from -300 to 300.
+        CTCError: a phrase is empty or not a string, or a weight is not a number from -300 to 300.
     """
     if isinstance(source, (str, Path)):
         return read_hotwords(source)
@@ -57,11 +57,11 @@ def read_hotwords(path: str | Path, weight: float = HOTWORD_WEIGHT) -> dict[str,
     """Reads a file with a phrase on each line, or a phrase, a tab and its weight in nats. Empty lines are ignored.
 
     Args:
-        path: of the file.
-        weight: nats, for phrases without a weight of their own.
+        path: the file's path.
+        weight: nats; the weight of phrases for which the file gives none.
 
     Raises:
-        CTCError: the file can't be read, is not UTF-8, or a weight is no number.
+        CTCError: the file can't be read, is not UTF-8, or a weight is not a number.
     """
     path = Path(path)
     if not path.exists():
@@ -82,7 +82,7 @@ def read_hotwords(path: str | Path, weight: float = HOTWORD_WEIGHT) -> dict[str,
 
 
 def words_of(phrases: Iterable[str], speller: Speller) -> list[str]:
-    """The words of phrases, each once; whole phrases if the writing doesn't separate words."""
+    """The words of phrases, each once; whole phrases if the labels don't separate words."""
     if not speller.has_words:
         return list(phrases)
     return list(dict.fromkeys(word for phrase in phrases for word in phrase.split()))
@@ -91,12 +91,12 @@ def words_of(phrases: Iterable[str], speller: Speller) -> list[str]:
 def automaton(
     phrases: Mapping[str, float], speller: Speller, lexicon: SpelledLexicon | None
 ) -> tuple[Hotwords | None, tuple[str, ...]]:
-    """The automaton of some phrases, None if the labels can spell none of them; and notes.
+    """The automaton of some phrases, or None if the labels can spell none of them; and notes.
 
     Args:
-        phrases: with their weights in nats.
-        speller: of the labels.
-        lexicon: gives the spellings of its words.
+        phrases: the phrases, with their weights in nats.
+        speller: spells texts with the labels.
+        lexicon: has the spellings of its words.
     """
     texts = list(phrases)
     spelled = _spelled(texts, speller, lexicon)
@@ -112,7 +112,7 @@ def automaton(
 
 
 def _spelled(texts: list[str], speller: Speller, lexicon: SpelledLexicon | None) -> Spelled:
-    """The spellings of phrases. Words are spelled as the lexicon says, or else as they are written."""
+    """The spellings of phrases. Words are spelled as in the lexicon, or if it lacks them as they are written."""
     if lexicon is None or not lexicon.has_spellings:
         return speller.spell(texts)
     found: list[tuple[int, list[int]]] = []
@@ -147,13 +147,13 @@ def _bounded(sequences: Sequences) -> Sequences:
 def _grown(sequences: Sequences, weights: Float64Array, has_words: bool) -> Hotwords:
     """The automaton of some phrases.
 
-    A node's potential is the highest of three values: of a phrase below it, the share of its weight that has been said;
-    the parent's potential less the node's reward, but no more than the highest weight below the node; and the potential
-    of the node that it falls back to.
+    A node's potential is the highest of three values: for the phrases below it, the weight of each times the share of
+    its symbols up to the node; the parent's potential minus the node's reward, but at most the highest weight below the
+    node; and the potential of the node that it falls back to.
     """
     tree, ends = tree_of(sequences)
     size, above = len(tree.first) - 1, parents(tree)
-    ahead = int(has_words)  # the boundary before a phrase gives no credit
+    ahead = int(has_words)  # the boundary before a phrase adds no credit
     lengths = np.diff(sequences.offsets) - ahead
     own = _highest_at(size, ends, weights)
     rewards = np.where(np.isfinite(own), own, 0.0)
@@ -180,7 +180,7 @@ def _grown(sequences: Sequences, weights: Float64Array, has_words: bool) -> Hotw
 
 
 def _suffixes(finder: Finder, fail: Int32Array, states: Int32Array, symbols: Int32Array) -> npt.NDArray[np.int64]:
-    """Where some nodes fall back to: a step with the node's symbol from where its parent falls back to."""
+    """The nodes that some nodes fall back to: from the parent's fallback, one step with the node's symbol."""
     found = finder.children(states, symbols)
     while (pending := np.flatnonzero((found < 0) & (states > 0))).size:
         states = states.copy()
@@ -190,14 +190,14 @@ def _suffixes(finder: Finder, fail: Int32Array, states: Int32Array, symbols: Int
 
 
 def _highest_at(size: int, ends: Int32Array, values: Float64Array) -> Float64Array:
-    """(V,): the highest value of the phrases that end at each node. Of phrases that are spelled alike one counts."""
+    """(V,): the highest value of the phrases that end at each node: of phrases with equal spellings one is rewarded."""
     highest = np.full(size, -np.inf)
     np.maximum.at(highest, ends, values)
     return highest
 
 
 def _strictly_below(tree: Tree, above: Int32Array, values: Float64Array) -> Float64Array:
-    """(V,): the highest of the values of all nodes below each node, and at least 0."""
+    """(V,): for each node, the highest value of all nodes below it, or 0 if that is higher."""
     highest = np.zeros(len(values))
     np.maximum.at(highest, above[1:], highest_below(tree, values)[1:])
     return highest

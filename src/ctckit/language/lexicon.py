@@ -1,6 +1,6 @@
-"""The words that a decoder knows, and how they are spelled, as a tree of symbols.
+"""The words that a decoder may find, and their spellings, as a tree of symbols.
 
-May import files/, search_graph.py, and spelling.py and trees.py beside it.
+May import files/, search_graph.py, and of its package spelling.py and trees.py.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ class Lexicon:
     """The words that a text may have, and how they are spelled.
 
     Attributes:
-        words: each once, in the given order.
+        words: the words, each once, in the given order.
         origin: its name in messages.
 
     Args:
         words: words, spelled as they are written; or a mapping from each word to its spelling or spellings. A spelling
             is a text, such as ``"doctor"`` for ``"Dr."``, or labels, such as ``"d o k"`` or ``[["d", "o", "k"]]``. A
-            word with labels is found only by these classes, others by any classes that spell the text.
+            word with labels can be spelled only by these classes, other words by any classes that spell the text.
         origin: its name in messages.
 
     Raises:
-        CTCError: there is no word, or a word or a spelling is no string.
+        CTCError: there is no word, or a word or a spelling is not a string.
 
     Example:
         >>> Lexicon({"read": [["R", "EH", "D"], ["R", "IY", "D"]], "red": "R EH D"}).words
@@ -88,16 +88,16 @@ class Lexicon:
 
     @property
     def has_labels(self) -> bool:
-        """Whether words are spelled by labels."""
+        """Whether the lexicon spells words by labels."""
         return any(not isinstance(spelling, str) for _, spelling in self._spellings or ())
 
     @property
     def has_spellings(self) -> bool:
-        """Whether the lexicon gives spellings, which may differ from the words."""
+        """Whether the lexicon has spellings, which may differ from the words."""
         return self._spellings is not None
 
     def spelled(self, speller: Speller) -> SpelledLexicon:
-        """The words in symbols.
+        """Spells the words in symbols.
 
         Raises:
             CTCError: the labels can spell none of them.
@@ -119,7 +119,7 @@ class Lexicon:
         return SpelledLexicon(self.words, sequences, noted, self.has_spellings)
 
     def _sequences(self, speller: Speller) -> tuple[Sequences, tuple[str, ...]]:
-        """The spellings in symbols, with the numbers of the words; and notes on them."""
+        """The spellings in symbols, each with the number of its word; and notes on them."""
         if self._spellings is None:
             found = speller.spell(self.words)
             return found.sequences, found.notes
@@ -133,7 +133,7 @@ class Lexicon:
         return of_texts + of_labels, found.notes
 
     def _named(self, number: int) -> str:
-        """A word for a message, with its labels if it has some."""
+        """A word as messages show it, with its labels if it has some."""
         word = self.words[number]
         labels = next(
             (" ".join(way) for i, way in self._spellings or () if i == number and not isinstance(way, str)), ""
@@ -141,9 +141,9 @@ class Lexicon:
         return f"{word!r} as {labels!r}" if labels else repr(word)
 
     def _check_lists(self, speller: Speller) -> None:
-        """Raises a CTCError if several spellings of a word are probably meant as one, such as ["c", "a", "t"]."""
+        """Raises a CTCError if several spellings are probably meant as a single one, such as ["c", "a", "t"]."""
         if self.has_labels:
-            return  # other words show how spellings by labels are meant
+            return  # other words show that lists of spellings are used as intended
         labels, ways = set(speller.vocabulary.labels), dict[int, list[str]]()
         for i, spelling in self._spellings or ():
             ways.setdefault(i, []).append(str(spelling))
@@ -161,10 +161,10 @@ class SpelledLexicon:
     """Words in the symbols of a vocabulary.
 
     Attributes:
-        words: all of them, with those that can't be spelled.
-        sequences: their spellings, with the numbers of the words.
-        notes: on words that are left out, or are not spelled as they are written.
-        has_spellings: whether the lexicon gives spellings, which may differ from the words.
+        words: all words, including those that can't be spelled.
+        sequences: their spellings, each with the number of its word.
+        notes: sentences about words that are left out, or are not spelled as they are written.
+        has_spellings: whether the lexicon has spellings, which may differ from the words.
     """
 
     words: tuple[str, ...]
@@ -193,12 +193,12 @@ class SpelledLexicon:
 
     @cached_property
     def _by_word(self) -> tuple[Int32Array, npt.NDArray[np.int64]]:
-        """The spellings' order by words, and where each word's spellings begin in it."""
+        """The order that sorts the spellings by words, and where each word's spellings begin in it."""
         order = np.argsort(self.sequences.of, kind="stable").astype(np.int32)
         return order, np.searchsorted(self.sequences.of[order], np.arange(len(self.words) + 1))
 
     def spellings(self, word: str) -> list[list[int]]:
-        """The symbols of a word, for each of its spellings."""
+        """The spellings of a word, in symbols."""
         number = self.numbers.get(word)
         if number is None:
             return []
@@ -206,7 +206,7 @@ class SpelledLexicon:
         return [self.sequences.row(row) for row in order[begins[number] : begins[number + 1]].tolist()]
 
     def ends(self) -> tuple[Int32Array, Int32Array]:
-        """The words that end at each node: offsets (V + 1,), and the words, in order for each node."""
+        """The words that end at each node: offsets (V + 1,), and the words, sorted for each node."""
         size, count = len(self.tree.first) - 1, len(self.words)
         pairs = np.unique(self.nodes.astype(np.int64) * count + self.sequences.of)  # a spelling may be given twice
         offsets = np.zeros(size + 1, np.int32)
@@ -214,7 +214,7 @@ class SpelledLexicon:
         return offsets, (pairs % count).astype(np.int32)
 
     def with_words(self, words: Sequence[str], speller: Speller) -> SpelledLexicon:
-        """The lexicon with more words, except those that can't be spelled, or are spelled like one that is there."""
+        """The lexicon with more words, except those that can't be spelled, or are spelled like a word that it has."""
         new = [word for word in dict.fromkeys(words) if word not in self.numbers]
         sequences = _single_words(speller.spell(new).sequences)
         sequences = sequences.chosen(~np.isin(Finder(self.tree).ends(sequences), self.nodes))
@@ -229,7 +229,7 @@ LexiconSource = Lexicon | str | Path | Words
 
 
 def lexicon_of(source: LexiconSource) -> Lexicon:
-    """A lexicon from any of its forms; a string is the path of a file."""
+    """A lexicon, from any form that users can pass; a string is the path of a file."""
     if isinstance(source, Lexicon):
         return source
     return Lexicon.read(source) if isinstance(source, (str, Path)) else Lexicon(source)
@@ -250,7 +250,7 @@ def _spellings(origin: str, word: str, given: Spelling | Iterable[Spelling]) -> 
 
 
 def _single_words(sequences: Sequences) -> Sequences:
-    """Without those that are several words in the labels' writing."""
+    """The sequences that are single words when spelled with the labels."""
     boundaries = np.concatenate([[0], np.cumsum(sequences.symbols == BOUNDARY)])
     inner = boundaries[sequences.offsets[1:]] - boundaries[sequences.offsets[:-1]]
     return sequences.chosen(inner == 0)

@@ -1,7 +1,7 @@
-"""n-gram models: reads ARPA files, KenLM's files and our own, and scores texts; the C++ extension does the work.
+"""n-gram models: reads ARPA files, KenLM's files and our own, and scores texts, in the C++ extension.
 
 Our own file has the same bytes as the model in memory, so it is mapped and not parsed. All scores are natural
-logarithms, in nats, whatever the file has. May import files and native.
+logarithms, in nats, even if the file contains log10. May import files and native.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from ..errors import CTCError
 from ..files import GZIP, check_file, unpacked_pieces, unreadable, write_whole
 
 State = tuple[int, ...]
-"""What a model keeps of the words so far. After equal states it gives every text the same score."""
+"""What a model keeps of the words so far. If two states are equal, every continuation has the same score after both."""
 
-LN_10 = math.log(10)  # nats in one unit of a log10, as ARPA files have them
-SPECIAL_WORDS = ("<s>", "</s>", "<unk>")  # words of a model that no text has
+LN_10 = math.log(10)  # nats in one unit of log10, which ARPA files use
+SPECIAL_WORDS = ("<s>", "</s>", "<unk>")  # words of a model that are never words of a text
 
-_PIECE = 1 << 20  # bytes of an ARPA file that are read at a time
-_PACKED = 1 << 16  # of a compressed one, which may be a thousand times as long when it is unpacked
+_PIECE = 1 << 20  # how many bytes of an ARPA file are read at a time
+_PACKED = 1 << 16  # how many bytes of a compressed file, which may be a thousand times as long when it is unpacked
 _WORDS = 1 << 32  # numbers of words are below this
 _COMPRESSED = {b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
 
@@ -42,7 +42,7 @@ class WordScore(NamedTuple):
     Attributes:
         word: the word, or ``</s>`` for the end.
         score: ln P(word | the words before it), in nats.
-        known: whether the model has it.
+        known: whether the model contains it.
     """
 
     word: str
@@ -51,15 +51,15 @@ class WordScore(NamedTuple):
 
 
 class LanguageModel:
-    r"""An n-gram model of words, or of tokens, with back-off; read-only, and safe to use from many threads.
+    r"""An n-gram model of words, or of tokens, with back-off. It is read-only and thread-safe.
 
-    A word is any string without spaces. Words that the model lacks count as ``<unk>``, whose P is 10⁻¹⁰⁰ if the file
-    doesn't give it, as in KenLM; then `notes` says so. Scores are the same as KenLM's, in nats. Can be pickled: as the
-    file's path if the file is mapped, else with the whole model.
+    A word is any string without spaces. Words that the model lacks are scored as ``<unk>``. If the file lacks
+    ``<unk>``, its P is 10⁻¹⁰⁰, as in KenLM, and `notes` says so. Scores are the same as KenLM's, in nats. A model can
+    be pickled: as the file's path if the file is mapped, else with the whole model.
 
     Attributes:
-        order: of the longest n-grams, 3 for a trigram model.
-        counts: how many n-grams of each order the file has.
+        order: the order of the longest n-grams: 3 for a trigram model.
+        counts: the number of n-grams of each order.
         end: the number of ``</s>``.
         notes: sentences about what is unusual in the file.
         native: the extension's object.
@@ -109,12 +109,12 @@ class LanguageModel:
 
         Args:
             source: an ARPA file, which may be compressed by gzip; our own file, which :meth:`save` writes; or a binary
-                file of KenLM. The content decides which it is. Our own file and KenLM's probing hash tables are mapped:
-                they take no memory until they are used, and the file must not be changed meanwhile. KenLM's tries are
-                read into memory. An open binary file must be ARPA.
+                file of KenLM. The form is found from the content. Our own file and KenLM's probing hash tables are
+                mapped: they take no memory until they are used, and the file must not be changed meanwhile. KenLM's
+                tries are read into memory. A file object, opened in binary mode, must be ARPA.
 
         Raises:
-            CTCError: the file can't be read or has an error; the message gives the line and what was expected there.
+            CTCError: the file can't be read or is malformed; the message gives the line and what was expected there.
         """
         if not isinstance(source, (str, Path)):
             if not hasattr(source, "read") or isinstance(source, io.TextIOBase):
@@ -170,14 +170,14 @@ class LanguageModel:
         return f"LanguageModel({self._origin!r}, order={self.order}, counts={self.counts})"
 
     def save(self, path: str | Path) -> None:
-        """Writes the model, whole or not at all.
+        """Writes the model to a file, completely or not at all.
 
         Args:
-            path: ``.ngram`` for our own file, which :meth:`read` maps; ``.arpa`` or ``.arpa.gz`` for ARPA, whose
-                numbers have as few digits as are needed to read the same model back.
+            path: a name that ends in ``.ngram`` for our own form, which :meth:`read` maps; or in ``.arpa`` or
+                ``.arpa.gz`` for ARPA, whose numbers have as few digits as are needed to read the same model back.
 
         Raises:
-            CTCError: the name ends in something else, the file can't be written, or the model is one of KenLM's hash
+            CTCError: the name has another ending, the file can't be written, or the model is one of KenLM's hash
                 tables, which can't be converted.
         """
         path = Path(path)
@@ -203,22 +203,22 @@ class LanguageModel:
 
     @property
     def bound(self) -> float:
-        """Nats: no ln P is above this, in any state. It may be above 0, since back-offs may be.
+        """Nats: the highest ln P of any word in any state is at most this. It may be above 0, since back-offs may be.
 
-        Of KenLM's hash tables the first call reads the whole file.
+        For KenLM's hash tables, the first call reads the whole file.
         """
         bound: float = self.native.bound
         return bound
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        """The words, by number; ``<unk>`` is the first. Empty if KenLM's ``build_binary`` left them out (``-v``)."""
+        """The words, by number; ``<unk>`` is the first. Empty if the file has none (KenLM's ``build_binary -v``)."""
         if self._vocabulary is None:
             self._vocabulary = tuple(self.native.vocabulary())
         return self._vocabulary
 
     def id(self, word: str) -> int:
-        """The number of a word; 0, that of ``<unk>``, if the model lacks it."""
+        """The number of a word; 0, the number of ``<unk>``, if the model lacks it."""
         return int(self.ids([word])[0])
 
     def ids(self, words: Iterable[str]) -> npt.NDArray[np.int32]:
@@ -237,7 +237,7 @@ class LanguageModel:
         return state
 
     def step(self, state: State, word: int) -> tuple[float, State]:
-        """The ln P of a word, by number, in a state; and the state after it. Any other number counts as ``<unk>``."""
+        """The ln P of a word, by number, in a state; and the state after it. Invalid numbers are taken as ``<unk>``."""
         found: tuple[float, State] = self.native.step(state, word if 0 <= word < _WORDS else 0)
         return found
 
@@ -250,14 +250,14 @@ class LanguageModel:
         """The ln P of a text, in nats: the sum over its words.
 
         Args:
-            text: words with spaces between them, written as in the model: letter case and punctuation count.
+            text: words with spaces between them, written as in the model, with its letter case and punctuation.
             bos: whether the text begins a sentence.
-            eos: whether it ends one: then ln P(``</s>``) is added.
+            eos: whether the text ends a sentence: then ln P(``</s>``) is added.
         """
         return float(self.score_all([text], bos, eos)[0])
 
     def score_all(self, texts: Sequence[str], bos: bool = True, eos: bool = True) -> npt.NDArray[np.float64]:
-        """(N,) the :meth:`score` of each text; other Python threads can run meanwhile."""
+        """(N,) the :meth:`score` of each text. Other Python threads can run meanwhile."""
         scores, ends = self._score(texts, bos, eos)
         lengths = np.diff(ends, prepend=0)
         sums = np.zeros(len(ends))
@@ -266,7 +266,7 @@ class LanguageModel:
         return sums
 
     def words(self, text: str, bos: bool = True, eos: bool = True) -> list[WordScore]:
-        """The score of each word of a text, in order, and with ``eos`` that of ``</s>`` at the end."""
+        """The score of each word of a text, in order, and with ``eos`` of ``</s>`` at the end."""
         scores, _ = self._score([text], bos, eos)
         words = _encoded(text).split()  # at ASCII white space only, as in ARPA files
         known = [bool(number) for number in self._ids(words)] + [True] * eos
@@ -283,7 +283,7 @@ class LanguageModel:
 
 
 def _encoded(text: str) -> bytes:
-    """In UTF-8. A lone surrogate is encoded like a letter, one that no model has."""
+    """Text in UTF-8. A lone surrogate is encoded like a letter; no model contains it."""
     if not isinstance(text, str):
         raise CTCError(f"{text!r} has type {type(text).__name__}: expected a string")
     return text.encode("utf-8", "surrogatepass")
@@ -291,7 +291,7 @@ def _encoded(text: str) -> bytes:
 
 @contextlib.contextmanager
 def _errors(before: str) -> Iterator[None]:
-    """Puts the file's name before what the extension says is wrong with the file."""
+    """Puts the file's name before the extension's error message."""
     try:
         yield
     except CTCError:

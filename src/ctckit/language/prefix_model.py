@@ -1,6 +1,6 @@
-"""Any other language model in a search: a function that says what follows a prefix, such as that of a neural network.
+"""Any other language model in a search: a function that predicts the next word, such as a neural network.
 
-May import validate/ and what lies below it, native, and model.py beside it.
+May import validate/ and what is below it, native, and of its package model.py.
 """
 
 from __future__ import annotations
@@ -22,44 +22,45 @@ NextLogProbs = Callable[[Sequence[Prefix]], npt.ArrayLike]
 
 _START, _END, _UNKNOWN = SPECIAL_WORDS
 _BYTES_OF_ROWS = 1 << 28
-_LEAST = -100 * LN_10  # nats, of an impossible word; native/language/asked.cpp has the same
-_ROUNDING = 1e-3  # nats above 0 that an ln P may have by rounding
+_LEAST = -100 * LN_10  # nats, of an impossible word; the same as in native/language/asked.cpp
+_ROUNDING = 1e-3  # nats; an ln P may be above 0 by this much, by rounding
 
 
 class PrefixModel:
-    """A language model as a function: it gets a prefix, the words so far, and returns how probable each next word is.
+    """A language model as a function: it takes a prefix, the words so far, and returns the ln P of each next word.
 
-    The search asks it (shallow fusion) at the end of each word, or, if the words are the recogniser's labels, at each
-    token. It asks once for every prefix that gets into the beam: for a line of print and a beam of 50, 100 to 200
-    times. So decoding takes about as long as these calls. :func:`ctckit.rescore` makes fewer calls, each for many
-    prefixes, but can only order the texts that were found without this model.
+    The search calls it (shallow fusion) at the end of each word, or, if the words are the recogniser's labels, at each
+    token. It is called once for every prefix that enters the beam: 100 to 200 times for a printed line and a beam of
+    50. So decoding takes about as long as these calls. :func:`ctckit.rescore` makes fewer calls, each for many
+    prefixes, but can only reorder the texts that were found without this model.
 
-    Answers are kept and not asked for again, up to 256 MiB; then those that were used least recently are dropped. The
-    prefixes, some 60 bytes each, are kept as long as the model is. It can be pickled if the function can, together with
-    its prefixes, so that a stream can be continued in another process.
+    Answers are cached, up to 256 MiB; then those that were used least recently are dropped. The prefixes, about 60
+    bytes each, are kept as long as the model is. It can be pickled if the function can, together with its prefixes, so
+    that a stream can be continued in another process.
 
     Attributes:
         vocabulary: the words, by number; ``<unk>`` is the first.
-        counts: (V,), how many words an answer has.
+        counts: (V,), the number of words in an answer.
         end: the number of ``</s>``.
         notes: sentences about what is unusual in the words.
         native: the extension's object.
 
     Args:
         next_log_probs: takes prefixes, tuples of indices into `words`; returns the ln P of each word that may follow,
-            in nats: shape (prefixes, V), at most 0. What is below ln 10⁻¹⁰⁰, such as -inf, counts as ln 10⁻¹⁰⁰, as in
-            n-gram models. The search asks for one prefix at a time, so that a network's rounding, and with it the
-            texts, don't depend on what else is decoded. The function is called by one thread at a time, not always the
+            in nats: shape (prefixes, V), at most 0. Values below ln 10⁻¹⁰⁰, such as -inf, are taken as ln 10⁻¹⁰⁰, as in
+            n-gram models. The search passes one prefix at a time, so that a network's rounding, and with it the texts,
+            don't depend on what else is decoded. The function is called by one thread at a time, not always the
             caller's, and must not start a search with this model. Its exceptions are raised by :meth:`Decoder.decode`.
-        words: what the V columns mean: words, or the recogniser's labels. ``</s>`` is the end of a text: without it,
-            the end costs nothing. ``<unk>`` is the unknown words in prefixes: without it, prefixes leave them out. With
-            ``<s>``, the prefixes of a sentence begin with it, and the empty prefix means that nothing is known of what
-            was said before; without it, the empty prefix is the beginning of a sentence.
-        context: how many words a prefix has at most, the last ones, with ``<s>``. None: all. Prefixes that are equal
-            after the cut are asked for once, and the search treats their hypotheses as having the same state.
+        words: the words of the V columns, or the recogniser's labels. ``</s>`` is the end of a text: without it, the
+            end has no score. ``<unk>`` stands for unknown words in prefixes: without it, prefixes omit them. With
+            ``<s>``, the prefixes of a sentence begin with it, and the empty prefix means that the words before are not
+            known; without it, the empty prefix is the beginning of a sentence.
+        context: the greatest number of words in a prefix, ``<s>`` included; longer prefixes are cut to their last
+            words. None: prefixes are not cut. A prefix that several hypotheses share after the cut is passed once, and
+            the search treats these hypotheses as having the same state.
 
     Raises:
-        CTCError: a word is no string or is there twice, or `context` is below 1. During a search: an answer has
+        CTCError: a word is not a string or is given twice, or `context` is below 1. During a search: an answer has
             another shape, or NaN, or a number above 0.
 
     Source:
@@ -109,19 +110,19 @@ class PrefixModel:
 
     @property
     def bound(self) -> float:
-        """Nats: no ln P is above this. It is 0, since answers are probabilities."""
+        """Nats: every ln P is at most this. It is 0, since answers are probabilities."""
         bound: float = self.native.bound
         return bound
 
     def __reduce__(self) -> tuple[Callable[..., PrefixModel], tuple[Any, ...]]:
-        return _restored, (*self._arguments, self.native.save())  # the states of a stream are numbers of prefixes
+        return _restored, (*self._arguments, self.native.save())  # a stream's states are the numbers of its prefixes
 
     def __repr__(self) -> str:
         function, words, context = self._arguments
         return f"PrefixModel({function!r}, {len(words)} words, context={context})"
 
     def id(self, word: str) -> int:
-        """The number of a word; 0, that of ``<unk>``, if the model lacks it."""
+        """The number of a word; 0, the number of ``<unk>``, if the model lacks it."""
         return self._ids.get(word, 0)
 
     def ids(self, words: Iterable[str]) -> npt.NDArray[np.int32]:
@@ -134,15 +135,15 @@ class PrefixModel:
         return state
 
     def step(self, state: State, word: int) -> tuple[float, State]:
-        """The ln P of a word, by number, in a state; and the state after it. Any other number counts as ``<unk>``."""
+        """The ln P of a word, by number, in a state; and the state after it. Invalid numbers are taken as ``<unk>``."""
         found: tuple[float, State] = self.native.step(state, max(word, 0))
         return found
 
     def alone(self, words: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
-        """The ln P that the search expects of a begun word: for all words the mean ln P of a sentence's first word.
+        """The ln P that the search expects of an incomplete word: for all, the mean ln P of a sentence's first word.
 
-        The function can't be asked for words without context. The first words' own ln P would be a bad guess: in the
-        middle of a sentence the search would drop words that are rarely first.
+        The function can't score words without context. The ln P of each word at the beginning of a sentence would be a
+        bad guess: in the middle of a sentence, the search would drop words that are rarely the first.
         """
         first = self.native.row(self.begin()).astype(np.float64)
         shares = np.exp(first)

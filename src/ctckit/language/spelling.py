@@ -1,7 +1,7 @@
-"""What each class of a recogniser spells, as symbols, and how texts are spelled in them.
+"""What each class of a recogniser spells, as symbols, and how texts are spelled in these symbols.
 
 A symbol is a letter, so that any split of a word into pieces spells the word; or it is a token, if the lexicon spells
-its words by tokens. May import text/ and what lies below it, and trees.py.
+its words by tokens. May import text/ and what is below it, and trees.py.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from ..text import Vocabulary
 from .trees import Sequences
 
 _MARKS = frozenset("<[{")  # tags and names of special classes begin with one of these
-_TRIED = 20  # texts whose case is compared with the case that the labels have longer pieces for
+_TRIED = 20  # how many texts are tried in another case, for which the labels may have longer pieces
 _EXAMPLES = 3
 _CODES = 0x110000  # code points of Unicode
-_TURKISH = frozenset("ıİ")  # if the labels have one of them, transcribe takes i and İ as one letter in two cases
+_TURKISH = frozenset("ıİ")  # if the labels have one of these, transcribe treats i and İ as one letter in two cases
 
 
 class _Tables(NamedTuple):
@@ -44,9 +44,10 @@ class Spelled(NamedTuple):
     """How texts are spelled.
 
     Attributes:
-        sequences: their symbols, with the numbers of the texts. Boundaries separate words; there is none at the ends.
+        sequences: their symbols, each with the number of its text. Boundaries separate words; there is none at the
+            ends.
         failed: the numbers of the texts that the labels can't spell.
-        notes: on texts that are not spelled as they are written.
+        notes: sentences about texts that are not spelled as they are written.
     """
 
     sequences: Sequences
@@ -89,14 +90,14 @@ class Speller:
 
     @property
     def _space(self) -> str:
-        """What separates words in the texts of the classes."""
+        """The character that separates words in the texts of the classes; "" if there is none."""
         return " " if self.has_words else ""
 
     def _by_letter(self, text: str) -> list[int]:
         return [BOUNDARY if letter == self._space else self._letters[letter] for letter in text]
 
     def _by_token(self, token: int, text: str) -> list[int]:
-        """The token's own symbol, with the boundaries at its ends."""
+        """The token's own symbol, with boundaries where its text has spaces at its ends."""
         inner = text.strip(self._space) if self._space else text
         before = [BOUNDARY] if text != inner and text.startswith(" ") else []
         after = [BOUNDARY] if inner and text != inner and text.endswith(" ") else []
@@ -127,14 +128,14 @@ class Speller:
         return Spelled(quick + Sequences.made_of(found), failed, notes + self._recased([texts[i] for i in quick.of]))
 
     def of_labels(self, labels: Iterable[str]) -> list[int] | None:
-        """The symbols of some labels, without boundaries at the ends; None if one is no label, or spells nothing."""
+        """The symbols of some labels, without boundaries at the ends; None if one is not a label, or spells nothing."""
         rows = [self._labels.get(label) for label in labels]
         if None in rows:
             return None
         return _trimmed([symbol for row in rows if row is not None for symbol in row])
 
     def _transcribed(self, text: str) -> tuple[list[int], str]:
-        """A text's symbols, none if it can't be spelled; and a note on how it is spelled, or ""."""
+        """A text's symbols, empty if it can't be spelled; and a note on how it is spelled, or ""."""
         transcript = self.vocabulary.transcribe(text)
         tokens = transcript.tokens.tolist()
         if STAR in tokens:
@@ -143,7 +144,7 @@ class Speller:
         return _trimmed([symbol for token in tokens for symbol in self._spelled[token]]), note
 
     def _quick_tables(self, texts: Sequence[str]) -> _Tables:
-        """The letters that are a piece by themselves, where they are in a word: any text of these can be spelled."""
+        """Tables of the letters that are labels by themselves, at the beginning of a word or inside it."""
         convention = self.vocabulary.convention
         inner = {text for text in texts if len(text) == 1} - {self._space}
         first = {text[1] for text in texts if len(text) == 2 and text[0] == self._space}
@@ -152,7 +153,7 @@ class Speller:
         tables = _Tables(np.zeros(_CODES, np.int32), np.zeros(_CODES, bool), np.zeros(_CODES, bool))
         for letter, symbol in self._letters.items():
             apart = convention == "wordpiece" and unicodedata.category(letter)[0] in "PS"
-            if letter in _MARKS or letter.isspace() or apart:  # transcribe has its own rules for these
+            if letter in _MARKS or letter.isspace() or apart:  # transcribe has special rules for these
                 continue
             for form in map(ord, [letter, *([] if self._cases else _other_case(letter))]):
                 tables.symbols[form] = symbol
@@ -160,7 +161,7 @@ class Speller:
         return tables
 
     def _quickly(self, texts: Sequence[str]) -> Sequences:
-        """The symbols of those texts that have only such letters, and single spaces between words."""
+        """The symbols of the texts that have only letters of the tables, and single spaces between words."""
         if self._tables is None:
             return Sequences.made_of([])
         table, begins, continues = self._tables
@@ -179,7 +180,7 @@ class Speller:
         return Sequences(np.arange(len(texts), dtype=np.int32), offsets, table[codes]).chosen(whole)
 
     def _recased(self, texts: Sequence[str]) -> tuple[str, ...]:
-        """A note if most of some texts would have fewer tokens in another case."""
+        """A note if most of the texts would have fewer tokens in another case."""
         if not (self._cases and self._has_pieces):
             return ()
         tried = texts[:: len(texts) // _TRIED + 1]
@@ -190,12 +191,12 @@ class Speller:
 
 
 def examples(texts: Sequence[str]) -> str:
-    """The first of some texts, for a note."""
+    """The first of some texts, as a note shows them."""
     return "; ".join(texts[:_EXAMPLES]) + ("; …" if len(texts) > _EXAMPLES else "")
 
 
 def left_out(count: int, of: str, named: Sequence[str]) -> str:
-    """A note on what the labels can't spell: how many of how many, and the first of them by name."""
+    """A note on what the labels can't spell: how many of how many, and the names of the first."""
     return f"{count} of {of} can't be spelled with the labels, and are left out: {examples(named)}"
 
 
@@ -207,7 +208,7 @@ def _trimmed(symbols: list[int]) -> list[int]:
     while begin < end and symbols[end - 1] == BOUNDARY:
         end -= 1
     inner = symbols[begin:end]
-    if BOUNDARY not in inner:  # the usual case, quickly
+    if BOUNDARY not in inner:  # the usual case: nothing to merge
         return inner
     return [symbol for before, symbol in pairwise([BOUNDARY, *inner]) if not before == symbol == BOUNDARY]
 
@@ -222,6 +223,6 @@ def _is_pair(letter: str, other: str) -> bool:
 
 
 def _has_cases(letters: Iterable[str]) -> bool:
-    """Whether a letter is there in two cases."""
+    """Whether some letter occurs in two cases."""
     there = set(letters)
     return any(not there.isdisjoint({letter.lower(), letter.upper(), letter.casefold()} - {letter}) for letter in there)

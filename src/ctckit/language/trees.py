@@ -21,9 +21,9 @@ class Sequences(NamedTuple):
     """Sequences of symbols in one array, one after the other.
 
     Attributes:
-        of: int32 (E,): the number of what each sequence spells.
+        of: int32 (E,): the number of the word or phrase that each sequence spells.
         offsets: int64 (E + 1,): sequence e is ``symbols[offsets[e]:offsets[e + 1]]``.
-        symbols: int32.
+        symbols: int32, the symbols of all sequences.
     """
 
     of: Int32Array
@@ -32,7 +32,7 @@ class Sequences(NamedTuple):
 
     @classmethod
     def made_of(cls, pairs: Iterable[tuple[int, Sequence[int]]]) -> Sequences:
-        """From pairs: the number of what is spelled, and its symbols."""
+        """Makes sequences from pairs: the number of a word or phrase, and its symbols."""
         rows = list(pairs)
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(symbols) for _, symbols in rows], out=offsets[1:])
@@ -40,7 +40,7 @@ class Sequences(NamedTuple):
         return cls(np.array([number for number, _ in rows], np.int32), offsets, symbols)
 
     def __add__(self, other: Sequences) -> Sequences:  # type: ignore[override]  # sequences are added, not fields
-        """These sequences, then the others."""
+        """These sequences followed by the others."""
         offsets = np.concatenate([self.offsets, self.offsets[-1] + other.offsets[1:]])
         return Sequences(np.concatenate([self.of, other.of]), offsets, np.concatenate([self.symbols, other.symbols]))
 
@@ -80,7 +80,7 @@ def tree_of(sequences: Sequences) -> tuple[Tree, Int32Array]:
 
 
 def levels(tree: Tree) -> Iterator[slice]:
-    """The nodes of each depth, from the root down: nodes are numbered breadth first."""
+    """The nodes of each depth, as slices, from the root down: nodes are numbered breadth first."""
     begin, end = 0, 1
     while begin < end:
         yield slice(begin, end)
@@ -88,13 +88,13 @@ def levels(tree: Tree) -> Iterator[slice]:
 
 
 def parents(tree: Tree) -> Int32Array:
-    """(V,): the parent of each node; the root is its own."""
+    """(V,): the parent of each node; the root's is the root."""
     above = np.repeat(np.arange(len(tree.first) - 1, dtype=np.int32), np.diff(tree.first))
     return np.concatenate([np.zeros(1, np.int32), above])
 
 
 def highest_below(tree: Tree, values: Float64Array) -> Float64Array:
-    """(V,): the highest value of each node and all nodes below it."""
+    """(V,): for each node, the highest value of the node and all nodes below it."""
     highest: Float64Array = values.copy()
     for level in reversed(list(levels(tree))):
         first = tree.first[level.start : level.stop + 1]
@@ -121,7 +121,7 @@ class Finder:
         return np.where(there, found + 1, _NONE)
 
     def ends(self, sequences: Sequences) -> npt.NDArray[np.int64]:
-        """The node at which each sequence ends; -1 if the tree lacks it."""
+        """The node at which each sequence ends; -1 if the tree does not contain the sequence."""
         begins, lengths = sequences.offsets[:-1], np.diff(sequences.offsets)
         nodes = np.zeros(len(lengths), np.int64)
         for depth in range(int(lengths.max(initial=0))):
