@@ -1,7 +1,7 @@
-"""What a search for texts takes beside the scores, as arrays: how tokens spell, which words there are, their worth.
+"""The input of a search besides the scores, as arrays: what tokens spell, which words are known, and their scores.
 
-The search's counterpart of a lattice: it is data, and each search, the textbook's and the fast one, only reads it.
-``language/`` puts graphs together. Imports NumPy only.
+A search graph is to a search what a lattice is to a sweep: data, which the textbook's search and the fast one only
+read. ``language/`` builds graphs. Imports NumPy only.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import numpy as np
 import numpy.typing as npt
 
 BOUNDARY = 0  # the symbol between words
-UNKNOWN = -1  # among words: one that the lexicon lacks
+UNKNOWN = -1  # the number of any word that the lexicon lacks
 UNKNOWN_SCORE = -30.0  # nats, chosen on a recogniser's lines: with -10, misread words are taken for unknown ones
-MOST_NATS = 300.0  # that one symbol may add to a text, or take: a search multiplies their exponentials
+MOST_NATS = 300.0  # one symbol may change a score by at most this: a search multiplies exponentials of such numbers
 
 Int32Array = npt.NDArray[np.int32]
 Float64Array = npt.NDArray[np.float64]
 
 
 class Model(Protocol):
-    """A language model as a search asks it: word by word, with a state for what was said.
+    """A language model as a search uses it: word by word, with a state for the words so far.
 
     Attributes:
         end: the word that ends a sentence.
-        native: the extension's object, None for a model that only Python can ask.
+        native: the extension's object; None for a model that only Python can call.
     """
 
     @property
@@ -39,7 +39,7 @@ class Model(Protocol):
         """The state at the beginning of a sentence, or without any context."""
 
     def step(self, state: Any, word: int) -> tuple[float, Hashable]:
-        """Says a word: its ln P in that state, and the state after it. Word 0 is ``<unk>``."""
+        """The ln P of a word in a state, and the state after it. Word 0 is ``<unk>``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +48,8 @@ class Symbols:
 
     Attributes:
         offsets: int32 (C + 1,): token c spells ``symbols[offsets[c]:offsets[c + 1]]``; nothing for a special class.
-        symbols: int32. ``BOUNDARY`` separates words; the others are numbered from 1.
-        separator: the class that is a boundary and nothing else, and that no word is spelled with; -1 if there is none.
+        symbols: int32. ``BOUNDARY`` separates words; other symbols are numbered from 1.
+        separator: the class that is only a boundary, and is never part of a word; -1 if there is none.
     """
 
     offsets: Int32Array
@@ -66,7 +66,7 @@ class Tree:
     """Sequences of symbols as a tree. Node 0 is the root; nodes are numbered breadth first, children by their symbols.
 
     Attributes:
-        first: int32 (V + 1,): children of node v are the nodes ``first[v] + 1`` to ``first[v + 1]``.
+        first: int32 (V + 1,): the children of node v are the nodes ``first[v] + 1`` to ``first[v + 1]``.
         symbols: int32 (V - 1,): ``symbols[v - 1]`` leads from its parent to node v.
     """
 
@@ -85,12 +85,12 @@ class Lexicon:
     """The words that are known, as a tree of their symbols without boundaries.
 
     Attributes:
-        tree: of the spellings.
-        word_offsets: int32 (V + 1,): the words ``words[word_offsets[v]:word_offsets[v + 1]]`` are spelled up to node v.
-        words: int32: numbers of words, in the order in which the caller has them.
-        model_words: int32 (words,): what the model calls each of them; ``UNKNOWN`` if it doesn't know it.
-        lookahead: float64 (V,), nats: what a word below the node is worth at most; 0 at the root.
-        closed: whether a text has no other words.
+        tree: the tree of the spellings.
+        word_offsets: int32 (V + 1,): the words ``words[word_offsets[v]:word_offsets[v + 1]]`` end at node v.
+        words: int32: numbers of words, in the caller's order.
+        model_words: int32 (words,): the model's number of each word; ``UNKNOWN`` if the model lacks it.
+        lookahead: float64 (V,), nats: the highest score of a word below the node; 0 at the root.
+        closed: whether texts can have no other words.
     """
 
     tree: Tree
@@ -107,13 +107,15 @@ class Lexicon:
 
 @dataclass(frozen=True, eq=False)
 class Hotwords:
-    """Phrases that are worth more, as an automaton (Aho and Corasick, 1975).
+    """Phrases to boost, as an automaton (Aho and Corasick, 1975).
 
     Attributes:
-        tree: of the phrases' symbols, with a boundary before and after each where the writing has words.
-        fail: int32 (V,): the node of the longest other suffix that is in the tree; 0 at the root.
-        rewards: float64 (V,), nats: of the phrases that are complete at the node.
-        potentials: float64 (V,), nats: credit for what is begun; it is taken back where a phrase breaks off.
+        tree: the tree of the phrases' symbols, with a boundary before and after each phrase if the labels separate
+            words.
+        fail: int32 (V,): the node of the longest proper suffix that is in the tree; 0 at the root.
+        rewards: float64 (V,), nats: the sum for all phrases that are complete at the node.
+        potentials: float64 (V,), nats: the credit for an incomplete phrase; it is removed where the text leaves the
+            phrase.
         start: the state at the beginning of a text.
     """
 
@@ -132,25 +134,25 @@ class Hotwords:
 
 @dataclass(frozen=True, eq=False)
 class SearchGraph:
-    """All that decides which texts there are and what they are worth beside their CTC score.
+    """Everything that determines which texts are possible, and what is added to their CTC scores.
 
     A text's score is ``ctc + alpha * language + beta * units + hotwords``, in nats: `language` is the model's ln P of
-    its words, with `unknown_score` for each that is not known; `units` is their number. With ``level="token"`` both are
-    of tokens.
+    its words, with `unknown_score` for each unknown word; `units` is the number of words. With ``level="token"``,
+    tokens take the place of words in both.
 
     Attributes:
-        blank: its class.
+        blank: the blank's class.
         symbols: what each token spells.
-        lexicon: the known words; None: any word, and none is unknown.
-        model: None: the language is worth 0, unknown words apart.
+        lexicon: the known words; None: any word is allowed, and none is unknown.
+        model: the language model; None: the language's score is 0, except for unknown words.
         level: what the model's words are.
-        model_tokens: int32 (C,), with ``level="token"``: what the model calls each token; ``UNKNOWN`` for one that it
-            doesn't know. Special classes, which spell nothing, are not asked for.
-        hotwords: None: no phrase is worth more.
+        model_tokens: int32 (C,), with ``level="token"``: the model's number of each token; ``UNKNOWN`` if the model
+            lacks it. Special classes, which spell nothing, are not scored.
+        hotwords: the phrases to boost; None: there are none.
         alpha: the weight of the language, at least 0.
         beta: nats for each unit.
         unknown_score: nats of an unknown word, in place of its ln P.
-        sentence_bounds: whether the model is asked for the sentence's beginning and end.
+        sentence_bounds: whether the model scores the sentence's beginning and end.
     """
 
     blank: int

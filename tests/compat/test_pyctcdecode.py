@@ -254,7 +254,7 @@ def test_errors_of_calls(calls: dict[str, Any], message: str) -> None:
     ("make", "message"),
     [
         (lambda arpa: build_ctcdecoder(["a", "a"]), "both 'a'"),
-        (lambda arpa: build_ctcdecoder(["▁a", " "]), "' ' beside pieces"),
+        (lambda arpa: build_ctcdecoder(["▁a", " "]), "' ' among pieces"),
         (lambda arpa: build_ctcdecoder(["", "a", "b"], arpa), "nothing that separates words"),
         (lambda arpa: build_ctcdecoder(LABELS, arpa, alpha=None), "alpha"),
         (lambda arpa: build_ctcdecoder(LABELS, arpa, lm_score_boundary="yes"), "score_boundary"),
@@ -269,9 +269,9 @@ def test_errors_of_calls(calls: dict[str, Any], message: str) -> None:
         (lambda arpa: BeamSearchDecoderCTC(Alphabet(["a"], False)), "no '', the blank"),
         (lambda arpa: BeamSearchDecoderCTC.load_from_dir(Path(arpa).parent), "alphabet.json can't be read"),
         (lambda arpa: LanguageModel.load_from_dir(Path(arpa).parent), "attrs.json can't be read"),
-        (lambda arpa: LanguageModel(arpa).reset_params(gamma=1), "gamma is no parameter"),
+        (lambda arpa: LanguageModel(arpa).reset_params(gamma=1), "gamma is not a parameter"),
         (lambda arpa: build_ctcdecoder(LABELS, arpa).reset_params(alpha=-1), "alpha = -1: expected"),
-        (lambda arpa: Alphabet.loads("[]"), "is no alphabet"),
+        (lambda arpa: Alphabet.loads("[]"), "is not an alphabet"),
     ],
 )
 def test_errors_of_building(make: Any, message: str, arpa: str) -> None:
@@ -314,7 +314,7 @@ def test_damaged_folders(tmp_path: Path) -> None:
     folder.mkdir()
     attributes = '{"alpha": 0.5, "beta": 1, "unk_score_offset": -10, "score_boundary": true}'
     for text, message in (
-        ("{", "attrs.json is no JSON"),
+        ("{", "attrs.json is not JSON"),
         ("[]", "attrs.json has none: expected alpha"),
         ("3", "attrs.json has"),
         (attributes, "unigrams.txt can't be read in the encoding 'utf-8'"),

@@ -1,9 +1,9 @@
-"""pyctcdecode's names on ctckit's search: code for pyctcdecode runs without that package, and without kenlm.
+"""pyctcdecode's API on ctckit's search: code written for pyctcdecode runs without that package, and without kenlm.
 
     from ctckit.compat import build_ctcdecoder
 
-decoder.py says what differs. After ``install()``, ``import pyctcdecode`` imports this package: for code that can't be
-changed. May import decoding/ and what lies below it.
+decoder.py lists the differences. For code that can't be changed, ``install()`` makes ``import pyctcdecode`` import this
+package. May import decoding/ and what is below it.
 """
 
 from __future__ import annotations

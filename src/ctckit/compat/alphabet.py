@@ -1,6 +1,6 @@
-"""Labels by pyctcdecode's rules: which one is the blank, which separates words, and the name of the unknown token.
+"""Labels by pyctcdecode's rules: which is the blank, which separates words, and how the unknown token is named.
 
-May import text/ and what lies below it.
+May import text/ and what is below it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _INNER = "##"
 
 
 class Alphabet:
-    """The labels of the classes, as pyctcdecode writes them: the blank is ``""``, the separator of words a space.
+    """The labels of the classes, as pyctcdecode writes them: the blank is ``""``, and the word separator is a space.
 
     Args:
         labels: (C,), in this form.
@@ -45,11 +45,11 @@ class Alphabet:
     def build_alphabet(cls, labels: Sequence[str]) -> Alphabet:
         """Makes an alphabet from the labels of a recogniser.
 
-        The blank is the label ``""``, ``<pad>`` or ``[pad]``, or if there is none of these ``_``. If there is none at
-        all, the blank is one more class after the others. The separator is a space, or if there is none ``|``.
+        The blank is the label ``""``, ``<pad>`` or ``[pad]``, or if there is none of these, ``_``. If there is no such
+        label either, the blank is added as the last class. The separator is a space, or if there is none, ``|``.
 
         Raises:
-            CTCError: labels are not strings or not unique, or pieces contain a space.
+            CTCError: labels are not strings or not unique, or a piece of a word contains a space.
         """
         if isinstance(labels, Mapping) or not isinstance(labels, Iterable):
             raise CTCError(f"labels has type {type(labels).__name__}: expected a list of names, one for each class")
@@ -57,7 +57,7 @@ class Alphabet:
         check_labels(labels)
         is_bpe = any(label.startswith((_INNER, BPE_TOKEN)) for label in labels)
         if is_bpe and (spaced := [label for label in labels if " " in label]):
-            raise CTCError(f"labels has {spaced[0]!r} beside pieces of words: expected pieces without spaces")
+            raise CTCError(f"labels has {spaced[0]!r} among pieces of words: expected pieces without spaces")
         if any(label.startswith(_INNER) for label in labels):
             labels = [_with_mark(label) for label in labels]
         if not is_bpe:
@@ -98,13 +98,13 @@ class Alphabet:
         """Reads an alphabet from JSON.
 
         Raises:
-            CTCError: it is no JSON, or has no alphabet.
+            CTCError: the string is not JSON, or has no alphabet.
         """
         try:
             read = json.loads(s)
             return cls(read["labels"], read["is_bpe"])
         except (ValueError, KeyError, TypeError):
-            raise CTCError(f"{s[:60]!r} is no alphabet: expected JSON with 'labels' and 'is_bpe'") from None
+            raise CTCError(f"{s[:60]!r} is not an alphabet: expected JSON with 'labels' and 'is_bpe'") from None
 
 
 def _renamed(labels: list[str], name: str, new: str) -> list[str]:
@@ -113,7 +113,7 @@ def _renamed(labels: list[str], name: str, new: str) -> list[str]:
 
 
 def _with_mark(label: str) -> str:
-    """A piece of WordPiece, which marks pieces inside words, in the form that marks the beginning of words."""
+    """Converts a WordPiece label, which marks pieces inside words, to the form that marks the beginnings of words."""
     if label.startswith(_INNER):
         return label.removeprefix(_INNER)
     unmarked = label in ("", BPE_TOKEN, UNK_BPE_TOKEN) or SPECIAL_TOKEN_PTN.match(label)

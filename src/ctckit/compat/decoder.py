@@ -1,7 +1,7 @@
 """pyctcdecode's decoder on ctckit's search.
 
-May import decoding/, files/, validate/, and the other modules of its package but installing.py. Imports huggingface_hub
-when a model of the Hub is read.
+May import decoding/, files/, validate/, and the other modules of its package except installing.py. Imports
+huggingface_hub when a model of the Hub is read.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ OutputBeamMPSafe = tuple[str, list[WordFrames], float, float]
 
 
 class _Search(NamedTuple):
-    """Options of a search."""
+    """The options of a search."""
 
     beam_width: int
     recombine: bool
@@ -48,7 +48,7 @@ class _Search(NamedTuple):
 
 
 class _Beam(NamedTuple):
-    """A text: the best hypothesis with this text, and the scores of all that have it."""
+    """A text: the best hypothesis with this text, and the summed scores of all hypotheses with it."""
 
     text: str
     hypothesis: Hypothesis | None
@@ -57,31 +57,31 @@ class _Beam(NamedTuple):
 
 
 class BeamSearchDecoderCTC:
-    """Decodes with ctckit under the names of pyctcdecode 0.5.0: code for pyctcdecode runs without a change.
+    """Decodes with ctckit under the names of pyctcdecode 0.5.0: code written for pyctcdecode runs unchanged.
 
-    Scores follow pyctcdecode's formula. ``logit_score`` is ln P of a text. ``lm_score`` adds, for each word,
-    ``alpha * ln(10) * (log10 P + unk_score_offset if it is unknown) + beta``; for the end of the sentence
-    ``alpha * ln(10) * log10 P``; and ``hotword_weight`` for each hotword. Rows that add up to 1 on average are taken as
-    probabilities; all other rows are normalised by log_softmax.
+    Scores follow pyctcdecode's formula. ``logit_score`` is the ln P of a text. ``lm_score`` adds to it
+    ``alpha * ln(10) * (log10 P + unk_score_offset if it is unknown) + beta`` for each word,
+    ``alpha * ln(10) * log10 P`` for the end of the sentence, and ``hotword_weight`` for each hotword. If the rows of a
+    recording add up to 1 on average, they are taken as probabilities; otherwise they are normalised by log_softmax.
 
-    What differs from pyctcdecode:
+    Differences from pyctcdecode:
 
-    - The search is exact for its beam. ``token_min_logp`` is ignored, and ``beam_prune_logp`` leaves texts out only at
-      the end. ``logit_score`` counts all paths of the text, not only those that the beam followed.
+    - The search is exact for its beam. ``token_min_logp`` is ignored, and ``beam_prune_logp`` drops texts only at the
+      end. ``logit_score`` sums all paths of the text, not only those that the beam followed.
     - The frames of words are those of the most probable path.
     - A text that is empty, or ends in a separator, has no unknown word at its end.
     - Hotwords and unigrams are spelled as :class:`ctckit.Decoder` spells words: in the labels' letter case, without
-      accents that the labels lack. Texts have the unigrams as they are written. As in pyctcdecode, a hotword of several
-      words is several hotwords.
-    - Labels such as ``<s>`` spell nothing. A language model of words needs labels with a separator of words.
+      accents that the labels lack. In texts, unigrams are written as they were given. As in pyctcdecode, a hotword of
+      several words is split into hotwords of one word.
+    - Labels such as ``<s>`` spell nothing. A language model of words needs labels with a word separator.
     - ``pool`` is ignored, and the language model is freed together with its decoder.
-    - States of the language model are neither returned nor accepted: :meth:`ctckit.Decoder.stream` decodes a recording
-      that comes in pieces.
+    - States of the language model are neither returned nor accepted: to decode a recording in chunks, use
+      :meth:`ctckit.Decoder.stream`.
     - A recording with a frame that has NaN or +inf, or only -inf, has one text, ``""``, with scores of NaN.
 
     Args:
         alphabet: the labels of the classes.
-        language_model: None: none.
+        language_model: the language model; None: decode without one.
 
     Attributes:
         model_container: the language model, under ``_model_key``.
@@ -114,7 +114,7 @@ class BeamSearchDecoderCTC:
 
     @property
     def model_container(self) -> dict[bytes, LanguageModel | None]:
-        """The language model by its key. In pyctcdecode, one dictionary keeps the models of all decoders."""
+        """The language model by its key. In pyctcdecode, one dictionary has the models of all decoders."""
         return {self._model_key: self._language_model}
 
     def reset_params(
@@ -124,7 +124,7 @@ class BeamSearchDecoderCTC:
         unk_score_offset: float | None = None,
         lm_score_boundary: bool | None = None,
     ) -> None:
-        """Sets weights of the language model; None leaves them. Does nothing without a model."""
+        """Sets the weights of the language model; None leaves a weight as it is. Does nothing without a model."""
         if self._language_model is not None:
             self._language_model.reset_params(
                 alpha=alpha, beta=beta, unk_score_offset=unk_score_offset, score_boundary=lm_score_boundary
@@ -153,10 +153,10 @@ class BeamSearchDecoderCTC:
         Args:
             logits: (T, C) logits, log-probabilities or probabilities.
             beam_width: how many prefixes are kept at each frame.
-            beam_prune_logp: nats, at most 0; texts that are further below the best are left out.
+            beam_prune_logp: nats, at most 0; texts that are further below the best are dropped.
             token_min_logp: ignored.
-            prune_history: of prefixes with the same state of the language model, only the best is kept.
-            hotwords: words that are worth more.
+            prune_history: whether only the best is kept of prefixes with the same state of the language model.
+            hotwords: words to boost.
             hotword_weight: nats for each hotword.
             lm_start_state: must be None.
 
@@ -184,7 +184,7 @@ class BeamSearchDecoderCTC:
         hotwords: Iterable[str] | None = None,
         hotword_weight: float = DEFAULT_HOTWORD_WEIGHT,
     ) -> list[list[OutputBeamMPSafe]]:
-        """The same for each recording of a list, without the second item; ``pool`` is ignored."""
+        """:meth:`decode_beams` for each recording of a list, without the second item; ``pool`` is ignored."""
         decoder = self._decoder(beam_width, check_flag("prune_history", prune_history), exact_scores=True)
         found = self._beams(decoder, logits_list, beam_prune_logp, hotwords, hotword_weight)
         return [[(b.text, _word_frames(b), b.logit_score, b.lm_score) for b in beams] for beams in found]
@@ -242,7 +242,7 @@ class BeamSearchDecoderCTC:
 
     def _decoder(self, beam_width: int, prune_history: bool, exact_scores: bool) -> Decoder:
         """The decoder for these options, with the current weights."""
-        # Without a language, prefixes with the same last token would all be one to the search: few would be left.
+        # Without a language, all prefixes with the same last token would be merged: few would be left.
         recombine = prune_history and self._language_model is not None
         search = _Search(check_beam_width(beam_width), recombine, exact_scores)
         model, before = self._language_model, self._weights
@@ -272,7 +272,7 @@ class BeamSearchDecoderCTC:
         return [self._ranked(hypotheses, beam_prune_logp) for hypotheses in found]
 
     def _ranked(self, hypotheses: Hypotheses, beam_prune_logp: float) -> list[_Beam]:
-        """Texts with pyctcdecode's scores. Hypotheses with the same text, spelled in different ways, are added up."""
+        """The texts with pyctcdecode's scores. Hypotheses with the same text, spelled differently, are added up."""
         ways: dict[str, list[Hypothesis]] = {}
         for hypothesis in hypotheses:
             ways.setdefault(hypothesis.text, []).append(hypothesis)
@@ -313,11 +313,11 @@ class BeamSearchDecoderCTC:
 
     @classmethod
     def load_from_hf_hub(cls, model_id: str, cache_dir: str | None = None, **kwargs: Any) -> BeamSearchDecoderCTC:
-        """Reads such a folder from the Hugging Face Hub, with the package ``huggingface_hub``.
+        """Reads a folder of :meth:`save_to_dir` from the Hugging Face Hub, with the package ``huggingface_hub``.
 
         Args:
             model_id: the model's name there.
-            cache_dir: where files are kept; by default where the Hub's package keeps them.
+            cache_dir: the folder for downloaded files; by default the Hub's cache.
             **kwargs: for ``huggingface_hub.snapshot_download``.
 
         Raises:
@@ -340,13 +340,13 @@ def build_ctcdecoder(
     """A decoder with pyctcdecode's arguments; see :class:`BeamSearchDecoderCTC` for what differs.
 
     Args:
-        labels: of the classes, by the rules of :meth:`Alphabet.build_alphabet`.
+        labels: the labels of the classes; see :meth:`Alphabet.build_alphabet`.
         kenlm_model_path: a language model, in any format that :meth:`ctckit.LanguageModel.read` reads, such as ARPA.
-        unigrams: the known words; by default the model's. Ignored without a model.
+        unigrams: the known words; by default the model's words. Ignored without a model.
         alpha: the weight of the model's ln P.
         beta: nats for each word.
-        unk_score_offset: is added to log10 P of each unknown word.
-        lm_score_boundary: whether the model is asked for the beginning and the end of a sentence.
+        unk_score_offset: added to the log10 P of each unknown word.
+        lm_score_boundary: whether the model scores the beginning and the end of a sentence.
 
     Raises:
         CTCError: for anything malformed; the message says where.
@@ -388,7 +388,7 @@ def _single_words(hotwords: Iterable[str] | None) -> list[str]:
 
 
 def _as_logits(name: str, given: npt.ArrayLike) -> npt.NDArray[Any]:
-    """(T, C) logits: the scores as they are, or the logarithms of probabilities, told apart by pyctcdecode's rule."""
+    """(T, C) logits: the scores, or the logarithms of probabilities, distinguished by pyctcdecode's rule."""
     array = as_array(name, given)
     if array.ndim != 2:
         raise CTCError(f"{name} has shape {array.shape}: expected (T, C), one recording")

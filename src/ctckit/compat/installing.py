@@ -1,4 +1,4 @@
-"""Puts ctckit.compat in the place of pyctcdecode, for code that imports that by its name.
+"""Replaces pyctcdecode by ctckit.compat, for code that imports pyctcdecode by name.
 
 May import the other modules of its package.
 """
@@ -15,8 +15,8 @@ _MODULES = ("alphabet", "constants", "decoder", "language_model")
 def install() -> None:
     """Makes ``import pyctcdecode`` import ``ctckit.compat`` in the whole process; and ``kenlm``, if it isn't installed.
 
-    Then ``transformers``' ``Wav2Vec2ProcessorWithLM`` runs on ctckit without a change. Call it first: names that were
-    imported before don't change, and transformers looks only once whether the packages are installed.
+    Then ``transformers``' ``Wav2Vec2ProcessorWithLM`` runs on ctckit unchanged. Call it first: names that were imported
+    before are not replaced, and transformers checks only once whether the packages are installed.
 
     Example:
         >>> install()  # doctest: +SKIP

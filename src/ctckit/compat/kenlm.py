@@ -16,7 +16,7 @@ class Model:
 
     Attributes:
         path: the file's path, as bytes.
-        order: of the longest n-grams.
+        order: the order of the longest n-grams.
         model: the :class:`ctckit.LanguageModel` that does the work.
 
     Raises:
@@ -32,7 +32,7 @@ class Model:
         return bool(self.model.ids([word])[0])
 
     def score(self, sentence: str, bos: bool = True, eos: bool = True) -> float:
-        """log10 P of a sentence."""
+        """The log10 P of a sentence."""
         return self.model.score(sentence, bos, eos) / LN_10
 
     def perplexity(self, sentence: str) -> float:

@@ -1,6 +1,6 @@
 """pyctcdecode's language model: an n-gram model with its weights and its unigrams.
 
-May import language/, files/, validate/, and constants.py and kenlm.py beside it.
+May import language/, files/, validate/, and of its package constants.py and kenlm.py.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _MODEL_ENDINGS = (".arpa", ".bin", ".binary", ".ngram", ".gz")
 
 
 class LanguageModel:
-    """A language model and its weights; the weights may be changed at any time.
+    """A language model and its weights, which may be changed at any time.
 
     Args:
         kenlm_model: a ``kenlm.Model``, which is read again from its file; a :class:`ctckit.LanguageModel`; or a path.
-        unigrams: the known words. By default the model's.
+        unigrams: the known words. By default the model's words.
         alpha: the weight of ln P.
         beta: nats for each word.
-        unk_score_offset: is added to log10 P of each unknown word; so a score changes by alpha · ln 10 times this.
-        score_boundary: whether the model is asked for the beginning and the end of a sentence.
+        unk_score_offset: added to the log10 P of each unknown word, so it changes a score by alpha · ln 10 times this.
+        score_boundary: whether the model scores the beginning and the end of a sentence.
 
     Attributes:
         model: the :class:`ctckit.LanguageModel`.
@@ -69,18 +69,18 @@ class LanguageModel:
 
     @property
     def order(self) -> int:
-        """Of the model's longest n-grams."""
+        """The order of the model's longest n-grams."""
         return self.model.order
 
     def reset_params(self, **params: Any) -> None:
-        """Sets some of ``alpha``, ``beta``, ``unk_score_offset`` and ``score_boundary``; None leaves them.
+        """Sets some of ``alpha``, ``beta``, ``unk_score_offset`` and ``score_boundary``; None leaves a value as it is.
 
         Raises:
-            CTCError: one is not a number, or not True or False.
+            CTCError: a value is not a number, or not True or False.
         """
         for name, value in params.items():
             if name not in self.JSON_ATTRS:
-                raise CTCError(f"{name} is no parameter: expected one of {', '.join(self.JSON_ATTRS)}")
+                raise CTCError(f"{name} is not a parameter: expected one of {', '.join(self.JSON_ATTRS)}")
             if value is not None:
                 setattr(self, name, _checked(name, value))
 
@@ -91,11 +91,11 @@ class LanguageModel:
 
     @property
     def unknown_score(self) -> float:
-        """Nats of an unknown word without context, before alpha."""
+        """Nats of an unknown word without context, not yet multiplied by alpha."""
         return self.model.step(self.model.begin(False), 0)[0] + LN_10 * self.unk_score_offset
 
     def worth(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """(N,) nats of texts: alpha · ln 10 · (log10 P + the offset for each unknown word) + beta for each word."""
+        """(N,) nats of each text: alpha · ln 10 · (log10 P + the offset for each unknown word) + beta for each word."""
         scores = self.model.score_all(texts, self.score_boundary, self.score_boundary)
         words = [text.split() for text in texts]
         unknown = np.array([sum(word not in self._known for word in each) for each in words])
@@ -114,7 +114,7 @@ class LanguageModel:
         """Writes a folder: ``attrs.json``, ``unigrams.txt`` and the model's file.
 
         Raises:
-            CTCError: it can't be written there.
+            CTCError: a file can't be written there.
         """
         folder = Path(filepath)
         attributes = {name: getattr(self, name) for name in self.JSON_ATTRS}
@@ -129,7 +129,7 @@ class LanguageModel:
 
     @classmethod
     def load_from_dir(cls, filepath: str | Path, unigram_encoding: str | None = None) -> LanguageModel:
-        """Reads such a folder, or one that pyctcdecode wrote.
+        """Reads a folder that :meth:`save_to_dir` or pyctcdecode wrote.
 
         Raises:
             CTCError: a file is missing, or can't be used; the message says why.
@@ -150,7 +150,7 @@ class LanguageModel:
 
 
 def _checked(name: str, value: Any) -> Any:
-    """A weight, if it can be one."""
+    """A weight, checked."""
     if name == "score_boundary":
         return check_flag(name, value)
     return check_number(name, value, least=0 if name == "alpha" else -math.inf)
@@ -161,7 +161,7 @@ def _read_attributes(path: Path, expected: Sequence[str]) -> dict[str, Any]:
     try:
         attributes = json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise CTCError(f"{path} is no JSON: {error}") from None
+        raise CTCError(f"{path} is not JSON: {error}") from None
     there = sorted(attributes) if isinstance(attributes, dict) else []
     if there != sorted(expected):
         raise CTCError(f"{path} has {', '.join(there) or 'none'}: expected {', '.join(expected)}")
@@ -174,7 +174,7 @@ def _read(given: Any) -> tuple[language.LanguageModel, Path | None]:
         return given, None
     if isinstance(given, Model):
         return given.model, Path(given.path.decode())
-    path = getattr(given, "path", given)  # kenlm.Model's is of bytes
+    path = getattr(given, "path", given)  # kenlm.Model has its path as bytes
     path = path.decode() if isinstance(path, bytes) else path
     if not isinstance(path, (str, Path)):
         raise CTCError(

@@ -1,4 +1,4 @@
-"""Searches for the texts of the highest score: the textbook's, which defines them, and the C++ one.
+"""Searches for the texts with the highest scores: the textbook's search, which defines them, and the C++ search.
 
 May import search_graph.py, results.py and the extension (ctckit.native).
 """

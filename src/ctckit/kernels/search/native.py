@@ -1,8 +1,8 @@
-"""The C++ search: exact for its beam, sample by sample on threads, or frame by frame as they come. Sources in native/.
+"""The C++ search, exact for its beam: whole samples on several threads, or chunks of frames. Sources in native/.
 
-It means what reference.py means. It adds the frames of tokens, and threads; and it may lose a prefix that lies more
-than 650 nats below the best. May import search_graph.py, results.py, kernels/native.py and the extension
-(ctckit.native).
+It has the same results as reference.py, with two differences: it also returns the frames of tokens, and it may drop a
+prefix that is more than 650 nats below the best. May import search_graph.py, results.py, kernels/native.py and the
+extension (ctckit.native).
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class Text(NamedTuple):
     """A text, or the beginning of one.
 
     Attributes:
-        tokens: int32, its classes.
-        frames: int32, of each token: the last one at which more than half of the probability of the text up to the
-            token was new. So it is that of the token's peak, if there is one.
-        words: int32, those that it closes, as the lexicon numbers them; ``UNKNOWN`` for others.
-        score: nats, all together.
-        ctc: nats, of the paths that the beam has followed.
-        language: nats, without `alpha`.
-        units: their number.
-        hotwords: nats.
+        tokens: int32, the text's classes.
+        frames: int32, one frame for each token: the last frame at which more than half of the probability of the text
+            up to the token was new. This is the frame of the token's peak, if it has one.
+        words: int32, the words that it closes, as the lexicon numbers them; ``UNKNOWN`` for other words.
+        score: nats, the sum of all parts.
+        ctc: nats, the ln P of the paths that the beam followed.
+        language: nats, the language's score without `alpha`.
+        units: the number of words, or of tokens for a model of tokens.
+        hotwords: nats, the hotwords' score.
     """
 
     tokens: Int32Array
@@ -51,7 +51,7 @@ class Text(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The texts that were found in one sample, the best first, and how that came about."""
+    """The status of one sample, and the texts that were found in it, the best first."""
 
     status: Status
     texts: list[Text]
@@ -70,20 +70,20 @@ def search(
     tokens_per_frame: int = 0,
     threads: int | None = None,
 ) -> list[Found]:
-    """The texts of the highest score that a beam finds, for each sample.
+    """The texts with the highest scores that a beam finds, for each sample.
 
     Args:
-        scores: (T, N, C), of any strides; bfloat16 as the uint16 of its bits.
-        lengths: (N,) frames used of each sample; others are not read.
-        graph: which texts there are, and what they are worth.
-        beam_width: how many prefixes go on from one frame to the next.
-        nbest: how many texts are returned at most.
-        from_logits: whether the scores are normalised first.
-        recombine: of prefixes with equal last tokens and equal states, only the best goes on.
-        beam_threshold: nats; prefixes that lie further below a frame's best don't go on.
-        tokens_per_frame: only so many of the best tokens are possible in a frame, of equal ones the first, beside the
-            blank; 0: all.
-        threads: how many to use at most. Results do not depend on it, nor on the other samples.
+        scores: (T, N, C), any strides; bfloat16 as uint16, its bits.
+        lengths: (N,) how many frames of each sample are used; later frames are not read.
+        graph: which texts are possible, and what is added to their CTC scores.
+        beam_width: how many prefixes are kept from one frame to the next.
+        nbest: at most how many texts are returned.
+        from_logits: whether the scores are logits, which are normalised first.
+        recombine: whether only the best is kept of prefixes with equal last tokens and equal states.
+        beam_threshold: nats; prefixes that are further below a frame's best are dropped.
+        tokens_per_frame: in each frame, only this number of the best tokens are tried, besides the blank; if tokens are
+            equal, the first. 0: all tokens.
+        threads: the greatest number of threads. Results do not depend on it, or on the other samples.
     """
     status, text_offsets, texts = extension.search(
         compiled(graph),
@@ -104,9 +104,9 @@ def search(
 
 
 class Search:
-    """The search of one sample whose frames come in chunks; any chunks give the same result, bit for bit.
+    """The search of one sample whose frames come in chunks. Results don't depend on the chunks, bit for bit.
 
-    Arguments as of :func:`search`. For one thread at a time. Pickles, with its graph.
+    Arguments are those of :func:`search`. Only one thread at a time may use it. It can be pickled, with its graph.
     """
 
     def __init__(
@@ -141,33 +141,33 @@ class Search:
 
     @property
     def num_frames(self) -> int:
-        """How many frames it was fed, all in all."""
+        """The number of frames so far."""
         return self._search.num_frames
 
     def feed(self, scores: npt.NDArray[Any]) -> None:
-        """Goes on by some frames: (t, C), which may be none."""
+        """Takes the next frames (t, C); t may be 0."""
         self._search.feed(scores if scores.flags.aligned else scores.copy())
 
     def texts(self, nbest: int = 1, *, finished: bool = True) -> list[Text]:
-        """The best texts so far, the best first; without the part that :meth:`take_stem` has taken.
+        """The best texts so far, the best first, without the part that :meth:`take_stem` has returned.
 
         Args:
-            nbest: how many at most.
-            finished: whether this is the end: words are closed then, and the sentence.
+            nbest: at most how many texts are returned.
+            finished: whether the recording has ended: then the last word and the sentence are closed.
         """
         return _texts(self._search.texts(nbest, finished))
 
     def take_stem(self) -> tuple[Int32Array, Int32Array, Int32Array]:
         """Tokens, frames and words that can't change any more, since all prefixes share them.
 
-        They are forgotten, so that memory stays the same however long it goes on: texts go on from there. Their
-        scores are still those of all of it.
+        The search drops them, so that memory doesn't grow with the recording. Later texts begin after them, but their
+        scores are still those of the whole text.
         """
         _, tokens, frames, _, words, _ = self._search.take_stem()
         return tokens, frames, words
 
     def reset(self) -> None:
-        """Begins anew."""
+        """Starts again, without any frame."""
         self._search.reset()
 
     def __getstate__(self) -> tuple[Any, ...]:
@@ -189,7 +189,7 @@ def _texts(arrays: tuple[npt.NDArray[Any], ...]) -> list[Text]:
     return found
 
 
-# What was compiled lives as long as what it was compiled from.
+# Compiled objects are kept as long as the objects that they were compiled from.
 _lock = threading.RLock()
 _graphs: WeakKeyDictionary[SearchGraph, extension.SearchGraph] = WeakKeyDictionary()
 _spellings: WeakKeyDictionary[Symbols, extension.Spelling] = WeakKeyDictionary()
@@ -201,7 +201,7 @@ def compiled(graph: SearchGraph) -> extension.SearchGraph:
     """The graph as the extension holds it. Graphs with the same symbols, lexicon or hotwords share them.
 
     Raises:
-        ValueError: an array is not what ``search_graph.py`` says.
+        ValueError: an array is not as ``search_graph.py`` specifies.
     """
     with _lock:
         return _kept(_graphs, graph, _graph)

@@ -1,7 +1,7 @@
-"""Prefix search as in the textbook, over any semiring: the executable definition of what a search finds.
+"""The textbook's prefix search, over any semiring: the executable definition of what a search finds.
 
-Every token is tried on every prefix; nothing is left out but what the beam has no room for. May import search_graph.py
-and results.py.
+Every token is tried on every prefix; only prefixes that the beam has no room for are dropped. May import
+search_graph.py and results.py.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from ...search_graph import BOUNDARY, UNKNOWN, Int32Array, Model, SearchGraph
 Plus = Callable[[float, float], float]
 Words = tuple[int, ...]
 _ROOT = 0
-_OFF = -1  # the node of a word that the lexicon lacks
+_OFF = -1  # the node inside a word that the lexicon lacks
 
 
 class State(NamedTuple):
-    """What of a prefix matters for what follows, and what it is worth so far beside its CTC score.
+    """What later steps need to know about a prefix, and its scores so far besides the CTC score.
 
     Attributes:
-        node: of the lexicon's tree: 0 between words, -1 within a word that it lacks.
+        node: the node in the lexicon's tree: 0 between words, -1 inside a word that the lexicon lacks.
         model: the state of the language model.
         hot: the state of the hotwords' automaton.
-        language: nats: ln P of the words that are closed.
-        units: their number.
-        hotwords: nats: of the phrases that are complete.
+        language: nats: the ln P of the closed words.
+        units: the number of closed words, or of tokens for a model of tokens.
+        hotwords: nats: the rewards of the phrases that are complete.
     """
 
     node: int
@@ -46,8 +46,8 @@ class Prefix(NamedTuple):
     """The beginning of a text.
 
     Attributes:
-        tokens: its classes.
-        words: those that are closed, as the lexicon numbers them.
+        tokens: the prefix's classes.
+        words: the closed words, as the lexicon numbers them.
     """
 
     tokens: tuple[int, ...]
@@ -58,11 +58,11 @@ class Entry(NamedTuple):
     """A prefix in the beam, or a text that was found.
 
     Attributes:
-        prefix: what it says.
-        state: what it is worth.
-        blank: nats, of its paths that end in the blank.
-        token: nats, of those that end in its last token.
-        score: nats, all together.
+        prefix: its tokens and words.
+        state: its state and scores.
+        blank: nats, the ln P of its paths that end in the blank.
+        token: nats, the ln P of its paths that end in its last token.
+        score: nats, the sum of all parts.
     """
 
     prefix: Prefix
@@ -79,7 +79,7 @@ class Walk:
         self.graph = graph
         self._spelled = [graph.symbols.of(token) for token in range(graph.num_classes)]
         self._closed = graph.lexicon is not None and graph.lexicon.closed
-        self.step = cache(self._step)  # a prefix is tried anew at each frame
+        self.step = cache(self._step)  # the same prefix is tried again at each frame
 
     def begin(self) -> State:
         """The state of the empty prefix."""
@@ -88,7 +88,7 @@ class Walk:
         return State(_ROOT, model, 0 if graph.hotwords is None else graph.hotwords.start)
 
     def _step(self, state: State, token: int) -> list[tuple[Words, State]]:
-        """What follows a token: the words that it closes and the state after it, a pair for each way to read them."""
+        """The words that a token closes and the state after it: a pair for each way to read it."""
         symbols = self._spelled[token]
         if self._closed and (not symbols or (token == self.graph.symbols.separator and state.node == _ROOT)):
             return []
@@ -101,18 +101,18 @@ class Walk:
         return found
 
     def finish(self, state: State) -> list[tuple[Words, State]]:
-        """What follows at the end of the text."""
+        """The words that the end of the text closes and the state after it: a pair for each way to read it."""
         graph, found = self.graph, self._symbol(state, BOUNDARY)
         if graph.model is not None and graph.sentence_bounds:
             found = [(words, self._said(s, graph.model.end)._replace(units=s.units)) for words, s in found]
         return found
 
     def worth(self, state: State) -> float:
-        """Nats beside the CTC score."""
+        """Nats that are added to the CTC score."""
         return self.graph.alpha * state.language + self.graph.beta * state.units + state.hotwords
 
     def potential(self, state: State) -> float:
-        """Nats that are taken back before the end: what the word may become, and the hotword."""
+        """Nats that are added only temporarily: the lookahead for an incomplete word, and the credit of a hotword."""
         graph, ahead = self.graph, 0.0
         if graph.lexicon is not None and state.node != _ROOT:
             known = -np.inf if state.node == _OFF else float(graph.lexicon.lookahead[state.node])
@@ -136,10 +136,10 @@ class Walk:
         return [] if self._closed and node == _OFF else [((), state._replace(node=node))]
 
     def _close(self, state: State) -> list[tuple[Words, State]]:
-        """Ends a word, in each way in which the lexicon reads it."""
+        """Closes a word: a pair for each word of the lexicon with this spelling."""
         lexicon, after = self.graph.lexicon, state._replace(node=_ROOT)
         by_word = self.graph.level == "word"
-        if lexicon is None:  # any word; none is unknown, and there is nothing that a model of words could be asked for
+        if lexicon is None:  # any word is allowed, none is unknown, and there can't be a model of words
             return [((UNKNOWN,), after._replace(units=after.units + by_word))]
         words = [] if state.node == _OFF else lexicon.words_at(state.node)
         if not words and not self._closed:
@@ -153,14 +153,14 @@ class Walk:
         return [((word,), way) for word, way in zip(words, ways, strict=True)]
 
     def _said(self, state: State, word: int) -> State:
-        """A word of the model is said, or one that it doesn't know."""
+        """The state after a word of the model, or after an unknown word."""
         score, after = cast(Model, self.graph.model).step(state.model, max(word, 0))
         language = state.language + (self.graph.unknown_score if word == UNKNOWN else score)
         return state._replace(model=after, language=language, units=state.units + 1)
 
 
 class Found(NamedTuple):
-    """The texts that were found in one sample, the best first, each with its score, and how that came about."""
+    """The status of one sample, and the texts that were found in it with their scores, the best first."""
 
     status: Status
     entries: list[Entry]
@@ -177,18 +177,18 @@ def search(
     plus: Plus = np.logaddexp,
     watch: Callable[[int, list[Entry], list[Entry]], None] | None = None,
 ) -> Found:
-    """The texts of the highest score that a beam finds.
+    """The texts with the highest scores that a beam finds.
 
     Args:
-        log_probs: (T, C), the frames that are used.
-        graph: which texts there are, and what they are worth.
-        beam_width: how many prefixes go on from one frame to the next.
-        recombine: of prefixes with equal last tokens and equal states, only the best goes on.
-        beam_threshold: nats; prefixes that lie further below a frame's best don't go on.
-        tokens_per_frame: only so many of the best tokens are possible in a frame, of equal ones the first, beside the
-            blank; 0: all.
+        log_probs: (T, C), the used frames.
+        graph: which texts are possible, and what is added to their CTC scores.
+        beam_width: how many prefixes are kept from one frame to the next.
+        recombine: whether only the best is kept of prefixes with equal last tokens and equal states.
+        beam_threshold: nats; prefixes that are further below a frame's best are dropped.
+        tokens_per_frame: in each frame, only this number of the best tokens are tried, besides the blank; if tokens are
+            equal, the first. 0: all tokens.
         plus: how scores of paths are added: ``np.logaddexp`` sums them, ``max`` takes the best path.
-        watch: is told of each frame: its number, the candidates in their order, and those that go on.
+        watch: called for each frame, with its number, the candidates in their order, and those that are kept.
 
     Source:
         Hannun et al., "First-Pass Large Vocabulary Continuous Speech Recognition using Bi-Directional Recurrent DNNs"
@@ -213,13 +213,13 @@ def search(
 
 
 def _leave_best(row: npt.NDArray[np.float64], count: int, blank: int) -> None:
-    """Makes all tokens of a frame but the best impossible."""
+    """Makes all tokens of a frame impossible, except the best."""
     tokens = [token for token in range(len(row)) if token != blank]
     row[sorted(tokens, key=lambda token: -row[token])[count:]] = -np.inf
 
 
 def candidates_after(beam: list[Entry], row: npt.NDArray[np.float64], walk: Walk, plus: Plus) -> Iterator[Entry]:
-    """The prefixes that have a path after a frame: those of the beam, then those with one token more."""
+    """The prefixes that have a path after a frame: first those of the beam, then those with one more token."""
     blank = walk.graph.blank
     places = {entry.prefix: place for place, entry in enumerate(beam)}
     stays = [_stay(entry, row, blank, plus) for entry in beam]
@@ -227,7 +227,7 @@ def candidates_after(beam: list[Entry], row: npt.NDArray[np.float64], walk: Walk
     for entry in beam:
         last = entry.prefix.tokens[-1] if entry.prefix.tokens else blank
         for token in range(len(row)):
-            # The lattice's rule: the same token again needs a blank between.
+            # The lattice's rule: between two equal tokens there must be a blank.
             score = (entry.blank if token == last else plus(entry.blank, entry.token)) + float(row[token])
             if token == blank or score == -np.inf:
                 continue
@@ -245,7 +245,7 @@ def candidates_after(beam: list[Entry], row: npt.NDArray[np.float64], walk: Walk
 
 
 def _stay(entry: Entry, row: npt.NDArray[np.float64], blank: int, plus: Plus) -> tuple[float, float]:
-    """A prefix's two scores after a frame of the blank, or of its last token."""
+    """The two scores of a prefix that gets no new token in a frame: its paths take the blank, or its last token."""
     again = entry.token + float(row[entry.prefix.tokens[-1]]) if entry.prefix.tokens else -np.inf
     return plus(entry.blank, entry.token) + float(row[blank]), again
 
@@ -255,7 +255,7 @@ def _entry(prefix: Prefix, state: State, blank: float, token: float, walk: Walk,
 
 
 def recombined(candidates: list[Entry]) -> list[Entry]:
-    """Of entries that go on alike, the best; of equal ones the first."""
+    """The best of each group of entries with equal last tokens and equal states; if several are equal, the first."""
     best: dict[Hashable, int] = {}
     for i, entry in enumerate(candidates):
         key = entry.prefix.tokens[-1:], entry.state[:3]
@@ -265,7 +265,7 @@ def recombined(candidates: list[Entry]) -> list[Entry]:
 
 
 def _finished(beam: list[Entry], walk: Walk, plus: Plus) -> list[Entry]:
-    """The texts of the last frame's beam, their words closed, the best first."""
+    """The texts of the last frame's beam, with their words closed, the best first."""
     found = []
     for entry in beam:
         for words, state in walk.finish(entry.state):
