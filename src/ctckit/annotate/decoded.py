@@ -1,6 +1,6 @@
-"""One recording whose text is not known: decodes it, with a language that is read from files.
+"""Decodes one recording, with a language that is read from files.
 
-May import recording.py, formats.py, decoding/ and what lies below it.
+May import recording.py, formats.py, decoding/ and what is below it.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ _DIGITS = 6  # decimals of scores
 
 @dataclass(frozen=True)
 class Language:
-    """What a decoder knows of the language, and how it weighs it; see :class:`ctckit.Decoder`.
+    """The language of a decoder, its weights and the options of the search; see :class:`ctckit.Decoder`.
 
     Attributes:
-        language_model: a file.
-        lexicon: a file.
-        hotwords: a file.
+        language_model: the model's file.
+        lexicon: the lexicon's file.
+        hotwords: the file of the hotwords.
         alpha: the weight of the language model.
         beta: nats for each word.
-        unknown_score: nats of an unknown word; by default what the decoder says.
-        hotword_weight: nats of hotwords that have no weight of their own.
-        beam_width: how many prefixes go on.
-        beam_threshold: nats; prefixes further below the best are given up. None: none are.
-        recombine: whether of prefixes that go on alike the best stays; by default what the decoder says.
+        unknown_score: nats of an unknown word; None: the decoder's default.
+        hotword_weight: nats of the hotwords for which the file gives no weight.
+        beam_width: how many prefixes are kept from one frame to the next.
+        beam_threshold: nats; prefixes further below the best are dropped. None: there is no threshold.
+        recombine: whether only the best is kept of prefixes with equal states; None: the decoder's default.
     """
 
     language_model: Path | None = None
@@ -60,7 +60,7 @@ class Language:
 
     @property
     def files(self) -> dict[str, Path]:
-        """Those that there are, by name."""
+        """The given files, by name."""
         named = {"language_model": self.language_model, "lexicon": self.lexicon, "hotwords": self.hotwords}
         return {name: path for name, path in named.items() if path is not None}
 
@@ -70,11 +70,11 @@ class Options:
     """How to decode.
 
     Attributes:
-        from_logits: the scores are logits.
-        nbest: how many texts.
+        from_logits: whether the scores are logits.
+        nbest: how many texts to return.
         extend: how many frames of blanks a token may take on each side.
-        strip_punctuation: words are written without the punctuation around them.
-        level: of formats that hold one: lines, words or tokens.
+        strip_punctuation: whether words are written without the punctuation around them.
+        level: for formats that hold only one level: lines, words or tokens.
     """
 
     from_logits: bool = False
@@ -84,20 +84,20 @@ class Options:
     level: Level | None = None
 
     def check(self, beam_width: int, files: list[Path]) -> None:
-        """Raises a CTCError for values out of range, and for those that no file has a place for."""
+        """Raises a CTCError for values out of range, and for options that none of the files' formats can hold."""
         check_nbest(self.nbest, check_beam_width(beam_width))
         check_extend(self.extend)
         check_level(self.level, files)
         if self.nbest > 1 and files and not any(path.suffix.lower() == ".json" for path in files):
-            raise CTCError(f"nbest = {self.nbest}: expected .json, which holds several texts; others hold the best")
+            raise CTCError(f"nbest = {self.nbest}: expected .json, which holds several texts; others hold one")
 
 
 class Decoders:
-    """The decoders of a language, one for each vocabulary. Its files are read once. Safe to share by threads.
+    """The decoders of a language, one for each vocabulary. Its files are read once. Threads may share it.
 
     Attributes:
         language: as given.
-        notes: what is strange about the language, once for all decoders that were asked for.
+        notes: sentences about what is unusual in the language, for all decoders so far, without duplicates.
     """
 
     def __init__(self, language: Language) -> None:
@@ -113,7 +113,7 @@ class Decoders:
         """Reads the files.
 
         Raises:
-            CTCError: one can't be read.
+            CTCError: a file can't be read.
         """
         for path in self.language.files.values():
             check_file(path)
@@ -134,7 +134,7 @@ class Decoders:
 
     @cached_property
     def hotwords(self) -> dict[str, float] | None:
-        """With their weights."""
+        """The hotwords with their weights."""
         file = self.language.hotwords
         weight = check_number("hotword_weight", self.language.hotword_weight)
         return None if file is None else read_hotwords(file, weight)
@@ -164,17 +164,17 @@ class Decoders:
 
 @lru_cache(maxsize=1)
 def _of_this_process(language: Language) -> Decoders:
-    """What is unpickled: a process reads the files itself, and once."""
+    """The decoders of an unpickled language: each process reads the files itself, once."""
     return Decoders(language)
 
 
 class Decoded(NamedTuple):
-    """A text that was found, with its times.
+    """The texts of a recording; the best with its times.
 
     Attributes:
-        lines: of the best text, with their words and tokens; none if it says nothing.
-        duration: seconds, when the last frame ends.
-        notes: on the frame shift.
+        lines: the lines of the best text, with their words and tokens; none if the text is empty.
+        duration: seconds; the end of the last frame.
+        notes: sentences about the frame shift.
         hypotheses: the texts, the best first.
     """
 
@@ -185,12 +185,12 @@ class Decoded(NamedTuple):
 
     @property
     def path(self) -> npt.NDArray[np.int32]:
-        """int32 (T,), the class of each frame on the best text's best path."""
+        """int32 (T,), the class of each frame on the best path of the best text."""
         return self.hypotheses[0].alignment.labels
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What files of everything hold beside the lines: all texts and what they are worth."""
+        """What .json files hold besides the lines: all texts and their scores."""
         return {"text": self.hypotheses.text, "hypotheses": [_facts(hypothesis) for hypothesis in self.hypotheses]}
 
 
@@ -198,16 +198,16 @@ def decode(scores: Scores, vocabulary: Vocabulary, decoders: Decoders, options: 
     """Decodes scores (T, C).
 
     Args:
-        scores: log-probabilities, or logits.
-        vocabulary: of the scores' classes.
-        decoders: one of which decodes.
+        scores: (T, C) log-probabilities, or logits.
+        vocabulary: the names of the scores' classes.
+        decoders: have the decoder of this vocabulary.
         options: how to decode.
 
     Returns:
         At least one text.
 
     Raises:
-        InfeasibleError: there is no text: the lexicon has none that fits.
+        InfeasibleError: there is no text, since none of the lexicon's fits.
         CTCError: the labels, the language and the scores don't fit together; the message says why.
     """
     check_scores(scores, len(vocabulary.labels), options.from_logits)
@@ -217,15 +217,15 @@ def decode(scores: Scores, vocabulary: Vocabulary, decoders: Decoders, options: 
 
 
 def checked(found: Hypotheses) -> Hypotheses:
-    """The texts, if there are any.
+    """Returns the texts if there are any.
 
     Raises:
-        InfeasibleError: there are none.
+        InfeasibleError: there is none.
     """
     if not found.found:
         raise InfeasibleError(
-            "there is no text: all that the lexicon can spell have probability 0; is it of another language? with "
-            "unknown_score=-30 there are other words too"
+            "there is no text: all texts of the lexicon have probability 0; is it of another language? with "
+            "unknown_score=-30, other words are allowed too"
         )
     return found
 
@@ -234,11 +234,11 @@ def timed(found: Hypotheses, frames: int, frame_shift: float, options: Options, 
     """The best text with its times.
 
     Args:
-        found: the texts.
-        frames: of the recording.
+        found: the texts, the best first.
+        frames: the number of frames of the recording.
         frame_shift: seconds from one frame to the next.
         options: how to decode.
-        offset: seconds, when the first frame begins, if the scores are of a part of a recording.
+        offset: seconds; the beginning of the first frame, if the scores are of a part of a recording.
     """
     lines = found[0].segments(frame_shift, extend=options.extend, offset=offset)
     if options.strip_punctuation:

@@ -1,4 +1,4 @@
-"""One recording: reads its scores and labels, and sums up its words. May import diagnosis/, text/ and below."""
+"""Reads the scores and labels of one recording, and summarises its words. May import diagnosis/, text/ and below."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ..text.blank import check_count
 from ..text.scripts import Script, TranscriptFormat, parse_transcript
 from .fit import CONTROLS
 
-SHOWN = 3  # words with the lowest confidence
-_SLOWEST = 10  # seconds a token
+SHOWN = 3  # how many words a summary names, those with the lowest confidence
+_SLOWEST = 10  # seconds per token; slower speech is not expected
 
 Scores = npt.NDArray[np.floating[Any]]
 
@@ -29,10 +29,10 @@ class Timed(Protocol):
     """A recording's text with its times.
 
     Attributes:
-        lines: of the text, with their words and tokens.
-        duration: seconds, when the last frame ends.
+        lines: the lines of the text, with their words and tokens.
+        duration: seconds; the end of the last frame.
         path: int32 (T,), the class of each frame, or ``ctckit.STAR``.
-        facts: what files of everything hold beside the lines.
+        facts: what .json files hold besides the lines.
     """
 
     @property
@@ -46,7 +46,7 @@ class Timed(Protocol):
 
 
 def read_scores(path: Path) -> Scores:
-    """Scores (T, C) of one recording; a batch axis of 1 is dropped."""
+    """Reads the scores (T, C) of one recording; a batch axis of 1 is dropped."""
     scores = read_log_probs(path)
     if 1 in scores.shape[:-1]:  # networks give (1, T, C) or (T, 1, C)
         scores = scores.reshape(-1, scores.shape[-1])
@@ -56,7 +56,7 @@ def read_scores(path: Path) -> Scores:
 
 
 def read_vocabulary(path: Path, blank: int | None, scores: Scores | None = None) -> Vocabulary:
-    """The vocabulary of a label file, for these scores; see :class:`ctckit.Vocabulary`."""
+    """Reads the vocabulary of a label file, for these scores; see :class:`ctckit.Vocabulary`."""
     labels = read_labels(path)
     try:
         return Vocabulary(labels, blank, scores=scores)
@@ -65,22 +65,22 @@ def read_vocabulary(path: Path, blank: int | None, scores: Scores | None = None)
 
 
 def read_transcript(path: Path, form: TranscriptFormat) -> Script:
-    """The lines of a file of text, of subtitles or the like.
+    """Reads the lines of a file of text, subtitles or a similar format.
 
     Raises:
-        CTCError: it can't be read, or is another thing than it says.
+        CTCError: the file can't be read, or is not of the given format.
     """
     return parse_transcript(read_text(path), str(path), form)
 
 
 def check_scores(scores: Scores, labels: int, from_logits: bool, begun: int = 0) -> None:
-    """Raises a CTCError for scores of another kind: they could be aligned and decoded too, but wrongly.
+    """Raises a CTCError for scores of the wrong kind, which would otherwise be aligned or decoded wrongly.
 
     Args:
-        scores: (T, C), or some frames of them.
-        labels: how many there are.
-        from_logits: the scores are logits.
-        begun: frames before these.
+        scores: (T, C), or a part of their frames.
+        labels: the number of labels.
+        from_logits: whether the scores are logits.
+        begun: the number of frames before these.
     """
     frames = begun + len(scores)
     check_count(labels, scores.shape)
@@ -96,10 +96,10 @@ def check_scores(scores: Scores, labels: int, from_logits: bool, begun: int = 0)
 
 
 def shift_notes(frame_shift: float, frames: int, tokens: int) -> tuple[str, ...]:
-    """A question, if the frame shift is probably in milliseconds.
+    """A note that asks about the frame shift, if it is probably in milliseconds.
 
-    It is above a second, and tokens would take more than 10 s on average. Nobody speaks so slowly; in milliseconds,
-    speech has 30 to 300 a token.
+    This is so if it is above a second, and tokens would take more than 10 s on average. Nobody speaks so slowly; in
+    speech, a token takes 30 to 300 milliseconds.
     """
     seconds = frame_shift * frames
     if frame_shift <= 1 or seconds <= _SLOWEST * tokens:
@@ -122,7 +122,7 @@ def confidence(lines: list[Segment]) -> float:
 
 
 def summary(lines: list[Segment]) -> str:
-    """How many words there are, their mean confidence, and the words with the lowest.
+    """Sentences on the number of words, their mean confidence, and the words with the lowest confidences.
 
     Example:
         >>> words = (Segment("a", 0, 1, -0.1, 0.9), Segment("cat", 1, 2, -1, 0.5), Segment("sat", *[math.nan] * 4))

@@ -191,7 +191,7 @@ def _of_table(lines: list[str], name: str) -> list[str] | None:
         return _in_order([row for row in classes if not _DISAMBIGUATION.fullmatch(row[0])] or classes, name)
     if any("\t" not in line for line in lines):
         raise CTCError(
-            f"{name} has numbers beside its labels that are no classes, on line 1 {lines[0][:40]!r}: expected each "
+            f"{name} has numbers after its labels that are not classes, on line 1 {lines[0][:40]!r}: expected each "
             "class once; counts, as in fairseq's dict.txt, say nothing of the classes before them"
         )
     return _unique(names, name, "line")

@@ -1,4 +1,4 @@
-"""What stands in a text and is no word: tags of captions, and names of special classes such as [breath].
+"""The parts of a text that are not words: tags of captions, and names of special classes such as [breath].
 
 A module of its own because marks are found in a whole line, before it is split into words. Imports nothing of the
 package.

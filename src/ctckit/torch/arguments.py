@@ -106,10 +106,10 @@ def checked_form(
 
 
 def whole_numbers(targets: Any) -> Any:
-    """Targets as integers if they are floats that hold whole numbers; anything else that is no integer as it is.
+    """Targets as integers if they are floats that hold whole numbers; otherwise as they are.
 
-    Some frameworks, such as Keras, cast all labels to floats. NaN, which padding may be, becomes -1, which is no class.
-    On a device nobody waits for the values: there, all that is not whole does.
+    Some frameworks, such as Keras, cast all labels to floats. NaN, which padding may be, becomes -1, which is not a
+    class. On a device nobody waits for the values: there, all that is not whole does.
     """
     tensor = torch.as_tensor(targets.astype(np.float64)) if getattr(targets, "dtype", None) in _FLOATS else targets
     if not (isinstance(tensor, Tensor) and tensor.is_floating_point()) or tensor.is_meta:

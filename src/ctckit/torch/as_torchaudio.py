@@ -1,6 +1,6 @@
-"""The beam search under the names of torchaudio's: ``ctc_decoder``, ``CTCDecoder``, ``CTCHypothesis``.
+"""The beam search under torchaudio's names: ``ctc_decoder``, ``CTCDecoder``, ``CTCHypothesis``.
 
-May import torch, arguments.py, decode.py, ctckit.decoding and what lies below it.
+May import torch, arguments.py, decode.py, ctckit.decoding and what is below it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class CTCHypothesis(NamedTuple):
     """A text, like torchaudio's class of this name.
 
     Attributes:
-        tokens: int64 (L,), its classes, with a silence at both ends.
+        tokens: int64 (L,), the text's classes, with a silence at both ends.
         words: the lexicon's words, ``unk_word`` in place of other words; empty without a lexicon.
         score: nats, the sum of all parts.
         timesteps: int32 (L,), the first frame of each token. A silence that was added has 0 at the beginning and the
@@ -46,10 +46,10 @@ class CTCHypothesis(NamedTuple):
 
 
 class CTCDecoder:
-    """A decoder with torchaudio's methods, as :func:`ctc_decoder` makes it.
+    """A decoder with torchaudio's methods, made by :func:`ctc_decoder`.
 
     Attributes:
-        nbest: how many texts of each sample.
+        nbest: how many texts to return for each sample.
         blank: the blank's class.
         decoder: the :class:`ctckit.torch.Decoder` that does the work.
         notes: sentences about what is unusual in tokens, lexicon and language model.
@@ -116,7 +116,7 @@ class CTCDecoder:
         """The names of classes.
 
         Raises:
-            CTCError: a number is no class.
+            CTCError: a number is not a class.
 
         Example:
             >>> ctc_decoder(None, ["-", "|", "a", "b"]).idxs_to_tokens(torch.tensor([1, 3, 2, 1]))
@@ -144,7 +144,7 @@ class CTCDecoder:
         return self._stream
 
     def _scores(self, emissions: Tensor) -> Tensor:
-        """The emissions with `sil_score`; as they are without it, or if they are wrong, which decoding then says."""
+        """The emissions with `sil_score` added. Malformed emissions are returned as they are; decoding rejects them."""
         if not self._sil_score or emissions.shape[-1:] != (len(self._tokens),) or not emissions.is_floating_point():
             return emissions
         scores = emissions.detach().log_softmax(-1, dtype=real_of(emissions))
@@ -184,38 +184,40 @@ def ctc_decoder(
 ) -> CTCDecoder:
     r"""A beam search with the arguments of ``torchaudio.models.decoder.ctc_decoder``.
 
-    What differs from torchaudio:
+    Differences from torchaudio:
 
-    - Paths with the same text are added up, as with its ``log_add=True``; so scores are log-probabilities of texts.
-      Emissions may be logits, which are normalised; torchaudio takes logits as they are.
-    - Timesteps are the frames of the most probable path. torchaudio's are those of the search, and 1 higher.
-    - A text is in the beam once. In torchaudio's it may be there twice, so a beam of the same width has fewer texts.
+    - Paths with the same text are added up, as with torchaudio's ``log_add=True``; so scores are log-probabilities of
+      texts. Emissions may be logits, which are normalised; torchaudio uses logits as they are.
+    - Timesteps are the frames of the most probable path. In torchaudio they are the frames of the search, plus 1.
+    - A text is in the beam once. In torchaudio it may be there twice, so a beam of the same width has fewer texts.
     - An unknown word, with ``unk_score`` above -inf, may have any letters; in torchaudio it is the beginning of a word
       of the lexicon. With a language model, it has the score of ``<unk>`` without context.
-    - With a lexicon, there is one silence between two words, none before the first, and the last may go without. If no
-      text of the lexicon fits, there is no hypothesis; torchaudio returns one whose last word is cut off.
+    - With a lexicon, there is one silence between two words and none before the first. After the last, a silence is
+      optional. If no text of the lexicon fits, there is no hypothesis; torchaudio returns one whose last word is cut
+      off.
 
     Args:
         lexicon: a file with a word and its tokens on each line, where the last token is `sil_token`, unless a mark, ▁,
             begins the tokens that begin words. None: any text.
         tokens: the names of the classes, or a file with one name on each line.
         lm: a language model or its file: a model of words, or without a lexicon also one of tokens. A model of your
-            own, torchaudio's ``CTCDecoderLM``, can't be asked during the search: take `nbest` texts, and order them by
+            own, torchaudio's ``CTCDecoderLM``, can't be used during the search: take `nbest` texts, and order them by
             your model.
-        lm_dict: ignored: the words are the lexicon's.
-        nbest: how many texts of each sample.
+        lm_dict: ignored: the lexicon has the words.
+        nbest: how many texts to return for each sample.
         beam_size: how many hypotheses are kept at each frame.
         beam_size_token: how many of a frame's best tokens are tried; None: all.
         beam_threshold: nats; hypotheses further below the best are dropped.
         lm_weight: the weight of the language model's log10 P, as in torchaudio. It is ln 10 = 2.303 times the ``alpha``
             of :class:`ctckit.Decoder`, which is the weight of ln P.
         word_score: nats for each word, with a lexicon.
-        unk_score: nats for each unknown word, besides the model's P of ``<unk>``; -inf: there are no unknown words.
+        unk_score: nats for each unknown word, in addition to the model's ln P of ``<unk>``; -inf: no unknown words are
+            allowed.
         sil_score: nats for each frame of `sil_token`.
         log_add: ignored: see above.
         blank_token: the name of the blank.
         sil_token: the name of the silence, which is between words.
-        unk_word: what unknown words are called.
+        unk_word: the text of unknown words.
 
     Raises:
         CTCError: for anything malformed; the message says where.
@@ -235,13 +237,13 @@ def ctc_decoder(
     names = _names(tokens)
     blank, silence = _class("blank_token", blank_token, names), _class("sil_token", sil_token, names)
     if blank == silence:
-        raise CTCError(f"sil_token = {sil_token!r} is the blank_token too: expected another token")
+        raise CTCError(f"sil_token = {sil_token!r} is also the blank_token: expected another token")
     vocabulary = _vocabulary(names, blank, silence)
     model = _model(lm)
     weight = check_number("lm_weight", lm_weight, least=0) if model is not None else 0.0
     word_score = check_number("word_score", word_score) if lexicon is not None else 0.0
     unk_score = check_number("unk_score", unk_score, infinite=True)
-    # The score of unknown words is multiplied by alpha too. So with a weight of 0, alpha is 1 and there is no model.
+    # Alpha also multiplies the score of unknown words. So for a weight of 0, alpha is 1 and no model is used.
     alpha = weight / LN_10 or 1.0
     unknown = None
     if lexicon is not None:
@@ -287,7 +289,7 @@ def _names(tokens: Any) -> list[str]:
 
 
 def _rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
-    """The numbers and the fields of a file's lines that have some. Fields are between ASCII white space only."""
+    """The numbers and the fields of a file's lines that are not empty. Only ASCII white space separates fields."""
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if fields := line.encode().split():
             yield number, [field.decode() for field in fields]
@@ -320,7 +322,7 @@ def _model(lm: Any) -> LanguageModel | None:
 
 
 def _lexicon(path: Any, names: Sequence[str], vocabulary: Vocabulary) -> dict[str, list[Sequence[str]]]:
-    """Each word's spellings in the vocabulary's labels, without the silence at the end."""
+    """The spellings of each word in the vocabulary's labels, without the silence at the end."""
     if not isinstance(path, (str, Path)):
         raise CTCError(f"lexicon has type {type(path).__name__}: expected a file; ctckit.torch.Decoder takes words")
     labels = dict(zip(names, vocabulary.labels, strict=True))

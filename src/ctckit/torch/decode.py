@@ -1,6 +1,6 @@
-"""Decoding of tensors: the decoder and the best path of ctckit.decoding, on any device.
+"""Decodes tensors on any device, with the decoder and the best path of ctckit.decoding.
 
-May import torch, arguments.py, errors.py, ctckit.decoding and what lies below it.
+May import torch, arguments.py, errors.py, ctckit.decoding and what is below it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from ..validate import check_flag, check_lattice_form, check_nbest, check_not_pr
 from .arguments import Lengths, as_frames, check_tensor, frames_first, integers, real_of, unread_frames
 from .errors import raises_tensor_errors
 
-_LOOKED_AT = 8  # frames that are copied from a device to see whether they are probabilities
+_LOOKED_AT = 8  # how many frames are copied from a device to check whether they are probabilities
 
 
 class Decoder(decoding.Decoder):
     """:class:`ctckit.Decoder` for tensors: the same arguments, and the same results.
 
-    Tensors on the CPU are read without a copy, bfloat16 too; those on a GPU are copied once and decoded on the CPU. The
-    search uses ``torch.get_num_threads()`` threads. There are no gradients. A :meth:`stream` takes tensors as well.
+    Tensors on the CPU are read without a copy, including bfloat16. Tensors on a GPU are copied once and decoded on the
+    CPU. The search uses ``torch.get_num_threads()`` threads. There are no gradients. A :meth:`stream` also takes
+    tensors.
 
     Example:
         >>> decoder = Decoder(["<blank>", "a"])
@@ -44,7 +45,7 @@ class Decoder(decoding.Decoder):
     """
 
     @raises_tensor_errors
-    def decode(  # type: ignore[override]  # tensors only, so that nothing is copied unseen
+    def decode(  # type: ignore[override]  # tensors only, so that no copy is made silently
         self,
         log_probs: Tensor | Sequence[Tensor],
         input_lengths: Lengths | None = None,
@@ -60,10 +61,10 @@ class Decoder(decoding.Decoder):
             log_probs: (T, N, C), time first as everywhere in ctckit, or (T, C) for one sample; or a list of tensors
                 (T, C) of different lengths. Any float dtype, strides and device.
             input_lengths: (N,) frames of each sample; all T if not given.
-            from_logits: ``log_probs`` holds raw scores; they are normalised.
-            nbest: how many texts of each sample.
-            hotwords: phrases that are worth more.
-            batch_first: ``log_probs`` is (N, T, C).
+            from_logits: whether ``log_probs`` holds raw scores, which are then normalised.
+            nbest: how many texts to return for each sample.
+            hotwords: phrases to boost, as in :meth:`ctckit.Decoder.decode`.
+            batch_first: whether ``log_probs`` is (N, T, C).
 
         Raises:
             CTCError: for anything malformed; the message says where.
@@ -83,19 +84,19 @@ def greedy_decode(
     vocabulary: Vocabulary | Sequence[str] | None = None,
     batch_first: bool = False,
 ) -> list[Hypotheses]:
-    """Reads the most probable class of each frame, on the scores' device; see :func:`ctckit.greedy_decode`.
+    """Takes the most probable class of each frame, on the scores' device; see :func:`ctckit.greedy_decode`.
 
-    From a GPU only these classes and their scores are copied. A sample's other scores are copied when its words or its
-    alignment are asked for.
+    From a GPU, only these classes and their scores are copied. The other scores of a sample are copied when its words
+    or its alignment are asked for.
 
     Args:
         log_probs: (T, N, C), time first as everywhere in ctckit, or (T, C) for one sample; or a list of tensors (T, C)
             of different lengths. Any float dtype, strides and device.
         input_lengths: (N,) frames of each sample; all T if not given.
-        blank: the blank's class; with a vocabulary, its blank counts.
-        from_logits: ``log_probs`` holds raw scores.
+        blank: the blank's class; ignored with a vocabulary, whose own blank is used.
+        from_logits: whether ``log_probs`` holds raw scores.
         vocabulary: the classes' names, as in :func:`ctckit.greedy_decode`; without it, hypotheses have only tokens.
-        batch_first: ``log_probs`` is (N, T, C).
+        batch_first: whether ``log_probs`` is (N, T, C).
 
     Raises:
         CTCError: for anything malformed; the message says where.
@@ -135,7 +136,7 @@ def _best_paths(scores: Tensor, emissions: Emissions, blank: int, vocabulary: Vo
 
 
 def _of_memory(scores: Tensor, sample: Emissions) -> Emissions:
-    """A sample's emissions, with its scores read now."""
+    """A sample's emissions, with its scores copied now."""
     return replace(sample, scores=_memory(scores))
 
 
@@ -151,11 +152,11 @@ def _read(
 
     Args:
         log_probs: as the caller passed them.
-        input_lengths: likewise.
+        input_lengths: as the caller passed them.
         from_logits: whether they are logits.
-        labels: how many labels there are; None: not known.
+        labels: how many labels there are; None if that is not known.
         batch_first: whether a batch is (N, T, C).
-        unread: the scores are not copied; the emissions have zeros in their place.
+        unread: whether the emissions have zeros in place of the scores, which are then not copied.
     """
     batch_first = check_flag("batch_first", batch_first)
     if not isinstance(log_probs, (list, tuple)):
@@ -164,7 +165,7 @@ def _read(
     if batch_first and isinstance(log_probs, Tensor) and log_probs.ndim == 3:
         check_lattice_form(log_probs, lengths, from_logits=check_flag("from_logits", from_logits), batch_first=True)
         if lengths is None:
-            lengths = np.full(log_probs.shape[0], log_probs.shape[1])  # so that one frame each is no error
+            lengths = np.full(log_probs.shape[0], log_probs.shape[1])  # if given, one frame per sample is valid
 
     def view(name: str, given: Any) -> tuple[Any, npt.NDArray[Any]]:
         check_tensor(name, given)
@@ -172,7 +173,7 @@ def _read(
         if batch_first and scores.ndim == 3:
             scores = scores.transpose(0, 1)
         if not scores.is_floating_point():
-            return of_arrays(name, scores)  # its checks say what is wrong
+            return of_arrays(name, scores)  # it checks them and raises what is wrong
         return scores, unread_frames(scores, False) if unread else _memory(scores)
 
     return read_emissions(log_probs, lengths, from_logits, labels, view)
