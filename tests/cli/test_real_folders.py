@@ -168,7 +168,7 @@ def test_scores_that_are_missing_or_there_twice(tmp_path: Path, ctckit: Run) -> 
         assert words_of(tmp_path / "out" / "one.json") == moved(times, 0)
         reasons = [row["reason"] for row in errors(tmp_path / "out")]
         assert "the scores of 'two' are in scores as two.np" in reasons[0]
-        assert reasons[1] == "scores has no scores of 'no': expected no.npy, or .npz, .pt, .pth, .safetensors"
+        assert reasons[1] == "scores has no scores for 'no': expected no.npy, or .npz, .pt, .pth, .safetensors"
         assert reasons[2].endswith("it is the stem of audio_filepath: add an 'id' to rows of the same name")
     (folder / "one.npy").unlink()  # its outputs stay, and it is no row that the manifest lacks
     before = contents(tmp_path / "out")
@@ -313,7 +313,7 @@ def test_kaldi_is_an_extra(tmp_path: Path, ctckit: Run, monkeypatch: pytest.Monk
     [
         ({"supervisions": 5}, "'supervisions' is 5: expected objects, with their start and text"),
         ({"supervisions": [{"start": "0"}]}, "expected objects, with their start and text"),
-        ({"supervisions": [{"start": 0}]}, "'supervisions' have no text"),
+        ({"supervisions": [{"start": 0}]}, "'supervisions' has no text"),
         ({"supervisions": [{"text": "the fox"}], "start": "1"}, "offset = '1': expected the seconds"),
         ({"audio_filepath": "x.wav", "text": "the fox"}, "'emissions' is missing: expected a file in this row, or a"),
     ],

@@ -136,7 +136,7 @@ class TestCorpus:
             (one, None, "id is None: expected a string"),
             ({**one, "id": 7}, None, "id is 7: expected a string"),
             ({**one, "id": "../x"}, "../x", "begins with a dot"),
-            ({**one, "id": "a\x7f"}, "a\x7f", "expected no controls"),
+            ({**one, "id": "a\x7f"}, "a\x7f", "expected no control characters"),
             ({**one, "id": ".."}, "..", "begins with a dot"),
             ({**one, "id": "x" * 300}, "x" * 300, "has 300 bytes"),
             ({**one, "id": "row 1"}, "row 1", "id 'row 1' is used on line 1: expected each id once"),

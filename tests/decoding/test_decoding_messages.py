@@ -46,7 +46,7 @@ CALLS: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "probabilities": (
         {"log_probs": np.exp(SCORES)},
-        ["log_probs holds probabilities, at least 0 and in each frame 1 in all", "pass np.log(log_probs)"],
+        ["log_probs holds probabilities, which are at least 0 and add up to 1 in each frame", "pass np.log(log_probs)"],
     ),
     "probabilities as logits": (
         {"log_probs": np.exp(SCORES).astype(np.float32), "from_logits": True},

@@ -133,7 +133,7 @@ class TestBadAnswers:
         with pytest.raises(CTCError, match=r"model returned an array of shape \(1,\): expected \(1, V\), nats"):
             by_prefix(lambda prefixes: np.zeros(len(prefixes)), lambda text: [0])(["a"])
         with pytest.raises(
-            CTCError, match="encode made the token 5: expected one of the 3 that the model's answer has"
+            CTCError, match="encode returned the token 5: expected one of the 3 tokens of the model's answer"
         ):
             by_prefix(lambda prefixes: np.zeros((len(prefixes), 3)), lambda text: [5])(["a"])
 

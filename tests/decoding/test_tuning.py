@@ -106,7 +106,7 @@ def test_bad_calls() -> None:
     given = Decoder(["<blank>", "|", "a"], lexicon=["a"])
     with pytest.raises(CTCError, match="decoder has no language model and no lexicon: there are no weights to choose"):
         tune(Decoder(["<blank>", "|", "a"]), scores, ["a"])
-    with pytest.raises(CTCError, match=r"texts has 2 texts and log_probs 1 sample: expected a text for each sample"):
+    with pytest.raises(CTCError, match=r"texts has 2 texts and log_probs has 1 sample: expected a text"):
         tune(given, scores, ["a", "a"])
     with pytest.raises(CTCError, match="texts is one string: expected a list of texts"):
         tune(given, scores, "a")

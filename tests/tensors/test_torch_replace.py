@@ -326,7 +326,7 @@ def test_never_called() -> None:
 
 def test_modules_that_hold_no_loss() -> None:
     for modules, named in (([module_with(x=1)], "somebodys"), (["math"], "math")):
-        with pytest.raises(ctckit.CTCError, match=rf"modules\[0\] is {named}, which holds no ctc_loss of torch's"):
+        with pytest.raises(ctckit.CTCError, match=rf"modules\[0\] is {named}, which has no ctc_loss of torch's"):
             replace_torch_ctc(modules=modules).__enter__()
 
 

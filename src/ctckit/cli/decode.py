@@ -1,4 +1,4 @@
-"""``ctckit decode``: checks which options go together; annotate, corpus and decoding do the work."""
+"""``ctckit decode``: checks that the options fit together; annotate, corpus and decoding do the work."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def decode(
     beta: Beta = 1.0,
     unknown_score: UnknownScore = None,
     hotword_weight: HotwordWeight = HOTWORD_WEIGHT,
-    beam_width: Annotated[int, typer.Option("--beam", help="How many texts are followed at a time.")] = 50,
+    beam_width: Annotated[int, typer.Option("--beam", help="How many prefixes are kept at each frame.")] = 50,
     tune: Annotated[
         bool,
         recordings.switch(
             "--tune",
-            "Choose alpha and beta: those with the fewest errors in a manifest's rows, all of which have a text. "
-            "--picture shows the errors of all that were tried.",
+            "Choose the alpha and beta with the fewest errors in a manifest's rows, which must all have a text. "
+            "--picture shows the errors of all pairs that were tried.",
         ),
     ] = False,
     nbest: Annotated[int, typer.Option(help="How many texts to print, or to write to .json.")] = 1,
@@ -80,11 +80,10 @@ def decode(
 ) -> None:
     """Finds what was said or written: in one recording, a corpus, or a pipe.
 
-    Without -o, prints the text; with --nbest, each with its number and score. Scores are nats, natural logarithms.
-    A corpus may be stopped and started again. Its rows' errors are counted after each text was spelled with the labels:
-    punctuation that they lack, and upper and lower case, don't count.
-    Exits with 1 if no text fits the lexicon or any row failed (see errors.jsonl), with 2 for a command or a file that
-    can't be used.
+    Without -o, prints the text; with --nbest, several texts with their numbers and scores. Scores are natural
+    logarithms (nats). A corpus may be stopped and started again. Errors are counted after both texts are spelled with
+    the labels: letter case, and punctuation that the labels lack, are ignored. Exits with 1 if no text fits the lexicon
+    or any row failed (see errors.jsonl), with 2 for a command or a file that can't be used.
     """
     from ..annotate.decoded import Language, Options
     from ..corpus import Corpus, Decoding, Defaults, parse_formats
@@ -123,16 +122,16 @@ def decode(
 
 
 class _Recording(NamedTuple):
-    """One recording, how it is decoded, and what is written of it.
+    """One recording, how it is decoded, and which files are written.
 
     Attributes:
-        source: its scores; or the pipe that they come from.
+        source: the file of its scores, or the pipe that they come from.
         labels: the file of the classes' names.
-        blank: the blank's class; found from the labels by default.
-        language: what is known of the language.
+        blank: the blank's class; None: found from the labels.
+        language: the language, read from files.
         options: how to decode.
-        times: of its frames; None if no file needs them.
-        outputs: what is written.
+        times: the times of its frames; None if no file needs them.
+        outputs: the files that are written.
     """
 
     source: Path
@@ -144,7 +143,7 @@ class _Recording(NamedTuple):
     outputs: recordings.Outputs
 
     def check(self, strip: recordings.Strip, lang: str) -> None:
-        """Whatever can be found wrong before anything is read."""
+        """Raises a CTCError for everything that can be checked before a file is read."""
         self.outputs.check([self.source, self.labels, *self.language.files.values(), *strip], lang)
         self.options.check(self.language.beam_width, [] if self.outputs.named is None else [self.outputs.named])
         if self.times is not None:
@@ -152,7 +151,7 @@ class _Recording(NamedTuple):
 
 
 def _decode_one(one: _Recording, strip: recordings.Strip, lang: str) -> None:
-    """One recording. Whatever is wrong is found before anything is written."""
+    """Decodes one recording. All errors are found before anything is written."""
     from ..annotate.decoded import Decoders, decode, timed
     from ..annotate.recording import read_scores, read_vocabulary
 
@@ -176,7 +175,7 @@ def _decode_one(one: _Recording, strip: recordings.Strip, lang: str) -> None:
 
 
 def _tell(found: Decoded, outputs: recordings.Outputs) -> None:
-    """What was written; between texts for other programs there is nothing else."""
+    """Prints what was written; not to the standard output if that has text for other programs."""
     from ..annotate.recording import summary
 
     if outputs.out is None:
@@ -186,7 +185,7 @@ def _tell(found: Decoded, outputs: recordings.Outputs) -> None:
 
 
 def _print(texts: Hypotheses, to: TextIO) -> None:
-    """The text; or several, a line each: number, score, text."""
+    """Prints the text; or several texts, a line each, with number, score and text."""
     from ..annotate.fit import CONTROLS
 
     shown = [text.text.translate(CONTROLS) for text in texts]
@@ -196,14 +195,14 @@ def _print(texts: Hypotheses, to: TextIO) -> None:
 
 
 def _follow(one: _Recording) -> None:
-    """Frames as they come in. If they stop by the keyboard, what was said so far is printed and written."""
+    """Decodes frames as they come in. If the user stops with Ctrl-C, the text so far is printed and written."""
     from ..annotate.decoded import Decoders, checked, timed
     from ..annotate.recording import read_vocabulary
     from .live import Printer, follow
 
     options, outputs = one.options, one.outputs
     vocabulary = read_vocabulary(one.labels, one.blank)
-    recombine = True if options.nbest == 1 else None  # it leaves few texts beside the best
+    recombine = True if options.nbest == 1 else None  # it leaves few texts besides the best
     decoders = Decoders(replace(one.language, beam_threshold=THRESHOLD, recombine=recombine))
     decoders.read()
     stream = decoders.of(vocabulary).stream(from_logits=options.from_logits, hotwords=decoders.hotwords)
@@ -231,14 +230,14 @@ def _follow(one: _Recording) -> None:
 
 
 def _decode_corpus(corpus: Corpus, task: Decoding, num_threads: int) -> None:
-    """All rows; then their errors, all together."""
+    """Decodes all rows, then prints their errors in total."""
     from ..corpus import totals
 
-    task.check(corpus.suffixes, corpus.defaults)  # so that notes come first
+    task.check(corpus.suffixes, corpus.defaults)  # first, so that its notes are printed before the run
     print_notes(task.decoders.notes)
     known = len(task.decoders.notes)
     outcome = recordings.run_corpus(corpus, num_threads, "decoded")
-    print_notes(task.decoders.notes[known:])  # of rows with labels of their own
+    print_notes(task.decoders.notes[known:])  # notes on rows with labels of their own
     found = totals(outcome.entries)
     if found is not None:
         print(_told(found))
@@ -261,7 +260,7 @@ def _tune(
     picture: Path | None,
     lang: str,
 ) -> None:
-    """Prints the chosen weights as options, then the errors that they and others make."""
+    """Prints the chosen weights as options, then the errors with them, with the old weights and without a language."""
     from ..annotate.decoded import Decoders
     from ..corpus import read_development
     from ..decoding import tune
@@ -300,7 +299,7 @@ def _tune(
 
 
 def _told(totals: Totals) -> str:
-    """The errors of a corpus in a line for each kind."""
+    """The errors of a corpus, a line for each kind."""
     lines = [] if totals.words is None else [_rate("WER", totals.words, "words")]
     lines.append(_rate("CER", totals.letters, "characters"))
     return "\n".join([*lines, f"in {totals.rows} rows with a text"])

@@ -1,4 +1,4 @@
-"""Options of a language: those of ``decode``, and of ``explain --search``."""
+"""The options of a language, for ``decode`` and ``explain --search``."""
 
 from __future__ import annotations
 
@@ -14,20 +14,18 @@ ModelFile = Annotated[
 ]
 LexiconFile = Annotated[
     Path | None,
-    typer.Option(
-        help="The words that there are: one per line, or a word and the labels that spell it, as torchaudio has it."
-    ),
+    typer.Option(help="The allowed words: one per line, or a word and the labels that spell it, as in torchaudio."),
 ]
 HotwordFile = Annotated[
-    Path | None, typer.Option(help="Phrases that are worth more: one per line, or a phrase, a tab and its nats.")
+    Path | None, typer.Option(help="Phrases to boost: one per line, or a phrase, a tab and its weight in nats.")
 ]
 Alpha = Annotated[float, typer.Option(help="The weight of the language model.")]
 Beta = Annotated[float, typer.Option(help="Nats for each word, with a language model or a lexicon.")]
 UnknownScore = Annotated[
     float | None,
     typer.Option(
-        help="Nats of a word that lexicon or model lack; -inf: there are none. By default -inf with a lexicon, "
+        help="Nats of a word that the lexicon or model lacks; -inf allows none. By default -inf with a lexicon, "
         f"else {UNKNOWN_SCORE:g}.",
     ),
 ]
-HotwordWeight = Annotated[float, typer.Option(help="Nats of hotwords without their own.")]
+HotwordWeight = Annotated[float, typer.Option(help="Nats of hotwords without a weight of their own.")]

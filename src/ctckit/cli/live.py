@@ -16,22 +16,23 @@ if TYPE_CHECKING:
     from ..decoding import Stream
 
 STDIN = Path("-")
-# Nats. A beam is as wide at every frame: its last prefixes may be e^-100 of the best and differ from it in the first
-# letter, so without a threshold nothing would be known before the end. In 116 printed lines (tests/support/printed.py),
-# 25 and 40 changed no text; with a lexicon, 12 changed one and 8 six. With 25, a letter was known 2 frames after it was
-# added (median), 8 with a lexicon, and 16 with a language model too. This is with recombination: without it, a prefix
-# that differs early stays as long as it is not much worse.
+# Nats. A beam has the same width at every frame: its last prefixes may have e^-100 of the best one's probability and
+# differ from it in the first letter, so without a threshold nothing would be stable before the end. In 116 printed
+# lines (tests/support/printed.py), thresholds of 25 and 40 changed no text; with a lexicon, 12 changed one text and 8
+# six. With 25, a letter was stable 2 frames after it was added (median), or 8 frames with a lexicon, or 16 with a
+# language model too. These numbers are with recombination: without it, a prefix that differs early is kept as long as
+# it is not much worse.
 THRESHOLD = 25.0
-_PIECE = 1 << 16  # bytes that are read at a time, or fewer, as they come
+_PIECE = 1 << 16  # at most this many bytes are read at a time
 
 
 class Printer:
-    """Prints a text piece by piece: what can't change any more, and at the end the rest.
+    """Prints a text piece by piece: the part that can't change any more, and at the end the rest.
 
     Args:
         to: where it is printed.
-        has_words: whether a text is printed word by word; else as it comes.
-        is_needed: whether nothing is left to do if nobody reads it any more.
+        has_words: whether the text is printed in whole words; else letter by letter.
+        is_needed: whether the program has nothing else to do, and so ends, if the reader of the text has gone.
     """
 
     def __init__(self, to: TextIO, has_words: bool, is_needed: bool) -> None:
@@ -39,11 +40,11 @@ class Printer:
         self._shown = ""
 
     def stable(self, text: str) -> None:
-        """Shows what is new in the beginning of the text; its last word may go on."""
+        """Prints what is new in the stable beginning of the text; its last word may be incomplete."""
         self._show(text.rpartition(" ")[0] if self._has_words else text)
 
     def end(self, text: str) -> None:
-        """Shows the rest of the whole text, and ends the line."""
+        """Prints the rest of the whole text, and ends the line."""
         self._show(text)
         self._print("\n")
 
@@ -61,10 +62,10 @@ class Printer:
 
 
 class Keyboard:
-    """Ctrl-C ends the wait for bytes, as a pipe's end does, and nothing else: what has come in is shown whole.
+    """Makes Ctrl-C act like the end of the pipe: waiting for bytes stops, and what has come in is decoded to the end.
 
     Attributes:
-        pressed: whether it was.
+        pressed: whether Ctrl-C was pressed.
     """
 
     def __init__(self) -> None:
@@ -78,7 +79,7 @@ class Keyboard:
         signal.signal(signal.SIGINT, self._before)
 
     def read(self, pipe: io.FileIO) -> bytes:
-        """The bytes that have come in; none at the end."""
+        """The bytes that have come in; empty at the end."""
         try:
             self._waiting = True
             return b"" if self.pressed else pipe.read(_PIECE) or b""
@@ -94,20 +95,20 @@ class Keyboard:
 
 
 def follow(stream: Stream, source: Path, classes: int, from_logits: bool, printer: Printer) -> bool:
-    """Feeds a stream from a pipe until it ends or the keyboard stops it, and shows what is stable.
+    """Feeds a stream from a pipe until the pipe ends or Ctrl-C is pressed, and prints the stable text.
 
     Args:
         stream: takes the frames.
-        source: the pipe, or STDIN.
-        classes: C.
-        from_logits: the scores are logits.
-        printer: shows the text.
+        source: the path of the pipe, or STDIN.
+        classes: C, the number of classes.
+        from_logits: whether the scores are logits.
+        printer: prints the text.
 
     Returns:
-        Whether it was the keyboard.
+        Whether Ctrl-C was pressed.
 
     Raises:
-        CTCError: what comes in are no such frames.
+        CTCError: the bytes are not frames of C classes.
     """
     from ..annotate.recording import check_scores
     from ..files import read_frames
@@ -120,7 +121,7 @@ def follow(stream: Stream, source: Path, classes: int, from_logits: bool, printe
                 stream.feed(rows)
                 printer.stable(stream.stable().text)
         except CTCError:
-            if not keyboard.pressed:  # else it was stopped within a frame
+            if not keyboard.pressed:  # otherwise Ctrl-C was pressed within a frame
                 raise
         return keyboard.pressed
 

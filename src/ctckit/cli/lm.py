@@ -1,4 +1,4 @@
-"""``ctckit lm``: says what a language model holds, writes it in another form, and scores texts."""
+"""``ctckit lm``: describes a language model, writes it in another form, and scores texts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from ..language import LanguageModel, WordScore
 
 STDIN = Path("-")
-SHOWN = 5  # unknown words that are named
+SHOWN = 5  # how many unknown words are named
 
 
 def lm(
     model: Annotated[
-        Path, typer.Argument(help="ARPA (.arpa, .arpa.gz), .ngram, or a binary file of KenLM's; told by its content.")
+        Path, typer.Argument(help="ARPA (.arpa, .arpa.gz), .ngram, or a binary file of KenLM's; the content decides.")
     ],
     out: Annotated[
         Path | None,
@@ -33,7 +33,7 @@ def lm(
         Path | None, typer.Option(help="Score the lines of this text file; - for the standard input.")
     ] = None,
 ) -> None:
-    """Says what an n-gram model holds; writes it in another form; scores texts.
+    """Describes an n-gram model; writes it in another form; scores texts.
 
     A text's score is ln P in nats, with the start and the end of a sentence.
     Exits with 2 for a file that can't be used.
@@ -66,7 +66,7 @@ def _counted(count: int, order: int) -> str:
 
 
 def _print_scores(model: LanguageModel, texts: Sequence[str]) -> None:
-    """A line for each text: its score and the text, with a tab between them. At last what they come to."""
+    """Prints a line for each text, with its score, a tab and the text; then the total and the unknown words."""
     words: list[WordScore] = []
     for text in texts:
         found = model.words(text)
@@ -83,7 +83,7 @@ def _print_scores(model: LanguageModel, texts: Sequence[str]) -> None:
 
 
 def _perplexity(words: Sequence[WordScore]) -> str:
-    """Of words, with the end of each text as one; that of none is none."""
+    """The perplexity of words, where the end of each text counts as a word."""
     if not words:
         return "no perplexity"
     mean = -math.fsum(word.score for word in words) / len(words)

@@ -1,4 +1,4 @@
-"""What the commands on recordings and corpora share: options, what is written and told, and the run over a corpus.
+"""What the commands on recordings and corpora share: options, output files, messages, and the run over a corpus.
 
 Imports typer, and annotate/, corpus/, files/, kernels/, text/ and validate/ when they are needed.
 """
@@ -35,7 +35,7 @@ Emissions = Annotated[
     Path | None,
     typer.Argument(
         help="Scores (T, C): .npy, .npz, .csv, .pt, .pth, .safetensors, or x.ark:OFFSET; for a manifest whose rows "
-        "don't say where theirs are, a folder of such files, an .scp or an .ark."
+        "don't name theirs, a folder of such files, an .scp or an .ark."
     ),
 ]
 Out = Annotated[
@@ -54,7 +54,7 @@ Blank = Annotated[int | None, typer.Option(help="The blank's class; found from t
 Extend = Annotated[int, typer.Option(help="How many frames of blanks a token may take on each side.")]
 TranscriptForm = Annotated[
     str,
-    typer.Option(help="What a file of text is: plain, subtitles, kaldi, jsonl; auto goes by its name and content."),
+    typer.Option(help="The format of a text file: plain, subtitles, kaldi, jsonl; auto: by its name and content."),
 ]
 StripPunctuation = Annotated[bool, switch("--strip-punctuation", "Words without punctuation around them.")]
 AtLevel = Annotated[str | None, typer.Option(help="What .srt, .vtt, .ctm and .txt hold: line, word or token.")]
@@ -66,14 +66,14 @@ Threads = Annotated[int | None, typer.Option("--threads", help="Rows done in par
 
 
 def refuse(alone: dict[str, Path | None]) -> None:
-    """Options that don't go with a manifest."""
+    """Raises a CTCError for options that don't go with a manifest."""
     for name, value in alone.items():
         if value is not None:
             raise CTCError(f"{name} is for one recording: it does not go with --manifest")
 
 
 def folder_of(out: Path | None) -> Path:
-    """The folder of a corpus's outputs."""
+    """The folder of a corpus's outputs, checked."""
     if out is None:
         raise CTCError("--out is missing: expected the folder of the outputs")
     if out == STDOUT:
@@ -82,13 +82,13 @@ def folder_of(out: Path | None) -> Path:
 
 
 class Times(NamedTuple):
-    """When frames begin, in seconds: from one to the next, and the first."""
+    """The times of frames, in seconds: from one frame to the next, and the beginning of the first."""
 
     frame_shift: float
     offset: float
 
     def check(self) -> None:
-        """Raises a CTCError for times that are none."""
+        """Raises a CTCError for times out of range."""
         from ..validate import check_frame_shift, check_offset
 
         check_frame_shift(self.frame_shift)
@@ -96,20 +96,20 @@ class Times(NamedTuple):
 
 
 class Strip(NamedTuple):
-    """What was recorded, for a picture: its sound or its image."""
+    """The sound or the image of a recording, for a picture."""
 
     audio: Path | None
     image: Path | None
 
 
 class Outputs(NamedTuple):
-    """What is written of one recording.
+    """The files that are written for one recording.
 
     Attributes:
         out: a file of timed text, or STDOUT.
         form: the format for STDOUT.
         picture: the file of a picture.
-        recording: the file of the scores: what goes to STDOUT has its name.
+        recording: the file of the scores: text on STDOUT is named after it.
     """
 
     out: Path | None
@@ -119,17 +119,17 @@ class Outputs(NamedTuple):
 
     @property
     def paths(self) -> list[Path]:
-        """The files."""
+        """The files that are written."""
         return [path for path in (self.out, self.picture) if path not in (None, STDOUT)]
 
     @property
     def named(self) -> Path | None:
-        """The file of timed text as formats know it."""
+        """The name of the timed text, whose ending gives the format."""
         return self.out if self.out != STDOUT else Path(f"{self.recording.stem}.{str(self.form).removeprefix('.')}")
 
     @property
     def log(self) -> TextIO:
-        """Where else is told what was done: not between the timed text."""
+        """Where messages are printed: not into the timed text."""
         return sys.stderr if self.out == STDOUT else sys.stdout
 
     def check_options(self, num_threads: int | None, strip: Strip, offset: float) -> None:
@@ -144,7 +144,7 @@ class Outputs(NamedTuple):
             raise CTCError("--offset does not go with --picture, which begins with the first frame")
 
     def check(self, inputs: Sequence[Path | None], lang: str) -> None:
-        """Raises a CTCError for a format that nobody knows, and for a file that can't or must not be written."""
+        """Raises a CTCError for an unknown format, and for a file that can't or must not be written."""
         from ..annotate.formats import check_format
         from ..validate import check_language
 
@@ -152,7 +152,7 @@ class Outputs(NamedTuple):
         for path in self.paths:
             if os.path.realpath(path) in read:
                 raise CTCError(f"{path} is an input, and would be overwritten: choose another name")
-            if not path.absolute().parent.is_dir():  # checked first: else one output might be written and not the other
+            if not path.absolute().parent.is_dir():  # checked first: otherwise only one of the outputs might be written
                 raise CTCError(f"{path}: can't be written: there is no folder {path.parent}")
         if self.named is not None:
             check_format(self.named)
@@ -197,12 +197,12 @@ class Outputs(NamedTuple):
 
 
 def run_corpus(corpus: Corpus, num_threads: int, done: str) -> Outcome:
-    """Does the rows of a corpus and says how many; a run that is stopped says how it goes on.
+    """Does the rows of a corpus and prints how many. If it is stopped, prints how to continue.
 
     Args:
         corpus: the rows.
-        num_threads: rows at the same time.
-        done: what rows are when they are done.
+        num_threads: how many rows are done at the same time.
+        done: the participle for rows that are done, such as "aligned".
     """
     from ..corpus import Threads as InThreads
     from ..corpus.store import ERRORS

@@ -1,19 +1,19 @@
-"""Works on a whole corpus: every row of a manifest, in a run that may be stopped at any moment and started again.
+"""Aligns or decodes a whole corpus: every row of a manifest, in a run that may be stopped and started again.
 
-    ids.py        what rows may be called, and how files are named after them
-    forms.py      rows as other tools write them
-    emissions.py  where the scores are of rows that don't say
-    manifest.py   the rows, each checked by itself
+    ids.py        which ids rows may have, and how files are named after them
+    forms.py      manifests in the forms of other tools
+    emissions.py  finds the scores of rows that don't name them
+    manifest.py   reads the rows; each is checked by itself
     job.py        what is done for one row; plain data, so that any runner can execute it
     aligning.py   the task of aligning
     decoding.py   the task of decoding
-    development.py  rows in memory, to choose a language's weights on
-    plan.py       which rows are done, which are left, and which outputs belong to no row
+    development.py  rows in memory, for choosing a language's weights
+    plan.py       which rows are done, which are left, and which outputs have no row
     store.py      the output folder: its log, its lock, its list of errors
-    runner.py     runs the job over rows: in threads
+    runner.py     runs the job over rows, in threads
     corpus.py     one run, from the manifest to its outcome
 
-May import annotate and what lies below it, and filelock.
+May import annotate and what is below it, and filelock.
 """
 
 from __future__ import annotations

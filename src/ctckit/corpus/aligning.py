@@ -1,4 +1,4 @@
-"""The task of aligning: each row's text with its scores. Imports job.py, manifest.py, annotate/ and text/."""
+"""The task of aligning each row's text with its scores. Imports job.py, manifest.py, annotate/ and text/."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Aligning:
     """Aligns each row's text.
 
     Attributes:
-        options: of all rows.
+        options: the options for all rows.
     """
 
     options: Options = field(default_factory=Options)
@@ -30,16 +30,16 @@ class Aligning:
 
     @property
     def level(self) -> Level | None:
-        """Of formats that hold one."""
+        """The level for formats that hold only one."""
         return self.options.level
 
     def check(self, suffixes: tuple[str, ...], defaults: Defaults) -> None:
-        """Raises a CTCError for wrong options."""
+        """Raises a CTCError for invalid options."""
         self.options.check()
         check_level(self.level, [Path(f"x{suffix}") for suffix in suffixes])
 
     def settings(self) -> dict[str, Any]:
-        """The options."""
+        """The options, as the log stores them."""
         return asdict(self.options)
 
     def run(self, row: Row, scores: Scores, vocabulary: Vocabulary) -> Found:

@@ -1,4 +1,4 @@
-"""One run over a corpus: reads the manifest, plans, and lets a runner do the rows.
+"""One run over a corpus: reads the manifest, makes a plan, and lets a runner do the rows.
 
 Imports annotate/, files/ and validate/.
 """
@@ -25,14 +25,14 @@ from .store import Store
 
 
 class Outcome(NamedTuple):
-    """How many rows a run did, skipped or failed to do, and how many outputs it found orphaned.
+    """How many rows a run did, skipped or failed to do, and how many orphaned rows are in the log.
 
     Attributes:
         done: rows that this run did.
         skipped: rows that an earlier run had done.
         failed: rows that could not be done; ``errors.jsonl`` says why.
         orphaned: rows in the log that the manifest no longer has.
-        entries: the log's lines of all rows that are done, in the manifest's order.
+        entries: the log's lines for all rows that are done, in the manifest's order.
     """
 
     done: int
@@ -48,14 +48,15 @@ def _ignore(done: int, failed: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Corpus:
-    """What a run works on.
+    """The manifest, outputs and task of a run.
 
     Attributes:
-        manifest: a file with a line for each recording: JSON, ours, NeMo's or lhotse's; or Kaldi's ``text``.
+        manifest: a file with a line for each recording: JSON lines in our form, NeMo's or lhotse's; or Kaldi's
+            ``text``.
         out: the folder of the outputs.
         suffixes: the endings of a row's output files.
         task: what is done with each row.
-        defaults: for rows that don't say otherwise.
+        defaults: values for rows that don't give their own.
     """
 
     manifest: Path
@@ -69,10 +70,10 @@ class Corpus:
 
         Args:
             runner: runs the rows; one thread if None.
-            on_row: called at the start and after each row with three numbers of rows: done, failed, and in total.
+            on_row: called at the start and after each row with three counts of rows: done, failed, total.
 
         Raises:
-            CTCError: the run can't begin. A row that can't be done doesn't raise: it goes to ``errors.jsonl``.
+            CTCError: the run can't begin. A row that can't be done raises nothing: it is listed in ``errors.jsonl``.
         """
         self._check()
         rows = read_manifest(self.manifest, self.defaults, needs_text=self.task.needs_text)
@@ -93,14 +94,14 @@ class Corpus:
         check_offset(self.defaults.offset)
         if self.defaults.labels is not None:
             if self.defaults.blank is None:
-                read_labels(self.defaults.labels)  # the scores may say which of them is the blank
+                read_labels(self.defaults.labels)  # without a blank: the scores may tell which label it is
             else:
                 read_vocabulary(self.defaults.labels, self.defaults.blank)
 
     def _settings(self) -> dict[str, Any]:
-        """The options as the log stores them: the label file by its content."""
+        """The options as the log stores them, with a hash of the label file."""
         defaults = self.defaults._asdict()
-        del defaults["emissions"]  # a place, as the manifest is
+        del defaults["emissions"]  # only a location, like the manifest's path
         if self.defaults.labels is not None:
             defaults["labels"] = digest(self.defaults.labels)
         return {
@@ -127,7 +128,7 @@ def _run(
         store.write_log(order)
         return order
 
-    write_log()  # without the rows that are about to change
+    write_log()  # without the rows that will be done now
     done, skipped, failed = 0, len(plan.done), 0
     on_row(skipped, failed, len(rows))
     with closing(_results(plan.todo, job, runner)) as results:
@@ -139,7 +140,7 @@ def _run(
                 done += 1
                 entries[result["id"]] = result
             on_row(skipped + done, failed, len(rows))
-    order = write_log()  # in the manifest's order, however many runs it took
+    order = write_log()  # in the manifest's order, even after several runs
     return Outcome(done, skipped, failed, len(plan.orphaned), order[: len(order) - len(plan.orphaned)])
 
 
@@ -151,7 +152,7 @@ def _results(todo: list[Row | FailedRow], job: Job, runner: Runner) -> Generator
 
 
 def parse_formats(names: str) -> tuple[str, ...]:
-    """The file endings of formats named in a list with commas: ``json,TextGrid``.
+    """The file endings for a list of format names with commas: ``json,TextGrid``.
 
     Raises:
         CTCError: a name is unknown, or occurs twice.

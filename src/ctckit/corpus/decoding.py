@@ -1,4 +1,4 @@
-"""The task of decoding: each row's scores become a text, which is compared with the row's own, if it has one.
+"""The task of decoding each row's scores. The text is compared with the row's own text, if there is one.
 
 Imports development.py, job.py, manifest.py, annotate/, text/ and validate/.
 """
@@ -29,9 +29,9 @@ class Totals(NamedTuple):
     """The errors of all rows that have a text.
 
     Attributes:
-        rows: how many have one.
-        words: their errors; None if the labels don't separate words.
-        letters: of their characters.
+        rows: how many rows have a text.
+        words: errors of words; None if the labels don't separate words.
+        letters: errors of characters.
     """
 
     rows: int
@@ -44,9 +44,9 @@ class Decoding:
     """Decodes each row.
 
     Attributes:
-        language: of all rows.
-        options: of all rows.
-        transcript_format: of files of text, see :func:`ctckit.text.scripts.parse_transcript`.
+        language: the language for all rows.
+        options: the options for all rows.
+        transcript_format: the format of text files, see :func:`ctckit.text.scripts.parse_transcript`.
     """
 
     language: Language = field(default_factory=Language)
@@ -58,16 +58,16 @@ class Decoding:
 
     @cached_property
     def decoders(self) -> Decoders:
-        """Of all labels that rows have."""
+        """The decoders for all label files that rows have."""
         return Decoders(self.language)
 
     @property
     def level(self) -> Level | None:
-        """Of formats that hold one."""
+        """The level for formats that hold only one."""
         return self.options.level
 
     def check(self, suffixes: tuple[str, ...], defaults: Defaults) -> None:
-        """Raises a CTCError for wrong options, and for a language that can't be read or doesn't fit the labels."""
+        """Raises a CTCError for invalid options, and for a language that can't be read or doesn't fit the labels."""
         check_choice("transcript_format", self.transcript_format, TRANSCRIPT_FORMATS)
         self.options.check(self.language.beam_width, [Path(f"x{suffix}") for suffix in suffixes])
         self.decoders.read()
@@ -76,11 +76,11 @@ class Decoding:
         try:
             vocabulary = read_vocabulary(defaults.labels, defaults.blank)
         except CTCError:
-            return  # the scores of each row say which class is the blank, or the row has labels of its own
+            return  # the blank is found from each row's scores, or the row has labels of its own
         self.decoders.of(vocabulary)
 
     def settings(self) -> dict[str, Any]:
-        """The options: files by their content."""
+        """The options, as the log stores them, with hashes of the files."""
         files = {name: digest(path) for name, path in self.language.files.items()}
         return {**asdict(self.language), **files, **asdict(self.options), "transcript_format": self.transcript_format}
 
@@ -96,7 +96,7 @@ class Decoding:
 
 
 def _compared(vocabulary: Vocabulary, reference: str, text: str) -> dict[str, Any]:
-    """A row's errors, as the log has them."""
+    """A row's errors, as the log stores them."""
     meant, read = vocabulary.comparable(reference), vocabulary.comparable(text)
     letters = letter_errors(meant, read)
     found: dict[str, Any] = {"reference": meant, "cer": _rate(letters), "letter_errors": asdict(letters)}

@@ -1,4 +1,4 @@
-"""A development set: the scores and the texts of a manifest's rows, all in memory, to choose a language's weights on.
+"""A development set: the scores and texts of a manifest's rows, all in memory, for choosing a language's weights.
 
 Imports manifest.py, annotate/ and text/.
 """
@@ -18,12 +18,12 @@ from .manifest import Defaults, FailedRow, Row, read_manifest
 
 
 class Development(NamedTuple):
-    """What weights are chosen on.
+    """The rows that weights are chosen on.
 
     Attributes:
         scores: (T, C) of each row.
-        texts: what was said.
-        vocabulary: of all rows.
+        texts: the right text of each row.
+        vocabulary: the vocabulary of all rows.
     """
 
     scores: list[Scores]
@@ -34,10 +34,10 @@ class Development(NamedTuple):
 def read_development(
     manifest: Path, defaults: Defaults, transcript_format: TranscriptFormat, *, from_logits: bool
 ) -> Development:
-    """Reads the rows of a manifest, each of which must be right and have a text.
+    """Reads the rows of a manifest, each of which must be valid and have a text.
 
     Raises:
-        CTCError: one is wrong, has no text, or has other labels than the first; or there are none.
+        CTCError: a row is invalid, has no text, or has other labels than the first; or there are no rows.
         MissingExtraError: a package that reads the scores is not installed.
     """
     rows: list[Row] = []
@@ -62,7 +62,7 @@ def read_development(
 
 @contextmanager
 def _errors_of(manifest: Path, row: Row) -> Iterator[None]:
-    """What is wrong names the row."""
+    """Puts the manifest's name and the row's line before an error message."""
     try:
         yield
     except CTCError as error:
@@ -70,9 +70,9 @@ def _errors_of(manifest: Path, row: Row) -> Iterator[None]:
 
 
 def text_of(row: Row, transcript_format: TranscriptFormat) -> str | None:
-    """What a row says was said, without what nobody says; None if it has no text.
+    """The text of a row, without what is not spoken; None if it has no text.
 
     Raises:
-        CTCError: its file can't be read.
+        CTCError: the file of the text can't be read.
     """
     return read_transcript(row.text, transcript_format).text if isinstance(row.text, Path) else row.text

@@ -1,4 +1,4 @@
-"""Where rows' scores are that don't say it themselves: in a folder, or in Kaldi's archives.
+"""Finds the scores of rows that don't name them: in a folder, or in Kaldi's archives.
 
 Only the names are read here, once; the scores of a row are read when it is done. Imports ids.py and files/.
 """
@@ -21,8 +21,8 @@ class Emissions:
         place: a folder with a file for each row, named as the row's outputs are; an ``.scp``; or an ``.ark``.
 
     Raises:
-        CTCError: it is none of these, or can't be read.
-        MissingExtraError: it is Kaldi's, and kaldiio is not installed.
+        CTCError: `place` is none of these, or can't be read.
+        MissingExtraError: `place` is one of Kaldi's files, and kaldiio is not installed.
     """
 
     def __init__(self, place: Path) -> None:
@@ -33,10 +33,10 @@ class Emissions:
             self._found[name].append(where)
 
     def of(self, id: str) -> Path:
-        """The scores of a row: their file, or ``FILE:OFFSET``.
+        """The place of a row's scores: their file, or ``FILE:OFFSET``.
 
         Raises:
-            CTCError: there are none, or they are there twice.
+            CTCError: there are no scores of this row, or there are several.
         """
         name = file_name(id) if self._kind == "folder" else id
         found = self._found.get(name, [])
@@ -46,11 +46,11 @@ class Emissions:
             expected = (
                 f"{name}{ARRAYS[0]}, or {', '.join(ARRAYS[1:])}" if self._kind == "folder" else "an entry of this id"
             )
-            raise CTCError(f"{self.place} has no scores of {id!r}: expected {expected}")
+            raise CTCError(f"{self.place} has no scores for {id!r}: expected {expected}")
         return self._path(found[0])
 
     def _listed(self) -> Iterator[tuple[str, str]]:
-        """Each name, and the file or entry that has its scores."""
+        """Lists each name, with the file or entry that has its scores."""
         if self._kind == "folder":
             return self._files()
         if self._kind == ".scp":
@@ -70,7 +70,7 @@ class Emissions:
             raise unreadable(self.place, error) from None
 
     def _path(self, where: str) -> Path:
-        """What an entry says, as a path. Kaldi's are relative to the working directory, else to the ``.scp``."""
+        """The path in an entry. In Kaldi's files it is relative to the working directory, or else to the ``.scp``."""
         if self._kind == "folder":
             return self.place / where
         path = Path(where)

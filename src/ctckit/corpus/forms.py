@@ -1,6 +1,7 @@
-"""The forms that people have manifests in: JSON lines, ours, NeMo's or lhotse's, and Kaldi's ``text``.
+"""The forms of manifests: JSON lines (ours, NeMo's or lhotse's), and Kaldi's ``text``.
 
-A row of another tool is left as it is; what it says in other words is added in ours. May import files/ and errors.py.
+A row of another tool keeps its keys; our keys are added where it has the same facts under others. May import files/ and
+errors.py.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from ..errors import CTCError
 from ..files import decoded, read_bytes, unpacked
 
-Given = dict[str, Any]  # a row as the manifest has it
+Given = dict[str, Any]  # a row as it is in the manifest
 
 
 def read_lines(path: Path) -> list[tuple[int, bytes]]:
@@ -29,9 +30,9 @@ def read_lines(path: Path) -> list[tuple[int, bytes]]:
 
 
 def parser_of(lines: Sequence[tuple[int, bytes]], needs_text: bool) -> Callable[[bytes], Given]:
-    """What reads such lines, or raises a CTCError: as JSON, or as an id and words, which Kaldi's ``text`` has.
+    """A parser for such lines, of JSON or of an id and words as in Kaldi's ``text``; it may raise a CTCError.
 
-    Where no text is needed, there may be ids alone.
+    If no text is needed, lines may have only an id.
     """
     if any(line.lstrip()[:1] in (b"{", b"[") for _, line in lines):
         return _of_json
@@ -55,12 +56,12 @@ def _of_kaldi(line: bytes) -> Given:
 
 
 def of_scp(line: bytes) -> Given:
-    """A row of an ``.scp``, which has no text: where its scores are is another module's affair."""
+    """A row of an ``.scp``, without a text. The place of its scores is read by emissions.py."""
     return {"id": _of_kaldi(line)["id"]}
 
 
 def id_of(given: Given) -> Any:
-    """A row's id, of whatever type. NeMo's rows have none: theirs is the stem of the recording's file.
+    """A row's id, of any type. NeMo's rows have none: for them it is the stem of the recording's file.
 
     Example:
         >>> id_of({"audio_filepath": "clips/a.wav", "text": "a cat"})
@@ -73,7 +74,7 @@ def id_of(given: Given) -> Any:
 
 
 def in_our_words(given: Given, needs_text: bool = True) -> Given:
-    r"""A row with the text and the offset of lhotse's added, if it has none of its own.
+    r"""A row to which lhotse's text and offset are added under our keys, if it has none of its own.
 
     Raises:
         CTCError: supervisions are malformed, or none of them has a text and one is needed.
@@ -93,14 +94,14 @@ def in_our_words(given: Given, needs_text: bool = True) -> Given:
 
 
 def _texts(supervisions: Any, needed: bool) -> Iterator[str]:
-    """The text of each supervision that has one, in the order in which they begin."""
+    """The text of each supervision that has one, ordered by their beginnings."""
     if not isinstance(supervisions, list) or not all(map(_is_supervision, supervisions)):
         raise CTCError(f"'supervisions' is {str(supervisions)[:80]}: expected objects, with their start and text")
     texts = [
         " ".join((one.get("text") or "").split()) for one in sorted(supervisions, key=lambda one: one.get("start", 0))
     ]
     if needed and not any(texts):
-        raise CTCError("'supervisions' have no text: expected at least one with a text")
+        raise CTCError("'supervisions' has no text: expected at least one with a text")
     yield from filter(None, texts)
 
 

@@ -7,12 +7,12 @@ import re
 from ..errors import CTCError
 
 _NO_NAME = re.compile(r'[/\\:*?"<>|]')
-# Windows takes these for devices, whatever follows a dot: no file can be called so.
+# Windows takes these names for devices, even with an ending after a dot: no file can have them.
 _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹²³]) *(\..*)?", re.IGNORECASE)
 
 
 def file_name(id: str) -> str:
-    """What a row's files are called, without their endings: its id, with ``_`` for what no file's name may have.
+    """The name of a row's files, without their endings: its id, with ``_`` for characters that file names can't have.
 
     Example:
         >>> file_name("swbd/sw2001:A_0012")
@@ -31,7 +31,7 @@ def checked_id(id: object) -> str:
         raise CTCError(f"id is {id!r}: expected a string that names the row's files")
     wrong = re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", id)
     if wrong:
-        raise CTCError(f"id {id!r} has {wrong[0]!r}: it names files: expected no controls")
+        raise CTCError(f"id {id!r} has {wrong[0]!r}: it names files: expected no control characters")
     if id[0] == "." or id[-1] in ". ":
         raise CTCError(f"id {id!r} begins with a dot, or ends with one or with a space: it names files")
     if _DEVICES.fullmatch(file_name(id)):

@@ -26,21 +26,21 @@ from ..text import Vocabulary
 from ..text.blank import settle_blank
 from .manifest import Defaults, FailedRow, Row
 
-VERSION = version("ctckit")  # part of a fingerprint: another version may do otherwise
-_PIECE = 1 << 20  # bytes of a file that are read at a time
+VERSION = version("ctckit")  # part of a fingerprint: another version may give other results
+_PIECE = 1 << 20  # how many bytes of a file are read at a time
 
 Entry = dict[str, Any]  # a line of the log
 
 
 class Found(NamedTuple):
-    """What a task found in a row's scores.
+    """The result of a task for one row.
 
     Attributes:
-        lines: with their words and tokens.
-        duration: seconds, when the last frame ends.
-        facts: what files of everything say beside the lines.
-        entry: what the log says beside the count of the words and their confidence.
-        notes: for the log.
+        lines: the lines of the text, with their words and tokens.
+        duration: seconds; the end of the last frame.
+        facts: what .json files hold besides the lines.
+        entry: what the log stores besides the number of words and their confidence.
+        notes: notes for the log.
     """
 
     lines: list[Segment]
@@ -51,12 +51,12 @@ class Found(NamedTuple):
 
 
 class Task(Protocol):
-    """What is done with each row's scores. Plain data, which can be pickled.
+    """The work that is done on each row's scores. It is plain data, which can be pickled.
 
     Attributes:
-        name: for the log.
+        name: the name in the log.
         needs_text: whether rows must have a text.
-        level: of formats that hold one: lines, words or tokens.
+        level: for formats that hold only one level: lines, words or tokens.
     """
 
     @property
@@ -70,13 +70,13 @@ class Task(Protocol):
         """Raises a CTCError if no row can be done."""
 
     def settings(self) -> dict[str, Any]:
-        """Its options as the log stores them: files by their content."""
+        """The options as the log stores them, with hashes of the files."""
 
     def run(self, row: Row, scores: Scores, vocabulary: Vocabulary) -> Found:
-        """Does a row; called by several threads.
+        """Does a row. Several threads may call it at the same time.
 
         Raises:
-            CTCError: it can't be done; the message says why.
+            CTCError: the row can't be done; the message says why.
             MissingExtraError: a package is missing.
         """
 
@@ -88,8 +88,8 @@ class Job:
     Attributes:
         out: the folder of the outputs.
         suffixes: the endings of a row's output files.
-        task: what is done.
-        settings: the run's options as the log has them; part of each row's fingerprint.
+        task: the task to do.
+        settings: the run's options as the log stores them; part of each row's fingerprint.
     """
 
     out: Path
@@ -97,7 +97,7 @@ class Job:
     task: Task
     settings: Mapping[str, Any]
 
-    # Many rows share few label files.
+    # Many rows use the same few label files.
     _labels: dict[Path, list[str]] = field(default_factory=dict, repr=False, compare=False)
     _vocabularies: dict[tuple[Path, int], Vocabulary] = field(default_factory=dict, repr=False, compare=False)
     _digests: dict[Path, str] = field(default_factory=dict, repr=False, compare=False)
@@ -109,7 +109,7 @@ class Job:
     def fingerprint(self, row: Row) -> str:
         """A hash of everything that a row's outputs depend on.
 
-        Emissions may be large: only their name counts, with the size and time of their file.
+        Emissions may be large: they are represented by their name, and the size and time of their file.
 
         Raises:
             CTCError: an input can't be read.
@@ -129,7 +129,7 @@ class Job:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
     def is_done(self, row: Row, entry: Entry) -> bool:
-        """Whether a row's files are there, and were made from the present inputs."""
+        """Whether a row's files exist, and were made from the current inputs."""
         try:
             sizes = {path.name: path.stat().st_size for path in self.outputs(row)}
             return bool(entry["files"] == sizes and entry["fingerprint"] == self.fingerprint(row))
@@ -143,7 +143,7 @@ class Job:
         """
         try:
             fingerprint = self.fingerprint(row)
-        except CTCError as error:  # what was made from the missing input may be all that is left of it
+        except CTCError as error:  # if an input is missing, its old outputs may be all that is left: they are kept
             return FailedRow(row.id, row.line, str(error))
         try:
             return self._done(row, fingerprint)
@@ -177,7 +177,7 @@ class Job:
         }
 
     def _vocabulary(self, labels: Path, blank: int | None, scores: Scores) -> Vocabulary:
-        """A row's vocabulary: its notes on the blank are its own, and the rest is shared."""
+        """A row's vocabulary. Rows with the same labels share it, except for the notes on the blank."""
         if labels not in self._labels:
             self._labels[labels] = read_labels(labels)
         try:
@@ -200,7 +200,7 @@ def digest(path: Path) -> str:
     """A hash of a file's content.
 
     Raises:
-        CTCError: it can't be read.
+        CTCError: the file can't be read.
     """
     found = hashlib.sha256()
     try:

@@ -23,14 +23,14 @@ KEYS = ("id", "emissions", "text", "transcript", "labels", "frame_shift", "offse
 
 
 class Defaults(NamedTuple):
-    """For rows that don't say.
+    """Values for rows that don't give their own.
 
     Attributes:
         labels: the file of the labels.
         frame_shift: seconds.
         blank: the blank's class; found from the labels if None.
-        offset: seconds, when the first frame begins.
-        emissions: where their scores are: a folder, an ``.scp`` or an ``.ark``.
+        offset: seconds; the beginning of the first frame.
+        emissions: where the scores are: a folder, an ``.scp`` or an ``.ark``.
     """
 
     labels: Path | None = None
@@ -46,13 +46,13 @@ class Row(NamedTuple):
     Attributes:
         line: its line number, from 1.
         id: its name.
-        given: what the line says.
+        given: the content of the line.
         emissions: the file of its scores, or ``FILE:OFFSET`` in Kaldi's archives.
-        text: the transcript, or the file that holds it; None if there is none, and none is needed.
+        text: the transcript, or the file that holds it; None if there is none and none is needed.
         labels: the file of its labels.
         frame_shift: seconds.
         blank: the blank's class; found from the labels if None.
-        offset: seconds, when the first frame begins.
+        offset: seconds; the beginning of the first frame.
     """
 
     line: int
@@ -72,7 +72,7 @@ class Row(NamedTuple):
 
     @property
     def extra(self) -> Given:
-        """What else the line says; it is passed on."""
+        """The other keys of the line, which are copied to the log."""
         return {key: value for key, value in self.given.items() if key not in KEYS}
 
     @property
@@ -93,12 +93,13 @@ def read_manifest(path: Path, defaults: Defaults, *, needs_text: bool) -> list[R
     """The rows of a manifest; empty lines are skipped.
 
     Args:
-        path: of the manifest. An ``.scp`` has rows without a text, and their scores if the defaults don't say better.
-        defaults: for rows that don't say.
-        needs_text: whether a row without a text is invalid. Otherwise an empty text is none.
+        path: the manifest's path. An ``.scp`` has rows without a text; it also gives their scores, unless the defaults
+            do.
+        defaults: values for rows that don't give their own.
+        needs_text: whether a row without a text is invalid. If not, an empty text is treated as no text.
 
     Raises:
-        CTCError: the file can't be read, or the place of the scores can't.
+        CTCError: the manifest or the place of the scores can't be read.
         MissingExtraError: the scores are in Kaldi's archives, and kaldiio is not installed.
     """
     lines = read_lines(path)
@@ -147,7 +148,7 @@ def _text(given: Given, folder: Path, needed: bool) -> str | Path | None:
 
 
 def _check_keys(given: Given) -> None:
-    """Raises a CTCError for a key that is one of ours in another spelling. Other keys are passed on."""
+    """Raises a CTCError for a key that is one of ours in another spelling. Other keys are allowed."""
     for key in given:
         meant = re.sub(r"[\W_]", "", key).lower()
         ours = next((known for known in KEYS if known != key and known.replace("_", "") == meant), None)
@@ -173,7 +174,7 @@ def _string(given: Given, key: str) -> str:
 def _name(given: Given, key: str) -> str:
     name = _string(given, key)
     if re.search("[\ud800-\udfff]", name):
-        raise CTCError(f"{key!r} is {name!r}: expected a file's name, without halves of surrogate pairs")
+        raise CTCError(f"{key!r} is {name!r}: expected a file's name, without lone surrogates")
     return name
 
 
@@ -196,11 +197,11 @@ def _blank(given: Given, default: int | None) -> int | None:
 def separate(
     rows: Sequence[Row | FailedRow], outputs: Callable[[Row], list[Path]], inputs: Sequence[Path]
 ) -> Iterator[Row | FailedRow]:
-    """The same rows, but rows fail whose outputs would overwrite those of another row, or an input.
+    """The same rows, except that rows fail whose outputs would overwrite those of another row, or an input.
 
     Args:
-        rows: of the manifest.
-        outputs: the files that will be written for a row.
+        rows: the manifest's rows.
+        outputs: returns the files that will be written for a row.
         inputs: files that are read besides the rows' own inputs.
     """
     read = {os.path.abspath(path) for row in rows if isinstance(row, Row) for path in row.inputs}
@@ -210,7 +211,7 @@ def separate(
         if isinstance(row, FailedRow):
             yield row
             continue
-        key = unicodedata.normalize("NFC", row.name).casefold()  # names that macOS and Windows take for the same
+        key = unicodedata.normalize("NFC", row.name).casefold()  # macOS and Windows take such names for the same
         first = seen.setdefault(key, row)
         clash = [path for path in outputs(row) if os.path.abspath(path) in read]
         if first is not row:

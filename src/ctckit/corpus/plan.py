@@ -1,4 +1,4 @@
-"""What a run has to do: compares the manifest's rows with the log of earlier runs. Imports job.py and manifest.py."""
+"""Compares a manifest's rows with the log of earlier runs, to find what is left. Imports job.py and manifest.py."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .manifest import FailedRow, Row
 
 
 class Plan(NamedTuple):
-    """The rows of a manifest, by what is to be done with them.
+    """The rows of a manifest, sorted by whether they must be done.
 
     Attributes:
         todo: rows to do, and rows that are invalid, in the manifest's order.
-        done: the log's lines of rows whose outputs are up to date, by id.
-        orphaned: the log's lines of rows that the manifest no longer has, by id.
+        done: the log's lines for rows whose outputs are up to date, by id.
+        orphaned: the log's lines for rows that the manifest no longer has, by id.
     """
 
     todo: list[Row | FailedRow]
@@ -27,9 +27,9 @@ def make_plan(rows: Sequence[Row | FailedRow], log: Mapping[str, Entry], job: Jo
     """Sorts rows by whether the job must do them.
 
     Args:
-        rows: of the manifest.
+        rows: the manifest's rows.
         log: the lines of earlier runs, by id.
-        job: knows what a row's outputs depend on.
+        job: tells whether a row's outputs are up to date.
     """
     valid = [row for row in rows if isinstance(row, Row)]
     done = {row.id: log[row.id] for row in valid if row.id in log and job.is_done(row, log[row.id])}

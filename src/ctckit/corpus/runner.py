@@ -1,6 +1,6 @@
-"""Runners: they execute a job for many rows, and know nothing of what it does.
+"""Runners, which execute any job for many rows.
 
-Another runner (processes, a cluster) is another class with the same call. Imports job.py and manifest.py.
+For another way to run (processes, a cluster), write a class with the same call. Imports job.py and manifest.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..errors import CTCError
 from .job import Entry, Job
 from .manifest import FailedRow, Row
 
-AHEAD = 2  # rows running or waiting, per thread: more would fill the memory with emissions
+AHEAD = 2  # rows per thread that run or wait: more would fill the memory with emissions
 
 
 class Runner(Protocol):
@@ -31,7 +31,7 @@ class Threads:
     """Runs rows in parallel threads of this process.
 
     Attributes:
-        num_threads: rows that are done at the same time.
+        num_threads: how many rows are done at the same time.
 
     Raises:
         CTCError: ``num_threads`` is less than 1.

@@ -1,9 +1,9 @@
-"""The output folder of a corpus: what has been done, which run is working there, and what failed.
+"""The output folder of a corpus: its log, its lock and its list of errors.
 
 The log, ``done.jsonl``, begins with the run's settings. Each row that is done adds a line, with a fingerprint of
 everything that went into its files. The order makes it safe to kill a run: first a row's files are written, each whole
-or not at all, then its line. A truncated line doesn't count, and its row is done again. While a run lasts it holds a
-lock on the folder; the system releases the lock when the process ends, however it ends.
+or not at all, then its line. A truncated line is ignored, and its row is done again. During a run, a lock on the folder
+is held; the system releases it when the process ends, however it ends.
 
 Imports files/, job.py, manifest.py, and filelock.
 """
@@ -35,7 +35,7 @@ class Store:
 
     Args:
         folder: where the outputs go.
-        settings: the run's options, as the log has them.
+        settings: the run's options, as the log stores them.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -43,13 +43,13 @@ class Store:
         self.settings = settings
 
     def create(self, names: Iterable[str]) -> None:
-        """Makes the folder, or checks that earlier runs wrote what is there.
+        """Makes the folder, or checks that its files were written by earlier runs.
 
         Args:
-            names: of the files that this run would write.
+            names: the names of the files that this run will write.
 
         Raises:
-            CTCError: the folder can't be made, or a file would be overwritten that no run wrote.
+            CTCError: the folder can't be made, or a file would be overwritten that was not written by a run.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise CTCError(f"out = {self.folder} is a file: expected a folder")
@@ -111,7 +111,7 @@ class Store:
         return {entry["id"]: entry for entry in lines if isinstance(entry.get("id"), str)}
 
     def clean(self, names: Iterable[str]) -> None:
-        """Removes temporary files of a killed run, and the list of errors: this run finds the errors again."""
+        """Removes temporary files of a killed run, and the list of errors, which this run will find again."""
         (self.folder / ERRORS).unlink(missing_ok=True)
         known = {*names, LOG, ERRORS}
         for path in self.folder.glob("*.tmp"):

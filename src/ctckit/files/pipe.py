@@ -1,7 +1,7 @@
-"""Frames of scores out of a pipe, as they come in. May import errors.py.
+"""Reads frames of scores from a pipe, as they come in. May import errors.py.
 
-A pipe holds ``.npy`` arrays one after the other, as ``numpy.save`` writes them, or nothing but numbers: float32, little
-endian, all classes of a frame and then the next frame. The first bytes tell which.
+A pipe has either ``.npy`` arrays one after the other, as ``numpy.save`` writes them, or only numbers: float32, little
+endian, all classes of a frame and then the next frame. The first bytes decide which.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _HEADERS = {  # by version: the bytes of the header's length, and what reads the
 
 
 def read_frames(read: Callable[[], bytes], classes: int, name: str) -> Iterator[Array]:
-    r"""The frames of a pipe, as soon as they are whole.
+    r"""The frames of a pipe, each as soon as it is complete.
 
     Args:
-        read: the bytes that have come in, at least one; none at the end.
-        classes: C.
-        name: of the pipe, for errors.
+        read: returns the bytes that have come in, at least one; empty at the end.
+        classes: C, the number of classes.
+        name: the name of the pipe in errors.
 
     Yields:
         (t, C) scores of the next frames, at least one.
@@ -53,16 +53,16 @@ def read_frames(read: Callable[[], bytes], classes: int, name: str) -> Iterator[
 
 
 class _Pipe:
-    """The bytes that have come in and are not taken yet."""
+    """The bytes that have come in and have not been taken."""
 
     def __init__(self, read: Callable[[], bytes], name: str) -> None:
         self.name = name
-        self.size = 0  # bytes that are there
+        self.size = 0  # how many bytes can be taken
         self._read, self._pieces, self._ended = read, [b""], False
 
     @property
     def at_end(self) -> bool:
-        """Whether nothing more comes."""
+        """Whether no more bytes will come."""
         return not self.size and not self.more()
 
     def more(self) -> bool:
@@ -74,27 +74,27 @@ class _Pipe:
         return not self._ended
 
     def fill(self, size: int) -> bool:
-        """Waits until so many bytes are there; False if there will never be."""
+        """Waits until at least `size` bytes can be taken; False if the pipe ends before."""
         while self.size < size:
             if not self.more():
                 return False
         return True
 
     def take(self, size: int) -> bytes:
-        """The next bytes, so many of those that are there."""
+        """Takes the next `size` bytes, which must have come in."""
         whole = b"".join(self._pieces)
         self._pieces = [whole[size:]]
         self.size = len(whole) - size
         return whole[:size]
 
     def starts_with(self, start: bytes) -> bool:
-        """Whether these are the next bytes."""
+        """Whether the next bytes are `start`."""
         self._pieces = [b"".join(self._pieces)]
         return self._pieces[0].startswith(start)
 
 
 def _rows(pipe: _Pipe, dtype: np.dtype[Any], classes: int, rows: int | None) -> Iterator[Array]:
-    """So many frames, or all that come."""
+    """The next `rows` frames, or all frames up to the end."""
     width = classes * dtype.itemsize
     while rows != 0:
         if not pipe.fill(width):
@@ -103,7 +103,7 @@ def _rows(pipe: _Pipe, dtype: np.dtype[Any], classes: int, rows: int | None) -> 
             of_them = "" if rows is None else f", and {rows} frames of the array are missing"
             raise CTCError(
                 f"{pipe.name} ends within a frame: after {pipe.size} of its {width} bytes{of_them}; expected frames of "
-                f"C={classes} numbers, {dtype.name}; was it cut off, or has it other classes?"
+                f"C={classes} numbers, {dtype.name}; was it cut off, or does it have other classes?"
             )
         count = pipe.size // width if rows is None else min(pipe.size // width, rows)
         numbers = np.frombuffer(pipe.take(count * width), dtype).reshape(count, classes)
@@ -117,17 +117,17 @@ def _array(pipe: _Pipe, classes: int) -> Iterator[Array]:
     frames = (1, *shape) if len(shape) == 1 else shape
     if dtype.kind != "f" or len(frames) != 2 or frames[1] != classes:
         raise CTCError(
-            f"{pipe.name} holds an array of shape {shape} and dtype {dtype}: expected floats (t, C), C={classes} "
-            "classes as there are labels"
+            f"{pipe.name} holds an array of shape {shape} and dtype {dtype}: expected floats (t, C), C={classes}, "
+            "the number of labels"
         )
     if not by_column:
         yield from _rows(pipe, dtype, classes, frames[0])
-    elif frames[0]:  # as of a transposed array: a frame is whole when all are
+    elif frames[0]:  # such as a transposed array: no frame is complete before the last byte
         yield np.concatenate(list(_rows(pipe, dtype, frames[0], classes))).T
 
 
 def _header(pipe: _Pipe) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """The shape, whether it is stored column by column, and the dtype."""
+    """The shape of an array, whether it is stored column by column, and its dtype."""
     start = len(_MAGIC) + 2
     whole = pipe.fill(start) and pipe.starts_with(_MAGIC)
     if not whole:

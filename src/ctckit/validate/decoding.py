@@ -1,4 +1,4 @@
-"""What only decoding asks of scores: a class for each label, and logarithms. A diagnosis of a loss lists neither.
+"""Checks of scores that only decoding needs: a class for each label, and logarithms. Diagnosing a loss needs neither.
 
 May import faults.py, errors.py and bfloat16.py.
 """
@@ -14,8 +14,8 @@ from ..bfloat16 import as_floats
 from ..errors import CTCError
 from ..faults import Fault
 
-_LOOKED_AT = 32  # frames of each sample
-_ADDS_UP = 0.02  # how far a frame's probabilities may be from 1 in all; half precision rounds
+_LOOKED_AT = 32  # how many frames of each sample are checked
+_ADDS_UP = 0.02  # how far the sum of a frame's probabilities may be from 1, since half precision rounds
 
 Integers = npt.NDArray[np.integer[Any]]
 
@@ -34,18 +34,19 @@ def check_classes(scores_name: str, shape: tuple[int, ...], labels: int) -> None
 def check_not_probabilities(name: str, scores: npt.NDArray[Any], frames: Integers, from_logits: bool) -> None:
     """Raises a CTCError if a sample's frames are probabilities, where their logarithms, or logits, are expected.
 
-    All of some frames of each sample are looked at. Rows of zeros and ones may be logits that were written by hand.
+    Some frames of each sample are checked, with all their classes. Rows of zeros and ones are accepted: they may be
+    logits that were written by hand.
 
     Args:
-        name: what messages call the scores.
-        scores: (T, N, C); uint16 stands for the bits of bfloat16.
-        frames: (N,) those used of each sample.
-        from_logits: whether they are meant as logits.
+        name: the name of the scores in messages.
+        scores: (T, N, C); uint16 holds the bits of bfloat16.
+        frames: (N,) how many frames of each sample are used.
+        from_logits: whether the caller passed the scores as logits.
     """
     for n, used in enumerate(frames.tolist()):
         some = as_floats(scores[: used : max(1, used // _LOOKED_AT), n])
         if not (len(some) and some[0].min() >= 0 and some.min() >= 0):
-            continue  # as almost always
+            continue  # the usual case
         sums = some.sum(axis=1, dtype=np.float64)
         if (np.abs(sums - 1) < _ADDS_UP).all() and not (from_logits and np.isin(some, (0, 1)).all()):
             raise CTCError(Fault("probabilities", name, (), float(sums[0]), hint="take-log", sample=n))
