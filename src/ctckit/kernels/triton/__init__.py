@@ -1,12 +1,13 @@
-"""The GPU backend, in Triton: scaled floats, two programs per sample, and the host never waits for the device.
+"""The GPU backend, in Triton: it uses scaled floats and two programs per sample, and the host never waits for it.
 
-Kernels and their launches, by what they do: lattice.py (lays out CTC's lattices), pairs.py (those of any shape),
-rows.py (reads each frame once), sums.py (forward and backward sweeps), gradient.py, best.py (best paths), on top of
-scaled.py (numbers) and cells.py (rows of states). They need no torch: their caller allocates, and arrays may be any
-that Triton takes. backend.py is that caller for torch; its functions are offered here, and torch is imported when one
-of them is first used.
+Kernels and their launches, by what they do: lattice.py (lays out CTC's lattices), pairs.py (lays out lattices of any
+shape), rows.py (reads each frame once), sums.py (forward and backward sweeps), gradient.py, best.py (best paths), on
+top of scaled.py (numbers) and cells.py (rows of states). They don't need torch: their caller allocates memory, and
+arrays may be of any kind that Triton takes. backend.py is the caller for torch; its functions are exported here, and
+torch is imported when one of them is first used.
 
-In kernels, names of pointers begin with p_, of offsets with o_, of loaded blocks with b_. Needs Triton 3.4 or later.
+In kernels, the names of pointers begin with p_, of offsets with o_, of loaded blocks with b_. Needs Triton 3.4 or
+later.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,7 @@
-"""The backend on torch tensors: memory, and the order of launches. The only module here that needs torch.
+"""The backend for torch tensors: allocates memory and launches kernels. The only module here that needs torch.
 
-The host waits for nothing: errors in a sample are found on the device and become its status. Sums run in an order that
-depends on the sample alone, so results do not depend on the rest of the batch, and are bit for bit the same in every
+The host never waits for the device: errors in a sample are found on the device and become its status. The order of sums
+depends only on the sample, so results do not depend on the rest of the batch, and are the same bit for bit in every
 run. May import torch, triton, ctckit/problem.py, ctckit/results.py, kernels/backend.py and the modules beside it.
 """
 
@@ -32,16 +32,16 @@ TensorProblem = Problem[Tensor]
 
 @dataclass(frozen=True, eq=False)
 class CTCLattices:
-    """CTC's lattices, laid out on the device: a ``problem.LatticeBatch`` for which the kernels have a fast path.
+    """CTC's lattices on the device: a ``problem.LatticeBatch`` for which the kernels have a fast path.
 
-    State 2s+1 is token s, and the others emit the blank. Attributes that only other backends read are computed when
-    they are asked for.
+    State 2s+1 is token s, and the other states emit the blank. Attributes that only other backends read are computed
+    when they are asked for.
 
     Attributes:
-        states: as the kernels read them. Samples whose status is not OK have no frames here.
-        share: float64 (N,), the weight of each sample in a mean by tokens, at least 1, then over the batch.
-        runs: equal tokens.
-        sizes: T, N, C, and pairs of states of the longest target.
+        states: the lattices as the kernels read them. Samples whose status is not OK have no frames here.
+        share: float64 (N,), the weight of each sample in a mean over the batch of scores per token.
+        runs: which tokens are equal.
+        sizes: T, N, C, and the number of pairs of states for the longest target.
         blank: the blank's class.
     """
 
@@ -53,7 +53,7 @@ class CTCLattices:
 
     @property
     def status(self) -> Tensor:
-        """uint8 (N,): OK, INFEASIBLE or INVALID, judged by targets and lengths only."""
+        """uint8 (N,): OK, INFEASIBLE or INVALID, found from targets and lengths only."""
         return self.states.status.to(torch.uint8)
 
     @property
@@ -80,7 +80,7 @@ class CTCLattices:
 
     @cached_property
     def arcs(self) -> Tensor:
-        """uint8 (N, K); none of a sample that has no path, so that it doesn't look like an empty target."""
+        """uint8 (N, K); 0 for a sample without a path, so that it doesn't look like an empty target."""
         arcs = self.states.arcs.transpose(1, 2).flatten(1)[:, :-1]
         return arcs.masked_fill((self.states.status == Status.INFEASIBLE)[:, None], 0).contiguous()
 
@@ -93,7 +93,7 @@ class CTCLattices:
 
     @property
     def entry_costs(self) -> None:
-        """CTC has none."""
+        """None: CTC's lattices have no entry costs."""
         return None
 
     @property
@@ -110,24 +110,24 @@ class CTCLattices:
 def ctc_lattices(
     scores: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, blank: int
 ) -> CTCLattices:
-    """Lays out CTC's lattices on the scores' device. Form is the caller's to check: memory safety rests on it.
+    """Lays out CTC's lattices on the scores' device. The caller must check shapes and dtypes: memory safety needs it.
 
-    Nothing here waits for the device, and it can be captured in a graph if targets and lengths are on the device. A
-    sample with a wrong token or length becomes INVALID; the others are not affected. (If targets are end to end, those
-    after a wrong length may be INVALID too, since their beginnings are unknown.)
+    Nothing here waits for the device, and it can be captured in a CUDA graph if targets and lengths are on the device.
+    A sample with an invalid token or length becomes INVALID; other samples are not affected. (If targets are end to
+    end, targets after an invalid length may be INVALID too, since their beginnings are unknown.)
 
     Args:
         scores: (T, N, C); only its shape and device are used.
         targets: (N, S) padded, or one dimension, all samples end to end; any integers, on any device.
         input_lengths: (N,) frames of each sample, on any device.
-        target_lengths: (N,) tokens of each sample, on any device. With targets end to end they are better on the CPU:
-            then the longest is known, and memory is taken for that many tokens, not for T.
+        target_lengths: (N,) tokens of each sample, on any device. If targets are end to end, they should be on the CPU:
+            then the longest target is known, and memory is allocated for its length, not for T tokens.
         blank: the blank's class.
     """
     frames, size, classes = scores.shape
     longest = targets.shape[-1]
     if targets.ndim == 1:
-        # The longest target is known if lengths are on the host; if not, a target with a path has at most T tokens.
+        # If lengths are on the host, the longest target is known. If not, a target with a path has at most T tokens.
         longest = min(longest, int(target_lengths.max()) if target_lengths.is_cpu else frames)
     sizes = Sizes(frames, size, classes, max(longest, 0) + 1)
     device = scores.device
@@ -164,12 +164,12 @@ def total(
     gradients: Gradients[Tensor] | None = None,
     threads: int | None = None,
 ) -> Totals[Tensor]:
-    """Log-scores of all samples; writes the gradients of Σ weights·(-score) that are wanted.
+    """The log-scores of all samples. Writes those gradients of Σ weights·(-score) that are given.
 
     Args:
-        problem: lattices from :func:`ctc_lattices`, or any without long arcs.
+        problem: lattices from :func:`ctc_lattices`, or any others without long arcs.
         weights: float64 (N,), 1 by default.
-        gradients: where to write, any strides; that of the scores in their dtype, the others float64.
+        gradients: tensors to write to, with any strides; the scores' gradient has their dtype, the others are float64.
         threads: ignored.
     """
     wanted: Gradients[Tensor] = Gradients() if gradients is None else gradients
@@ -180,7 +180,7 @@ def total(
 
 
 def posteriors(problem: TensorProblem, *, threads: int | None = None) -> Posteriors[Tensor]:
-    """Occupancies by state and by class."""
+    """The occupancies by state and by class."""
     swept = Sweep(problem, keep=True)
     frames, size, _, pairs = swept.batch.sizes
     states = torch.empty((frames, size, 2 * pairs - 1), dtype=_real(problem.scores), device=problem.scores.device)
@@ -190,11 +190,11 @@ def posteriors(problem: TensorProblem, *, threads: int | None = None) -> Posteri
 
 
 def best_path(problem: TensorProblem, *, threads: int | None = None) -> BestPaths[Tensor]:
-    """Each sample's most probable path.
+    """The most probable path of each sample.
 
-    Of equally good paths, read from the end, that of the lowest states. Maxima are compared in the scores' precision,
-    at least float32. So in float32 the path may be worse than the best by a rounding error; its own score is summed in
-    float64.
+    Of equally good paths it takes the one with the lowest states, compared from the end. Maxima are computed in the
+    scores' precision, at least float32. So in float32 the path may be worse than the best by a rounding error; its own
+    score is summed in float64.
     """
     device, real = problem.scores.device, _real(problem.scores)
     with _on(device):
@@ -213,18 +213,18 @@ def best_path(problem: TensorProblem, *, threads: int | None = None) -> BestPath
 
 
 class Sweep:
-    """The sweeps over a batch: its log-scores and, for gradients, its occupancies.
+    """The sweeps over a batch: they compute its log-scores and, for gradients, its occupancies.
 
     Args:
         problem: as for :func:`total`.
-        keep: whether occupancies are wanted.
-        wanted: which gradients are wanted besides that of the scores.
+        keep: whether occupancies are needed.
+        wanted: which gradients are needed besides that of the scores.
 
     Attributes:
-        batch: what the kernels read.
+        batch: the kernels' input.
         score: float64 (N,), in nats.
         status: uint8 (N,), a :class:`ctckit.Status` for each sample.
-        occupancy: (N, T, 2, pairs), not yet normalised. Autograd may keep it elsewhere between the two passes.
+        occupancy: (N, T, 2, pairs), not normalised. Autograd may store it elsewhere between the two passes.
     """
 
     def __init__(self, problem: TensorProblem, *, keep: bool, wanted: Gradients[Tensor] | None = None) -> None:
@@ -250,36 +250,36 @@ class Sweep:
             sweep(batch, self._rows, sums, keep=keep, count=count)
         self.score, self.status = sums.score, sums.status
         self.occupancy: Tensor | None = sums.occupancy
-        nothing = sums.exponents[:0]  # rows are not needed any more
+        nothing = sums.exponents[:0]  # rows are no longer needed
         self._sums = sums._replace(occupancy=nothing, exponents=nothing, edges_m=nothing, edges_e=nothing)
 
     def gradient(self, grad: Tensor, weights: Tensor | None = None, factor: Tensor | None = None) -> None:
-        """Writes the gradient of Σ weights·(-score) by the scores into ``grad``; may be called any number of times.
+        """Writes the gradient of Σ weights·(-score) by the scores to ``grad``. May be called any number of times.
 
         Args:
             grad: (T, N, C), written.
             weights: float64 (N,), 1 by default.
-            factor: (N,), or () for all, by which weights are multiplied; any floats.
+            factor: (N,), or () for all samples: weights are multiplied by it; any float dtype.
         """
         self._write(grad, None, self._weights(weights), factor, softmax=self.batch.softmax)
 
     def occupancies(self, states: Tensor, classes: Tensor) -> None:
         """Writes γ by state (T, N, 2·pairs - 1) and by class (T, N, C)."""
-        # Without its softmax the gradient is -γ by class; a weight of -1 turns it into γ.
+        # Without the softmax the gradient is -γ by class; a weight of -1 makes it γ.
         self._write(classes, states, -self._weights(None), softmax=False)
 
     def write(self, gradients: Gradients[Tensor], weights: Tensor | None = None) -> None:
-        """Writes all gradients of Σ weights·(-score) that are wanted; the sweep must have been asked for them."""
+        """Writes all gradients of Σ weights·(-score) that are given; the sweep must have been made for them."""
         factors = self._weights(weights)
         if gradients.scores is not None:
             self.gradient(gradients.scores, factors)
         if _of_states(gradients):
             self._write_by_state(gradients, factors)
         if gradients.long_arc_scores is not None:
-            gradients.long_arc_scores.zero_()  # there are none
+            gradients.long_arc_scores.zero_()  # there are no long arcs
 
     def _write_by_state(self, gradients: Gradients[Tensor], weights: Tensor) -> None:
-        """Gradients of what all frames share: from how long states are visited, and how often they are entered."""
+        """Writes gradients that are sums over frames: from how long states are visited, and how often entered."""
         frames, occupancy = self.batch.states.frames, self._occupancy()
         shape = len(frames), *occupancy.shape[2:]
         visits = torch.empty(shape, dtype=torch.float64, device=occupancy.device)
@@ -287,7 +287,7 @@ class Sweep:
             count_visits(self.batch, occupancy, visits)
         if gradients.class_scores is not None:
             self._write_by_class(gradients.class_scores, visits, weights)
-        # A path is in one state per frame, which gives the common factor of all occupancies.
+        # A path is in one state per frame, so the sum over states gives the common factor of all occupancies.
         sums = visits.sum(dim=(1, 2))
         factor = (weights * frames / torch.where(sums > 0, sums, 1))[:, None, None]
         if gradients.state_scores is not None:
@@ -296,14 +296,14 @@ class Sweep:
             self._write_states(gradients.entry_costs, self._sums.counts.sum(dim=1) * factor)
 
     def _write_states(self, out: Tensor, pairs: Tensor) -> None:
-        """Values of pairs in the order of states; 0 for a sample without a path, NaN for a wrong one."""
+        """Writes values of pairs in the order of states; 0 for a sample without a path, NaN for an invalid sample."""
         values = pairs.transpose(1, 2).flatten(1)[:, : out.shape[1]]
         status = self.status[:, None]
         without = torch.where(status >= Status.NOT_FINITE, torch.nan, 0.0).to(values)
         out.copy_(torch.where(status == Status.OK, values, without))
 
     def _write_by_class(self, out: Tensor, visits: Tensor, weights: Tensor) -> None:
-        """Computed as the gradient of a single frame whose occupancies are the visits."""
+        """Writes a gradient by class, computed as that of a single frame whose occupancies are the visits."""
         states = self.batch.states
         once = states._replace(frames=states.frames.clamp(max=1))
         batch = self.batch._replace(states=once, sizes=self.batch.sizes._replace(frames=1))
@@ -345,7 +345,7 @@ class Sweep:
 
 
 def _of_states(gradients: Gradients[Tensor] | None) -> bool:
-    """Whether gradients are wanted that CTC's fast path can't give."""
+    """Whether gradients are needed that CTC's fast path can't compute."""
     if gradients is None:
         return False
     return any(array is not None for array in (gradients.class_scores, gradients.state_scores, gradients.entry_costs))
@@ -357,7 +357,7 @@ def _real(scores: Tensor) -> torch.dtype:
 
 
 def _batch(problem: TensorProblem, *, softmax: bool, general: bool = False) -> Batch:
-    """What the kernels read. CTC's own lattices take the fast path, if nothing is added to scores."""
+    """The kernels' input. CTC's own lattices take the fast path, if nothing is added to scores."""
     scores, lattices = problem.scores.detach(), problem.lattices
     if isinstance(lattices, CTCLattices):
         added = problem.class_scores is not None or problem.state_scores is not None
@@ -371,7 +371,7 @@ def _batch(problem: TensorProblem, *, softmax: bool, general: bool = False) -> B
 
 
 def _states(problem: TensorProblem, sizes: Sizes) -> States:
-    """Lattices of any shape, in pairs."""
+    """Lays out lattices of any shape in pairs."""
     lattices, device = problem.lattices, problem.scores.device
     shape = sizes.size, 2, sizes.pairs
     states = States(

@@ -1,6 +1,6 @@
-"""What the kernels of one call read: the scores, the lattices, and statistics of each frame.
+"""The input of the kernels of one call: the scores, the lattices, and statistics of each frame.
 
-Arrays are on the device; the annotations say torch's, but nothing here calls torch. May import triton, lattice.py and
+Arrays are on the device. They are annotated as torch's, but nothing here calls torch. May import triton, lattice.py and
 tuning.py.
 """
 
@@ -21,10 +21,10 @@ class Batch(NamedTuple):
     Attributes:
         scores: (T, N, C), any strides.
         from_logits: whether scores are logits.
-        softmax: whether the gradient by the scores has a softmax part; always of logits.
+        softmax: whether the gradient by the scores has a softmax part; always true for logits.
         blank: the blank's class.
-        sizes: T, N, C, pairs.
-        states: the lattices, laid out.
+        sizes: T, N, C and the number of pairs.
+        states: the lattices.
     """
 
     scores: Tensor
@@ -36,7 +36,7 @@ class Batch(NamedTuple):
 
     @property
     def extra(self) -> tuple[Tensor, Tensor]:
-        """Added scores and entry scores of general lattices; for CTC's, arrays that are not read."""
+        """The added scores and entry scores of general lattices; for CTC's lattices, arrays that are not read."""
         states = self.states
         if states.added is None or states.entry is None:
             return states.arcs, states.arcs
@@ -44,7 +44,7 @@ class Batch(NamedTuple):
 
     @property
     def score_layout(self) -> tuple[int, ...]:
-        """Strides of the scores, T, the blank's offset and the number of pairs: arguments of most kernels."""
+        """The strides of the scores, T, the blank's offset and the number of pairs: arguments of most kernels."""
         return (*self.scores.stride(), self.sizes.frames, self.blank * self.scores.stride(2), self.sizes.pairs)
 
 
@@ -53,11 +53,11 @@ class Rows(NamedTuple):
 
     Attributes:
         top: the best score of the lattice's labels; emissions are relative to it.
-        wide: int8, whether labels lie so far apart that their differences need float64.
+        wide: int8, whether labels' scores are so far apart that their differences need float64.
         offset: float64, the factor common to all paths, in nats; NaN if the frame holds NaN or +inf.
         peak: the best score of all classes; only if the gradient has a softmax part.
         inverse: one over the softmax's sum; likewise.
-        rest: that sum without the best class's 1, with its own digits; likewise.
+        rest: the softmax's sum without the best class's 1, summed separately to keep its digits; likewise.
     """
 
     top: Tensor

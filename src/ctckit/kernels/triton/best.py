@@ -1,7 +1,7 @@
-"""Best paths: a sweep of maxima over plain logarithms, and the trace back along the best moves.
+"""Best paths: a sweep with maxima over plain logarithms, then a trace back along the best moves.
 
-The row's best entry is subtracted at every fourth frame, so that float32 keeps its precision. May import triton,
-tuning.py, scaled.py, lattice.py, batch.py, rows.py and cells.py.
+At every fourth frame the row's best entry is subtracted from the row, so that float32 keeps its precision. May import
+triton, tuning.py, scaled.py, lattice.py, batch.py, rows.py and cells.py.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 @triton.jit
 def _open(value, mask):
-    """The score that an arc brings: -inf if the arc doesn't exist."""
+    """The value where an arc exists, else -inf."""
     return tl.where(mask == OPEN, value, float("-inf"))
 
 
 @triton.jit
 def _better(best, move, other, back):
-    """The better of two ways into a state; of equals the first, so ways from further below must come first."""
+    """The better of two ways into a state; of equal ways the first, so ways from further below must come first."""
     takes = other > best
     return tl.where(takes, other, best), tl.where(takes, back, move)
 
 
 @triton.jit
 def _along(value, arc, GENERAL: tl.constexpr):
-    """The score that an arc between different states brings."""
+    """The score of a path along an arc between different states."""
     if GENERAL:
         return value + arc
     else:
@@ -47,7 +47,7 @@ def _along(value, arc, GENERAL: tl.constexpr):
 
 @triton.jit
 def _best_entering(even, odd, even_below, odd_below, arcs, GENERAL: tl.constexpr):
-    """The best ways into pairs, and from how many states below they come."""
+    """The best ways into the states of pairs, and from how many states below each comes."""
     into_even, even_move = _along(odd_below, arcs[1], GENERAL), tl.full(even.shape, 1, tl.int32)
     if GENERAL:
         skipping, move = _along(even_below, arcs[2], GENERAL), tl.full(even.shape, 2, tl.int32)
@@ -61,19 +61,19 @@ def _best_entering(even, odd, even_below, odd_below, arcs, GENERAL: tl.constexpr
 
 @triton.jit
 def _base(peak):
-    """What is subtracted from a row so that its best entry becomes 0."""
+    """The number that is subtracted from a row so that its best entry becomes 0."""
     return tl.where(peak == float("-inf"), 0.0, peak)
 
 
 @triton.jit
 def _begun(j, into, first):
-    """What enters at step j: at the first step, where paths begin."""
+    """What enters states at step j: at the first step, the beginnings of paths."""
     return tl.where(j == 0, first, into)
 
 
 @triton.jit
 def _best_firsts(p_arcs, p_entry, pairs, i, length, GENERAL: tl.constexpr, REAL: tl.constexpr):
-    """The row that paths begin from: 0 where a path may begin, or what beginning there adds; else -inf."""
+    """The row that paths begin from: 0 where a path may begin, or the score of beginning there; else -inf."""
     if GENERAL:
         even = arc_score(p_arcs, p_entry, i, i <= length, START, REAL)
         odd = arc_score(p_arcs, p_entry, pairs + i, i < length, START, REAL)
@@ -85,7 +85,7 @@ def _best_firsts(p_arcs, p_entry, pairs, i, length, GENERAL: tl.constexpr, REAL:
 
 @triton.jit
 def _last(even, odd, p_arc, pairs, i, length, REAL: tl.constexpr):
-    """The best score of pairs that paths may end in, and its state: of equals the lowest."""
+    """The best score of the states that paths may end in, and its state: of equal ones the lowest."""
     ends_even = _open(even, arc_mask(p_arc, p_arc, i, i <= length, END, REAL))
     ends_odd = _open(odd, arc_mask(p_arc, p_arc, pairs + i, i < length, END, REAL))
     best = tl.max(tl.maximum(ends_even, ends_odd), axis=0)
@@ -108,7 +108,7 @@ def _best_step(
     GENERAL: tl.constexpr,
     COUNT: tl.constexpr,
 ):
-    """One frame of a row in registers; before the first of four, the row's best entry is made 0."""
+    """One frame of a row in registers. Before the first of four frames, the row's best entry is made 0."""
     _, length, _, stop, pairs, i = sample
     arcs, firsts, added = constants
     even, odd = row
@@ -131,7 +131,7 @@ def _best_step(
 
 @triton.jit
 def _best_in_registers(sample, layout, sources, p_moves, GENERAL: tl.constexpr, BLOCK: tl.constexpr):
-    """A sample's sweep, its row in registers."""
+    """A sample's sweep, with its row in registers."""
     frames, length, forward, pairs = sample
     p_arc, p_entry = layout[0], layout[1]
     p_top, p_wide, stride_t = sources
@@ -152,7 +152,7 @@ def _best_in_registers(sample, layout, sources, p_moves, GENERAL: tl.constexpr, 
 
 @triton.jit
 def _load_best(p_row, pairs, i, length, alive):
-    """Pairs i of a stored row of logarithms."""
+    """Loads pairs i of a stored row of logarithms."""
     reach = tl.where(alive, length, -1)
     even = tl.load(p_row + i, mask=(i >= 0) & (i <= reach), other=float("-inf"))
     return even, tl.load(p_row + pairs + i, mask=(i >= 0) & (i < reach), other=float("-inf"))
@@ -160,7 +160,7 @@ def _load_best(p_row, pairs, i, length, alive):
 
 @triton.jit
 def _best_in_tiles(n, sample, layout, sources, p_moves, p_edge, GENERAL: tl.constexpr, BLOCK: tl.constexpr):
-    """The same for any number of states, tile by tile: the last two rows are in memory."""
+    """A sample's sweep for any number of states, tile by tile: the last two rows are in memory."""
     frames, length, forward, pairs = sample
     p_arc, p_entry = layout[0], layout[1]
     p_top, _, stride_t = sources
@@ -230,10 +230,10 @@ def _best_kernel(
     GENERAL: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """One sample's best path as a sweep with maxima: the moves that won (a byte per pair), and where the path ends."""
+    """One sample's sweep with maxima: writes the best moves (a byte per pair), and the state that the path ends in."""
     n = tl.program_id(0).to(tl.int64)
     frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
-    sample = (frames, length, n < 0, pairs)  # cells are those of the forward direction
+    sample = (frames, length, n < 0, pairs)  # false for backward: cells are those of the forward direction
     lattices, scores = (p_labels, p_arcs, p_added, p_entry), (p_scores, stride_t, stride_n, stride_c, o_blank)
     layout, sources = of_sample(n, lattices, scores, p_top, p_wide, frames_max, pairs, GENERAL)
     p_moves += n * frames_max * pairs
@@ -308,13 +308,13 @@ def _trace_kernel(
 def find_best(
     batch: Batch, rows: Rows, moves: Tensor, edges: Tensor, last: Tensor, states: Tensor, score: Tensor, status: Tensor
 ) -> None:
-    """Launches the sweep, and then the way back.
+    """Launches the sweep, then the trace back.
 
     Args:
         batch: scores and lattices.
-        rows: what is known of each frame.
-        moves: uint8 (N, T, pairs), memory for the moves that won.
-        edges: (N, 2, 2, pairs), memory for two rows, if rows are longer than registers hold.
+        rows: the statistics of each frame.
+        moves: uint8 (N, T, pairs), memory for the best moves.
+        edges: (N, 2, 2, pairs), memory for two rows, if rows are too long for registers.
         last: int32 (N,), memory for the states that paths end in.
         states: int32 (N, T), written: the paths.
         score: float64 (N,), written: their scores.

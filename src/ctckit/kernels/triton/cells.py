@@ -1,10 +1,10 @@
-"""Rows of lattice states: where they lie, which arcs enter them, and the loop that carries one from frame to frame.
+"""Rows of lattice states: how they are stored, which arcs enter them, and the loop that updates one by each frame.
 
-States are kept in pairs, as in native/sums/cells.h: pair i holds states 2i and 2i+1; of the last pair only the first
-exists. Without GENERAL lattices are CTC's own, as lattice.py lays them out: state 2i emits the blank, state 2i+1
-token i, and no blank is skipped into. With it, labels and arcs are any, and arcs between different states have
+States are stored in pairs, as in native/sums/cells.h: pair i has states 2i and 2i+1; in the last pair only the first
+exists. Without GENERAL, lattices are CTC's own, as lattice.py lays them out: state 2i emits the blank, state 2i+1 emits
+token i, and no SKIP enters a blank. With GENERAL, labels and arcs are arbitrary, and arcs between different states have
 weights. A backward sweep is a forward one on the mirrored lattice: states and frames are counted from the other end,
-and an arc is read where it arrives. May import triton, scaled.py and lattice.py.
+and an arc is read at the state where it ends. May import triton, scaled.py and lattice.py.
 """
 
 import triton
@@ -13,13 +13,13 @@ import triton.language as tl
 from .lattice import END, SKIP, START, STAY, STEP
 from .scaled import ZERO, exponential
 
-OPEN = tl.constexpr(1 << 30)  # an arc mask that leaves every exponent alone
-AHEAD = tl.constexpr(4)  # frames whose scores are loaded before they are used
+OPEN = tl.constexpr(1 << 30)  # an arc mask that changes no exponent
+AHEAD = tl.constexpr(4)  # by how many frames scores are loaded before they are used
 
 
 @triton.jit
 def pair_cells(i, length, backward):
-    """Indices of pair i's even and odd state in storage order, and whether they exist."""
+    """The indices of pair i's even and odd states in storage order, and whether they exist."""
     even = tl.where(backward, length - i, i)
     odd = tl.where(backward, length - 1 - i, i)
     return even, (i >= 0) & (i <= length), odd, (i >= 0) & (i < length)
@@ -33,13 +33,13 @@ def _has(p_arcs, cell, mask, bit):
 
 @triton.jit
 def arc_mask(p_arcs, p_entry, cell, mask, bit, REAL: tl.constexpr):
-    """An arc as a mask of exponents: min(e, mask) keeps e where the arc exists, and makes a zero where it does not."""
+    """An arc as a mask of exponents: min(e, mask) is e where the arc exists, and a zero's exponent where it doesn't."""
     return tl.where(_has(p_arcs, cell, mask, bit), OPEN, ZERO)
 
 
 @triton.jit
 def arc_factor(p_arcs, p_entry, cell, mask, bit, REAL: tl.constexpr):
-    """An arc between different states as a scaled float: what entering a state is multiplied by, 0 without an arc."""
+    """An arc between different states as a scaled float: the factor for entering the state, 0 without an arc."""
     exists = _has(p_arcs, cell, mask, bit)
     m, e = exponential(tl.load(p_entry + cell, mask=mask, other=0.0))
     return m.to(REAL), tl.where(exists, e, ZERO)
@@ -47,7 +47,7 @@ def arc_factor(p_arcs, p_entry, cell, mask, bit, REAL: tl.constexpr):
 
 @triton.jit
 def arc_score(p_arcs, p_entry, cell, mask, bit, REAL: tl.constexpr):
-    """The same as a logarithm: what is added on entering a state, -inf without an arc."""
+    """An arc between different states as a logarithm: the score for entering the state, -inf without an arc."""
     exists = _has(p_arcs, cell, mask, bit)
     return tl.where(exists, tl.load(p_entry + cell, mask=mask, other=0.0), float("-inf")).to(REAL)
 
@@ -56,8 +56,8 @@ def arc_score(p_arcs, p_entry, cell, mask, bit, REAL: tl.constexpr):
 def arcs_into(p_arcs, p_entry, pairs, i, length, backward, READ: tl.constexpr, REAL: tl.constexpr):
     """Stay, step and skip into the even states of pairs i, then into the odd ones: stay as a mask, the others by READ.
 
-    Forward, an arc's bit is stored at the state that it enters. Backward it is taken in reverse, from the state where
-    the bit is stored to one or two below. What entering costs is stored beside the bit.
+    Forward, an arc's bit is stored at the state that it enters. Backward, the arc is followed in reverse, from the
+    state where the bit is stored to one or two states below. Entry costs are stored at the same index as the bit.
     """
     even, is_even, odd, is_odd = pair_cells(i, length, backward)
     ahead = backward.to(tl.int64)
@@ -74,7 +74,7 @@ def arcs_into(p_arcs, p_entry, pairs, i, length, backward, READ: tl.constexpr, R
 
 @triton.jit
 def _first(p_arcs, p_entry, cell, mask, bit, backward, REAL: tl.constexpr):
-    """The factor of a path that begins in a state: its entry cost; backward none, since the path ends there."""
+    """The factor of a path that begins in a state: its entry cost; 1 backward, since the path ends there."""
     exists = _has(p_arcs, cell, mask, bit)
     m, e = exponential(tl.where(backward, 0.0, tl.load(p_entry + cell, mask=mask, other=0.0)))
     return m.to(REAL), tl.where(exists, e, ZERO)
@@ -82,7 +82,7 @@ def _first(p_arcs, p_entry, cell, mask, bit, backward, REAL: tl.constexpr):
 
 @triton.jit
 def first_row(p_arcs, p_entry, pairs, i, length, backward, GENERAL: tl.constexpr, REAL: tl.constexpr):
-    """The row that paths begin from: 1 where a path may begin (backward: end), or what beginning there costs."""
+    """The row that paths begin from: 1 where a path may begin (backward: end), or the factor of beginning there."""
     even, is_even, odd, is_odd = pair_cells(i, length, backward)
     bit = tl.where(backward, END, START)
     if GENERAL:
@@ -96,7 +96,7 @@ def first_row(p_arcs, p_entry, pairs, i, length, backward, GENERAL: tl.constexpr
 
 @triton.jit
 def pair_below(m, e, i):
-    """A row in registers, moved up by one pair."""
+    """A row in registers, shifted up by one pair."""
     below = tl.maximum(i - 1, 0)
     if m.dtype == tl.float64:
         moved_m, moved_e = tl.gather(m, below, 0), tl.gather(e, below, 0)
@@ -109,7 +109,7 @@ def pair_below(m, e, i):
 
 @triton.jit
 def load_row(p_m, p_e, pairs, i, length, backward, alive):
-    """Pairs i of a stored row; zero for states that don't exist, and everywhere if the row is not alive."""
+    """Loads pairs i of a stored row; zero for states that don't exist, and for all states if the row is not alive."""
     even, is_even, odd, is_odd = pair_cells(i, length, backward)
     reach = tl.where(alive, length, -1)
     is_even, is_odd = is_even & (i <= reach), is_odd & (i < reach)
@@ -131,15 +131,15 @@ def store_row(p_m, p_e, pairs, i, length, backward, even, odd):
 
 @triton.jit
 def frame_of_step(j, frames, backward):
-    """The frame of a direction's step j."""
+    """The frame that a direction reads at step j."""
     return tl.where(backward, frames - 1 - j, j)
 
 
 @triton.jit
 def of_sample(n, lattices, scores, p_top, p_wide, frames_max, pairs, GENERAL: tl.constexpr):
-    """Sample n's lattice and scores, as label_pointers reads them, and its frames' statistics with their stride.
+    """Sample n's lattice and scores, as label_pointers takes them, and its frames' statistics with their stride.
 
-    CTC's own lattices have no added scores and no entry scores; these pointers are never read then.
+    CTC's own lattices have no added scores and no entry scores; then these pointers are never read.
     """
     p_labels, p_arcs, p_added, p_entry = lattices
     p_scores, stride_t, stride_n, stride_c, o_blank = scores
@@ -152,11 +152,11 @@ def of_sample(n, lattices, scores, p_top, p_wide, frames_max, pairs, GENERAL: tl
 
 @triton.jit
 def label_pointers(layout, pairs, i, length, backward, GENERAL: tl.constexpr, REAL: tl.constexpr):
-    """Pointers to the scores of pairs i's labels in frame 0, and what is added to these scores, if anything is."""
+    """Pointers to the scores of pairs i's labels in frame 0, and the scores that are added to them, if any."""
     p_arcs, _, p_label, p_added, p_score, o_blank, stride_c = layout
     even, is_even, odd, is_odd = pair_cells(i, length, backward)
     if GENERAL:
-        # Without an arc, the state may not exist, and then its label is not a class.
+        # A state without an arc may not exist, and then its label is not a class.
         is_even = is_even & (tl.load(p_arcs + even, mask=is_even, other=0) != 0)
         is_odd = is_odd & (tl.load(p_arcs + pairs + odd, mask=is_odd, other=0) != 0)
         b_even = tl.load(p_label + even, mask=is_even, other=0).to(tl.int64)
@@ -171,9 +171,9 @@ def label_pointers(layout, pairs, i, length, backward, GENERAL: tl.constexpr, RE
 
 @triton.jit
 def load_frame(j, sample, sources, rows, MEET: tl.constexpr, WIDE: tl.constexpr, GENERAL: tl.constexpr):
-    """What step j needs: scores of the even and of the odd states, the frame's top, if it is wide, and the row to meet.
+    """The input of step j: scores of the even and odd states, the frame's top, whether it is wide, and the row to meet.
 
-    Without WIDE no frame is wide, without MEET there is no such row.
+    Without WIDE no frame is wide; without MEET there is no row to meet.
     """
     frames, length, backward, stop, pairs, i = sample
     p_even, p_odd, p_top, p_wide, stride_t = sources
@@ -185,7 +185,7 @@ def load_frame(j, sample, sources, rows, MEET: tl.constexpr, WIDE: tl.constexpr,
         b_wide = tl.load(p_wide + t, mask=valid, other=0)
     if GENERAL:
         b_even = tl.load(p_even + t * stride_t, mask=i <= tl.where(valid, length, -1), other=0.0).to(b_top.dtype)
-    else:  # the blank's, for all of them
+    else:  # the blank's score, for all even states
         b_even = tl.load(p_even + t * stride_t, mask=valid, other=0.0).to(b_top.dtype)
     b_odd = tl.load(p_odd + t * stride_t, mask=i < tl.where(valid, length, 0), other=0.0).to(b_top.dtype)
     if MEET:
@@ -211,24 +211,24 @@ def carry_row(
     GENERAL: tl.constexpr,
     COUNT: tl.constexpr,
 ):
-    """Carries a row in registers from step ``start`` to the sample's last; scores are loaded four frames ahead.
+    """Updates a row in registers from step ``start`` to the sample's last. Scores are loaded four frames ahead.
 
-    The loop is unrolled by the number of frames in flight, so that no register is ever moved.
+    The loop is unrolled by the number of frames that are loaded ahead, so that no register is ever moved.
 
     Args:
         start: the first step.
-        row: the row before it.
+        row: the row before that step.
         sample: frames, length, backward, stop, pairs, i.
-        sources: where scores are, as for load_frame.
+        sources: the places of the scores, as for load_frame.
         rows: stored rows, as for load_frame.
-        constants: further arguments of STEP, the same at each step.
-        STEP: makes the next row from (j, first of four or not, row, frame, sample, rows, constants, MEET, KEEP,
-            WIDE, GENERAL, COUNT); must leave a row alone beyond the last step.
+        constants: more arguments of STEP, the same at each step.
+        STEP: computes the next row from (j, first of four or not, row, frame, sample, rows, constants, MEET, KEEP,
+            WIDE, GENERAL, COUNT); must return the row unchanged after the last step.
         MEET: whether rows of the other direction are loaded.
         KEEP: whether STEP stores the rows.
         WIDE: whether frames may be wide.
-        GENERAL: whether lattices are any, not CTC's own.
-        COUNT: whether STEP counts how often states are entered; then a row holds these counts, too.
+        GENERAL: whether lattices are arbitrary, not CTC's own.
+        COUNT: whether STEP counts how often states are entered; then a row has these counts, too.
     """
     queue = ()
     for q in tl.static_range(AHEAD):

@@ -1,4 +1,4 @@
-"""The gradient from the occupancies: one read of the scores, one write of the gradient.
+"""Computes the gradient from the occupancies, with one read of the scores and one write of the gradient.
 
 May import triton, tuning.py, scaled.py, lattice.py, batch.py, rows.py and sums.py.
 """
@@ -21,19 +21,19 @@ from .tuning import SIZES
 if TYPE_CHECKING:
     from torch import Tensor
 
-VISITS_BLOCK, VISITS_ROWS = 64, 32  # states and frames that one program sums at a time
-NO_CLASS = -1  # instead of the blank, if the even states have labels of their own
+VISITS_BLOCK, VISITS_ROWS = 64, 32  # how many states and frames one program sums at a time
+NO_CLASS = -1  # in place of the blank, if the even states have labels of their own
 
 
 @triton.jit
 def _exist(i, length, used):
-    """Which even and which odd states of pairs i there are, in frames that are used."""
+    """Which even and which odd states of pairs i exist, in used frames."""
     return used[:, None] & (i <= length)[None, :], used[:, None] & (i < length)[None, :]
 
 
 @triton.jit
 def _shares(p_row, used, length, pairs, ROWS: tl.constexpr, LABELS: tl.constexpr):
-    """The sum of each frame's occupancies of even states, and one over that of all states."""
+    """For each frame, the sum of the even states' occupancies, and one over the sum of all states' occupancies."""
     real = p_row.dtype.element_ty
     b_evens, b_odds = tl.zeros((ROWS, LABELS), real), tl.zeros((ROWS, LABELS), real)
     for i0 in range(0, length + 1, LABELS):
@@ -68,7 +68,7 @@ def _softmax(x, scores):
 def _store_classes(
     out, scores, b_blank, b_weight, exists, used, classes, blank, SOFTMAX: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """Writes the gradient of all classes as if no label but the blank had an occupancy."""
+    """Writes the gradient of all classes as if only the blank had an occupancy."""
     p_out, stride = out
     p_in, stride_c = scores[0], scores[1]
     c = tl.arange(0, BLOCK)
@@ -99,10 +99,11 @@ def _store_labels(
     ROWS: tl.constexpr,
     LABELS: tl.constexpr,
 ):
-    """Writes the gradient of the lattice's labels. Each run of equal ones is summed in the lattice's order.
+    """Writes the gradient of the lattice's labels. Each run of equal labels is summed in the lattice's order.
 
-    Where the network is sure of a label, softmax and occupancy are both near 1, and their difference has few digits.
-    The other entries have theirs, and a frame's entries add up to 0: so that label's is minus the sum of the others.
+    Where the network is sure of a label, its softmax and occupancy are both near 1, and their difference has few
+    correct digits. The other entries are accurate, and a frame's entries add up to 0. So this label's entry is computed
+    as minus the sum of the others.
     """
     p_out, stride = out
     p_in, stride_c = scores[0], scores[1]
@@ -143,7 +144,7 @@ def _store_labels(
 
 @triton.jit
 def _fill(p_out, stride, count, b_fill, exists, ROWS: tl.constexpr, BLOCK: tl.constexpr):
-    """Writes one number per frame into all of the frame's columns."""
+    """Writes one number per frame to all columns of the frame."""
     for c0 in range(0, count, BLOCK):
         c = c0 + tl.arange(0, BLOCK).to(tl.int64)
         mask = exists[:, None] & (c < count)[None, :]
@@ -193,8 +194,8 @@ def _gradient_kernel(
 ):
     """Writes some frames of one sample's gradient: weight · (softmax - occupancy by class).
 
-    Each frame's occupancies are divided by their own sum, which is the total up to rounding: so the total's rounding
-    does not reach the gradient.
+    Each frame's occupancies are divided by their own sum, which equals the total up to rounding. So the total's
+    rounding error does not enter the gradient.
     """
     tiles = tl.cdiv(frames_max, ROWS)
     n = (tl.program_id(0) // tiles).to(tl.int64)
@@ -225,7 +226,7 @@ def _gradient_kernel(
         tl.debug_barrier()
         if GENERAL:  # the labels of all states
             o_runs, p_cell, count = n * 2 * pairs, p_row, tl.load(p_count + n)
-        else:  # those of the odd states
+        else:  # the labels of the odd states
             o_runs, p_cell, count = n * (pairs - 1), p_row + pairs, length
         runs = (p_sorted + o_runs, p_order + o_runs, p_first + o_runs, tl.load(p_number + n))
         _store_labels(out, scores, p_cell, runs, count, b_blank, b_share, b_weight, used, blank, SOFTMAX, ROWS, LABELS)
@@ -269,14 +270,14 @@ def write_gradient(
 
     Args:
         batch: scores and lattices.
-        rows: what is known of each frame.
+        rows: the statistics of each frame.
         sums: the occupancies.
-        runs: equal labels.
+        runs: which labels are equal.
         weights: float64 (N,).
         grad: (T, N, C), any strides, written.
         states: (T, N, 2·pairs - 1), written if given: occupancies by state.
-        factor: (N,), or () for all, by which weights are multiplied if given.
-        softmax: whether to write softmax - γ, as for logits, not -γ.
+        factor: (N,), or () for all samples: weights are multiplied by it if given.
+        softmax: whether to write softmax - γ, as for logits; else -γ.
     """
     sizes, lattices = batch.sizes, batch.states
     block, together = tuning.score_block(sizes.classes)
@@ -317,11 +318,11 @@ def write_gradient(
 
 
 def count_visits(batch: Batch, gamma: Tensor, visits: Tensor) -> None:
-    """Launches the sums of occupancies over frames, not yet normalised.
+    """Launches the sums of occupancies over frames, not normalised.
 
     Args:
-        batch: lattices.
-        gamma: (N, T, 2, pairs), occupancies as a sweep leaves them.
+        batch: the lattices.
+        gamma: (N, T, 2, pairs), occupancies as a sweep writes them.
         visits: float64 (N, 2, pairs), written.
     """
     sizes = batch.sizes

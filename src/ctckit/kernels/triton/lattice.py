@@ -1,6 +1,6 @@
-"""Lays the CTC lattice out on the device: the table of arcs in ctckit/lattice/rule.py over each target.
+"""Lays out CTC lattices on the device: applies the table of arcs in ctckit/lattice/rule.py to each target.
 
-So the host never reads a token or a length. Errors in a sample become its status. May import triton, tuning.py,
+The host never reads a token or a length. Errors in a sample become its status. May import triton, tuning.py,
 ctckit/lattice/ and ctckit/results.py.
 """
 
@@ -24,20 +24,20 @@ START, END = tl.constexpr(int(Arc.START)), tl.constexpr(int(Arc.END))
 BLANK_ROLE, TOKEN_ROLE, REPEAT_ROLE, START_ROLE, END_ROLE = (tl.constexpr(role) for role in ARCS_BY_ROLE.tolist())
 PLAIN = not ARCS_BY_ROLE[0] & Arc.SKIP  # whether CTC's lattices have the shape that the kernels' fast path needs
 
-# A sample's status, as ctckit.Status counts them.
+# A sample's status, with the numbers of ctckit.Status.
 OK, INFEASIBLE, IMPOSSIBLE, NOT_FINITE, INVALID = (tl.constexpr(int(status)) for status in Status)
 
 
 class Runs(NamedTuple):
-    """Which labels of a lattice are equal: runs of the sorted labels, in the lattice's order within a run.
+    """Which labels of a lattice are equal: runs of the sorted labels; within a run, in the lattice's order.
 
-    L labels: of CTC's own lattices the S tokens, else those of 2 · pairs states, the even ones first.
+    There are L labels: in CTC's own lattices the S tokens, else the labels of 2 · pairs states, the even states first.
 
     Attributes:
         labels: int32 (N, L), sorted.
-        order: int32 (N, L), the index in the lattice of each sorted label.
+        order: int32 (N, L), the index of each sorted label in the lattice.
         first: int32 (N, L), the index in sorted order of each run's first label.
-        number: int32 (N,), of runs of labels that are classes.
+        number: int32 (N,), the number of runs of labels that are classes.
     """
 
     labels: Tensor
@@ -47,20 +47,20 @@ class Runs(NamedTuple):
 
 
 class States(NamedTuple):
-    """A batch's lattices as the kernels read them, on the device: states in pairs, the even ones apart from the odd.
+    """A batch's lattices on the device, as the kernels read them: states in pairs, even and odd states separately.
 
-    CTC's own lattices hold less: their even states emit the blank, nothing is added, and entering costs nothing.
+    CTC's own lattices need less: their even states emit the blank, and they have no added scores and no entry scores.
 
     Attributes:
-        labels: int32 (N, 2, pairs), the class that each state emits; of CTC's (N, S), those of the odd states. C, which
-            is not a class, for states that don't exist.
+        labels: int32 (N, 2, pairs), the class that each state emits; for CTC's own lattices (N, S), only those of the
+            odd states. States that don't exist have C, which is not a class.
         arcs: uint8 (N, 2, pairs), bits of :class:`ctckit.Arc`; 0 for states that don't exist.
-        frames: int64 (N,), the frames used: none of a sample whose status is not OK.
-        lengths: int64 (N,), pairs of states before the last, of which only the even state exists.
+        frames: int64 (N,), the number of used frames: 0 for a sample whose status is not OK.
+        lengths: int64 (N,), the number of pairs before the last pair, in which only the even state exists.
         status: int32 (N,), OK, INFEASIBLE or INVALID.
         added: float64 (N, 2, pairs), nats added to each state's emission.
         entry: float64 (N, 2, pairs), nats added when a path enters each state: minus its entry cost.
-        count: int64 (N,), states of each lattice.
+        count: int64 (N,), the number of states of each lattice.
     """
 
     labels: Tensor
@@ -74,7 +74,7 @@ class States(NamedTuple):
 
     @property
     def general(self) -> bool:
-        """Whether these are lattices of any shape, not CTC's own."""
+        """Whether these are arbitrary lattices, not CTC's own."""
         return self.added is not None
 
 
@@ -85,7 +85,7 @@ def _token(p_targets, stride, s, mask):
 
 @triton.jit
 def _sort(p_labels, p_sorted, p_order, count, BLOCK: tl.constexpr, INNER: tl.constexpr):
-    """Sorts one sample's labels: each one's place is the number of those that come before it."""
+    """Sorts one sample's labels: the place of each is the number of labels that come before it."""
     for s0 in range(0, count, BLOCK):
         s = s0 + tl.arange(0, BLOCK)
         b_label = tl.load(p_labels + s, mask=s < count, other=0)
@@ -102,7 +102,7 @@ def _sort(p_labels, p_sorted, p_order, count, BLOCK: tl.constexpr, INNER: tl.con
 
 @triton.jit
 def _find_runs(p_sorted, p_first, classes, count, BLOCK: tl.constexpr):
-    """Finds where runs of equal labels begin, and returns how many there are; C, which is no class, makes none."""
+    """Finds where runs of equal labels begin, and returns the number of runs. C, which is not a class, has no run."""
     number = tl.zeros((), tl.int32)
     for i0 in range(0, count, BLOCK):
         i = i0 + tl.arange(0, BLOCK)
@@ -141,14 +141,15 @@ def _lattice_kernel(
     BLOCK: tl.constexpr,
     INNER: tl.constexpr,
 ):
-    """Lays the table of arcs out over one sample's target, sorts its tokens, and finds the sample's status.
+    """Writes the arcs of one sample's target, sorts its tokens, and finds the sample's status.
 
-    Arcs are (N, 2, pairs): of the even states, then of the odd ones. Tokens past a target are `classes`.
+    Arcs are (N, 2, pairs): first of the even states, then of the odd states. Tokens after the target's end are
+    `classes`.
     """
     n = tl.program_id(0).to(tl.int64)
     b_frames = tl.load(p_input_lengths + n).to(tl.int64)
     b_length = tl.load(p_target_lengths + n).to(tl.int64)
-    # If targets are end to end, each begins where the one before it ends; nothing outside the tokens may be read.
+    # If targets are end to end, each begins where the previous one ends. Nothing outside the tokens may be read.
     if FLAT:
         b_begin = tl.load(p_begins + n)
         room = available - b_begin
@@ -161,7 +162,7 @@ def _lattice_kernel(
     too_long = b_length > pairs - 1  # then it is also longer than the frames
     b_length = tl.where(sound & (too_long == 0), b_length, 0)
     b_wrong = tl.where(sound, 0, 1)
-    b_detours = tl.zeros((), tl.int64)  # even states that no path can skip
+    b_detours = tl.zeros((), tl.int64)  # the number of even states that no path can skip
     for s0 in range(0, pairs, BLOCK):
         s = s0 + tl.arange(0, BLOCK).to(tl.int64)
         is_token = s < b_length
@@ -201,11 +202,11 @@ def store_score(p_score, p_final, score, status, frames, alive, offset):
     """Stores a sample's final score and status.
 
     Args:
-        p_score: where the score goes.
-        p_final: where the status goes.
-        score: the log-score, if all is well.
+        p_score: the score is written here.
+        p_final: the status is written here.
+        score: the log-score, if the status is OK.
         status: OK, INFEASIBLE or INVALID, as known before the sweep.
-        frames: the sample's frames; without any, the score is 0.
+        frames: the number of the sample's frames; if it is 0, the score is 0.
         alive: whether any path has a probability above 0.
         offset: the factor common to all paths, NaN if a frame holds NaN or +inf.
     """
@@ -229,17 +230,17 @@ def lay_out(
     sizes: Sizes,
     blank: int,
 ) -> None:
-    """Launches the layout of all lattices.
+    """Launches the kernel that lays out all lattices.
 
     Args:
         targets: (N, S) padded, or one dimension, all samples end to end.
-        begins: int64 (N,), where each target begins; read only if they are end to end.
+        begins: int64 (N,), where each target begins; read only if targets are end to end.
         input_lengths: (N,) integers, contiguous.
         target_lengths: (N,) integers, contiguous.
         states: written.
-        share: float64 (N,), written: the weight of each sample in a mean by tokens, then over the batch.
-        runs: written, of the tokens.
-        sizes: those of the batch.
+        share: float64 (N,), written: the weight of each sample in a mean over the batch of scores per token.
+        runs: written: which tokens are equal.
+        sizes: the sizes of the batch.
         blank: the blank's class.
     """
     flat = targets.ndim == 1

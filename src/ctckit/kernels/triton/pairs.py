@@ -1,7 +1,7 @@
-"""Lattices of any shape as the kernels read them: states in pairs, with what each one adds and costs.
+"""Lays out lattices of any shape as the kernels read them: states in pairs, with added scores and entry scores.
 
-State k of a lattice is the even state of pair k/2 or its odd state, whatever it emits. A lattice with an even number of
-states gets one more that no arc enters. May import triton, tuning.py, scaled.py and lattice.py.
+State k of a lattice is the even or the odd state of pair k/2, whichever class it emits. A lattice with an even number
+of states gets one more state, which no arc enters. May import triton, tuning.py, scaled.py and lattice.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @triton.jit
 def _state(p, n, k, exists, most, other):
-    """Loads sample n's states k from an array (N, K)."""
+    """Loads the entries of sample n's states k from an array (N, K)."""
     return tl.load(p + n * most + k, mask=exists, other=other)
 
 
@@ -54,9 +54,9 @@ def _pair_kernel(
     KNOWN: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Copies one sample's states (N, K) into pairs (N, 2, pairs), and finds its status as far as form tells.
+    """Copies one sample's states (N, K) into pairs (N, 2, pairs), and finds its status, except whether it has a path.
 
-    Labels of states that don't exist are `classes`. Added scores and entry scores are float64.
+    Labels of states that don't exist are set to `classes`. Added scores and entry scores are float64.
     """
     n = tl.program_id(0).to(tl.int64)
     b_frames = tl.load(p_num_frames + n).to(tl.int64)
@@ -64,7 +64,7 @@ def _pair_kernel(
     sound = (b_count >= 1) & (b_count <= most) & (b_frames >= 0) & (b_frames <= frames_max)
     b_count = tl.where(sound, b_count, 0)
     b_wrong = tl.where(sound, 0, 1)
-    b_empty = tl.zeros((), tl.int32)  # whether a path may take no frame at all
+    b_empty = tl.zeros((), tl.int32)  # whether a path may have no frames
     for i0 in range(0, pairs, BLOCK):
         i = i0 + tl.arange(0, BLOCK).to(tl.int64)
         for odd in tl.static_range(2):
@@ -115,7 +115,7 @@ def _load_arcs(p_arcs, pairs, i, length):
 
 @triton.jit
 def _reached(row, below, even_arcs, odd_arcs):
-    """The states that can be reached one frame later; bit 0 stands for a pair's even state, bit 1 for its odd one."""
+    """The states that can be reached one frame later; bit 0 is a pair's even state, bit 1 its odd state."""
     even = row & _has(even_arcs, STAY) | (below >> 1) & _has(even_arcs, STEP) | below & _has(even_arcs, SKIP)
     odd = (row >> 1) & _has(odd_arcs, STAY) | row & _has(odd_arcs, STEP) | (below >> 1) & _has(odd_arcs, SKIP)
     return even | (odd << 1)
@@ -129,13 +129,13 @@ def _begun(even_arcs, odd_arcs):
 
 @triton.jit
 def _ends(row, even_arcs, odd_arcs):
-    """Whether any state reached is one that a path may end in."""
+    """Whether a path may end in any of the reached states."""
     return tl.max(row & _has(even_arcs, END) | (row >> 1) & _has(odd_arcs, END), axis=0)
 
 
 @triton.jit(do_not_specialize=SIZES)
 def _feasible_kernel(p_arcs, p_frames, p_lengths, p_status, p_rows, pairs, TILED: tl.constexpr, BLOCK: tl.constexpr):
-    """Whether a sample's lattice has a path of its number of frames, whatever the scores are: a sweep over bits."""
+    """Finds whether a sample's lattice has a path with its number of frames, by a sweep over bits, without scores."""
     n = tl.program_id(0).to(tl.int64)
     frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
     p_arcs += n * 2 * pairs
@@ -181,20 +181,20 @@ def lay_out_states(
     state_scores: Tensor | None = None,
     known: Tensor | None = None,
 ) -> None:
-    """Launches the layout of lattices in pairs.
+    """Launches the kernel that lays out lattices in pairs.
 
     Args:
-        labels: int32 (N, K), contiguous, as all that follow.
+        labels: int32 (N, K), contiguous, like all other arrays here.
         arcs: uint8 (N, K), bits of :class:`ctckit.Arc`.
         tokens: int32 (N, K), -1 for a state that is not a token.
         num_states: integers (N,).
         frames: integers (N,).
         states: written.
-        sizes: those of the batch.
+        sizes: the sizes of the batch.
         entry_costs: float64 (N, K), nats.
         class_scores: float64 (C,), nats.
         state_scores: float64 (N, K), nats.
-        known: int32 (N,), statuses that need no further look.
+        known: int32 (N,), the statuses that are already known.
     """
     _pair_kernel[(sizes.size,)](
         labels,
@@ -222,12 +222,12 @@ def lay_out_states(
 
 
 def find_infeasible(states: States, rows: Tensor, sizes: Sizes) -> None:
-    """Launches the sweep over bits; updates ``states.status`` and ``states.frames``.
+    """Launches the sweep over bits. Updates ``states.status`` and ``states.frames``.
 
     Args:
-        states: laid out.
-        rows: uint8 (N, 2, pairs), memory for two rows, if rows are longer than registers hold.
-        sizes: those of the batch.
+        states: the lattices, laid out by :func:`lay_out_states`.
+        rows: uint8 (N, 2, pairs), memory for two rows, if rows are too long for registers.
+        sizes: the sizes of the batch.
     """
     block = tuning.row_block(sizes.pairs)
     _feasible_kernel[(sizes.size,)](

@@ -1,4 +1,4 @@
-"""Reads every frame once before the sweep: what its emissions are relative to, and the softmax's statistics.
+"""Reads every frame once before the sweep: finds the reference for its emissions, and the softmax's statistics.
 
 May import triton, tuning.py, scaled.py, lattice.py and batch.py.
 """
@@ -13,13 +13,13 @@ from .batch import Batch, Rows
 from .scaled import NARROW, exp_nonpositive, reciprocal
 from .tuning import SIZES
 
-SURE = tl.constexpr(1.25)  # a class is sure if the softmax's sum, of which its own part is 1, is below this
-STEPS = tl.constexpr(tuning.ROWS_TILE.bit_length() - 1)  # halvings of the longest row of a tile
+SURE = tl.constexpr(1.25)  # a class is sure if the softmax's sum, in which it has 1, is below this
+STEPS = tl.constexpr(tuning.ROWS_TILE.bit_length() - 1)  # how often the longest row of a tile can be halved
 
 
 @triton.jit
 def columns(p_row, c0, c, stride_c):
-    """Pointers to the columns c0 + c of rows."""
+    """Pointers to columns c0 + c of rows."""
     return (p_row + (tl.zeros((), tl.int64) + c0) * stride_c)[:, None] + (c.to(tl.int64) * stride_c)[None, :]
 
 
@@ -27,9 +27,10 @@ def columns(p_row, c0, c, stride_c):
 def sum_of_columns(x):
     """Each row's sum; the number of columns is a power of two.
 
-    tl.sum adds up in an order that follows the threads which hold the columns, and the compiler deals them out by the
-    strides of what was loaded. A sum of two has no order. So the sum is one of pairs, of pairs of pairs, and so on:
-    first of four neighbours, which a thread holds if columns are contiguous, then of a row's halves.
+    The order in which tl.sum adds depends on which threads hold which columns, and the compiler assigns columns to
+    threads by the strides of the loaded data. A sum of two numbers does not depend on their order. So pairs are summed,
+    then pairs of pairs, and so on: first four neighbours, which one thread holds if columns are contiguous, then the
+    halves of rows.
     """
     for step in tl.static_range(STEPS):
         if x.shape[1] > 1:
@@ -69,7 +70,7 @@ def _rows_kernel(
 ):
     """Finds each frame's best label, whether labels are far apart, the softmax's statistics, and the common factor.
 
-    That factor is NaN for a frame with NaN or +inf, and so the sample's score becomes NaN.
+    The common factor is NaN for a frame with NaN or +inf, and so the sample's score becomes NaN.
     """
     tiles = tl.cdiv(frames_max, ROWS)
     n = (tl.program_id(0) // tiles).to(tl.int64)
@@ -83,7 +84,7 @@ def _rows_kernel(
     b_peak = tl.full((ROWS,), float("-inf"), REAL)
     b_sums, b_rests = tl.zeros((ROWS, BLOCK), REAL), tl.zeros((ROWS, BLOCK), REAL)
     b_bad = tl.zeros((ROWS,), tl.int32)
-    # This loop reads all scores: columns are 32 bits, their addresses a base plus constants.
+    # This loop reads all scores. So that it is fast, columns are 32-bit, and addresses are a base plus constants.
     c = tl.arange(0, BLOCK)
     for c0 in range(0, classes, BLOCK):
         mask = used[:, None] & (c < classes - c0)[None, :]
@@ -98,7 +99,7 @@ def _rows_kernel(
             b_peak = peak
         else:
             b_bad = tl.maximum(b_bad, tl.max(tl.where(x < float("inf"), 0, 1), axis=1))
-    if GENERAL:  # the labels of all states; added scores count for how far apart they are
+    if GENERAL:  # the labels of all states; added scores are included in how far apart they are
         b_top = tl.full((ROWS,), float("-inf"), REAL)
         b_least, b_most = -b_top, b_top
         for s0 in range(0, 2 * pairs, LABELS):
@@ -130,7 +131,8 @@ def _rows_kernel(
     o_row = n * frames_max + t
     if SOFTMAX:
         b_sum, b_rest = sum_of_columns(b_sums), sum_of_columns(b_rests)
-        impossible = b_peak == float("-inf")  # all classes: an error in logits; log-probabilities get no softmax there
+        # If all classes have -inf, logits are invalid; log-probabilities then get no softmax part.
+        impossible = b_peak == float("-inf")
         b_bad = tl.where(b_sum != b_sum, 1, 0)
         if LOGITS:
             b_bad = tl.where(impossible, 1, b_bad)
@@ -157,7 +159,7 @@ def sum_of_offsets(p_offset, frames, BLOCK: tl.constexpr):
 
 
 def read_rows(batch: Batch, rows: Rows) -> None:
-    """Launches the first read of the scores; writes ``rows``."""
+    """Launches the kernel that reads the scores first. Writes ``rows``."""
     sizes = batch.sizes
     block, together = tuning.score_block(sizes.classes)
     _rows_kernel[(triton.cdiv(sizes.frames, together) * sizes.size,)](

@@ -1,7 +1,7 @@
 """Scaled floats, as in native/simd/scaled.h: a number is a mantissa in [1, 2) and an integer exponent.
 
-So the sweeps need no logarithm, and nothing underflows. A true zero is any number whose exponent is below DEAD. May
-import triton.
+With them the sweeps need no logarithms, and nothing underflows. A true zero is any number whose exponent is below DEAD.
+May import triton.
 """
 
 import triton
@@ -10,13 +10,13 @@ import triton.language as tl
 ZERO, DEAD = tl.constexpr(-(1 << 29)), tl.constexpr(-(1 << 28))
 LN2 = tl.constexpr(0.6931471805599453)
 ROUND = tl.constexpr(12582912.0 + 127.0)  # 1.5 * 2^23, and float32's bias
-LEAST = tl.constexpr(-88.0)  # e^x is below float32's normal numbers here: its exponent is 0, and so is its scale
+LEAST = tl.constexpr(-88.0)  # here e^x is below float32's normal numbers: its exponent bits are 0, and so is its scale
 NARROW = tl.constexpr(80.0)  # labels further apart than this have their differences computed in float64
 
 
 @triton.jit
 def shifted(x, d):
-    """x·2^d for x >= 1 and d <= 0, by adding to x's exponent bits; clamped where the result is too small to matter."""
+    """x·2^d for x >= 1 and d <= 0, by adding to x's exponent bits; d is clamped if the result would be too small."""
     if x.dtype == tl.float64:
         bits = x.to(tl.int64, bitcast=True) + (tl.maximum(d, -1022).to(tl.int64) << 52)
         return bits.to(tl.float64, bitcast=True)
@@ -27,7 +27,7 @@ def shifted(x, d):
 
 @triton.jit
 def plain(x, d):
-    """x·2^d for x >= 1 as a plain float, exactly 0 where it would underflow."""
+    """x·2^d for x >= 1 as a plain float; exactly 0 if it would underflow."""
     if x.dtype == tl.float64:
         return tl.where(d > -1022, shifted(x, d), 0.0)
     else:
@@ -63,7 +63,7 @@ def sum_of_three(am, ae, bm, be, cm, ce):
 
 @triton.jit
 def product(am, ae, bm, be):
-    """The product of two numbers, normalised; zeros that have drifted down are reset to ZERO."""
+    """The product of two numbers, normalised. Zeros whose exponents have become lower are reset to ZERO."""
     return normalised(am * bm, tl.maximum(ae + be, ZERO))
 
 
@@ -97,10 +97,10 @@ def exponential(d):
 
 @triton.jit
 def exp_nonpositive(x):
-    """e^x for x <= 0 as a plain float; exactly 0 where that is no normal number, and NaN of NaN.
+    """e^x for x <= 0 as a plain float; exactly 0 if the result is not a normal number, and NaN if x is NaN.
 
-    tl.exp(x) of float32 is 2^(x log2 e) with that product rounded. So its error grows with -x and has a sign, and adds
-    up over frames. Here x is reduced first, to |r| <= ln(2)/2, and 2^n is put together from its bits.
+    For float32, tl.exp(x) is 2^(x log2 e), and the product is rounded. So its error grows with -x and is biased, and it
+    accumulates over frames. Here x is first reduced to r with |r| <= ln(2)/2, and 2^n is made from its exponent bits.
     """
     if x.dtype == tl.float64:
         return tl.exp(x)
@@ -109,7 +109,8 @@ def exp_nonpositive(x):
         t = x * 1.4426950408889634 + ROUND  # rounds to an integer: 2^n's exponent, held in the low bits
         n = t - ROUND
         r = (x - n * 0.693359375) - n * -2.12194440e-4
-        # e^r to 4e-9: the polynomial of this degree that begins with 1 + r + r^2/2 and whose largest error is least.
+        # e^r to 4e-9: of the polynomials of this degree that begin with 1 + r + r^2/2, the one with the least maximum
+        # error.
         p = r * 1.3863756321370602e-3 + 8.367509581148624e-3
         p = p * r + 4.1667237877845764e-2
         p = p * r + 0.16666534543037415
@@ -131,7 +132,7 @@ def reciprocal(x):
 
 @triton.jit
 def relative(x, top, added, GENERAL: tl.constexpr):
-    """A label's score relative to the frame's top; with GENERAL also what is added to it."""
+    """A label's score relative to the frame's top; with GENERAL the added score is included."""
     if GENERAL:
         return (x - top) + added
     else:
@@ -140,9 +141,9 @@ def relative(x, top, added, GENERAL: tl.constexpr):
 
 @triton.jit
 def emission(x, top, added, wide, WIDE: tl.constexpr, GENERAL: tl.constexpr):
-    """e^relative. In a wide frame that is computed in float64: its rounding would be the result's error.
+    """e^relative. In a wide frame it is computed in float64: rounding `relative` would be the result's error.
 
-    Without WIDE no frame is wide: the branch, and the float64 behind it, would take a third of a sweep's instructions.
+    Without WIDE no frame is wide. Then the branch is omitted: with its float64 it is a third of a sweep's instructions.
     """
     if x.dtype == tl.float64 or not WIDE:
         mantissa, exponent = exponential(relative(x, top, added, GENERAL))

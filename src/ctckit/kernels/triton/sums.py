@@ -1,9 +1,9 @@
-"""Sums over paths: the forward and the backward sweep, which meet in the middle, and the total.
+"""Sums over paths: a forward and a backward sweep, which meet in the middle, and the total.
 
-A sample's alpha is swept from its first frame and its beta from its last, at the same time, until they meet; there the
-total is known, and both go on, each turning the other's stored rows into occupancies. So T frames take T steps, not 2T,
-and one row per frame is kept, not two. May import triton, tuning.py, scaled.py, lattice.py, batch.py, rows.py and
-cells.py.
+A sample's alpha is swept from its first frame and its beta from its last, at the same time, until they meet. There the
+total is known. Then both continue, and each turns the other's stored rows into occupancies. So T frames take T steps,
+not 2T, and one row per frame is stored, not two. May import triton, tuning.py, scaled.py, lattice.py, batch.py, rows.py
+and cells.py.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-FLAGS = tl.constexpr(1024)  # frames whose flags are read at a time
+FLAGS = tl.constexpr(1024)  # the flags of this many frames are read at a time
 
 
 @triton.jit
 def _along(state, arc):
-    """What an arc with a weight brings."""
+    """The sum of the paths along an arc with a weight."""
     return state[0] * arc[0], tl.maximum(state[1] + arc[1], ZERO)
 
 
 @triton.jit
 def _entering(even, odd, even_below, odd_below, arcs, GENERAL: tl.constexpr):
-    """Sums along the arcs into pairs, from their own states and from those of the pairs below.
+    """Sums along the arcs into pairs, from their own states and from the states of the pairs below.
 
     Returns:
-        The sums into even states, into odd ones, and with GENERAL the parts of both that come from other states.
+        The sums into even states and into odd states, and with GENERAL the parts of both that come from other states.
     """
     if GENERAL:
         even_step, even_skip = _along(odd_below, arcs[1]), _along(even_below, arcs[2])
@@ -77,13 +77,13 @@ def _entering(even, odd, even_below, odd_below, arcs, GENERAL: tl.constexpr):
 
 @triton.jit
 def _or_first(j, into, first):
-    """What enters at step j: at the first step, where paths begin."""
+    """What enters states at step j: at the first step, the beginnings of paths."""
     return tl.where(j == 0, first[0], into[0]), tl.where(j == 0, first[1], into[1])
 
 
 @triton.jit
 def _entering_from(p_m, p_e, pairs, i, length, backward, j, arcs, firsts, GENERAL: tl.constexpr):
-    """The same for pairs i at step j, from a row in memory."""
+    """What enters pairs i at step j, from a row in memory."""
     even, odd = load_row(p_m, p_e, pairs, i, length, backward, j > 0)
     even_below, odd_below = load_row(p_m, p_e, pairs, i - 1, length, backward, j > 0)
     into_even, into_odd, even_part, odd_part = _entering(even, odd, even_below, odd_below, arcs, GENERAL)
@@ -92,7 +92,7 @@ def _entering_from(p_m, p_e, pairs, i, length, backward, j, arcs, firsts, GENERA
 
 @triton.jit
 def _occupancy(into, met, total):
-    """What enters a state, times the other direction's value there: a part of the total."""
+    """An occupancy: what enters a state, times the other direction's value there, relative to the total."""
     return plain(into[0] * met[0], into[1] + (met[1] - total))
 
 
@@ -106,10 +106,10 @@ def _store_occupancy(p_m, pairs, i, length, backward, even, odd, met, total):
 
 @triton.jit
 def _entered(first, into, part, met, total):
-    """The part of a state's total that has just entered it; where the directions meet, all of it.
+    """The part of a state's occupancy that has just entered the state; where the directions meet, all of it.
 
-    Paths that are in a state where the directions meet have entered it once. Forward, paths that enter later are added;
-    backward, paths that have left it before.
+    Paths that are in a state where the directions meet have entered it once. Forward, paths that enter the state later
+    are added; backward, paths that left it earlier.
     """
     entered = tl.where(first, into[0], part[0]), tl.where(first, into[1], part[1])
     return _occupancy(entered, met, total).to(tl.float64)
@@ -117,13 +117,13 @@ def _entered(first, into, part, met, total):
 
 @triton.jit
 def _edge(j, n, pairs, backward):
-    """Offset of the row that a direction keeps from step j to step j + 2: edges are (2, 2, N, 2, pairs)."""
+    """The offset of the row that a direction stores from step j to step j + 2: edges are (2, 2, N, 2, pairs)."""
     return (((j & 1) * 2 + backward.to(tl.int64)) * tl.num_programs(0) + n) * 2 * pairs
 
 
 @triton.jit
 def _steps(frames, backward, SECOND: tl.constexpr):
-    """A direction's range of steps: up to where the two meet, or from there on."""
+    """A direction's range of steps: up to where the two directions meet, or from there to the end."""
     half = frames // 2
     meeting = tl.where(backward, frames - half, half)
     if SECOND:
@@ -147,7 +147,7 @@ def _step(
     GENERAL: tl.constexpr,
     COUNT: tl.constexpr,
 ):
-    """One frame of a row in registers: along the arcs, then times the emissions."""
+    """One frame of a row in registers: sums along the arcs, times the emissions."""
     frames, length, backward, stop, pairs, i = sample
     arcs, firsts, added, total, start = constants
     p_m, p_e = rows
@@ -208,7 +208,7 @@ def _sweep_in_registers(
     COUNT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """One direction of a sample, its row in registers."""
+    """One direction of a sample, with its row in registers."""
     n, frames, length, backward, start, stop, pairs = sample
     p_arc, p_entry = layout[0], layout[1]
     p_top, p_wide, stride_t = sources
@@ -222,7 +222,7 @@ def _sweep_in_registers(
     pointers = (p_even, p_odd, p_top, p_wide, stride_t)
     carried = (frames, length, backward, stop, pairs, i)
 
-    # The row before the first step: zeros, or the last row of this direction's first half.
+    # The row before the first step: zeros, or for the second half the last row of the first half.
     o_edge = _edge(start - 1, n, pairs, backward)
     even, odd = load_row(p_edge_m + o_edge, p_edge_e + o_edge, pairs, i, length, backward, start > 0)
     constants = (arcs, firsts, added, total, start)
@@ -261,7 +261,7 @@ def _sweep_in_tiles(
     COUNT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """The same for any number of states, tile by tile: each row is read back from memory, one barrier per frame."""
+    """One direction of a sample with any number of states, tile by tile: rows are in memory, one barrier per frame."""
     n, frames, length, backward, start, stop, pairs = sample
     p_arc, p_entry, _, _, p_score, o_blank, _ = layout
     p_top, p_wide, stride_t = sources
@@ -340,7 +340,7 @@ def _sweep_kernel(
     COUNT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """One sample in one direction: its first half, up to where the two meet, or its second."""
+    """One sample in one direction: the first half, up to where the directions meet, or the second half."""
     n = tl.program_id(0).to(tl.int64)
     backward = tl.program_id(1) == 1
     frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
@@ -380,9 +380,9 @@ def _total_kernel(
     PROBABILITY: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """One sample's log-score in float64, where its directions meet, its status, and the occupancies' exponent.
+    """One sample's log-score in float64, from where its directions meet; its status; the occupancies' exponent.
 
-    With PROBABILITY the score is that of a probability, and no rounding brings it above 0.
+    With PROBABILITY the score is the logarithm of a probability, and rounding is not allowed to make it greater than 0.
     """
     n = tl.program_id(0).to(tl.int64)
     frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
@@ -424,12 +424,12 @@ class Sums(NamedTuple):
     """A sweep's memory on the device; R is float32 or float64.
 
     Attributes:
-        occupancy: R (N, T, 2, pairs), not yet normalised; before the directions have met, mantissas of rows.
-        exponents: int32, those of the rows; both are empty if only the score is wanted.
+        occupancy: R (N, T, 2, pairs), not normalised; before the directions have met, the mantissas of rows.
+        exponents: int32, the exponents of the rows. It and `occupancy` are empty if only the score is needed.
         edges_m: R (2, 2, N, 2, pairs), each direction's last two rows.
-        edges_e: int32, their exponents.
-        counts: float64 (N, 2, 2, pairs), how often each state is entered, in two parts, not yet normalised; empty if
-            that is not wanted.
+        edges_e: int32, the exponents of these rows.
+        counts: float64 (N, 2, 2, pairs), how often each state is entered, in two parts, not normalised; empty if that
+            is not needed.
         total: int32 (N,), the exponent that occupancies are relative to.
         score: float64 (N,), nats.
         status: uint8 (N,), as ctckit.Status.
@@ -446,9 +446,9 @@ class Sums(NamedTuple):
 
 
 def sweep(batch: Batch, rows: Rows, sums: Sums, *, keep: bool, count: bool = False) -> None:
-    """Launches both directions up to where they meet, the total, and if ``keep`` their second halves.
+    """Launches both directions up to where they meet, then the total, and with ``keep`` their second halves.
 
-    With ``count`` (general lattices only) these count how often each state is entered.
+    With ``count`` (general lattices only), the second halves count how often each state is entered.
     """
     _sweep_half(batch, rows, sums, second=False, keep=keep, count=False)
     _meet(batch, rows, sums)

@@ -1,6 +1,6 @@
-"""How work is cut into programs: sizes of blocks and tiles, warps, and which arguments Triton specialises for.
+"""How work is divided into programs: sizes of blocks and tiles, warps, and which arguments Triton specialises for.
 
-These numbers may change speed, not results. May import triton; no torch, here or in any module of kernels.
+These numbers change the speed, not results. May import triton; no torch, here or in any module of kernels.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ from typing import NamedTuple
 
 import triton
 
-LARGEST_BLOCK = 2048  # pairs of states that one program keeps in registers; longer rows go through memory
-TILE = 256  # pairs per step of sums over states, and of rows in memory; fixed, since it sets a sum's order
-ROWS_TILE = 2048  # scores that one program reads at a time: several frames, or a part of one
+LARGEST_BLOCK = 2048  # how many pairs of states one program keeps in registers; longer rows are in memory
+TILE = 256  # pairs per step of sums over states and of rows in memory; fixed, since it determines a sum's order
+ROWS_TILE = 2048  # how many scores one program reads at a time: several frames, or a part of one
 
-# Multiply and add with one rounding. Passed at each launch, since Triton's default is about to change and warns.
+# Allows multiply and add with one rounding. Passed at each launch, since Triton warns that its default will change.
 FUSED = True
 
 # Arguments that Triton must not specialise for (it recompiles for 1 and for multiples of 16, which takes seconds).
-# Sizes differ from batch to batch, and specialising gains nothing; nor do strides, except where whole rows are read.
+# Sizes differ from batch to batch, and specialising for them gains nothing; nor does specialising for strides, except
+# where whole rows are read.
 SIZES = ["frames_max", "size", "classes", "blank", "o_blank", "pairs", "available", "most"]
 SIZES_AND_STRIDES = [*SIZES, "stride_t", "stride_n", "stride_c", "stride_s"]
 
 
 class Sizes(NamedTuple):
-    """T, N, C, and the pairs of states of the longest lattice."""
+    """T, N, C, and the number of pairs of states in the longest lattice."""
 
     frames: int
     size: int
@@ -32,11 +33,11 @@ class Sizes(NamedTuple):
 
 
 class RowBlock(NamedTuple):
-    """How a program holds a row of states.
+    """How a program stores a row of states.
 
     Attributes:
-        block: pairs at a time.
-        tiled: whether that is only a tile of the row, which then goes through memory.
+        block: how many pairs it holds at a time.
+        tiled: whether a block is only a tile of the row; then rows are in memory.
         num_warps: warps per program.
     """
 
