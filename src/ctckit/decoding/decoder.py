@@ -259,7 +259,7 @@ class Decoder:
             raise CTCError(Fault("not-hotwords", "hotwords", (), type(hotwords).__name__))
         phrases = Phrases.of(hotwords)
         if not set(map(type, phrases.phrases)) <= {str}:
-            weighted(phrases.source)  # raises what is wrong, before anything is compared
+            weighted(phrases.source)  # raises the error, before anything is compared
         for known, searched in self._recent:
             if known == phrases:
                 return searched

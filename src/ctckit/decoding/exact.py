@@ -22,7 +22,7 @@ def ctc_scores(emissions: Emissions, blank: int, texts: Sequence[Sequence[Tokens
     """The log-probabilities of each sample's texts: one sweep of the loss for each, over the caller's scores.
 
     Args:
-        emissions: of the batch.
+        emissions: the scores of the batch.
         blank: the blank's class.
         texts: for each sample the tokens of its texts.
     """

@@ -214,7 +214,7 @@ class Hypothesis:
 
         Args:
             frame_shift: seconds from one frame to the next.
-            extend: by how many frames of blanks a token is extended at most on each side, as for
+            extend: the greatest number of blank frames that a token is extended by on each side, as for
                 :meth:`Alignment.spans`.
             offset: seconds, the time of the first frame.
 

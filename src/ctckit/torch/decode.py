@@ -173,7 +173,7 @@ def _read(
         if batch_first and scores.ndim == 3:
             scores = scores.transpose(0, 1)
         if not scores.is_floating_point():
-            return of_arrays(name, scores)  # it checks them and raises what is wrong
+            return of_arrays(name, scores)  # it checks them and raises the error
         return scores, unread_frames(scores, False) if unread else _memory(scores)
 
     return read_emissions(log_probs, lengths, from_logits, labels, view)

@@ -77,7 +77,7 @@ def search(
         lengths: (N,) how many frames of each sample are used; later frames are not read.
         graph: which texts are possible, and what is added to their CTC scores.
         beam_width: how many prefixes are kept from one frame to the next.
-        nbest: at most how many texts are returned.
+        nbest: the greatest number of texts to return.
         from_logits: whether the scores are logits, which are normalised first.
         recombine: whether only the best is kept of prefixes with equal last tokens and equal states.
         beam_threshold: nats; prefixes that are further below a frame's best are dropped.
@@ -152,7 +152,7 @@ class Search:
         """The best texts so far, the best first, without the part that :meth:`take_stem` has returned.
 
         Args:
-            nbest: at most how many texts are returned.
+            nbest: the greatest number of texts to return.
             finished: whether the recording has ended: then the last word and the sentence are closed.
         """
         return _texts(self._search.texts(nbest, finished))
