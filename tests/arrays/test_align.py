@@ -500,7 +500,7 @@ def test_too_few_frames(instruction_set: str) -> None:
         forced_align(np.zeros((3, 4)), [1, 2, 2])
     assert str(raised.value) == (
         "the target has no path: it has T=3 frames: expected at least 4, those of its shortest path; "
-        "to go on without, pass on_infeasible='mark'"
+        "to mark it instead of raising an error, pass on_infeasible='mark'"
     )
     with pytest.raises(InfeasibleError, match=r"sample 1 has no path: it has T=3 frames: .*; 1 more has none;"):
         forced_align(np.zeros((4, 3, 4)), [[1, 2, 2]] * 3, [4, 3, 3], [3, 3, 3])

@@ -402,8 +402,8 @@ def search(
         scores: (T, N, C) float16, float32, float64, or the bits of bfloat16 as uint16.
         frames: (N,) frames used of each sample.
         nbest: how many texts of each at most.
-        beam_width: how many prefixes go on from one frame to the next.
-        recombine: of prefixes that go on alike, only the best goes on.
+        beam_width: how many prefixes are kept from one frame to the next.
+        recombine: whether only the best is kept of prefixes that can be continued in the same ways.
         from_logits: whether to normalise the scores.
         beam_threshold: nats that a prefix may lie below the best; +inf: any.
         tokens_per_frame: how many of the best tokens of a frame are possible, beside the blank; 0: all.

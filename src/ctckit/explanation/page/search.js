@@ -59,7 +59,7 @@ class Search {
     return ways.filter(({ token }) => (token === this.data.blank) === (part === "blank"));
   }
 
-  /** A frame's prefixes by rank, of equal ones the earlier first: those that go on, the best of those that don't. */
+  /** A frame's prefixes by rank, of equal ones the earlier first: those that are kept, and the best of the others. */
   ranked(prefixes) {
     const order = [...prefixes].sort((a, b) => b.ctc - a.ctc);
     order.forEach((prefix, i) => (prefix.rank = i + 1));
