@@ -2,9 +2,9 @@
 
 Peers: ctc-segmentation, and torchaudio where it is installed and loads. Each aligns one utterance, log-probabilities in
 float32 on one thread, from arrays to the first frame of each token. Times are interleaved, see harness.py. Starts and
-scores are compared with the float64 sweep; a peer's starts may be one frame off.
+scores are compared with the float64 sweep; a peer's starts may differ by one frame.
 
-Writes bench/results/align.csv and a table in both READMEs. Ends before it times anything if ours is wrong.
+Writes bench/results/align.csv and a table in both READMEs. Ends without timing anything if ours is wrong.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def ours(log_probs: Array, target: Array) -> Array:
 def check(case: tuple[Array, Array], peaky: bool) -> tuple[Array, float]:
     """Starts by the float64 sweep, and the score's relative error in float32.
 
-    Ends the run if that error is too large or, where one path is clearly the best, a start is another.
+    Ends the run if that error is too large or, where one path is clearly the best, a start differs.
     """
     log_probs, target = case
     exact = ctckit.forced_align(log_probs.astype(np.float64), target)[0]

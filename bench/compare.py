@@ -1,16 +1,16 @@
 """`python bench/compare.py --old PATH`: this build against an older one, interleaved in one run.
 
-PATH is another checkout, built in its own .venv. Each build runs in a worker process of its own, on one thread. The two
-take turns, one short turn each per round and the order alternating, so that both see the same noise. Both processes
-are replaced a few times, since where a process's memory happens to lie can change its speed by some percent.
+PATH is another checkout, built in its own .venv. Each build runs in its own worker process, on one thread. The two take
+turns, one short turn each per round in alternating order, so that noise affects both. Both processes are replaced a few
+times, since the addresses of a process's memory can change its speed by some percent.
 
 Rows are the shapes of loss.py (float32 logits, loss and gradient through the torch API) and the first three of
-align.py. Times are CPU time of the process, which on one thread is the time it takes without waiting for a core. For
+align.py. Times are CPU time of the process: on one thread, the time without waiting for a core. For
 each row: the median time of each build, the median over rounds of new / old, and the 95 % confidence interval of that
 median. A row whose interval contains the limit gets more rounds, up to --most. A row is slower if its median ratio is
 over the limit and the interval excludes 1. Exits with status 1 if a row is slower.
 
-Results with --old at this same checkout show how far noise alone goes.
+Results with --old at this same checkout show the effect of noise alone.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ROWS = {f"loss {shape}": shape for shape in LOSS} | {f"align {shape}": shape for
 
 
 def action(row: str) -> Callable[[], object]:
-    """What is timed; only what both builds have."""
+    """What is timed: only functions that both builds have."""
     import ctckit
     import ctckit.torch
 
@@ -58,7 +58,7 @@ def action(row: str) -> Callable[[], object]:
 
 
 def work() -> None:
-    """Reads the name of a row, answers with the median seconds of one turn. Sets a row up at its first turn."""
+    """Reads the name of a row and prints the median seconds of one turn. Prepares a row at its first turn."""
     import torch
 
     import ctckit

@@ -1,9 +1,9 @@
 """`python bench/confidence.py`: how well confidences of words are calibrated, on a real recogniser's lines.
 
-The lines are the part `test` of tests/data, which nothing was fitted to, without and with a language. ctckit's
-confidences are compared with shares of whole texts, which users of any decoder can compute from its n best texts: a
-word's is the share, by their scores, of the texts that have it at its place. Here these are all texts of the beam, with
-their exact scores, and their words are what stands between spaces.
+The lines are the part `test` of tests/data, which was not used to set any parameter, without and with a language.
+ctckit's confidences are compared with shares of whole texts, which users of any decoder can compute from its n best
+texts: a word's share is that of the texts, by their scores, that have it at its place. Here these are all texts of the
+beam, with their exact scores; words are separated by spaces.
 
 Writes bench/results/calibration.csv, the errors, and bench/results/confidence.csv, the curves, which docs/draw.py
 draws.

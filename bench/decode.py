@@ -4,12 +4,12 @@ Peers, those that are installed: flashlight-text, which torchaudio's ctc_decoder
 and pyctcdecode. All search for the one best text with a beam of 50, from arrays in float32 to a string, on one thread;
 the time is the process's CPU time. Rounds are interleaved, see harness.py.
 
-Without a language: random tokens, with some doubt (emissions.py); how good a text is says its exact -ln P. With one:
-five utterances of 1000 frames with much doubt, joined from lines that the language lacks; a lexicon, a 3-gram, the same
-weights for all (problems.py). There the word error rate counts, and the objective that all maximise: ln P of the
-letters + alpha ln P of the words + beta for each word.
+Without a language: random tokens and a recogniser that is not always sure (emissions.py); the measure of a text is its
+exact -ln P. With one: five utterances of 1000 frames from a very unsure recogniser, joined from lines that the language
+does not contain; a lexicon, a 3-gram, the same weights for all (problems.py). The measures are the word error rate and
+the objective that all maximise: ln P of the letters + alpha ln P of the words + beta for each word.
 
-Writes bench/results/decode.csv and a table in both READMEs. Ends before it times anything if ours is wrong.
+Writes bench/results/decode.csv and a table in both READMEs. Ends without timing anything if ours is wrong.
 """
 
 from __future__ import annotations
@@ -116,13 +116,13 @@ def quality(problem: Problem, texts: list[str]) -> Row:
 
 
 def publish_table(table: TableWords, rows: list[Row]) -> None:
-    """A line a problem: our time, and how many times as long each peer takes with its quickest settings."""
+    """A line per problem: our time, and how many times as long each peer takes with its fastest settings."""
     cells = []
     for problem in dict.fromkeys(row["problem"] for row in rows):
         mine, *more = (row for row in rows if row["problem"] == problem and row["decoder"] == OURS)
         theirs = [[row for row in rows if row["problem"] == problem and row["decoder"] == name] for name in PUBLISHED]
-        quickest = [min(found, key=lambda row: float(str(row["ms"])), default=None) for found in theirs]
-        others = [f"**{row['times as long']}** ({how_good(row)})" if row else "" for row in quickest]
+        fastest = [min(found, key=lambda row: float(str(row["ms"])), default=None) for found in theirs]
+        others = [f"**{row['times as long']}** ({how_good(row)})" if row else "" for row in fastest]
         name = table.words.get(str(problem), problem)
         cells.append([name, f"{mine['ms']} ({how_good(mine)})", *others])
         for row in more:

@@ -1,10 +1,10 @@
-"""`make bench`: what our decoding costs in other ways than decode.py's, against the plain way of the same run.
+"""`make bench`: the time of our decoding with other options than decode.py's, relative to the defaults in the same run.
 
 Beams of 10, 100 and 500 against 50; many classes against few; hotwords (pairs of the lexicon's words) against none,
 with the language; a stream that is fed 1, 7 or 64 frames at a time against the whole utterance at once; a batch of 16
-on two threads against one. Times are interleaved CPU times on one thread, but for those of two threads; see harness.py.
+on two threads against one. Times are interleaved CPU times on one thread, except those of two threads; see harness.py.
 
-Writes bench/results/decode_ways.csv. Ends if a stream, or two threads, find another text or another score.
+Writes bench/results/decode_ways.csv. Ends if a stream or two threads find another text or another score.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def against(
     timer: Callable[[Contender], float] = timer,
     utterances: int = 1,
 ) -> list[Row]:
-    """A row for each way: its time for an utterance, and how many times as long as the plain one it takes."""
+    """A row for each option: its time for an utterance, and how many times as long it takes as the defaults."""
     runs = dict([plain]) | others
     times = interleaved({name: Contender(run) for name, run in runs.items()}, rounds, timer=timer)
     base = times[plain[0]]
@@ -122,9 +122,10 @@ def threads(problem: Problem, rounds: int) -> list[Row]:
 
     if on(1) != on(2):
         sys.exit("two threads find something else than one")
-    elapsed = partial(seconds, at_least=0.02)  # threads share the work, not the time that it takes
+    elapsed = partial(seconds, at_least=0.02)  # elapsed time: threads reduce it, but not the CPU time
     plain, both = (f"{BATCH} on one thread", partial(on, 1)), {f"{BATCH} on two threads": partial(on, 2)}
-    rows = against(problem.name, plain, both, 10 * rounds, timer=elapsed, utterances=BATCH)  # the other core is others'
+    # Ten times the rounds, since other processes use the second core too.
+    rows = against(problem.name, plain, both, 10 * rounds, timer=elapsed, utterances=BATCH)
     ctckit.set_num_threads(1)
     return rows
 

@@ -1,7 +1,7 @@
 """The decoders that ours is compared with, each as a function from log-probabilities to the best text.
 
-All search with the same beam and, if there is a language, with the same weights. flashlight's and torchaudio's count
-log10 P, so their weight is larger by ln 10. Packages are imported only when asked for.
+All search with the same beam and, if there is a language, with the same weights. flashlight's and torchaudio's use
+log10 P, so their weight is larger by a factor of ln 10. Packages are imported only when they are used.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Peer(NamedTuple):
     make: Callable[[Problem], Decode]
     takes: Callable[[Array], Array] = (
         np.ascontiguousarray
-    )  # what it wants in place of log-probabilities, made before it is timed
+    )  # its input in place of log-probabilities, made before it is timed
     most_classes: float = math.inf  # with more it takes seconds, or all memory
 
 
@@ -36,7 +36,7 @@ class Peer(NamedTuple):
 
 
 def flashlight(problem: Problem, *, tokens: int | None = None, threshold: float = 50, log_add: bool = False) -> Decode:
-    """By default torchaudio's settings."""
+    """The defaults are torchaudio's settings."""
     from flashlight.lib.text import decoder as package
 
     common = {

@@ -17,7 +17,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 NOISE = 2.0  # nats, its standard deviation
-SURE = 6.0  # nats of a frame's class above the other classes together, if the noise were 0: 6 + ln C above each
+SURE = 6.0  # nats of a frame's class above the sum of the others, without noise: 6 + ln C above each
 LONGEST = 3  # frames of a token, at most
 
 
@@ -54,10 +54,10 @@ def random_tokens(shape: Shape) -> tuple[Array, Array]:
 def log_probs(
     tokens: Sequence[int] | Array, frames: int, classes: int, rng: np.random.Generator, doubt: Doubt = SOME
 ) -> Array:
-    """Log-probabilities (T, C) float32 in which these tokens were said; class 0 is the blank."""
+    """Log-probabilities (T, C) float32 of a recording of these tokens; class 0 is the blank."""
     tokens = np.asarray(tokens)
     lengths = rng.integers(1, LONGEST + 1, len(tokens))
-    # Each token's frames, then a blank's; the other frames are spread over the pauses.
+    # Each token's frames, then a blank's; the other frames are distributed over the pauses.
     pauses = np.bincount(rng.integers(0, len(tokens), frames - len(tokens) - lengths.sum()), minlength=len(tokens))
     starts = np.cumsum(lengths + 1 + pauses) - lengths - 1
     mistaken = rng.integers(1, classes, (classes, 3))

@@ -2,7 +2,7 @@
 
 torch's and ours, from the same logits. Errors are max|g - g64| / max|g64|, as in loss.py, the worst of a batch.
 
-Writes bench/results/error_by_frames.csv, which charts of the docs are drawn from.
+Writes bench/results/error_by_frames.csv, from which charts of the docs are drawn.
 """
 
 from __future__ import annotations

@@ -2,16 +2,16 @@
 
 A step is the loss of float32 logits and its gradient. "ours" is the public loss, ``ctckit.torch.ctc_loss(x, …,
 from_logits=True).backward()``; "kernels" are what it calls, without autograd. The peers are torch's own kernels and
-cuDNN's, both as ``F.ctc_loss(x.log_softmax(-1), …).backward()``. cuDNN takes blank 0, int32 targets end to end on the
-CPU and S < 256, so some shapes have no such peer; where a profile does not show it at work there is no number. "best
-path" is ours, and has no peer in torch. Times are medians of CUDA events over rounds in which everybody runs once; a
-ratio is the median over rounds of the pair's ratio, and "torch's best / ours" is that of the quicker of torch's two.
-Errors are max|g - g64| / max|g64| against torch in float64 on the CPU. Bytes are those that must be moved, the logits
-twice and the gradient once, over our time, against what a copy on the device reaches.
+cuDNN's, both as ``F.ctc_loss(x.log_softmax(-1), …).backward()``. cuDNN takes blank 0, concatenated int32 targets on the
+CPU and S < 256, so some shapes have no such peer; if a profile does not show cuDNN's kernel, there is no number. "best
+path" is ours, and has no peer in torch. Times are medians of CUDA events over rounds in which each runs once; a ratio
+is the median over rounds of the pair's ratio, and "torch's best / ours" is that of the faster of torch's two. Errors
+are max|g - g64| / max|g64| against torch in float64 on the CPU. The bandwidth is the bytes that must be moved (the
+logits twice, the gradient once) divided by our time, compared with that of a copy on the device.
 
-Writes bench/results/gpu.csv. Times nothing that is not correct, the same bits twice, and silent: a step of ours that
-waits for the device is an error, too. Imports nothing of harness.py, which needs rich: a machine with a GPU often has
-torch, NumPy and pytest only.
+Writes bench/results/gpu.csv. Only correct results are timed, which have the same bits twice; a step of ours that waits
+for the device is an error, too. Imports nothing of harness.py, which needs rich: a machine with a GPU often has only
+torch, NumPy and pytest.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ SHAPES = [
 
 
 class Wrong(Exception):
-    """Something is not as it must be for times to mean anything."""
+    """A result is wrong, so its time would mean nothing."""
 
 
 class Case:
@@ -80,7 +80,7 @@ class Case:
         self.frames_int, self.lengths_int = self.frames_cpu.int(), self.lengths_cpu.int()
 
     def truth(self) -> Tensor:
-        """The gradient in float64, of a few samples where all would take too long: samples do not meet."""
+        """The gradient in float64, of only a few samples where all would take too long: samples are independent."""
         few = max(1, min(self.shape.N, 50_000_000 // (self.shape.T * max(self.shape.C, 2 * self.shape.S))))
         x = self.logits_cpu[:, :few].double().requires_grad_()
         given = self.targets_cpu[:few], self.frames_cpu[:few], self.lengths_cpu[:few]
@@ -138,7 +138,7 @@ def cudnns(case: Case) -> Tensor:
 
 
 def takes_cudnn(case: Case) -> bool:
-    """Whether torch's call for cuDNN ends there: asked of a profile, since torch falls back without a word."""
+    """Whether torch's call for cuDNN runs cuDNN, by a profile, since torch falls back silently."""
     if not torch.backends.cudnn.is_available() or case.shape.S > CUDNN_TOKENS:
         return False
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
@@ -201,7 +201,7 @@ def check_silence(case: Case) -> None:
 
 
 def ratios(times: dict[str, list[float]]) -> dict[str, float]:
-    """Peer by peer, how many times our time each took: the median over rounds."""
+    """For each peer, its time as a multiple of ours: the median over rounds."""
     peers = [name for name in ("torch", "cudnn") if name in times]
     own = times["ours"]
     found = {f"{name} / ours": [a / b for a, b in zip(times[name], own, strict=True)] for name in peers}
@@ -221,7 +221,7 @@ def milliseconds(step: Step, case: Case) -> float:
 
 
 def peak_mebibytes(step: Step, case: Case) -> float:
-    """What a step holds at most, beyond its input."""
+    """The most memory of a step, beyond its input."""
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()

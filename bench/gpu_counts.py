@@ -1,17 +1,17 @@
-"""`make gpu-counts`: what a step of the loss costs its host, and its sweep the GPU; counted without a GPU.
+"""`make gpu-counts`: the work of a step of the loss on the host, and of its sweep on the GPU, counted without a GPU.
 
 A step is the loss and its gradient from float32 logits by the public function, with targets on the host. Kernels are
-compiled for an H100 and never run: what would launch them does nothing, and scores lie in the CPU's memory. Prints a
-name and a value a line:
+compiled for an H100 and never run: the launcher does nothing, and scores are in the CPU's memory. Prints a name and a
+value on each line:
 
-    launches     of our kernels
-    operations   of torch that compute or copy
-    allocations  of memory, by torch's operations too
-    frames       calls of Python functions
+    launches     our kernels'
+    operations   torch's, those that compute or copy
+    allocations  of memory, also those by torch's operations
+    frames       calls to Python functions
     host_us      microseconds of a step, the median
     instructions_before_P1, instructions_after_P1
-                 in the sweep's loop, for a frame before the two directions meet, and after, with one pair of states for
-                 each thread; likewise P2 with two
+                 in the sweep's loop, per frame before the two directions meet and after, with one pair of states per
+                 thread; P2 with two pairs
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ launched: Counter[str] = Counter()
 
 
 class Launcher:
-    """What would launch a kernel."""
+    """Counts the launches of a kernel, and does not launch it."""
 
     def __init__(self, source: Any, metadata: Any) -> None:
         self.name = metadata.name
@@ -60,7 +60,7 @@ class Launcher:
 
 
 class NoGPU:
-    """A driver of a device that is not there."""
+    """A driver for a device that does not exist."""
 
     launcher_cls = Launcher
     utils = SimpleNamespace(
@@ -80,7 +80,7 @@ class NoGPU:
 
 
 def operations_of(step: Callable[[], None]) -> tuple[Counter[str], int]:
-    """torch's operations that compute or copy, without those that are part of others; and allocations."""
+    """The number of torch's outermost operations that compute or copy, and of allocations."""
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         step()
     outer: Counter[str] = Counter()
@@ -99,7 +99,7 @@ def operations_of(step: Callable[[], None]) -> tuple[Counter[str], int]:
 
 
 def loops_of(kernel: CompiledKernel) -> list[int]:
-    """How many instructions each loop of a compiled kernel has."""
+    """The number of instructions in each loop of a compiled kernel."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(kernel.asm["cubin"])
         file.flush()
@@ -118,9 +118,10 @@ def loops_of(kernel: CompiledKernel) -> list[int]:
 
 
 def instructions() -> dict[str, int]:
-    """Of a frame in the sweeps that have been compiled, whose rows are in registers.
+    """Instructions per frame of the sweeps that have been compiled, with rows in registers.
 
-    A turn of the loop has some frames. The largest loop is that of samples whose labels lie far apart.
+    Each iteration of the loop processes several frames. The largest loop is for samples whose labels' scores differ by
+    many nats; the next one is counted.
     """
     found = {}
     for kernel in sums._sweep_kernel.device_caches[0][0].values():
@@ -133,7 +134,7 @@ def instructions() -> dict[str, int]:
 
 
 def without_a_gpu() -> None:
-    """From here on, Triton compiles for an H100, launches nothing, and is given the tensors of the CPU."""
+    """After this call, Triton compiles for an H100, launches nothing, and takes tensors on the CPU."""
     driver.set_active(NoGPU())
     dispatch.backend_of = lambda scores: "triton"
 

@@ -1,7 +1,7 @@
-"""What all benchmarks share: arguments, interleaved timing, peak memory, and where results and tables go.
+"""What all benchmarks share: arguments, interleaved timing, peak memory, and writing results and tables.
 
-Contenders run in turn, once each per round, so that a busy moment of the machine hits all of them. A time is the median
-over rounds. A ratio is the median over rounds of the ratio within a round.
+Contenders run in turn, once each per round, so that a busy moment of the machine affects all of them. A time is the
+median over rounds. A ratio is the median over rounds of the ratio within a round.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def cpu_name() -> str:
 
 
 def parser(about: str | None, rounds: int, timed: str = "") -> argparse.ArgumentParser:
-    """Of a benchmark's arguments: its docstring is the help, and all have ``--rounds``."""
+    """The parser of a benchmark's arguments: the docstring is its help, and all have ``--rounds``."""
     made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--rounds", type=int, default=rounds, help=f"timed rounds{timed} (default {rounds})")
     return made
@@ -76,10 +76,10 @@ def seconds(
 
     Args:
         contender: what to time.
-        calls: how often at least.
-        at_least: calls are repeated until they took this many seconds in all,
-        most_calls: but no more often than this.
-        clock: by which they are timed.
+        calls: the least number of calls.
+        at_least: calls are repeated until they have taken this many seconds in all.
+        most_calls: the most calls for ``at_least``.
+        clock: gives the time in seconds.
     """
     times: list[float] = []
     while len(times) < calls or (sum(times) < at_least and len(times) < most_calls):
@@ -104,7 +104,7 @@ def interleaved(
             times[name].append(timer(contender))
         tick()
         if n == 0:
-            gc.freeze()  # or collections in one contender's time would go through the objects of another's modules
+            gc.freeze()  # otherwise collections in one contender's time would visit the objects of another's modules
     return {name: found[1:] for name, found in times.items()}
 
 
@@ -122,8 +122,8 @@ def milliseconds(times: Sequence[float]) -> float:
 
 
 def extra_mib(*command: str) -> float:
-    """Peak memory of a step in a process of its own, beyond its input; the process calls :func:`print_extra_mib`."""
-    # By default glibc keeps memory that was freed while the input was made, and uses it without the peak showing it.
+    """Peak memory of a step in its own process, beyond its input; the process calls :func:`print_extra_mib`."""
+    # By default glibc keeps memory that was freed while the input was made; reusing it would not change the peak.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     done = subprocess.run([sys.executable, *command], check=True, capture_output=True, text=True, env=environment)
     return float(done.stdout.splitlines()[-1])
@@ -172,7 +172,7 @@ class TableWords(NamedTuple):
 
     file: Path
     heading: Sequence[str]
-    caption: str  # with {cpu}, {isa} and others to fill in
+    caption: str  # with placeholders such as {cpu} and {isa}
     words: Mapping[str, str]  # of cells
 
 
@@ -183,7 +183,7 @@ def published(name: str) -> list[TableWords]:
 
 
 def publish(name: str, table: TableWords, cells: Sequence[Sequence[object]], *, left: int = 1, **facts: str) -> None:
-    """Puts a table between its file's marks of that name; ``left`` columns are aligned to the left."""
+    """Writes a table between the marks of that name in its file; ``left`` columns are aligned to the left."""
     lines = [
         _line(table.heading),
         _line(["---"] * left + ["---:"] * (len(table.heading) - left)),

@@ -1,4 +1,4 @@
-"""What the tests have and benchmarks need too: kept outputs of a recogniser and a language, and the recogniser."""
+"""Parts of tests/support that benchmarks need too: a recogniser, its kept outputs, a language and calibration."""
 
 from __future__ import annotations
 

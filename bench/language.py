@@ -1,11 +1,11 @@
-"""`make bench`: language models beside KenLM: reading, opening, memory, and scoring.
+"""`make bench`: language models compared with KenLM: reading, opening, memory, and scoring.
 
-A 3-gram model of about a million n-grams over 50,000 words is made up: words come as often as Zipf's law says, and two
-in five are one of four favourites of the word before, so that n-grams come again. It is read from ARPA, as text and
-compressed, and by ctckit from its own file; KenLM has such files too, and no way to write them from Python. Texts are
-scored that the model was counted on, so that all orders are met, and others. KenLM gives a text's score in one call
-(`score`), and its words' in another (`full_scores`); ctckit's scores of many texts are one call. What remains of
-KenLM's `score`, and of ctckit's, if the time for looking up words is taken off is an estimate of the queries alone.
+The model is made up: about a million n-grams up to 3-grams, over 50,000 words. The frequencies of words follow Zipf's
+law, and two words in five are one of four favourites of the word before, so that n-grams are repeated. The model is
+read from ARPA, as text and compressed, and by ctckit from its own file; KenLM has such files too, but cannot write them
+from Python. Two kinds of texts are scored: those that the model was counted on, so that all orders occur, and others.
+KenLM gives a text's score in one call (`score`), and its words' in another (`full_scores`); ctckit scores many texts in
+one call. The time of the queries alone is estimated: KenLM's `score`, or ctckit's, minus the time to look up words.
 
 One thread; times are interleaved, see harness.py. Writes bench/results/language.csv and the tables of
 docs/language.md and its Chinese version.
@@ -94,7 +94,7 @@ def sentences(text: Ids, words: list[str]) -> list[str]:
 
 
 def write_arpa(path: Path, words: list[str]) -> int:
-    """A model with all n-grams of a text, and any numbers; returns how many n-grams it has."""
+    """Writes a model with all n-grams of a text and arbitrary numbers; returns how many n-grams it has."""
     names = ["<unk>", "<s>", "</s>", *words]
     rows = running_text(TOKENS, 1).reshape(-1, LENGTH) + 3
     padded = np.concatenate([np.full((len(rows), 1), 1), rows, np.full((len(rows), 1), 2)], axis=1)
@@ -135,7 +135,7 @@ def resident_mib() -> float:
 
 
 def print_growth(who: str, path: Path, small: Path) -> None:
-    """In a process of its own: by how much reading a model makes it larger for good."""
+    """In its own process: by how much memory grows permanently when a model is read."""
     read: Callable[[Path], Any] = {"ctckit": LanguageModel.read, "kenlm": read_kenlm}[who]
     kept = [read(small)]  # loads the libraries
     before = resident_mib()

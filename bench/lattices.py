@@ -1,10 +1,10 @@
 """`make bench`: the loss of lattices other than CTC's, as a share of the plain lattice's speed.
 
 Loss and gradient of float32 logits through the torch API, one thread. All rows have the same logits and targets, in
-which no two neighbours are equal, since a lattice without blanks cannot hold them. Times are interleaved, see
+which no two neighbours are equal, since a lattice without blanks cannot repeat a token. Times are interleaved, see
 harness.py. Before anything is timed, each loss is compared with the one in float64.
 
-Writes bench/results/lattices.csv. Exits with status 1 if a row is below its bar.
+Writes bench/results/lattices.csv. Exits with status 1 if a row is below its required speed.
 """
 
 from __future__ import annotations

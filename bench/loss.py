@@ -4,7 +4,7 @@ The peer of every row is ``F.ctc_loss(x.log_softmax(-1), …).backward()`` at th
 bfloat16 on the CPU and gets ``x.float()`` instead. Times are interleaved, see harness.py. Errors are max|g - g64| /
 max|g64| against torch in float64.
 
-Writes bench/results/loss.csv, docs/images/bench.png and a table in both READMEs. Ends before it times anything if a
+Writes bench/results/loss.csv, docs/images/bench.png and a table in both READMEs. Ends without timing anything if a
 gradient is wrong.
 """
 
@@ -107,7 +107,7 @@ def result(step: Step, case: LossCase) -> Result:
 
 
 def truth(case: LossCase) -> Result:
-    """Loss and gradient in float64, for the very numbers that the case holds."""
+    """Loss and gradient in float64, for exactly the numbers of the case."""
     torch.set_num_threads(CORES)
     return result(torch_loss64, case.leaf(torch.float64))
 
@@ -125,7 +125,7 @@ def use(variant: Variant) -> None:
 
 
 def contender(variant: Variant, case: LossCase) -> Contender:
-    """A training step's forward and backward: each writes a fresh gradient, the one before is given back."""
+    """A training step's forward and backward: each writes a new gradient, and the one before is freed."""
 
     def before() -> None:
         use(variant)
@@ -149,7 +149,7 @@ def measure(shape: LossShape, rounds: int, tick: Callable[[], object]) -> list[R
     given = loss_case(shape)
     cases = {dtype: given.leaf(dtype) for dtype in {row.dtype for row in rows}}
     exact = {dtype: truth(case) for dtype, case in cases.items()}
-    # Each peer runs right before the rows that are compared with it: a change of threads disturbs what comes next.
+    # Each peer runs right before the rows that are compared with it: a change of threads slows the next call.
     order = [each for peer in dict.fromkeys(row.peer for row in rows) for each in (peer, *_compared_with(peer, rows))]
     errors = {each: errors_of(shape, each, cases[each.dtype], exact[each.dtype]) for each in order}
     # Three calls, and of a short step as many as take 10 ms: the first one after the peer's is often slow, since
@@ -185,7 +185,7 @@ STEPS: dict[str, Step] = {"peer": torch_loss, "fused": fused}
 
 
 def peak_memory(step: str, index: int) -> float:
-    """MiB that one step takes beyond its input, gradient included, in a process of its own."""
+    """MiB that one step takes beyond its input, gradient included, in its own process."""
     return round(extra_mib(__file__, "--memory-of", step, "--shape", str(index)), 1)
 
 
@@ -198,7 +198,7 @@ def main_path(row: Row) -> bool:
 
 
 def chart(rows: list[Row], path: Path) -> None:
-    """How many times faster, and how far off, by shape: the main path."""
+    """Speed relative to torch and errors, by shape, of the main path."""
     from matplotlib import pyplot as plt
 
     main = [row for row in rows if main_path(row)][::-1]

@@ -1,10 +1,10 @@
-"""`make bench`: what the monitor costs, as a share of a training step.
+"""`make bench`: the monitor's time, as a share of a training step.
 
-Two kinds of steps: the demo's own network (convolutions, LSTM, loss, AdamW) on lines of its kind; and hardly more than
-the loss at many classes, where a monitor that read everything would be noticed. Steps without and with the monitor are
-interleaved, see harness.py. The monitor's time is that of its call and of its gradient hook inside the step; the share
-is the median over rounds of that time over the time of the step without it. The difference of the two steps' medians is
-printed too. It shows that no cost is hidden elsewhere, but on a busy machine it is mostly noise.
+Two kinds of steps: the demo's own network (convolutions, LSTM, loss, AdamW) on lines like the demo's; and little more
+than the loss with many classes, where a monitor that reads all scores would be slow. Steps without and with the monitor
+are interleaved, see harness.py. The monitor's time is that of its call and of its gradient hook inside the step; the
+share is the median over rounds of that time over the time of the step without it. The difference of the two steps'
+medians is printed too. It shows that no cost is hidden elsewhere, but on a busy machine it is mostly noise.
 
 The monitor's time hardly depends on the shape: most of it is loading its code into a cold cache. Of a step of 10 ms
 (the loss alone at T=1500, C=32, N=16) it is 4 %; for such short steps use its argument ``every``.
@@ -72,7 +72,7 @@ def demo_step(size: int = 32, width: int = 72, digits: int = 6) -> Step:
 
 
 def head_step(frames: int, classes: int, size: int, tokens: int, features: int = 8) -> Step:
-    """Hardly more than the loss: a thin linear layer below it."""
+    """Little more than the loss: a small linear layer below it."""
     torch.manual_seed(0)
     head, loss = nn.Linear(features, classes), CTCLoss(from_logits=True)
     inputs = torch.randn(frames, size, features)

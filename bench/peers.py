@@ -29,7 +29,7 @@ def ctc_segmentation(log_probs: Array, target: Array) -> Array:
     config.char_list = [str(c) for c in range(log_probs.shape[1])]
     table, _ = package.prepare_token_list(config, [target])
     timings, _, _ = package.ctc_segmentation(config, log_probs, table)
-    return np.rint(timings[2 : 2 + len(target)]).astype(int)  # the package puts a mark and a blank before the text
+    return np.rint(timings[2 : 2 + len(target)]).astype(int)  # the package adds a mark and a blank before the text
 
 
 def torchaudio(log_probs: Array, target: Array) -> Array:

@@ -1,4 +1,4 @@
-"""What decoders are given: scores and, with a language, what was said; and how good the texts are that they find."""
+"""The inputs of decoders: scores and, with a language, the true texts; and measures of the texts that they find."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UTTERANCES, FRAMES, SAID = 5, 1000, 180  # SAID: letters at least
 
 
 class Language(NamedTuple):
-    """What each of the decoders makes its own of. A lexicon: there are no other words."""
+    """A model, and a closed lexicon; each decoder reads them in its own way."""
 
     arpa: Path
     words: Sequence[str]
@@ -48,7 +48,7 @@ class Problem:
         self._classes = {label: number for number, label in enumerate(labels)}
 
     def loss(self, texts: Sequence[str]) -> float:
-        """-ln P of all texts, summed; of a text of words, with a separator at its end or without, as is better."""
+        """-ln P of all texts, summed; of a text of words, the better of with and without a separator at its end."""
         return sum(self._loss(*each) for each in zip(self.scores, texts, strict=True))
 
     def _loss(self, scores: Array, text: str) -> float:
@@ -58,7 +58,7 @@ class Problem:
         return min(float(loss) for loss in losses)
 
     def objective(self, texts: Sequence[str]) -> float | None:
-        """What decoders with a language maximise, summed over the texts; None if they have words that it lacks."""
+        """The objective of decoders with a language, summed over the texts; None if words are not in the lexicon."""
         assert self.language is not None
         if not self._known.issuperset(word for text in texts for word in text.split()):
             return None
@@ -88,14 +88,14 @@ def without_language(shape: Shape) -> Problem:
 
 
 def language_of_print(folder: Path) -> Language:
-    """That of the tests' lines of print; its file is written to a folder."""
+    """The language of the tests' lines of print; its file is written to a folder."""
     arpa = folder / "words.arpa"
     arpa.write_text(printed.arpa(), encoding="utf-8")
     return Language(arpa, printed.lexicon())
 
 
 def with_language(folder: Path) -> Problem:
-    """Utterances joined from lines that the language lacks."""
+    """Utterances joined from lines that are not in the language's texts."""
     lines = iter(dict.fromkeys(line.text for line in printed.lines("test")))
     rng = np.random.default_rng(0)
     said, scores = [], []

@@ -1,11 +1,12 @@
-"""`make bench`: a real recogniser from end to end: drawn text, noise, scores, texts; and what a language makes of them.
+"""`make bench`: a real recogniser from end to end: drawn text, noise, scores, texts; without and with a language.
 
-The recogniser is that of PP-OCRv4 (tests/support/ppocr.py); the lines are the tests', drawn anew, and the language
-lacks them (tests/data/README.md). Word error rates of all lines at each noise: greedy, by beam without a language, with
-a lexicon and a 3-gram, and the same with recombination; on the 29 columns that the lexicon's letters need, and on all
-6625; beside them the peers with the same language on the 29. Ours alone is timed; one line, one thread.
+The recogniser is that of PP-OCRv4 (tests/support/ppocr.py). The lines are those of the tests, drawn again; the
+language's texts do not contain them (tests/data/README.md). Word error rates of all lines at each noise: greedy, by
+beam without a language, with a lexicon and a 3-gram, and the same with recombination; on the 29 classes that the
+lexicon's letters need, and on all 6625. The peers have the same language and the 29 classes. Only ours is timed; one
+line, one thread.
 
-Writes bench/results/recogniser.csv. Ends at once where the recogniser or onnxruntime is not installed.
+Writes bench/results/recogniser.csv. Does nothing if the recogniser or onnxruntime is not installed.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def drawn(recogniser: ppocr.Recogniser, texts: Sequence[str], noise: float) -> l
 
 
 def readers(labels: Sequence[str], model: ctckit.LanguageModel) -> dict[str, Read]:
-    """Ours, on classes of these names."""
+    """Our decoder, for classes of these names."""
     vocabulary = ctckit.Vocabulary(["<blank>", *labels[1:]])
     plain = partial(ctckit.Decoder, vocabulary)
     spoken = partial(plain, language_model=model, lexicon=printed.lexicon(), alpha=ALPHA, beta=BETA)

@@ -77,7 +77,7 @@ class LossCase:
         return self.targets, self.input_lengths, self.target_lengths
 
     def leaf(self, dtype: torch.dtype) -> LossCase:
-        """The same with logits of a dtype that a gradient can be asked for."""
+        """The same with logits of this dtype that require a gradient."""
         return LossCase(self.logits.detach().to(dtype, copy=True).requires_grad_(), *self.rest)
 
 
@@ -91,7 +91,7 @@ def loss_case(shape: LossShape) -> LossCase:
 
 
 def peaky_logits(shape: LossShape, targets: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """About 80 % blank frames, most of them over 0.95 sure; one spike per token; 15 % of the frames are unsure."""
+    """About 80 % blank frames, most with a probability over 0.95; a spike per token; 15 % of the frames are unsure."""
     T, C, N, S, _ = shape
     logits = torch.randn(T, N, C, generator=generator)
     sure = torch.full((T, N), 0)

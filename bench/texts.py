@@ -1,11 +1,11 @@
-"""`make bench`: texts that differ from what was said: which words get their right times, and what that costs.
+"""`make bench`: texts that differ from what was said: which words get the right times, and how long that takes.
 
 The output of a recogniser is made up for words of random letters, 150 per minute at 50 frames per second: a frame per
 letter, blanks between, and noise. One letter in 20 is misread: another letter or the blank is 3 to 7 nats above it. Of
-the text's words, one in 30 was not said, and after one in 30 a word was said that the text lacks. The text is aligned
-as it is, with stars between its words, with its words optional, and with both; and as it is by ctc-segmentation, if
-that is installed. A said word counts as found if its first frame is right to within a frame; a word that was not said
-should be left out. One thread; times are interleaved, see harness.py.
+the text's words, one in 30 was not said, and after one in 30 a word was said that is not in the text. The text is
+aligned unchanged, with stars between its words, with its words optional, and with both; and unchanged by
+ctc-segmentation, if that is installed. A word that was said counts as found if its first frame is right to within a
+frame; a word that was not said should be left out. One thread; times are interleaved, see harness.py.
 
 Writes bench/results/texts.csv and the tables of docs/alignment.md and its Chinese version.
 """

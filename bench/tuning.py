@@ -1,7 +1,7 @@
-"""`python bench/tuning.py`: weights of a language, chosen on a real recogniser's lines, and tried on others.
+"""`python bench/tuning.py`: weights of a language, chosen on a real recogniser's lines, and tested on others.
 
-The lines are those of tests/data. Weights are chosen on the part `calibrate`, lines of docstrings; those of the parts
-`develop` and `test` are kept apart, lines of the Language Reference.
+The lines are those of tests/data. Weights are chosen on the part `calibrate`, lines of docstrings; the test is on
+the parts `develop` and `test`, lines of the Language Reference.
 
 Writes bench/results/tuning.csv: the errors of all weights that were tried, which docs/draw.py draws.
 """
