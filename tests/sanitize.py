@@ -1,7 +1,7 @@
 """`make sanitize`: builds the extension with AddressSanitizer and UndefinedBehaviorSanitizer and runs its tests.
 
-Not a test module: a script, run by hand. First the tests that reach every part of the kernels, then random
-batches of every form, then the extension's own functions, called with arguments that validate/ would not let pass.
+Not a test module but a script. It runs the tests that reach every part of the kernels, then random batches of every
+form, then the extension's own functions with arguments that validate/ would refuse.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TESTS = [
     "test_every_text.py",
     "test_model.py",
 ]
-LONG = ["test_model.py"]  # of which the long tests run too: 100,000 damaged files
+LONG = ["test_model.py"]  # whose long tests are run too: 100,000 damaged files
 # Tests that fork or time their threads are slowed or confused by the sanitizer's own threads and shadow memory; the
 # other backends are Python, which the sanitizer does not check.
 LEFT_OUT = "not fork and not gil and not default_number_of_threads and not [reference and not [portable and not [triton"
@@ -63,7 +63,7 @@ def main() -> None:
     environment = os.environ | {
         "CTCKIT_NATIVE": str(module),
         "LD_PRELOAD": " ".join(map(str, runtimes)),  # the C++ library too, so that its exceptions can be intercepted
-        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",  # Python itself never frees all it holds
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",  # Python itself never frees all its memory
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
 
@@ -95,7 +95,7 @@ def run(command: list[str], environment: dict[str, str] | None = None) -> None:
 
 
 def fuzz(rounds: int) -> None:
-    """Random batches through the public calls, and random garbage through the extension's own."""
+    """Random batches for the public calls, and random arguments for the extension's own functions."""
     import numpy as np
 
     import conftest  # noqa: F401 - loads the sanitized module
@@ -155,7 +155,7 @@ def fuzz_batch(rng: Any) -> None:
 
 
 def fuzz_extension(rng: Any) -> None:
-    """Arrays that fit each other and hold nonsense, or that do not fit: no memory beyond theirs may be touched."""
+    """Arrays with random values or of wrong sizes: no memory outside them may be read or written."""
     import numpy as np
 
     from ctckit import native
@@ -204,7 +204,7 @@ def random_lattices(rng: Any, wild: bool, frames: int, size: int, classes: int, 
         far = far[np.lexsort((far[:, 2], far[:, 0]))]
     arcs = rng.integers(0, 256, (size, states)) | rng.choice([0, 3], (size, states))
     labels = rng.integers(-over, classes + over, (size, states))
-    if rng.random() < 0.5:  # shaped as CTC's, but for some bits of odd states
+    if rng.random() < 0.5:  # shaped as CTC's, except for some bits of odd states
         labels[:, ::2] = labels[:, :1]
         arcs[:] = 3
         arcs[:, 1::2] ^= rng.integers(0, 32, arcs[:, 1::2].shape) & ~2
@@ -223,7 +223,7 @@ def random_lattices(rng: Any, wild: bool, frames: int, size: int, classes: int, 
 
 
 def random_inputs(rng: Any, frames: int, size: int, classes: int, states: int) -> dict[str, Any]:
-    """What sums and best paths both take."""
+    """The arguments of both sums and best paths."""
     import numpy as np
 
     from ctckit import native
@@ -285,7 +285,7 @@ def fuzz_layout(rng: Any) -> None:
 
 
 def fuzz_search(rng: Any) -> None:
-    """Any graph, whole or damaged, any scores and options; at once, as a stream, and from a state that is damaged."""
+    """Any graph, valid or damaged, any scores and options; in one call, as a stream, and from a damaged state."""
     import numpy as np
     from support.searches import FORMS, damaged, draw
 
@@ -320,11 +320,11 @@ def fuzz_search(rng: Any) -> None:
             search.texts(3, finished=bool(rng.random() < 0.5))
     texts = search.texts(10**9)
     assert all(len(text.tokens) <= len(scores) for text in texts)
-    batch = np.stack([scores, scores[::-1], scores], axis=1)  # by one search, one after the other
+    batch = np.stack([scores, scores[::-1], scores], axis=1)  # one search takes them one after the other
     first, _, third = native.search(batch, np.full(3, len(scores)), graph, case.beam_width, 3, threads=1, **options)
     assert [text.score for text in first.texts] == [text.score for text in third.texts]
     wrong = np.frombuffer(state, np.uint8).copy()
-    if graph.model is None and len(wrong):  # a model's states are to be trusted
+    if graph.model is None and len(wrong):  # a model trusts its states
         wrong[rng.integers(0, len(wrong), 3)] = rng.integers(0, 256, 3)
         try:
             search._search.restore(wrong.tobytes())

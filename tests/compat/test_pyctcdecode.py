@@ -1,4 +1,4 @@
-"""`ctckit.compat`: pyctcdecode's names, and its numbers where the beam has room for all texts."""
+"""`ctckit.compat`: pyctcdecode's names, and its numbers if the beam holds all texts."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_folders(arpa: str, unigrams: list[str] | None, tmp_path: Path) -> None:
 
 
 def test_folders_are_those_of_pyctcdecode(arpa: str, tmp_path: Path) -> None:
-    """Theirs is read, and ours has the same files; pyctcdecode takes <s> and </s> for words, too."""
+    """Theirs can be read, and ours has the same files. pyctcdecode counts <s> and </s> as words, too."""
     decoder = build_ctcdecoder(LABELS, arpa)
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     ours.mkdir()
@@ -246,7 +246,7 @@ def test_models_of_kenlm(arpa: str) -> None:
     ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
 )
 def test_errors_of_calls(calls: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):  # pyctcdecode's are, too
+    with pytest.raises(ValueError, match=message):  # as in pyctcdecode
         build_ctcdecoder(LABELS).decode_beams(**{"logits": LOGITS, **calls})
 
 

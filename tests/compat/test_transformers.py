@@ -1,4 +1,4 @@
-"""transformers' processor with a language model, unchanged, with `ctckit.compat` in the place of pyctcdecode."""
+"""transformers' processor with a language model, unchanged, with `ctckit.compat` instead of pyctcdecode."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ARPA = f"\\data\\\nngram 1=7\nngram 2=1\n\n\\1-grams:\n{UNIGRAMS}{WORDS}\n\\2-gr
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
-    """Installs `ctckit.compat`, where the package kenlm has this spec; after the test all is as it was."""
+    """Installs `ctckit.compat`, with this spec of the package kenlm; undone after the test."""
 
     def install(spec: object) -> None:
         names = ("pyctcdecode", *(f"pyctcdecode.{name}" for name in installing._MODULES), "kenlm")
@@ -52,7 +52,7 @@ def processor(tmp_path: Path, installed: Callable[[object], None]) -> Any:
 
 
 def said(text: str) -> np.ndarray[Any, Any]:
-    """(T, C) logits that say a text, a blank after each token."""
+    """(T, C) logits of a text, with a blank after each token."""
     path = [c for letter in text.replace(" ", "|") for c in (VOCABULARY[letter], 0)]
     logits = np.random.default_rng(len(text)).normal(0, 1, (len(path), len(VOCABULARY))).astype(np.float32)
     logits[np.arange(len(path)), path] += 6

@@ -1,4 +1,4 @@
-"""Confidences: shares of texts worked by hand, and calibrated on a real recogniser's lines that none was fitted to."""
+"""Confidences: shares of texts computed by hand, and calibration on a real recogniser's lines."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def test_a_words_share_of_all_that_may_stand_there(monkeypatch: pytest.MonkeyPat
     assert math.isclose(found.probability, probability, rel_tol=1e-9)
     assert math.isclose(found.expected_word_errors, 1 - probability, rel_tol=1e-9)
     # All texts: ab .3, a .25, a| .06, nothing .03, | .05, b .21, |a .01, |b .05, ba .02, b| .02. ab, a and a| have the
-    # first token; ab, b and |b the second. |a, ba and b| have none where it was: both tokens are replaced.
+    # first token at its place; ab, b and |b the second. In |a, ba and b| both tokens are replaced.
     assert found.token_confidence.tolist() == pytest.approx([0.3 + 0.25 + 0.06, 0.3 + 0.21 + 0.05])
 
 
 def test_the_words_around_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A word's share doesn't depend on how sure the others are."""
+    """A word's share does not depend on the confidence of the others."""
     monkeypatch.setattr(places, "TEMPERATURE", 1.0)
     labels = ["<blank>", "|", "a", "b"]
     sure = [0.01, 0.97, 0.01, 0.01]
@@ -69,7 +69,7 @@ def test_the_words_around_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     confidences = [found.confidence for found in many.words]
     np.testing.assert_allclose(confidences, confidences[5], atol=0.02)
     assert abs(confidences[5] - one.words[0].confidence) < 0.05
-    assert many.probability > 1.5 * math.prod(confidences)  # of the texts that a beam ends with, it has too much
+    assert many.probability > 1.5 * math.prod(confidences)  # its share of the beam's final texts is too high
 
 
 # --- calibration ------------------------------------------------------------------------------------------------------
@@ -81,11 +81,11 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
     "model": lambda: Decoder(printed.LABELS, language_model=printed.language_model()),
     "both": printed.with_language,
 }
-IN_SHORT = {("none", 0.65), ("both", 0.65)}  # the default run has these
+IN_SHORT = {("none", 0.65), ("both", 0.65)}  # these are in the default run
 
 
 def judged(read: Callable[[np.ndarray], Hypothesis], noise: float) -> tuple[list[float], list[bool]]:
-    """The confidences of all words of the lines of a noise, and whether each is right."""
+    """The confidences of all words of the lines with a noise, and whether each word is right."""
     sure: list[float] = []
     hits: list[bool] = []
     for line in printed.lines("test", noise):
@@ -109,7 +109,7 @@ def test_calibrated_on_lines_kept_apart(language: str, noise: float) -> None:
     assert len(sure) > 750
     assert expected_error(curve(sure, hits)) <= 0.05
     by_hit = {hit: np.array([s for s, h in zip(sure, hits, strict=True) if h == hit]) for hit in (True, False)}
-    assert (by_hit[True][:, None] > by_hit[False]).mean() > 0.75  # of a right and a wrong word, the right one is surer
+    assert (by_hit[True][:, None] > by_hit[False]).mean() > 0.75  # that a right word has more than a wrong one
 
 
 def test_greedy_is_calibrated_too() -> None:

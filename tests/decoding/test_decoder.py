@@ -1,4 +1,4 @@
-"""The decoder: right values, the forms of scores that it takes, what becomes of samples without a text."""
+"""The decoder: right values, the forms of scores that it takes, samples without a text."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_the_beams_scores_are_at_most_the_exact_ones() -> None:
         below += [by_tokens[tuple(h.tokens.tolist())] - h.score for h in beams]
         assert [h.score for h in beams] == sorted((h.score for h in beams), reverse=True)
     assert min(below) > -1e-12
-    assert max(below) > 1e-3  # the beam leaves paths out
+    assert max(below) > 1e-3  # the beam does not follow all paths
 
 
 def test_parts_add_up() -> None:
@@ -243,7 +243,7 @@ def test_another_search_at_once() -> None:
 
 @pytest.mark.parametrize("labels", [LABELS, ["<blank>", "▁", "▁a", "a", "aa"]])
 def test_each_text_once(labels: list[str]) -> None:
-    """As the best of its ways: with other separators, or of other pieces."""
+    """With the best of its token sequences, which differ in separators or in pieces."""
     alike = 0
     for seed in range(5):
         log_probs = scores(8, seed=seed)[:, 0]

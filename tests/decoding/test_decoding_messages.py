@@ -207,14 +207,14 @@ def test_scores_that_are_no_probabilities() -> None:
 
 
 def test_threshold_0() -> None:
-    """Only prefixes as good as a frame's best go on: a beam of one."""
+    """Only prefixes as good as a frame's best are kept, as with a beam of one."""
     scores = np.log(np.random.default_rng(1).dirichlet(np.ones(5), (30, 3)))
     narrow, strict = Decoder(LABELS, beam_width=1), Decoder(LABELS, beam_threshold=0)
     assert [h.text for h in strict.decode(scores)] == [h.text for h in narrow.decode(scores)]
 
 
 def test_hotwords_of_other_floats() -> None:
-    """Weights are compared with those of earlier calls as Python's floats: 1e30 is none of float16's."""
+    """Weights are compared with those of earlier calls as Python's floats: float16 cannot hold 1e-30."""
     decoder = Decoder(LABELS)
     for weight in (8.0, np.float16(8), 1e-30, np.float32(8)):
         decoder.decode(SCORES, hotwords={"a": weight})
@@ -267,7 +267,7 @@ def test_every_code_is_raised_and_worded() -> None:
 
 
 def test_samples_of_one_frame() -> None:
-    """Where lengths say so, or there is one, they are no mistake."""
+    """They are not a mistake if the lengths are given, or if there is only one sample."""
     decoder, one = Decoder(LABELS), np.log([[0.1, 0.1, 0.5, 0.2, 0.1], [0.1, 0.1, 0.2, 0.5, 0.1]])
     assert [h.text for h in decoder.decode(one[None], [1, 1])] == ["a", "b"]
     assert [h.text for h in decoder.decode(one[None, :1])] == ["a"]
@@ -275,7 +275,7 @@ def test_samples_of_one_frame() -> None:
 
 
 def test_logits_that_are_not_called_so() -> None:
-    """They may be meant, as where priors were taken off: texts are found, and it is noted, for their sample alone."""
+    """They may be intended, as when priors were subtracted: texts are found, and only their sample has a note."""
     decoder, scores = Decoder(LABELS), SCORES.copy()
     scores[:, 1] += 4
     plain, noted, empty = decoder.decode(scores, [6, 6, 0])
@@ -287,6 +287,6 @@ def test_logits_that_are_not_called_so() -> None:
 
     one = np.log(np.full((6, 5), 0.19))
     assert Decoder(LABELS).decode(one)[0].notes == ()
-    one[4] += 0.5  # none is above 0, and 5 of 0.19 e^0.5 add up to 1.57
+    one[4] += 0.5  # no score is above 0, and 5 · 0.19 · e^0.5 is 1.57
     (found,) = pickle.loads(pickle.dumps(Decoder(LABELS).decode(one)))
     assert found.notes[0].startswith("the probabilities of frame 4 add up to 1.57")

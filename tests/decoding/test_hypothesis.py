@@ -1,4 +1,4 @@
-"""What a hypothesis says of itself: its words and their times, in every convention; pickled and written as files."""
+"""A hypothesis: its words and their times, in every convention; pickled and written to files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kept outputs of a real recogniser are those that it gives now, for lines that are drawn now."""
+"""The real recogniser's kept outputs: running it again on newly drawn lines gives the same."""
 
 import numpy as np
 import pytest

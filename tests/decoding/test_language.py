@@ -1,4 +1,4 @@
-"""The decoder with a language: a model's and a lexicon's share in a text's score, words as the lexicon has them."""
+"""The decoder with a language: the scores of a model and a lexicon, and words as the lexicon writes them."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_lexicon_has_all_words_that_there_are() -> None:
 
 
 def test_nothing_fits() -> None:
-    log_probs = np.where(np.eye(6)[[2, 3]], 0.0, -np.inf)  # "ac", surely
+    log_probs = np.where(np.eye(6)[[2, 3]], 0.0, -np.inf)  # clearly "ac"
     (found,) = Decoder(LABELS, lexicon=["cat"]).decode(log_probs)
     assert (found.found, len(found), found.status, found.text) == (False, 0, Status.IMPOSSIBLE, "")
 

@@ -1,4 +1,4 @@
-"""The kept outputs of a real recogniser: what they are, and that the language holds none of their lines."""
+"""The kept outputs of a real recogniser: their form, and that the language's texts have none of their lines."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_parts_have_no_line_in_common() -> None:
 
 @pytest.mark.parametrize(("noise", "rate"), [(0.6, 232 / 825), (0.65, 364 / 825)])
 def test_how_hard_they_are(noise: float, rate: float) -> None:
-    """What the best class of each frame says."""
+    """The words that are wrong in the texts of each frame's best class."""
     errors = Errors()
     for line in printed.lines("test", noise):
         said = collapse(line.log_probs.argmax(axis=1).tolist(), 0)

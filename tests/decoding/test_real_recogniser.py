@@ -1,4 +1,4 @@
-"""From a real recogniser's scores to texts: what a beam, a language and hotwords are worth, in words that are wrong."""
+"""From a real recogniser's scores to texts: wrong words with a beam, with a language and with hotwords."""
 
 from functools import partial
 from typing import Any
@@ -32,4 +32,4 @@ def test_hotwords_bring_in_words_that_the_language_lacks() -> None:
     boosted = partial(decode, hotwords=hotwords)
     assert printed.errors_of(decode, printed.lines("unknown")).rate > 0.1
     assert printed.errors_of(boosted, printed.lines("unknown")).rate < 0.02
-    assert printed.errors_of(boosted, printed.lines("test", 0.6)).rate < 0.02  # where they aren't said
+    assert printed.errors_of(boosted, printed.lines("test", 0.6)).rate < 0.02  # on lines without these words

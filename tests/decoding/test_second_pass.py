@@ -1,4 +1,4 @@
-"""Another language model's share in the scores: sums, orders, prefixes asked once; a small network that helps."""
+"""Another language model in a second pass: sums, orders, each prefix asked for once; a small network that helps."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_impossible_texts_come_last() -> None:
 
 
 class TestPrefixes:
-    """A model that says what follows a prefix."""
+    """A model that gives the probabilities of what follows a prefix."""
 
     @pytest.mark.parametrize("batch", [1, 3, 1000])
     def test_each_prefix_is_asked_once_in_order_of_length(self, batch: int) -> None:
@@ -144,7 +144,7 @@ class TestBadAnswers:
 
 
 def sentences(count: int, seed: int) -> list[str]:
-    """Words follow a rule that only the whole text shows: a name that was said first comes again at the end."""
+    """Texts with a rule that only whole texts show: the name at the beginning is repeated at the end."""
     rng = random.Random(seed)
     return [
         f"{name} {rng.choice(['ad', 'be', 'fed'])} {name}"
@@ -162,7 +162,7 @@ def heard(text: str, rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 @pytest.fixture
 def torch_on_one_thread() -> Iterator[Any]:
-    """Torch; a small network is slower on several threads, and far slower where others use the CPUs too."""
+    """Torch; a small network is slower on several threads, and much slower if other processes use the CPUs too."""
     torch = pytest.importorskip("torch", reason="the network is torch's")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -171,7 +171,7 @@ def torch_on_one_thread() -> Iterator[Any]:
 
 
 def test_a_small_network_helps(torch_on_one_thread: Any) -> None:
-    """A recurrent network over letters, trained here, knows what the n best texts should say."""
+    """A recurrent network over letters, trained here, prefers the right one of the n best texts."""
     torch = torch_on_one_thread
     torch.manual_seed(0)
     size = len(LABELS) + 1  # its last class is a text's end; 0, the blank, its beginning

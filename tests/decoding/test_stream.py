@@ -53,7 +53,7 @@ def test_chunks_are_the_whole_bit_for_bit(name: str, dtype: Any) -> None:
 
 
 def test_a_long_recording_is_the_whole_too() -> None:
-    """Of which the kernel has forgotten the beginning, whether it was asked for or not."""
+    """The kernel has forgotten its beginning, whether `stable()` was called or not."""
     log_probs, decoder = scores(2500, spread=8), Decoder(LABELS, beam_width=8, recombine=True)
     whole = as_data(decoder.with_search(exact_scores=False).decode(log_probs, nbest=3)[0])
     for size in (1, 700):
@@ -114,7 +114,7 @@ def test_it_continues_from_a_pickle() -> None:
 
 
 def test_memory_stays_flat() -> None:
-    """Of the past, a stream keeps its tokens, their frames and its words, four bytes each."""
+    """Of past frames, a stream keeps only tokens, their frames and words, four bytes each."""
     stream = Decoder(LABELS, beam_width=8, recombine=True).stream()
     sizes = []
     for n in range(20):
@@ -168,7 +168,7 @@ def test_a_frame_that_is_no_score(value: float, status: Status) -> None:
 
 def test_the_endpoint() -> None:
     def ended(path: str, endpoint: int | None, size: int = 1) -> list[int]:
-        """After how many frames the stream is over."""
+        """The numbers of frames after which the stream has ended."""
         stream = Decoder(["<blank>", "a"]).stream(endpoint=endpoint)
         rows = np.log([[0.9, 0.1] if said == "." else [0.1, 0.9] for said in path])
         found = []
@@ -177,7 +177,7 @@ def test_the_endpoint() -> None:
             found += [start + size] if stream.ended else []
         return found
 
-    assert ended("....a.a..a", 2) == [9, 10]  # once over, over
+    assert ended("....a.a..a", 2) == [9, 10]  # it stays ended
     assert ended("....a.a..a", 3) == []
     assert ended("....a.a..a", None) == []
     assert ended("......", 2) == []

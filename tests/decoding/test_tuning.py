@@ -1,4 +1,4 @@
-"""Weights chosen on known texts: the rule, by counting; what is said of a language that doesn't help; the picture."""
+"""Weights chosen on known texts: the rule, by counting; the notes on a language that does not help; the picture."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_own_weights_are_kept_where_no_others_are_better() -> None:
 
 
 def test_wrong_weights_are_left() -> None:
-    """A model that counts for too much, and a reward for words that makes too many of them."""
+    """A model with too large a weight, and a reward for words that makes too many of them."""
     lines = printed.lines("develop")[:8]
     for alpha, beta in ((3.0, -2.0), (0.0, 12.0)):
         found = tuned(lines, decoder=decoder(alpha=alpha, beta=beta))
@@ -66,7 +66,7 @@ def test_chosen_weights_are_better_on_lines_kept_apart() -> None:
 
 
 def test_a_language_that_makes_it_worse_says_why() -> None:
-    """Texts whose words the lexicon lacks, so that each is replaced by another word."""
+    """Texts whose words are not in the lexicon, so each is replaced by another word."""
     lines = printed.lines("develop")[:6]
     spoken = {word for line in lines for word in line.text.split()}
     few = [word for word in printed.lexicon() if word not in spoken][:300]

@@ -1,4 +1,4 @@
-"""Explained searches: their numbers against the reference and enumerations, what they say, pictures, bad input."""
+"""Explained searches: numbers against the reference and enumerations, texts, pictures, wrong input."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_the_beam_is_the_reference_search_s(seed: int, beam_width: int, zeros: b
 
 @pytest.mark.parametrize("seed", range(6))
 def test_nothing_is_lost_unseen(seed: int) -> None:
-    """Ways add up to what they lead to; what was in the beam is in the next one, or has dropped out of it."""
+    """Ways add up to the text that they lead to; a text of a beam is in the next beam, or is reported as dropped."""
     log_probs = scores(seed, zeros=seed % 2 == 1)
     shown = explain_search(log_probs, labels=ABC, beam_width=2)
     for t, (before, after) in enumerate(pairwise(shown.steps)):
@@ -137,7 +137,7 @@ def test_two_frames_in_which_the_best_path_is_wrong() -> None:
 
 
 def test_a_beam_that_is_too_narrow() -> None:
-    """ab ties for the third place of the second frame, is dropped, and comes back without most of its paths."""
+    """ab ties for the third place of the second frame, is dropped, and appears again without most of its paths."""
     narrow, wide = (explain_search(THREE, labels=ABC[:3], beam_width=width) for width in (3, 4))
     assert [c.tokens for c in narrow.steps[2].dropped] == [(1, 2), (2, 1)]
     assert narrow.steps[2].dropped[0].ctc == pytest.approx(narrow.steps[2].beam[2].ctc)
@@ -200,7 +200,7 @@ def test_a_language_that_allows_nothing() -> None:
     assert "The search finds nothing" in str(shown)
 
 
-# What it says
+# Texts
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
@@ -306,7 +306,7 @@ def test_a_tree_is_saved_in_every_format(tmp_path: Path) -> None:
     assert not re.search(r"(?<!, )#1f2429", picture.svg(themed=True))
 
 
-# Bad input
+# Wrong input
 
 
 @pytest.mark.parametrize(

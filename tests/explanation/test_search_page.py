@@ -70,7 +70,7 @@ def told_by_python(search: SearchExplanation) -> dict[str, Any]:
 
 
 def same(script: Any, python: Any) -> bool:
-    """Equal, numbers nearly: the page has nine digits of the scores."""
+    """Equal, with numbers nearly equal: the page has nine digits of the scores."""
     if isinstance(python, dict):
         return all(same(script[key], value) for key, value in python.items())
     if isinstance(python, list):
@@ -100,8 +100,8 @@ def test_the_script_searches_as_python_does(opened: Open, seed: int, zeros: bool
         assert same(tab.evaluate(TOLD), told_by_python(other))
 
 
-def test_an_edit_is_searched_anew(opened: Open) -> None:
-    """The two frames: at 0.71 for the blank in the second one, the best path is right after all."""
+def test_an_edit_is_searched_again(opened: Open) -> None:
+    """The two frames: with 0.71 for the blank in the second one, the best path has the best text."""
     tab = opened(search_page(explain_search(TWO_FRAMES, labels=["φ", "a"])))
     assert tab.locator(".answer .value").all_inner_texts() == ["a", "∅"]
     assert "P = 0.6400" in tab.locator(".finds").first.inner_text()
@@ -120,7 +120,7 @@ def test_an_edit_is_searched_anew(opened: Open) -> None:
 
 
 def test_many_classes_share_a_column(opened: Open) -> None:
-    """It is not searched, and the page says so; what the beam holds is there all the same."""
+    """They are not searched, and the page says so; the beams are the same."""
     rng = np.random.default_rng(0)
     search = explain_search(rng.normal(size=(5, 300)) * 3, from_logits=True)
     tab = opened(search_page(search))

@@ -1,7 +1,7 @@
 """The GPU backend's own features: tensor layouts, wrong values, rows cut into tiles, no synchronisation, compiling.
 
-The rules that all backends share are tested where they are for all: the backend is a parameter there. In Triton's
-interpreter those tests are few, with a GPU they are all of them.
+The rules that all backends share are tested elsewhere, in tests with the backend as a parameter. In Triton's
+interpreter only few of those tests are run, with a GPU all of them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore:Synchr
 
 @pytest.fixture(autouse=True)
 def poisoned_memory() -> Iterator[None]:
-    """Unwritten memory cannot pass for a result."""
+    """Memory that nothing wrote cannot look like a result."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
         before = torch.are_deterministic_algorithms_enabled()
@@ -61,7 +61,7 @@ def poisoned_memory() -> Iterator[None]:
 
 @pytest.fixture(params=[2048, 2], ids=["registers", "tiles"])
 def narrow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows in registers, and rows of several tiles by way of memory."""
+    """Rows in registers, and rows of several tiles, which are kept in memory."""
     monkeypatch.setattr(tuning, "LARGEST_BLOCK", request.param)
     if request.param == 2:
         monkeypatch.setattr(tuning, "TILE", 2)
@@ -81,7 +81,7 @@ def problem(scores: Any, *given: Any, from_logits: bool = True) -> Any:
 
 
 def problem_of(batch: Batch, *, from_logits: bool = True) -> Any:
-    """Float32 scores, whatever the lengths and targets say."""
+    """Float32 scores, for any lengths and targets."""
     return problem(tensor(batch.scores), *arguments(batch), from_logits=from_logits)
 
 
@@ -99,7 +99,7 @@ def check(batch: Batch) -> None:
 
 
 def test_rows_in_memory(narrow: None) -> None:
-    """The same bits, however a row is cut into tiles."""
+    """The same bits for tiles of any size."""
     check(draw(10, 8, 1, 4, 4))
 
 
@@ -120,7 +120,7 @@ def test_best_paths_of_cut_or_whole_rows(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(tuning, "TILE", 2)
     cut = backend.best_path(given)
     assert torch.equal(cut.states, whole.states)
-    torch.testing.assert_close(cut.score, whole.score, rtol=1e-15, atol=0)  # added up in another order
+    torch.testing.assert_close(cut.score, whole.score, rtol=1e-15, atol=0)  # added in another order
     assert (whole.states[0] >= 0).all()
 
 
@@ -135,7 +135,7 @@ def _exponentials(p_x, p_y, BLOCK: tl.constexpr):
 
 
 def exponentials(values: Array) -> Array:
-    """The kernels' e^x of float32 numbers, a power of two of them."""
+    """The kernels' e^x of float32 numbers, whose count is a power of two."""
     x = tensor(values)
     y = torch.full_like(x, float("nan"))
     _exponentials[(1,)](x, y, BLOCK=len(x), num_warps=4)
@@ -144,10 +144,10 @@ def exponentials(values: Array) -> Array:
 
 @pytest.mark.parametrize(("least", "most"), [(0, 0.3), (0, 1), (1, 5), (5, 20), (20, 87.3)])
 def test_the_softmaxs_exponential(least: float, most: float) -> None:
-    """Right to a unit of the last place, and as often too large as too small: its errors don't add up over frames.
+    """Right to a unit of the last place, and as often too large as too small: its errors do not add up over frames.
 
-    On average 2e-9: the polynomial's 4e-9 come with both signs. A product x log2(e) that is rounded is off by 4e-8 on
-    average between 1 and 5, by 7e-7 between 20 and 87.
+    The mean error is 2e-9: the polynomial's errors of 4e-9 have both signs. A rounded product x log2(e) would have a
+    mean error of 4e-8 between 1 and 5, and of 7e-7 between 20 and 87.
     """
     x = -np.linspace(least, most, 1 << 14, dtype=np.float32)
     true = np.exp(x.astype(float))
@@ -166,7 +166,7 @@ def test_ends_of_the_softmaxs_exponential() -> None:
 
 
 def test_normalisers_of_many_frames() -> None:
-    """Their errors average out: what is left grows as the root of the number of frames."""
+    """Their errors average out: the sum grows only with the root of the number of frames."""
     batch = draw(1, 20000, 1, 5, 1, ragged=False)
     given = problem_of(batch)
     rows = backend.backend._read_rows(backend.backend._batch(given, softmax=True))
@@ -213,7 +213,7 @@ def test_lattice_is_that_of_the_table() -> None:
 
 @pytest.mark.parametrize("classes", [3, 40])
 def test_tokens_are_sorted(classes: int, narrow: None) -> None:
-    """By token, of equal ones in the target's order; runs of equal ones are counted."""
+    """By token, equal ones in the target's order; runs of equal tokens are counted."""
     rng = np.random.default_rng(classes)
     lengths = np.array([9, 0, 30, 1])
     targets = rng.integers(1, classes, (4, 30))
@@ -240,7 +240,7 @@ def test_no_frames_at_all() -> None:
 
 
 def test_layouts() -> None:
-    """Any strides of the scores, the gradient and the targets; any integers; end to end."""
+    """Any strides of the scores, the gradient and the targets; any integers; concatenated targets."""
     batch = draw(14, 5, 2, 5, 2)
     expected = score_and_gradient(batch)
     targets, frames, lengths, blank = arguments(batch)
@@ -306,7 +306,7 @@ def test_what_is_wrong_with_a_sample_is_its_own(what: str) -> None:
 
 
 def test_end_to_end_lengths_that_lie() -> None:
-    """Nothing beyond the tokens is read; samples before the wrong length are right."""
+    """Nothing outside the tokens is read; samples before the wrong length are right."""
     batch = draw(16, 6, 3, 5, 2, ragged=False)
     flat = torch.from_numpy(batch.targets).flatten().to(DEVICE)
     grad = torch.empty((6, 3, 5), device=DEVICE)
@@ -354,7 +354,7 @@ def test_nothing_of_the_callers_is_changed() -> None:
 
 
 def random_lattice(rng: np.random.Generator, states: int, classes: int) -> Lattice:
-    """Labels, bits and costs at random; a state in three is a token."""
+    """Random labels, bits and costs; a state in three is a token."""
     bits = (Arc.STAY, 0.7), (Arc.STEP, 0.8), (Arc.SKIP, 0.6), (Arc.START, 0.5), (Arc.END, 0.5)
     arcs = sum(int(bit) * (rng.random(states) < share) for bit, share in bits)
     costs = np.where(rng.random(states) < 0.1, np.inf, rng.normal(size=states) * 2)
@@ -363,7 +363,7 @@ def random_lattice(rng: np.random.Generator, states: int, classes: int) -> Latti
 
 
 def random_problem(seed: int, dtype: str, size: int = 3, frames: int | None = None) -> ArrayProblem:
-    """Lattices of any shape, some without a path; scores of classes and states; here and there -inf or NaN."""
+    """Lattices of any shape, some without a path; scores of classes and states; some -inf or NaN."""
     rng = np.random.default_rng(seed)
     classes, longest = 4, int(rng.integers(0, 7)) if frames is None else frames
     lattices = [random_lattice(rng, int(rng.integers(1, 8)), classes) for _ in range(size)]
@@ -434,7 +434,7 @@ def test_lattices_of_any_shape(seed: int, dtype: str, narrow: None) -> None:
 @pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
 @pytest.mark.parametrize("labels", [[1, 1, 1], [0, 1, 0, 0, 0, 2], [3, 1, 2, 3, 3]], ids=str)
 def test_odd_states_may_have_the_label_of_even_ones(labels: list[int], from_logits: bool) -> None:
-    """In CTC's lattices they have not: there the blank's sum is the even states', and tokens are written over it."""
+    """In CTC's lattices they do not. There the blank's sum is over the even states, and tokens are written after it."""
     arcs = np.full(len(labels), Arc.STAY | Arc.STEP)
     arcs[0], arcs[-1] = Arc.STAY | Arc.START, Arc.STAY | Arc.STEP | Arc.END
     lattice = Lattice(labels, arcs)
@@ -450,7 +450,7 @@ def test_odd_states_may_have_the_label_of_even_ones(labels: list[int], from_logi
 
 
 def test_statuses_of_any_lattice(narrow: None) -> None:
-    """A lattice with paths of two frames only: infeasible whatever frames hold, impossible, not finite."""
+    """A lattice with paths of two frames only: infeasible with any frames, impossible, not finite."""
     two = Lattice([1, 2, 1], [Arc.START, Arc.STEP, Arc.STEP | Arc.SKIP | Arc.END])
     scores = np.zeros((4, 4, 3))
     scores[0, 0], scores[0, 1], scores[0, 2, 1] = np.nan, np.nan, -np.inf
@@ -463,7 +463,7 @@ def test_statuses_of_any_lattice(narrow: None) -> None:
 
 
 def test_what_a_device_may_hold_is_invalid() -> None:
-    """Nobody has looked at tensors on the device: a label, a number of states or frames that is wrong, NaN."""
+    """Tensors on the device were not checked: a wrong label, number of states or frames is NaN."""
     lattice = Lattice([1, 2], [Arc.STAY | Arc.START, Arc.STAY | Arc.STEP | Arc.END])
     given = Triton.problem(lattice_problem(np.zeros((2, 6, 3)), lattice, [2] * 6, from_logits=False))
     batch = given.lattices
@@ -481,11 +481,11 @@ def test_what_a_device_may_hold_is_invalid() -> None:
 
 
 def test_class_scores_of_ctc_lattices() -> None:
-    """With something added, CTC's lattices take the way of all others; that this is nothing shows that both agree."""
+    """With added scores, CTC's lattices run the general code. The scores are 0 here, so both must give the same."""
     batch = draw(26, 5, 2, 4, 2)
     given, same = problem_of(batch), problem_of(batch)
     same.class_scores = torch.zeros(4, device=DEVICE)
-    same.lattices.states.status[1] = Status.INFEASIBLE.value  # what the layout has found is not looked for again
+    same.lattices.states.status[1] = Status.INFEASIBLE.value  # what the layout kernel has found is not computed again
     plain, general = gradients_of(given), gradients_of(given)
     score = backend.total(given, gradients=Gradients(plain.scores)).score
     found = backend.total(same, gradients=general)
@@ -590,8 +590,8 @@ print("all compiled")
 def test_kernels_compile_without_a_gpu(tmp_path: Path, score: str, real: str, target: str) -> None:
     """The compiler is stricter than the interpreter: layouts, types, annotations.
 
-    Nor does the interpreter show two things that only a card computes with: its approximate exponential, whose errors
-    add up over frames, and the order of a row's sum, which follows the strides unless all sums are of two numbers.
+    Two things are visible only in compiled code: approximate exponentials, whose errors add up over frames, and the
+    order of a row's sum, which depends on the strides unless all sums are of two numbers.
     """
     code = COMPILED.format(score=score, real=real, target=target)
     (tmp_path / "compiled.py").write_text(code)
@@ -612,7 +612,7 @@ MOST = {
 
 
 def test_what_a_step_costs_is_counted(tmp_path: Path) -> None:
-    """Nothing makes a step longer unseen: today's counts, and a tenth more instructions, for other compilers."""
+    """No change makes a step longer unnoticed: present counts, with a tenth more instructions for other compilers."""
     done = without_the_interpreter(ROOT / "bench" / "gpu_counts.py", TRITON_CACHE_DIR=str(tmp_path))
     counts = {name: int(value) for name, value in map(str.split, done.stdout.splitlines())}
     assert counts.keys() == {*MOST, "frames", "host_us"}, done.stderr[-3000:]
@@ -620,7 +620,7 @@ def test_what_a_step_costs_is_counted(tmp_path: Path) -> None:
 
 
 def test_kernels_need_no_torch() -> None:
-    """They are for any framework that Triton has; only backend.py allocates, by torch."""
+    """They are for any framework that Triton supports; only backend.py allocates, with torch."""
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from ctckit.kernels.triton import batch, best, cells, gradient, lattice, pairs, rows, scaled, sums, tuning\n"

@@ -1,4 +1,4 @@
-"""Search graphs: which words they have, what the model calls them, and what is noted."""
+"""Search graphs: their words, the model's indices of these words, and notes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def lexicon_of(graph: SearchGraph) -> Lexicon:
 
 
 def said(graph: SearchGraph, model: Bigrams, words: tuple[str, ...]) -> dict[str, str | None]:
-    """What the model calls each word."""
+    """The model's name of each word."""
     numbers = lexicon_of(graph).model_words.tolist()
     return {w: None if m == UNKNOWN else model.vocabulary[m] for w, m in zip(words, numbers, strict=True)}
 
@@ -153,7 +153,7 @@ def test_a_model_that_keeps_no_words() -> None:
     numbers = {word: i for i, word in enumerate(model.vocabulary)}
     model.ids = lambda words: np.array([numbers.get(word, 0) for word in words], np.int32)  # type: ignore[method-assign]
     model.vocabulary = []
-    for vocabulary in (LETTERS, PIECES):  # two of the model's four words are labels: not enough for one of labels
+    for vocabulary in (LETTERS, PIECES):  # two of the model's four words are labels: not enough for a model of labels
         with pytest.raises(CTCError, match="language_model has no words as text: expected a lexicon"):
             GraphBuilder(vocabulary, language_model=model)
     model.vocabulary = [*numbers]

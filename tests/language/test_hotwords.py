@@ -1,4 +1,4 @@
-"""Hotwords' automaton against counting occurrences in the text, and what it promises on the way."""
+"""The hotwords' automaton against counting occurrences in the text, and its credit for incomplete phrases."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_every_occurrence_is_rewarded_once(name: str, seed: int) -> None:
         text, state, total, last = vocabulary.read(tokens), hotwords.start, 0.0, BOUNDARY
         for symbol in [*(s for token in tokens for s in speller.symbols.of(token)), BOUNDARY]:
             if symbol == last == BOUNDARY:
-                continue  # as in the search: several boundaries are one
+                continue  # as in the search, several boundaries are one
             state, last = hotwords.step(state, symbol), symbol
             total += hotwords.rewards[state]
         expected = sum(w * occurrences(vocabulary, phrase, text) for phrase, w in weights.items())
@@ -73,7 +73,7 @@ def test_every_occurrence_is_rewarded_once(name: str, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("name", VOCABULARIES)
 def test_credit_grows_within_a_match(name: str, seed: int) -> None:
-    """With equal weights it never falls while a match continues, whatever other phrases begin or end within it."""
+    """With equal weights it never decreases while a match continues, whatever other phrases begin or end within it."""
     vocabulary = VOCABULARIES[name]
     _, hotwords = hotwords_of(vocabulary, phrases(vocabulary, seed, equal=True))
     above = parents(hotwords.tree)
@@ -102,7 +102,7 @@ def test_credit_is_at_least_the_part_that_is_said_and_at_most_the_highest_weight
 
 
 def credits(vocabulary: Vocabulary, weights: dict[str, float], said: str) -> list[tuple[float, float]]:
-    """What is rewarded and what is credited after each character."""
+    """The reward and the credit after each character."""
     speller, hotwords = hotwords_of(vocabulary, weights)
     state, found = hotwords.start, []
     for letter in said:
@@ -128,7 +128,7 @@ def test_credit_is_taken_back_where_a_phrase_breaks_off(said: str, credit: list[
 def test_a_reward_takes_the_place_of_credit() -> None:
     words = credits(VOCABULARIES["separator"], {"a": 6.0, "a b": 6.0}, "a b ")
     assert words == [(0.0, 3.0), (6.0, 3.0), (0.0, 4.5), (6.0, 0.0)]
-    # "ab" has half of its 6 after "a"; once it is said, there is what the longer phrase has had: 2 of 8 letters.
+    # After "a", "ab" has half of its 6. When "ab" is complete, the credit is that of the longer phrase: 2 of 8 letters.
     assert credits(VOCABULARIES["plain"], {"ab": 6.0, "abcabcab": 8.0}, "ab")[:2] == [(0.0, 3.0), (6.0, 2.0)]
 
 

@@ -1,4 +1,4 @@
-"""Lexicons: what they are made of, what is left out, and their trees against plain dictionaries."""
+"""Lexicons: their sources, words that are left out, and their trees against plain dictionaries."""
 
 from __future__ import annotations
 
@@ -156,14 +156,14 @@ def test_words_join() -> None:
 
 
 def test_one_spelling_that_looks_like_several() -> None:
-    """A list holds spellings, so that ["R", "EH", "D"] are three of one label each: that is hardly meant."""
+    """A list has spellings, so ["R", "EH", "D"] are three spellings of one label each: that is probably a mistake."""
     with pytest.raises(
         CTCError, match=r"'red' has the spellings \['R', 'EH', 'D'\].*expected 'R EH D' for one.*\['R'\]"
     ):
         spelled(Lexicon({"red": ["R", "EH", "D"]}), PHONEMES)
     several = Lexicon({"a": [["AH"], ["EH"]]})
     assert by_spelling(*spelled(several, PHONEMES)) == {("AH",): ["a"], ("EH",): ["a"]}
-    beside_labels = Lexicon({"a": ["AH", "EH"], "red": ["R EH D"]})  # where others are spelled by labels, it is clear
+    beside_labels = Lexicon({"a": ["AH", "EH"], "red": ["R EH D"]})  # clear, since other words are spelled by labels
     assert set(by_spelling(*spelled(beside_labels, PHONEMES))) == {("AH",), ("EH",), ("R", "EH", "D")}
 
 

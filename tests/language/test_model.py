@@ -1,4 +1,4 @@
-"""n-gram models: right scores, however they come, and files that are wrong."""
+"""n-gram models: right scores from every source, and wrong files."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ def test_states_are_no_longer_than_they_must_be() -> None:
             state = model.step(state, word)[1]
         return state
 
-    assert after(b, b) == after(b) != ()  # "b b" is no 2-gram
-    assert after(a, b, a) == after(b, a) == after(a)  # "b a" begins nothing, and has no back-off
+    assert after(b, b) == after(b) != ()  # "b b" is not a 2-gram
+    assert after(a, b, a) == after(b, a) == after(a)  # "b a" begins no n-gram, and has no back-off
     assert after(a, b) != after(b)
     assert after(model.end) == after(a, model.end) == ()
     assert after(2**31, bos=True) == after(0)
@@ -141,7 +141,7 @@ def test_scores_of_made_up_models(form: Form, seed: int) -> None:
 
 @pytest.mark.parametrize("form", [FORMS["positive back-offs"], FORMS["ends pruned, positive"]], ids=["", "pruned"])
 def test_no_score_is_above_the_bound(form: Form) -> None:
-    """Over all states that can be reached, and all words; and it is not far above."""
+    """For all states that can be reached and all words; and it is not far above them."""
     model = read(made_up(5, form))
     states, found = {model.begin(False), model.begin(True)}, []
     waiting = list(states)
@@ -166,7 +166,7 @@ def test_many_texts_at_once() -> None:
     assert model.score_all(["", ""], eos=False).tolist() == [0, 0]
     assert model.score_all([]).shape == (0,)
     assert model.score("a\tb\n") == model.score("a b")
-    assert model.score("a\u3000b", bos=False, eos=False) == pytest.approx(-2 * LN10)  # one word, which it lacks
+    assert model.score("a\u3000b", bos=False, eos=False) == pytest.approx(-2 * LN10)  # one unknown word
     assert model.score("\ud800") == model.score("zork")
 
 
@@ -380,7 +380,7 @@ def test_files_that_can_not_be_read(tmp_path: Path) -> None:
 
 
 def test_gzip(tmp_path: Path) -> None:
-    packed = gzip.compress(SMALL[:100].encode()) + gzip.compress(SMALL[100:].encode())  # as pigz and cat make them
+    packed = gzip.compress(SMALL[:100].encode()) + gzip.compress(SMALL[100:].encode())  # as pigz and cat write them
     for data in (packed, packed + bytes(512)):
         assert read(data)._data.tobytes() == read(SMALL)._data.tobytes()
     for cut in (20, 90, len(packed) - 1):
@@ -398,7 +398,7 @@ class TestOurFile:
 
     @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
     def test_there_and_back(self, form: Form, tmp_path: Path) -> None:
-        """Through our file and through ARPA, the model is the same, bit by bit."""
+        """Written and read as our file or as ARPA, the model is the same, bit by bit."""
         model = read(made_up(2, form))
         model.save(tmp_path / "x.ngram")
         mapped = LanguageModel.read(str(tmp_path / "x.ngram"))
@@ -584,7 +584,7 @@ def test_what_is_no_text() -> None:
     for wrong in (lambda: model.score(None), lambda: model.words(b"a"), lambda: model.id(3), lambda: model.ids([None])):
         with pytest.raises(CTCError, match="expected a string"):
             wrong()
-    for wrong in (lambda: model.score_all("a b"), lambda: model.ids("ab")):  # not letter by letter
+    for wrong in (lambda: model.score_all("a b"), lambda: model.ids("ab")):  # a string is not a list of letters
         with pytest.raises(CTCError, match="expected a list of"):
             wrong()
     for source in (None, SMALL.encode(), io.StringIO(SMALL), [SMALL]):

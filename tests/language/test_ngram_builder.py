@@ -1,4 +1,4 @@
-"""The tests' own n-gram builder: by hand, and that its probabilities add up to 1 after every context."""
+"""The tests' own n-gram builder: numbers computed by hand, and probabilities that sum to 1 after every context."""
 
 import math
 from typing import NamedTuple
@@ -36,7 +36,7 @@ def test_probabilities_add_up_after_every_context(order: int) -> None:
 
 
 def test_by_hand() -> None:
-    """Two sentences. Bigrams: <s> a 2, a b 1, a </s> 1, b </s> 1; to the left of </s> stand two words, of a and b one.
+    """Two sentences. Bigrams: <s> a 2, a b 1, a </s> 1, b </s> 1. Two words precede </s>, one precedes a, one b.
 
     Bigrams: n1 = 3, n2 = 1, D = 3/5. Unigrams: </s> 2, a 1, b 1: n1 = 2, n2 = 1, D = 1/2. 3/8 go to the uniform
     distribution over a, b, </s> and <unk>.

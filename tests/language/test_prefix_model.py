@@ -76,13 +76,13 @@ def test_the_same_texts_as_with_the_same_n_grams(options: dict[str, Any], recomb
             values = [[getattr(text, part) for text in each.texts] for each in (found, expected)]
             np.testing.assert_allclose(*values, rtol=0, atol=1e-5)
     asked = [prefix for call in table.calls for prefix in call]
-    assert len(asked) == len(set(asked)) <= len(table.model.vocabulary) + 1  # each once, cut to a word
+    assert len(asked) == len(set(asked)) <= len(table.model.vocabulary) + 1  # each prefix once, cut to one word
     assert {len(call) for call in table.calls} == {1}
 
 
 @pytest.mark.parametrize("labels", [LABELS, [label for label in LABELS if label != " "]])
 def test_a_decoder_finds_the_same_texts_as_with_n_grams(labels: list[str]) -> None:
-    """By words and by tokens, in a beam that holds all that there is."""
+    """By words and by tokens, in a beam that holds every prefix."""
     bigrams = Bigrams(WORDS if " " in labels else labels[1:], 5)
     ngrams = LanguageModel.read(BytesIO(bigrams.arpa().encode()))
     found = [
@@ -98,7 +98,7 @@ def test_a_decoder_finds_the_same_texts_as_with_n_grams(labels: list[str]) -> No
 
 
 def test_all_words_are_expected_to_cost_as_much() -> None:
-    """Whichever may be first: else those that can't be would be lost where they can stand."""
+    """The mean over all first words. Otherwise words that cannot be first would be lost at other places."""
     shares = {"a": 0.5, "ab": 0.25, "b": 0.25, "cab": 0.0}
     with np.errstate(divide="ignore"):
         row = np.log([*shares.values(), 0.0])
@@ -124,7 +124,7 @@ class Plain:
 
 
 def by_n_grams(model: LanguageModel) -> Callable[[Sequence[Prefix]], Rows]:
-    """What may follow prefixes, of which some are impossible."""
+    """What an n-gram model says of prefixes, with some words made impossible."""
     known: dict[Prefix, list[float]] = {}
 
     def row(prefix: Prefix) -> list[float]:
@@ -143,7 +143,7 @@ def by_n_grams(model: LanguageModel) -> Callable[[Sequence[Prefix]], Rows]:
 
 
 def with_function(seed: int, form: str, context: int | None) -> tuple[native.Found, reference.Found]:
-    """What is found in a random case with a function, and what the reference finds; rounding decides nothing."""
+    """What a random case with a function gives, and what the reference finds; not a case decided by rounding."""
     for number in count(100 * seed):
         case = draw(number, form, most_frames=25)
         if isinstance(ngrams := case.graph.model, LanguageModel):
@@ -233,11 +233,11 @@ def test_what_does_not_fit_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None
     states = [model.step(model.begin(), word)[1] for word in range(1, 4)]
     for state in [states[0], states[1], states[0], states[2], model.begin(), states[0], states[1], states[0]]:
         model.step(state, 1)
-    assert calls == [(), (0,), (1,), (2,), (), (1,)]  # (2,) has gone by now
+    assert calls == [(), (0,), (1,), (2,), (), (1,)]  # (2,) has been forgotten
 
 
 class TestErrors:
-    """What a function raises, and what it must not answer."""
+    """What a function raises, and what it must not return."""
 
     @staticmethod
     def failing(at: int, error: BaseException) -> PrefixModel:
@@ -278,7 +278,7 @@ class TestErrors:
             decoder.decode(rows, from_logits=True, nbest=20)
         stopped = len(calls)
         decoder.decode(rows[:, :1], from_logits=True, nbest=20)
-        assert stopped < len(calls) - stopped  # all samples took less than one takes
+        assert stopped < len(calls) - stopped  # fewer calls for all samples than for one
 
     def test_a_stream_ends_where_it_was_cut_off(self) -> None:
         stream = Decoder(LABELS, language_model=self.failing(3, KeyError("no"))).stream(from_logits=True)
@@ -345,7 +345,7 @@ class TestThreads:
             assert inside.acquire(blocking=False)
             callers.add(threading.get_ident())
             table = Table(bigrams, [])(prefixes)
-            time.sleep(1e-4)  # lets others run
+            time.sleep(1e-4)  # lets other threads run
             inside.release()
             return table
 
@@ -377,7 +377,7 @@ def test_pickles_with_its_prefixes() -> None:
     stream = decoder.stream(from_logits=True)
     stream.feed(rows[:31])
     sent = pickle.dumps(stream)
-    decoder.decode(scores(10), from_logits=True)  # numbers other prefixes
+    decoder.decode(scores(10), from_logits=True)  # other prefixes get numbers
     for each in (pickle.loads(sent), stream):
         each.feed(rows[31:])
         (best,) = each.finish()
@@ -396,7 +396,7 @@ def test_damaged_states_lead_nowhere_else() -> None:
 
 
 def test_a_model_that_remembers_helps_in_the_search() -> None:
-    """A name that was said first comes again at the end."""
+    """The name at the beginning of a text is repeated at its end."""
     labels = ["<blank>", " ", *"abcdefgh"]
     names, others = ["bad", "bed", "had", "head"], ["ad", "be", "fed"]
     words = ["</s>", *names, *others]

@@ -1,4 +1,4 @@
-"""Texts in symbols: the quick way and transcribe's say the same, and any split into pieces finds a word."""
+"""Texts in symbols: the fast speller agrees with transcribe, and a word is found for any split into pieces."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LETTERS = "abABeinüÜßΣσς'| <>▁कखिा你好é3-\u0301\u200b"
 
 
 def by_definition(speller: Speller, text: str) -> list[int]:
-    """What transcribe spells, without boundaries at the ends or twice; nothing if it can't."""
+    """What transcribe spells, without boundaries at the ends or repeated ones; empty if it cannot."""
     tokens = speller.vocabulary.transcribe(text).tokens
     if STAR in tokens:
         return []
@@ -47,7 +47,7 @@ def by_definition(speller: Speller, text: str) -> list[int]:
 
 
 def texts(vocabulary: Vocabulary, seed: int, count: int) -> list[str]:
-    """Of the labels' own letters mostly, with other letters, cases and spaces among them."""
+    """Mostly of the labels' letters, with other letters, cases and spaces."""
     draw = random.Random(seed)
     own = [letter for label in vocabulary.labels[1:] for letter in label if letter not in "<>[]▁#|"] or ["a"]
     found = []
@@ -103,7 +103,7 @@ def test_any_split_spells_the_word(name: str) -> None:
         if not spelled.failed and unicodedata.is_normalized("NFC", text) and set(text).isdisjoint("<>[]-"):
             compared += 1
             joined = [symbol for i, word in enumerate(words) for symbol in ([0] * (i > 0) + word)]
-            if vocabulary.convention == "wordpiece":  # punctuation is a word of its own there
+            if vocabulary.convention == "wordpiece":  # there punctuation is a separate word
                 assert [s for s in spelled.sequences.row(0) if s] == [s for s in joined if s]
             else:
                 assert spelled.sequences.row(0) == joined, text

@@ -16,7 +16,7 @@ def sequences(seed: int, count: int, symbols: int = 5, longest: int = 8) -> Rows
 
 
 def beginnings(rows: Rows) -> list[tuple[int, ...]]:
-    """All nodes, as the symbols that lead there, breadth first."""
+    """All nodes, as the symbols that lead to them, breadth first."""
     found = {tuple(row[:n]) for row in rows for n in range(len(row) + 1)} | {()}
     return sorted(found, key=lambda node: (len(node), node))
 

@@ -1,4 +1,4 @@
-"""Arrays of graphs that are not what they should be: none is ever read out of its bounds."""
+"""Invalid arrays of graphs: none is ever read out of its bounds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ctckit.search_graph import SearchGraph, Tree
 
 
 def whole() -> SearchGraph:
-    """One that has everything."""
+    """A graph with a lexicon, hotwords and a model."""
     cases = (draw(seed, "words") for seed in range(200))
     return next(c.graph for c in cases if c.graph.lexicon and c.graph.hotwords and c.graph.model)
 

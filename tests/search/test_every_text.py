@@ -1,4 +1,4 @@
-"""Searches with room for every prefix find every text, with its score by definition."""
+"""Searches whose beam holds every prefix find every text, with its score by definition."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Found = list[tuple[tuple[int, ...], tuple[int, ...], float]]
 
 
 class Search(NamedTuple):
-    """A search, and what it needs.
+    """A search, and how to call it.
 
     Attributes:
         run: takes scores, a graph, the beam's width and whether to recombine.
-        model: takes a model to one that the search can ask.
-        near: nats, how near its scores come with a model: the extension's have floats.
+        model: converts a model to one that the search can use.
+        near: nats, the tolerance of scores with a model: the extension's models have floats.
     """
 
     run: Callable[[npt.NDArray[np.float64], SearchGraph, int, bool], Found]
@@ -73,7 +73,7 @@ def language(convention: str, lexicon: str, closed: bool, model: str, hotwords: 
         return None
     bigrams = None
     if model == "words":
-        bigrams = Bigrams([*list(spellings or ())[:-1], "c"], seed)  # one of the lexicon is missing, one more is there
+        bigrams = Bigrams([*list(spellings or ())[:-1], "c"], seed)  # one word of the lexicon is missing, one is added
     elif model == "tokens":
         bigrams = Bigrams(
             [label.replace(" ", "|") for label in LABELS[convention] if label not in ("", SPECIAL, "b")], seed
@@ -113,7 +113,7 @@ def scores(classes: int, seed: int) -> npt.NDArray[np.float64]:
     random = np.random.default_rng(seed)
     found = random.normal(size=(4 + seed % 2, classes)) * random.choice([0.5, 3])
     found[random.random(found.shape) < 0.1] = -np.inf
-    found[:, 0] = np.maximum(found[:, 0], -8)  # a path is left
+    found[:, 0] = np.maximum(found[:, 0], -8)  # so that some path is possible
     return np.asarray(found - np.logaddexp.reduce(found, axis=1, keepdims=True))
 
 
@@ -168,7 +168,7 @@ def test_a_model_without_a_lexicon_brings_its_words(search: Search, closed: bool
 @pytest.mark.parametrize("model", ["words", "tokens"])
 @pytest.mark.parametrize("closed", [False, True])
 def test_recombining_finds_no_text_too_good_and_mostly_the_best(search: Search, model: str, closed: bool) -> None:
-    """Of entries that go on alike the lesser is dropped: its paths are lost, and it may have become the better."""
+    """Of entries that can continue in the same ways the lower one is dropped, although it might have become better."""
     best = dropped = 0
     for seed in range(40):
         meant = language("separator", "spellings", closed, model, "some", seed)

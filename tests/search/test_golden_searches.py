@@ -1,4 +1,4 @@
-"""Small searches whose results are worked out by hand."""
+"""Small searches whose results were computed by hand."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _probabilities(found: Found) -> Found:
 
 
 def test_the_beam_follows_what_it_has_room_for() -> None:
-    """A beam of one that stays with the blank: what is better at the end has been left behind."""
+    """A beam of one keeps the empty text: the text that is better at the end was dropped."""
     (text,) = by_native(case_of([[0.6, 0.4]] * 2, 1))
     assert text == ""
     assert native.search(np.log([[[0.6, 0.4]]] * 2), np.array([2]), letters(2), 2)[0].texts[0].tokens.tolist() == [1]

@@ -15,8 +15,8 @@ from support.searches import FORMS, Case, as_data, draw, letters
 from ctckit import Status
 from ctckit.kernels.search import native, reference
 
-NEAR = 1e-12  # nats; texts whose scores are nearer to each other may be in any order
-CASES = 25  # of each form in the default run; the long test has the others of about a thousand
+NEAR = 1e-12  # nats; texts whose scores differ by less may be in any order
+CASES = 25  # of each form in the default run; the long test has the rest of about a thousand
 
 
 def assert_alike(found: native.Found, truth: reference.Found, near: float = NEAR) -> None:
@@ -94,7 +94,7 @@ def test_other_floats_are_searched_as_the_numbers_that_they_are(dtype: str) -> N
     for seed, form in product(range(10), FORMS):
         case = draw(seed, form)
         given = exact = case.log_probs.astype(np.float32 if dtype == "bfloat16" else dtype)
-        if dtype == "bfloat16":  # NumPy has its bits as integers
+        if dtype == "bfloat16":  # NumPy has no bfloat16, so its bits are integers
             bits = exact.view(np.uint32) & 0xFFFF0000
             given, exact = (bits >> 16).astype(np.uint16), bits.view(np.float32)
         cases.append((replace(case, log_probs=given), *replace(case, log_probs=exact.astype(np.float64)).reference()))
@@ -109,7 +109,7 @@ def test_logits_are_normalised(classes: int) -> None:
     case = Case(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True), letters(classes), 10, False)
     found = native.search(logits[:, None], np.array([20]), case.graph, 10, 10, from_logits=True)[0]
     assert_alike(found, case.reference()[0])
-    logits[7] = -np.inf  # its softmax is no number
+    logits[7] = -np.inf  # its softmax is NaN
     assert native.search(logits[:, None], np.array([20]), case.graph, 10, from_logits=True)[0].status == (
         Status.NOT_FINITE
     )
@@ -139,7 +139,7 @@ def of_samples(found: list[native.Found]) -> list[object]:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("beam_threshold", [np.inf, 3.0])
 def test_samples_do_not_depend_on_each_other(form: str, beam_threshold: float) -> None:
-    """Nor does it matter how full the beam of the one before was: some begin with frames of one token only."""
+    """Nor on the size of the beam of the sample before: some samples begin with frames of one token only."""
     rng = np.random.default_rng(1)
     case = draw(3, form)
     scores = rng.normal(size=(60, 12, case.graph.num_classes)) * 3
@@ -161,7 +161,7 @@ def test_samples_do_not_depend_on_each_other(form: str, beam_threshold: float) -
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_beam_that_shrinks_and_grows(form: str) -> None:
-    """Where the network is sure, few lie within the threshold."""
+    """Where the network is sure, few prefixes are within the threshold."""
     cases = []
     for seed in range(CASES):
         case = draw(seed, form)
@@ -198,7 +198,7 @@ def test_no_path_is_left() -> None:
     scores[2] = -np.inf
     found = native.search(scores, np.array([5]), letters(3), 5)[0]
     assert (found.status, found.texts) == (Status.IMPOSSIBLE, [])
-    scores[4, 0, 1] = np.nan  # it is still looked at
+    scores[4, 0, 1] = np.nan  # it is still read
     assert native.search(scores, np.array([5]), letters(3), 5)[0].status == Status.NOT_FINITE
 
 
@@ -209,7 +209,7 @@ def test_no_frames() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_what_is_possible_may_lie_far_below_the_best_of_a_frame(form: str) -> None:
-    """Numbers can't hold e^-1000: such frames are searched in logarithms."""
+    """A double cannot represent e^-1000: such frames are searched in logarithms."""
     compared = 0
     for seed in range(40):
         case = draw(seed, form, most_classes=8, most_width=8)
@@ -234,7 +234,7 @@ def test_what_is_possible_may_lie_far_below_the_best_of_a_frame(form: str) -> No
 
 
 def spread(case: Case) -> float:
-    """How many nats the prefixes of a beam lie apart at most."""
+    """The largest difference of the scores in a beam, in nats."""
     found = [0.0]
 
     def watch(t: int, candidates: list[reference.Entry], beam: list[reference.Entry]) -> None:

@@ -28,7 +28,7 @@ def test_chunks_make_no_difference(form: str, chunk: int) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_stem_and_state_lose_nothing(form: str) -> None:
-    """Frame by frame looked at, sent elsewhere, and at times without the part that can't change any more."""
+    """Texts are read and the search is pickled after each frame, and at times the stem is taken away."""
     taken = 0
     for seed in range(25):
         case = draw(seed, form)
@@ -58,11 +58,11 @@ def test_a_text_that_is_not_finished() -> None:
     for tokens, _, words, score, ctc, language, units, hotwords in before:
         assert len(words) <= len(tokens)
         assert score == pytest.approx(case.graph.score(ctc, language, units, hotwords), abs=1e-12)
-    assert as_data(search.texts(MANY)) == as_data(case.native().texts)  # it may still be finished
+    assert as_data(search.texts(MANY)) == as_data(case.native().texts)  # it can still be finished
 
 
 def test_memory_stays_the_same() -> None:
-    """Over a million frames: of what is held, only prefixes count."""
+    """Over a million frames: memory depends only on the prefixes that are kept."""
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(10_000, 6)).astype(np.float32) * 4
     search, sizes, tokens = native.Search(letters(6), 20, from_logits=True), [], 0
@@ -79,7 +79,7 @@ def test_memory_stays_the_same() -> None:
 
 
 def test_what_is_forgotten_does_not_depend_on_what_was_taken() -> None:
-    """The first frame leaves two texts that go on alike for ever, until memory is full."""
+    """The first frame gives two texts that continue alike, until memory is full."""
     sure = np.log(np.full((60_000, 4), 1e-3) + 0.99 * np.eye(4)[np.arange(60_000) % 4])
     rows = np.concatenate([np.log([[0.1, 0.5, 0.1, 0.3]]), sure])
     at_once = native.Search(letters(4), 2)
@@ -97,7 +97,7 @@ def test_what_is_forgotten_does_not_depend_on_what_was_taken() -> None:
 
 
 def test_much_that_is_not_settled_takes_no_longer() -> None:
-    """Noise: after 5,000 frames some 200 texts have hardly a token in common."""
+    """Noise: after 5,000 frames the 200 texts have hardly a token in common."""
     rows = np.random.default_rng(0).normal(size=(5000, 32))
     search, seconds = native.Search(letters(32), 200), []
     for t in range(0, 5000, 500):
@@ -152,9 +152,9 @@ def test_a_state_of_something_else() -> None:
     for broken in (b"", good[:-1], good + b"0", b"x" + good[1:]):
         with pytest.raises(ValueError, match="not the state of a search with this graph"):
             search._search.restore(broken)
-        assert search.num_frames == 0  # begun anew
+        assert search.num_frames == 0  # it starts again
     rng = np.random.default_rng(0)
-    for _ in range(300):  # whatever it holds: an error, or a search
+    for _ in range(300):  # any content is an error or a search
         bytes_ = bytearray(good)
         for place in rng.integers(0, len(bytes_), 3):
             bytes_[place] = rng.integers(256)

@@ -59,7 +59,7 @@ class BackOff:
         return self.ngrams.get(history, NGram(0, 0)).backoff + self.score(word, history[1:])
 
     def scores(self, words: list[str], bos: bool = True, eos: bool = True) -> list[float]:
-        """log10 P of each word; words that the model lacks are <unk>."""
+        """log10 P of each word; unknown words are <unk>."""
         history = ("<s>",) if bos else ()
         found = []
         for word in [*words, *["</s>"] * eos]:
@@ -70,14 +70,14 @@ class BackOff:
 
 
 class Form(NamedTuple):
-    """What a made-up model is like."""
+    """The properties of a made-up model."""
 
     order: int = 3
     words: int = 8
-    share: float = 0.4  # of the n-grams whose beginning and end are n-grams
+    share: float = 0.4  # of all n-grams whose beginning and end are n-grams
     has_unknown: bool = True
-    pruned: float = 0.0  # how likely, beside those, n-grams are whose end is none
-    positive: bool = False  # whether some back-offs are
+    pruned: float = 0.0  # how likely others are, whose end is not an n-gram
+    positive: bool = False  # whether some back-offs are above 0
 
 
 def made_up(seed: int, form: Form) -> str:
@@ -146,7 +146,7 @@ def read(text: str | bytes) -> LanguageModel:
 
 
 def murmur(data: bytes) -> int:
-    """MurmurHash64A with seed 0, as its author wrote it down."""
+    """MurmurHash64A with seed 0, as its author defined it."""
     m, mask = 0xC6A4A7935BD1E995, 2**64 - 1
     h = len(data) * m & mask
     whole = len(data) // 8 * 8
@@ -160,11 +160,11 @@ def murmur(data: bytes) -> int:
     return h ^ h >> 47
 
 
-CHECKSUM_AT = 320  # in the header, of all before it
+CHECKSUM_AT = 320  # in the header, of everything before it
 
 
 def with_checksum(data: bytes) -> bytes:
-    """A model's file whose header was changed, and adds up again."""
+    """A model's file with a changed header, and the checksum that belongs to it."""
     return data[:CHECKSUM_AT] + struct.pack("<Q", murmur(data[:CHECKSUM_AT])) + data[CHECKSUM_AT + 8 :]
 
 
@@ -194,7 +194,7 @@ def damaged(rng: random.Random, data: bytes) -> bytes:
 
 
 def fuzz_arpa(rng: random.Random, text: str) -> bool:
-    """A damaged ARPA file is an error with its line, or what another reader makes of it; whether it was read."""
+    """A damaged ARPA file is an error with its line, or another reader reads the same; returns whether it was read."""
     data = damaged(rng, text.encode())
     try:
         model = read(data)
@@ -216,7 +216,7 @@ def fuzz_arpa(rng: random.Random, text: str) -> bool:
 
 
 def fuzz_file(rng: random.Random, data: bytes, path: Path) -> bool:
-    """A damaged file of ours or of KenLM's is an error, or a model of which everything can be asked."""
+    """A damaged file of ours or of KenLM's is an error, or a model that answers every query."""
     changed = damaged(rng, data)
     if rng.random() < 0.5 and len(changed) >= len(data) and data[:6] == b"ctckit":
         changed = with_checksum(changed)
@@ -231,7 +231,7 @@ def fuzz_file(rng: random.Random, data: bytes, path: Path) -> bool:
 
 
 def use(rng: random.Random, model: LanguageModel) -> None:
-    """Asks for everything that a search asks for, with any numbers."""
+    """Makes every query that a search makes, with any numbers."""
     model.ids([*(f"w{i}" for i in range(8)), *NEW_WORDS, "<s>", "</s>"])
     for sentence in (True, False):
         state = model.begin(sentence)

@@ -1,6 +1,6 @@
-"""Scores every text that a few frames can say, by its definition: no prefix, no tree, no automaton.
+"""Scores every text that a few frames can have, by its definition: no prefix, no tree, no automaton.
 
-Imports nothing of the package: it is what the search and its graphs are judged by.
+Imports nothing of the package: the search and its graphs are compared with it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from oracles import collapse
 
 from . import ngrams
 
-Words = tuple[str | None, ...]  # None: one that the lexicon lacks
+Words = tuple[str | None, ...]  # None: a word that is not in the lexicon
 Text = tuple[tuple[int, ...], Words]
 
 SPECIAL = "<breath>"
@@ -26,7 +26,7 @@ UNKNOWN_WORD = "<unk>"
 
 
 class Bigrams:
-    """A language model of random numbers, P(word | word before), as the search asks it.
+    """A language model of random numbers, P(word | word before), with the methods that the search calls.
 
     Attributes:
         vocabulary: ``<unk>``, ``<s>``, ``</s>``, then the words.
@@ -66,13 +66,13 @@ class Bigrams:
 
 @dataclass(frozen=True)
 class Language:
-    """All that decides which texts there are, and what they are worth.
+    """All that decides which texts are possible, and their scores.
 
     Attributes:
         labels: class 0 is the blank.
         convention: as in a vocabulary.
-        spellings: of each word, as letters; None: there is no lexicon.
-        closed: there are no other words.
+        spellings: of each word, as letters; None without a lexicon.
+        closed: other words are not possible.
         model: of words or tokens.
         by_token: the model's words are labels.
         hotwords: nats for each occurrence of a phrase.
@@ -100,7 +100,7 @@ class Language:
         return label.replace("▁", " ") if self.convention == "sentencepiece" else label
 
     def texts(self, log_probs: npt.NDArray[Any]) -> dict[Text, float]:
-        """The score of every text that has one: its tokens and words."""
+        """The score of every possible text, by its tokens and words."""
         found = {}
         for tokens, ctc in ctc_scores(log_probs).items():
             for words in self._readings(tokens):
@@ -110,7 +110,7 @@ class Language:
         return found
 
     def words(self) -> Mapping[str, Sequence[str]] | None:
-        """The lexicon, which hotwords' words join if it is closed and has none that is spelled like them."""
+        """The lexicon; if it is closed, with the words of hotwords whose spelling it does not have."""
         if self.spellings is None or not self.closed:
             return self.spellings
         there = {letters for ways in self.spellings.values() for letters in ways}
@@ -137,7 +137,7 @@ class Language:
         yield from product(*ways)
 
     def worth(self, tokens: Sequence[int], words: Words) -> float:
-        """Nats beside the CTC score."""
+        """Nats in addition to the CTC score."""
         if self.by_token:
             said = [self.labels[token].replace(" ", "|") for token in tokens if self.adds(token)]
             language = self._probability([token if self._knows(token) else None for token in said])
@@ -171,7 +171,7 @@ class Language:
         return sum(w * sum(text.startswith(form, i) for i in range(len(text))) for form, w in self._forms().items())
 
     def _forms(self) -> dict[str, float]:
-        """How hotwords are spelled, with their bounds, and what they are worth: if several are, the highest weight."""
+        """The spellings of hotwords, with their bounds, and their weights: the highest for each spelling."""
         known, forms = self.words() or {}, dict[str, float]()
         for phrase, weight in self.hotwords.items():
             for words in product(*(known.get(word, [word]) for word in phrase.split())):

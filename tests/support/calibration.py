@@ -1,4 +1,4 @@
-"""How far confidences are from the share of what is right. Also used by bench/confidence.py."""
+"""The difference between confidences and the share of right words. Also used by bench/confidence.py."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def manifest(folder: Path, rows: Sequence[Any], name: str = "corpus.jsonl") -> N
 
 
 def corpus(folder: Path, task: Aligning | Decoding, out: str = "out", formats: str = "json,csv") -> Corpus:
-    """What a task does with the rows of the manifest."""
+    """The rows of the manifest, with a task."""
     defaults = Defaults(folder / "labels.txt", SHIFT)
     return Corpus(folder / "corpus.jsonl", folder / out, parse_formats(formats), task, defaults)
 
@@ -53,7 +53,7 @@ def aligning(folder: Path, out: str = "out", formats: str = "json,csv") -> Corpu
 
 
 def in_processes(job: Job, rows: Sequence[Row]) -> Iterator[Entry | FailedRow]:
-    """A runner as users may write one: it aligns rows in other processes."""
+    """A runner as users may write one: it does rows in other processes."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         yield from pool.map(job.run, rows)
 

@@ -1,8 +1,8 @@
-"""Where tests of the torch front put the tensors that the GPU backend takes.
+"""The devices of tensors in tests of the torch frontend on the GPU backend.
 
-With a GPU they are on it, and nothing is replaced. Without one they stay on the CPU, marked as a GPU's, and Triton's
-interpreter takes them. What a test forgets to put there is not marked, and goes to the CPU's kernels, as it would on a
-machine with a GPU; a fixture can see that from the backends that were taken.
+With a GPU, tensors are moved to it, and nothing is replaced. Without one they stay on the CPU, marked as a GPU's, and
+Triton's interpreter takes them. If a test forgets to move a tensor, it is not marked and the CPU's kernels take it, as
+on a machine with a GPU. A fixture can check this in the list of backends that were used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from support.installed import has_gpu
 
 
 class Marked(Tensor):
-    """A tensor of the CPU that counts as a GPU's, as does what torch computes from it."""
+    """A tensor on the CPU that counts as a GPU's. So do tensors that torch computes from it."""
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -26,22 +26,22 @@ class Marked(Tensor):
 
 
 def on_gpu(values: Any) -> Any:
-    """A tensor where the GPU backend takes it; anything else unchanged."""
+    """A tensor on the device of the GPU backend; anything else unchanged."""
     if not isinstance(values, Tensor):
         return values
     return values.to("cuda") if has_gpu() else values.as_subclass(Marked)
 
 
 def placed(tensor: Tensor, backend: str) -> Tensor:
-    """A tensor where that backend takes it."""
+    """A tensor on the device of that backend."""
     return on_gpu(tensor) if backend == "triton" else tensor
 
 
 def take_for_gpus(monkeypatch: pytest.MonkeyPatch, kind: type[Tensor] = Marked) -> list[str]:
-    """Without a GPU, makes marked tensors, or all, go to the GPU backend, which must not read their values.
+    """Without a GPU, sends calls with marked tensors, or with any, to the GPU backend, which must not read values.
 
     Returns:
-        The backends that calls have gone to, as they go.
+        A list to which each call adds the backend that takes it.
     """
     backend_of, is_on_host, taken = dispatch.backend_of, arguments.is_on_host, []
 
@@ -58,7 +58,7 @@ def take_for_gpus(monkeypatch: pytest.MonkeyPatch, kind: type[Tensor] = Marked) 
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, backend: str, kind: type[Tensor] = Marked) -> None:
-    """Makes calls go to a backend: the GPU's as above, another whatever the tensors are."""
+    """Sends calls to a backend: to the GPU's as above, to another for any tensors."""
     if backend == "triton":
         take_for_gpus(monkeypatch, kind)
         return

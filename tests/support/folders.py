@@ -1,4 +1,4 @@
-"""Folders as other people's tools leave them, with made-up recordings of `TEXTS`; each returns the words' times."""
+"""Folders as other tools write them, with made-up recordings of `TEXTS`; each function returns the words' times."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXTS = ["the quick brown fox", "jumps over", "a lazy dog"]
 
 
 def nemo_folder(folder: Path) -> list[Times]:
-    """NeMo's manifest.json, and its model_config.yaml, whose labels lack the blank; scores/ has files by recording."""
+    """NeMo's manifest.json, its model_config.yaml, whose labels lack the blank, and scores/, a file per recording."""
     pytest.importorskip("yaml", reason="YAML is an extra")
     (folder / "scores").mkdir()
     rows, truth = [], []

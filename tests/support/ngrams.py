@@ -18,7 +18,7 @@ Gram = tuple[str, ...]
 
 
 class Order(NamedTuple):
-    """The n-grams of one order, and what follows from them."""
+    """The n-grams of one order, and numbers computed from them."""
 
     counts: dict[Gram, int]
     discount: float
@@ -32,13 +32,13 @@ class Order(NamedTuple):
 
 
 def vocabulary(sentences: Iterable[str], *, at_least: int = 1) -> list[str]:
-    """The words that occur so often, in alphabetical order."""
+    """The words that occur at least this often, in alphabetical order."""
     counts = Counter(word for sentence in sentences for word in sentence.split())
     return sorted(word for word, count in counts.items() if count >= at_least)
 
 
 def arpa(sentences: Iterable[str], words: Iterable[str], *, order: int = 3) -> str:
-    """A model of these sentences, as the text of an ARPA file. Words that ``words`` lacks count as ``<unk>``."""
+    """A model of these sentences, as the text of an ARPA file. Words that are not in ``words`` count as ``<unk>``."""
     known = {*words}
     orders = _orders([_padded(sentence, known) for sentence in sentences], order)
     floor = 1 / (len(known) + 2)  # of each word, </s> and <unk>, under a unigram
@@ -70,11 +70,11 @@ def _padded(sentence: str, known: set[str]) -> Gram:
 
 
 def _orders(sentences: Sequence[Gram], order: int) -> list[Order]:
-    """The highest order counts occurrences, the others in how many ways an n-gram goes on to the left."""
+    """The highest order counts occurrences, the others the number of words that precede an n-gram."""
     counts = Counter(
         gram for sentence in sentences for gram in zip(*(sentence[n:] for n in range(order)), strict=False)
     )
-    # A sentence's first n-grams have nothing to their left, so they keep their occurrences.
+    # Nothing precedes the first n-grams of a sentence, so their occurrences are counted.
     orders = [_order(counts)]
     for n in range(order - 1, 0, -1):
         shorter = Counter(gram[1:] for gram in counts)

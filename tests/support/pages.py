@@ -15,7 +15,7 @@ def painted(tab: Any) -> None:
 
 
 def expect(found: Any) -> Any:
-    """What asserts something of a locator, and waits for it."""
-    from playwright.sync_api import expect  # only where there is a browser: the fixture skips tests without one
+    """playwright's assertions on a locator, which wait until they are true."""
+    from playwright.sync_api import expect  # imported late: the fixture skips tests without a browser
 
     return expect(found)

@@ -1,4 +1,4 @@
-"""What a real recogniser made of lines of noisy print, kept in tests/data, and a language for them.
+"""A real recogniser's outputs for lines of noisy print, kept in tests/data, and a language for them.
 
 tests/data/README.md says how they were made. None of the lines is in the language's sentences.
 """
@@ -20,13 +20,13 @@ from support import ngrams
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 LABELS = ["", " ", *"abcdefghijklmnopqrstuvwxyz", "'"]  # the blank is class 0
-LEAST = 3  # how often a word of the lexicon occurs, at least
+LEAST = 3  # least number of occurrences of a word of the lexicon
 STEP = 1 / 8  # nats; scores are kept as multiples of it,
 LOWEST = 64  # down to this one: e^-8
 
 
 class Line(NamedTuple):
-    """A line of print, as it was and as the recogniser saw it."""
+    """A line of print: its text, and the recogniser's output."""
 
     text: str
     noise: float  # standard deviation, of pixels from 0 to 1
@@ -53,12 +53,12 @@ def arpa(order: int = 3) -> str:
 
 @cache
 def language_model(order: int = 3) -> LanguageModel:
-    """The same, read."""
+    """This model, read."""
     return LanguageModel.read(io.BytesIO(arpa(order).encode()))
 
 
 def with_language(order: int = 3, **options: Any) -> Decoder:
-    """A decoder with this model and this lexicon."""
+    """A decoder with the model and the lexicon."""
     return Decoder(LABELS, language_model=language_model(order), lexicon=lexicon(), **options)
 
 
@@ -72,7 +72,7 @@ def errors_of(
     some: Sequence[Line],
     count: Callable[[str, str], Errors] = word_errors,
 ) -> Errors:
-    """The wrong words of the best texts that a decoder finds; or what else is counted."""
+    """The wrong words of the best texts that a decoder finds, or other errors by ``count``."""
     found = decode([line.log_probs for line in some])
     return sum((count(line.text, sample.text) for line, sample in zip(some, found, strict=True)), Errors())
 

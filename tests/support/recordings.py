@@ -1,4 +1,4 @@
-"""Made-up recordings: scores that say a text, and when they say it."""
+"""Made-up recordings: scores of a text, and the times of its words."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ SHIFT = 0.02
 
 
 def said(labels: Sequence[str], path: Sequence[str], sure: float = 0.9) -> npt.NDArray[np.float64]:
-    """Log-probabilities of which each frame's best class is the path's, and the others are equal."""
+    """Log-probabilities in which each frame's best class is the path's, and the others are equal."""
     rest = (1 - sure) / (len(labels) - 1)
     return np.log([[sure if label == named else rest for label in labels] for named in path])
 
 
 def spoken(text: str, seed: int = 0) -> tuple[npt.NDArray[np.float32], list[tuple[float, float]]]:
-    """Log-probabilities that say a text, and the words' times."""
+    """Log-probabilities of a text, and the words' times."""
     rng = np.random.default_rng(seed)
     frames, starts, ends = [0] * 3, [], []
     for before, letter, after in zip(" " + text, text, text[1:] + " ", strict=False):

@@ -1,6 +1,6 @@
-"""Random problems for searches: graphs of every form, also such as no language makes, and scores.
+"""Random problems for searches: scores, and graphs of every form, also graphs that no language gives.
 
-What the searches find in them is compared with the reference's, which is compared with definitions elsewhere.
+The results of the searches are compared with the reference's. Other tests compare the reference with definitions.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class Case:
     recombine: bool
 
     def reference(self, **options: Any) -> tuple[reference.Found, bool]:
-        """What the reference finds, and whether more than rounding decided what had a place in the beam.
+        """What the reference finds, and whether the beams were decided by more than rounding.
 
-        Words may cost the same, or their costs be added in another order: then scores are equal but for rounding.
+        Words may cost the same, or their costs may be added in another order: then scores differ only by rounding.
         """
         margins, threshold = [np.inf], options.get("beam_threshold", np.inf)
 
         def watch(t: int, candidates: list[reference.Entry], beam: list[reference.Entry]) -> None:
-            groups: dict[Any, list[float]] = {}  # those of which one goes on
+            groups: dict[Any, list[float]] = {}  # of each group one is kept
             for i, entry in enumerate(candidates):
                 key = (entry.prefix.tokens[-1:], entry.state[:3]) if self.recombine else i
                 groups.setdefault(key, []).append(entry.score)
@@ -69,7 +69,7 @@ class Case:
         return native.search(scores, lengths, self.graph, self.beam_width, **options)[0]
 
     def stream(self, chunk: int, **options: Any) -> native.Search:
-        """Fed with all frames."""
+        """A search to which all frames have been fed."""
         search = native.Search(self.graph, self.beam_width, recombine=self.recombine, **options)
         for t in range(0, len(self.log_probs), chunk):
             search.feed(self.log_probs[t : t + chunk])
@@ -77,12 +77,12 @@ class Case:
 
 
 def as_data(texts: list[native.Text]) -> list[tuple[Any, ...]]:
-    """All that the search says of texts, in a form that can be compared bit for bit."""
+    """All results for texts, in a form that can be compared bit for bit."""
     return [tuple(x.tolist() if isinstance(x, np.ndarray) else x for x in text) for text in texts]
 
 
 def letters(classes: int) -> SearchGraph:
-    """No graph to speak of: the blank is class 0, the others letters."""
+    """The simplest graph: the blank is class 0, the others are letters."""
     return SearchGraph(0, _letters(classes, 0, -1))
 
 
@@ -91,14 +91,14 @@ def draw(seed: int, form: str, *, most_frames: int = 40, most_classes: int = 99,
 
     Args:
         seed: of the draw.
-        form: ``plain``: no graph but letters; ``words``: a token is a letter or the separator; ``tokens``: so are they,
+        form: ``plain``: only letters; ``words``: a token is a letter or the separator; ``tokens``: so are they,
             and the model is one of tokens; ``pieces``: tokens spell anything.
         most_frames: the most that it may have.
         most_classes: the most that it may have.
         most_width: the most of the beam's width.
     """
     rng = np.random.default_rng([seed, FORMS.index(form)])
-    # The reference is slow: what is large in one way is small in others.
+    # The reference is slow, so only one of the sizes is large.
     classes = int(rng.integers(2, most_classes + 1)) if rng.random() < 0.3 else int(rng.integers(2, 9))
     width = int(rng.integers(1, most_width + 1)) if rng.random() < 0.3 else int(rng.integers(1, 9))
     size = max(2, int(2e4 / (classes * width)))
@@ -161,15 +161,15 @@ def random_model(rng: np.random.Generator) -> LanguageModel:
 
 
 def _letters(classes: int, blank: int, separator: int) -> Symbols:
-    """Each class a letter, but for the blank, which spells nothing, and the separator."""
+    """Each class is a letter, except the blank, which spells nothing, and the separator."""
     spelled = [[] if c == blank else [BOUNDARY] if c == separator else [c + 1] for c in range(classes)]
     return _symbols(spelled, separator)
 
 
 def _pieces(rng: np.random.Generator, classes: int, blank: int) -> Symbols:
-    """Each class some symbols, or none."""
+    """Each class has some symbols, or none."""
     kinds = int(rng.choice([2, 4, 70]))
-    late = rng.random() < 0.5  # boundaries also within a piece
+    late = rng.random() < 0.5  # boundaries also inside a piece
     spelled = []
     for c in range(classes):
         piece = rng.integers(1, kinds, int(rng.choice([0, 1, 2, 3, 4], p=[0.1, 0.4, 0.3, 0.1, 0.1])))
@@ -226,7 +226,7 @@ def _spelled(tree: Tree) -> list[tuple[int, ...]]:
 
 
 def damaged(rng: np.random.Generator, graph: SearchGraph) -> SearchGraph:
-    """A graph with some numbers of its arrays changed: it need not be one any more."""
+    """A graph with some numbers of its arrays changed: it may be invalid."""
 
     def change(array: Array) -> Array:
         if not array.size or rng.random() < 0.7:

@@ -1,4 +1,4 @@
-"""Three frames of a blank, a and b, and bigrams of a and b: small enough to be worked out by hand."""
+"""Three frames of a blank, a and b, and bigrams of a and b: small enough to be computed by hand."""
 
 from __future__ import annotations
 
