@@ -38,6 +38,7 @@ TESTS = [
     "test_golden_searches.py",
     "test_every_text.py",
     "test_model.py",
+    "test_prefix_model.py",
 ]
 LONG = ["test_model.py"]  # whose long tests are run too: 100,000 damaged files
 # Tests that fork or time their threads are slowed or confused by the sanitizer's own threads and shadow memory; the
