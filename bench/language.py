@@ -109,8 +109,8 @@ def write_arpa(path: Path, words: list[str]) -> int:
             file.write(f"\n\\{n}-grams:\n")
             scores, backoffs = -5 * rng.random(len(level)), -rng.random(len(level))
             for ngram, score, backoff in zip(level.tolist(), scores, backoffs, strict=True):
-                behind = f"\t{backoff:.7g}" if n < ORDER else ""
-                file.write(f"{score:.7g}\t{' '.join(names[word] for word in ngram)}{behind}\n")
+                after = f"\t{backoff:.7g}" if n < ORDER else ""
+                file.write(f"{score:.7g}\t{' '.join(names[word] for word in ngram)}{after}\n")
         file.write("\n\\end\\\n")
     return sum(map(len, levels))
 

@@ -15,10 +15,10 @@ def test_outputs_made_again_are_the_kept_ones() -> None:
     assert len(recogniser.labels) == 6625
     same = frames = 0
     for line in printed.lines("test"):
-        anew = recogniser.printed(line.text, line.noise, rng)
+        again = recogniser.printed(line.text, line.noise, rng)
         frames += len(line.log_probs)
-        if anew.shape == line.log_probs.shape:
-            likely = np.maximum(anew, line.log_probs) > -5
-            near = np.abs(anew - line.log_probs) < printed.STEP / 2 + 0.02  # rounded; then normalised again
+        if again.shape == line.log_probs.shape:
+            likely = np.maximum(again, line.log_probs) > -5
+            near = np.abs(again - line.log_probs) < printed.STEP / 2 + 0.02  # rounded; then normalised again
             same += int((near | ~likely).all(axis=1).sum())
     assert same / frames > 0.9

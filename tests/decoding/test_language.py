@@ -104,10 +104,10 @@ def test_other_weights_at_once() -> None:
     decoder, log_probs = Decoder(LABELS, language_model=model(), alpha=0.2, beta=0.5), spoken("aφ|cat")
     for alpha, beta in ((0.0, 0.5), (2.0, 0.5), (0.2, 3.0)):
         changed = decoder.with_weights(alpha=alpha, beta=beta)
-        anew = Decoder(LABELS, language_model=model(), alpha=alpha, beta=beta)
+        made = Decoder(LABELS, language_model=model(), alpha=alpha, beta=beta)
         assert (best(changed, log_probs).text, best(changed, log_probs).score) == (
-            best(anew, log_probs).text,
-            best(anew, log_probs).score,
+            best(made, log_probs).text,
+            best(made, log_probs).score,
         )
     assert decoder.with_weights(alpha=2).beta == 0.5
     assert decoder.alpha == 0.2

@@ -163,8 +163,8 @@ def test_one_spelling_that_looks_like_several() -> None:
         spelled(Lexicon({"red": ["R", "EH", "D"]}), PHONEMES)
     several = Lexicon({"a": [["AH"], ["EH"]]})
     assert by_spelling(*spelled(several, PHONEMES)) == {("AH",): ["a"], ("EH",): ["a"]}
-    beside_labels = Lexicon({"a": ["AH", "EH"], "red": ["R EH D"]})  # clear, since other words are spelled by labels
-    assert set(by_spelling(*spelled(beside_labels, PHONEMES))) == {("AH",), ("EH",), ("R", "EH", "D")}
+    with_labels = Lexicon({"a": ["AH", "EH"], "red": ["R EH D"]})  # clear, since other words are spelled by labels
+    assert set(by_spelling(*spelled(with_labels, PHONEMES))) == {("AH",), ("EH",), ("R", "EH", "D")}
 
 
 def test_labels_of_words_that_cant_be_spelled() -> None:

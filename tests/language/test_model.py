@@ -148,11 +148,11 @@ def test_no_score_is_above_the_bound(form: Form) -> None:
     while waiting:
         state = waiting.pop()
         for word in range(len(model.vocabulary)):
-            score, behind = model.step(state, word)
+            score, after = model.step(state, word)
             found.append(score)
-            if behind not in states:
-                states.add(behind)
-                waiting.append(behind)
+            if after not in states:
+                states.add(after)
+                waiting.append(after)
     assert max(found) <= model.bound <= max(found) + 2
 
 

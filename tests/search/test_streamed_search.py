@@ -118,7 +118,7 @@ def test_scores_of_a_long_recording_are_exact() -> None:
     assert text.score == pytest.approx(1e5 * row[0], rel=1e-14)
 
 
-def test_begun_anew() -> None:
+def test_started_again() -> None:
     case = draw(2, "words")
     search = case.stream(9)
     found = as_data(search.texts(MANY))

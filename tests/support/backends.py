@@ -1,4 +1,4 @@
-"""The implementations of the sweeps that tests run, behind one interface on arrays."""
+"""The implementations of the sweeps that tests run, with one interface on arrays."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ TRITON = (Backend("triton"),) if HAS_TRITON else ()
 EXACT = tuple(Backend(name) for name in ("reference", "portable")[: 2 if HAS_TORCH else 1])
 BACKENDS = (*EXACT, *NATIVE, *TRITON)
 KERNELS = (*NATIVE, *TRITON)
-# Backends that compute in float64 need only one dtype. In the interpreter float32 stands for half precision too.
+# Backends that compute in float64 need only one dtype. In the interpreter float32 also represents half precision.
 IMPLEMENTATIONS = (
     *((backend, "float64") for backend in EXACT),
     *((kernels, dtype) for kernels in NATIVE for dtype in DTYPES),

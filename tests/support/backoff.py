@@ -108,8 +108,8 @@ def made_up(seed: int, form: Form) -> str:
         lines += ["", f"\\{n}-grams:"]
         for ngram in level:
             backoff = number(-1, 1 if form.positive else 0) if rng.random() < 0.7 else "0"
-            behind = f"\t{backoff}" if n < form.order and rng.random() < 0.9 else ""
-            lines.append(f"{number(-4, -0.01)}\t{' '.join(ngram)}{behind}")
+            after = f"\t{backoff}" if n < form.order and rng.random() < 0.9 else ""
+            lines.append(f"{number(-4, -0.01)}\t{' '.join(ngram)}{after}")
     return "\n".join([*lines, "", "\\end\\", ""])
 
 

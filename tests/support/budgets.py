@@ -9,7 +9,7 @@ each other, so do their roundings, and grow as T.)
 
 - The score collects (4 + D) per frame, and a softmax sum over C classes, added in 8 lanes, half of sqrt(C / 8) more. It
   is held in float64: there the sum of all frames' offsets costs a unit of the last place of its own size.
-- An occupancy, at most 1, is a ratio: paths share all but what lies around a frame, each frame is divided by its own
+- An occupancy, at most 1, is a ratio: paths share all but the states near a frame, each frame is divided by its own
   sum, and so roundings from far away cancel. Half of the above, from no more than 64 frames, bounds the rest. (Peers
   that add up float32 logarithms err by the rounding of the whole score instead: a thousand times more at T = 1500.)
 

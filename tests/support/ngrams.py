@@ -60,8 +60,8 @@ def arpa_text(orders: Sequence[Mapping[Gram, tuple[float, float | None]]]) -> st
     for n, grams in enumerate(orders, 1):
         lines += ["", f"\\{n}-grams:"]
         for gram, (score, back_off) in grams.items():
-            behind = "" if back_off is None else f"\t{back_off:.8g}"
-            lines.append(f"{score:.8g}\t{' '.join(gram)}{behind}")
+            after = "" if back_off is None else f"\t{back_off:.8g}"
+            lines.append(f"{score:.8g}\t{' '.join(gram)}{after}")
     return "\n".join([*lines, "", "\\end\\", ""])
 
 

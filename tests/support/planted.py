@@ -73,7 +73,7 @@ _SPREAD = {"untrained": (0.01, 0.1, 1.0), "wide": (2.0, 4.0), "biased": (0.3,), 
 
 
 def draw_healthy(seed: int, most: int = 1_500_000) -> tuple[str, Arguments]:
-    """A healthy batch, and its kind; it has at most so many scores.
+    """A healthy batch with at most this many scores, and its kind.
 
     Two to 20,000 classes, one to 512 samples, one to 400 frames; targets as long as their frames allow, or shorter;
     classes that are used alike or by Zipf's law, as pieces of words are; lengths and dtypes of every kind. "misread":
