@@ -26,7 +26,7 @@ bool begins(std::string_view text, std::string_view with) {
     return text.substr(0, with.size()) == with;
 }
 
-// The next field of a line, which is taken off; empty behind the last.
+// Takes the next field off a line; empty after the last one.
 std::string_view next_field(std::string_view& text) {
     const char *at = text.data(), *const end = at + text.size();
     while (at != end && is_space(*at)) ++at;
@@ -96,17 +96,17 @@ double read_number(std::string_view text) {
     return negative ? -value : value;
 }
 
-// Appends a number with `decimals` digits behind the point.
+// Appends a number with `decimals` digits after the point.
 void append_fixed(std::string& out, double value, int decimals) {
     const std::uint64_t digits = static_cast<std::uint64_t>(std::llround(std::abs(value) * kPowers[decimals]));
     const std::string text = std::to_string(digits);
-    const std::size_t behind = static_cast<std::size_t>(decimals);
+    const std::size_t after = static_cast<std::size_t>(decimals);
     if (value < 0 && digits) out += '-';
-    if (text.size() <= behind) {
-        out += behind ? "0." + std::string(behind - text.size(), '0') + text : "0";
+    if (text.size() <= after) {
+        out += after ? "0." + std::string(after - text.size(), '0') + text : "0";
     } else {
-        out.append(text, 0, text.size() - behind);
-        if (behind) (out += '.').append(text, text.size() - behind);
+        out.append(text, 0, text.size() - after);
+        if (after) (out += '.').append(text, text.size() - after);
     }
 }
 
@@ -157,7 +157,7 @@ std::string ArpaReader::expected() const {
         case Part::kEnd:
             break;
     }
-    return "nothing more behind \\end\\";
+    return "nothing more after \\end\\";
 }
 
 void ArpaReader::feed(std::string_view piece) {
@@ -299,7 +299,7 @@ void ArpaReader::ngram(std::string_view text) {
         if (std::isfinite(backoff_nats) && ends)
             fail("back-off " + quoted(last) + ": expected none, as of all n-grams of the highest order");
         fail(quoted(trimmed(whole)) + ": expected log10 P, " + std::to_string(order_) +
-             (order_ == 1 ? " word" : " words") + " and at most a back-off, a number, behind them");
+             (order_ == 1 ? " word" : " words") + " and at most a back-off, a number, after them");
     }
     if (order_ == 1) {
         if (!is_utf8(word)) fail("the word " + quoted(word) + " is not UTF-8: expected UTF-8 text");
@@ -378,7 +378,7 @@ std::vector<char> ArpaReader::finish() {
         look_up();
     }
     if (part_ != Part::kEnd)
-        fail("the file ends behind this line: expected " + expected() + "; was it written, or copied, completely?");
+        fail("the file ends after this line: expected " + expected() + "; was it written, or copied, completely?");
     return builder_->finish();
 }
 

@@ -50,7 +50,7 @@ class ArpaReader {
 
     Part part_ = Part::kBefore;
     std::uint64_t line_ = 0;  // of the line at hand, from 1
-    std::string rest_;        // of the last piece, behind its last line
+    std::string rest_;        // of the last piece, after its last whole line
     std::vector<std::uint64_t> counts_;
     std::unique_ptr<NgramBuilder> builder_;
     std::uint32_t order_ = 0;  // at hand

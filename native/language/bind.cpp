@@ -74,7 +74,7 @@ nb::object ids(const WordModel& model, const nb::list& words) {
     return array_of(std::vector<std::int32_t>(found.begin(), found.end()));
 }
 
-// The next word of a text, between ASCII white space; empty behind the last.
+// The next word of a text, between ASCII white space; empty after the last one.
 std::string_view next_word(std::string_view& text) {
     const auto is_space = [](char c) { return c == ' ' || (c >= '\t' && c <= '\r'); };
     const char *at = text.data(), *const end = at + text.size();
@@ -86,7 +86,7 @@ std::string_view next_word(std::string_view& text) {
 }
 
 struct Sentence {
-    std::size_t next, end;  // of all words, one behind the other
+    std::size_t next, end;  // of all words, concatenated
     LanguageState state;
 };
 

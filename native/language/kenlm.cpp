@@ -29,7 +29,7 @@ T read(const char* at) {
     return value;
 }
 
-// What the file has behind its magic to show that numbers mean the same here as where it was written.
+// What follows the magic in a file: it shows whether numbers are stored here as where the file was written.
 struct Sanity {
     float zero = 0, one = 1, minus_half = -0.5;
     std::uint32_t first_word = 1, last_word = 0xffffffffu, padding = 0;

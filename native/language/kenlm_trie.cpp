@@ -1,6 +1,6 @@
 // KenLM's tries. A trie is read from the last word of an n-gram to its first: unigrams, their children with the word
 // before, and so on. Entries are packed bits: a word, its values, and where its children begin; they end where those of
-// the next entry begin. Values may be numbers of bins; beginnings may have their upper bits in an array beside.
+// the next entry begin. Values may be numbers of bins; beginnings may have their upper bits in a separate array.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -92,7 +92,7 @@ Values read_values(Parts& parts, std::size_t order, bool quantised) {
     return values;
 }
 
-// How many of the upper bits of children's beginnings stand in an array beside: as many as make the file smallest.
+// How many of the upper bits of children's beginnings are in a separate array: as many as make the file smallest.
 std::uint32_t chopped_bits(std::uint64_t entries, std::uint64_t most, std::uint32_t allowed) {
     const std::uint32_t bits = bits_for(most);
     std::uint32_t best = 0;

@@ -99,7 +99,7 @@ class WordTable {
     std::string text_;
     std::vector<std::uint32_t> ends_;
     std::vector<std::uint64_t> slots_;
-    bool shared_ = false;  // whether a word lies behind another one with an equal upper half of the hash
+    bool shared_ = false;  // whether a word comes after another one with an equal upper half of the hash
 };
 
 }  // namespace ctckit

@@ -76,7 +76,7 @@ class Aligned(NamedTuple):
 
     @property
     def facts(self) -> dict[str, float | str | None]:
-        """What files of everything, and logs, hold beside the lines."""
+        """What JSON files and logs contain in addition to the lines."""
         return self.fit.as_dict()
 
 

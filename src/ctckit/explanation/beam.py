@@ -35,7 +35,7 @@ Self = TypeVar("Self", bound="Search")
 
 
 class Parts(NamedTuple):
-    """What counts beside the CTC score, in nats, with its weights.
+    """What is added to the CTC score, in nats, with its weights.
 
     Attributes:
         language: of the language model.
@@ -74,7 +74,7 @@ class Candidate(NamedTuple):
         blank: nats, of its paths that end in the blank.
         token: nats, of those that end in its last token.
         ctc: nats, of both.
-        parts: what counts beside that.
+        parts: what is added to that.
         score: what it is ranked by: `ctc`, and the parts.
         rank: its place in its frame, 1 for the best; None if it was recombined with a better one.
         ctc_rank: its place by `ctc` alone.
@@ -132,7 +132,7 @@ class FoundText(NamedTuple):
     Attributes:
         text: the text; its score may be above `ctc`.
         ctc: nats, of those of its paths that stayed in the beam.
-        parts: what counts beside that; no lookahead is left.
+        parts: what is added to that; no lookahead is left.
         score: what texts are ordered by: `ctc`, and the parts.
     """
 
@@ -299,7 +299,7 @@ class _Watcher:
         return Candidate(entry.prefix.tokens, blank, token, _ctc(entry), parts, score, rank, ctc_rank, like, ways)
 
     def parts(self, state: textbook.State) -> Parts:
-        """What a text counts beside its CTC score."""
+        """What is added to a text's CTC score."""
         graph = self.walk.graph
         language = graph.alpha * state.language if state.language else 0.0
         return Parts(language, graph.beta * state.units, state.hotwords)

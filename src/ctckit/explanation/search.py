@@ -40,7 +40,7 @@ class SearchExplanation(AsPage, Search):
     Attributes:
         log_probs: float64 (T, C), normalised if logits were given.
         labels: (C,) the name of each class; the blank is φ.
-        graph: which texts there are, and what they are worth beside their CTC score.
+        graph: which texts are possible, and what is added to their CTC scores.
         beam_width: how many prefixes are kept from one frame to the next.
         recombine: whether of prefixes that continue in the same way only the best is kept.
         lang: the language of pictures and texts.

@@ -178,7 +178,7 @@ class LanguageModel:
         """The state at the start of a sentence, or without any context."""
 
     def step(self, state: tuple[int, ...], word: int) -> tuple[float, tuple[int, ...]]:
-        """The ln P(word | state), and the state behind it."""
+        """The ln P(word | state), and the state after it."""
 
     bound: Final[float]
 
@@ -304,7 +304,7 @@ class Hotwords:
     ) -> None: ...
 
 class SearchGraph:
-    """All that a search takes beside the scores, as :class:`ctckit.search_graph.SearchGraph` holds it.
+    """All that a search takes besides the scores, as :class:`ctckit.search_graph.SearchGraph` holds it.
 
     Shares its parts; keeps the model alive. The model is one of tokens if there are ``model_tokens``.
     """
@@ -406,7 +406,7 @@ def search(
         recombine: whether only the best is kept of prefixes that can be continued in the same ways.
         from_logits: whether to normalise the scores.
         beam_threshold: nats that a prefix may lie below the best; +inf: any.
-        tokens_per_frame: how many of the best tokens of a frame are possible, beside the blank; 0: all.
+        tokens_per_frame: how many of the best tokens of a frame are possible, in addition to the blank; 0: all.
         isa: one of :func:`instruction_sets`.
         threads: how many to use at most.
     """
