@@ -370,7 +370,7 @@ class Search:
         """
 
     def reset(self) -> None:
-        """Begins anew."""
+        """Starts again."""
 
     @property
     def status(self) -> int:

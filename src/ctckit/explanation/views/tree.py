@@ -97,7 +97,7 @@ class _Place(NamedTuple):
 
 
 def _place(search: Search, steps: range, heading: int) -> _Place:
-    """Gives everything as much room as its text needs, below so many lines of the heading."""
+    """Gives everything as much room as its text needs, below the lines of the heading."""
     shown = [search.steps[i] for i in steps]
     rows = min(MOST_ROWS, max(1, *(len(step.beam) for step in shown)))
     kept = [candidate for step in shown for candidate in step.beam[:rows]]
