@@ -293,7 +293,10 @@ class TestErrors:
             (np.zeros(3), r"next_log_probs returned an array of shape \(3,\): expected \(1, 3\), nats"),
             (np.zeros((1, 2)), r"next_log_probs returned an array of shape \(1, 2\): expected \(1, 3\), nats"),
             (np.full((1, 3), np.nan), r"next_log_probs\[0, 0\] returned nan: expected nats"),
-            ([[-1, 0.25, 0]], r"next_log_probs\[0, 1\] returned 0.25: expected an ln P, at most 0; apply log_softmax to logits"),
+            (
+                [[-1, 0.25, 0]],
+                r"next_log_probs\[0, 1\] returned 0.25: expected an ln P, at most 0; apply log_softmax to logits",
+            ),
         ],
     )
     def test_answers(self, answer: Any, message: str) -> None:
