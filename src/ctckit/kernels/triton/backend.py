@@ -142,12 +142,9 @@ def ctc_lattices(
         torch.empty(size, dtype=torch.int32, device=device),
     )
     share = torch.empty(size, dtype=torch.float64, device=device)
-    tokens = size, sizes.pairs - 1
     runs = Runs(
-        torch.empty(tokens, dtype=torch.int32, device=device),
-        torch.empty(tokens, dtype=torch.int32, device=device),
-        torch.empty(tokens, dtype=torch.int32, device=device),
-        torch.empty(size, dtype=torch.int32, device=device),
+        torch.empty((size, sizes.pairs - 1), dtype=torch.int32, device=device),
+        torch.empty((2, size, classes), dtype=torch.int32, device=device),
     )
     begins = target_lengths.long().cumsum(0) - target_lengths if targets.ndim == 1 else target_lengths
     with _on(device):
@@ -320,18 +317,15 @@ class Sweep:
 
     @cached_property
     def _runs(self) -> Runs:
-        """Which labels of each sample are equal."""
+        """The states of each sample in the order of their labels."""
         lattices, states = self._lattices, self.batch.states
         if isinstance(lattices, CTCLattices) and not states.general:
             return lattices.runs
         labels, order = states.labels.flatten(1).sort(dim=1, stable=True)
-        begins = torch.ones_like(labels)
-        begins[:, 1:] = labels[:, 1:] != labels[:, :-1]
-        run = begins.cumsum(1)
-        number = torch.arange(1, labels.shape[1] + 1, device=run.device).expand(len(labels), -1).contiguous()
-        first = torch.searchsorted(run, number)
-        classes = (begins * (labels < self.batch.sizes.classes)).sum(dim=1)
-        return Runs(labels, order.int(), first.int(), classes.int())
+        classes = torch.arange(self.batch.sizes.classes, dtype=labels.dtype, device=labels.device)
+        classes = classes.expand(len(labels), -1).contiguous()
+        ends = [torch.searchsorted(labels, classes, right=right, out_int32=True) for right in (False, True)]
+        return Runs(order.int(), torch.stack(ends), (ends[1] - ends[0]).argmax(dim=1).int())
 
     def _weights(self, weights: Tensor | None) -> Tensor:
         if weights is None:

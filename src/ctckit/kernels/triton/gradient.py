@@ -21,125 +21,94 @@ from .tuning import SIZES
 if TYPE_CHECKING:
     from torch import Tensor
 
+# How many scores, classes, frames and states of a frame one program processes at a time, at most. A program is one
+# warp, so its threads never wait for each other. The order of a frame's sums depends on the number of classes alone.
+TILE, MOST_CLASSES, MOST_ROWS, STATES_BLOCK = 512, 128, 16, 32
+STRIDES = ["stride_t", "stride_n", "grad_stride_t", "grad_stride_n", "stride_factor"]
 VISITS_BLOCK, VISITS_ROWS = 64, 32  # how many states and frames one program sums at a time
-NO_CLASS = -1  # in place of the blank, if the even states have labels of their own
 
 
 @triton.jit
-def _exist(i, length, used):
-    """Which even and which odd states of pairs i exist, in used frames."""
-    return used[:, None] & (i <= length)[None, :], used[:, None] & (i < length)[None, :]
+def _sum_of_common(p_row, p_order, count, GENERAL: tl.constexpr, ROWS: tl.constexpr, LABELS: tl.constexpr):
+    """For each frame, the occupancy of the common class: the sum over its states."""
+    b_sum = tl.zeros((ROWS, LABELS), p_row.dtype.element_ty)
+    for i0 in range(0, count, LABELS):
+        i = i0 + tl.arange(0, LABELS)
+        s = tl.load(p_order + i, mask=i < count, other=0) if GENERAL else i  # CTC's are the even states
+        b_sum += tl.load(p_row[:, None] + s[None, :], mask=(i < count)[None, :], other=0.0)
+    return sum_of_columns(b_sum)
 
 
 @triton.jit
-def _shares(p_row, used, length, pairs, ROWS: tl.constexpr, LABELS: tl.constexpr):
-    """For each frame, the sum of the even states' occupancies, and one over the sum of all states' occupancies."""
-    real = p_row.dtype.element_ty
-    b_evens, b_odds = tl.zeros((ROWS, LABELS), real), tl.zeros((ROWS, LABELS), real)
-    for i0 in range(0, length + 1, LABELS):
-        i = i0 + tl.arange(0, LABELS).to(tl.int64)
-        even_mask, odd_mask = _exist(i, length, used)
-        b_evens += tl.load(p_row[:, None] + i[None, :], mask=even_mask, other=0.0)
-        b_odds += tl.load(p_row[:, None] + (pairs + i)[None, :], mask=odd_mask, other=0.0)
-    b_even = sum_of_columns(b_evens)
-    return b_even, reciprocal(tl.where(used, b_even + sum_of_columns(b_odds), 1.0))
+def _sums_of_classes(p_cell, runs, c, classes, common, b_common):
+    """The occupancies of classes c: b_common for the common class, else the sum over the class's states in order."""
+    p_order, p_begin, p_end = runs
+    c = c[None, :]
+    mask = (c < classes) & (c != common)
+    b_begin = tl.load(p_begin + c, mask=mask, other=0)
+    b_count = tl.load(p_end + c, mask=mask, other=0) - b_begin
+    b_sum = tl.where(c == common, b_common[:, None], 0.0)
+    for r in range(0, tl.max(b_count)):
+        s = tl.load(p_order + b_begin + r, mask=r < b_count, other=0)
+        b_sum += tl.load(p_cell[:, None] + s, mask=r < b_count, other=0.0)
+    return b_sum
 
 
 @triton.jit
-def _store_states(p_out, p_row, b_share, exists, used, length, pairs, LABELS: tl.constexpr):
+def _sums_of_states(
+    p_cell, p_labels, count, scores, b_best, classes, common, b_common, SOFTMAX: tl.constexpr, LABELS: tl.constexpr
+):
+    """The sum of all occupancies, and the same without the class whose score is b_best."""
+    b_all = tl.zeros((b_common.shape[0], LABELS), b_common.dtype)
+    b_others = b_all
+    for s0 in range(0, count, LABELS):
+        s = s0 + tl.arange(0, LABELS)
+        b_label = tl.load(p_labels + s, mask=s < count, other=classes)
+        mask = ((b_label < classes) & (b_label != common))[None, :]
+        b_gamma = tl.load(p_cell[:, None] + s[None, :], mask=mask, other=0.0)
+        b_all += b_gamma
+        if SOFTMAX:
+            x = tl.load(columns(scores[0], 0, b_label, scores[1]), mask=mask, other=0.0).to(b_gamma.dtype)
+            b_others += tl.where(x == b_best[:, None], 0.0, b_gamma)
+    b_sum, b_rest = sum_of_columns(b_all) + b_common, sum_of_columns(b_others)
+    if SOFTMAX:
+        x = tl.load(scores[0] + common.to(tl.int64) * scores[1]).to(b_common.dtype)
+        b_rest += tl.where(x == b_best, 0.0, b_common)
+    return b_sum, b_rest
+
+
+@triton.jit
+def _scores_of(scores, c, classes, b_best, SOFTMAX: tl.constexpr):
+    """The scores of classes c; not read if the gradient has no softmax part."""
+    x = tl.zeros((b_best.shape[0], c.shape[0]), b_best.dtype)
+    if SOFTMAX:
+        c = tl.minimum(c, classes - 1)
+        x = tl.load(columns(scores[0], 0, c, scores[1])).to(b_best.dtype)
+    return x
+
+
+@triton.jit
+def _store_classes(out, b_share, softmax, c, x, b_gamma, exists, classes, SOFTMAX: tl.constexpr):
+    """Writes the gradient of classes c from their scores x and their occupancies, not normalised."""
+    b_grad = 0.0 - b_gamma * b_share[:, None]
+    if SOFTMAX:
+        b_peak, b_inverse, b_best, b_entry = softmax
+        b_grad += exp_nonpositive(x - b_peak[:, None]) * b_inverse[:, None]
+        b_grad = tl.where(x == b_best[:, None], b_entry[:, None], b_grad)
+    mask = exists[:, None] & (c < classes)[None, :]
+    tl.store(columns(out[0], 0, c, out[1]), b_grad.to(out[0].dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _store_states(p_out, p_row, b_share, exists, length, pairs, LABELS: tl.constexpr):
     """Writes some frames' occupancies by state."""
     for i0 in range(0, pairs, LABELS):
-        i = i0 + tl.arange(0, LABELS).to(tl.int64)
-        even_mask, odd_mask = _exist(i, length, used)
-        b_gamma = tl.load(p_row[:, None] + i[None, :], mask=even_mask, other=0.0) * b_share[:, None]
+        i = i0 + tl.arange(0, LABELS)
+        b_gamma = tl.load(p_row[:, None] + i[None, :], mask=(i <= length)[None, :], other=0.0) * b_share[:, None]
         p_even = p_out[:, None] + (2 * i)[None, :]
         tl.store(p_even, b_gamma, mask=exists[:, None] & (i < pairs)[None, :])
-        b_gamma = tl.load(p_row[:, None] + (pairs + i)[None, :], mask=odd_mask, other=0.0) * b_share[:, None]
-        tl.store(p_even + 1, b_gamma, mask=exists[:, None] & (i < pairs - 1)[None, :])
-
-
-@triton.jit
-def _softmax(x, scores):
-    """The softmax of scores x, from the statistics of their frames."""
-    return exp_nonpositive(x - scores[2][:, None]) * scores[3][:, None]
-
-
-@triton.jit
-def _store_classes(
-    out, scores, b_blank, b_weight, exists, used, classes, blank, SOFTMAX: tl.constexpr, BLOCK: tl.constexpr
-):
-    """Writes the gradient of all classes as if only the blank had an occupancy."""
-    p_out, stride = out
-    p_in, stride_c = scores[0], scores[1]
-    c = tl.arange(0, BLOCK)
-    for c0 in range(0, classes, BLOCK):
-        b_grad = tl.where((c == blank - c0)[None, :], -b_blank[:, None], 0.0)
-        if SOFTMAX:
-            mask = used[:, None] & (c < classes - c0)[None, :]
-            x = tl.load(columns(p_in, c0, c, stride_c), mask=mask, other=float("-inf")).to(b_weight.dtype)
-            b_grad += _softmax(x, scores)
-        mask = exists[:, None] & (c < classes - c0)[None, :]
-        b_grad = tl.where(used[:, None], b_grad * b_weight, 0.0)
-        tl.store(columns(p_out, c0, c, stride), b_grad.to(p_out.dtype.element_ty), mask=mask)
-
-
-@triton.jit
-def _store_labels(
-    out,
-    scores,
-    p_cell,
-    runs,
-    count,
-    b_blank,
-    b_share,
-    b_weight,
-    used,
-    blank,
-    SOFTMAX: tl.constexpr,
-    ROWS: tl.constexpr,
-    LABELS: tl.constexpr,
-):
-    """Writes the gradient of the lattice's labels. Each run of equal labels is summed in the lattice's order.
-
-    Where the network is sure of a label, its softmax and occupancy are both near 1, and their difference has few
-    correct digits. The other entries are accurate, and a frame's entries add up to 0. So this label's entry is computed
-    as minus the sum of the others.
-    """
-    p_out, stride = out
-    p_in, stride_c = scores[0], scores[1]
-    if SOFTMAX:
-        has_blank = used & (tl.where(used, blank, -1) >= 0)
-        at_blank = tl.load(p_in + blank.to(tl.int64) * stride_c, mask=has_blank, other=float("-inf"))
-        blank_is_best = has_blank & (at_blank.to(b_weight.dtype) == scores[2])
-        b_others = tl.where(blank_is_best, 0.0, tl.where(has_blank, b_blank, 0.0))
-        b_best = tl.where(blank_is_best, blank, -1).to(tl.int64)
-    p_sorted, p_order, p_first, num_runs = runs
-    real = b_weight.dtype
-    for q0 in range(0, num_runs, LABELS):
-        q = q0 + tl.arange(0, LABELS).to(tl.int64)[None, :]
-        is_run = q < num_runs
-        b_first = tl.load(p_first + q, mask=is_run, other=0)
-        b_next = tl.load(p_first + q + 1, mask=q + 1 < num_runs, other=0)
-        b_count = tl.where(is_run, tl.where(q + 1 < num_runs, b_next, count) - b_first, 0)
-        b_sum = tl.zeros((ROWS, LABELS), real)
-        for r in range(0, tl.max(b_count)):
-            s = tl.load(p_order + b_first + r, mask=r < b_count, other=0)
-            b_sum += tl.load(p_cell[:, None] + s, mask=used[:, None] & (r < b_count), other=0.0)
-        b_label = tl.load(p_sorted + b_first, mask=is_run, other=0).to(tl.int64)
-        b_grad = -b_sum * b_share[:, None]
-        mask = used[:, None] & is_run
-        if SOFTMAX:
-            x = tl.load(p_in[:, None] + b_label * stride_c, mask=mask, other=0.0).to(real)
-            is_best = mask & (x == scores[2][:, None])
-            b_others -= sum_of_columns(tl.where(is_best, 0.0, b_grad))
-            b_best = tl.maximum(b_best, tl.max(tl.where(is_best, b_label, -1), axis=1))
-            b_grad = _softmax(x, scores) + b_grad
-        tl.store(p_out[:, None] + b_label * stride, (b_grad * b_weight).to(p_out.dtype.element_ty), mask=mask)
-    if SOFTMAX:
-        tl.debug_barrier()
-        b_grad = (b_others - scores[4] * scores[3]) * b_weight
-        is_sure = used & (b_best >= 0) & (scores[3] * SURE > 1.0)
-        tl.store(p_out + b_best * stride, b_grad.to(p_out.dtype.element_ty), mask=is_sure)
+        b_gamma = tl.load(p_row[:, None] + (pairs + i)[None, :], mask=(i < length)[None, :], other=0.0)
+        tl.store(p_even + 1, b_gamma * b_share[:, None], mask=exists[:, None] & (i < pairs - 1)[None, :])
 
 
 @triton.jit
@@ -152,7 +121,7 @@ def _fill(p_out, stride, count, b_fill, exists, ROWS: tl.constexpr, BLOCK: tl.co
         tl.store(p_out[:, None] + (c * stride)[None, :], b_out.to(p_out.dtype.element_ty), mask=mask)
 
 
-@triton.jit(do_not_specialize=[*SIZES, "stride_factor"])
+@triton.jit(do_not_specialize=[*SIZES, *STRIDES])
 def _gradient_kernel(
     p_scores,
     p_grad,
@@ -161,18 +130,17 @@ def _gradient_kernel(
     p_factor,
     stride_factor,
     p_gamma,
+    p_labels,
     p_frames,
     p_lengths,
-    p_count,
     p_status,
     p_score,
     p_peak,
     p_inverse,
     p_rest,
-    p_sorted,
     p_order,
-    p_first,
-    p_number,
+    p_ranges,
+    p_common,
     stride_t,
     stride_n,
     stride_c,
@@ -188,6 +156,7 @@ def _gradient_kernel(
     STATES: tl.constexpr,
     FACTOR: tl.constexpr,
     GENERAL: tl.constexpr,
+    WHOLE: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     LABELS: tl.constexpr,
@@ -195,41 +164,75 @@ def _gradient_kernel(
     """Writes some frames of one sample's gradient: weight · (softmax - occupancy by class).
 
     Each frame's occupancies are divided by their own sum, which equals the total up to rounding. So the total's
-    rounding error does not enter the gradient.
+    rounding error does not enter the gradient. With WHOLE, all classes are one block, whose sums give that sum. Else
+    the occupancies are read once more before.
+
+    Where the network is sure of a class, its softmax and occupancy are both near 1, and their difference has few
+    correct digits. The other entries are accurate, and a frame's entries add up to 0. So this class's entry is computed
+    as minus the sum of the others.
     """
     tiles = tl.cdiv(frames_max, ROWS)
     n = (tl.program_id(0) // tiles).to(tl.int64)
-    t = (tl.program_id(0) % tiles).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
+    t = (tl.program_id(0) % tiles) * ROWS + tl.arange(0, ROWS)
+    frames, length = tl.load(p_frames + n).to(tl.int32), tl.load(p_lengths + n).to(tl.int32)
     status, score = tl.load(p_status + n), tl.load(p_score + n)
     exists, used = t < frames_max, t < frames
     real = p_gamma.dtype.element_ty
-    out = (p_grad + n * grad_stride_n + t * grad_stride_t, grad_stride_c)
-    p_state = p_states + (t * size + n) * (2 * pairs - 1)
+    out = (p_grad + n * grad_stride_n + t.to(tl.int64) * grad_stride_t, grad_stride_c)
+    p_state = p_states + (t.to(tl.int64) * size + n) * (2 * pairs - 1)
 
     if (score > float("-inf")) & ((tl.program_id(0) % tiles) * ROWS < frames):
-        p_row = p_gamma + (n * frames_max + t) * 2 * pairs
-        b_even, b_share = _shares(p_row, used, length, pairs, ROWS, LABELS)
-        if STATES:
-            _store_states(p_state, p_row, b_share, exists, used, length, pairs, LABELS)
-        b_weight = tl.load(p_weights + n)
-        if FACTOR:
-            b_weight *= tl.load(p_factor + n * stride_factor).to(tl.float64)
-        b_weight = b_weight.to(real)
-        scores = (p_scores + n * stride_n + t * stride_t, stride_c)
-        b_blank = tl.where(used, b_even * b_share, 0.0)
+        row = tl.minimum(t, frames - 1)  # after the last frame, it is read again, and 0 is written
+        o_sample = n * frames_max
+        p_row = p_gamma + o_sample * 2 * pairs + row.to(tl.int64) * (2 * pairs)
+        scores = (p_scores + n * stride_n + row.to(tl.int64) * stride_t, stride_c)
+        p_begin = p_ranges + n * classes
+        p_end = p_begin + size.to(tl.int64) * classes
+        if GENERAL:  # runs are of all states
+            o_states, p_cell, count, common = n * 2 * pairs, p_row, 2 * pairs, tl.load(p_common + n)
+            first = tl.load(p_begin + common)
+            num_common = tl.load(p_end + common) - first
+        else:  # of the odd states
+            o_states, p_cell, count, common = n * (pairs - 1), p_row + pairs, length, blank
+            first, num_common = 0, length + 1
+        runs = (p_order + o_states, p_begin, p_end)
+        b_best = tl.zeros((ROWS,), real)
         if SOFTMAX:
-            b_peak = tl.load(p_peak + n * frames_max + t, mask=used, other=0.0)
-            b_inverse = tl.load(p_inverse + n * frames_max + t, mask=used, other=0.0)
-            scores = scores + (b_peak, b_inverse, tl.load(p_rest + n * frames_max + t, mask=used, other=0.0))
-        _store_classes(out, scores, b_blank, b_weight, exists, used, classes, blank, SOFTMAX, BLOCK)
-        tl.debug_barrier()
-        if GENERAL:  # the labels of all states
-            o_runs, p_cell, count = n * 2 * pairs, p_row, tl.load(p_count + n)
-        else:  # the labels of the odd states
-            o_runs, p_cell, count = n * (pairs - 1), p_row + pairs, length
-        runs = (p_sorted + o_runs, p_order + o_runs, p_first + o_runs, tl.load(p_number + n))
-        _store_labels(out, scores, p_cell, runs, count, b_blank, b_share, b_weight, used, blank, SOFTMAX, ROWS, LABELS)
+            b_peak, b_inverse = tl.load(p_peak + o_sample + row), tl.load(p_inverse + o_sample + row)
+            b_rest = tl.load(p_rest + o_sample + row) * b_inverse
+            b_best = tl.where(b_inverse * SURE > 1.0, b_peak, float("inf"))  # no score is inf
+
+        b_common = _sum_of_common(p_row, runs[0] + first, num_common, GENERAL, ROWS, LABELS)
+        if WHOLE:
+            c = tl.arange(0, BLOCK)
+            x = _scores_of(scores, c, classes, b_best, SOFTMAX)
+            b_gamma = _sums_of_classes(p_cell, runs, c, classes, common, b_common)
+            b_sum = sum_of_columns(b_gamma)
+            b_others = sum_of_columns(tl.where(x == b_best[:, None], 0.0, b_gamma))
+        else:
+            p_label = p_labels + o_states
+            b_sum, b_others = _sums_of_states(
+                p_cell, p_label, count, scores, b_best, classes, common, b_common, SOFTMAX, LABELS
+            )
+        b_share = reciprocal(b_sum)
+        if STATES:
+            _store_states(p_state, p_row, tl.where(used, b_share, 0.0), exists, length, pairs, LABELS)
+        weight = tl.load(p_weights + n)
+        if FACTOR:
+            weight *= tl.load(p_factor + n * stride_factor).to(tl.float64)
+        b_weight = tl.where(used, weight.to(real), 0.0)
+        softmax = ()
+        if SOFTMAX:
+            softmax = (b_peak, b_inverse * b_weight, b_best, (b_others * b_share - b_rest) * b_weight)
+        b_share *= b_weight
+        if WHOLE:
+            _store_classes(out, b_share, softmax, c, x, b_gamma, exists, classes, SOFTMAX)
+        else:
+            for c0 in range(0, classes, BLOCK):
+                c = c0 + tl.arange(0, BLOCK)
+                x = _scores_of(scores, c, classes, b_best, SOFTMAX)
+                b_gamma = _sums_of_classes(p_cell, runs, c, classes, common, b_common)
+                _store_classes(out, b_share, softmax, c, x, b_gamma, exists, classes, SOFTMAX)
     else:
         num_nan = tl.where(status == INVALID, frames_max, tl.where(score != score, frames, 0))
         b_fill = tl.where(t < num_nan, float("nan"), 0.0).to(real)
@@ -280,7 +283,8 @@ def write_gradient(
         softmax: whether to write softmax - γ, as for logits; else -γ.
     """
     sizes, lattices = batch.sizes, batch.states
-    block, together = tuning.score_block(sizes.classes)
+    block = min(triton.next_power_of_2(sizes.classes), MOST_CLASSES)
+    together = min(TILE // block, MOST_ROWS)
     _gradient_kernel[(triton.cdiv(sizes.frames, together) * sizes.size,)](
         batch.scores,
         grad,
@@ -289,30 +293,33 @@ def write_gradient(
         weights if factor is None else factor,
         factor.stride(0) if factor is not None and factor.ndim else 0,
         sums.occupancy,
+        lattices.labels,
         lattices.frames,
         lattices.lengths,
-        lattices.count if lattices.count is not None else lattices.lengths,
         lattices.status,
         sums.score,
         rows.peak,
         rows.inverse,
         rows.rest,
-        *runs,
+        runs.order,
+        runs.ranges,
+        runs.ranges if runs.common is None else runs.common,
         *batch.scores.stride(),
         *grad.stride(),
         sizes.frames,
         sizes.size,
         sizes.classes,
-        NO_CLASS if lattices.general else batch.blank,
+        batch.blank,
         sizes.pairs,
         SOFTMAX=softmax,
         STATES=states is not None,
         FACTOR=factor is not None,
         GENERAL=lattices.general,
+        WHOLE=sizes.classes <= block,
         ROWS=together,
         BLOCK=block,
-        LABELS=min(block, tuning.TILE),
-        num_warps=4,
+        LABELS=STATES_BLOCK,
+        num_warps=1,
         enable_fp_fusion=tuning.FUSED,
     )
 

@@ -29,21 +29,19 @@ OK, INFEASIBLE, IMPOSSIBLE, NOT_FINITE, INVALID = (tl.constexpr(int(status)) for
 
 
 class Runs(NamedTuple):
-    """Which labels of a lattice are equal: runs of the sorted labels; within a run, in the lattice's order.
+    """A lattice's states in the order of their labels, so that each class's states are one run.
 
-    There are L labels: in CTC's own lattices the S tokens, else the labels of 2 · pairs states, the even states first.
+    There are L states: in CTC's own lattices those of the S tokens, else all 2 · pairs states, the even ones first.
 
     Attributes:
-        labels: int32 (N, L), sorted.
-        order: int32 (N, L), the index of each sorted label in the lattice.
-        first: int32 (N, L), the index in sorted order of each run's first label.
-        number: int32 (N,), the number of runs of labels that are classes.
+        order: int32 (N, L), the states sorted by label; within a run, in the lattice's order.
+        ranges: int32 (2, N, C), where in ``order`` each class's run begins and ends; equal numbers if it has none.
+        common: int32 (N,), the class with the most states; None for CTC's own lattices, where the blank is.
     """
 
-    labels: Tensor
     order: Tensor
-    first: Tensor
-    number: Tensor
+    ranges: Tensor
+    common: Tensor | None = None
 
 
 class States(NamedTuple):
@@ -84,7 +82,7 @@ def _token(p_targets, stride, s, mask):
 
 
 @triton.jit
-def _sort(p_labels, p_sorted, p_order, count, BLOCK: tl.constexpr, INNER: tl.constexpr):
+def _sort(p_labels, p_order, count, BLOCK: tl.constexpr, INNER: tl.constexpr):
     """Sorts one sample's labels: the place of each is the number of labels that come before it."""
     for s0 in range(0, count, BLOCK):
         s = s0 + tl.arange(0, BLOCK)
@@ -96,22 +94,31 @@ def _sort(p_labels, p_sorted, p_order, count, BLOCK: tl.constexpr, INNER: tl.con
             less = b_other[None, :] < b_label[:, None]
             before = less | ((b_other[None, :] == b_label[:, None]) & (r[None, :] < s[:, None]))
             b_place += tl.sum(before.to(tl.int32), axis=1)
-        tl.store(p_sorted + b_place, b_label, mask=s < count)
         tl.store(p_order + b_place, s, mask=s < count)
 
 
 @triton.jit
-def _find_runs(p_sorted, p_first, classes, count, BLOCK: tl.constexpr):
-    """Finds where runs of equal labels begin, and returns the number of runs. C, which is not a class, has no run."""
-    number = tl.zeros((), tl.int32)
+def _sorted_label(p_labels, p_order, i, exists, other):
+    return tl.load(p_labels + tl.load(p_order + i, mask=exists, other=0), mask=exists, other=other)
+
+
+@triton.jit
+def _find_runs(p_labels, p_order, p_begin, p_end, classes, count, BLOCK: tl.constexpr):
+    """Writes where each label's run begins and ends, in order by label. C, which is not a class, has no run."""
     for i0 in range(0, count, BLOCK):
         i = i0 + tl.arange(0, BLOCK)
-        b_label = tl.load(p_sorted + i, mask=i < count, other=classes)
-        b_before = tl.load(p_sorted + i - 1, mask=(i > 0) & (i < count), other=-1)
-        begins = ((b_label != b_before) & (b_label < classes)).to(tl.int32)
-        tl.store(p_first + number + tl.cumsum(begins, axis=0) - 1, i, mask=begins != 0)
-        number += tl.sum(begins, axis=0)
-    return number
+        b_label = _sorted_label(p_labels, p_order, i, i < count, classes)
+        b_before = _sorted_label(p_labels, p_order, i - 1, (i > 0) & (i < count), -1)
+        b_after = _sorted_label(p_labels, p_order, i + 1, i + 1 < count, classes)
+        tl.store(p_begin + b_label, i, mask=(b_label != b_before) & (b_label < classes))
+        tl.store(p_end + b_label, i + 1, mask=(b_label != b_after) & (b_label < classes))
+
+
+@triton.jit
+def _clear(p_out, count, BLOCK: tl.constexpr):
+    for i0 in range(0, count, BLOCK):
+        i = i0 + tl.arange(0, BLOCK)
+        tl.store(p_out + i, tl.zeros((BLOCK,), tl.int32), mask=i < count)
 
 
 @triton.jit(do_not_specialize=SIZES_AND_STRIDES)
@@ -126,10 +133,8 @@ def _lattice_kernel(
     p_lengths,
     p_status,
     p_share,
-    p_sorted,
     p_order,
-    p_first,
-    p_number,
+    p_ranges,
     stride_n,
     stride_s,
     frames_max,
@@ -140,6 +145,7 @@ def _lattice_kernel(
     FLAT: tl.constexpr,
     BLOCK: tl.constexpr,
     INNER: tl.constexpr,
+    FILL: tl.constexpr,
 ):
     """Writes the arcs of one sample's target, sorts its tokens, and finds the sample's status.
 
@@ -190,11 +196,15 @@ def _lattice_kernel(
     b_length = tl.where(b_status == INVALID, 0, b_length)
     tl.store(p_lengths + n, b_length)
     tl.store(p_share + n, 1.0 / (tl.maximum(b_length, 1) * tl.num_programs(0)).to(tl.float64))
+    p_label, p_place = p_labels + n * (pairs - 1), p_order + n * (pairs - 1)
+    p_begin = p_ranges + n * classes
+    p_end = p_begin + tl.num_programs(0).to(tl.int64) * classes
+    _clear(p_begin, classes, FILL)
+    _clear(p_end, classes, FILL)
     tl.debug_barrier()
-    o_labels = n * (pairs - 1)
-    _sort(p_labels + o_labels, p_sorted + o_labels, p_order + o_labels, pairs - 1, BLOCK, INNER)
+    _sort(p_label, p_place, pairs - 1, BLOCK, INNER)
     tl.debug_barrier()
-    tl.store(p_number + n, _find_runs(p_sorted + o_labels, p_first + o_labels, classes, pairs - 1, BLOCK))
+    _find_runs(p_label, p_place, p_begin, p_end, classes, pairs - 1, BLOCK)
 
 
 @triton.jit
@@ -239,7 +249,7 @@ def lay_out(
         target_lengths: (N,) integers, contiguous.
         states: written.
         share: float64 (N,), written: the weight of each sample in a mean over the batch of scores per token.
-        runs: written: which tokens are equal.
+        runs: order and ranges are written.
         sizes: the sizes of the batch.
         blank: the blank's class.
     """
@@ -251,7 +261,8 @@ def lay_out(
         target_lengths,
         *states[:5],
         share,
-        *runs,
+        runs.order,
+        runs.ranges,
         0 if flat else targets.stride(0),
         targets.stride(-1),
         sizes.frames,
@@ -262,6 +273,7 @@ def lay_out(
         FLAT=flat,
         BLOCK=min(tuning.TILE, triton.next_power_of_2(sizes.pairs)),
         INNER=16,
+        FILL=min(1024, triton.next_power_of_2(sizes.classes)),
         num_warps=4,
         enable_fp_fusion=tuning.FUSED,
     )
