@@ -84,6 +84,16 @@ def test_on_a_gpu(from_logits: bool, dtype: str, classes: int, nats: float) -> N
     check(found, batch.with_scores(decode(encode(batch.scores, dtype))), dtype, from_logits=from_logits)
 
 
+@pytest.mark.parametrize("classes", [12, 200])  # all at a time, and several blocks
+@pytest.mark.parametrize("nats", [3, 12])
+def test_sure_of_a_class_that_is_no_label_on_a_gpu(nats: float, classes: int) -> None:
+    pytest.importorskip("triton")
+    batch = sure(classes, nats)
+    wrong = Batch(batch.scores, 1 + batch.targets % (classes - 1), batch.frames, batch.lengths)
+    held = wrong.with_scores(wrong.scores.astype(np.float32).astype(float))
+    check(gradient_of(Backend("triton"), held, "float32", from_logits=True), held, "float32", from_logits=True)
+
+
 def test_a_loss_from_logits_is_never_below_0_on_a_gpu() -> None:
     pytest.importorskip("triton")
     nats = np.linspace(13, 18, 24)

@@ -609,7 +609,7 @@ def test_kernels_compile_without_a_gpu(tmp_path: Path, score: str, real: str, ta
 MOST = {
     "launches": 6,
     "operations": 5,
-    "allocations": 27,
+    "allocations": 25,
     "instructions_before_P1": 155,
     "instructions_before_P2": 255,
     "instructions_after_P1": 205,

@@ -87,14 +87,14 @@ def _sort(p_labels, p_order, count, BLOCK: tl.constexpr, INNER: tl.constexpr):
     for s0 in range(0, count, BLOCK):
         s = s0 + tl.arange(0, BLOCK)
         b_label = tl.load(p_labels + s, mask=s < count, other=0)
-        b_place = tl.zeros((BLOCK,), tl.int32)
+        b_before = tl.zeros((BLOCK, INNER), tl.int32)
         for r0 in range(0, count, INNER):
             r = r0 + tl.arange(0, INNER)
             b_other = tl.load(p_labels + r, mask=r < count, other=2147483647)
             less = b_other[None, :] < b_label[:, None]
             before = less | ((b_other[None, :] == b_label[:, None]) & (r[None, :] < s[:, None]))
-            b_place += tl.sum(before.to(tl.int32), axis=1)
-        tl.store(p_order + b_place, s, mask=s < count)
+            b_before += before.to(tl.int32)
+        tl.store(p_order + tl.sum(b_before, axis=1), s, mask=s < count)
 
 
 @triton.jit
@@ -274,6 +274,6 @@ def lay_out(
         BLOCK=min(tuning.TILE, triton.next_power_of_2(sizes.pairs)),
         INNER=16,
         FILL=min(1024, triton.next_power_of_2(sizes.classes)),
-        num_warps=4,
+        num_warps=4 if sizes.pairs <= tuning.TILE else 16,  # the sort compares all tokens with each other
         enable_fp_fusion=tuning.FUSED,
     )
