@@ -35,8 +35,7 @@ from triton.compiler import CompiledKernel
 from triton.runtime.driver import driver
 
 import ctckit.torch
-from ctckit.kernels.triton import sums
-from ctckit.kernels.triton.cells import AHEAD
+from ctckit.kernels.triton import sweep
 from ctckit.torch import dispatch
 
 FRAMES, CLASSES, SIZE, TOKENS = 500, 32, 64, 100
@@ -98,38 +97,38 @@ def operations_of(step: Callable[[], None]) -> tuple[Counter[str], int]:
     return +outer, allocations
 
 
-def loops_of(kernel: CompiledKernel) -> list[int]:
-    """The number of instructions in each loop of a compiled kernel."""
+def loops_of(kernel: CompiledKernel) -> list[list[str]]:
+    """The instructions in each loop of a compiled kernel."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(kernel.asm["cubin"])
         file.flush()
         listing = subprocess.run([DISASSEMBLER, "-c", file.name], capture_output=True, text=True, check=True).stdout
     places: dict[str, int] = {}
-    found, count = [], 0
+    found, code = [], list[str]()
     for line in listing.splitlines():
         if label := re.match(r"(\.L_\w+):", line):
-            places[label[1]] = count
+            places[label[1]] = len(code)
         elif instruction := re.search(r"/\*[0-9a-f]{4,}\*/\s+(.*?);", line):
-            count += 1
+            code.append(instruction[1])
             target = re.search(r"BRA.*`\((\.L_\w+)\)", instruction[1])
             if target and target[1] in places:
-                found.append(count - places[target[1]])
+                found.append(code[places[target[1]] :])
     return found
 
 
 def instructions() -> dict[str, int]:
-    """Instructions per frame of the sweeps that have been compiled, with rows in registers.
+    """Instructions per frame of the sweeps that have been compiled.
 
-    Each iteration of the loop processes several frames. The largest loop is for samples whose labels' scores differ by
-    many nats; the next one is counted.
+    Each iteration of the counted loop processes four frames. Samples whose labels' scores differ by many nats have a
+    loop of their own, with arithmetic in float64; it is not counted.
     """
     found = {}
-    for kernel in sums._sweep_kernel.device_caches[0][0].values():
-        names = sums._sweep_kernel.arg_names
+    for kernel in sweep._sweep_kernel.device_caches[0][0].values():
+        names = sweep._sweep_kernel.arg_names
         fixed = {names[place]: value for (place,), value in kernel.src.constants.items()}
-        pairs = fixed["BLOCK"] // (32 * kernel.metadata.num_warps)
         when = "after" if fixed["SECOND"] else "before"
-        found[f"instructions_{when}_P{pairs}"] = sorted(loops_of(kernel))[-2] // AHEAD.value
+        plain = [loop for loop in loops_of(kernel) if not any("DFMA" in instruction for instruction in loop)]
+        found[f"instructions_{when}_P{fixed['P']}"] = max(map(len, plain)) // 4
     return dict(sorted(found.items()))
 
 

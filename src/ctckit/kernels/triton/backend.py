@@ -24,8 +24,9 @@ from .gradient import count_visits, write_gradient
 from .lattice import PLAIN, Runs, States, lay_out
 from .pairs import find_infeasible, lay_out_states
 from .rows import read_rows
-from .sums import Sums, sweep
-from .tuning import Sizes, row_block
+from .sums import Sums, add_up
+from .sweep import sweep
+from .tuning import Sizes, lanes, row_block
 
 TensorProblem = Problem[Tensor]
 
@@ -205,7 +206,7 @@ def best_path(problem: TensorProblem, *, threads: int | None = None) -> BestPath
         moves = torch.empty((size, frames, pairs), dtype=torch.uint8, device=device)
         edges = torch.empty((size, 2, 2, pairs) if row_block(pairs).tiled else 0, dtype=real, device=device)
         last = torch.empty(size, dtype=torch.int32, device=device)
-        find_best(batch, _read_rows(batch), moves, edges, last, found.states, found.score, found.status)
+        find_best(batch, _read_rows(batch, table=False), moves, edges, last, found.states, found.score, found.status)
     return found
 
 
@@ -231,24 +232,30 @@ class Sweep:
         with _on(device):
             adds_softmax = wanted is not None and wanted.adds_softmax
             self.batch = batch = _batch(problem, general=of_states, softmax=problem.from_logits or adds_softmax)
-            self._rows = _read_rows(batch)
+            self._rows = _read_rows(batch, table=True)
             frames, size, _, pairs = batch.sizes
-            kept, edges, counts = (size, frames, 2, pairs), (2, 2, size, 2, pairs), (size, 2, 2, pairs)
+            kept, edges = (size, frames, 2, pairs), (size, 2, 2, pairs)
+            parts = lanes(pairs).parts
+            passed = (size, 2, parts, 2, frames) if parts > 1 else 0
             sums = Sums(
                 torch.empty(kept if keep else 0, dtype=real, device=device),
                 torch.empty(kept if keep else 0, dtype=torch.int32, device=device),
                 torch.empty(edges, dtype=real, device=device),
                 torch.empty(edges, dtype=torch.int32, device=device),
-                (torch.zeros if count else torch.empty)(counts if count else 0, dtype=torch.float64, device=device),
-                torch.empty(size, dtype=torch.int32, device=device),
+                torch.empty(passed, dtype=real, device=device),
+                torch.empty(passed, dtype=torch.int32, device=device),
+                (torch.zeros if count else torch.empty)(edges if count else 0, dtype=torch.float64, device=device),
                 torch.empty(size, dtype=torch.float64, device=device),
                 torch.empty(size, dtype=torch.uint8, device=device),
             )
             sweep(batch, self._rows, sums, keep=keep, count=count)
+            add_up(batch, self._rows, sums)
         self.score, self.status = sums.score, sums.status
         self.occupancy: Tensor | None = sums.occupancy
         nothing = sums.exponents[:0]  # rows are no longer needed
-        self._sums = sums._replace(occupancy=nothing, exponents=nothing, edges_m=nothing, edges_e=nothing)
+        self._sums = sums._replace(
+            occupancy=nothing, exponents=nothing, edges_m=nothing, edges_e=nothing, passed_m=nothing, passed_e=nothing
+        )
 
     def gradient(self, grad: Tensor, weights: Tensor | None = None, factor: Tensor | None = None) -> None:
         """Writes the gradient of Σ weights·(-score) by the scores to ``grad``. May be called any number of times.
@@ -402,17 +409,24 @@ def _nats(values: Tensor | None) -> Tensor | None:
     return None if values is None else values.detach().double().contiguous()
 
 
-def _read_rows(batch: Batch) -> Rows:
+def _read_rows(batch: Batch, *, table: bool) -> Rows:
     device, real = batch.scores.device, _real(batch.scores)
     shape = batch.sizes.size, batch.sizes.frames
     statistics = shape if batch.softmax else (0,)
+    peak, inverse, rest = (torch.empty(statistics, dtype=real, device=device) for _ in range(3))
+    columns = (2 if batch.states.general else 1) * batch.sizes.pairs
+    programs = 2 * batch.sizes.size * lanes(batch.sizes.pairs).parts
     rows = Rows(
         torch.empty(shape, dtype=real, device=device),
         torch.empty(shape, dtype=torch.int8, device=device),
         torch.empty(shape, dtype=torch.float64, device=device),
-        *(torch.empty(statistics, dtype=real, device=device) for _ in range(3)),
+        peak,
+        inverse,
+        rest,
+        torch.empty((*shape, columns) if table else 0, dtype=real, device=device),
+        torch.empty(programs + 1 if table else 0, dtype=torch.int32, device=device),
     )
-    read_rows(batch, rows)
+    read_rows(batch, rows, table=table)
     return rows
 
 

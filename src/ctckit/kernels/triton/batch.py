@@ -53,11 +53,15 @@ class Rows(NamedTuple):
 
     Attributes:
         top: the best score of the lattice's labels; emissions are relative to it.
-        wide: int8, whether labels' scores are so far apart that their differences need float64.
+        wide: int8, whether labels' scores are so far apart that their emissions need scaled floats, from float64.
         offset: float64, the factor common to all paths, in nats; NaN if the frame holds NaN or +inf.
         peak: the best score of all classes; only if the gradient has a softmax part.
         inverse: one over the softmax's sum; likewise.
         rest: the softmax's sum without the best class's 1, summed separately to keep its digits; likewise.
+        table: R (N, T, K), the emissions of K labels, relative to ``top``, which the sums' sweep reads: of the blank
+            and each token, or of the states in pairs (N, T, 2, pairs). Only for sums, and not used if any of the
+            sample's frames is wide.
+        progress: int32, how many steps each program of the sweep has done, 0 before it, and how many programs began.
     """
 
     top: Tensor
@@ -66,3 +70,5 @@ class Rows(NamedTuple):
     peak: Tensor
     inverse: Tensor
     rest: Tensor
+    table: Tensor
+    progress: Tensor

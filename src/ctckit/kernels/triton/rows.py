@@ -1,4 +1,4 @@
-"""Reads every frame once before the sweep: finds the reference for its emissions, and the softmax's statistics.
+"""Reads every frame once before the sweep: finds the softmax's statistics, and writes the table of emissions.
 
 May import triton, tuning.py, scaled.py, lattice.py and batch.py.
 """
@@ -10,10 +10,11 @@ import triton.language as tl
 
 from . import tuning
 from .batch import Batch, Rows
-from .scaled import NARROW, exp_nonpositive, reciprocal
+from .scaled import exp_nonpositive, narrow, reciprocal
 from .tuning import SIZES
 
 SURE = tl.constexpr(1.25)  # a class is sure if the softmax's sum, in which it has 1, is below this
+LONGEST = tl.constexpr(1 << 20)  # the exponents of more frames, biased as in normalised_biased, may exceed 32 bits
 STEPS = tl.constexpr(tuning.ROWS_TILE.bit_length() - 1)  # how often the longest row of a tile can be halved
 
 
@@ -41,6 +42,84 @@ def sum_of_columns(x):
     return tl.reshape(x, (x.shape[0],))
 
 
+@triton.jit
+def _label_scores(k0, row, labels, GENERAL: tl.constexpr, LABELS: tl.constexpr, REAL: tl.constexpr):
+    """Labels from column k0 of the table: the columns, which of them exist, their scores, and what is added to them."""
+    p_row, stride_c, o_blank, used = row
+    p_labels, p_added, length, pairs, classes = labels
+    k = k0 + tl.arange(0, LABELS).to(tl.int64)
+    b_added = tl.zeros((LABELS,), REAL)
+    if GENERAL:
+        b_label = tl.load(p_labels + k, mask=k < 2 * pairs, other=classes).to(tl.int64)
+        exists = b_label < classes
+        b_added = tl.load(p_added + k, mask=exists, other=0.0).to(REAL)
+        o_label = b_label * stride_c
+    else:
+        exists = k <= length
+        b_token = tl.load(p_labels + k - 1, mask=exists & (k > 0), other=0).to(tl.int64)
+        o_label = tl.where(k > 0, b_token * stride_c, o_blank)
+    mask = used[:, None] & exists[None, :]
+    x = tl.load(p_row[:, None] + o_label[None, :], mask=mask, other=float("-inf")).to(REAL)
+    return k, exists[None, :], x, b_added[None, :]
+
+
+@triton.jit
+def _reach(x, exists, b_added, top, least, most):
+    """The best score of the labels so far; the least and the greatest with what is added."""
+    with_added = x + b_added
+    top = tl.maximum(top, tl.max(x, axis=1))
+    least = tl.minimum(least, tl.min(tl.where(exists, with_added, float("inf")), axis=1))
+    return top, least, tl.maximum(most, tl.max(tl.where(exists, with_added, float("-inf")), axis=1))
+
+
+@triton.jit
+def _store_emissions(p_out, k, exists, x, b_added, top, used):
+    mask = used[:, None] & exists
+    tl.store(p_out[:, None] + k[None, :], exp_nonpositive((x - top[:, None]) + b_added), mask=mask)
+
+
+@triton.jit
+def _finite(top):
+    return tl.where(top == float("-inf"), 0.0, top)
+
+
+@triton.jit
+def _write_emissions(
+    p_out,
+    row,
+    labels,
+    TABLE: tl.constexpr,
+    GENERAL: tl.constexpr,
+    ONCE: tl.constexpr,
+    ROWS: tl.constexpr,
+    LABELS: tl.constexpr,
+    REAL: tl.constexpr,
+):
+    """Finds the best label of each frame, and whether labels are far apart; writes emissions if TABLE.
+
+    With ONCE all labels are in one block, and their scores are read once.
+    """
+    used, length, pairs = row[3], labels[2], labels[3]
+    top = tl.full((ROWS,), float("-inf"), REAL)
+    least, most = -top, top
+    if ONCE:
+        k, exists, x, b_added = _label_scores(0, row, labels, GENERAL, LABELS, REAL)
+        top, least, most = _reach(x, exists, b_added, top, least, most)
+        if TABLE:
+            _store_emissions(p_out, k, exists, x, b_added, _finite(top), used)
+    else:
+        count = 2 * pairs if GENERAL else length + 1
+        for k0 in range(0, count, LABELS):
+            k, exists, x, b_added = _label_scores(k0, row, labels, GENERAL, LABELS, REAL)
+            top, least, most = _reach(x, exists, b_added, top, least, most)
+        if TABLE:
+            for k0 in range(0, count, LABELS):
+                k, exists, x, b_added = _label_scores(k0, row, labels, GENERAL, LABELS, REAL)
+                _store_emissions(p_out, k, exists, x, b_added, _finite(top), used)
+    FAR: tl.constexpr = narrow(REAL)
+    return _finite(top), (least < _finite(top) - FAR) | (most > _finite(top) + FAR)
+
+
 @triton.jit(do_not_specialize=SIZES)
 def _rows_kernel(
     p_scores,
@@ -54,6 +133,8 @@ def _rows_kernel(
     p_peak,
     p_inverse,
     p_rest,
+    p_table,
+    p_progress,
     stride_t,
     stride_n,
     stride_c,
@@ -61,14 +142,17 @@ def _rows_kernel(
     classes,
     o_blank,
     pairs,
+    programs,
     LOGITS: tl.constexpr,
     SOFTMAX: tl.constexpr,
+    TABLE: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     LABELS: tl.constexpr,
+    ONCE: tl.constexpr,
     GENERAL: tl.constexpr,
 ):
-    """Finds each frame's best label, whether labels are far apart, the softmax's statistics, and the common factor.
+    """Finds each frame's best label, the emissions, the softmax's statistics, and the common factor; no progress.
 
     The common factor is NaN for a frame with NaN or +inf, and so the sample's score becomes NaN.
     """
@@ -77,6 +161,11 @@ def _rows_kernel(
     t = (tl.program_id(0) % tiles).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     REAL: tl.constexpr = p_top.dtype.element_ty
     b_frames = tl.load(p_frames + n)
+    if TABLE and tl.program_id(0) % tiles == 0:  # one count more than there are programs of the sweep
+        for k0 in range(0, programs, LABELS):
+            k = k0 + tl.arange(0, LABELS)
+            tl.store(p_progress + n * programs + k, 0, mask=k < programs)
+        tl.store(p_progress + (tl.num_programs(0) // tiles) * programs, 0, mask=n == 0)
     if (tl.program_id(0) % tiles) * ROWS >= b_frames:
         return
     used = t < b_frames
@@ -99,36 +188,13 @@ def _rows_kernel(
             b_peak = peak
         else:
             b_bad = tl.maximum(b_bad, tl.max(tl.where(x < float("inf"), 0, 1), axis=1))
-    if GENERAL:  # the labels of all states; added scores are included in how far apart they are
-        b_top = tl.full((ROWS,), float("-inf"), REAL)
-        b_least, b_most = -b_top, b_top
-        for s0 in range(0, 2 * pairs, LABELS):
-            s = s0 + tl.arange(0, LABELS).to(tl.int64)
-            b_label = tl.load(p_labels + n * 2 * pairs + s, mask=s < 2 * pairs, other=classes).to(tl.int64)
-            b_added = tl.load(p_added + n * 2 * pairs + s, mask=b_label < classes, other=0.0).to(REAL)
-            mask = used[:, None] & (b_label < classes)[None, :]
-            x = tl.load(p_row[:, None] + (b_label * stride_c)[None, :], mask=mask, other=float("-inf")).to(REAL)
-            b_top = tl.maximum(b_top, tl.max(x, axis=1))
-            x += b_added[None, :]
-            b_most = tl.maximum(b_most, tl.max(x, axis=1))
-            b_least = tl.minimum(b_least, tl.min(tl.where(x == float("-inf"), float("inf"), x), axis=1))
-        b_wide = (b_least < b_top - NARROW) | (b_most > b_top + NARROW)
-    else:
-        b_length = tl.load(p_lengths + n)
-        b_top = tl.load(p_row + o_blank, mask=used, other=0.0).to(REAL)
-        b_least = tl.where(b_top == float("-inf"), float("inf"), b_top)
-        for s0 in range(0, b_length, LABELS):
-            s = s0 + tl.arange(0, LABELS).to(tl.int64)
-            is_token = s < b_length
-            b_token = tl.load(p_labels + n * (pairs - 1) + s, mask=is_token, other=0).to(tl.int64)
-            mask = used[:, None] & is_token[None, :]
-            x = tl.load(p_row[:, None] + (b_token * stride_c)[None, :], mask=mask, other=float("-inf")).to(REAL)
-            b_top = tl.maximum(b_top, tl.max(x, axis=1))
-            b_least = tl.minimum(b_least, tl.min(tl.where(x == float("-inf"), float("inf"), x), axis=1))
-        b_wide = b_least < b_top - NARROW
-    b_top = tl.where(b_top == float("-inf"), 0.0, b_top)
-    b_offset = b_top.to(tl.float64)
     o_row = n * frames_max + t
+    p_label = p_labels + n * (2 * pairs if GENERAL else pairs - 1)
+    labels = (p_label, p_added + n * 2 * pairs, tl.load(p_lengths + n), pairs, classes)
+    row = (p_row, stride_c, o_blank, used)
+    p_out = p_table + o_row * (2 * pairs if GENERAL else pairs)
+    b_top, b_wide = _write_emissions(p_out, row, labels, TABLE, GENERAL, ONCE, ROWS, LABELS, REAL)
+    b_offset = b_top.to(tl.float64)
     if SOFTMAX:
         b_sum, b_rest = sum_of_columns(b_sums), sum_of_columns(b_rests)
         # If all classes have -inf, logits are invalid; log-probabilities then get no softmax part.
@@ -144,7 +210,7 @@ def _rows_kernel(
         tl.store(p_inverse + o_row, reciprocal(b_sum), mask=used)
         tl.store(p_rest + o_row, b_rest, mask=used)
     tl.store(p_top + o_row, b_top, mask=used)
-    tl.store(p_wide + o_row, b_wide.to(tl.int8), mask=used)
+    tl.store(p_wide + o_row, (b_wide | (b_frames > LONGEST)).to(tl.int8), mask=used)
     tl.store(p_offset + o_row, tl.where(b_bad != 0, float("nan"), b_offset), mask=used)
 
 
@@ -158,10 +224,11 @@ def sum_of_offsets(p_offset, frames, BLOCK: tl.constexpr):
     return offset
 
 
-def read_rows(batch: Batch, rows: Rows) -> None:
-    """Launches the kernel that reads the scores first. Writes ``rows``."""
+def read_rows(batch: Batch, rows: Rows, *, table: bool) -> None:
+    """Launches the kernel that reads the scores first. ``table``: whether for sums."""
     sizes = batch.sizes
-    block, together = tuning.score_block(sizes.classes)
+    num_labels = (2 if batch.states.general else 1) * sizes.pairs
+    block, labels, together = tuning.row_blocks(sizes.classes, num_labels)
     _rows_kernel[(triton.cdiv(sizes.frames, together) * sizes.size,)](
         batch.scores,
         batch.states.labels,
@@ -174,11 +241,14 @@ def read_rows(batch: Batch, rows: Rows) -> None:
         sizes.classes,
         batch.blank * batch.scores.stride(2),
         sizes.pairs,
+        2 * tuning.lanes(sizes.pairs).parts,
         LOGITS=batch.from_logits,
         SOFTMAX=batch.softmax,
+        TABLE=table,
         ROWS=together,
         BLOCK=block,
-        LABELS=min(block, tuning.TILE),
+        LABELS=labels,
+        ONCE=labels >= num_labels,
         GENERAL=batch.states.general,
         num_warps=4,
         enable_fp_fusion=tuning.FUSED,

@@ -11,7 +11,12 @@ ZERO, DEAD = tl.constexpr(-(1 << 29)), tl.constexpr(-(1 << 28))
 LN2 = tl.constexpr(0.6931471805599453)
 ROUND = tl.constexpr(12582912.0 + 127.0)  # 1.5 * 2^23, and float32's bias
 LEAST = tl.constexpr(-88.0)  # here e^x is below float32's normal numbers: its exponent bits are 0, and so is its scale
-NARROW = tl.constexpr(80.0)  # labels further apart than this have their differences computed in float64
+
+
+@triton.constexpr_function
+def narrow(real: tl.dtype) -> float:
+    """How far apart, in nats, labels may be so that their emissions are normal numbers and accurate."""
+    return 700.0 if real == tl.float64 else 80.0
 
 
 @triton.jit
@@ -45,6 +50,28 @@ def normalised(x, e):
         bits = x.to(tl.int32, bitcast=True)
         mantissa = ((bits & 0x7FFFFF) | 0x3F800000).to(tl.float32, bitcast=True)
         return mantissa, e + (bits >> 23) - 127
+
+
+@triton.constexpr_function
+def bias(real: tl.dtype) -> int:
+    """What a float's exponent bits hold for an exponent of 0."""
+    return 1023 if real == tl.float64 else 127
+
+
+@triton.jit
+def normalised_biased(x, e):
+    """x·2^(e + bias), for x >= 0. Of x = 0 only the exponent is right: it stays that of a zero.
+
+    The exponent cannot become less than e. So rows that are multiplied only in this way need no limit for zeros.
+    """
+    if x.dtype == tl.float64:
+        bits = x.to(tl.int64, bitcast=True)
+        mantissa = ((bits & 0xFFFFFFFFFFFFF) | 0x3FF0000000000000).to(tl.float64, bitcast=True)
+        return mantissa, e + (bits >> 52).to(tl.int32)
+    else:
+        bits = x.to(tl.int32, bitcast=True)
+        mantissa = ((bits & 0x7FFFFF) | 0x3F800000).to(tl.float32, bitcast=True)
+        return mantissa, e + (bits >> 23)
 
 
 @triton.jit

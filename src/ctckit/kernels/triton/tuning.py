@@ -10,6 +10,7 @@ from typing import NamedTuple
 import triton
 
 LARGEST_BLOCK = 2048  # how many pairs of states one program keeps in registers; longer rows are in memory
+SMALLEST_BLOCK = 32  # a pair for each thread of a warp
 TILE = 256  # pairs per step of sums over states and of rows in memory; fixed, since it determines a sum's order
 ROWS_TILE = 2048  # how many scores one program reads at a time: several frames, or a part of one
 
@@ -19,7 +20,7 @@ FUSED = True
 # Arguments that Triton must not specialise for (it recompiles for 1 and for multiples of 16, which takes seconds).
 # Sizes differ from batch to batch, and specialising for them gains nothing; nor does specialising for strides, except
 # where whole rows are read.
-SIZES = ["frames_max", "size", "classes", "blank", "o_blank", "pairs", "available", "most"]
+SIZES = ["frames_max", "size", "classes", "blank", "o_blank", "pairs", "available", "most", "programs"]
 SIZES_AND_STRIDES = [*SIZES, "stride_t", "stride_n", "stride_c", "stride_s"]
 
 
@@ -52,6 +53,33 @@ def row_block(pairs: int) -> RowBlock:
     if block > LARGEST_BLOCK:
         return RowBlock(min(block, TILE), True, 8)
     return RowBlock(block, False, min(max(block // 64, 1), 16))
+
+
+class Lanes(NamedTuple):
+    """How a row of the sums' sweep is divided.
+
+    Attributes:
+        each: how many neighbouring pairs each thread holds.
+        number: the number of threads of a program.
+        parts: the number of programs that share a row.
+    """
+
+    each: int
+    number: int
+    parts: int
+
+
+def lanes(pairs: int) -> Lanes:
+    """The threads for rows of this many pairs: two pairs each, and only one if a warp holds the row."""
+    block = min(max(triton.next_power_of_2(pairs), SMALLEST_BLOCK), LARGEST_BLOCK)
+    each = 2 if block > SMALLEST_BLOCK else 1
+    return Lanes(each, block // each, triton.cdiv(pairs, block))
+
+
+def row_blocks(classes: int, labels: int) -> tuple[int, int, int]:
+    """How many classes, labels, and frames a program reads at a time, when all frames are read first."""
+    block, tile = min(ROWS_TILE, triton.next_power_of_2(classes)), min(ROWS_TILE, triton.next_power_of_2(labels))
+    return block, tile, ROWS_TILE // max(block, tile)
 
 
 def score_block(classes: int) -> tuple[int, int]:

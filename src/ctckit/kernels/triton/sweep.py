@@ -1,0 +1,625 @@
+"""Sweeps of the sums: forward and backward at the same time, with rows in registers.
+
+A sample's alpha is swept from its first frame and its beta from its last, at the same time, until they meet. There the
+total is known. Then both continue, and each turns the other's stored rows into occupancies. So T frames take T steps,
+not 2T, and one row per frame is stored, not two.
+
+Each thread holds a few neighbouring pairs of a row, so only its last pair is passed on to another thread. Emissions are
+read from the table that rows.py has written. Only for a sample whose labels are too far apart for plain floats, they
+are computed from its scores, as scaled floats, by a loop of its own.
+
+May import triton, tuning.py, scaled.py, batch.py, cells.py and sums.py.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from . import tuning
+from .batch import Batch, Rows
+from .cells import (
+    arc_factor,
+    arc_mask,
+    arcs_into,
+    first_row,
+    label_pointers,
+    load_row,
+    of_sample,
+    pair_cells,
+    store_row,
+)
+from .lattice import SKIP
+from .scaled import ZERO, bias, emission, normalised_biased, product, sum_of_three, sum_of_two
+from .sums import Sums, along_arcs, edge, entered, exponent_at_meeting, halfway, occupancy, or_first
+from .tuning import SIZES_AND_STRIDES
+
+FLAGS = tl.constexpr(1024)  # the flags of this many frames are read at a time
+DISTANCE = tl.constexpr(32)  # a part of a row reports after so many frames
+
+
+@triton.jit
+def _cells(i, length, backward, P: tl.constexpr):
+    """The cells of a thread's pairs, as of pair_cells."""
+    cells = ()
+    for p in tl.static_range(P):
+        cells = cells + (pair_cells(i + p, length, backward),)
+    return cells
+
+
+@triton.jit
+def _lattice(layout, i, cells, length, backward, pairs, GENERAL: tl.constexpr, P: tl.constexpr, REAL: tl.constexpr):
+    """For each of a thread's pairs: the arcs into it, and how paths begin in it.
+
+    Of CTC's lattices only the skips differ from state to state: their masks are all that is returned.
+    """
+    p_arc, p_entry = layout[0], layout[1]
+    arcs, firsts = (), ()
+    for p in tl.static_range(P):
+        if GENERAL:
+            arcs = arcs + (arcs_into(p_arc, p_entry, pairs, i + p, length, backward, arc_factor, REAL),)
+            firsts = firsts + (first_row(p_arc, p_entry, pairs, i + p, length, backward, GENERAL, REAL),)
+        else:
+            end = cells[p][2] + backward.to(tl.int32)  # the state that a skip of this direction's enters, or mirrored
+            is_skip = cells[p][3] & (end < length)
+            arcs = arcs + (arc_mask(p_arc, p_entry, pairs + end, is_skip, SKIP, REAL),)
+            firsts = firsts + (0,)
+    return arcs, firsts
+
+
+@triton.jit
+def _labels(layout, i, length, backward, pairs, GENERAL: tl.constexpr, P: tl.constexpr, REAL: tl.constexpr):
+    """For each of a thread's pairs: pointers to its labels' scores, and the scores that are added to them."""
+    labels = ()
+    for p in tl.static_range(P):
+        labels = labels + (label_pointers(layout, pairs, i + p, length, backward, GENERAL, REAL),)
+    return labels
+
+
+@triton.jit
+def _ask_table(o_row, cells, p_table, pairs, GENERAL: tl.constexpr, P: tl.constexpr):
+    """The emissions of a frame: of each of a thread's pairs, or of the blank and each odd state."""
+    evens, odds = (), ()
+    if GENERAL:
+        for p in tl.static_range(P):
+            evens = evens + (tl.load(p_table + (o_row + cells[p][0]), mask=cells[p][1], other=0.0),)
+            odds = odds + (tl.load(p_table + (o_row + pairs + cells[p][2]), mask=cells[p][3], other=0.0),)
+    else:
+        evens = (tl.load(p_table + o_row),)
+        for p in tl.static_range(P):
+            odds = odds + (tl.load(p_table + (o_row + 1 + cells[p][2]), mask=cells[p][3], other=0.0),)
+    return evens, odds, 0, 0
+
+
+@triton.jit
+def _ask_scores(o_frame, cells, labels, statistics, GENERAL: tl.constexpr, P: tl.constexpr):
+    """The labels' scores at a frame, the frame's best, and whether they are far apart."""
+    p_top, p_wide, stride_t, origin = statistics
+    o_row = (origin + o_frame) * stride_t
+    b_top, b_wide = tl.load(p_top + o_frame), tl.load(p_wide + o_frame)
+    evens, odds = (), ()
+    for p in tl.static_range(P):
+        odds = odds + (tl.load(labels[p][1] + o_row, mask=cells[p][3], other=0.0).to(b_top.dtype),)
+        if GENERAL:
+            evens = evens + (tl.load(labels[p][0] + o_row, mask=cells[p][1], other=0.0).to(b_top.dtype),)
+        elif p == 0:
+            evens = (tl.load(labels[p][0] + o_row).to(b_top.dtype),)
+    return evens, odds, b_top, b_wide
+
+
+@triton.jit
+def _ask_met(o_row, cells, stored, pairs, P: tl.constexpr):
+    """The row that the other direction has stored for a frame."""
+    met = ()
+    for p in tl.static_range(P):
+        o_even, is_even, o_odd, is_odd = cells[p]
+        o_even, o_odd = o_row + o_even, o_row + pairs + o_odd
+        even = (
+            tl.load(stored[0] + o_even, mask=is_even, other=1.0),
+            tl.load(stored[1] + o_even, mask=is_even, other=ZERO),
+        )
+        odd = tl.load(stored[0] + o_odd, mask=is_odd, other=1.0), tl.load(stored[1] + o_odd, mask=is_odd, other=ZERO)
+        met = met + ((even, odd),)
+    return met
+
+
+@triton.jit
+def _ask_below(p_m, p_e, exists):
+    """What the part of the row below has passed on, past the first-level cache, which may be older."""
+    m = tl.load(p_m, mask=exists, other=1.0, cache_modifier=".cg")
+    return m, tl.load(p_e, mask=exists, other=ZERO, cache_modifier=".cg")
+
+
+@triton.jit
+def _ask(
+    j,
+    sample,
+    sources,
+    MEET: tl.constexpr,
+    WIDE: tl.constexpr,
+    GENERAL: tl.constexpr,
+    CUT: tl.constexpr,
+    P: tl.constexpr,
+):
+    """What step j reads from memory: emissions or scores, the row to meet, and what the part below has passed on.
+
+    After the last step, it reads the last step's again: loads without a condition need fewer instructions.
+    """
+    last, direction, pairs, _, cells = sample
+    p_table, labels, statistics, stored, passed = sources
+    j = tl.minimum(j, last)
+    met, below = (), ()
+    if MEET:
+        met = _ask_met(j * (direction * 2 * pairs), cells, stored, pairs, P)
+    if CUT:
+        p_m, p_e, _, _, o_even, has_below = passed
+        p_m, p_e, exists = p_m + (j - 1), p_e + (j - 1), has_below & (j > 0)
+        below = (_ask_below(p_m, p_e, exists),)
+        if GENERAL:
+            below = below + (_ask_below(p_m + o_even, p_e + o_even, exists),)
+    if WIDE:
+        return _ask_scores(j * direction, cells, labels, statistics, GENERAL, P), met, below
+    else:
+        o_row = j * (direction * (2 * pairs if GENERAL else pairs))
+        return _ask_table(o_row, cells, p_table, pairs, GENERAL, P), met, below
+
+
+@triton.jit
+def _passed_on(state, lane, below, LANES: tl.constexpr):
+    """What the thread below holds; for the first thread what the part of the row below has passed on."""
+    m, e = state
+    source = tl.maximum(lane - 1, 0)
+    if LANES > 32 and m.dtype == tl.float32:  # one exchange between warps instead of two
+        both = (e.to(tl.int64) << 32) | m.to(tl.int32, bitcast=True).to(tl.int64)
+        both = tl.gather(both, source, 0)
+        m, e = both.to(tl.int32).to(tl.float32, bitcast=True), (both >> 32).to(tl.int32)
+    else:
+        m, e = tl.gather(m, source, 0), tl.gather(e, source, 0)
+    return tl.where(lane > 0, m, below[0]), tl.where(lane > 0, e, below[1])
+
+
+@triton.jit
+def _pass_on(j, row, passed, lane, GENERAL: tl.constexpr, P: tl.constexpr, LANES: tl.constexpr):
+    """Writes the last pair for the part of the row above."""
+    _, _, p_m, p_e, o_even, _ = passed
+    even, odd = row[P - 1][0], row[P - 1][1]
+    o_odd, is_last = j + lane * 0, lane == LANES - 1
+    tl.store(p_m + o_odd, odd[0], mask=is_last)
+    tl.store(p_e + o_odd, odd[1], mask=is_last)
+    if GENERAL:
+        tl.store(p_m + o_even + o_odd, even[0], mask=is_last)
+        tl.store(p_e + o_even + o_odd, even[1], mask=is_last)
+
+
+@triton.jit
+def _enter(
+    j, row, below, lattice, lane, GENERAL: tl.constexpr, CUT: tl.constexpr, P: tl.constexpr, LANES: tl.constexpr
+):
+    """What enters each pair's states at step j: the sums, and with GENERAL the parts that come from other states."""
+    arcs, firsts = lattice
+    if not CUT:
+        below = ((1.0, ZERO), (1.0, ZERO))
+    odd_below = _passed_on(row[P - 1][1], lane, below[0], LANES)
+    even_below = odd_below
+    if GENERAL:
+        even_below = _passed_on(row[P - 1][0], lane, below[1], LANES)
+    into = ()
+    for p in tl.static_range(P):
+        even, odd = row[p][0], row[p][1]
+        if GENERAL:
+            into_even, into_odd, even_part, odd_part = along_arcs(even, odd, even_below, odd_below, arcs[p], GENERAL)
+            into_even, into_odd = or_first(j, into_even, firsts[p][0]), or_first(j, into_odd, firsts[p][1])
+        else:
+            into_even = sum_of_two(even[0], even[1], odd_below[0], odd_below[1])
+            skip_e = tl.minimum(odd_below[1], arcs[p])
+            into_odd = sum_of_three(odd[0], odd[1], even[0], even[1], odd_below[0], skip_e)
+            even_part, odd_part = into_even, into_odd
+        into = into + ((into_even, into_odd, even_part, odd_part),)
+        even_below, odd_below = even, odd
+    return into
+
+
+@triton.jit
+def _emit(into, x, top, added, wide, WIDE: tl.constexpr, GENERAL: tl.constexpr):
+    """What enters a state, times its emission: x, or with WIDE e^x relative to the frame's best."""
+    if WIDE:
+        m, e = emission(x, top, added, wide, True, GENERAL)
+        return product(into[0], into[1], m, e)
+    else:
+        return normalised_biased(into[0] * x, into[1])
+
+
+@triton.jit
+def _step(
+    j,
+    row,
+    given,
+    sample,
+    sources,
+    lattice,
+    meeting,
+    MEET: tl.constexpr,
+    KEEP: tl.constexpr,
+    WIDE: tl.constexpr,
+    GENERAL: tl.constexpr,
+    COUNT: tl.constexpr,
+    CUT: tl.constexpr,
+    P: tl.constexpr,
+    LANES: tl.constexpr,
+):
+    """One frame of a row: sums along the arcs, times the emissions."""
+    _, direction, pairs, lane, cells = sample
+    _, labels, _, stored, passed = sources
+    (evens, odds, top, wide), met, below = given
+    o_row = j * (direction * 2 * pairs)
+    into = _enter(j, row, below, lattice, lane, GENERAL, CUT, P, LANES)
+    after = ()
+    for p in tl.static_range(P):
+        o_even, is_even, o_odd, is_odd = cells[p]
+        o_even, o_odd = o_row + o_even, o_row + pairs + o_odd
+        into_even, into_odd, even_part, odd_part = into[p]
+        if MEET:
+            total, first = meeting
+            tl.store(stored[0] + o_even, occupancy(into_even, met[p][0], total), mask=is_even)
+            tl.store(stored[0] + o_odd, occupancy(into_odd, met[p][1], total), mask=is_odd)
+        even_x, even_added, odd_added = evens[0], 0, 0
+        if GENERAL:
+            even_x = evens[p]
+            if WIDE:
+                even_added, odd_added = labels[p][2]
+        even = _emit(into_even, even_x, top, even_added, wide, WIDE, GENERAL)
+        odd = _emit(into_odd, odds[p], top, odd_added, wide, WIDE, GENERAL)
+        if KEEP:
+            tl.store(stored[0] + o_even, even[0], mask=is_even)
+            tl.store(stored[0] + o_odd, odd[0], mask=is_odd)
+            tl.store(stored[1] + o_even, even[1], mask=is_even)
+            tl.store(stored[1] + o_odd, odd[1], mask=is_odd)
+        if COUNT:
+            even_count, odd_count = row[p][2]
+            if MEET:
+                even_count += entered(j == first, into_even, even_part, met[p][0], total)
+                odd_count += entered(j == first, into_odd, odd_part, met[p][1], total)
+            after = after + ((even, odd, (even_count, odd_count)),)
+        else:
+            after = after + ((even, odd),)
+    if CUT:
+        _pass_on(j, after, passed, lane, GENERAL, P, LANES)
+    return after
+
+
+@triton.jit
+def _sweep_frames(
+    start,
+    stop,
+    row,
+    sample,
+    sources,
+    lattice,
+    meeting,
+    MEET: tl.constexpr,
+    KEEP: tl.constexpr,
+    WIDE: tl.constexpr,
+    GENERAL: tl.constexpr,
+    COUNT: tl.constexpr,
+    CUT: tl.constexpr,
+    P: tl.constexpr,
+    LANES: tl.constexpr,
+):
+    """Updates a row by each frame from step ``start`` to ``stop``.
+
+    Loads are some frames ahead, and the loop is unrolled by as many, so that nothing that is being loaded is moved from
+    a register to another: that would wait for it. The more instructions a frame has, the fewer frames are needed; and
+    the time to compile grows with the third power of the unrolled code.
+    """
+    AHEAD: tl.constexpr = 1 if WIDE else 2 if GENERAL else 4
+    queue = ()
+    for q in tl.static_range(AHEAD):
+        queue = queue + (_ask(start + q, sample, sources, MEET, WIDE, GENERAL, CUT, P),)
+    whole = start + (stop - start) // AHEAD * AHEAD
+    for j in range(start, whole, AHEAD):
+        asked = ()
+        for q in tl.static_range(AHEAD):
+            row = _step(
+                j + q, row, queue[q], sample, sources, lattice, meeting, MEET, KEEP, WIDE, GENERAL, COUNT, CUT, P, LANES
+            )
+            asked = asked + (_ask(j + q + AHEAD, sample, sources, MEET, WIDE, GENERAL, CUT, P),)
+        queue = asked
+    if AHEAD > 1:
+        for j in range(whole, stop):
+            given = _ask(j, sample, sources, MEET, WIDE, GENERAL, CUT, P)
+            row = _step(
+                j, row, given, sample, sources, lattice, meeting, MEET, KEEP, WIDE, GENERAL, COUNT, CUT, P, LANES
+            )
+    return row
+
+
+@triton.jit
+def _any_wide(p_wide, frames):
+    """Whether any frame of a sample is wide."""
+    found = tl.zeros((FLAGS,), tl.int8)
+    for t0 in range(0, frames, FLAGS):
+        t = t0 + tl.arange(0, FLAGS)
+        found |= tl.load(p_wide + t, mask=t < frames, other=0)
+    return tl.max(found, axis=0) != 0
+
+
+@triton.jit
+def _report(p_progress, steps):
+    """Tells other programs how many steps are done: what was stored before can be read by those that have waited."""
+    tl.debug_barrier()
+    tl.atomic_xchg(p_progress, steps, sem="release")
+
+
+@triton.jit
+def _wait(p_progress, steps):
+    """Waits until another program has done so many steps."""
+    while tl.atomic_add(p_progress, 0, sem="acquire") < steps:
+        pass
+    tl.debug_barrier()
+
+
+@triton.jit
+def _sweep_part(
+    start,
+    stop,
+    row,
+    sample,
+    sources,
+    lattice,
+    meeting,
+    p_progress,
+    MEET: tl.constexpr,
+    KEEP: tl.constexpr,
+    WIDE: tl.constexpr,
+    GENERAL: tl.constexpr,
+    COUNT: tl.constexpr,
+    CUT: tl.constexpr,
+    P: tl.constexpr,
+    LANES: tl.constexpr,
+):
+    """Updates a row, or with CUT a part of a row, which follows the part below at a distance of some frames."""
+    if CUT:
+        has_below = sources[4][5]
+        for j in range(start, stop, DISTANCE):
+            end = tl.minimum(j + DISTANCE, stop)
+            if has_below:
+                _wait(p_progress - 1, end)
+            row = _sweep_frames(
+                j, end, row, sample, sources, lattice, meeting, MEET, KEEP, WIDE, GENERAL, COUNT, CUT, P, LANES
+            )
+            _report(p_progress, end)
+    else:
+        row = _sweep_frames(
+            start, stop, row, sample, sources, lattice, meeting, MEET, KEEP, WIDE, GENERAL, COUNT, CUT, P, LANES
+        )
+    return row
+
+
+@triton.jit
+def _before_first(i, lane, GENERAL: tl.constexpr, COUNT: tl.constexpr, P: tl.constexpr, REAL: tl.constexpr):
+    """The row before the first step: zeros, and for CTC's lattices a 1 from where paths enter the first two states."""
+    row = ()
+    for p in tl.static_range(P):
+        m, e = tl.full(lane.shape, 1.0, REAL), tl.full(lane.shape, ZERO, tl.int32)
+        even_e = e
+        if p == 0 and not GENERAL:
+            even_e = tl.where(i == 0, 0, ZERO)
+        if COUNT:
+            none = tl.zeros(lane.shape, tl.float64)
+            row = row + (((m, even_e), (m, e), (none, none)),)
+        else:
+            row = row + (((m, even_e), (m, e)),)
+    return row
+
+
+@triton.jit
+def _load_edge(edges, o_edge, biases, row, i, length, backward, pairs, COUNT: tl.constexpr, P: tl.constexpr):
+    """The row that the first launch has left."""
+    loaded = ()
+    for p in tl.static_range(P):
+        even, odd = load_row(edges[0] + o_edge, edges[1] + o_edge, pairs, i + p, length, backward, True)
+        even, odd = (even[0], even[1] + biases), (odd[0], odd[1] + biases)
+        loaded = loaded + ((even, odd, row[p][2]) if COUNT else (even, odd),)
+    return loaded
+
+
+@triton.jit
+def _sweep(
+    bounds,
+    sample,
+    i,
+    sources,
+    layout,
+    lattice,
+    edges,
+    p_counts,
+    p_progress,
+    SECOND: tl.constexpr,
+    KEEP: tl.constexpr,
+    WIDE: tl.constexpr,
+    GENERAL: tl.constexpr,
+    COUNT: tl.constexpr,
+    CUT: tl.constexpr,
+    P: tl.constexpr,
+    LANES: tl.constexpr,
+):
+    """One direction of a sample, or one part of it: up to where the directions meet, or from there to its end."""
+    _, _, pairs, lane, cells = sample
+    n, frames, length, backward = bounds
+    REAL: tl.constexpr = edges[0].dtype.element_ty
+    p_table, _, statistics, stored, passed = sources
+    labels = _labels(layout, i, length, backward, pairs, GENERAL, P, REAL) if WIDE else ()
+    sources = (p_table, labels, statistics, stored, passed)
+    meet = halfway(frames, backward)
+    biases = 0 if WIDE else meet * bias(REAL)
+    o_edge = edge(n, pairs, backward)
+    row = _before_first(i, lane, GENERAL, COUNT, P, REAL)
+    start, stop, meeting = meet * 0, meet, (0, 0)
+    if SECOND:
+        if meet > 0:
+            row = _load_edge(edges, o_edge, biases, row, i, length, backward, pairs, COUNT, P)
+        total = exponent_at_meeting(meet, bounds, (layout[0], layout[1]), edges, pairs, GENERAL, LANES)
+        start, stop = meet, frames
+        meeting = (total if WIDE else total + frames * bias(REAL), tl.where(backward, -1, meet))
+    row = _sweep_part(
+        start,
+        stop,
+        row,
+        sample,
+        sources,
+        lattice,
+        meeting,
+        p_progress,
+        SECOND,
+        KEEP,
+        WIDE,
+        GENERAL,
+        COUNT,
+        CUT,
+        P,
+        LANES,
+    )
+    for p in tl.static_range(P):
+        o_even, is_even, o_odd, is_odd = cells[p]
+        if COUNT:
+            tl.store(p_counts + o_even, row[p][2][0], mask=is_even)
+            tl.store(p_counts + pairs + o_odd, row[p][2][1], mask=is_odd)
+        if not SECOND:
+            even, odd = (row[p][0][0], row[p][0][1] - biases), (row[p][1][0], row[p][1][1] - biases)
+            store_row(edges[0] + o_edge, edges[1] + o_edge, pairs, i + p, length, backward, even, odd)
+
+
+@triton.jit(do_not_specialize=SIZES_AND_STRIDES)
+def _sweep_kernel(
+    p_scores,
+    p_labels,
+    p_arcs,
+    p_added,
+    p_entry,
+    p_frames,
+    p_lengths,
+    p_table,
+    p_top,
+    p_wide,
+    p_m,
+    p_e,
+    p_edge_m,
+    p_edge_e,
+    p_passed_m,
+    p_passed_e,
+    p_counts,
+    p_progress,
+    stride_t,
+    stride_n,
+    stride_c,
+    frames_max,
+    o_blank,
+    pairs,
+    SECOND: tl.constexpr,
+    KEEP: tl.constexpr,
+    GENERAL: tl.constexpr,
+    COUNT: tl.constexpr,
+    CUT: tl.constexpr,
+    LONG: tl.constexpr,
+    P: tl.constexpr,
+    LANES: tl.constexpr,
+):
+    """One sample in one direction; with CUT one part of its row, which follows the part below.
+
+    The order in which programs start is not promised, so with CUT they are numbered as they start: a program waits only
+    for one that has started before it.
+    """
+    program, parts, part = tl.program_id(0), 1, 0
+    if CUT:
+        parts = tl.cdiv(pairs, P * LANES)
+        started = tl.atomic_add(p_progress + tl.num_programs(0), 1, sem="relaxed") % tl.num_programs(0)
+        program, part = started // (2 * parts) * 2 + started % 2, started // 2 % parts
+    n, backward = (program // 2).to(tl.int64), program % 2 == 1
+    frames, length = tl.load(p_frames + n).to(tl.int32), tl.load(p_lengths + n).to(tl.int32)
+    if (frames == 0) | (part * P * LANES > length):
+        return
+    lattices, scores = (p_labels, p_arcs, p_added, p_entry), (p_scores, stride_t, stride_n, stride_c, o_blank)
+    layout, (p_top, p_wide, _) = of_sample(n, lattices, scores, p_top, p_wide, frames_max, pairs, GENERAL)
+    REAL: tl.constexpr = p_top.dtype.element_ty
+    lane = tl.arange(0, LANES)
+    i = (part * LANES + lane) * P
+    cells = _cells(i, length, backward, P)
+    lattice = _lattice(layout, i, cells, length, backward, pairs, GENERAL, P, REAL)
+    # The type of all offsets within a sample.
+    direction = tl.where(backward, -1, 1).to(tl.int64 if LONG else tl.int32)
+    origin = tl.where(backward, frames - 1, 0).to(tl.int64)
+    bounds, sample = (n, frames, length, backward), (frames - 1, direction, pairs, lane, cells)
+    o_stored = (n * frames_max + origin) * 2 * pairs
+    p_table += (n * frames_max + origin) * (2 * pairs if GENERAL else pairs)
+    o_program = n * 2 + program % 2
+    o_passed = (o_program * parts + part) * 2 * frames_max
+    p_passed_m, p_passed_e = p_passed_m + o_passed, p_passed_e + o_passed
+    passed = (p_passed_m - 2 * frames_max, p_passed_e - 2 * frames_max, p_passed_m, p_passed_e, frames_max, part > 0)
+    statistics = (p_top + origin, p_wide + origin, stride_t, origin)
+    sources = (p_table, (), statistics, (p_m + o_stored, p_e + o_stored), passed)
+    edges, p_counts = (p_edge_m, p_edge_e), p_counts + o_program * 2 * pairs
+    p_progress += o_program * parts + part
+    wide = _any_wide(p_wide, frames)
+    for WIDE in tl.static_range(2):
+        if wide == (WIDE != 0):
+            _sweep(
+                bounds,
+                sample,
+                i,
+                sources,
+                layout,
+                lattice,
+                edges,
+                p_counts,
+                p_progress,
+                SECOND,
+                KEEP,
+                WIDE != 0,
+                GENERAL,
+                COUNT,
+                CUT,
+                P,
+                LANES,
+            )
+
+
+def sweep(batch: Batch, rows: Rows, sums: Sums, *, keep: bool, count: bool = False) -> None:
+    """Launches both directions of all samples up to where they meet, and with ``keep`` from there to their ends.
+
+    With ``count`` (general lattices only), the second halves count how often each state is entered.
+    """
+    states, sizes = batch.states, batch.sizes
+    lanes = tuning.lanes(sizes.pairs)
+    if sizes.frames == 0:  # then read_rows has launched nothing that says that no program has begun
+        return
+    for second in [False, True] if keep else [False]:
+        _sweep_kernel[(2 * sizes.size * lanes.parts,)](
+            batch.scores,
+            states.labels,
+            states.arcs,
+            *batch.extra,
+            states.frames,
+            states.lengths,
+            rows.table,
+            rows.top,
+            rows.wide,
+            sums.occupancy,
+            sums.exponents,
+            sums.edges_m,
+            sums.edges_e,
+            sums.passed_m,
+            sums.passed_e,
+            sums.counts,
+            rows.progress,
+            *batch.score_layout,
+            SECOND=second,
+            KEEP=keep and not second,
+            GENERAL=states.general,
+            COUNT=count and second,
+            CUT=lanes.parts > 1,
+            LONG=sizes.frames * 2 * sizes.pairs >= 1 << 31,
+            P=lanes.each,
+            LANES=lanes.number,
+            num_warps=max(lanes.number // 32, 1),
+            enable_fp_fusion=tuning.FUSED,
+        )
