@@ -12,6 +12,8 @@ value on each line:
     instructions_before_P1, instructions_after_P1
                  in the sweep's loop, per frame before the two directions meet and after, with one pair of states per
                  thread; P2 with two pairs
+    best_P1, best_P2
+                 in the loop of the best path's sweep, per frame
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ from triton.compiler import CompiledKernel
 from triton.runtime.driver import driver
 
 import ctckit.torch
-from ctckit.kernels.triton import sweep
+from ctckit.kernels import triton as backend
+from ctckit.kernels.triton import best, sweep, tuning
+from ctckit.problem import Problem
 from ctckit.torch import dispatch
 
 FRAMES, CLASSES, SIZE, TOKENS = 500, 32, 64, 100
@@ -132,6 +136,20 @@ def instructions() -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
+def instructions_of_best_paths() -> dict[str, int]:
+    """Instructions per frame of the best path's sweep, by the number of pairs per thread."""
+    scores, frames = torch.randn(FRAMES, SIZE, CLASSES), torch.full((SIZE,), FRAMES)
+    for tokens in (TOKENS, 2 * TOKENS):
+        targets, lengths = torch.ones(SIZE, tokens, dtype=torch.int64), torch.full((SIZE,), tokens)
+        backend.best_path(Problem(scores, True, backend.ctc_lattices(scores, targets, frames, lengths, 0)))
+    found = {}
+    for kernel in best._best_kernel.device_caches[0][0].values():
+        names = best._best_kernel.arg_names
+        fixed = {names[place]: value for (place,), value in kernel.src.constants.items()}
+        found[f"best_P{fixed['EACH']}"] = max(map(len, loops_of(kernel))) // tuning.GROUP
+    return dict(sorted(found.items()))
+
+
 def without_a_gpu() -> None:
     """After this call, Triton compiles for an H100, launches nothing, and takes tensors on the CPU."""
     driver.set_active(NoGPU())
@@ -180,7 +198,7 @@ def measure() -> dict[str, int]:
         "host_us": round(seconds(Contender(step), calls=STEPS) * 1e6),
     }
     step_of_the_loss(tokens=30)()
-    return counts | instructions()
+    return counts | instructions() | instructions_of_best_paths()
 
 
 if __name__ == "__main__":

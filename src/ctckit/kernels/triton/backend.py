@@ -1,8 +1,9 @@
-"""The backend for torch tensors: allocates memory and launches kernels. The only module here that needs torch.
+"""The backend for torch tensors: allocates memory and launches kernels. Only this module and cpu.py need torch.
 
-The host never waits for the device: errors in a sample are found on the device and become its status. The order of sums
-depends only on the sample, so results do not depend on the rest of the batch, and are the same bit for bit in every
-run. May import torch, triton, ctckit/problem.py, ctckit/results.py, kernels/backend.py and the modules beside it.
+The host does not wait for the device, except for best paths that are found on the CPU. Errors in a sample are found on
+the device and become its status. The order of sums depends only on the sample, so results do not depend on the rest of
+the batch, and are the same bit for bit in every run; again except for those of the CPU. May import torch, triton,
+ctckit/problem.py, ctckit/results.py, kernels/backend.py and the modules beside it.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from ...results import BestPaths, Posteriors, Status
 from ..backend import Gradients, Totals, cannot_take
 from .batch import Batch, Rows
 from .best import find_best
+from .cpu import best_path_on_cpu, can_wait, is_quicker_on_cpu
 from .gradient import count_visits, write_gradient
 from .lattice import PLAIN, Runs, States, lay_out
 from .pairs import find_infeasible, lay_out_states
 from .rows import read_rows
 from .sums import Sums, add_up
 from .sweep import sweep
+from .trace import Memory, Paths, memory_shapes
 from .tuning import Sizes, lanes, row_block
 
 TensorProblem = Problem[Tensor]
@@ -193,21 +196,31 @@ def best_path(problem: TensorProblem, *, threads: int | None = None) -> BestPath
     Of equally good paths it takes the one with the lowest states, compared from the end. Maxima are computed in the
     scores' precision, at least float32. So in float32 the path may be worse than the best by a rounding error; its own
     score is summed in float64.
+
+    Long paths of few samples are found on the CPU, where its kernel is estimated to be quicker, copies included: for
+    one sample roughly from 10,000 frames and 1,000 tokens (``cpu.is_quicker_on_cpu``). Then the host waits, and the
+    score may differ in its last digits from that found on the GPU. In a CUDA graph all are found on the GPU.
+
+    Args:
+        problem: lattices from :func:`ctc_lattices`, or any others without long arcs.
+        threads: how many threads a call on the CPU may use.
     """
+    _refuse_long_arcs(problem)
+    if is_quicker_on_cpu(_sizes(problem), problem.scores.element_size()) and can_wait(problem.scores):
+        return best_path_on_cpu(problem, threads)
     device, real = problem.scores.device, _real(problem.scores)
     with _on(device):
         batch = _batch(problem, softmax=problem.from_logits)
-        frames, size, _, pairs = batch.sizes
-        found = BestPaths(
-            torch.empty((size, frames), dtype=torch.int32, device=device),
-            torch.empty(size, dtype=torch.float64, device=device),
-            torch.empty(size, dtype=torch.uint8, device=device),
+        paths = Paths(
+            torch.empty((batch.sizes.size, batch.sizes.frames), dtype=torch.int32, device=device),
+            torch.empty(batch.sizes.size, dtype=torch.float64, device=device),
+            torch.empty(batch.sizes.size, dtype=torch.uint8, device=device),
         )
-        moves = torch.empty((size, frames, pairs), dtype=torch.uint8, device=device)
-        edges = torch.empty((size, 2, 2, pairs) if row_block(pairs).tiled else 0, dtype=real, device=device)
-        last = torch.empty(size, dtype=torch.int32, device=device)
-        find_best(batch, _read_rows(batch, table=False), moves, edges, last, found.states, found.score, found.status)
-    return found
+        dtypes = torch.int32, torch.int32, real, torch.int32, torch.int32, torch.float64
+        shapes = zip(memory_shapes(batch.sizes), dtypes, strict=True)
+        memory = Memory(*(torch.empty(shape, dtype=dtype, device=device) for shape, dtype in shapes))
+        find_best(batch, _read_rows(batch, table=False), memory, paths)
+    return BestPaths(*paths)
 
 
 class Sweep:
@@ -364,11 +377,21 @@ def _batch(problem: TensorProblem, *, softmax: bool, general: bool = False) -> B
         added = problem.class_scores is not None or problem.state_scores is not None
         if PLAIN and not (general or added):
             return Batch(scores, problem.from_logits, softmax, lattices.blank, lattices.sizes, lattices.states)
-    if len(lattices.long_arcs):
-        raise cannot_take("triton", "long arcs", "pass the scores on the CPU")
-    frames, size, classes = scores.shape
-    sizes = Sizes(frames, size, classes, lattices.labels.shape[1] // 2 + 1)
+    _refuse_long_arcs(problem)
+    sizes = _sizes(problem)
     return Batch(scores, problem.from_logits, softmax, 0, sizes, _states(problem, sizes))
+
+
+def _refuse_long_arcs(problem: TensorProblem) -> None:
+    if not isinstance(problem.lattices, CTCLattices) and len(problem.lattices.long_arcs):
+        raise cannot_take("triton", "long arcs", "pass the scores on the CPU")
+
+
+def _sizes(problem: TensorProblem) -> Sizes:
+    if isinstance(problem.lattices, CTCLattices):
+        return problem.lattices.sizes
+    frames, size, classes = problem.scores.shape
+    return Sizes(frames, size, classes, problem.lattices.labels.shape[1] // 2 + 1)
 
 
 def _states(problem: TensorProblem, sizes: Sizes) -> States:

@@ -1,209 +1,458 @@
-"""Best paths: a sweep with maxima over plain logarithms, then a trace back along the best moves.
+"""Best paths: a sweep with maxima over plain logarithms, which stores the best moves; trace.py follows them back.
 
-At every fourth frame the row's best entry is subtracted from the row, so that float32 keeps its precision. May import
-triton, tuning.py, scaled.py, lattice.py, batch.py, rows.py and cells.py.
+Where a row of states is: each lane of a warp holds ``each`` neighbouring pairs of states in registers. What a pair
+needs of the pair below it is in another register of the same lane, except for the lane's first pair. So one shuffle
+between lanes per frame is enough. Warps exchange nothing for eight frames. Instead a warp also computes the eight pairs
+below its own. One more of these is out of date after each frame, since it depends on a pair that only another warp has.
+After eight frames they are copied again from the warp below.
+
+The loop over frames is unrolled and has no branch that depends on data. Scores are loaded four frames ahead, and no
+loaded register is ever moved. Before each eight frames the row's best entry is subtracted from the row, so that float32
+keeps its precision; after them a word of eight moves is stored for each pair. Which lane holds a pair changes nothing
+in what is computed for it. May import triton, tuning.py, lattice.py, batch.py and trace.py.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
 
 from . import tuning
 from .batch import Batch, Rows
-from .cells import OPEN, arc_mask, arc_score, arcs_into, carry_row, label_pointers, of_sample
-from .lattice import END, START, store_score
-from .rows import sum_of_offsets
-from .scaled import relative
+from .lattice import END, SKIP, START, STAY, STEP
+from .trace import GROUP, NO_PATH, NO_STATE, NOT_A_NUMBER, Memory, Paths, trace_back
 from .tuning import SIZES_AND_STRIDES
 
-if TYPE_CHECKING:
-    from torch import Tensor
+AHEAD = tl.constexpr(4)  # by how many frames scores are loaded before they are used
+NEVER = tl.constexpr(float("-inf"))  # the score of a state that no path reaches
 
 
 @triton.jit
-def _open(value, mask):
-    """The value where an arc exists, else -inf."""
-    return tl.where(mask == OPEN, value, float("-inf"))
+def _has(bits, bit):
+    return (bits & bit) != 0
 
 
 @triton.jit
-def _better(best, move, other, back):
-    """The better of two ways into a state; of equal ways the first, so ways from further below must come first."""
-    takes = other > best
-    return tl.where(takes, other, best), tl.where(takes, back, move)
+def _arcs_of(lattice, cell, exists, GENERAL: tl.constexpr, REAL: tl.constexpr):
+    """How states are entered: the scores of beginning there, of STEP and of SKIP, and whether they can be stayed in.
 
-
-@triton.jit
-def _along(value, arc, GENERAL: tl.constexpr):
-    """The score of a path along an arc between different states."""
+    Without an arc a score is -inf. CTC's own lattices have no entry scores.
+    """
+    _, p_arcs, _, p_entry, _ = lattice
+    bits = tl.load(p_arcs + cell, mask=exists, other=0).to(tl.int32)
+    entry = tl.zeros(cell.shape, REAL)
     if GENERAL:
-        return value + arc
+        entry = tl.load(p_entry + cell, mask=bits != 0, other=0.0).to(REAL)
+    begin, step = tl.where(_has(bits, START), entry, NEVER), tl.where(_has(bits, STEP), entry, NEVER)
+    return begin, step, tl.where(_has(bits, SKIP), entry, NEVER), _has(bits, STAY)
+
+
+@triton.jit
+def _labels_of(lattice, cell, exists, GENERAL: tl.constexpr, REAL: tl.constexpr):
+    """The offsets of the scores of states' labels in a frame, and what is added to these scores, if anything.
+
+    With GENERAL a state without an arc may not exist; then its label is not a class.
+    """
+    p_labels, p_arcs, p_added, _, stride_c = lattice
+    if GENERAL:
+        exists = exists & (tl.load(p_arcs + cell, mask=exists, other=0) != 0)
+    b_label = tl.load(p_labels + cell, mask=exists, other=0).to(tl.int64)
+    added = tl.zeros(cell.shape, REAL)
+    if GENERAL:
+        added = tl.load(p_added + cell, mask=exists, other=0.0).to(REAL)
+    return b_label * stride_c, added
+
+
+@triton.jit
+def _pairs_of(lattice, i, pairs, length, o_blank, GENERAL: tl.constexpr, REAL: tl.constexpr):
+    """All that a sweep needs to know about pairs i: begins, arcs, offsets of labels and added scores, as one tuple."""
+    is_even, is_odd = (i >= 0) & (i <= length), (i >= 0) & (i < length)
+    begin_even, step_even, skip_even, stay_even = _arcs_of(lattice, i, is_even, GENERAL, REAL)
+    begin_odd, step_odd, skip_odd, stay_odd = _arcs_of(lattice, pairs + i, is_odd, GENERAL, REAL)
+    if GENERAL:
+        o_even, added_even = _labels_of(lattice, i, is_even, GENERAL, REAL)
+        o_odd, added_odd = _labels_of(lattice, pairs + i, is_odd, GENERAL, REAL)
+    else:  # even states emit the blank, and only the odd ones have labels
+        o_even, added_even = o_blank, 0.0
+        o_odd, added_odd = _labels_of(lattice, i, is_odd, GENERAL, REAL)
+    arcs = (step_even, skip_even, stay_even, step_odd, skip_odd, stay_odd)
+    return (begin_even, begin_odd), arcs, (o_even, o_odd), (added_even, added_odd), (is_even, is_odd)
+
+
+@triton.jit
+def _move(takes, states: tl.constexpr, ODD: tl.constexpr, Q: tl.constexpr):
+    """A move from `states` below, as bits of a word: those of the odd or the even state in the Q-th of eight frames."""
+    return tl.where(takes, tl.full(takes.shape, states << (4 * Q + 2 * ODD), tl.uint32), 0)
+
+
+@triton.jit
+def _entering(even, odd, even_below, odd_below, arcs, Q: tl.constexpr, GENERAL: tl.constexpr):
+    """The best ways into the states of pairs, and the moves of these ways as bits of a word.
+
+    Of equal ways the one from furthest below is taken. In CTC's own lattices all states can be stayed in and stepped
+    into, and only odd ones can be skipped into.
+    """
+    step_even, skip_even, stay_even, step_odd, skip_odd, stay_odd = arcs
+    if GENERAL:
+        stay, step, skip = tl.where(stay_even, even, NEVER), odd_below + step_even, even_below + skip_even
+        best = tl.maximum(step, stay)
+        into_even = tl.maximum(skip, best)
+        move = tl.where(skip >= best, _move(skip >= best, 2, 0, Q), _move(step >= stay, 1, 0, Q))
+        stay, step, skip = tl.where(stay_odd, odd, NEVER), even + step_odd, odd_below + skip_odd
     else:
-        return _open(value, arc)
-
-
-@triton.jit
-def _best_entering(even, odd, even_below, odd_below, arcs, GENERAL: tl.constexpr):
-    """The best ways into the states of pairs, and from how many states below each comes."""
-    into_even, even_move = _along(odd_below, arcs[1], GENERAL), tl.full(even.shape, 1, tl.int32)
-    if GENERAL:
-        skipping, move = _along(even_below, arcs[2], GENERAL), tl.full(even.shape, 2, tl.int32)
-        into_even, even_move = _better(skipping, move, into_even, 1)
-    into_even, even_move = _better(into_even, even_move, _open(even, arcs[0]), 0)
-    into_odd, odd_move = _along(odd_below, arcs[5], GENERAL), tl.full(odd.shape, 2, tl.int32)
-    into_odd, odd_move = _better(into_odd, odd_move, _along(even, arcs[4], GENERAL), 1)
-    into_odd, odd_move = _better(into_odd, odd_move, _open(odd, arcs[3]), 0)
-    return into_even, into_odd, even_move | (odd_move << 2)
+        into_even = tl.maximum(even, odd_below)
+        move = _move(odd_below >= even, 1, 0, Q)
+        stay, step, skip = odd, even, odd_below + skip_odd
+    best = tl.maximum(step, stay)
+    into_odd = tl.maximum(skip, best)
+    move |= tl.where(skip >= best, _move(skip >= best, 2, 1, Q), _move(step >= stay, 1, 1, Q))
+    return into_even, into_odd, move
 
 
 @triton.jit
 def _base(peak):
     """The number that is subtracted from a row so that its best entry becomes 0."""
-    return tl.where(peak == float("-inf"), 0.0, peak)
+    return tl.where(peak == NEVER, 0.0, peak)
 
 
 @triton.jit
-def _begun(j, into, first):
-    """What enters states at step j: at the first step, the beginnings of paths."""
-    return tl.where(j == 0, first, into)
+def _ordered(x):
+    """An integer for each float32, in the same order; the same function leads back. NaN is beyond all numbers."""
+    return x ^ ((x >> 31) & 0x7FFFFFFF)
 
 
 @triton.jit
-def _best_firsts(p_arcs, p_entry, pairs, i, length, GENERAL: tl.constexpr, REAL: tl.constexpr):
-    """The row that paths begin from: 0 where a path may begin, or the score of beginning there; else -inf."""
-    if GENERAL:
-        even = arc_score(p_arcs, p_entry, i, i <= length, START, REAL)
-        odd = arc_score(p_arcs, p_entry, pairs + i, i < length, START, REAL)
+def _most(x):
+    """The greatest entry of (warps, lanes): for float32 by integers, whose maximum in a warp is one instruction."""
+    if x.dtype == tl.float32:
+        most = tl.max(tl.max(_ordered(x.to(tl.int32, bitcast=True)), axis=1), axis=0)
+        return _ordered(most).to(tl.float32, bitcast=True)
     else:
-        even = _open(0.0, arc_mask(p_arcs, p_entry, i, i <= length, START, REAL)).to(REAL)
-        odd = _open(0.0, arc_mask(p_arcs, p_entry, pairs + i, i < length, START, REAL)).to(REAL)
-    return even, odd
+        return tl.max(tl.max(x, axis=1), axis=0)
 
 
 @triton.jit
-def _last(even, odd, p_arc, pairs, i, length, REAL: tl.constexpr):
-    """The best score of the states that paths may end in, and its state: of equal ones the lowest."""
-    ends_even = _open(even, arc_mask(p_arc, p_arc, i, i <= length, END, REAL))
-    ends_odd = _open(odd, arc_mask(p_arc, p_arc, pairs + i, i < length, END, REAL))
-    best = tl.max(tl.maximum(ends_even, ends_odd), axis=0)
-    states = tl.minimum(tl.where(ends_even == best, 2 * i, OPEN), tl.where(ends_odd == best, 2 * i + 1, OPEN))
-    return best, tl.where(best > float("-inf"), tl.min(states, axis=0).to(tl.int32), -1)
+def _load_heads(t, places, scores, GENERAL: tl.constexpr):
+    """Of frames t: the best label's score, and relative to it the blank's, for the even states of CTC's lattices.
+
+    They are the same for all states. So each lane loads those of one frame, and later gives them to the other lanes.
+    """
+    p_scores, p_top, stride_t = scores
+    b_top = tl.load(p_top + t)
+    b_blank = b_top
+    if not GENERAL:
+        b_blank = tl.load(p_scores + (tl.zeros((), tl.int64) + t) * stride_t + places[0][0]).to(b_top.dtype) - b_top
+    return b_top, b_blank
 
 
 @triton.jit
-def _best_step(
-    j,
-    FIRST: tl.constexpr,
-    row,
-    frame,
-    sample,
-    rows,
-    constants,
-    MEET: tl.constexpr,
-    KEEP: tl.constexpr,
-    WIDE: tl.constexpr,
-    GENERAL: tl.constexpr,
-    COUNT: tl.constexpr,
-):
-    """One frame of a row in registers. Before the first of four frames, the row's best entry is made 0."""
-    _, length, _, stop, pairs, i = sample
-    arcs, firsts, added = constants
-    even, odd = row
-    if FIRST:
-        base = _base(tl.max(tl.maximum(even, odd), axis=0))
-        even, odd = even - base, odd - base
-    if j < stop:
-        odd_below = tl.where(i > 0, tl.gather(odd, tl.maximum(i - 1, 0), 0), float("-inf"))
-        even_below = odd_below
+def _load_labels(t, places, scores, EACH: tl.constexpr, GENERAL: tl.constexpr):
+    """The scores in frame t of the labels of a row's states; in CTC's lattices only of the odd states."""
+    p_scores, p_top, stride_t = scores
+    p_frame = p_scores + (tl.zeros((), tl.int64) + t) * stride_t
+    even, odd = (), ()
+    for p in tl.static_range(EACH):
+        o_even, o_odd = places[p]
         if GENERAL:
-            even_below = tl.where(i > 0, tl.gather(even, tl.maximum(i - 1, 0), 0), float("-inf"))
-        into_even, into_odd, moves = _best_entering(even, odd, even_below, odd_below, arcs, GENERAL)
-        even_label = relative(frame[0], frame[2], added[0], GENERAL)
-        odd_label = relative(frame[1], frame[2], added[1], GENERAL)
-        even = _begun(j, into_even, firsts[0]) + even_label
-        odd = _begun(j, into_odd, firsts[1]) + odd_label
-        tl.store(rows + j * pairs + i, moves.to(tl.uint8), mask=i <= length)
+            even = even + (tl.load(p_frame + o_even).to(p_top.dtype.element_ty),)
+        odd = odd + (tl.load(p_frame + o_odd).to(p_top.dtype.element_ty),)
     return even, odd
 
 
 @triton.jit
-def _best_in_registers(sample, layout, sources, p_moves, GENERAL: tl.constexpr, BLOCK: tl.constexpr):
-    """A sample's sweep, with its row in registers."""
-    frames, length, forward, pairs = sample
-    p_arc, p_entry = layout[0], layout[1]
-    p_top, p_wide, stride_t = sources
-    REAL: tl.constexpr = p_top.dtype.element_ty
-    i = tl.arange(0, BLOCK)
-    READ: tl.constexpr = arc_score if GENERAL else arc_mask
-    arcs = arcs_into(p_arc, p_entry, pairs, i, length, forward, READ, REAL)
-    firsts = _best_firsts(p_arc, p_entry, pairs, i, length, GENERAL, REAL)
-    p_even, p_odd, added = label_pointers(layout, pairs, i, length, forward, GENERAL, REAL)
-    pointers = (p_even, p_odd, p_top, p_wide, stride_t)
-    carried = (frames, length, forward, frames, pairs, i)
-    constants = (arcs, firsts, added)
-    row = tl.full((BLOCK,), float("-inf"), REAL), tl.full((BLOCK,), float("-inf"), REAL)
-    even, odd = carry_row(0, row, carried, pointers, p_moves, constants, _best_step, False, True, False, GENERAL, False)
-    _, last = _last(even, odd, p_arc, pairs, i, length, REAL)
-    return last
+def _emit(into, heads, labels, added, EACH: tl.constexpr, GENERAL: tl.constexpr):
+    """A row after a frame, from what enters its states: labels' scores are added, relative to the best label's."""
+    b_top, b_blank = heads
+    even, odd = (), ()
+    for p in tl.static_range(EACH):
+        if GENERAL:
+            even = even + (into[0][p] + ((labels[0][p] - b_top) + added[p][0]),)
+            odd = odd + (into[1][p] + ((labels[1][p] - b_top) + added[p][1]),)
+        else:
+            even, odd = even + (into[0][p] + b_blank,), odd + (into[1][p] + (labels[1][p] - b_top),)
+    return even, odd
 
 
 @triton.jit
-def _load_best(p_row, pairs, i, length, alive):
-    """Loads pairs i of a stored row of logarithms."""
-    reach = tl.where(alive, length, -1)
-    even = tl.load(p_row + i, mask=(i >= 0) & (i <= reach), other=float("-inf"))
-    return even, tl.load(p_row + pairs + i, mask=(i >= 0) & (i < reach), other=float("-inf"))
+def _enter(row, words, lanes, arcs, Q: tl.constexpr, EACH: tl.constexpr, GENERAL: tl.constexpr):
+    """What enters the states of a row by its best way, and the words with these ways' moves."""
+    even, odd = row
+    odd_below = tl.gather(odd[EACH - 1], lanes, 1)
+    even_below = odd_below
+    if GENERAL:
+        even_below = tl.gather(even[EACH - 1], lanes, 1)
+    into_even, into_odd, moved = (), (), ()
+    for p in tl.static_range(EACH):
+        if p > 0:
+            even_below, odd_below = even[p - 1], odd[p - 1]
+        e, o, move = _entering(even[p], odd[p], even_below, odd_below, arcs[p], Q, GENERAL)
+        into_even, into_odd, moved = into_even + (e,), into_odd + (o,), moved + (words[p] | move,)
+    return (into_even, into_odd), moved
 
 
 @triton.jit
-def _best_in_tiles(n, sample, layout, sources, p_moves, p_edge, GENERAL: tl.constexpr, BLOCK: tl.constexpr):
-    """A sample's sweep for any number of states, tile by tile: the last two rows are in memory."""
-    frames, length, forward, pairs = sample
-    p_arc, p_entry = layout[0], layout[1]
-    p_top, _, stride_t = sources
-    REAL: tl.constexpr = p_top.dtype.element_ty
-    READ: tl.constexpr = arc_score if GENERAL else arc_mask
-    p_row = p_edge + n * 4 * pairs
-    peak = tl.full((), float("-inf"), REAL)
-    for j in range(0, frames):
-        b_top = tl.load(p_top + j)
-        base = tl.where((j & 3) == 0, _base(peak), 0.0)
-        peak = tl.full((), float("-inf"), REAL)
-        p_before, p_after = p_row + ((j & 1) ^ 1) * 2 * pairs, p_row + (j & 1) * 2 * pairs
-        for i0 in range(0, length + 1, BLOCK):
-            i = i0 + tl.arange(0, BLOCK).to(tl.int64)
-            arcs = arcs_into(p_arc, p_entry, pairs, i, length, forward, READ, REAL)
-            firsts = _best_firsts(p_arc, p_entry, pairs, i, length, GENERAL, REAL)
-            even, odd = _load_best(p_before, pairs, i, length, j > 0)
-            even_below, odd_below = _load_best(p_before, pairs, i - 1, length, j > 0)
-            into_even, into_odd, moves = _best_entering(
-                even - base, odd - base, even_below - base, odd_below - base, arcs, GENERAL
+def _below(x, LANES_BELOW: tl.constexpr):
+    """What is as many lanes below; the lanes of a warp follow those of the warp below it."""
+    flat = tl.arange(0, x.shape[0] * x.shape[1])
+    moved = tl.gather(tl.reshape(x, flat.shape), tl.maximum(flat - LANES_BELOW, 0), 0)
+    return tl.reshape(moved, x.shape)
+
+
+@triton.jit
+def _both_below(even, odd, LANES_BELOW: tl.constexpr):
+    """The same of two: those of float32 in one exchange."""
+    if even.dtype == tl.float32:
+        low, high = even.to(tl.uint32, bitcast=True).to(tl.int64), odd.to(tl.int32, bitcast=True).to(tl.int64)
+        both = _below(low | (high << 32), LANES_BELOW)
+        return both.to(tl.int32).to(tl.float32, bitcast=True), (both >> 32).to(tl.int32).to(tl.float32, bitcast=True)
+    else:
+        return _below(even, LANES_BELOW), _below(odd, LANES_BELOW)
+
+
+@triton.jit
+def _refreshed(row, first, EACH: tl.constexpr):
+    """The row after each warp has copied the pairs below its own from the warp that they belong to.
+
+    The pair in register p of a lane is GROUP pairs further up in the warp below, which is another register there.
+    """
+    even, odd = (), ()
+    for p in tl.static_range(EACH):
+        e, o = row[0][p], row[1][p]
+        if e.shape[0] > 1 and p < GROUP:
+            from_even, from_odd = row[0][(p - GROUP) % EACH], row[1][(p - GROUP) % EACH]
+            from_even, from_odd = _both_below(from_even, from_odd, (GROUP - p + EACH - 1) // EACH)
+            copied = first + p < GROUP
+            e, o = tl.where(copied, from_even, e), tl.where(copied, from_odd, o)
+        even, odd = even + (e,), odd + (o,)
+    return even, odd
+
+
+@triton.jit
+def _relative_to_best(row, exist, due, EACH: tl.constexpr):
+    """The row with its best entry 0, if that is due, and -inf for what does not exist."""
+    even, odd = (), ()
+    peak = tl.full(row[0][0].shape, NEVER, row[0][0].dtype)
+    for p in tl.static_range(EACH):
+        is_even, is_odd = exist[p]
+        e, o = tl.where(is_even, row[0][p], NEVER), tl.where(is_odd, row[1][p], NEVER)
+        even, odd, peak = even + (e,), odd + (o,), tl.maximum(peak, tl.maximum(e, o))
+    base = tl.where(due, _base(_most(peak)), 0.0)
+    new_even, new_odd = (), ()
+    for p in tl.static_range(EACH):
+        new_even, new_odd = new_even + (even[p] - base,), new_odd + (odd[p] - base,)
+    return new_even, new_odd
+
+
+@triton.jit
+def _combined(words, moves, by, EACH: tl.constexpr):
+    """Words with more moves, moved up by so many bits."""
+    combined = ()
+    for p in tl.static_range(EACH):
+        combined = combined + (words[p] | (moves[p] << by),)
+    return combined
+
+
+@triton.jit
+def _zeros(lane, EACH: tl.constexpr):
+    words = ()
+    for _ in tl.static_range(EACH):
+        words = words + (tl.zeros(lane.shape, tl.uint32),)
+    return words
+
+
+@triton.jit
+def _if(some, words, EACH: tl.constexpr):
+    """The words, or zeros."""
+    found = ()
+    for p in tl.static_range(EACH):
+        found = found + (tl.where(some, words[p], 0),)
+    return found
+
+
+@triton.jit
+def _store_words(p_words, words, lanes, EACH: tl.constexpr):
+    """Stores a word for each pair that is a warp's own."""
+    _, _, _, cells, own = lanes
+    for p in tl.static_range(EACH):
+        tl.store(p_words + cells[p], words[p].to(tl.int32, bitcast=True), mask=own[p])
+
+
+@triton.jit
+def _next_frame(
+    row, words, q, heads, labels, lanes, states, Q: tl.constexpr, EACH: tl.constexpr, GENERAL: tl.constexpr
+):
+    """Updates a row by the frame whose heads lane q holds, and adds the moves into it to the words, as the Q-th."""
+    lane, lane_below, _, _, _ = lanes
+    arcs, _, added, _ = states
+    into, words = _enter(row, words, lane_below, arcs, Q, EACH, GENERAL)
+    frame = tl.zeros(lane.shape, tl.int32) + q
+    b_blank = heads[1] if GENERAL else tl.gather(heads[1], frame, 1)
+    return _emit(into, (tl.gather(heads[0], frame, 1), b_blank), labels, added, EACH, GENERAL), words
+
+
+@triton.jit
+def _four_frames(j, begin, row, words, heads, queue, lanes, states, scores, EACH: tl.constexpr, GENERAL: tl.constexpr):
+    """Updates a row by four of the frames j + 1 to j + 8, and loads the scores of the four after these."""
+    lane, _, _, _, _ = lanes
+    _, places, _, _ = states
+    moves, loaded = _zeros(lane, EACH), ()
+    for q in tl.static_range(AHEAD):
+        row, moves = _next_frame(row, moves, begin + q, heads, queue[q], lanes, states, q, EACH, GENERAL)
+        loaded = loaded + (_load_labels(j + (begin + q + 1 + AHEAD), places, scores, EACH, GENERAL),)
+    return row, _combined(words, moves, 4 * begin, EACH), loaded
+
+
+@triton.jit
+def _eight_frames(j, row, heads, queue, lanes, states, scores, EACH: tl.constexpr, GENERAL: tl.constexpr):
+    """Updates a row by frames j + 1 to j + 8; returns the words of their moves, too."""
+    lane, _, first, _, _ = lanes
+    _, _, _, exist = states
+    row = _relative_to_best(_refreshed(row, first, EACH), exist, True, EACH)
+    words = _zeros(lane, EACH)
+    if EACH <= 2:
+        for half in tl.static_range(GROUP // AHEAD):
+            row, words, queue = _four_frames(
+                j, half * AHEAD, row, words, heads, queue, lanes, states, scores, EACH, GENERAL
             )
-            p_even, p_odd, added = label_pointers(layout, pairs, i, length, forward, GENERAL, REAL)
-            b_odd = tl.load(p_odd + j * stride_t, mask=i < length, other=0.0).to(REAL)
-            odd_label = relative(b_odd, b_top, added[1], GENERAL)
-            if GENERAL:
-                b_even = tl.load(p_even + j * stride_t, mask=i <= length, other=0.0).to(REAL)
-            else:
-                b_even = tl.load(p_even + j * stride_t).to(REAL)
-            even_label = relative(b_even, b_top, added[0], GENERAL)
-            even = _begun(j, into_even, firsts[0]) + even_label
-            odd = _begun(j, into_odd, firsts[1]) + odd_label
-            tl.store(p_moves + j * pairs + i, moves.to(tl.uint8), mask=i <= length)
-            tl.store(p_after + i, even, mask=i <= length)
-            tl.store(p_after + pairs + i, odd, mask=i < length)
+    else:  # Not unrolled: Triton's time grows with the square of the loads and stores, to minutes for nine pairs.
+        for begin in range(0, GROUP, AHEAD):
+            row, words, queue = _four_frames(j, begin, row, words, heads, queue, lanes, states, scores, EACH, GENERAL)
+    return row, queue, words
+
+
+@triton.jit
+def _last_of(even, odd, p_arcs, pairs, i, exist):
+    """The best score of the states that paths may end in, and the lowest such state."""
+    is_even, is_odd = exist
+    ends_even = is_even & _has(tl.load(p_arcs + i, mask=is_even, other=0), END)
+    ends_odd = is_odd & _has(tl.load(p_arcs + pairs + i, mask=is_odd, other=0), END)
+    even, odd = tl.where(ends_even, even, NEVER), tl.where(ends_odd, odd, NEVER)
+    best = tl.max(tl.ravel(tl.maximum(even, odd)), axis=0)
+    states = tl.minimum(tl.where(even == best, 2 * i, NO_STATE), tl.where(odd == best, 2 * i + 1, NO_STATE))
+    return best, tl.min(tl.ravel(states), axis=0).to(tl.int32)
+
+
+@triton.jit
+def _better(best, state, other, other_state):
+    """The better of two states that paths may end in; of equal ones the lower."""
+    takes = (other > best) | ((other == best) & (other_state < state))
+    return tl.where(takes, other, best), tl.where(takes, other_state, state)
+
+
+@triton.jit
+def _in_registers(
+    sample,
+    lattice,
+    scores,
+    o_blank,
+    p_words,
+    WARPS: tl.constexpr,
+    LANES: tl.constexpr,
+    EACH: tl.constexpr,
+    GENERAL: tl.constexpr,
+):
+    """A sample's sweep with its row in registers: the best score, relative to some number, and the state it ends in."""
+    frames, length, pairs = sample
+    REAL: tl.constexpr = scores[1].dtype.element_ty
+    lane = tl.arange(0, LANES)[None, :] + tl.zeros((WARPS, 1), tl.int32)
+    warp = tl.arange(0, WARPS)[:, None] + tl.zeros((1, LANES), tl.int32)
+    begin_even, begin_odd, arcs, places, added, exist, cells, own = (), (), (), (), (), (), (), ()
+    for p in tl.static_range(EACH):
+        # The first lane holds pairs that do not exist, and reads those of itself as the ones below it. No path reaches
+        # them. So no lane needs a test for having nothing below it.
+        i = warp * (EACH * LANES - GROUP) + lane * EACH + (p - EACH)
+        begin, arc, place, add, is_state = _pairs_of(lattice, i, pairs, length, o_blank, GENERAL, REAL)
+        begin_even, begin_odd, arcs = begin_even + (begin[0],), begin_odd + (begin[1],), arcs + (arc,)
+        places, added, exist, cells = places + (place,), added + (add,), exist + (is_state,), cells + (i,)
+        own = own + (is_state[0] & ((warp == 0) | (lane * EACH + p >= GROUP)),)
+    heads = _load_heads(tl.zeros(lane.shape, tl.int32), places, scores, GENERAL)
+    labels = _load_labels(tl.zeros((), tl.int32), places, scores, EACH, GENERAL)
+    row = _emit((begin_even, begin_odd), heads, labels, added, EACH, GENERAL)
+    heads = _load_heads(tl.minimum(1 + lane % GROUP, frames - 1), places, scores, GENERAL)
+    queue = ()
+    for q in tl.static_range(AHEAD):
+        queue = queue + (_load_labels(tl.minimum(1 + q, frames - 1), places, scores, EACH, GENERAL),)
+    first = tl.where(warp == 0, GROUP, lane * EACH)  # a lane's first pair within its warp; the lowest warp copies none
+    lanes = lane, tl.maximum(lane - 1, 0), first, cells, own
+    states = arcs, places, added, exist
+    whole = tl.maximum(frames - 1 - AHEAD, 0) // GROUP * GROUP  # before it no load is beyond the last frame
+    for j in range(0, whole, GROUP):
+        later = _load_heads(tl.minimum(j + 1 + GROUP + lane % GROUP, frames - 1), places, scores, GENERAL)
+        row, queue, words = _eight_frames(j, row, heads, queue, lanes, states, scores, EACH, GENERAL)
+        _store_words(p_words + (j // GROUP) * pairs, words, lanes, EACH)
+        heads = later
+    words = _zeros(lane, EACH)
+    for j in range(whole, frames - 1):  # the last few frames, without loads ahead
+        move = (j - whole) % GROUP
+        row = _relative_to_best(_refreshed(row, first, EACH), exist, move == 0, EACH)
+        heads = _load_heads(j + 1 + tl.zeros(lane.shape, tl.int32), places, scores, GENERAL)
+        labels = _load_labels(j + 1, places, scores, EACH, GENERAL)
+        row, moves = _next_frame(row, _zeros(lane, EACH), 0, heads, labels, lanes, states, 0, EACH, GENERAL)
+        words = _combined(_if(move > 0, words, EACH), moves, 4 * move, EACH)
+        _store_words(p_words + (j // GROUP) * pairs, words, lanes, EACH)
+    best, last = tl.full((), NEVER, REAL), tl.full((), NO_STATE, tl.int32)
+    for p in tl.static_range(EACH):
+        mine = own[p] & exist[p][0], own[p] & exist[p][1]
+        score, state = _last_of(row[0][p], row[1][p], lattice[1], pairs, cells[p], mine)
+        best, last = _better(best, last, score, state)
+    return best, last
+
+
+@triton.jit
+def _load_row(p_row, pairs, i, length, alive):
+    """Loads pairs i of a stored row."""
+    reach = tl.where(alive, length, -1)
+    even = tl.load(p_row + i, mask=(i >= 0) & (i <= reach), other=NEVER)
+    return even, tl.load(p_row + pairs + i, mask=(i >= 0) & (i < reach), other=NEVER)
+
+
+@triton.jit
+def _in_tiles(sample, lattice, scores, o_blank, p_words, p_rows, TILE: tl.constexpr, GENERAL: tl.constexpr):
+    """The same for rows of any length, tile by tile: the last two rows are in memory."""
+    frames, length, pairs = sample
+    REAL: tl.constexpr = scores[1].dtype.element_ty
+    peak = tl.full((), NEVER, REAL)
+    for t in range(0, frames):
+        move = tl.maximum(t - 1, 0)
+        base = tl.where((t > 0) & (move % GROUP == 0), _base(peak), 0.0)
+        peak = tl.full((), NEVER, REAL)
+        p_before, p_after = p_rows + ((t & 1) ^ 1) * 2 * pairs, p_rows + (t & 1) * 2 * pairs
+        for i0 in range(0, length + 1, TILE):
+            i = i0 + tl.arange(0, TILE)
+            begin, arcs, place, added, exist = _pairs_of(lattice, i, pairs, length, o_blank, GENERAL, REAL)
+            even, odd = _load_row(p_before, pairs, i, length, t > 0)
+            even_below, odd_below = _load_row(p_before, pairs, i - 1, length, t > 0)
+            even, odd, moves = _entering(even - base, odd - base, even_below - base, odd_below - base, arcs, 0, GENERAL)
+            into = (tl.where(t == 0, begin[0], even),), (tl.where(t == 0, begin[1], odd),)
+            heads, labels = _load_heads(t, (place,), scores, GENERAL), _load_labels(t, (place,), scores, 1, GENERAL)
+            even, odd = _emit(into, heads, labels, (added,), 1, GENERAL)
+            even, odd = tl.where(exist[0], even[0], NEVER), tl.where(exist[1], odd[0], NEVER)
+            tl.store(p_after + i, even, mask=exist[0])
+            tl.store(p_after + pairs + i, odd, mask=exist[1])
             peak = tl.maximum(peak, tl.max(tl.maximum(even, odd), axis=0))
+            p_word = p_words + (move // GROUP) * pairs + i
+            words = tl.load(p_word, mask=i <= tl.where(move % GROUP > 0, length, -1), other=0)
+            moves = (moves << (4 * (move % GROUP))).to(tl.int32, bitcast=True)
+            tl.store(p_word, words | moves, mask=i <= tl.where(t > 0, length, -1))
         tl.debug_barrier()
-    best, last = tl.full((), float("-inf"), REAL), tl.full((), -1, tl.int32)
-    for i0 in range(0, tl.where(frames > 0, length + 1, 0), BLOCK):
-        i = i0 + tl.arange(0, BLOCK).to(tl.int64)
-        even, odd = _load_best(p_row + ((frames - 1) & 1) * 2 * pairs, pairs, i, length, True)
-        value, state = _last(even, odd, p_arc, pairs, i, length, REAL)
-        best, last = _better(best, last, value, state)
-    return last
+    best, last = tl.full((), NEVER, REAL), tl.full((), NO_STATE, tl.int32)
+    for i0 in range(0, length + 1, TILE):
+        i = i0 + tl.arange(0, TILE)
+        even, odd = _load_row(p_rows + ((frames - 1) & 1) * 2 * pairs, pairs, i, length, True)
+        score, state = _last_of(even, odd, lattice[1], pairs, i, (i <= length, i < length))
+        best, last = _better(best, last, score, state)
+    return best, last
+
+
+@triton.jit
+def _not_finite(p_offset, frames, BLOCK: tl.constexpr):
+    """Whether a sample has a frame with NaN or +inf."""
+    found = tl.zeros((), tl.int32)
+    for t0 in range(0, frames, BLOCK):
+        t = t0 + tl.arange(0, BLOCK)
+        b_offset = tl.load(p_offset + t, mask=t < frames, other=0.0)
+        found = tl.maximum(found, tl.max((b_offset != b_offset).to(tl.int32), axis=0))
+    return found != 0
 
 
 @triton.jit(do_not_specialize=SIZES_AND_STRIDES)
@@ -216,112 +465,56 @@ def _best_kernel(
     p_frames,
     p_lengths,
     p_top,
-    p_wide,
-    p_moves,
-    p_edge,
-    p_last,
-    stride_t,
-    stride_n,
-    stride_c,
-    frames_max,
-    o_blank,
-    pairs,
-    TILED: tl.constexpr,
-    GENERAL: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """One sample's sweep with maxima: writes the best moves (a byte per pair), and the state that the path ends in."""
-    n = tl.program_id(0).to(tl.int64)
-    frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
-    sample = (frames, length, n < 0, pairs)  # false for backward: cells are those of the forward direction
-    lattices, scores = (p_labels, p_arcs, p_added, p_entry), (p_scores, stride_t, stride_n, stride_c, o_blank)
-    layout, sources = of_sample(n, lattices, scores, p_top, p_wide, frames_max, pairs, GENERAL)
-    p_moves += n * frames_max * pairs
-    if TILED:
-        last = _best_in_tiles(n, sample, layout, sources, p_moves, p_edge, GENERAL, BLOCK)
-    else:
-        last = _best_in_registers(sample, layout, sources, p_moves, GENERAL, BLOCK)
-    tl.store(p_last + n, last)
-
-
-@triton.jit(do_not_specialize=SIZES_AND_STRIDES)
-def _trace_kernel(
-    p_scores,
-    p_labels,
-    p_added,
-    p_entry,
-    p_frames,
-    p_status,
-    p_top,
     p_offset,
     p_moves,
+    p_rows,
     p_last,
-    p_path,
-    p_score,
-    p_final,
     stride_t,
     stride_n,
     stride_c,
     frames_max,
     o_blank,
     pairs,
+    WARPS: tl.constexpr,
+    LANES: tl.constexpr,
+    EACH: tl.constexpr,
     GENERAL: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Follows one sample's moves back from its last state, and sums the path's score in float64."""
+    """One sample's sweep with maxima: writes the best moves, and the state that the path ends in.
+
+    Rows are in registers, EACH pairs per lane; in memory if EACH is 0.
+    """
     n = tl.program_id(0).to(tl.int64)
-    frames, last = tl.load(p_frames + n), tl.load(p_last + n)
-    p_top, p_offset, p_path = p_top + n * frames_max, p_offset + n * frames_max, p_path + n * frames_max
-    offset = sum_of_offsets(p_offset, frames, BLOCK)
-    used = tl.where((last >= 0) & (offset == offset), frames, 0)
-    state = last
-    for j in range(0, used):
-        t = used - 1 - j
-        tl.store(p_path + t, state)
-        pair = (state >> 1).to(tl.int64)
-        moves = tl.load(p_moves + (n * frames_max + t) * pairs + pair).to(tl.int32)
-        state -= tl.where((state & 1) == 1, moves >> 2, moves & 3)
-    tl.debug_barrier()
-    score = tl.zeros((), tl.float64)
-    for t0 in range(0, frames_max, BLOCK):
-        t = t0 + tl.arange(0, BLOCK).to(tl.int64)
-        on_path = t < used
-        b_state = tl.load(p_path + t, mask=on_path, other=0).to(tl.int64)
-        if GENERAL:
-            o_state = n * 2 * pairs + (b_state & 1) * pairs + (b_state >> 1)
-            o_label = tl.load(p_labels + o_state, mask=on_path, other=0).to(tl.int64) * stride_c
-        else:
-            is_token = on_path & ((b_state & 1) == 1)
-            b_token = tl.load(p_labels + n * (pairs - 1) + (b_state >> 1), mask=is_token, other=0).to(tl.int64)
-            o_label = tl.where(is_token, b_token * stride_c, o_blank)
-        x = tl.load(p_scores + n * stride_n + t * stride_t + o_label, mask=on_path, other=0.0).to(tl.float64)
-        x -= tl.load(p_top + t, mask=on_path, other=0.0).to(tl.float64)
-        if GENERAL:
-            x += tl.load(p_added + o_state, mask=on_path, other=0.0)
-            b_before = tl.load(p_path + t - 1, mask=on_path & (t > 0), other=-1)
-            x += tl.load(p_entry + o_state, mask=on_path & (b_before != b_state), other=0.0)
-        score += tl.sum(x + tl.load(p_offset + t, mask=on_path, other=0.0), axis=0)
-        tl.store(p_path + t, -1, mask=(t < frames_max) & (on_path == 0))
-    store_score(p_score + n, p_final + n, score, tl.load(p_status + n), frames, last >= 0, offset)
+    frames, length = tl.load(p_frames + n).to(tl.int32), tl.load(p_lengths + n).to(tl.int32)
+    if frames == 0:
+        tl.store(p_last + n, NO_PATH)
+        return
+    o_states = n * 2 * pairs
+    p_label = p_labels + (o_states if GENERAL else n * (pairs - 1))
+    lattice = p_label, p_arcs + o_states, p_added + o_states, p_entry + o_states, stride_c
+    scores = p_scores + n * stride_n, p_top + n * frames_max, stride_t
+    p_words = p_moves + n * tl.cdiv(frames_max, GROUP) * pairs
+    sample = frames, length, pairs
+    if EACH == 0:
+        best, last = _in_tiles(sample, lattice, scores, o_blank, p_words, p_rows + n * 4 * pairs, BLOCK, GENERAL)
+    else:
+        best, last = _in_registers(sample, lattice, scores, o_blank, p_words, WARPS, LANES, EACH, GENERAL)
+    last = tl.where(best > NEVER, last, NO_PATH)
+    tl.store(p_last + n, tl.where(_not_finite(p_offset + n * frames_max, frames, BLOCK), NOT_A_NUMBER, last))
 
 
-def find_best(
-    batch: Batch, rows: Rows, moves: Tensor, edges: Tensor, last: Tensor, states: Tensor, score: Tensor, status: Tensor
-) -> None:
-    """Launches the sweep, then the trace back.
+def find_best(batch: Batch, rows: Rows, memory: Memory, paths: Paths) -> None:
+    """Launches the sweep, then the way back.
 
     Args:
         batch: scores and lattices.
         rows: the statistics of each frame.
-        moves: uint8 (N, T, pairs), memory for the best moves.
-        edges: (N, 2, 2, pairs), memory for two rows, if rows are too long for registers.
-        last: int32 (N,), memory for the states that paths end in.
-        states: int32 (N, T), written: the paths.
-        score: float64 (N,), written: their scores.
-        status: uint8 (N,), written, as ctckit.Status.
+        memory: what the kernels need in between.
+        paths: written.
     """
     lattices = batch.states
-    block = tuning.row_block(batch.sizes.pairs)
+    held = tuning.best_row(batch.sizes.pairs)
     _best_kernel[(batch.sizes.size,)](
         batch.scores,
         lattices.labels,
@@ -330,33 +523,17 @@ def find_best(
         lattices.frames,
         lattices.lengths,
         rows.top,
-        rows.wide,
-        moves,
-        edges,
-        last,
-        *batch.score_layout,
-        TILED=block.tiled,
-        GENERAL=lattices.general,
-        BLOCK=block.block,
-        num_warps=block.num_warps,
-        enable_fp_fusion=tuning.FUSED,
-    )
-    _trace_kernel[(batch.sizes.size,)](
-        batch.scores,
-        lattices.labels,
-        *batch.extra,
-        lattices.frames,
-        lattices.status,
-        rows.top,
         rows.offset,
-        moves,
-        last,
-        states,
-        score,
-        status,
+        memory.moves,
+        memory.rows,
+        memory.last,
         *batch.score_layout,
+        WARPS=held.warps,
+        LANES=held.lanes,
+        EACH=held.each,
         GENERAL=lattices.general,
         BLOCK=tuning.TILE,
-        num_warps=1,
+        num_warps=held.warps,
         enable_fp_fusion=tuning.FUSED,
     )
+    trace_back(batch, rows, memory, paths)

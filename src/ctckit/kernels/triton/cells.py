@@ -14,7 +14,6 @@ from .lattice import END, SKIP, START, STAY, STEP
 from .scaled import ZERO, exponential
 
 OPEN = tl.constexpr(1 << 30)  # an arc mask that changes no exponent
-AHEAD = tl.constexpr(4)  # by how many frames scores are loaded before they are used
 
 
 @triton.jit
@@ -43,13 +42,6 @@ def arc_factor(p_arcs, p_entry, cell, mask, bit, REAL: tl.constexpr):
     exists = _has(p_arcs, cell, mask, bit)
     m, e = exponential(tl.load(p_entry + cell, mask=mask, other=0.0))
     return m.to(REAL), tl.where(exists, e, ZERO)
-
-
-@triton.jit
-def arc_score(p_arcs, p_entry, cell, mask, bit, REAL: tl.constexpr):
-    """An arc between different states as a logarithm: the score for entering the state, -inf without an arc."""
-    exists = _has(p_arcs, cell, mask, bit)
-    return tl.where(exists, tl.load(p_entry + cell, mask=mask, other=0.0), float("-inf")).to(REAL)
 
 
 @triton.jit
@@ -92,19 +84,6 @@ def first_row(p_arcs, p_entry, pairs, i, length, backward, GENERAL: tl.constexpr
         first_even = 1.0, tl.minimum(arc_mask(p_arcs, p_entry, even, is_even, bit, REAL), 0)
         first_odd = 1.0, tl.minimum(arc_mask(p_arcs, p_entry, pairs + odd, is_odd, bit, REAL), 0)
     return first_even, first_odd
-
-
-@triton.jit
-def pair_below(m, e, i):
-    """A row in registers, shifted up by one pair."""
-    below = tl.maximum(i - 1, 0)
-    if m.dtype == tl.float64:
-        moved_m, moved_e = tl.gather(m, below, 0), tl.gather(e, below, 0)
-    else:
-        both = (e.to(tl.int64) << 32) | m.to(tl.int32, bitcast=True).to(tl.int64)
-        both = tl.gather(both, below, 0)
-        moved_m, moved_e = both.to(tl.int32).to(tl.float32, bitcast=True), (both >> 32).to(tl.int32)
-    return moved_m, tl.where(i > 0, moved_e, ZERO)
 
 
 @triton.jit
@@ -167,76 +146,3 @@ def label_pointers(layout, pairs, i, length, backward, GENERAL: tl.constexpr, RE
     else:
         b_odd = tl.load(p_label + odd, mask=is_odd, other=0).to(tl.int64)
         return p_score + o_blank, p_score + b_odd * stride_c, (0, 0)
-
-
-@triton.jit
-def load_frame(j, sample, sources, rows, MEET: tl.constexpr, WIDE: tl.constexpr, GENERAL: tl.constexpr):
-    """The input of step j: scores of the even and odd states, the frame's top, whether it is wide, and the row to meet.
-
-    Without WIDE no frame is wide; without MEET there is no row to meet.
-    """
-    frames, length, backward, stop, pairs, i = sample
-    p_even, p_odd, p_top, p_wide, stride_t = sources
-    valid = j < stop
-    t = tl.where(valid, frame_of_step(j, frames, backward), 0)
-    b_top = tl.load(p_top + t, mask=valid, other=0.0)
-    b_wide = 0
-    if WIDE:
-        b_wide = tl.load(p_wide + t, mask=valid, other=0)
-    if GENERAL:
-        b_even = tl.load(p_even + t * stride_t, mask=i <= tl.where(valid, length, -1), other=0.0).to(b_top.dtype)
-    else:  # the blank's score, for all even states
-        b_even = tl.load(p_even + t * stride_t, mask=valid, other=0.0).to(b_top.dtype)
-    b_odd = tl.load(p_odd + t * stride_t, mask=i < tl.where(valid, length, 0), other=0.0).to(b_top.dtype)
-    if MEET:
-        p_m, p_e = rows
-        met = load_row(p_m + t * 2 * pairs, p_e + t * 2 * pairs, pairs, i, length, backward, valid)
-        return b_even, b_odd, b_top, b_wide, met
-    else:
-        return b_even, b_odd, b_top, b_wide
-
-
-@triton.jit
-def carry_row(
-    start,
-    row,
-    sample,
-    sources,
-    rows,
-    constants,
-    STEP: tl.constexpr,
-    MEET: tl.constexpr,
-    KEEP: tl.constexpr,
-    WIDE: tl.constexpr,
-    GENERAL: tl.constexpr,
-    COUNT: tl.constexpr,
-):
-    """Updates a row in registers from step ``start`` to the sample's last. Scores are loaded four frames ahead.
-
-    The loop is unrolled by the number of frames that are loaded ahead, so that no register is ever moved.
-
-    Args:
-        start: the first step.
-        row: the row before that step.
-        sample: frames, length, backward, stop, pairs, i.
-        sources: the places of the scores, as for load_frame.
-        rows: stored rows, as for load_frame.
-        constants: more arguments of STEP, the same at each step.
-        STEP: computes the next row from (j, first of four or not, row, frame, sample, rows, constants, MEET, KEEP,
-            WIDE, GENERAL, COUNT); must return the row unchanged after the last step.
-        MEET: whether rows of the other direction are loaded.
-        KEEP: whether STEP stores the rows.
-        WIDE: whether frames may be wide.
-        GENERAL: whether lattices are arbitrary, not CTC's own.
-        COUNT: whether STEP counts how often states are entered; then a row has these counts, too.
-    """
-    queue = ()
-    for q in tl.static_range(AHEAD):
-        queue = queue + (load_frame(start + q, sample, sources, rows, MEET, WIDE, GENERAL),)
-    for j in range(start, sample[3], AHEAD):
-        loaded = ()
-        for q in tl.static_range(AHEAD):
-            row = STEP(j + q, q == 0, row, queue[q], sample, rows, constants, MEET, KEEP, WIDE, GENERAL, COUNT)
-            loaded = loaded + (load_frame(j + q + AHEAD, sample, sources, rows, MEET, WIDE, GENERAL),)
-        queue = loaded
-    return row

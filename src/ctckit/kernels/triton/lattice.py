@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 STAY, STEP, SKIP = tl.constexpr(int(Arc.STAY)), tl.constexpr(int(Arc.STEP)), tl.constexpr(int(Arc.SKIP))
 START, END = tl.constexpr(int(Arc.START)), tl.constexpr(int(Arc.END))
 BLANK_ROLE, TOKEN_ROLE, REPEAT_ROLE, START_ROLE, END_ROLE = (tl.constexpr(role) for role in ARCS_BY_ROLE.tolist())
-PLAIN = not ARCS_BY_ROLE[0] & Arc.SKIP  # whether CTC's lattices have the shape that the kernels' fast path needs
+# Whether CTC's lattices have the shape that the kernels' fast path needs.
+PLAIN = not ARCS_BY_ROLE[0] & Arc.SKIP and all(role & Arc.STAY and role & Arc.STEP for role in ARCS_BY_ROLE[:3])
 
 # A sample's status, with the numbers of ctckit.Status.
 OK, INFEASIBLE, IMPOSSIBLE, NOT_FINITE, INVALID = (tl.constexpr(int(status)) for status in Status)

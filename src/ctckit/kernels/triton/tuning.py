@@ -5,6 +5,7 @@ These numbers change the speed, not results. May import triton; no torch, here o
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import triton
@@ -12,6 +13,9 @@ import triton
 LARGEST_BLOCK = 2048  # how many pairs of states one program keeps in registers; longer rows are in memory
 SMALLEST_BLOCK = 32  # a pair for each thread of a warp
 TILE = 256  # pairs per step of sums over states and of rows in memory; fixed, since it determines a sum's order
+LANES = 32  # threads of a warp among which a row of a best path is divided
+EACH = 5, 9  # how many pairs of such a row a thread holds at most; with 6 to 9 compiling takes up to half a minute
+GROUP = 8  # after how many frames a best path's sweep stores moves, and warps exchange pairs
 ROWS_TILE = 2048  # how many scores one program reads at a time: several frames, or a part of one
 
 # Allows multiply and add with one rounding. Passed at each launch, since Triton warns that its default will change.
@@ -86,3 +90,44 @@ def score_block(classes: int) -> tuple[int, int]:
     """How many classes, and how many frames, a program reads at a time."""
     block = min(ROWS_TILE, triton.next_power_of_2(classes))
     return block, ROWS_TILE // block
+
+
+class BestRow(NamedTuple):
+    """How a program stores a row of a best path's sweep.
+
+    Attributes:
+        warps: warps per program; a power of two.
+        lanes: threads per warp.
+        each: how many pairs each thread holds; 0 if rows are in memory.
+    """
+
+    warps: int
+    lanes: int
+    each: int
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs the threads hold. The first lane holds none, and GROUP of a warp's are the warp's below it."""
+        return (self.warps * self.lanes - 1) * self.each - (self.warps - 1) * GROUP
+
+    @property
+    def cycles(self) -> float:
+        """An estimate of a frame's cycles, to choose by; not measured yet.
+
+        A frame is about 6 + 23 · each instructions (counted for an H100). A warp that is alone on one of the four
+        schedulers takes 2.6 cycles for each (measured on an H200 for another sweep); several warps together are assumed
+        to take 1.4, since a scheduler begins at most one per cycle. An exchange between warps is assumed to take 80
+        cycles, for two barriers, a store and a load of shared memory; there are each + 1 of them in GROUP frames.
+        """
+        exchanges = (self.each + 1) * 80 / GROUP if self.warps > 1 else 0
+        return (6 + 23 * self.each) * max(2.6, self.warps / 4 * 1.4) + exchanges
+
+
+@cache
+def best_row(pairs: int) -> BestRow:
+    """The quickest way to store rows of this many pairs for a best path."""
+    for most in EACH:
+        ways = (BestRow(1 << log, LANES, each) for log in range(6) for each in range(1, most + 1))
+        if enough := [way for way in ways if way.pairs >= pairs]:
+            return min(enough, key=lambda way: way.cycles)
+    return BestRow(8, LANES, 0)
