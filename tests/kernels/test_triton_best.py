@@ -156,6 +156,18 @@ def test_the_way_back_of_any_lattice(at_once: bool) -> None:
     check(lattice_problem(np.zeros((150, 1, 5), np.float32), steps, [150], from_logits=False))
 
 
+@pytest.mark.long
+def test_more_frames_than_one_program_follows() -> None:
+    """33 chunks; the second sample is the same with fewer frames, and its score the same as alone, followed at once."""
+    batch = draw(14, 4200, 1, 5, 60, ragged=False)
+    scores, targets = np.repeat(batch.scores, 2, axis=1), np.repeat(batch.targets, 2, axis=0)
+    together = Batch(scores, targets, np.array([4200, 3000]), np.array([60, 60]))
+    found = check(problem_of(together))
+    alone = Triton.best_path(problem_of(Batch(scores[:3000, 1:], targets[1:], np.array([3000]), np.array([60]))))
+    assert found.score[1] == alone.score[0]
+    assert np.array_equal(found.states[1, :3000], alone.states[0])
+
+
 def test_no_frames(at_once: bool) -> None:
     found = check(ctc_problem(np.empty((0, 2, 3), np.float32), [[1], [1]], [0, 0], [0, 1], 0, from_logits=False))
     assert found.status.tolist() == [Status.OK, Status.INFEASIBLE]
