@@ -46,7 +46,8 @@ class Memory(NamedTuple):
     """Memory for the sweep and the way back.
 
     Attributes:
-        moves: int32 (N, T / GROUP, pairs), eight moves of both states of each pair.
+        moves: int32 (N, T / GROUP, pairs), eight moves of both states of each pair; after a sample's last frame none,
+            so that the state stays as it is.
         last: int32 (N,), the states that paths end in.
         rows: (N, 2, 2, pairs), two rows, if rows are too long for registers.
         maps: int32 (N, T / CHUNK, 2 · pairs), for each state at a chunk's end the state at its beginning; like the
@@ -118,11 +119,9 @@ def _follow_window(t0, state, p_words, last_frame, pairs):
     words = ()
     for g in tl.static_range(WINDOW // GROUP):
         group = t0 // GROUP + g
-        moves = tl.minimum(tl.maximum(last_frame - group * GROUP, 0), GROUP)
-        mask = lowest + lane >= tl.where(moves > 0, 0, NO_STATE)
+        mask = lowest + lane >= tl.where(group * GROUP < last_frame, 0, NO_STATE)  # none was stored after the last
         word = tl.load(p_words + group.to(tl.int64) * pairs + lowest + lane, mask=mask, other=0)
-        # Moves after the last frame are none: the state stays as it is.
-        words = words + (tl.where(moves < GROUP, word & ((1 << (4 * moves)) - 1), word),)
+        words = words + (word,)
     states = state
     for g in tl.static_range(WINDOW // GROUP - 1, -1, -1):
         for q in tl.static_range(GROUP - 1, -1, -1):
