@@ -1,4 +1,4 @@
-"""Rows of lattice states: how they are stored, which arcs enter them, and the loop that updates one by each frame.
+"""Rows of lattice states: how they are stored, and which arcs enter them.
 
 States are stored in pairs, as in native/sums/cells.h: pair i has states 2i and 2i+1; in the last pair only the first
 exists. Without GENERAL, lattices are CTC's own, as lattice.py lays them out: state 2i emits the blank, state 2i+1 emits
