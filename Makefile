@@ -6,7 +6,7 @@ NATIVE := $(shell find native -name '*.h' -o -name '*.cpp')
 # A worker per CPU, at most eight: each holds the package, torch and its own copy of the inputs.
 PARALLEL := -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-long bench docs notebooks test-gpu bench-gpu gpu-counts lint format sanitize clean
+.PHONY: demo test test-long bench docs notebooks test-gpu bench-gpu gpu-report gpu-counts lint format sanitize clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ctckit demo
@@ -30,12 +30,17 @@ bench: $(VENV)/.peers
 	$(BIN)/python bench/decode_ways.py
 	$(BIN)/python bench/recogniser.py
 
-# Both need a GPU and a torch built for it, which brings triton along.
+# These need a GPU and a torch built for it, which brings triton along.
 test-gpu: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "" -k "triton or gpu or cuda" tests
+	$(BIN)/python -m pytest -m "" -k "triton or gpu" tests
 
 bench-gpu: $(VENV)/.dev
 	$(BIN)/python bench/gpu.py
+
+# Everything that a GPU is needed for. Uses .venv where make has set it up, and PYTHON as it is elsewhere: a machine with a
+# GPU may have no network, but a Python with torch. DRY=1 runs all stages without a GPU.
+gpu-report: $(wildcard $(VENV)/.dev)
+	$(if $(wildcard $(VENV)/.dev),$(BIN)/python,$(PYTHON)) bench/gpu_report.py $(if $(DRY),--dry)
 
 gpu-counts: $(VENV)/.dev
 	$(BIN)/python bench/gpu_counts.py

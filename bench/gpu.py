@@ -1,4 +1,4 @@
-"""`make bench-gpu`: our Triton backend against torch's CUDA losses, interleaved in one run. Needs a GPU.
+"""Our Triton backend against torch's CUDA losses, interleaved in one run: the stage "steps" of `make gpu-report`.
 
 A step is the loss of float32 logits and its gradient. "ours" is the public loss, ``ctckit.torch.ctc_loss(x, …,
 from_logits=True).backward()``; "kernels" are what it calls, without autograd. The peers are torch's own kernels and
@@ -9,30 +9,26 @@ is the median over rounds of the pair's ratio, and "torch's best / ours" is that
 are max|g - g64| / max|g64| against torch in float64 on the CPU. The bandwidth is the bytes that must be moved (the
 logits twice, the gradient once) divided by our time, compared with that of a copy on the device.
 
-Writes bench/results/gpu.csv. Only correct results are timed, which have the same bits twice; a step of ours that waits
-for the device is an error, too. Imports nothing of harness.py, which needs rich: a machine with a GPU often has only
-torch, NumPy and pytest.
+Writes steps.csv, and kernels.csv with the microseconds of each of our kernels in a step of "ours". Only correct results
+are timed, which have the same bits twice; a step of ours that waits for the device is an error, too. May import
+gpu_stage.py and what that may import.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
-import importlib.util
 import statistics
-import sys
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from gpu_stage import Device, Row, Stage, Wrong, finish, stage
 from torch import Tensor
 
 from ctckit.problem import Problem
 
-ROOT = Path(__file__).resolve().parent.parent
 MOST_ERROR = 1e-5
 CUDNN_TOKENS = 255  # of the longest target that torch gives to cuDNN
 
@@ -57,10 +53,7 @@ SHAPES = [
     Shape(1000, 32, 256, 100),
     Shape(4000, 64, 8, 1200),
 ]
-
-
-class Wrong(Exception):
-    """A result is wrong, so its time would mean nothing."""
+DRY_SHAPES = [Shape(4, 5, 1, 2)]
 
 
 class Case:
@@ -183,23 +176,6 @@ def check_path(case: Case) -> None:
         raise Wrong("the best path is not a path of its target")
 
 
-def check_silence(case: Case) -> None:
-    """No step of ours waits for the device.
-
-    Raises:
-        Wrong: one does.
-    """
-    before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for step in (*OURS.values(), best_path):
-            step(case)
-    except RuntimeError as error:
-        raise Wrong(f"a step of ours waits for the device: {error}") from error
-    finally:
-        torch.cuda.set_sync_debug_mode(before)
-
-
 def ratios(times: dict[str, list[float]]) -> dict[str, float]:
     """For each peer, its time as a multiple of ours: the median over rounds."""
     peers = [name for name in ("torch", "cudnn") if name in times]
@@ -210,94 +186,57 @@ def ratios(times: dict[str, list[float]]) -> dict[str, float]:
     return {name: round(statistics.median(each), 2) for name, each in found.items()}
 
 
-def milliseconds(step: Step, case: Case) -> float:
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    torch.cuda.synchronize()
-    start.record()
-    step(case)
-    end.record()
-    end.synchronize()
-    return start.elapsed_time(end)
+def times_of(steps: dict[str, Step], case: Case, device: Device, rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of each in each round. Rounds before these warm up."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    warm_up = 0 if device.dry else 3
+    for turn in range(rounds + warm_up):
+        for name, step in steps.items():
+            spent = device.milliseconds(partial(step, case))
+            if turn >= warm_up:
+                times[name].append(spent)
+    return times
 
 
-def peak_mebibytes(step: Step, case: Case) -> float:
-    """The most memory of a step, beyond its input."""
-    torch.cuda.synchronize()
-    before = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    step(case)
-    torch.cuda.synchronize()
-    return (torch.cuda.max_memory_allocated() - before) / 2**20
-
-
-def copy_bandwidth() -> float:
-    """Bytes read and written per second by a copy of 1 GiB."""
-    source = torch.rand(2**28, device="cuda")
-    target = torch.empty_like(source)
-    times = []
-    for _ in range(20):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
-        target.copy_(source)
-        end.record()
-        end.synchronize()
-        times.append(start.elapsed_time(end))
-    return 2 * source.nbytes / (statistics.median(times) / 1e3)
-
-
-def bench(shape: Shape, rounds: int, bandwidth: float) -> dict[str, object]:
-    case = Case(shape)
+def measured(shape: Shape, run: Stage, bandwidth: float) -> Row:
+    """The row of a shape, of correct results only."""
+    device, case = run.device, Case(shape, run.device.device)
     steps: dict[str, Step] = {**OURS, "torch": torchs}
     if takes_cudnn(case):
         steps["cudnn"] = cudnns
     errors = gradient_errors(case, steps)
     check_path(case)
-    check_silence(case)
+    for step in (*OURS.values(), best_path):
+        device.check_silence(partial(step, case))
     steps["best path"] = best_path
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(rounds + 3):
-        for name, step in steps.items():
-            spent = milliseconds(step, case)
-            if turn >= 3:  # the first ones warm up
-                times[name].append(spent)
-    row: dict[str, object] = {**shape._asdict()}
+    times = times_of(steps, case, device, run.rounds)
+    row: Row = {"same bits": "yes", "waits": "no"}
     for name, step in steps.items():
         row[f"{name} ms"] = round(statistics.median(times[name]), 4)
         if name in errors:
             row[f"{name} error"] = f"{errors[name]:.1e}"
-        row[f"{name} MiB"] = round(peak_mebibytes(step, case), 1)
+        row[f"{name} MiB"] = round(device.peak_mebibytes(partial(step, case)), 1)
     row.update(ratios(times))
     achieved = 3 * case.logits.nbytes / (statistics.median(times["ours"]) / 1e3)
-    row["GB/s"] = round(achieved / 1e9, 1)
-    row["of copy"] = round(achieved / bandwidth, 3)
-    return row
+    return row | {"GB/s": round(achieved / 1e9, 1), "of copy": round(achieved / bandwidth, 3)}
+
+
+def kernel_times(shape: Shape, device: Device) -> Row:
+    """Microseconds of each kernel of ours in a public step, and of all that torch adds."""
+    launches = device.launches(partial(ours, Case(shape, device.device)))
+    spent = launches.of_ours()
+    times = {name: round(each, 1) for name, each in spent.items()}
+    return {"launches": round(launches.number, 1), "sum": round(sum(spent.values()), 1), **times}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=20)
-    rounds = parser.parse_args().rounds
-    if not torch.cuda.is_available():
-        sys.exit("bench/gpu.py needs a GPU that torch can use, and there is none here: nothing was measured")
-    if importlib.util.find_spec("triton") is None:
-        sys.exit("bench/gpu.py needs the package 'triton', which comes with torch for CUDA: nothing was measured")
-    card, bandwidth = torch.cuda.get_device_name(), copy_bandwidth()
-    print(f"{card}; torch {torch.__version__}; a copy moves {bandwidth / 1e9:.0f} GB/s")
-    rows = []
-    for shape in SHAPES:
-        try:
-            rows.append({"card": card, **bench(shape, rounds, bandwidth)})
-        except Wrong as error:
-            sys.exit(f"{shape}: {error}; nothing is written")
-        print("  ".join(f"{name} {value}" for name, value in rows[-1].items() if name != "card"), flush=True)
-        torch.cuda.empty_cache()
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    out = ROOT / "bench" / "results" / "gpu.csv"
-    with out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names, restval="-")
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"written: {out.relative_to(ROOT)}")
+    run = stage(__doc__, "bench/gpu.py", rounds=20)
+    bandwidth = run.device.copy_bandwidth()
+    print(f"{run.device.name}; torch {torch.__version__}; a copy moves {bandwidth / 1e9:.0f} GB/s")
+    shapes = run.cases(SHAPES, DRY_SHAPES)
+    failed = run.fill(run.table("steps"), shapes, lambda shape: measured(shape, run, bandwidth))
+    failed += run.fill(run.table("kernels"), shapes, lambda shape: kernel_times(shape, run.device))
+    finish(failed)
 
 
 if __name__ == "__main__":

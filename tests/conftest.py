@@ -49,14 +49,21 @@ def pytest_configure(config: pytest.Config) -> None:
         "interpreter(only=True, **values): where Triton's kernels are interpreted, which takes 5 ms a frame, this test "
         "takes only these values of its parameters; with only=False it is left to the other backends and to GPUs",
     )
+    config.addinivalue_line(
+        "markers", "gpu(why): runs on a GPU only, since the interpreter cannot show what is tested; design.md lists it"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects the tests of Triton that would take too long in its interpreter."""
+    """Deselects the tests of Triton that would take too long in its interpreter, and skips those that need a GPU."""
     left_out = [item for item in items if INTERPRETED and _takes_too_long(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+    if not has_gpu():
+        for item in items:
+            if marker := item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason=f"needs a GPU: {marker.args[0]}"))
 
 
 def _takes_too_long(item: pytest.Item) -> bool:

@@ -6,7 +6,6 @@ interpreter only few of those tests are run, with a GPU all of them.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -41,7 +40,6 @@ from ctckit.torch.arguments import as_tensor  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVICE = "cuda" if HAS_GPU else "cpu"
-gpu_only = pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")
 
 # NumPy, which the interpreter computes with, warns of NaN and infinity where a GPU does not.
 # On a GPU torch warns once that its synchronisation debug mode does not detect everything.
@@ -641,32 +639,7 @@ def test_kernels_need_no_torch() -> None:
     assert done.stdout.strip() == "imported", done.stderr[-3000:]
 
 
-def test_what_the_benchmark_asks_before_it_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parts of bench/gpu.py that need no GPU: inputs, steps, errors, ratios."""
-    torch.use_deterministic_algorithms(False)  # with which torch's own CUDA loss has no gradient
-    specification = importlib.util.spec_from_file_location("bench_gpu", ROOT / "bench" / "gpu.py")
-    bench = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(bench)
-    case = bench.Case(bench.Shape(T=6, C=5, N=2, S=2), DEVICE)
-    errors = bench.gradient_errors(case, {**bench.OURS, "torch": bench.torchs})
-    assert max(errors.values()) < 1e-5
-    assert errors["kernels"] > 0
-    bench.check_path(case)
-    monkeypatch.setitem(bench.OURS, "ours", lambda case: bench.kernels(case) * 1.001)
-    with pytest.raises(bench.Wrong, match="'ours' is off by"):
-        bench.gradient_errors(case, bench.OURS)
-    times = {"ours": [1.0, 2.0, 1.0], "torch": [4.0, 6.0, 9.0], "cudnn": [5.0, 4.0, 3.0]}
-    assert bench.ratios(times) == {"torch / ours": 4.0, "cudnn / ours": 3.0, "torch's best / ours": 3.0}
-
-
-@pytest.mark.skipif(HAS_GPU, reason="would run the benchmark")
-def test_the_benchmark_says_that_there_is_no_gpu() -> None:
-    done = subprocess.run([sys.executable, ROOT / "bench" / "gpu.py"], capture_output=True, text=True)
-    assert done.returncode != 0
-    assert "needs a GPU that torch can use, and there is none here: nothing was measured" in done.stderr
-
-
-@gpu_only
+@pytest.mark.gpu("CUDA graphs need CUDA")
 def test_captured_in_a_graph() -> None:
     batch = draw(21, 40, 4, 8, 10)
     scores, given = tensor(batch.scores), arguments(batch)
@@ -688,6 +661,6 @@ def test_captured_in_a_graph() -> None:
     assert torch.equal(path.states, expected_path.states)
 
 
-@gpu_only
+@pytest.mark.gpu("time: 5,000 frames; test_rows_in_memory runs the same code with tiles of two")
 def test_more_states_than_registers_hold() -> None:
     check(draw(22, 5000, 1, 30, 2100, ragged=False))

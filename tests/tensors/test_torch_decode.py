@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.installed import has_gpu
 
 import ctckit
 import ctckit.torch
@@ -19,7 +18,7 @@ from ctckit.decoding import beams, emissions
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 DEVICES = [
     "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not has_gpu(), reason="needs a GPU")),
+    pytest.param("cuda", marks=pytest.mark.gpu("scores that really are on another device")),
 ]
 LABELS = ["<blank>", "|", "a", "b", "c"]
 LENGTHS = [12, 0, 7]

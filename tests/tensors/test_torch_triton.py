@@ -279,6 +279,53 @@ def test_compiled(dtype: str) -> None:
     torch.compiler.reset()
 
 
+@pytest.mark.gpu("CUDA graphs need CUDA")
+def test_a_step_captured_in_a_graph() -> None:
+    """Replayed, the public loss and its gradient have the bits of eager mode, for whatever scores are there then."""
+    scores, given = torch.from_numpy(BATCH.scores).float().cuda(), [x.cuda() for x in (TARGETS, FRAMES, LENGTHS)]
+    x, side = scores.clone().requires_grad_(), torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # compiles; torch asks for some steps before the capture
+        for _ in range(3):
+            ctckit.torch.ctc_loss(x, *given, from_logits=True).backward()
+    torch.cuda.current_stream().wait_stream(side)
+    x.grad, graph = None, torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        loss = ctckit.torch.ctc_loss(x, *given, from_logits=True)
+        loss.backward()
+    for factor in (1.0, -2.0):
+        with torch.no_grad():
+            x.copy_(scores * factor)
+        graph.replay()
+        expected = step(scores * factor, *given, from_logits=True)
+        assert torch.equal(loss.detach().cpu(), expected[0])
+        assert torch.equal(x.grad.cpu(), expected[1])
+
+
+@pytest.mark.gpu("CUDA graphs need CUDA")
+@pytest.mark.filterwarnings("ignore")  # the compiler's, of its own settings
+def test_a_step_compiled_into_graphs() -> None:
+    """Compiled with CUDA graphs, recorded, then replayed: the bits of eager mode, and no graph is left out."""
+    from torch._dynamo.utils import counters
+    from torch._inductor import config
+
+    torch.compiler.reset()
+    counters.clear()
+    scores, given = torch.from_numpy(BATCH.scores).float().cuda(), [x.cuda() for x in (TARGETS, FRAMES, LENGTHS)]
+    compiled = torch.compile(ctckit.torch.ctc_loss, mode="reduce-overhead", fullgraph=True)
+    with config.patch({"compile_threads": 1}):
+        for factor in (1.0, -2.0, 0.5, 3.0):
+            torch.compiler.cudagraph_mark_step_begin()
+            x = (scores * factor).requires_grad_()
+            loss = compiled(x, *given, from_logits=True)
+            loss.backward()
+            expected = step(scores * factor, *given, from_logits=True)
+            assert torch.equal(loss.detach().cpu(), expected[0])
+            assert torch.equal(x.grad.cpu(), expected[1])
+    assert not counters["inductor"]["cudagraph_skips"]
+    torch.compiler.reset()
+
+
 @pytest.mark.usefixtures("on_a_gpu")
 @pytest.mark.parametrize("shape", [(0, 2, 3), (0, 3)])
 def test_no_frames_at_all(shape: tuple[int, ...]) -> None:
