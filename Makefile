@@ -14,9 +14,11 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PARALLEL)
 
-# What make test leaves out because it takes long, and what needs a package that only the benchmarks need.
+# What make test leaves out because it takes long, and what needs a package that only the benchmarks need. Triton's kernels
+# are tested by themselves, with most of the cases that make test leaves out in Triton's interpreter.
 test-long: $(VENV)/.peers
-	$(BIN)/python -m pytest -m long tests
+	$(BIN)/python -m pytest -m long -k "not triton" tests
+	CTCKIT_INTERPRETED=most $(BIN)/python -m pytest $(PARALLEL) -m "" -k triton tests
 
 bench: $(VENV)/.peers
 	$(BIN)/python bench/loss.py
@@ -32,7 +34,7 @@ bench: $(VENV)/.peers
 
 # These need a GPU and a torch built for it, which brings triton along.
 test-gpu: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "" -k "triton or gpu" tests
+	$(BIN)/python -m pytest -m "" -k "triton or gpu or cuda" tests
 
 bench-gpu: $(VENV)/.dev
 	$(BIN)/python bench/gpu.py

@@ -6,9 +6,8 @@ them after every stage, with the card, the versions, each stage's time, and what
 the kernels should reach; for each it is written where it is met.
 
 The package is built from this checkout into a folder of its own and nothing is downloaded, unless this Python already
-imports it from here. With --dry no GPU is needed: nothing is built, all stages run on small shapes in Triton's
-interpreter, and their tables, marked dry, are written to a temporary folder. May import gpu_stage.py and what that may
-import, and gpu_bars.py.
+imports it from here. With --dry no GPU is needed: all stages run on small shapes in Triton's interpreter, and their
+tables, marked dry, are written to a temporary folder. May import gpu_bars.py, gpu_stage.py and what that may import.
 """
 
 from __future__ import annotations
@@ -61,19 +60,12 @@ class Done(NamedTuple):
     error: str
 
 
-def driver() -> str:
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+def first_line(*command: str) -> str:
+    """What a program prints, where it is installed and works."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()[0]
     except (OSError, subprocess.CalledProcessError, IndexError):
         return "unknown"
-
-
-def commit() -> str:
-    """The commit, with a mark if files differ from it."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
 
 
 def machine(card: str) -> dict[str, str]:
@@ -81,12 +73,12 @@ def machine(card: str) -> dict[str, str]:
 
     return {
         "card": card,
-        "driver": driver(),
+        "driver": first_line("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"),
         "torch": torch.__version__,
         "Triton": triton.__version__,
         "Python": platform.python_version(),
         "CPUs": str(os.cpu_count()),
-        "commit": commit(),
+        "commit": first_line("git", "describe", "--always", "--dirty", "--exclude=*"),
         "date": time.strftime("%Y-%m-%d"),
     }
 
@@ -205,7 +197,7 @@ def main() -> None:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         for table in (table for stage in STAGES for table in stage.tables):
             (out / f"{table}.csv").unlink(missing_ok=True)  # an earlier run's
-        if not given.dry and not is_installed():
+        if not is_installed():
             done.append(install(folder, environment))
             write_report(out, about, done)
             if done[0].error:  # the stages would measure another build, or nothing

@@ -63,7 +63,7 @@ def arguments(dry: bool) -> list[str]:
     workers = min(max((os.cpu_count() or 1) - 2, 1), MOST_WORKERS)
     parallel = ["-n", str(workers), "--dist", "worksteal"] if importlib.util.find_spec("xdist") else []
     files = [str(ROOT / name) for name in (*FIRST, "tests")]
-    return [*plain, *parallel, "--continue-on-collection-errors", "-k", "triton or gpu", *files]
+    return [*plain, *parallel, "--continue-on-collection-errors", "-k", "triton or gpu or cuda", *files]
 
 
 def main() -> None:

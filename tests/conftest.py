@@ -24,11 +24,13 @@ if path := os.environ.get("CTCKIT_NATIVE"):
     spec.loader.exec_module(module)
 
 from support.backends import BACKENDS, IMPLEMENTATIONS, KERNELS, NATIVE, Backend
-from support.installed import HAS_TORCH, HAS_TRITON, has_gpu
+from support.installed import HAS_TORCH, HAS_TRITON, MOST_INTERPRETED, has_gpu
 from support.poison import poisoned_memory
 
 from ctckit.kernels import native
 
+OPTIONS = {"only", "most"}  # of the marker "interpreter"; all others are names of parameters
+ON_A_CARD = pytest.StashKey[set[str]]()  # the names of the tests that only a GPU runs, all or with some parameters
 INTERPRETED = HAS_TRITON and not has_gpu()
 if INTERPRETED:  # read when triton is imported, by whichever module
     os.environ["TRITON_INTERPRET"] = "1"
@@ -46,32 +48,48 @@ def pytest_report_header() -> list[str]:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "interpreter(only=True, **values): where Triton's kernels are interpreted, which takes 5 ms a frame, this test "
-        "takes only these values of its parameters; with only=False it is left to the other backends and to GPUs",
+        "interpreter(only=True, most={}, **values): where Triton's kernels are interpreted, which takes 5 ms a frame, "
+        "this test takes only these values of its parameters; in make test-long, those in the dictionary 'most', or "
+        "all. With only=False it is left to the other backends and to GPUs",
     )
-    config.addinivalue_line(
-        "markers", "gpu(why): runs on a GPU only, since the interpreter cannot show what is tested; design.md lists it"
-    )
+    config.addinivalue_line("markers", "gpu: runs only where a GPU is; docs/design.md says why")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselects the tests of Triton that would take too long in its interpreter, and skips those that need a GPU."""
+    config.stash[ON_A_CARD] = {
+        item.name.split("[")[0] for item in items if item.get_closest_marker("gpu") or _never_interpreted(item)
+    }
     left_out = [item for item in items if INTERPRETED and _takes_too_long(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
     if not has_gpu():
         for item in items:
-            if marker := item.get_closest_marker("gpu"):
-                item.add_marker(pytest.mark.skip(reason=f"needs a GPU: {marker.args[0]}"))
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a GPU; docs/design.md says why"))
 
 
 def _takes_too_long(item: pytest.Item) -> bool:
-    marker, call = item.get_closest_marker("interpreter"), getattr(item, "callspec", None)
-    if marker is None or call is None or "triton" not in item.name:
-        return False
-    values = dict(marker.kwargs)
-    return not values.pop("only", True) or any(call.params[name] not in few for name, few in values.items())
+    """Whether the interpreter does not run a test of Triton in this run."""
+    few = {name: values for name, values in _interpreted(item).items() if name not in OPTIONS}
+    return _never_interpreted(item) or (not MOST_INTERPRETED and _is_among_others(item, few))
+
+
+def _never_interpreted(item: pytest.Item) -> bool:
+    options = _interpreted(item)
+    return not options.get("only", True) or _is_among_others(item, options.get("most", {}))
+
+
+def _interpreted(item: pytest.Item) -> dict[str, Any]:
+    """What the marker "interpreter" says of a test of Triton."""
+    marker = item.get_closest_marker("interpreter")
+    return {} if marker is None or "triton" not in item.name else marker.kwargs
+
+
+def _is_among_others(item: pytest.Item, values: dict[str, Any]) -> bool:
+    """Whether a parameter of a test is none of these values."""
+    return any(item.callspec.params[name] not in some for name, some in values.items())
 
 
 # The same examples in every run, so that every failure can be repeated. No deadline: machines vary.
@@ -142,6 +160,12 @@ def instruction_set(request: pytest.FixtureRequest) -> str:
     """Switches the public API to the kernels of each instruction set in turn."""
     native.use_instruction_set(request.param.name)
     return request.param.name
+
+
+@pytest.fixture
+def run_on_a_card(request: pytest.FixtureRequest) -> set[str]:
+    """The names of the collected tests that only a GPU runs, all or with some parameters."""
+    return request.config.stash[ON_A_CARD]
 
 
 @pytest.fixture

@@ -41,10 +41,10 @@ def test_all_targets_and_lengths(backend: Backend, kind: str, blank: int) -> Non
     from_logits = kind == "logits"
     compared = 0
     all_lengths, all_targets = range(1, 7), TARGETS
-    for frames in backend.some(all_lengths, [1, 4]):
+    for frames in backend.some(all_lengths, [1, 4], all_lengths):
         scores = scores_of("unnormalised" if from_logits else kind, frames)
         log_probs = log_softmax(scores).astype(np.float64) if from_logits else scores
-        for target in backend.some(all_targets, [(), (1,), (1, 1), (2, 1), (1, 2, 1)]):
+        for target in backend.some(all_targets, [(), (1,), (1, 1), (2, 1), (1, 2, 1)], all_targets):
             labels = relabelled(target, blank)
             truth = enumerate_ctc(log_probs, labels, blank)
             batch = CaseBatch(
@@ -64,7 +64,7 @@ def test_all_targets_and_lengths(backend: Backend, kind: str, blank: int) -> Non
                 np.testing.assert_allclose(gamma.score[0], truth.score, **EXACT)
                 np.testing.assert_allclose(gamma.classes[:, 0], truth.classes, **EXACT)
                 np.testing.assert_allclose(gamma.states[:, 0], truth.states, **EXACT)
-    (enough,) = backend.some([20], [2])
+    (enough,) = backend.some([20], [2], [20])
     assert compared > enough
 
 
@@ -90,7 +90,7 @@ def test_public_functions(instruction_set: str, blank: int) -> None:
 @pytest.mark.interpreter(target=[(), (1, 1), (1, 2, 1)])
 @pytest.mark.parametrize("target", TARGETS)
 def test_best_path(pathfinder: Backend, target: tuple[int, ...]) -> None:
-    for frames in pathfinder.some(range(1, 7), [1, 3, 6]):
+    for frames in pathfinder.some(range(1, 7), [1, 3, 6], range(1, 7)):
         scores = scores_of("unnormalised", frames)
         truth = enumerate_ctc(scores, target, 0)
         problem = ctc_problem(scores, list(target), frames, len(target), 0, from_logits=False)

@@ -64,7 +64,7 @@ def test_position_in_the_batch(kernels: Backend, from_logits: bool) -> None:
     assert np.array_equal(moved_gradient, gradient[:, order])
 
 
-@pytest.mark.interpreter(only=False)
+@pytest.mark.interpreter(dtype=[])
 @FORMS
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_loss_alone_is_the_loss_beside_its_gradient(kernels: Backend, dtype: str, from_logits: bool) -> None:

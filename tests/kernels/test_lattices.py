@@ -150,7 +150,7 @@ def check_or_refuses(backend: Backend, what: str, lattices: list[Lattice], seed:
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
 def test_each_kind(backend: Backend, kind: str, what: str) -> None:
     from_logits = what != "posteriors"
-    for seed in backend.some(range(6), [3]):
+    for seed in backend.some(range(6), [3], range(6)):
         check_or_refuses(backend, what, [KINDS[kind](), KINDS["ctc"]()], seed, from_logits)
 
 

@@ -639,7 +639,7 @@ def test_kernels_need_no_torch() -> None:
     assert done.stdout.strip() == "imported", done.stderr[-3000:]
 
 
-@pytest.mark.gpu("CUDA graphs need CUDA")
+@pytest.mark.gpu
 def test_captured_in_a_graph() -> None:
     batch = draw(21, 40, 4, 8, 10)
     scores, given = tensor(batch.scores), arguments(batch)
@@ -661,6 +661,6 @@ def test_captured_in_a_graph() -> None:
     assert torch.equal(path.states, expected_path.states)
 
 
-@pytest.mark.gpu("time: 5,000 frames; test_rows_in_memory runs the same code with tiles of two")
+@pytest.mark.gpu
 def test_more_states_than_registers_hold() -> None:
     check(draw(22, 5000, 1, 30, 2100, ragged=False))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -235,6 +236,17 @@ def test_without_a_card(program: str) -> None:
     done = subprocess.run([sys.executable, BENCH / program], capture_output=True, text=True)
     assert done.returncode != 0
     assert "needs a GPU that torch can use, and there is none here: nothing was measured" in done.stderr
+
+
+def test_the_design_lists_what_only_a_card_runs(run_on_a_card: set[str]) -> None:
+    """Of the tests that were collected, so of all where the whole suite is run."""
+    design = (BENCH.parent / "docs" / "design.md").read_text(encoding="utf-8")
+    table = re.search(r"Some tests run only on a card.*?\n\n(.*?)\n\n", design, re.S)
+    assert table is not None
+    listed = {name for line in table[1].splitlines() for name in re.findall(r"`(test_\w+)`", line.split("|")[1])}
+    assert run_on_a_card - listed == set()
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in (BENCH.parent / "tests").rglob("test_*.py"))
+    assert [name for name in listed if f"def {name}(" not in tests] == []
 
 
 def test_what_is_asked_before_a_step_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:

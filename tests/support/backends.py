@@ -15,7 +15,7 @@ from ctckit.problem import ArrayProblem
 from ctckit.results import BestPaths, Posteriors
 from support.batches import DTYPES, Array, Batch, decode, problem_of
 from support.budgets import Budget, TritonBudget, assert_matches
-from support.installed import HAS_TORCH, HAS_TRITON, has_gpu
+from support.installed import HAS_TORCH, HAS_TRITON, MOST_INTERPRETED, has_gpu
 from support.triton import Triton
 
 Item = TypeVar("Item")
@@ -31,9 +31,11 @@ class Backend:
     def is_triton(self) -> bool:
         return self.name == "triton"
 
-    def some(self, cases: Sequence[Item], few: Sequence[Item]) -> Sequence[Item]:
-        """All cases; only the few in Triton's interpreter, which takes 5 ms per frame."""
-        return few if self.is_triton and not has_gpu() else cases
+    def some(self, cases: Sequence[Item], few: Sequence[Item], most: Sequence[Item] | None = None) -> Sequence[Item]:
+        """All cases; in Triton's interpreter, which takes 5 ms per frame, only few, or in `make test-long` most."""
+        if not self.is_triton or has_gpu():
+            return cases
+        return most if MOST_INTERPRETED and most is not None else few
 
     @property
     def exact(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from importlib.metadata import packages_distributions, version
 
@@ -19,6 +20,8 @@ needs_linux = pytest.mark.skipif(
     sys.platform != "linux",
     reason="needs Linux: its /proc, its limit of memory, or a fork that is safe next to threads",
 )
+# Of the tests of Triton's kernels, its interpreter runs few in `make test`, and most of them in `make test-long`.
+MOST_INTERPRETED = os.environ.get("CTCKIT_INTERPRETED") == "most"
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 HAS_TRITON = HAS_TORCH and _triton_is_new_enough()
 

@@ -18,7 +18,7 @@ from ctckit.decoding import beams, emissions
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 DEVICES = [
     "cpu",
-    pytest.param("cuda", marks=pytest.mark.gpu("scores that really are on another device")),
+    pytest.param("cuda", marks=pytest.mark.gpu),
 ]
 LABELS = ["<blank>", "|", "a", "b", "c"]
 LENGTHS = [12, 0, 7]

@@ -279,7 +279,7 @@ def test_compiled(dtype: str) -> None:
     torch.compiler.reset()
 
 
-@pytest.mark.gpu("CUDA graphs need CUDA")
+@pytest.mark.gpu
 def test_a_step_captured_in_a_graph() -> None:
     """Replayed, the public loss and its gradient have the bits of eager mode, for whatever scores are there then."""
     scores, given = torch.from_numpy(BATCH.scores).float().cuda(), [x.cuda() for x in (TARGETS, FRAMES, LENGTHS)]
@@ -302,7 +302,7 @@ def test_a_step_captured_in_a_graph() -> None:
         assert torch.equal(x.grad.cpu(), expected[1])
 
 
-@pytest.mark.gpu("CUDA graphs need CUDA")
+@pytest.mark.gpu
 @pytest.mark.filterwarnings("ignore")  # the compiler's, of its own settings
 def test_a_step_compiled_into_graphs() -> None:
     """Compiled with CUDA graphs, recorded, then replayed: the bits of eager mode, and no graph is left out."""
