@@ -132,7 +132,7 @@ def install(folder: str, environment: dict[str, str]) -> Done:
     """Builds the package from this checkout into a folder, without downloads, and lets the stages import it."""
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
     options = ["--no-build-isolation", "--no-deps", "--no-index", "--quiet", "--target", folder]
-    built = run("install", ["-m", "pip", "install", *options, str(ROOT)], 120, environment)
+    built = run("install", ["-m", "pip", "install", *options, str(ROOT)], 300, environment)
     if built.error:
         return built
     imported = run("install", ["-c", IMPORTED, folder], 60, environment)

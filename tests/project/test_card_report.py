@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -206,6 +207,63 @@ def test_slopes_and_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     assert mean.by_module() == {"rows": 4.0, "sums": 0.5, "others": 1.0}
     short, long = {"sums": 100.0, "rows": 3.0}, {"sums": 500.0, "rows": 4.0}
     assert gpu_sweep.slopes([short, long], (1000, 3000)) == {"sums": 200.0, "rows": 0.5}
+
+
+class FakeProfile:
+    """A profile that sees these events: names and microseconds on the device, and an operation on the host."""
+
+    def __init__(self, seen: list[tuple[str, float]]) -> None:
+        self.seen = seen
+
+    def __enter__(self) -> FakeProfile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def events(self) -> list[Any]:
+        from torch.autograd import DeviceType
+
+        def event(name: str, spent: float, where: Any) -> Any:
+            return SimpleNamespace(name=name, device_type=where, time_range=SimpleNamespace(elapsed_us=lambda: spent))
+
+        return [event("aten::mul", 9, DeviceType.CPU), *(event(*each, DeviceType.CUDA) for each in self.seen)]
+
+
+class FakeEvent:
+    """A CUDA event whose time is the number of events before it, in milliseconds."""
+
+    recorded = 0
+
+    def record(self) -> None:
+        FakeEvent.recorded += 1
+        self.time = FakeEvent.recorded
+
+    def elapsed_time(self, end: FakeEvent) -> float:
+        return end.time - self.time
+
+
+@pytest.mark.parametrize("profiled", [True, False], ids=["profiler", "events"])
+def test_times_of_kernels(profiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the profiler, which sees torch's kernels too; else by events around the launches of Triton's."""
+    import torch
+    from triton.runtime.jit import JITFunction
+
+    gpu_stage = module("gpu_stage", monkeypatch)
+    launch = lambda kernel: kernel.__name__  # noqa: E731
+    monkeypatch.setattr(JITFunction, "run", launch)
+    monkeypatch.setattr(gpu_stage, "_event", FakeEvent)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: None)
+    seen = [("_rows_kernel", 4.0), ("fill", 1.0), ("_rows_kernel", 6.0), ("fill", 3.0)]
+    monkeypatch.setattr(gpu_stage, "profile", lambda activities: FakeProfile(seen if profiled else []))
+    card = gpu_stage.Card.__new__(gpu_stage.Card)
+    found = card.launches(lambda: JITFunction.run(SimpleNamespace(__name__="_rows_kernel")), rounds=2)
+    if profiled:
+        assert found == ({"_rows_kernel": 5.0, "fill": 2.0}, 2)
+    else:
+        assert found == ({"_rows_kernel": 1000.0}, 1)
+    assert JITFunction.run is launch
 
 
 def test_the_suites_outcomes(monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester) -> None:
