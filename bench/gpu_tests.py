@@ -1,9 +1,9 @@
 """The tests that need a card or run the GPU's kernels, in parallel: the stage "tests" of `make gpu-report`.
 
-The files about the Triton backend come first, then all other tests that have it as a parameter or are marked ``gpu``.
-Writes tests.csv: how many tests passed, failed and were skipped, and the name and the message of each that failed; it
-is written at every failure, too. With --dry one test is run, in Triton's interpreter. Needs pytest, and uses
-pytest-xdist where it is installed. May import gpu_stage.py and what that may import.
+They have the Triton backend as a parameter or in their file's name, are marked ``gpu``, or use CUDA. Writes tests.csv:
+how many tests passed and were skipped, and the name and the message of each that failed; it is written at every
+failure, too. With --dry one test is run, in Triton's interpreter. Needs pytest, and uses pytest-xdist where it is
+installed. May import gpu_stage.py and what that may import.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from gpu_stage import ROOT, Table, stage
 
-FIRST = ["tests/kernels/test_triton.py", "tests/tensors/test_torch_triton.py"]
+SELECTED = "triton or gpu or cuda"
 DRY_TEST = "tests/kernels/test_triton.py::test_no_frames_at_all"
 MOST_WORKERS = 14
 
@@ -62,8 +62,7 @@ def arguments(dry: bool) -> list[str]:
         return [*plain, str(ROOT / DRY_TEST)]
     workers = min(max((os.cpu_count() or 1) - 2, 1), MOST_WORKERS)
     parallel = ["-n", str(workers), "--dist", "worksteal"] if importlib.util.find_spec("xdist") else []
-    files = [str(ROOT / name) for name in (*FIRST, "tests")]
-    return [*plain, *parallel, "--continue-on-collection-errors", "-k", "triton or gpu or cuda", *files]
+    return [*plain, *parallel, "--continue-on-collection-errors", "-k", SELECTED, str(ROOT / "tests")]
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ def test_all_targets_and_lengths(backend: Backend, kind: str, blank: int) -> Non
     from_logits = kind == "logits"
     compared = 0
     all_lengths, all_targets = range(1, 7), TARGETS
-    for frames in backend.some(all_lengths, [1, 4], all_lengths):
+    for frames in backend.some(all_lengths, [1, 4], range(1, 5)):
         scores = scores_of("unnormalised" if from_logits else kind, frames)
         log_probs = log_softmax(scores).astype(np.float64) if from_logits else scores
         for target in backend.some(all_targets, [(), (1,), (1, 1), (2, 1), (1, 2, 1)], all_targets):
