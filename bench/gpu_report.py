@@ -32,6 +32,7 @@ import torch
 from gpu_stage import DRY, ROOT, folder_of, nothing_measured
 
 BENCH = Path(__file__).resolve().parent
+RESULTS = BENCH / "results"
 
 
 class Stage(NamedTuple):
@@ -117,8 +118,9 @@ def run(name: str, command: list[str], limit: float, environment: dict[str, str]
             last.extend([line.strip()] if line.strip() else [])
         code = process.wait()
         timer.cancel()
-    said = last[0].replace(f"{ROOT}{os.sep}", "")[:300] if last else f"exit status {code}"
-    message = f"stopped after {limit:.0f} s" if stopped.is_set() else said
+    message = last[0].replace(f"{ROOT}{os.sep}", "")[:300] if last else f"exit status {code}"
+    if code < 0:
+        message = f"stopped after {limit:.0f} s" if stopped.is_set() else f"ended by signal {-code}"
     return Done(name, time.monotonic() - begin, message if code else "")
 
 
@@ -170,11 +172,12 @@ def write_report(out: Path, about: dict[str, str], done: list[Done]) -> None:
 
 def folder_for(given: Path | None, card: str) -> Path:
     """Where the tables go; those of a dry run never over measured ones."""
-    if given is not None:
-        return given
-    if card == DRY:
+    if card == DRY and given is None:
         return Path(tempfile.mkdtemp(prefix="gpu-report-dry-"))
-    return ROOT / "bench" / "results" / folder_of(card)
+    out = RESULTS / folder_of(card) if given is None else given.resolve()
+    if card == DRY and out.is_relative_to(RESULTS):
+        sys.exit("a dry run writes nothing to bench/results/, where measured tables are")
+    return out
 
 
 def name_of_card() -> str:
@@ -194,7 +197,8 @@ def main() -> None:
     out, about, done = folder_for(given.out, card), machine(card), list[Done]()
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        # A stage's output ends with the last process that holds it, so torch must not start processes that compile.
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
         for table in (table for stage in STAGES for table in stage.tables):
             (out / f"{table}.csv").unlink(missing_ok=True)  # an earlier run's
         if not is_installed():

@@ -181,8 +181,7 @@ class Dry:
 
     def __init__(self, *, interpreted: bool = True) -> None:
         warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, of NaN and infinity, where a card has none
-        if interpreted:
-            os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
+        os.environ["TRITON_INTERPRET"] = str(int(interpreted))  # read when Triton is imported
         from ctckit.torch import align, dispatch
 
         dispatch.backend_of = align.backend_of = lambda scores: "triton"

@@ -10,6 +10,7 @@ import importlib
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -81,6 +82,21 @@ def test_the_sweeps_instructions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     (row,) = rows_of(tmp_path / "sweep.csv")
     assert row["pairs a thread"] == "1"
     assert 0 < int(row["instructions before"]) < int(row["instructions after"])
+
+
+def test_a_dry_run_leaves_measured_tables_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gpu_report = module("gpu_report", monkeypatch)
+    results = tmp_path / "results"
+    monkeypatch.setattr(gpu_report, "RESULTS", results)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    table = results / "gpu-nvidia-h100-80gb-hbm3" / "steps.csv"
+    assert gpu_report.folder_for(None, "NVIDIA H100 80GB HBM3") == table.parent
+    table.parent.mkdir(parents=True)
+    table.write_text("measured")
+    said = report(monkeypatch, table.parent, [])
+    assert said == "a dry run writes nothing to bench/results/, where measured tables are"
+    assert table.read_text() == "measured"
+    assert not gpu_report.folder_for(None, "dry").is_relative_to(results)
 
 
 FAILS = """
