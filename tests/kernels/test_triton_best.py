@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import support.batches
 from support.batches import Array, Batch, draw
-from support.installed import has_gpu
 from support.triton import Triton
 
 from ctckit import Arc, CTCError, Lattice, ctc_lattice
@@ -288,7 +287,7 @@ def test_long_arcs_are_refused_whoever_would_find_the_path() -> None:
         backend.best_path(given)
 
 
-@pytest.mark.skipif(not has_gpu(), reason="CUDA graphs need CUDA")
+@pytest.mark.gpu
 def test_nothing_is_copied_to_the_cpu_in_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = draw(13, 40, 2, 5, 9)
     given = Triton.problem(support.batches.problem_of(batch, "float32", from_logits=True))
