@@ -24,6 +24,7 @@ from .best import find_best
 from .cpu import best_path_on_cpu, can_wait, is_quicker_on_cpu
 from .gradient import count_visits, write_gradient
 from .lattice import PLAIN, Runs, States, lay_out
+from .memory import packed
 from .pairs import find_infeasible, lay_out_states
 from .rows import read_rows
 from .sums import Sums, add_up
@@ -249,10 +250,11 @@ class Sweep:
             frames, size, _, pairs = batch.sizes
             kept, edges = (size, frames, 2, pairs), (size, 2, 2, pairs)
             parts = lanes(pairs).parts
+            exponents = (size, frames, pairs) if packed(batch) else kept
             passed = (size, 2, parts, 2, frames) if parts > 1 else 0
             sums = Sums(
                 torch.empty(kept if keep else 0, dtype=real, device=device),
-                torch.empty(kept if keep else 0, dtype=torch.int32, device=device),
+                torch.empty(exponents if keep else 0, dtype=torch.int32, device=device),
                 torch.empty(edges, dtype=real, device=device),
                 torch.empty(edges, dtype=torch.int32, device=device),
                 torch.empty(passed, dtype=real, device=device),

@@ -32,11 +32,11 @@ def shifted(x, d):
 
 @triton.jit
 def plain(x, d):
-    """x·2^d for x >= 1 as a plain float; exactly 0 if it would underflow."""
+    """x·2^d for x >= 1 and moderate d as a plain float; exactly 0 if it would underflow."""
     if x.dtype == tl.float64:
-        return tl.where(d > -1022, shifted(x, d), 0.0)
+        return x * (tl.maximum(d + 1023, 0).to(tl.int64) << 52).to(tl.float64, bitcast=True)
     else:
-        return tl.where(d > -126, shifted(x, d), 0.0)
+        return x * (tl.maximum(d + 127, 0) << 23).to(tl.float32, bitcast=True)
 
 
 @triton.jit

@@ -168,7 +168,8 @@ class Sums(NamedTuple):
 
     Attributes:
         occupancy: R (N, T, 2, pairs), not normalised; before the directions have met, the mantissas of rows.
-        exponents: int32, the exponents of the rows. It and `occupancy` are empty if only the score is needed.
+        exponents: int32, the exponents of the rows; if they are packed, (N, T, pairs), the upper bits of two in one.
+            It and `occupancy` are empty if only the score is needed.
         edges_m: R (N, 2, 2, pairs), each direction's last row before they meet.
         edges_e: int32, the exponents of these rows.
         passed_m: R (N, 2, parts, 2, T), if a row is cut into parts: what each passes on to the next at each step.

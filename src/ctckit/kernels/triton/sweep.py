@@ -8,7 +8,7 @@ Each thread holds a few neighbouring pairs of a row, so only its last pair is pa
 read from the table that rows.py has written. Only for a sample whose labels are too far apart for plain floats, they
 are computed from its scores, as scaled floats, by a loop of its own.
 
-May import triton, tuning.py, scaled.py, batch.py, cells.py and sums.py.
+May import triton, tuning.py, scaled.py, lattice.py, batch.py, cells.py, sums.py and memory.py.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from .cells import (
     store_row,
 )
 from .lattice import SKIP
+from .memory import PACKED_ZERO, ask, met_state, packed, pass_on, report, store_pair, wait
 from .scaled import ZERO, bias, emission, normalised_biased, product, sum_of_three, sum_of_two
 from .sums import Sums, along_arcs, edge, entered, exponent_at_meeting, halfway, occupancy, or_first
 from .tuning import SIZES_AND_STRIDES
@@ -77,95 +78,7 @@ def _labels(layout, i, length, backward, pairs, GENERAL: tl.constexpr, P: tl.con
 
 
 @triton.jit
-def _ask_table(o_row, cells, p_table, pairs, GENERAL: tl.constexpr, P: tl.constexpr):
-    """The emissions of a frame: of each of a thread's pairs, or of the blank and each odd state."""
-    evens, odds = (), ()
-    if GENERAL:
-        for p in tl.static_range(P):
-            evens = evens + (tl.load(p_table + (o_row + cells[p][0]), mask=cells[p][1], other=0.0),)
-            odds = odds + (tl.load(p_table + (o_row + pairs + cells[p][2]), mask=cells[p][3], other=0.0),)
-    else:
-        evens = (tl.load(p_table + o_row),)
-        for p in tl.static_range(P):
-            odds = odds + (tl.load(p_table + (o_row + 1 + cells[p][2]), mask=cells[p][3], other=0.0),)
-    return evens, odds, 0, 0
-
-
-@triton.jit
-def _ask_scores(o_frame, cells, labels, statistics, GENERAL: tl.constexpr, P: tl.constexpr):
-    """The labels' scores at a frame, the frame's best, and whether they are far apart."""
-    p_top, p_wide, stride_t, origin = statistics
-    o_row = (origin + o_frame) * stride_t
-    b_top, b_wide = tl.load(p_top + o_frame), tl.load(p_wide + o_frame)
-    evens, odds = (), ()
-    for p in tl.static_range(P):
-        odds = odds + (tl.load(labels[p][1] + o_row, mask=cells[p][3], other=0.0).to(b_top.dtype),)
-        if GENERAL:
-            evens = evens + (tl.load(labels[p][0] + o_row, mask=cells[p][1], other=0.0).to(b_top.dtype),)
-        elif p == 0:
-            evens = (tl.load(labels[p][0] + o_row).to(b_top.dtype),)
-    return evens, odds, b_top, b_wide
-
-
-@triton.jit
-def _ask_met(o_row, cells, stored, pairs, P: tl.constexpr):
-    """The row that the other direction has stored for a frame."""
-    met = ()
-    for p in tl.static_range(P):
-        o_even, is_even, o_odd, is_odd = cells[p]
-        o_even, o_odd = o_row + o_even, o_row + pairs + o_odd
-        even = (
-            tl.load(stored[0] + o_even, mask=is_even, other=1.0),
-            tl.load(stored[1] + o_even, mask=is_even, other=ZERO),
-        )
-        odd = tl.load(stored[0] + o_odd, mask=is_odd, other=1.0), tl.load(stored[1] + o_odd, mask=is_odd, other=ZERO)
-        met = met + ((even, odd),)
-    return met
-
-
-@triton.jit
-def _ask_below(p_m, p_e, exists):
-    """What the part of the row below has passed on, past the first-level cache, which may be older."""
-    m = tl.load(p_m, mask=exists, other=1.0, cache_modifier=".cg")
-    return m, tl.load(p_e, mask=exists, other=ZERO, cache_modifier=".cg")
-
-
-@triton.jit
-def _ask(
-    j,
-    sample,
-    sources,
-    MEET: tl.constexpr,
-    WIDE: tl.constexpr,
-    GENERAL: tl.constexpr,
-    CUT: tl.constexpr,
-    P: tl.constexpr,
-):
-    """What step j reads from memory: emissions or scores, the row to meet, and what the part below has passed on.
-
-    After the last step, it reads the last step's again: loads without a condition need fewer instructions.
-    """
-    last, direction, pairs, _, cells = sample
-    p_table, labels, statistics, stored, passed = sources
-    j = tl.minimum(j, last)
-    met, below = (), ()
-    if MEET:
-        met = _ask_met(j * (direction * 2 * pairs), cells, stored, pairs, P)
-    if CUT:
-        p_m, p_e, _, _, o_even, has_below = passed
-        p_m, p_e, exists = p_m + (j - 1), p_e + (j - 1), has_below & (j > 0)
-        below = (_ask_below(p_m, p_e, exists),)
-        if GENERAL:
-            below = below + (_ask_below(p_m + o_even, p_e + o_even, exists),)
-    if WIDE:
-        return _ask_scores(j * direction, cells, labels, statistics, GENERAL, P), met, below
-    else:
-        o_row = j * (direction * (2 * pairs if GENERAL else pairs))
-        return _ask_table(o_row, cells, p_table, pairs, GENERAL, P), met, below
-
-
-@triton.jit
-def _passed_on(state, lane, below, LANES: tl.constexpr):
+def _passed_on(state, lane, below, CUT: tl.constexpr, LANES: tl.constexpr):
     """What the thread below holds; for the first thread what the part of the row below has passed on."""
     m, e = state
     source = tl.maximum(lane - 1, 0)
@@ -175,20 +88,9 @@ def _passed_on(state, lane, below, LANES: tl.constexpr):
         m, e = both.to(tl.int32).to(tl.float32, bitcast=True), (both >> 32).to(tl.int32)
     else:
         m, e = tl.gather(m, source, 0), tl.gather(e, source, 0)
-    return tl.where(lane > 0, m, below[0]), tl.where(lane > 0, e, below[1])
-
-
-@triton.jit
-def _pass_on(j, row, passed, lane, GENERAL: tl.constexpr, P: tl.constexpr, LANES: tl.constexpr):
-    """Writes the last pair for the part of the row above."""
-    _, _, p_m, p_e, o_even, _ = passed
-    even, odd = row[P - 1][0], row[P - 1][1]
-    o_odd, is_last = j + lane * 0, lane == LANES - 1
-    tl.store(p_m + o_odd, odd[0], mask=is_last)
-    tl.store(p_e + o_odd, odd[1], mask=is_last)
-    if GENERAL:
-        tl.store(p_m + o_even + o_odd, even[0], mask=is_last)
-        tl.store(p_e + o_even + o_odd, even[1], mask=is_last)
+    if CUT:
+        m = tl.where(lane > 0, m, below[0])
+    return m, tl.where(lane > 0, e, below[1])
 
 
 @triton.jit
@@ -199,10 +101,10 @@ def _enter(
     arcs, firsts = lattice
     if not CUT:
         below = ((1.0, ZERO), (1.0, ZERO))
-    odd_below = _passed_on(row[P - 1][1], lane, below[0], LANES)
+    odd_below = _passed_on(row[P - 1][1], lane, below[0], CUT, LANES)
     even_below = odd_below
     if GENERAL:
-        even_below = _passed_on(row[P - 1][0], lane, below[1], LANES)
+        even_below = _passed_on(row[P - 1][0], lane, below[1], CUT, LANES)
     into = ()
     for p in tl.static_range(P):
         even, odd = row[p][0], row[p][1]
@@ -250,18 +152,19 @@ def _step(
     """One frame of a row: sums along the arcs, times the emissions."""
     _, direction, pairs, lane, cells = sample
     _, labels, _, stored, passed = sources
+    PACKED: tl.constexpr = len(stored) == 3
     (evens, odds, top, wide), met, below = given
     o_row = j * (direction * 2 * pairs)
     into = _enter(j, row, below, lattice, lane, GENERAL, CUT, P, LANES)
     after = ()
     for p in tl.static_range(P):
-        o_even, is_even, o_odd, is_odd = cells[p]
-        o_even, o_odd = o_row + o_even, o_row + pairs + o_odd
+        even_cell, is_even, odd_cell, is_odd = cells[p]
         into_even, into_odd, even_part, odd_part = into[p]
         if MEET:
             total, first = meeting
-            tl.store(stored[0] + o_even, occupancy(into_even, met[p][0], total), mask=is_even)
-            tl.store(stored[0] + o_odd, occupancy(into_odd, met[p][1], total), mask=is_odd)
+            met_even, met_odd = met_state(met, p, 0, PACKED, WIDE), met_state(met, p, 1, PACKED, WIDE)
+            tl.store(stored[0] + even_cell + o_row, occupancy(into_even, met_even, total), mask=is_even)
+            tl.store(stored[0] + (pairs + odd_cell) + o_row, occupancy(into_odd, met_odd, total), mask=is_odd)
         even_x, even_added, odd_added = evens[0], 0, 0
         if GENERAL:
             even_x = evens[p]
@@ -270,20 +173,17 @@ def _step(
         even = _emit(into_even, even_x, top, even_added, wide, WIDE, GENERAL)
         odd = _emit(into_odd, odds[p], top, odd_added, wide, WIDE, GENERAL)
         if KEEP:
-            tl.store(stored[0] + o_even, even[0], mask=is_even)
-            tl.store(stored[0] + o_odd, odd[0], mask=is_odd)
-            tl.store(stored[1] + o_even, even[1], mask=is_even)
-            tl.store(stored[1] + o_odd, odd[1], mask=is_odd)
+            store_pair(j, direction, cells[p], stored, pairs, even, odd, WIDE)
         if COUNT:
             even_count, odd_count = row[p][2]
             if MEET:
-                even_count += entered(j == first, into_even, even_part, met[p][0], total)
-                odd_count += entered(j == first, into_odd, odd_part, met[p][1], total)
+                even_count += entered(j == first, into_even, even_part, met_even, total)
+                odd_count += entered(j == first, into_odd, odd_part, met_odd, total)
             after = after + ((even, odd, (even_count, odd_count)),)
         else:
             after = after + ((even, odd),)
     if CUT:
-        _pass_on(j, after, passed, lane, GENERAL, P, LANES)
+        pass_on(j, after, passed, lane, GENERAL, P, LANES)
     return after
 
 
@@ -314,7 +214,7 @@ def _sweep_frames(
     AHEAD: tl.constexpr = 1 if WIDE else 2 if GENERAL else 4
     queue = ()
     for q in tl.static_range(AHEAD):
-        queue = queue + (_ask(start + q, sample, sources, MEET, WIDE, GENERAL, CUT, P),)
+        queue = queue + (ask(start + q, sample, sources, MEET, WIDE, GENERAL, CUT, P),)
     whole = start + (stop - start) // AHEAD * AHEAD
     for j in range(start, whole, AHEAD):
         asked = ()
@@ -322,11 +222,11 @@ def _sweep_frames(
             row = _step(
                 j + q, row, queue[q], sample, sources, lattice, meeting, MEET, KEEP, WIDE, GENERAL, COUNT, CUT, P, LANES
             )
-            asked = asked + (_ask(j + q + AHEAD, sample, sources, MEET, WIDE, GENERAL, CUT, P),)
+            asked = asked + (ask(j + q + AHEAD, sample, sources, MEET, WIDE, GENERAL, CUT, P),)
         queue = asked
     if AHEAD > 1:
         for j in range(whole, stop):
-            given = _ask(j, sample, sources, MEET, WIDE, GENERAL, CUT, P)
+            given = ask(j, sample, sources, MEET, WIDE, GENERAL, CUT, P)
             row = _step(
                 j, row, given, sample, sources, lattice, meeting, MEET, KEEP, WIDE, GENERAL, COUNT, CUT, P, LANES
             )
@@ -341,21 +241,6 @@ def _any_wide(p_wide, frames):
         t = t0 + tl.arange(0, FLAGS)
         found |= tl.load(p_wide + t, mask=t < frames, other=0)
     return tl.max(found, axis=0) != 0
-
-
-@triton.jit
-def _report(p_progress, steps):
-    """Tells other programs how many steps are done: what was stored before can be read by those that have waited."""
-    tl.debug_barrier()
-    tl.atomic_xchg(p_progress, steps, sem="release")
-
-
-@triton.jit
-def _wait(p_progress, steps):
-    """Waits until another program has done so many steps."""
-    while tl.atomic_add(p_progress, 0, sem="acquire") < steps:
-        pass
-    tl.debug_barrier()
 
 
 @triton.jit
@@ -383,11 +268,11 @@ def _sweep_part(
         for j in range(start, stop, DISTANCE):
             end = tl.minimum(j + DISTANCE, stop)
             if has_below:
-                _wait(p_progress - 1, end)
+                wait(p_progress - 1, end)
             row = _sweep_frames(
                 j, end, row, sample, sources, lattice, meeting, MEET, KEEP, WIDE, GENERAL, COUNT, CUT, P, LANES
             )
-            _report(p_progress, end)
+            report(p_progress, end)
     else:
         row = _sweep_frames(
             start, stop, row, sample, sources, lattice, meeting, MEET, KEEP, WIDE, GENERAL, COUNT, CUT, P, LANES
@@ -396,14 +281,16 @@ def _sweep_part(
 
 
 @triton.jit
-def _before_first(i, lane, GENERAL: tl.constexpr, COUNT: tl.constexpr, P: tl.constexpr, REAL: tl.constexpr):
+def _before_first(
+    i, lane, NONE: tl.constexpr, GENERAL: tl.constexpr, COUNT: tl.constexpr, P: tl.constexpr, REAL: tl.constexpr
+):
     """The row before the first step: zeros, and for CTC's lattices a 1 from where paths enter the first two states."""
     row = ()
     for p in tl.static_range(P):
-        m, e = tl.full(lane.shape, 1.0, REAL), tl.full(lane.shape, ZERO, tl.int32)
+        m, e = tl.full(lane.shape, 1.0, REAL), tl.full(lane.shape, NONE, tl.int32)
         even_e = e
         if p == 0 and not GENERAL:
-            even_e = tl.where(i == 0, 0, ZERO)
+            even_e = tl.where(i == 0, 0, NONE)
         if COUNT:
             none = tl.zeros(lane.shape, tl.float64)
             row = row + (((m, even_e), (m, e), (none, none)),)
@@ -413,12 +300,14 @@ def _before_first(i, lane, GENERAL: tl.constexpr, COUNT: tl.constexpr, P: tl.con
 
 
 @triton.jit
-def _load_edge(edges, o_edge, biases, row, i, length, backward, pairs, COUNT: tl.constexpr, P: tl.constexpr):
+def _load_edge(
+    edges, o_edge, biases, row, i, length, backward, pairs, NONE: tl.constexpr, COUNT: tl.constexpr, P: tl.constexpr
+):
     """The row that the first launch has left."""
     loaded = ()
     for p in tl.static_range(P):
         even, odd = load_row(edges[0] + o_edge, edges[1] + o_edge, pairs, i + p, length, backward, True)
-        even, odd = (even[0], even[1] + biases), (odd[0], odd[1] + biases)
+        even, odd = (even[0], tl.maximum(even[1], NONE) + biases), (odd[0], tl.maximum(odd[1], NONE) + biases)
         loaded = loaded + ((even, odd, row[p][2]) if COUNT else (even, odd),)
     return loaded
 
@@ -453,14 +342,17 @@ def _sweep(
     meet = halfway(frames, backward)
     biases = 0 if WIDE else meet * bias(REAL)
     o_edge = edge(n, pairs, backward)
-    row = _before_first(i, lane, GENERAL, COUNT, P, REAL)
+    PACKED: tl.constexpr = len(stored) == 3 and not WIDE
+    NONE: tl.constexpr = PACKED_ZERO if PACKED else ZERO
+    row = _before_first(i, lane, NONE, GENERAL, COUNT, P, REAL)
     start, stop, meeting = meet * 0, meet, (0, 0)
     if SECOND:
         if meet > 0:
-            row = _load_edge(edges, o_edge, biases, row, i, length, backward, pairs, COUNT, P)
+            row = _load_edge(edges, o_edge, biases, row, i, length, backward, pairs, NONE, COUNT, P)
         total = exponent_at_meeting(meet, bounds, (layout[0], layout[1]), edges, pairs, GENERAL, LANES)
         start, stop = meet, frames
-        meeting = (total if WIDE else total + frames * bias(REAL), tl.where(backward, -1, meet))
+        total += 0 if WIDE else frames * bias(REAL)
+        meeting = (total + (bias(REAL) if PACKED else 0), tl.where(backward, -1, meet))
     row = _sweep_part(
         start,
         stop,
@@ -485,7 +377,11 @@ def _sweep(
             tl.store(p_counts + o_even, row[p][2][0], mask=is_even)
             tl.store(p_counts + pairs + o_odd, row[p][2][1], mask=is_odd)
         if not SECOND:
-            even, odd = (row[p][0][0], row[p][0][1] - biases), (row[p][1][0], row[p][1][1] - biases)
+            even_e, odd_e = row[p][0][1] - biases, row[p][1][1] - biases
+            if PACKED:  # whose zeros are the negative exponents
+                even_e = tl.where(row[p][0][1] < 0, ZERO, even_e)
+                odd_e = tl.where(row[p][1][1] < 0, ZERO, odd_e)
+            even, odd = (row[p][0][0], even_e), (row[p][1][0], odd_e)
             store_row(edges[0] + o_edge, edges[1] + o_edge, pairs, i + p, length, backward, even, odd)
 
 
@@ -521,6 +417,7 @@ def _sweep_kernel(
     COUNT: tl.constexpr,
     CUT: tl.constexpr,
     LONG: tl.constexpr,
+    PACKED: tl.constexpr,
     P: tl.constexpr,
     LANES: tl.constexpr,
 ):
@@ -549,14 +446,17 @@ def _sweep_kernel(
     direction = tl.where(backward, -1, 1).to(tl.int64 if LONG else tl.int32)
     origin = tl.where(backward, frames - 1, 0).to(tl.int64)
     bounds, sample = (n, frames, length, backward), (frames - 1, direction, pairs, lane, cells)
-    o_stored = (n * frames_max + origin) * 2 * pairs
-    p_table += (n * frames_max + origin) * (2 * pairs if GENERAL else pairs)
     o_program = n * 2 + program % 2
     o_passed = (o_program * parts + part) * 2 * frames_max
     p_passed_m, p_passed_e = p_passed_m + o_passed, p_passed_e + o_passed
     passed = (p_passed_m - 2 * frames_max, p_passed_e - 2 * frames_max, p_passed_m, p_passed_e, frames_max, part > 0)
     statistics = (p_top + origin, p_wide + origin, stride_t, origin)
-    sources = (p_table, (), statistics, (p_m + o_stored, p_e + o_stored), passed)
+    o_frame = n * frames_max + origin
+    p_low = p_table.to(tl.pointer_type(tl.int32), bitcast=True) + o_frame * pairs  # used only if rows are packed
+    p_table += o_frame * (2 * pairs if GENERAL else pairs)
+    p_m, p_e = p_m + o_frame * 2 * pairs, p_e + o_frame * (pairs if PACKED else 2 * pairs)
+    stored = (p_m, p_e, p_low) if PACKED else (p_m, p_e)
+    sources = (p_table, (), statistics, stored, passed)
     edges, p_counts = (p_edge_m, p_edge_e), p_counts + o_program * 2 * pairs
     p_progress += o_program * parts + part
     wide = _any_wide(p_wide, frames)
@@ -618,6 +518,7 @@ def sweep(batch: Batch, rows: Rows, sums: Sums, *, keep: bool, count: bool = Fal
             COUNT=count and second,
             CUT=lanes.parts > 1,
             LONG=sizes.frames * 2 * sizes.pairs >= 1 << 31,
+            PACKED=packed(batch),
             P=lanes.each,
             LANES=lanes.number,
             num_warps=max(lanes.number // 32, 1),

@@ -11,10 +11,12 @@ from typing import NamedTuple
 import triton
 
 LARGEST_BLOCK = 2048  # how many pairs of states one program keeps in registers; longer rows are in memory
+LARGEST_PART = 1024  # likewise for the sums' sweep, which cuts longer rows into parts; more would not fit in registers
 SMALLEST_BLOCK = 32  # a pair for each thread of a warp
 TILE = 256  # pairs per step of sums over states and of rows in memory; fixed, since it determines a sum's order
 LANES = 32  # threads of a warp among which a row of a best path is divided
 EACH = 5, 9  # how many pairs of such a row a thread holds at most; with 6 to 9 compiling takes up to half a minute
+MOST_PACKED = 1 << 16  # of how many frames exponents may have 25 bits: a frame's are below 129
 GROUP = 8  # after how many frames a best path's sweep stores moves, and warps exchange pairs
 ROWS_TILE = 2048  # how many scores one program reads at a time: several frames, or a part of one
 
@@ -75,7 +77,7 @@ class Lanes(NamedTuple):
 
 def lanes(pairs: int) -> Lanes:
     """The threads for rows of this many pairs: two pairs each, and only one if a warp holds the row."""
-    block = min(max(triton.next_power_of_2(pairs), SMALLEST_BLOCK), LARGEST_BLOCK)
+    block = min(max(triton.next_power_of_2(pairs), SMALLEST_BLOCK), LARGEST_PART)
     each = 2 if block > SMALLEST_BLOCK else 1
     return Lanes(each, block // each, triton.cdiv(pairs, block))
 
