@@ -123,6 +123,16 @@ def test_parts_of_rows_follow_each_other(apart: float, monkeypatch: pytest.Monke
     check(Batch(batch.scores, batch.targets, batch.frames, np.array([9, 3])))
 
 
+def test_memory_until_the_backward_pass() -> None:
+    """Bytes of storages: 8 a pair of states, 4 for each of three statistics of a frame, and little for a sample."""
+    given = problem_of(draw(27, 30, 2, 5, 9, ragged=False))
+    swept = backend.Sweep(given, keep=True)
+    kept = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in (*swept._rows, *swept._sums)}
+    states = swept.occupancy.untyped_storage().nbytes()
+    assert states == 2 * 30 * 10 * 8
+    assert sum(kept.values()) <= 2 * 30 * 3 * 4 + 2 * (8 + 1)
+
+
 @pytest.mark.parametrize("frames", [tuning.MOST_PACKED, 5])
 def test_exponents_are_packed_or_not(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sample 0 has a label of probability 0 for a while, which needs exponents of 32 bits; sample 1 does not."""

@@ -246,7 +246,7 @@ class Sweep:
         with _on(device):
             adds_softmax = wanted is not None and wanted.adds_softmax
             self.batch = batch = _batch(problem, general=of_states, softmax=problem.from_logits or adds_softmax)
-            self._rows = _read_rows(batch, table=True)
+            rows = _read_rows(batch, table=True)
             frames, size, _, pairs = batch.sizes
             kept, edges = (size, frames, 2, pairs), (size, 2, 2, pairs)
             parts = lanes(pairs).parts
@@ -263,13 +263,15 @@ class Sweep:
                 torch.empty(size, dtype=torch.float64, device=device),
                 torch.empty(size, dtype=torch.uint8, device=device),
             )
-            sweep(batch, self._rows, sums, keep=keep, count=count)
-            add_up(batch, self._rows, sums)
+            sweep(batch, rows, sums, keep=keep, count=count)
+            add_up(batch, rows, sums)
         self.score, self.status = sums.score, sums.status
         self.occupancy: Tensor | None = sums.occupancy
-        nothing = sums.exponents[:0]  # rows are no longer needed
+        # What the gradient does not need is freed. A slice of it would keep its memory.
+        free = sums.score
+        self._rows = rows._replace(top=free, wide=free, offset=free, table=free, progress=free)
         self._sums = sums._replace(
-            occupancy=nothing, exponents=nothing, edges_m=nothing, edges_e=nothing, passed_m=nothing, passed_e=nothing
+            occupancy=free, exponents=free, edges_m=free, edges_e=free, passed_m=free, passed_e=free
         )
 
     def gradient(self, grad: Tensor, weights: Tensor | None = None, factor: Tensor | None = None) -> None:
