@@ -1,7 +1,7 @@
 """Instructions of the sweep beside its nanoseconds: the stage "sweep" of `make gpu-report`.
 
 The time of a frame is a slope: a loss and its gradient are profiled for two numbers of frames, and the difference of a
-kernel's times is divided by that of the frames. "ns a frame" is of all kernels in sums.py, so of both directions and of
+kernel's times is divided by that of the frames. "ns a frame" is of all kernels in sweep.py, so of both directions and of
 both halves; each other module has a column of its own. Beside it are the instructions per frame, of the same kernels as
 the card has compiled them, before the two directions meet and after.
 
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import gpu
 from gpu_stage import Device, Row, Stage, finish, kernels_of_ours, stage
 
-SWEEP = "sums"  # the module of the sweeps
+SWEEP = "sweep"  # the module of the sweeps
 FRAMES = 1000, 3000
 DRY_FRAMES = 40, 80
 CLASSES, SIZE = 32, 8
