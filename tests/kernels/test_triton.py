@@ -6,6 +6,7 @@ interpreter only few of those tests are run, with a GPU all of them.
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -657,6 +658,17 @@ def test_what_a_step_costs_is_counted(tmp_path: Path) -> None:
     counts = {name: int(value) for name, value in map(str.split, done.stdout.splitlines())}
     assert counts.keys() == {*MOST, "frames", "host_us"}, done.stderr[-3000:]
     assert not {name: counts[name] for name in MOST if counts[name] > MOST[name]}
+
+
+def test_older_versions_of_triton_can_read_the_kernels() -> None:
+    """Up to 3.6 they fail at a tuple in the target of an assignment's tuple, and 3.4 has no constexpr_function."""
+    for path in (ROOT / "src/ctckit/kernels/triton").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            parts = [part for target in targets if isinstance(target, ast.Tuple) for part in target.elts]
+            nested = [ast.unparse(node) for part in parts if isinstance(part, ast.Tuple)]
+            assert not nested, (path.name, nested)
+            assert getattr(node, "attr", "") != "constexpr_function", path.name
 
 
 def test_kernels_need_no_torch() -> None:

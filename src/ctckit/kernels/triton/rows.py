@@ -64,12 +64,10 @@ def _label_scores(k0, row, labels, GENERAL: tl.constexpr, LABELS: tl.constexpr, 
 
 
 @triton.jit
-def _reach(x, exists, b_added, top, least, most):
-    """The best score of the labels so far; the least and the greatest with what is added."""
+def _reach(x, exists, b_added):
+    """Labels' scores, and what limits them with what is added: from below and from above."""
     with_added = x + b_added
-    top = tl.maximum(top, tl.max(x, axis=1))
-    least = tl.minimum(least, tl.min(tl.where(exists, with_added, float("inf")), axis=1))
-    return top, least, tl.maximum(most, tl.max(tl.where(exists, with_added, float("-inf")), axis=1))
+    return x, tl.where(exists, with_added, float("inf")), tl.where(exists, with_added, float("-inf"))
 
 
 @triton.jit
@@ -100,24 +98,28 @@ def _write_emissions(
     With ONCE all labels are in one block, and their scores are read once.
     """
     used, length, pairs = row[3], labels[2], labels[3]
-    top = tl.full((ROWS,), float("-inf"), REAL)
-    least, most = -top, top
     if ONCE:
         k, exists, x, b_added = _label_scores(0, row, labels, GENERAL, LABELS, REAL)
-        top, least, most = _reach(x, exists, b_added, top, least, most)
-        if TABLE:
-            _store_emissions(p_out, k, exists, x, b_added, _finite(top), used)
+        b_top, b_least, b_most = _reach(x, exists, b_added)
     else:
         count = 2 * pairs if GENERAL else length + 1
-        for k0 in range(0, count, LABELS):
-            k, exists, x, b_added = _label_scores(k0, row, labels, GENERAL, LABELS, REAL)
-            top, least, most = _reach(x, exists, b_added, top, least, most)
-        if TABLE:
+        b_top = tl.full((ROWS, LABELS), float("-inf"), REAL)
+        b_least, b_most = -b_top, b_top
+        for k0 in range(0, count, LABELS):  # by column: Triton 3.6 fails at maxima of rows that a loop carries on
+            _, exists, x, b_added = _label_scores(k0, row, labels, GENERAL, LABELS, REAL)
+            reach = _reach(x, exists, b_added)
+            b_top, b_least = tl.maximum(b_top, reach[0]), tl.minimum(b_least, reach[1])
+            b_most = tl.maximum(b_most, reach[2])
+    top, least, most = _finite(tl.max(b_top, axis=1)), tl.min(b_least, axis=1), tl.max(b_most, axis=1)
+    if TABLE:
+        if ONCE:
+            _store_emissions(p_out, k, exists, x, b_added, top, used)
+        else:
             for k0 in range(0, count, LABELS):
                 k, exists, x, b_added = _label_scores(k0, row, labels, GENERAL, LABELS, REAL)
-                _store_emissions(p_out, k, exists, x, b_added, _finite(top), used)
+                _store_emissions(p_out, k, exists, x, b_added, top, used)
     FAR: tl.constexpr = narrow(REAL)
-    return _finite(top), (least < _finite(top) - FAR) | (most > _finite(top) + FAR)
+    return top, (least < top - FAR) | (most > top + FAR)
 
 
 @triton.jit(do_not_specialize=SIZES)

@@ -13,8 +13,8 @@ ROUND = tl.constexpr(12582912.0 + 127.0)  # 1.5 * 2^23, and float32's bias
 LEAST = tl.constexpr(-88.0)  # here e^x is below float32's normal numbers: its exponent bits are 0, and so is its scale
 
 
-@triton.constexpr_function
-def narrow(real: tl.dtype) -> float:
+@triton.jit
+def narrow(real: tl.constexpr):
     """How far apart, in nats, labels may be so that their emissions are normal numbers and accurate."""
     return 700.0 if real == tl.float64 else 80.0
 
@@ -52,8 +52,8 @@ def normalised(x, e):
         return mantissa, e + (bits >> 23) - 127
 
 
-@triton.constexpr_function
-def bias(real: tl.dtype) -> int:
+@triton.jit
+def bias(real: tl.constexpr):
     """What a float's exponent bits hold for an exponent of 0."""
     return 1023 if real == tl.float64 else 127
 

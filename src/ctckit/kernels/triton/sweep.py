@@ -153,7 +153,8 @@ def _step(
     _, direction, pairs, lane, cells = sample
     _, labels, _, stored, passed = sources
     PACKED: tl.constexpr = len(stored) == 3
-    (evens, odds, top, wide), met, below = given
+    emissions, met, below = given
+    evens, odds, top, wide = emissions
     o_row = j * (direction * 2 * pairs)
     into = _enter(j, row, below, lattice, lane, GENERAL, CUT, P, LANES)
     after = ()
@@ -436,7 +437,8 @@ def _sweep_kernel(
     if (frames == 0) | (part * P * LANES > length):
         return
     lattices, scores = (p_labels, p_arcs, p_added, p_entry), (p_scores, stride_t, stride_n, stride_c, o_blank)
-    layout, (p_top, p_wide, _) = of_sample(n, lattices, scores, p_top, p_wide, frames_max, pairs, GENERAL)
+    layout, statistics = of_sample(n, lattices, scores, p_top, p_wide, frames_max, pairs, GENERAL)
+    p_top, p_wide, _ = statistics
     REAL: tl.constexpr = p_top.dtype.element_ty
     lane = tl.arange(0, LANES)
     i = (part * LANES + lane) * P
