@@ -463,6 +463,32 @@ def test_lattices_of_any_shape(seed: int, dtype: str, narrow: None) -> None:
         assert all(np.isnan(part[n]).all() for part in (ours.class_scores, ours.state_scores, ours.entry_costs))
 
 
+@pytest.mark.parametrize(("states", "block"), [((41, 83), 128), ((19, 41), 2)], ids=["at once", "in tiles"])
+def test_any_lattice_alone_gives_the_same_bits(
+    states: tuple[int, int], block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order of all sums is by the lattice's own states, wherever those of a longer one beside it lie."""
+    monkeypatch.setattr(gradient, "MOST_CLASSES", block)
+    monkeypatch.setattr(gradient, "STATES_BLOCK", min(block, 32))
+    rng = np.random.default_rng(0)
+    lattices = []
+    for count in states:
+        arcs = np.full(count, Arc.STAY | Arc.STEP | Arc.START | Arc.END)
+        arcs[0] -= Arc.STEP
+        lattices.append(Lattice(rng.integers(0, 4, count), arcs, None, rng.normal(size=count)))
+    scores = rng.normal(size=(20, 2, 4)).astype(np.float32)
+    found = []
+    for size in (1, 2):
+        given = lattice_problem(scores[:, :size].copy(), lattices[:size], [20] * size, from_logits=True)
+        by_state = size, given.lattices.labels.shape[1]
+        wanted = Gradients(np.empty_like(given.scores), *(np.empty(x) for x in ((size, 4), by_state, by_state)))
+        score = Triton.total(given, gradients=wanted).score
+        parts = wanted.state_scores[0, : states[0]], wanted.entry_costs[0, : states[0]]
+        found.append((score[0], wanted.scores[:, 0], wanted.class_scores[0], *parts))
+    for alone, beside in zip(*found, strict=True):
+        assert np.array_equal(alone, beside)
+
+
 @pytest.mark.parametrize("from_logits", [False, True], ids=["log_probs", "logits"])
 @pytest.mark.parametrize("labels", [[1, 1, 1], [0, 1, 0, 0, 0, 2], [3, 1, 2, 3, 3]], ids=str)
 def test_odd_states_may_have_the_label_of_even_ones(labels: list[int], from_logits: bool, narrow: None) -> None:
@@ -558,7 +584,7 @@ POINTERS = dict(
     p_target_lengths="i64",
     p_labels="i32", p_arcs="u8", p_added="fp64", p_entry="fp64", p_counts="fp64", p_count="i64", p_final="u8",
     p_bits="u8", p_of_token="i32", p_costs="fp64", p_class_scores="fp64", p_state_scores="fp64", p_num_states="i32",
-    p_num_frames="i64", p_known="i32", p_out_labels="i32", p_out_arcs="u8", p_rows="u8", p_visits="fp64",
+    p_num_frames="i64", p_known="i32", p_out_labels="i32", p_out_arcs="u8", p_rows="u8", p_visits="fp64", p_sum="fp64",
     p_frames="i64", p_lengths="i64", p_status="i32", p_wide="i8", p_offset="fp64",
     p_e="i32", p_edge_e="i32", p_moves="i32", p_last="i32", p_path="i32", p_maps="i32", p_entries="i32", p_parts="fp64",
     p_passed_e="i32", p_progress="i32", p_score="fp64", p_share="fp64", p_factor="fp32",
@@ -594,6 +620,7 @@ for name, fixed in (
     ("_gradient_kernel", dict(SOFTMAX=True, STATES=False, FACTOR=False, GENERAL=True, WHOLE=False, **GRADIENT)),
     ("_gradient_kernel", dict(SOFTMAX=False, STATES=True, FACTOR=False, GENERAL=True, WHOLE=True, **GRADIENT)),
     ("_visits_kernel", dict(ROWS=8, BLOCK=32)),
+    ("_visits_sum_kernel", dict(BLOCK=32)),
 ):
     kernel = next(vars(module)[name] for module in MODULES if name in vars(module))
     varying = {{x.name for x in kernel.params if not (x.is_constexpr or x.do_not_specialize or x.name[:2] == "p_")}}

@@ -304,12 +304,12 @@ class Sweep:
         frames, occupancy = self.batch.states.frames, self._occupancy()
         shape = len(frames), *occupancy.shape[2:]
         visits = torch.empty(shape, dtype=torch.float64, device=occupancy.device)
+        sums = visits.new_empty(len(frames))
         with _on(visits.device):
-            count_visits(self.batch, occupancy, visits)
+            count_visits(self.batch, occupancy, visits, sums)
         if gradients.class_scores is not None:
             self._write_by_class(gradients.class_scores, visits, weights)
         # A path is in one state per frame, so the sum over states gives the common factor of all occupancies.
-        sums = visits.sum(dim=(1, 2))
         factor = (weights * frames / torch.where(sums > 0, sums, 1))[:, None, None]
         if gradients.state_scores is not None:
             self._write_states(gradients.state_scores, -visits * factor)

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 # warp, so its threads never wait for each other. The order of a frame's sums depends on the number of classes alone.
 TILE, MOST_CLASSES, MOST_ROWS, STATES_BLOCK = 512, 128, 16, 32
 STRIDES = ["stride_t", "stride_n", "grad_stride_t", "grad_stride_n", "stride_factor"]
-VISITS_BLOCK, VISITS_ROWS = 64, 32  # how many states and frames one program sums at a time
+VISITS_BLOCK, VISITS_ROWS = (
+    64,
+    32,
+)  # how many states and frames one program sums at a time; fixed, since they determine the order
 
 
 @triton.jit
@@ -56,11 +59,13 @@ def _sums_of_classes(p_cell, runs, c, classes, common, b_common):
 
 @triton.jit
 def _sums_of_states(
-    p_cell, p_labels, count, scores, b_best, classes, common, b_common, SOFTMAX: tl.constexpr, LABELS: tl.constexpr
+    p_cell, p_labels, count, scores, b_best, classes, common, sums, SOFTMAX: tl.constexpr, LABELS: tl.constexpr
 ):
-    """The sum of all occupancies, and the same without the class whose score is b_best."""
-    b_all = tl.zeros((b_common.shape[0], LABELS), b_common.dtype)
-    b_others = b_all
+    """The sums, by column, of all occupancies, and of those without the class whose score is b_best.
+
+    Each state's column is by its own number, so that the order does not depend on the other samples' lattices.
+    """
+    b_all, b_others = sums
     for s0 in range(0, count, LABELS):
         s = s0 + tl.arange(0, LABELS)
         b_label = tl.load(p_labels + s, mask=s < count, other=classes)
@@ -70,7 +75,32 @@ def _sums_of_states(
         if SOFTMAX:
             x = tl.load(columns(scores[0], 0, b_label, scores[1]), mask=mask, other=0.0).to(b_gamma.dtype)
             b_others += tl.where(x == b_best[:, None], 0.0, b_gamma)
-    b_sum, b_rest = sum_of_columns(b_all) + b_common, sum_of_columns(b_others)
+    return b_all, b_others
+
+
+@triton.jit
+def _sums_of_frames(
+    p_row,
+    p_labels,
+    length,
+    pairs,
+    scores,
+    b_best,
+    classes,
+    common,
+    b_common,
+    SOFTMAX: tl.constexpr,
+    GENERAL: tl.constexpr,
+    LABELS: tl.constexpr,
+):
+    """The sum of all occupancies of each frame, and the same without the class whose score is b_best."""
+    none = tl.zeros((b_common.shape[0], LABELS), b_common.dtype)
+    sums = none, none
+    if GENERAL:
+        sums = _sums_of_states(p_row, p_labels, length + 1, scores, b_best, classes, common, sums, SOFTMAX, LABELS)
+        p_labels += pairs
+    sums = _sums_of_states(p_row + pairs, p_labels, length, scores, b_best, classes, common, sums, SOFTMAX, LABELS)
+    b_sum, b_rest = sum_of_columns(sums[0]) + b_common, sum_of_columns(sums[1])
     if SOFTMAX:
         x = tl.load(scores[0] + common.to(tl.int64) * scores[1]).to(b_common.dtype)
         b_rest += tl.where(x == b_best, 0.0, b_common)
@@ -189,11 +219,11 @@ def _gradient_kernel(
         p_begin = p_ranges + n * classes
         p_end = p_begin + size.to(tl.int64) * classes
         if GENERAL:  # runs are of all states
-            o_states, p_cell, count, common = n * 2 * pairs, p_row, 2 * pairs, tl.load(p_common + n)
+            o_states, p_cell, common = n * 2 * pairs, p_row, tl.load(p_common + n)
             first = tl.load(p_begin + common)
             num_common = tl.load(p_end + common) - first
         else:  # of the odd states
-            o_states, p_cell, count, common = n * (pairs - 1), p_row + pairs, length, blank
+            o_states, p_cell, common = n * (pairs - 1), p_row + pairs, blank
             first, num_common = 0, length + 1
         runs = (p_order + o_states, p_begin, p_end)
         b_best = tl.zeros((ROWS,), real)
@@ -211,8 +241,8 @@ def _gradient_kernel(
             b_others = sum_of_columns(tl.where(x == b_best[:, None], 0.0, b_gamma))
         else:
             p_label = p_labels + o_states
-            b_sum, b_others = _sums_of_states(
-                p_cell, p_label, count, scores, b_best, classes, common, b_common, SOFTMAX, LABELS
+            b_sum, b_others = _sums_of_frames(
+                p_row, p_label, length, pairs, scores, b_best, classes, common, b_common, SOFTMAX, GENERAL, LABELS
             )
         b_share = reciprocal(b_sum)
         if STATES:
@@ -255,6 +285,20 @@ def _visits_kernel(p_gamma, p_frames, p_lengths, p_visits, frames_max, pairs, RO
         mask = (t < frames)[:, None] & exists[None, :]
         b_sum += tl.sum(tl.load(p_row[:, None] + cell[None, :], mask=mask, other=0.0).to(tl.float64), axis=0)
     tl.store(p_visits + n * 2 * pairs + cell, b_sum, mask=cell < 2 * pairs)
+
+
+@triton.jit(do_not_specialize=SIZES)
+def _visits_sum_kernel(p_visits, p_lengths, p_sum, pairs, BLOCK: tl.constexpr):
+    """Sums one sample's visits over its states."""
+    n = tl.program_id(0).to(tl.int64)
+    length = tl.load(p_lengths + n)
+    p_even = p_visits + n * 2 * pairs
+    b_sum = tl.zeros((BLOCK,), tl.float64)
+    for i0 in range(0, length + 1, BLOCK):
+        i = i0 + tl.arange(0, BLOCK).to(tl.int64)
+        b_sum += tl.load(p_even + i, mask=i <= length, other=0.0)
+        b_sum += tl.load(p_even + pairs + i, mask=i < length, other=0.0)
+    tl.store(p_sum + n, tl.sum(b_sum, axis=0))
 
 
 def write_gradient(
@@ -324,17 +368,17 @@ def write_gradient(
     )
 
 
-def count_visits(batch: Batch, gamma: Tensor, visits: Tensor) -> None:
-    """Launches the sums of occupancies over frames, not normalised.
+def count_visits(batch: Batch, gamma: Tensor, visits: Tensor, visits_sum: Tensor) -> None:
+    """Launches the sums of occupancies over frames, not normalised, and their sums over states.
 
     Args:
         batch: the lattices.
         gamma: (N, T, 2, pairs), occupancies as a sweep writes them.
         visits: float64 (N, 2, pairs), written.
+        visits_sum: float64 (N,), written.
     """
     sizes = batch.sizes
-    block = min(triton.next_power_of_2(2 * sizes.pairs), VISITS_BLOCK)
-    _visits_kernel[(sizes.size, triton.cdiv(2 * sizes.pairs, block))](
+    _visits_kernel[(sizes.size, triton.cdiv(2 * sizes.pairs, VISITS_BLOCK))](
         gamma,
         batch.states.frames,
         batch.states.lengths,
@@ -342,7 +386,10 @@ def count_visits(batch: Batch, gamma: Tensor, visits: Tensor) -> None:
         sizes.frames,
         sizes.pairs,
         ROWS=VISITS_ROWS,
-        BLOCK=block,
+        BLOCK=VISITS_BLOCK,
         num_warps=4,
         enable_fp_fusion=tuning.FUSED,
+    )
+    _visits_sum_kernel[(sizes.size,)](
+        visits, batch.states.lengths, visits_sum, sizes.pairs, BLOCK=STATES_BLOCK, num_warps=1
     )
