@@ -270,6 +270,12 @@ def _if(some, words, EACH: tl.constexpr):
 
 
 @triton.jit
+def _words_of(j, p_words, pairs):
+    """Where the words with the moves into frame j + 1 are."""
+    return p_words + (tl.zeros((), tl.int64) + j // GROUP) * pairs
+
+
+@triton.jit
 def _store_words(p_words, words, lanes, EACH: tl.constexpr):
     """Stores a word for each pair that is a warp's own."""
     _, _, _, cells, own = lanes
@@ -379,7 +385,7 @@ def _in_registers(
     for j in range(0, whole, GROUP):
         later = _load_heads(tl.minimum(j + 1 + GROUP + lane % GROUP, frames - 1), places, scores, GENERAL)
         row, queue, words = _eight_frames(j, row, heads, queue, lanes, states, scores, EACH, GENERAL)
-        _store_words(p_words + (j // GROUP) * pairs, words, lanes, EACH)
+        _store_words(_words_of(j, p_words, pairs), words, lanes, EACH)
         heads = later
     words = _zeros(lane, EACH)
     for j in range(whole, frames - 1):  # the last few frames, without loads ahead
@@ -389,7 +395,7 @@ def _in_registers(
         labels = _load_labels(j + 1, places, scores, EACH, GENERAL)
         row, moves = _next_frame(row, _zeros(lane, EACH), 0, heads, labels, lanes, states, 0, EACH, GENERAL)
         words = _combined(_if(move > 0, words, EACH), moves, 4 * move, EACH)
-        _store_words(p_words + (j // GROUP) * pairs, words, lanes, EACH)
+        _store_words(_words_of(j, p_words, pairs), words, lanes, EACH)
     best, last = tl.full((), NEVER, REAL), tl.full((), NO_STATE, tl.int32)
     for p in tl.static_range(EACH):
         mine = own[p] & exist[p][0], own[p] & exist[p][1]
@@ -430,7 +436,7 @@ def _in_tiles(sample, lattice, scores, o_blank, p_words, p_rows, TILE: tl.conste
             tl.store(p_after + i, even, mask=exist[0])
             tl.store(p_after + pairs + i, odd, mask=exist[1])
             peak = tl.maximum(peak, tl.max(tl.maximum(even, odd), axis=0))
-            p_word = p_words + (move // GROUP) * pairs + i
+            p_word = _words_of(move, p_words, pairs) + i
             words = tl.load(p_word, mask=i <= tl.where(move % GROUP > 0, length, -1), other=0)
             moves = (moves << (4 * (move % GROUP))).to(tl.int32, bitcast=True)
             tl.store(p_word, words | moves, mask=i <= tl.where(t > 0, length, -1))
