@@ -109,7 +109,10 @@ class Triton:
             if (target == blank).any() or len(lattice.labels) % 2 == 0:
                 return False
             plain = ctc_lattice(target, blank)
-            if any(not np.array_equal(getattr(plain, name), getattr(lattice, name)) for name in ("labels", "arcs")):
+            if any(
+                not np.array_equal(getattr(plain, name), getattr(lattice, name))
+                for name in ("labels", "arcs", "tokens")
+            ):
                 return False
         return True
 
