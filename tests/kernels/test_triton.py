@@ -35,7 +35,7 @@ import triton.language as tl  # noqa: E402
 
 from ctckit.kernels import triton as backend  # noqa: E402
 from ctckit.kernels.backend import Gradients  # noqa: E402
-from ctckit.kernels.triton import gradient, scaled, tuning  # noqa: E402
+from ctckit.kernels.triton import gradient, rows, scaled, tuning  # noqa: E402
 from ctckit.problem import Problem  # noqa: E402
 from ctckit.torch.arguments import as_tensor  # noqa: E402
 
@@ -207,6 +207,20 @@ def test_normalisers_of_many_frames() -> None:
     found, true = rows.offset[0].cpu(), best - x.logsumexp(dim=1)
     assert (found - true).abs().max() < 4 * 2.0**-24
     assert (found - true).sum().abs() < 20000 * 2e-9 + 4 * np.sqrt(20000) * 2.0**-24
+
+
+@pytest.mark.skipif(HAS_GPU, reason="compiled kernels keep their constants")
+@pytest.mark.parametrize(("dtype", "wide"), [("float32", [True, False, False]), ("float64", [True, True, False])])
+def test_frames_whose_biases_exceed_an_exponent_are_wide(
+    dtype: str, wide: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bias of float64 is eight times that of float32."""
+    monkeypatch.setattr(rows, "LARGEST", 8 * 127 + 100)
+    batch = draw(27, 9, 3, 4, 0)
+    frames = torch.tensor([9, 8, 1])
+    given = problem(tensor(batch.scores).to(getattr(torch, dtype)), *arguments(batch)[:1], frames, frames * 0, 0)
+    read = backend.backend._read_rows(backend.backend._batch(given, softmax=True), table=True)
+    assert [bool(read.wide[n, 0]) for n in range(3)] == wide
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -10,11 +10,11 @@ import triton.language as tl
 
 from . import tuning
 from .batch import Batch, Rows
-from .scaled import exp_nonpositive, narrow, reciprocal
+from .scaled import bias, exp_nonpositive, narrow, reciprocal
 from .tuning import SIZES
 
 SURE = tl.constexpr(1.25)  # a class is sure if the softmax's sum, in which it has 1, is below this
-LONGEST = tl.constexpr(1 << 20)  # the exponents of more frames, biased as in normalised_biased, may exceed 32 bits
+LARGEST = tl.constexpr(1 << 27)  # if the biases of normalised_biased add up to more, exponents may exceed 32 bits
 STEPS = tl.constexpr(tuning.ROWS_TILE.bit_length() - 1)  # how often the longest row of a tile can be halved
 
 
@@ -212,7 +212,7 @@ def _rows_kernel(
         tl.store(p_inverse + o_row, reciprocal(b_sum), mask=used)
         tl.store(p_rest + o_row, b_rest, mask=used)
     tl.store(p_top + o_row, b_top, mask=used)
-    tl.store(p_wide + o_row, (b_wide | (b_frames > LONGEST)).to(tl.int8), mask=used)
+    tl.store(p_wide + o_row, (b_wide | (b_frames * bias(REAL) > LARGEST)).to(tl.int8), mask=used)
     tl.store(p_offset + o_row, tl.where(b_bad != 0, float("nan"), b_offset), mask=used)
 
 
