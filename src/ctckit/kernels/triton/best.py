@@ -383,7 +383,7 @@ def _in_registers(
     states = arcs, places, added, exist
     whole = tl.maximum(frames - 1 - AHEAD, 0) // GROUP * GROUP  # before it no load is beyond the last frame
     for j in range(0, whole, GROUP):
-        later = _load_heads(tl.minimum(j + 1 + GROUP + lane % GROUP, frames - 1), places, scores, GENERAL)
+        later = _load_heads(tl.minimum(lane % GROUP + j + 1 + GROUP, frames - 1), places, scores, GENERAL)
         row, queue, words = _eight_frames(j, row, heads, queue, lanes, states, scores, EACH, GENERAL)
         _store_words(_words_of(j, p_words, pairs), words, lanes, EACH)
         heads = later
