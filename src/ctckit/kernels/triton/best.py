@@ -33,16 +33,35 @@ def _has(bits, bit):
 
 
 @triton.jit
+def _load(p):
+    """Loads from pointers, those of a row in one dimension.
+
+    If addresses are in no order, Triton up to 3.6 gives neighbouring threads numbers of the first of two dimensions.
+    What they have loaded must then be exchanged between warps, at each load.
+    """
+    if len(p.shape) == 2:
+        return tl.reshape(tl.load(tl.ravel(p)), p.shape)
+    else:
+        return tl.load(p)
+
+
+@triton.jit
+def _load_where(p, exists, other: tl.constexpr):
+    """The same, with another number for what doesn't exist."""
+    return tl.reshape(tl.load(tl.ravel(p), mask=tl.ravel(exists), other=other), p.shape)
+
+
+@triton.jit
 def _arcs_of(lattice, cell, exists, GENERAL: tl.constexpr, REAL: tl.constexpr):
     """How states are entered: the scores of beginning there, of STEP and of SKIP, and whether they can be stayed in.
 
     Without an arc a score is -inf. CTC's own lattices have no entry scores.
     """
     _, p_arcs, _, p_entry, _ = lattice
-    bits = tl.load(p_arcs + cell, mask=exists, other=0).to(tl.int32)
+    bits = _load_where(p_arcs + cell, exists, 0).to(tl.int32)
     entry = tl.zeros(cell.shape, REAL)
     if GENERAL:
-        entry = tl.load(p_entry + cell, mask=bits != 0, other=0.0).to(REAL)
+        entry = _load_where(p_entry + cell, bits != 0, 0.0).to(REAL)
     begin, step = tl.where(_has(bits, START), entry, NEVER), tl.where(_has(bits, STEP), entry, NEVER)
     return begin, step, tl.where(_has(bits, SKIP), entry, NEVER), _has(bits, STAY)
 
@@ -55,11 +74,11 @@ def _labels_of(lattice, cell, exists, GENERAL: tl.constexpr, REAL: tl.constexpr)
     """
     p_labels, p_arcs, p_added, _, stride_c = lattice
     if GENERAL:
-        exists = exists & (tl.load(p_arcs + cell, mask=exists, other=0) != 0)
-    b_label = tl.load(p_labels + cell, mask=exists, other=0).to(tl.int64)
+        exists = exists & (_load_where(p_arcs + cell, exists, 0) != 0)
+    b_label = _load_where(p_labels + cell, exists, 0).to(tl.int64)
     added = tl.zeros(cell.shape, REAL)
     if GENERAL:
-        added = tl.load(p_added + cell, mask=exists, other=0.0).to(REAL)
+        added = _load_where(p_added + cell, exists, 0.0).to(REAL)
     return b_label * stride_c, added
 
 
@@ -138,10 +157,10 @@ def _load_heads(t, places, scores, GENERAL: tl.constexpr):
     They are the same for all states. So each lane loads those of one frame, and later gives them to the other lanes.
     """
     p_scores, p_top, stride_t = scores
-    b_top = tl.load(p_top + t)
+    b_top = _load(p_top + t)
     b_blank = b_top
     if not GENERAL:
-        b_blank = tl.load(p_scores + (tl.zeros((), tl.int64) + t) * stride_t + places[0][0]).to(b_top.dtype) - b_top
+        b_blank = _load(p_scores + (tl.zeros((), tl.int64) + t) * stride_t + places[0][0]).to(b_top.dtype) - b_top
     return b_top, b_blank
 
 
@@ -154,8 +173,8 @@ def _load_labels(t, places, scores, EACH: tl.constexpr, GENERAL: tl.constexpr):
     for p in tl.static_range(EACH):
         o_even, o_odd = places[p]
         if GENERAL:
-            even = even + (tl.load(p_frame + o_even).to(p_top.dtype.element_ty),)
-        odd = odd + (tl.load(p_frame + o_odd).to(p_top.dtype.element_ty),)
+            even = even + (_load(p_frame + o_even).to(p_top.dtype.element_ty),)
+        odd = odd + (_load(p_frame + o_odd).to(p_top.dtype.element_ty),)
     return even, odd
 
 
@@ -280,7 +299,8 @@ def _store_words(p_words, words, lanes, EACH: tl.constexpr):
     """Stores a word for each pair that is a warp's own."""
     _, _, _, cells, own = lanes
     for p in tl.static_range(EACH):
-        tl.store(p_words + cells[p], words[p].to(tl.int32, bitcast=True), mask=own[p])
+        p_word, word = tl.ravel(p_words + cells[p]), tl.ravel(words[p].to(tl.int32, bitcast=True))
+        tl.store(p_word, word, mask=tl.ravel(own[p]))  # in one dimension, as _load loads
 
 
 @triton.jit
@@ -330,8 +350,8 @@ def _eight_frames(j, row, heads, queue, lanes, states, scores, EACH: tl.constexp
 def _last_of(even, odd, p_arcs, pairs, i, exist):
     """The best score of the states that paths may end in, and the lowest such state."""
     is_even, is_odd = exist
-    ends_even = is_even & _has(tl.load(p_arcs + i, mask=is_even, other=0), END)
-    ends_odd = is_odd & _has(tl.load(p_arcs + pairs + i, mask=is_odd, other=0), END)
+    ends_even = is_even & _has(_load_where(p_arcs + i, is_even, 0), END)
+    ends_odd = is_odd & _has(_load_where(p_arcs + pairs + i, is_odd, 0), END)
     even, odd = tl.where(ends_even, even, NEVER), tl.where(ends_odd, odd, NEVER)
     best = tl.max(tl.ravel(tl.maximum(even, odd)), axis=0)
     states = tl.minimum(tl.where(even == best, 2 * i, NO_STATE), tl.where(odd == best, 2 * i + 1, NO_STATE))
