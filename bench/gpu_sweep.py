@@ -1,9 +1,9 @@
 """Instructions of the sweep beside its nanoseconds: the stage "sweep" of `make gpu-report`.
 
 The time of a frame is a slope: a loss and its gradient are profiled for two numbers of frames, and the difference of a
-kernel's times is divided by that of the frames. "ns a frame" is of all kernels in sweep.py, so of both directions and of
-both halves; each other module has a column of its own. Beside it are the instructions per frame, of the same kernels as
-the card has compiled them, before the two directions meet and after.
+kernel's times is divided by that of the frames. "ns a frame" is of all kernels in sweep.py, so of both directions and
+of both halves; each other module has a column of its own. Beside it are the instructions per frame, of the same kernels
+as the card has compiled them, before the two directions meet and after.
 
 Writes sweep.csv. With --dry kernels are compiled for an H100 and not launched, and times are made up. May import
 gpu_stage.py, gpu.py, gpu_counts.py and what these may import.
