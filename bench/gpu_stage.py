@@ -229,7 +229,7 @@ def mean_launches(spent: list[tuple[str, float]], rounds: int) -> Launches:
 def nothing_measured(file: str) -> str | None:
     """Why a stage cannot run on a card here, or None."""
     if not torch.cuda.is_available():
-        return f"{file} needs a GPU that torch can use, and there is none here: nothing was measured"
+        return f"{file} needs a GPU that torch can use, and found none: nothing was measured"
     if importlib.util.find_spec("triton") is None:
         return f"{file} needs the package 'triton', which comes with torch for CUDA: nothing was measured"
     return None

@@ -88,7 +88,7 @@ def _interpreted(item: pytest.Item) -> dict[str, Any]:
 
 
 def _is_among_others(item: pytest.Item, values: dict[str, Any]) -> bool:
-    """Whether a parameter of a test is none of these values."""
+    """Whether a parameter of a test is not one of these values."""
     return any(item.callspec.params[name] not in some for name, some in values.items())
 
 

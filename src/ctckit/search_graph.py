@@ -49,7 +49,7 @@ class Symbols:
     Attributes:
         offsets: int32 (C + 1,): token c spells ``symbols[offsets[c]:offsets[c + 1]]``; nothing for a special class.
         symbols: int32. ``BOUNDARY`` separates words; other symbols are numbered from 1.
-        separator: the class that is only a boundary, and is never part of a word; -1 if there is none.
+        separator: the class that is only a boundary, and is never part of a word; -1 without such a class.
     """
 
     offsets: Int32Array

@@ -124,8 +124,8 @@ class TestOneRecording:
         np.save(folder / "x.npy", scores_of(*"dog"))
         none = ctckit(*ONE, "--lexicon", "words.txt")
         assert (none.returncode, none.stdout) == (1, "")
-        assert none.stderr.startswith("ctckit: there is no text: all texts of the lexicon have probability 0")
-        assert none.stderr.rstrip().endswith("with --unknown-score -30, other words are allowed too")
+        assert none.stderr.startswith("ctckit: found no text: all texts of the lexicon have probability 0")
+        assert none.stderr.rstrip().endswith("--unknown-score -30 allows other words, too")
 
     def test_hotwords(self, folder: Path, ctckit: Run) -> None:
         """A weight tips the scales if it is more than the odds."""

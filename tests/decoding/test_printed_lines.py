@@ -1,4 +1,4 @@
-"""The kept outputs of a real recogniser: their form, and that the language's texts have none of their lines."""
+"""The kept outputs of a real recogniser: their form, and that the language's texts do not contain their lines."""
 
 import numpy as np
 import pytest

@@ -189,7 +189,7 @@ def test_no_frames(at_once: bool) -> None:
 
 
 def test_scores_are_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a sample alone or with longer ones, however its row is held, and by either way back."""
+    """For a sample alone or with longer ones, for all ways to hold its row, and for both ways back."""
     batch = draw(5, 200, 2, 5, 40)
     batch = Batch(batch.scores, batch.targets, np.array([200, 150]), np.array([40, 12]))
     together = Triton.best_path(support.batches.problem_of(batch, "float32", from_logits=True))

@@ -313,7 +313,7 @@ BAD = {
     ),
     "end missing": (swap("\\end\\\n", ""), "line 22: the file ends after this line: expected \\end\\"),
     "cut short": (SMALL[: SMALL.index("-0.0625")], "the file ends after this line: expected the 3-grams 1 of 2"),
-    "more behind the end": (SMALL + "\nmore\n", "line 25: 'more': expected nothing more after \\end\\"),
+    "more after the end": (SMALL + "\nmore\n", "line 25: 'more': expected nothing more after \\end\\"),
     "probability no number": (swap("-0.75", "x"), "line 10: 'x': expected log10 P, a number, where the 1-grams 4 of 5"),
     "probability NaN": (swap("-0.75", "nan"), "line 10: 'nan': expected log10 P, a number"),
     "probability above 1": (swap("-0.75", "0.75"), "line 10: '0.75': expected log10 P, which is never above 0"),

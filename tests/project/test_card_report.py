@@ -309,7 +309,7 @@ def test_the_suites_outcomes(monkeypatch: pytest.MonkeyPatch, pytester: pytest.P
 def test_without_a_card(program: str) -> None:
     done = subprocess.run([sys.executable, BENCH / program], capture_output=True, text=True)
     assert done.returncode != 0
-    assert "needs a GPU that torch can use, and there is none here: nothing was measured" in done.stderr
+    assert "needs a GPU that torch can use, and found none: nothing was measured" in done.stderr
 
 
 def test_the_design_lists_what_only_a_card_runs(run_on_a_card: set[str]) -> None:

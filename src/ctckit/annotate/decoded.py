@@ -43,7 +43,7 @@ class Language:
         unknown_score: nats of an unknown word; None: the decoder's default.
         hotword_weight: nats of the hotwords for which the file gives no weight.
         beam_width: how many prefixes are kept from one frame to the next.
-        beam_threshold: nats; prefixes further below the best are dropped. None: there is no threshold.
+        beam_threshold: nats; prefixes that are further below the best are dropped. None turns this off.
         recombine: whether only the best is kept of prefixes with equal states; None: the decoder's default.
     """
 
@@ -84,7 +84,7 @@ class Options:
     level: Level | None = None
 
     def check(self, beam_width: int, files: list[Path]) -> None:
-        """Raises a CTCError for values out of range, and for options that none of the files' formats can hold."""
+        """Raises a CTCError for values out of range, and for options that the formats of the files cannot hold."""
         check_nbest(self.nbest, check_beam_width(beam_width))
         check_extend(self.extend)
         check_level(self.level, files)
@@ -207,7 +207,7 @@ def decode(scores: Scores, vocabulary: Vocabulary, decoders: Decoders, options: 
         At least one text.
 
     Raises:
-        InfeasibleError: there is no text, since none of the lexicon's fits.
+        InfeasibleError: no text of the lexicon fits.
         CTCError: the labels, the language and the scores don't fit together; the message says why.
     """
     check_scores(scores, len(vocabulary.labels), options.from_logits)
@@ -217,15 +217,15 @@ def decode(scores: Scores, vocabulary: Vocabulary, decoders: Decoders, options: 
 
 
 def checked(found: Hypotheses) -> Hypotheses:
-    """Returns the texts if there are any.
+    """Returns the texts.
 
     Raises:
-        InfeasibleError: there is none.
+        InfeasibleError: no text was found.
     """
     if not found.found:
         raise InfeasibleError(
-            "there is no text: all texts of the lexicon have probability 0; is it of another language? with "
-            "unknown_score=-30, other words are allowed too"
+            "found no text: all texts of the lexicon have probability 0. Is the lexicon for another language? "
+            "unknown_score=-30 allows other words, too"
         )
     return found
 

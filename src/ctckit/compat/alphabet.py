@@ -45,8 +45,8 @@ class Alphabet:
     def build_alphabet(cls, labels: Sequence[str]) -> Alphabet:
         """Makes an alphabet from the labels of a recogniser.
 
-        The blank is the label ``""``, ``<pad>`` or ``[pad]``, or if there is none of these, ``_``. If there is no such
-        label either, the blank is added as the last class. The separator is a space, or if there is none, ``|``.
+        The blank is the label ``""``, ``<pad>`` or ``[pad]``. If the labels contain none of them, it is ``_``; if they
+        do not contain that either, the blank is added as the last class. The separator is the space, otherwise ``|``.
 
         Raises:
             CTCError: labels are not strings or not unique, or a piece of a word contains a space.

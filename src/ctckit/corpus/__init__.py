@@ -3,7 +3,7 @@
     ids.py        which ids rows may have, and how files are named after them
     forms.py      manifests in the forms of other tools
     emissions.py  finds the scores of rows that don't name them
-    manifest.py   reads the rows; each is checked by itself
+    manifest.py   reads the rows, and checks each separately
     job.py        what is done for one row; plain data, so that any runner can execute it
     aligning.py   the task of aligning
     decoding.py   the task of decoding

@@ -21,7 +21,7 @@ class Emissions:
         place: a folder with a file for each row, named as the row's outputs are; an ``.scp``; or an ``.ark``.
 
     Raises:
-        CTCError: `place` is none of these, or can't be read.
+        CTCError: `place` is not one of these, or can't be read.
         MissingExtraError: `place` is one of Kaldi's files, and kaldiio is not installed.
     """
 

@@ -48,7 +48,7 @@ class Row(NamedTuple):
         id: its name.
         given: the content of the line.
         emissions: the file of its scores, or ``FILE:OFFSET`` in Kaldi's archives.
-        text: the transcript, or the file that holds it; None if there is none and none is needed.
+        text: the transcript, or the file that holds it; None if the row has none and does not need one.
         labels: the file of its labels.
         frame_shift: seconds.
         blank: the blank's class; found from the labels if None.

@@ -60,7 +60,7 @@ class Decoder:
         exact_scores: whether the ctc scores of the returned texts are summed over all paths, by one sweep of the loss
             for each text. The texts are ordered by these scores. Otherwise ctc scores are the beam's, which are sums
             over the paths that it followed.
-        beam_threshold: nats; prefixes further below the best of their frame are dropped. None: there is no threshold.
+        beam_threshold: nats; prefixes that are further below their frame's best are dropped. None turns this off.
         tokens_per_frame: how many of a frame's best tokens are tried. None: all.
         unique_texts: whether only the best is returned of hypotheses with the same text, whose tokens differ in
             separators or in the pieces of a word. Otherwise each sequence of tokens is returned.
@@ -138,7 +138,7 @@ class Decoder:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The known words: the lexicon's, or else the language model's; empty without either."""
+        """The known words: the lexicon's, otherwise the language model's; empty without both."""
         return self._plain.words
 
     def with_weights(self, *, alpha: float | None = None, beta: float | None = None) -> Decoder:

@@ -282,7 +282,7 @@ class Hypotheses(Sequence[Hypothesis]):
     """The texts that were found in one sample, the best first.
 
     Attributes:
-        status: ``OK``; ``IMPOSSIBLE`` if there is no text, since none of the lexicon's fits or all have probability 0;
+        status: ``OK``; ``IMPOSSIBLE`` if no text of the lexicon fits, or all have probability 0;
             ``NOT_FINITE`` if a used frame holds NaN or +inf.
     """
 
@@ -312,7 +312,7 @@ class Hypotheses(Sequence[Hypothesis]):
 
     @property
     def text(self) -> str:
-        """The best text; empty if there is none."""
+        """The best text; empty if none was found."""
         return self._hypotheses[0].text if self._hypotheses else ""
 
     @overload

@@ -102,7 +102,7 @@ class Stream:
             self._listen(rows, self._endpoint)
 
     def best(self) -> Hypothesis | None:
-        """The best text so far; its last word is not closed. None if there is none.
+        """The best text so far; its last word is not closed. None if no text is possible.
 
         Later frames may change it.
         """

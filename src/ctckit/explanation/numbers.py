@@ -198,7 +198,7 @@ class Computation:
 
     @property
     def best_path(self) -> Path | None:
-        """The most probable path; None if there is none."""
+        """The most probable path; None if no path exists."""
         return self.paths[0] if self.paths else None
 
     @property

@@ -91,7 +91,7 @@ def words_of(phrases: Iterable[str], speller: Speller) -> list[str]:
 def automaton(
     phrases: Mapping[str, float], speller: Speller, lexicon: SpelledLexicon | None
 ) -> tuple[Hotwords | None, tuple[str, ...]]:
-    """The automaton of some phrases, or None if the labels can spell none of them; and notes.
+    """The automaton of some phrases, or None if no phrase can be spelled with the labels; and notes.
 
     Args:
         phrases: the phrases, with their weights in nats.

@@ -42,7 +42,7 @@ class Lexicon:
         origin: its name in messages.
 
     Raises:
-        CTCError: there is no word, or a word or a spelling is not a string.
+        CTCError: the words are empty, or a word or a spelling is not a string.
 
     Example:
         >>> Lexicon({"read": [["R", "EH", "D"], ["R", "IY", "D"]], "red": "R EH D"}).words
@@ -100,7 +100,7 @@ class Lexicon:
         """Spells the words in symbols.
 
         Raises:
-            CTCError: the labels can spell none of them.
+            CTCError: no word can be spelled with the labels.
         """
         sequences, notes = self._sequences(speller)
         sequences = _single_words(sequences)

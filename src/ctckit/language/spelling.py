@@ -44,8 +44,8 @@ class Spelled(NamedTuple):
     """How texts are spelled.
 
     Attributes:
-        sequences: their symbols, each with the number of its text. Boundaries separate words; there is none at the
-            ends.
+        sequences: their symbols, each with the number of its text. Boundaries separate words; texts do not
+            begin or end with one.
         failed: the numbers of the texts that the labels can't spell.
         notes: sentences about texts that are not spelled as they are written.
     """
@@ -90,7 +90,7 @@ class Speller:
 
     @property
     def _space(self) -> str:
-        """The character that separates words in the texts of the classes; "" if there is none."""
+        """The character that separates words in the texts of the classes; "" if no character does."""
         return " " if self.has_words else ""
 
     def _by_letter(self, text: str) -> list[int]:

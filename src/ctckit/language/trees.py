@@ -114,7 +114,7 @@ class Finder:
         self._keys = parents(tree)[1:].astype(np.int64) * self._width + tree.symbols  # in order: breadth first
 
     def children(self, nodes: npt.NDArray[Any], symbols: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-        """For each node the child that a symbol leads to; -1 if there is none."""
+        """For each node the child that a symbol leads to; -1 without such a child."""
         keys = np.where(symbols < self._width, nodes.astype(np.int64) * self._width + symbols, _NONE)
         found = np.searchsorted(self._keys, keys)
         there = self._keys[np.minimum(found, len(self._keys) - 1)] == keys if len(self._keys) else np.zeros(0, bool)

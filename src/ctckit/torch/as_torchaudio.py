@@ -193,7 +193,7 @@ def ctc_decoder(
     - An unknown word, with ``unk_score`` above -inf, may have any letters; in torchaudio it is the beginning of a word
       of the lexicon. With a language model, it has the score of ``<unk>`` without context.
     - With a lexicon, there is one silence between two words and none before the first. After the last, a silence is
-      optional. If no text of the lexicon fits, there is no hypothesis; torchaudio returns one whose last word is cut
+      optional. If no text of the lexicon fits, no hypothesis is returned; torchaudio returns one whose last word is cut
       off.
 
     Args:

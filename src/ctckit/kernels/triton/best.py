@@ -136,7 +136,7 @@ def _base(peak):
 
 @triton.jit
 def _ordered(x):
-    """An integer for each float32, in the same order; the same function leads back. NaN is beyond all numbers."""
+    """An integer for each float32, in the same order; its own inverse. NaN is beyond all numbers."""
     return x ^ ((x >> 31) & 0x7FFFFFFF)
 
 
@@ -211,7 +211,7 @@ def _enter(row, words, lanes, arcs, Q: tl.constexpr, EACH: tl.constexpr, GENERAL
 
 @triton.jit
 def _below(x, LANES_BELOW: tl.constexpr):
-    """What is as many lanes below; the lanes of a warp follow those of the warp below it."""
+    """What the lane LANES_BELOW further down holds; a warp's first lane comes after the last of the warp below."""
     flat = tl.arange(0, x.shape[0] * x.shape[1])
     moved = tl.gather(tl.reshape(x, flat.shape), tl.maximum(flat - LANES_BELOW, 0), 0)
     return tl.reshape(moved, x.shape)
@@ -219,7 +219,7 @@ def _below(x, LANES_BELOW: tl.constexpr):
 
 @triton.jit
 def _both_below(even, odd, LANES_BELOW: tl.constexpr):
-    """The same of two: those of float32 in one exchange."""
+    """The same for two numbers; those of float32 in one exchange."""
     if even.dtype == tl.float32:
         low, high = even.to(tl.uint32, bitcast=True).to(tl.int64), odd.to(tl.int32, bitcast=True).to(tl.int64)
         both = _below(low | (high << 32), LANES_BELOW)
@@ -264,7 +264,7 @@ def _relative_to_best(row, exist, due, EACH: tl.constexpr):
 
 @triton.jit
 def _combined(words, moves, by, EACH: tl.constexpr):
-    """Words with more moves, moved up by so many bits."""
+    """Words to which moves are added, shifted up by some bits."""
     combined = ()
     for p in tl.static_range(EACH):
         combined = combined + (words[p] | (moves[p] << by),)

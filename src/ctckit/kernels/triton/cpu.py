@@ -24,8 +24,7 @@ from .tuning import Sizes
 
 Array = npt.NDArray[Any]
 
-# Seconds. What is measured is in the project's notes on the GPU (an H200 and its host), except where another source is
-# named; bench/gpu.py measures again.
+# Seconds, measured on an H200 and its host, except where a comment says otherwise; bench/gpu_align.py compares the two.
 CYCLE = 1 / 1.7e9  # of an H100 or H200; tuning.BestRow counts a frame's cycles
 TILED_PAIR = 18e-6 / 8001  # a pair and a frame, with rows in memory: 18 us a frame at S = 8000
 PROGRAMS = 132  # how many samples such a GPU sweeps at the same time: one on each multiprocessor

@@ -1,6 +1,8 @@
 """What the sums' sweep reads and stores at each frame: emissions, rows to meet, and what parts of a row pass on.
 
-Whatever is read is returned as it is stored, so that nothing has to wait for it until it is used. May import triton,
+Whatever is read is returned as it is stored, so that nothing has to wait for it until it is used. What a kernel is
+compiled for is seen by the lengths of tuples: a tuple has an entry for each pair of states that a thread holds, a
+pointer more if rows are packed, and none if a row is not cut into parts. May import triton,
 tuning.py, scaled.py and batch.py.
 """
 
@@ -23,28 +25,28 @@ def packed(batch: Batch) -> bool:
 
 
 @triton.jit
-def _ask_table(o_row, cells, p_table, pairs, GENERAL: tl.constexpr, P: tl.constexpr):
+def _ask_table(o_row, cells, p_table, pairs, GENERAL: tl.constexpr):
     """The emissions of a frame: of each of a thread's pairs, or of the blank and each odd state."""
     evens, odds = (), ()
     if GENERAL:
-        for p in tl.static_range(P):
+        for p in tl.static_range(len(cells)):
             evens = evens + (tl.load(p_table + cells[p][0] + o_row, mask=cells[p][1], other=0.0),)
             odds = odds + (tl.load(p_table + (pairs + cells[p][2]) + o_row, mask=cells[p][3], other=0.0),)
     else:
         evens = (tl.load(p_table + o_row),)
-        for p in tl.static_range(P):
+        for p in tl.static_range(len(cells)):
             odds = odds + (tl.load(p_table + (1 + cells[p][2]) + o_row, mask=cells[p][3], other=0.0),)
     return evens, odds, 0, 0
 
 
 @triton.jit
-def _ask_scores(o_frame, cells, labels, statistics, GENERAL: tl.constexpr, P: tl.constexpr):
+def _ask_scores(o_frame, cells, labels, statistics, GENERAL: tl.constexpr):
     """The labels' scores at a frame, the frame's best, and whether they are far apart."""
     p_top, p_wide, stride_t, origin = statistics
     o_row = (origin + o_frame) * stride_t
     b_top, b_wide = tl.load(p_top + o_frame), tl.load(p_wide + o_frame)
     evens, odds = (), ()
-    for p in tl.static_range(P):
+    for p in tl.static_range(len(cells)):
         odds = odds + (tl.load(labels[p][1] + o_row, mask=cells[p][3], other=0.0).to(b_top.dtype),)
         if GENERAL:
             evens = evens + (tl.load(labels[p][0] + o_row, mask=cells[p][1], other=0.0).to(b_top.dtype),)
@@ -54,12 +56,12 @@ def _ask_scores(o_frame, cells, labels, statistics, GENERAL: tl.constexpr, P: tl
 
 
 @triton.jit
-def _ask_met(j, direction, cells, stored, pairs, WIDE: tl.constexpr, P: tl.constexpr):
+def _ask_met(j, direction, cells, stored, pairs, WIDE: tl.constexpr):
     """The row that the other direction has stored for a frame, as it is stored: see store_pair."""
     p_m, p_e = stored[0], stored[1]
     PACKED: tl.constexpr = len(stored) == 3
     m, e, low = (), (), ()
-    for p in tl.static_range(P):
+    for p in tl.static_range(len(cells)):
         o_row = j * (direction * 2 * pairs)
         even, is_even, odd, is_odd = cells[p]
         odd += pairs
@@ -74,6 +76,7 @@ def _ask_met(j, direction, cells, stored, pairs, WIDE: tl.constexpr, P: tl.const
                 tl.load(p_e + odd + o_row, mask=is_odd, other=0),
             )
             e = e + ((at_even, at_odd),)
+    P: tl.constexpr = len(cells)
     if PACKED:  # An odd state was stored beside the even state that is the next pair's here.
         for p in tl.static_range(P + 1):
             cell = cells[p][0] if p < P else cells[P - 1][0] + direction
@@ -92,16 +95,7 @@ def _ask_below(p_m, p_e, exists):
 
 
 @triton.jit
-def ask(
-    j,
-    sample,
-    sources,
-    MEET: tl.constexpr,
-    WIDE: tl.constexpr,
-    GENERAL: tl.constexpr,
-    CUT: tl.constexpr,
-    P: tl.constexpr,
-):
+def ask(j, sample, sources, SECOND: tl.constexpr, WIDE: tl.constexpr, GENERAL: tl.constexpr):
     """What step j reads from memory: emissions or scores, the row to meet, and what the part below has passed on.
 
     After the last step, it reads the last step's again: loads without a condition need fewer instructions.
@@ -109,20 +103,20 @@ def ask(
     last, direction, pairs, _, cells = sample
     p_table, labels, statistics, stored, passed = sources
     j = tl.minimum(j, last)
-    met, below = (), ()
-    if MEET:
-        met = _ask_met(j, direction, cells, stored, pairs, WIDE, P)
-    if CUT:
+    met, below = (), ((), ())
+    if SECOND:
+        met = _ask_met(j, direction, cells, stored, pairs, WIDE)
+    if len(passed) > 0:  # the row is cut into parts
         p_m, p_e, _, _, o_even, has_below = passed
         p_m, p_e, exists = p_m + (j - 1), p_e + (j - 1), has_below & (j > 0)
         below = (_ask_below(p_m, p_e, exists),)
         if GENERAL:
             below = below + (_ask_below(p_m + o_even, p_e + o_even, exists),)
     if WIDE:
-        return _ask_scores(j * direction, cells, labels, statistics, GENERAL, P), met, below
+        return _ask_scores(j * direction, cells, labels, statistics, GENERAL), met, below
     else:
         o_row = j * (direction * (2 * pairs if GENERAL else pairs))
-        return _ask_table(o_row, cells, p_table, pairs, GENERAL, P), met, below
+        return _ask_table(o_row, cells, p_table, pairs, GENERAL), met, below
 
 
 @triton.jit
@@ -184,11 +178,12 @@ def met_state(met, p: tl.constexpr, odd: tl.constexpr, PACKED: tl.constexpr, WID
 
 
 @triton.jit
-def pass_on(j, row, passed, lane, GENERAL: tl.constexpr, P: tl.constexpr, LANES: tl.constexpr):
+def pass_on(j, row, passed, lane, GENERAL: tl.constexpr):
     """Writes the last pair for the part of the row above."""
     _, _, p_m, p_e, o_even, _ = passed
-    even, odd = row[P - 1][0], row[P - 1][1]
-    o_odd, is_last = j + lane * 0, lane == LANES - 1
+    LAST: tl.constexpr = len(row) - 1
+    even, odd = row[LAST][0], row[LAST][1]
+    o_odd, is_last = j + lane * 0, lane == lane.shape[0] - 1
     tl.store(p_m + o_odd, odd[0], mask=is_last)
     tl.store(p_e + o_odd, odd[1], mask=is_last)
     if GENERAL:
@@ -205,7 +200,7 @@ def report(p_progress, steps):
 
 @triton.jit
 def wait(p_progress, steps):
-    """Waits until another program has done so many steps."""
+    """Waits until another program has done this many steps."""
     while tl.atomic_add(p_progress, 0, sem="acquire") < steps:
         pass
     tl.debug_barrier()

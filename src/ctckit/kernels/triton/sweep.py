@@ -36,7 +36,7 @@ from .sums import Sums, along_arcs, edge, entered, exponent_at_meeting, halfway,
 from .tuning import SIZES_AND_STRIDES
 
 FLAGS = tl.constexpr(1024)  # the flags of this many frames are read at a time
-DISTANCE = tl.constexpr(32)  # a part of a row reports after so many frames
+DISTANCE = tl.constexpr(32)  # a part of a row reports after this many frames
 
 
 @triton.jit
@@ -49,14 +49,14 @@ def _cells(i, length, backward, P: tl.constexpr):
 
 
 @triton.jit
-def _lattice(layout, i, cells, length, backward, pairs, GENERAL: tl.constexpr, P: tl.constexpr, REAL: tl.constexpr):
+def _lattice(layout, i, cells, length, backward, pairs, GENERAL: tl.constexpr, REAL: tl.constexpr):
     """For each of a thread's pairs: the arcs into it, and how paths begin in it.
 
     Of CTC's lattices only the skips differ from state to state: their masks are all that is returned.
     """
     p_arc, p_entry = layout[0], layout[1]
     arcs, firsts = (), ()
-    for p in tl.static_range(P):
+    for p in tl.static_range(len(cells)):
         if GENERAL:
             arcs = arcs + (arcs_into(p_arc, p_entry, pairs, i + p, length, backward, arc_factor, REAL),)
             firsts = firsts + (first_row(p_arc, p_entry, pairs, i + p, length, backward, GENERAL, REAL),)
@@ -69,42 +69,40 @@ def _lattice(layout, i, cells, length, backward, pairs, GENERAL: tl.constexpr, P
 
 
 @triton.jit
-def _labels(layout, i, length, backward, pairs, GENERAL: tl.constexpr, P: tl.constexpr, REAL: tl.constexpr):
+def _labels(layout, i, cells, length, backward, pairs, GENERAL: tl.constexpr, REAL: tl.constexpr):
     """For each of a thread's pairs: pointers to its labels' scores, and the scores that are added to them."""
     labels = ()
-    for p in tl.static_range(P):
+    for p in tl.static_range(len(cells)):
         labels = labels + (label_pointers(layout, pairs, i + p, length, backward, GENERAL, REAL),)
     return labels
 
 
 @triton.jit
-def _passed_on(state, lane, below, CUT: tl.constexpr, LANES: tl.constexpr):
-    """What the thread below holds; for the first thread what the part of the row below has passed on."""
+def _passed_on(state, lane, below):
+    """What the thread below holds; for the first thread what the part of the row below has passed on, if any."""
     m, e = state
     source = tl.maximum(lane - 1, 0)
-    if LANES > 32 and m.dtype == tl.float32:  # one exchange between warps instead of two
+    if m.shape[0] > 32 and m.dtype == tl.float32:  # one exchange between warps instead of two
         both = (e.to(tl.int64) << 32) | m.to(tl.int32, bitcast=True).to(tl.int64)
         both = tl.gather(both, source, 0)
         m, e = both.to(tl.int32).to(tl.float32, bitcast=True), (both >> 32).to(tl.int32)
     else:
         m, e = tl.gather(m, source, 0), tl.gather(e, source, 0)
-    if CUT:
-        m = tl.where(lane > 0, m, below[0])
-    return m, tl.where(lane > 0, e, below[1])
+    if len(below) == 0:  # of a zero only the exponent matters
+        return m, tl.where(lane > 0, e, ZERO)
+    else:
+        return tl.where(lane > 0, m, below[0]), tl.where(lane > 0, e, below[1])
 
 
 @triton.jit
-def _enter(
-    j, row, below, lattice, lane, GENERAL: tl.constexpr, CUT: tl.constexpr, P: tl.constexpr, LANES: tl.constexpr
-):
+def _enter(j, row, below, lattice, lane, GENERAL: tl.constexpr):
     """What enters each pair's states at step j: the sums, and with GENERAL the parts that come from other states."""
     arcs, firsts = lattice
-    if not CUT:
-        below = ((1.0, ZERO), (1.0, ZERO))
-    odd_below = _passed_on(row[P - 1][1], lane, below[0], CUT, LANES)
+    P: tl.constexpr = len(row)
+    odd_below = _passed_on(row[P - 1][1], lane, below[0])
     even_below = odd_below
     if GENERAL:
-        even_below = _passed_on(row[P - 1][0], lane, below[1], CUT, LANES)
+        even_below = _passed_on(row[P - 1][0], lane, below[1])
     into = ()
     for p in tl.static_range(P):
         even, odd = row[p][0], row[p][1]
@@ -140,14 +138,10 @@ def _step(
     sources,
     lattice,
     meeting,
-    MEET: tl.constexpr,
+    SECOND: tl.constexpr,
     KEEP: tl.constexpr,
     WIDE: tl.constexpr,
     GENERAL: tl.constexpr,
-    COUNT: tl.constexpr,
-    CUT: tl.constexpr,
-    P: tl.constexpr,
-    LANES: tl.constexpr,
 ):
     """One frame of a row: sums along the arcs, times the emissions."""
     _, direction, pairs, lane, cells = sample
@@ -156,12 +150,12 @@ def _step(
     emissions, met, below = given
     evens, odds, top, wide = emissions
     o_row = j * (direction * 2 * pairs)
-    into = _enter(j, row, below, lattice, lane, GENERAL, CUT, P, LANES)
+    into = _enter(j, row, below, lattice, lane, GENERAL)
     after = ()
-    for p in tl.static_range(P):
+    for p in tl.static_range(len(row)):
         even_cell, is_even, odd_cell, is_odd = cells[p]
         into_even, into_odd, even_part, odd_part = into[p]
-        if MEET:
+        if SECOND:
             total, first = meeting
             met_even, met_odd = met_state(met, p, 0, PACKED, WIDE), met_state(met, p, 1, PACKED, WIDE)
             tl.store(stored[0] + even_cell + o_row, occupancy(into_even, met_even, total), mask=is_even)
@@ -175,16 +169,14 @@ def _step(
         odd = _emit(into_odd, odds[p], top, odd_added, wide, WIDE, GENERAL)
         if KEEP:
             store_pair(j, direction, cells[p], stored, pairs, even, odd, WIDE)
-        if COUNT:
-            even_count, odd_count = row[p][2]
-            if MEET:
-                even_count += entered(j == first, into_even, even_part, met_even, total)
-                odd_count += entered(j == first, into_odd, odd_part, met_odd, total)
+        if len(row[p]) == 3:  # only in the second halves
+            even_count = row[p][2][0] + entered(j == first, into_even, even_part, met_even, total)
+            odd_count = row[p][2][1] + entered(j == first, into_odd, odd_part, met_odd, total)
             after = after + ((even, odd, (even_count, odd_count)),)
         else:
             after = after + ((even, odd),)
-    if CUT:
-        pass_on(j, after, passed, lane, GENERAL, P, LANES)
+    if len(passed) > 0:
+        pass_on(j, after, passed, lane, GENERAL)
     return after
 
 
@@ -197,40 +189,32 @@ def _sweep_frames(
     sources,
     lattice,
     meeting,
-    MEET: tl.constexpr,
+    SECOND: tl.constexpr,
     KEEP: tl.constexpr,
     WIDE: tl.constexpr,
     GENERAL: tl.constexpr,
-    COUNT: tl.constexpr,
-    CUT: tl.constexpr,
-    P: tl.constexpr,
-    LANES: tl.constexpr,
 ):
     """Updates a row by each frame from step ``start`` to ``stop``.
 
-    Loads are some frames ahead, and the loop is unrolled by as many, so that nothing that is being loaded is moved from
-    a register to another: that would wait for it. The more instructions a frame has, the fewer frames are needed; and
-    the time to compile grows with the third power of the unrolled code.
+    Loads are some frames ahead, and the loop is unrolled by the same number, so that nothing that is being loaded is
+    moved from one register to another: that would wait for it. The more instructions a frame has, the fewer frames are
+    needed; and the time to compile grows with the third power of the unrolled code.
     """
     AHEAD: tl.constexpr = 1 if WIDE else 2 if GENERAL else 4
     queue = ()
     for q in tl.static_range(AHEAD):
-        queue = queue + (ask(start + q, sample, sources, MEET, WIDE, GENERAL, CUT, P),)
+        queue = queue + (ask(start + q, sample, sources, SECOND, WIDE, GENERAL),)
     whole = start + (stop - start) // AHEAD * AHEAD
     for j in range(start, whole, AHEAD):
         asked = ()
         for q in tl.static_range(AHEAD):
-            row = _step(
-                j + q, row, queue[q], sample, sources, lattice, meeting, MEET, KEEP, WIDE, GENERAL, COUNT, CUT, P, LANES
-            )
-            asked = asked + (ask(j + q + AHEAD, sample, sources, MEET, WIDE, GENERAL, CUT, P),)
+            row = _step(j + q, row, queue[q], sample, sources, lattice, meeting, SECOND, KEEP, WIDE, GENERAL)
+            asked = asked + (ask(j + q + AHEAD, sample, sources, SECOND, WIDE, GENERAL),)
         queue = asked
     if AHEAD > 1:
         for j in range(whole, stop):
-            given = ask(j, sample, sources, MEET, WIDE, GENERAL, CUT, P)
-            row = _step(
-                j, row, given, sample, sources, lattice, meeting, MEET, KEEP, WIDE, GENERAL, COUNT, CUT, P, LANES
-            )
+            given = ask(j, sample, sources, SECOND, WIDE, GENERAL)
+            row = _step(j, row, given, sample, sources, lattice, meeting, SECOND, KEEP, WIDE, GENERAL)
     return row
 
 
@@ -254,30 +238,23 @@ def _sweep_part(
     lattice,
     meeting,
     p_progress,
-    MEET: tl.constexpr,
+    SECOND: tl.constexpr,
     KEEP: tl.constexpr,
     WIDE: tl.constexpr,
     GENERAL: tl.constexpr,
-    COUNT: tl.constexpr,
-    CUT: tl.constexpr,
-    P: tl.constexpr,
-    LANES: tl.constexpr,
 ):
-    """Updates a row, or with CUT a part of a row, which follows the part below at a distance of some frames."""
-    if CUT:
-        has_below = sources[4][5]
+    """Updates a row, or a part of a row, which follows the part below at a distance of some frames."""
+    passed = sources[4]
+    if len(passed) > 0:
+        has_below = passed[5]
         for j in range(start, stop, DISTANCE):
             end = tl.minimum(j + DISTANCE, stop)
             if has_below:
                 wait(p_progress - 1, end)
-            row = _sweep_frames(
-                j, end, row, sample, sources, lattice, meeting, MEET, KEEP, WIDE, GENERAL, COUNT, CUT, P, LANES
-            )
+            row = _sweep_frames(j, end, row, sample, sources, lattice, meeting, SECOND, KEEP, WIDE, GENERAL)
             report(p_progress, end)
     else:
-        row = _sweep_frames(
-            start, stop, row, sample, sources, lattice, meeting, MEET, KEEP, WIDE, GENERAL, COUNT, CUT, P, LANES
-        )
+        row = _sweep_frames(start, stop, row, sample, sources, lattice, meeting, SECOND, KEEP, WIDE, GENERAL)
     return row
 
 
@@ -301,15 +278,13 @@ def _before_first(
 
 
 @triton.jit
-def _load_edge(
-    edges, o_edge, biases, row, i, length, backward, pairs, NONE: tl.constexpr, COUNT: tl.constexpr, P: tl.constexpr
-):
+def _load_edge(edges, o_edge, biases, row, i, length, backward, pairs, NONE: tl.constexpr):
     """The row that the first launch has left."""
     loaded = ()
-    for p in tl.static_range(P):
+    for p in tl.static_range(len(row)):
         even, odd = load_row(edges[0] + o_edge, edges[1] + o_edge, pairs, i + p, length, backward, True)
         even, odd = (even[0], tl.maximum(even[1], NONE) + biases), (odd[0], tl.maximum(odd[1], NONE) + biases)
-        loaded = loaded + ((even, odd, row[p][2]) if COUNT else (even, odd),)
+        loaded = loaded + ((even, odd, row[p][2]) if len(row[p]) == 3 else (even, odd),)
     return loaded
 
 
@@ -329,50 +304,30 @@ def _sweep(
     WIDE: tl.constexpr,
     GENERAL: tl.constexpr,
     COUNT: tl.constexpr,
-    CUT: tl.constexpr,
-    P: tl.constexpr,
-    LANES: tl.constexpr,
 ):
     """One direction of a sample, or one part of it: up to where the directions meet, or from there to its end."""
     _, _, pairs, lane, cells = sample
     n, frames, length, backward = bounds
     REAL: tl.constexpr = edges[0].dtype.element_ty
     p_table, _, statistics, stored, passed = sources
-    labels = _labels(layout, i, length, backward, pairs, GENERAL, P, REAL) if WIDE else ()
+    labels = _labels(layout, i, cells, length, backward, pairs, GENERAL, REAL) if WIDE else ()
     sources = (p_table, labels, statistics, stored, passed)
     meet = halfway(frames, backward)
     biases = 0 if WIDE else meet * bias(REAL)
     o_edge = edge(n, pairs, backward)
     PACKED: tl.constexpr = len(stored) == 3 and not WIDE
     NONE: tl.constexpr = PACKED_ZERO if PACKED else ZERO
-    row = _before_first(i, lane, NONE, GENERAL, COUNT, P, REAL)
+    row = _before_first(i, lane, NONE, GENERAL, COUNT, len(cells), REAL)
     start, stop, meeting = meet * 0, meet, (0, 0)
     if SECOND:
         if meet > 0:
-            row = _load_edge(edges, o_edge, biases, row, i, length, backward, pairs, NONE, COUNT, P)
-        total = exponent_at_meeting(meet, bounds, (layout[0], layout[1]), edges, pairs, GENERAL, LANES)
+            row = _load_edge(edges, o_edge, biases, row, i, length, backward, pairs, NONE)
+        total = exponent_at_meeting(meet, bounds, (layout[0], layout[1]), edges, pairs, GENERAL, lane.shape[0])
         start, stop = meet, frames
         total += 0 if WIDE else frames * bias(REAL)
         meeting = (total + (bias(REAL) if PACKED else 0), tl.where(backward, -1, meet))
-    row = _sweep_part(
-        start,
-        stop,
-        row,
-        sample,
-        sources,
-        lattice,
-        meeting,
-        p_progress,
-        SECOND,
-        KEEP,
-        WIDE,
-        GENERAL,
-        COUNT,
-        CUT,
-        P,
-        LANES,
-    )
-    for p in tl.static_range(P):
+    row = _sweep_part(start, stop, row, sample, sources, lattice, meeting, p_progress, SECOND, KEEP, WIDE, GENERAL)
+    for p in tl.static_range(len(cells)):
         o_even, is_even, o_odd, is_odd = cells[p]
         if COUNT:
             tl.store(p_counts + o_even, row[p][2][0], mask=is_even)
@@ -443,7 +398,7 @@ def _sweep_kernel(
     lane = tl.arange(0, LANES)
     i = (part * LANES + lane) * P
     cells = _cells(i, length, backward, P)
-    lattice = _lattice(layout, i, cells, length, backward, pairs, GENERAL, P, REAL)
+    lattice = _lattice(layout, i, cells, length, backward, pairs, GENERAL, REAL)
     # The type of all offsets within a sample.
     direction = tl.where(backward, -1, 1).to(tl.int64 if LONG else tl.int32)
     origin = tl.where(backward, frames - 1, 0).to(tl.int64)
@@ -451,7 +406,8 @@ def _sweep_kernel(
     o_program = n * 2 + program % 2
     o_passed = (o_program * parts + part) * 2 * frames_max
     p_passed_m, p_passed_e = p_passed_m + o_passed, p_passed_e + o_passed
-    passed = (p_passed_m - 2 * frames_max, p_passed_e - 2 * frames_max, p_passed_m, p_passed_e, frames_max, part > 0)
+    p_below_m, p_below_e = p_passed_m - 2 * frames_max, p_passed_e - 2 * frames_max
+    passed = (p_below_m, p_below_e, p_passed_m, p_passed_e, frames_max, part > 0) if CUT else ()
     statistics = (p_top + origin, p_wide + origin, stride_t, origin)
     o_frame = n * frames_max + origin
     p_low = p_table.to(tl.pointer_type(tl.int32), bitcast=True) + o_frame * pairs  # used only if rows are packed
@@ -479,9 +435,6 @@ def _sweep_kernel(
                 WIDE != 0,
                 GENERAL,
                 COUNT,
-                CUT,
-                P,
-                LANES,
             )
 
 
