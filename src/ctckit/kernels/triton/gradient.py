@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 # warp, so its threads never wait for each other. The order of a frame's sums depends on the number of classes alone.
 TILE, MOST_CLASSES, MOST_ROWS, STATES_BLOCK = 512, 128, 16, 32
 STRIDES = ["stride_t", "stride_n", "grad_stride_t", "grad_stride_n", "stride_factor"]
-VISITS_BLOCK, VISITS_ROWS = (
-    64,
-    32,
-)  # how many states and frames one program sums at a time; fixed, since they determine the order
+# How many states and frames one program sums at a time; fixed, since they determine the order.
+VISITS_BLOCK, VISITS_ROWS = 64, 32
 
 
 @triton.jit
