@@ -35,7 +35,7 @@ import triton.language as tl  # noqa: E402
 
 from ctckit.kernels import triton as backend  # noqa: E402
 from ctckit.kernels.backend import Gradients  # noqa: E402
-from ctckit.kernels.triton import gradient, rows, scaled, tuning  # noqa: E402
+from ctckit.kernels.triton import blocks, gradient, rows, scaled, tuning  # noqa: E402
 from ctckit.problem import Problem  # noqa: E402
 from ctckit.torch.arguments import as_tensor  # noqa: E402
 
@@ -128,10 +128,11 @@ def test_memory_until_the_backward_pass() -> None:
     """Bytes of storages: 8 a pair of states, 4 for each of three statistics of a frame, and little for a sample."""
     given = problem_of(draw(27, 30, 2, 5, 9, ragged=False))
     swept = backend.Sweep(given, keep=True)
-    kept = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in (*swept._rows, *swept._sums)}
-    states = swept.occupancy.untyped_storage().nbytes()
-    assert states == 2 * 30 * 10 * 8
-    assert sum(kept.values()) <= 2 * 30 * 3 * 4 + 2 * (8 + 1)
+    assert swept.kept.untyped_storage().nbytes() <= 2 * 30 * (10 * 8 + 3 * 4) + 32
+    others = {x.untyped_storage().data_ptr(): x.untyped_storage() for x in vars(swept).values() if torch.is_tensor(x)}
+    del others[swept.kept.untyped_storage().data_ptr()]
+    assert sum(storage.nbytes() for storage in others.values()) == 2 * (8 + 1)
+    assert swept.batch.lattice.untyped_storage().nbytes() == 2 * (32 + 9 * 8 + 5 * 8 + 10 * 2)
 
 
 @pytest.mark.parametrize("frames", [tuning.MOST_PACKED, 5])
@@ -197,14 +198,26 @@ def test_ends_of_the_softmaxs_exponential() -> None:
     np.testing.assert_allclose(found[2:4], np.exp(x[2:4].astype(float)), rtol=2e-7, atol=2.0**-126)
 
 
+def statistics_of(given: Problem[Any]) -> tuple[Any, Any]:
+    """What the rows kernel finds of each frame: offset and wide."""
+    batch = backend.backend._batch(given, softmax=True)
+    frames, size, _, _ = batch.sizes
+    scratch, kept = (torch.zeros(64 * frames * size + 64, dtype=torch.uint8, device=DEVICE) for _ in range(2))
+    rows.read_rows(batch, scratch, kept, table=False)
+    _, wide, _ = blocks.statistics_places.fn(size, frames, batch.double)
+    count = frames * size
+    found = scratch[: 8 * count].view(torch.float64), scratch[wide : wide + count].view(torch.int8)
+    return tuple(piece.view(size, frames) for piece in found)
+
+
 def test_normalisers_of_many_frames() -> None:
     """Their errors average out: the sum grows only with the root of the number of frames."""
     batch = draw(1, 20000, 1, 5, 1, ragged=False)
     given = problem_of(batch)
-    rows = backend.backend._read_rows(backend.backend._batch(given, softmax=True), table=False)
+    offset, _ = statistics_of(given)
     x = tensor(batch.scores).double().cpu()[:, 0]
     best = x[:, [0, int(batch.targets[0, 0])]].max(dim=1).values
-    found, true = rows.offset[0].cpu(), best - x.logsumexp(dim=1)
+    found, true = offset[0].cpu(), best - x.logsumexp(dim=1)
     assert (found - true).abs().max() < 4 * 2.0**-24
     assert (found - true).sum().abs() < 20000 * 2e-9 + 4 * np.sqrt(20000) * 2.0**-24
 
@@ -219,8 +232,8 @@ def test_frames_whose_biases_exceed_an_exponent_are_wide(
     batch = draw(27, 9, 3, 4, 0)
     frames = torch.tensor([9, 8, 1])
     given = problem(tensor(batch.scores).to(getattr(torch, dtype)), *arguments(batch)[:1], frames, frames * 0, 0)
-    read = backend.backend._read_rows(backend.backend._batch(given, softmax=True), table=True)
-    assert [bool(read.wide[n, 0]) for n in range(3)] == wide
+    _, found = statistics_of(given)
+    assert [bool(found[n, 0]) for n in range(3)] == wide
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -268,11 +281,14 @@ def test_tokens_are_sorted(classes: int, narrow: None) -> None:
         *(torch.from_numpy(array).to(DEVICE) for array in (targets, np.full(4, 70), lengths)),
         0,
     )
+    _, _, _, of_order, of_ranges, _, _ = blocks.lattice_places.fn(4, classes, 31, False)
+    order = made.block[of_order:of_ranges].view(torch.int32).view(4, 30)
+    ranges = made.block[of_ranges : of_ranges + 32 * classes].view(torch.int32).view(2, 4, classes)
     for n, length in enumerate(lengths.tolist()):
         tokens = targets[n, :length]
-        assert made.runs.order[n, :length].tolist() == np.argsort(tokens, kind="stable").tolist()
+        assert order[n, :length].tolist() == np.argsort(tokens, kind="stable").tolist()
         counts = np.bincount(tokens, minlength=classes)
-        begin, end = made.runs.ranges[:, n].tolist()
+        begin, end = ranges[:, n].tolist()
         assert np.subtract(end, begin).tolist() == counts.tolist()
         assert [begin[c] for c in np.flatnonzero(counts)] == [int((tokens < c).sum()) for c in np.flatnonzero(counts)]
 
@@ -557,7 +573,7 @@ def test_class_scores_of_ctc_lattices() -> None:
     batch = draw(26, 5, 2, 4, 2)
     given, same = problem_of(batch), problem_of(batch)
     same.class_scores = torch.zeros(4, device=DEVICE)
-    same.lattices.states.status[1] = Status.INFEASIBLE.value  # what the layout kernel has found is not computed again
+    same.lattices.status[1] = Status.INFEASIBLE.value  # what the layout kernel has found is not computed again
     plain, general = gradients_of(given), gradients_of(given)
     score = backend.total(given, gradients=Gradients(plain.scores)).score
     found = backend.total(same, gradients=general)
@@ -593,22 +609,20 @@ from ctckit.kernels.triton import best, gradient, lattice, pairs, rows, sums, sw
 
 MODULES = lattice, pairs, rows, sums, sweep, gradient, best, trace
 REAL, SCORE = {real!r}, {score!r}
+DOUBLE = REAL == "fp64"
 POINTERS = dict(
     p_scores=SCORE, p_grad=SCORE, p_weights="fp64", p_targets="i64", p_begins="i64", p_input_lengths="i32",
-    p_target_lengths="i64",
-    p_labels="i32", p_arcs="u8", p_added="fp64", p_entry="fp64", p_counts="fp64", p_count="i64", p_final="u8",
-    p_bits="u8", p_of_token="i32", p_costs="fp64", p_class_scores="fp64", p_state_scores="fp64", p_num_states="i32",
-    p_num_frames="i64", p_known="i32", p_out_labels="i32", p_out_arcs="u8", p_rows="u8", p_visits="fp64", p_sum="fp64",
-    p_frames="i64", p_lengths="i64", p_status="i32", p_wide="i8", p_offset="fp64",
-    p_e="i32", p_edge_e="i32", p_moves="i32", p_last="i32", p_path="i32", p_maps="i32", p_entries="i32", p_parts="fp64",
-    p_passed_e="i32", p_progress="i32", p_score="fp64", p_share="fp64", p_factor="fp32",
-    p_order="i32", p_ranges="i32", p_common="i32",
+    p_target_lengths="i64", p_labels="i32", p_bits="u8", p_of_token="i32", p_costs="fp64", p_class_scores="fp64",
+    p_state_scores="fp64", p_num_states="i32", p_num_frames="i64", p_known="i32", p_rows="u8", p_visits="fp64",
+    p_sum="fp64", p_path="i32", p_factor="fp32", p_states=REAL,
+    p_lattice="u8", p_scratch="u8", p_kept="u8", p_results="u8",
 )
-CTC, ANY = dict(GENERAL=False, BLOCK=64), dict(GENERAL=True, BLOCK=64)
-ROWS = dict(ROWS=8, BLOCK=32, LABELS=32)
-CTC_SUMS = dict(GENERAL=False, COUNT=False, LONG=False, PACKED=REAL == "fp32", P=2, LANES=64)
-ANY_SUMS = dict(GENERAL=True, PACKED=False, P=1, LANES=32)
-GRADIENT = dict(ROWS=8, BLOCK=32, LABELS=32)
+CTC, ANY = dict(GENERAL=False, DOUBLE=DOUBLE, BLOCK=64), dict(GENERAL=True, DOUBLE=DOUBLE, BLOCK=64)
+ROWS = dict(DOUBLE=DOUBLE, ROWS=8, BLOCK=32, LABELS=32)
+CTC_SUMS = dict(GENERAL=False, COUNT=False, LONG=False, PACKED=not DOUBLE, DOUBLE=DOUBLE, P=2, LANES=64)
+ANY_SUMS = dict(GENERAL=True, PACKED=False, DOUBLE=DOUBLE, P=1, LANES=32)
+GRADIENT = dict(DOUBLE=DOUBLE, ROWS=8, BLOCK=32, LABELS=32)
+PATH = dict(TILED=True, DOUBLE=DOUBLE)
 for name, fixed in (
     ("_lattice_kernel", dict(FLAT=True, BLOCK=64, INNER=16, FILL=64)),
     ("_pair_kernel", dict(COSTS=True, CLASS_SCORES=True, STATE_SCORES=True, KNOWN=False, BLOCK=64)),
@@ -625,15 +639,15 @@ for name, fixed in (
     ("_best_kernel", dict(WARPS=2, LANES=32, EACH=3, **CTC)),
     ("_best_kernel", dict(WARPS=2, LANES=32, EACH=1, **ANY)),
     ("_best_kernel", dict(WARPS=2, LANES=32, EACH=0, **ANY)),
-    ("_trace_kernel", dict(WHOLE=True, GENERAL=False)),
-    ("_trace_kernel", dict(WHOLE=False, GENERAL=True)),
-    ("_map_kernel", dict(BLOCK=128)),
-    ("_chain_kernel", dict()),
-    ("_score_kernel", dict()),
+    ("_trace_kernel", dict(LONG=False, GENERAL=False, **PATH)),
+    ("_trace_kernel", dict(LONG=True, GENERAL=True, **PATH)),
+    ("_map_kernel", dict(BLOCK=128, **PATH)),
+    ("_chain_kernel", PATH),
+    ("_score_kernel", PATH),
     ("_gradient_kernel", dict(SOFTMAX=True, STATES=False, FACTOR=True, GENERAL=False, WHOLE=True, **GRADIENT)),
     ("_gradient_kernel", dict(SOFTMAX=True, STATES=False, FACTOR=False, GENERAL=True, WHOLE=False, **GRADIENT)),
     ("_gradient_kernel", dict(SOFTMAX=False, STATES=True, FACTOR=False, GENERAL=True, WHOLE=True, **GRADIENT)),
-    ("_visits_kernel", dict(ROWS=8, BLOCK=32)),
+    ("_visits_kernel", dict(DOUBLE=DOUBLE, ROWS=8, BLOCK=32)),
     ("_visits_sum_kernel", dict(BLOCK=32)),
 ):
     kernel = next(vars(module)[name] for module in MODULES if name in vars(module))
@@ -641,7 +655,7 @@ for name, fixed in (
     rows = {{"stride_t", "stride_n", "stride_c"}}
     allowed = {{"_rows_kernel": rows, "_gradient_kernel": {{"stride_c", "grad_stride_c"}}}}
     assert varying <= allowed.get(name, set()), (name, varying)
-    types = {{x: "*" + POINTERS.get(x, REAL) if x.startswith("p_") else "i32" for x in kernel.arg_names}}
+    types = {{x: "*" + POINTERS[x] if x.startswith("p_") else "i32" for x in kernel.arg_names}}
     types.update(dict.fromkeys(fixed, "constexpr"))
     compiled = triton.compile(
         ASTSource(kernel, types, constexprs=fixed), target=GPUTarget({target}), options=dict(num_warps=2)
@@ -686,10 +700,10 @@ def test_kernels_compile_without_a_gpu(tmp_path: Path, score: str, real: str, ta
 MOST = {
     "launches": 6,
     "operations": 5,
-    "allocations": 28,
-    "instructions_before_P1": 58,
-    "instructions_before_P2": 104,
-    "instructions_after_P1": 82,
+    "allocations": 7,
+    "instructions_before_P1": 57,
+    "instructions_before_P2": 103,
+    "instructions_after_P1": 77,
     "instructions_after_P2": 145,
     "best_P1": 31,
     "best_P2": 58,
@@ -719,8 +733,8 @@ def test_kernels_need_no_torch() -> None:
     """They are for any framework that Triton supports; only backend.py and cpu.py need it."""
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from ctckit.kernels.triton import batch, best, cells, gradient, lattice, pairs, rows, scaled, sums, sweep\n"
-        "from ctckit.kernels.triton import trace, tuning\n"
+        "from ctckit.kernels.triton import batch, best, blocks, cells, gradient, lattice, pairs, rows, scaled\n"
+        "from ctckit.kernels.triton import sums, sweep, trace, tuning\n"
         "print('imported')"
     )
     done = without_the_interpreter("-c", code)

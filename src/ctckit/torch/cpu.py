@@ -36,7 +36,7 @@ class Swept:
     gradient: Tensor | None  # by the scores, already weighted; handed out once
     added: Gradients[Array] | None  # by what is added, sample by sample, already weighted
     adds_softmax: bool  # to the gradient by the scores, see graph.py
-    occupancy: None = None  # a GPU's
+    kept: None = None  # a GPU's
 
 
 class CPUCall(NamedTuple):

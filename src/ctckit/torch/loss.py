@@ -294,13 +294,13 @@ def _reduction(reduction: str) -> str:
 
 
 def _backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-    scores, occupancy, *added = ctx.saved_tensors
+    scores, kept, *added = ctx.saved_tensors
     if torch.is_grad_enabled():  # create_graph=True: a gradient that can be differentiated itself
         return _differentiable(ctx.call, scores, added, grad_output)
-    ctx.swept.occupancy = occupancy
+    ctx.swept.kept = kept
     gradient = ctx.call.gradient(scores, ctx.swept, grad_output) if ctx.needs_input_grad[0] else None
     others = ctx.call.added_gradients(ctx.swept, grad_output) if added else ()
-    ctx.swept.occupancy = None
+    ctx.swept.kept = None
     return gradient, None, *others
 
 
@@ -316,8 +316,8 @@ class _Loss(torch.autograd.Function):
         ctx.call = call
         ctx.swept = call.sweep(scores)
         # So torch notices if they are changed before a second backward, and frees the large tensors after the last.
-        ctx.save_for_backward(scores, ctx.swept.occupancy, *added)
-        ctx.swept.occupancy = None
+        ctx.save_for_backward(scores, ctx.swept.kept, *added)
+        ctx.swept.kept = None
         return call.loss(ctx.swept.score)
 
     @staticmethod

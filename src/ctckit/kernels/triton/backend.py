@@ -9,6 +9,7 @@ ctckit/problem.py, ctckit/results.py, kernels/backend.py and the modules beside 
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,18 +20,18 @@ from torch import Tensor
 from ...problem import Problem
 from ...results import BestPaths, Posteriors, Status
 from ..backend import Gradients, Totals, cannot_take
-from .batch import Batch, Rows
+from .batch import Batch
 from .best import find_best
+from .blocks import kept_places, kept_size, lattice_places, lattice_size, results_size, sums_size
 from .cpu import best_path_on_cpu, can_wait, is_quicker_on_cpu
 from .gradient import count_visits, write_gradient
-from .lattice import PLAIN, Runs, States, lay_out
-from .memory import packed
+from .lattice import PLAIN, lay_out
 from .pairs import find_infeasible, lay_out_states
 from .rows import read_rows
-from .sums import Sums, add_up
+from .sums import add_up
 from .sweep import sweep
-from .trace import Memory, Paths, memory_shapes
-from .tuning import Sizes, lanes, row_block
+from .trace import path_size
+from .tuning import Sizes, row_block
 
 TensorProblem = Problem[Tensor]
 
@@ -43,51 +44,55 @@ class CTCLattices:
     when they are asked for.
 
     Attributes:
-        states: the lattices as the kernels read them. Samples whose status is not OK have no frames here.
-        share: float64 (N,), the weight of each sample in a mean over the batch of scores per token.
-        runs: which tokens are equal.
+        block: the lattices as the kernels read them: see blocks.py.
         sizes: T, N, C, and the number of pairs of states for the longest target.
         blank: the blank's class.
     """
 
-    states: States
-    share: Tensor
-    runs: Runs
+    block: Tensor
     sizes: Sizes
     blank: int
 
     @property
-    def status(self) -> Tensor:
-        """uint8 (N,): OK, INFEASIBLE or INVALID, found from targets and lengths only."""
-        return self.states.status.to(torch.uint8)
-
-    @property
     def frames(self) -> Tensor:
-        """int64 (N,)."""
-        return self.states.frames
+        """int64 (N,); 0 for samples whose status is not OK."""
+        return _piece(self.block, 0, torch.int64, self.sizes.size)
 
     @property
     def num_tokens(self) -> Tensor:
         """int64 (N,)."""
-        return self.states.lengths
+        return _piece(self.block, 8 * self.sizes.size, torch.int64, self.sizes.size)
+
+    @property
+    def share(self) -> Tensor:
+        """float64 (N,), the weight of each sample in a mean over the batch of scores per token."""
+        return _piece(self.block, 16 * self.sizes.size, torch.float64, self.sizes.size)
+
+    @property
+    def status(self) -> Tensor:
+        """int32 (N,): OK, INFEASIBLE or INVALID, found from targets and lengths only."""
+        return _piece(self.block, 24 * self.sizes.size, torch.int32, self.sizes.size)
 
     @property
     def num_states(self) -> Tensor:
         """int32 (N,)."""
-        return (2 * self.states.lengths + 1).int()
+        return (2 * self.num_tokens + 1).int()
 
     @cached_property
     def labels(self) -> Tensor:
         """int32 (N, K)."""
-        labels = torch.full((self.sizes.size, 2 * self.sizes.pairs - 1), self.blank, device=self.frames.device)
-        labels[:, 1::2] = self.states.labels.clamp(max=self.sizes.classes - 1)
-        return labels.int()
+        _, size, classes, pairs = self.sizes
+        of_tokens = _piece(self.block, self._places[2], torch.int32, size, pairs - 1)
+        labels = torch.full((size, 2 * pairs - 1), self.blank, dtype=torch.int32, device=self.block.device)
+        labels[:, 1::2] = of_tokens.clamp(max=classes - 1)
+        return labels
 
     @cached_property
     def arcs(self) -> Tensor:
         """uint8 (N, K); 0 for a sample without a path, so that it doesn't look like an empty target."""
-        arcs = self.states.arcs.transpose(1, 2).flatten(1)[:, :-1]
-        return arcs.masked_fill((self.states.status == Status.INFEASIBLE)[:, None], 0).contiguous()
+        of_pairs = _piece(self.block, self._places[5], torch.uint8, self.sizes.size, 2, self.sizes.pairs)
+        arcs = of_pairs.transpose(1, 2).flatten(1)[:, :-1]
+        return arcs.masked_fill((self.status == Status.INFEASIBLE)[:, None], 0).contiguous()
 
     @cached_property
     def tokens(self) -> Tensor:
@@ -104,12 +109,17 @@ class CTCLattices:
     @property
     def long_arcs(self) -> Tensor:
         """int32 (0, 3)."""
-        return torch.empty((0, 3), dtype=torch.int32, device=self.frames.device)
+        return torch.empty((0, 3), dtype=torch.int32, device=self.block.device)
 
     @property
     def long_arc_scores(self) -> Tensor:
         """float64 (0,)."""
-        return torch.empty(0, dtype=torch.float64, device=self.frames.device)
+        return torch.empty(0, dtype=torch.float64, device=self.block.device)
+
+    @property
+    def _places(self) -> tuple[int, ...]:
+        places: tuple[int, ...] = lattice_places.fn(self.sizes.size, self.sizes.classes, self.sizes.pairs, False)
+        return places
 
 
 def ctc_lattices(
@@ -139,24 +149,11 @@ def ctc_lattices(
     targets, input_lengths, target_lengths = (
         values.to(device, non_blocking=True) for values in (targets, input_lengths, target_lengths)
     )
-    states = States(
-        torch.empty((size, sizes.pairs - 1), dtype=torch.int32, device=device),
-        torch.empty((size, 2, sizes.pairs), dtype=torch.uint8, device=device),
-        torch.empty(size, dtype=torch.int64, device=device),
-        torch.empty(size, dtype=torch.int64, device=device),
-        torch.empty(size, dtype=torch.int32, device=device),
-    )
-    share = torch.empty(size, dtype=torch.float64, device=device)
-    runs = Runs(
-        torch.empty((size, sizes.pairs - 1), dtype=torch.int32, device=device),
-        torch.empty((2, size, classes), dtype=torch.int32, device=device),
-    )
+    block = _bytes(lattice_size(sizes, general=False), device)
     begins = target_lengths.long().cumsum(0) - target_lengths if targets.ndim == 1 else target_lengths
     with _on(device):
-        lay_out(
-            targets, begins, input_lengths.contiguous(), target_lengths.contiguous(), states, share, runs, sizes, blank
-        )
-    return CTCLattices(states, share, runs, sizes, blank)
+        lay_out(targets, begins, input_lengths.contiguous(), target_lengths.contiguous(), block, sizes, blank)
+    return CTCLattices(block, sizes, blank)
 
 
 def total(
@@ -209,19 +206,15 @@ def best_path(problem: TensorProblem, *, threads: int | None = None) -> BestPath
     _refuse_long_arcs(problem)
     if is_quicker_on_cpu(_sizes(problem), problem.scores.element_size()) and can_wait(problem.scores):
         return best_path_on_cpu(problem, threads)
-    device, real = problem.scores.device, _real(problem.scores)
+    device = problem.scores.device
     with _on(device):
         batch = _batch(problem, softmax=problem.from_logits)
-        paths = Paths(
-            torch.empty((batch.sizes.size, batch.sizes.frames), dtype=torch.int32, device=device),
-            torch.empty(batch.sizes.size, dtype=torch.float64, device=device),
-            torch.empty(batch.sizes.size, dtype=torch.uint8, device=device),
-        )
-        dtypes = torch.int32, torch.int32, real, torch.int32, torch.int32, torch.float64
-        shapes = zip(memory_shapes(batch.sizes), dtypes, strict=True)
-        memory = Memory(*(torch.empty(shape, dtype=dtype, device=device) for shape, dtype in shapes))
-        find_best(batch, _read_rows(batch, table=False), memory, paths)
-    return BestPaths(*paths)
+        path = torch.empty((batch.sizes.size, batch.sizes.frames), dtype=torch.int32, device=device)
+        results = _bytes(results_size(batch.sizes), device)
+        scratch, kept = _bytes(path_size(batch), device), _bytes(kept_size(batch, keep=False), device)
+        read_rows(batch, scratch, kept, table=False)
+        find_best(batch, scratch, path, results)
+    return BestPaths(path, *_score_and_status(results, batch.sizes.size))
 
 
 class Sweep:
@@ -236,43 +229,26 @@ class Sweep:
         batch: the kernels' input.
         score: float64 (N,), in nats.
         status: uint8 (N,), a :class:`ctckit.Status` for each sample.
-        occupancy: (N, T, 2, pairs), not normalised. Autograd may store it elsewhere between the two passes.
+        kept: the block that gradients are written from. Autograd may store it elsewhere between the two passes.
     """
 
     def __init__(self, problem: TensorProblem, *, keep: bool, wanted: Gradients[Tensor] | None = None) -> None:
         of_states, count = _of_states(wanted), wanted is not None and wanted.entry_costs is not None
-        device, real = problem.scores.device, _real(problem.scores)
-        self._lattices = problem.lattices
+        device, adds_softmax = problem.scores.device, wanted is not None and wanted.adds_softmax
         with _on(device):
-            adds_softmax = wanted is not None and wanted.adds_softmax
             self.batch = batch = _batch(problem, general=of_states, softmax=problem.from_logits or adds_softmax)
-            rows = _read_rows(batch, table=True)
-            frames, size, _, pairs = batch.sizes
-            kept, edges = (size, frames, 2, pairs), (size, 2, 2, pairs)
-            parts = lanes(pairs).parts
-            exponents = (size, frames, pairs) if packed(batch) else kept
-            passed = (size, 2, parts, 2, frames) if parts > 1 else 0
-            sums = Sums(
-                torch.empty(kept if keep else 0, dtype=real, device=device),
-                torch.empty(exponents if keep else 0, dtype=torch.int32, device=device),
-                torch.empty(edges, dtype=real, device=device),
-                torch.empty(edges, dtype=torch.int32, device=device),
-                torch.empty(passed, dtype=real, device=device),
-                torch.empty(passed, dtype=torch.int32, device=device),
-                (torch.zeros if count else torch.empty)(edges if count else 0, dtype=torch.float64, device=device),
-                torch.empty(size, dtype=torch.float64, device=device),
-                torch.empty(size, dtype=torch.uint8, device=device),
-            )
-            sweep(batch, rows, sums, keep=keep, count=count)
-            add_up(batch, rows, sums)
-        self.score, self.status = sums.score, sums.status
-        self.occupancy: Tensor | None = sums.occupancy
-        # What the gradient does not need is freed. A slice of it would keep its memory.
-        free = sums.score
-        self._rows = rows._replace(top=free, wide=free, offset=free, table=free, progress=free)
-        self._sums = sums._replace(
-            occupancy=free, exponents=free, edges_m=free, edges_e=free, passed_m=free, passed_e=free
-        )
+            self._results = _bytes(results_size(batch.sizes), device)
+            kept = _bytes(kept_size(batch, keep=keep, count=count), device)
+            scratch = _bytes(sums_size(batch, keep=keep), device)
+            if count:
+                _counts(batch, kept).zero_()
+            if keep and batch.general:
+                _sort_states(batch)
+            read_rows(batch, scratch, kept, table=True)
+            sweep(batch, scratch, kept, keep=keep, count=count)
+            add_up(batch, scratch, self._results)
+        self.score, self.status = _score_and_status(self._results, batch.sizes.size)
+        self.kept: Tensor | None = kept
 
     def gradient(self, grad: Tensor, weights: Tensor | None = None, factor: Tensor | None = None) -> None:
         """Writes the gradient of Σ weights·(-score) by the scores to ``grad``. May be called any number of times.
@@ -301,20 +277,24 @@ class Sweep:
 
     def _write_by_state(self, gradients: Gradients[Tensor], weights: Tensor) -> None:
         """Writes gradients that are sums over frames: from how long states are visited, and how often entered."""
-        frames, occupancy = self.batch.states.frames, self._occupancy()
-        shape = len(frames), *occupancy.shape[2:]
-        visits = torch.empty(shape, dtype=torch.float64, device=occupancy.device)
+        kept = self._kept()
+        frames = _piece(self.batch.lattice, 0, torch.int64, self.batch.sizes.size)
+        # The sums are kept like the occupancies of a single frame. So a gradient by class is that of this frame.
+        once = self.batch._replace(sizes=self.batch.sizes._replace(frames=1), double=True)
+        summed = _bytes(kept_size(once, keep=True), kept.device)
+        visits = _occupancies(once, summed)
         sums = visits.new_empty(len(frames))
-        with _on(visits.device):
-            count_visits(self.batch, occupancy, visits, sums)
-        if gradients.class_scores is not None:
-            self._write_by_class(gradients.class_scores, visits, weights)
+        with _on(kept.device):
+            count_visits(self.batch, kept, visits, sums)
+            if gradients.class_scores is not None:
+                out = gradients.class_scores[None]
+                write_gradient(once, summed, self._results, weights * frames, out, softmax=False)
         # A path is in one state per frame, so the sum over states gives the common factor of all occupancies.
         factor = (weights * frames / torch.where(sums > 0, sums, 1))[:, None, None]
         if gradients.state_scores is not None:
             self._write_states(gradients.state_scores, -visits * factor)
         if gradients.entry_costs is not None:
-            self._write_states(gradients.entry_costs, self._sums.counts.sum(dim=1) * factor)
+            self._write_states(gradients.entry_costs, _counts(self.batch, kept).sum(dim=1) * factor)
 
     def _write_states(self, out: Tensor, pairs: Tensor) -> None:
         """Writes values of pairs in the order of states; 0 for a sample without a path, NaN for an invalid sample."""
@@ -323,43 +303,22 @@ class Sweep:
         without = torch.where(status >= Status.NOT_FINITE, torch.nan, 0.0).to(values)
         out.copy_(torch.where(status == Status.OK, values, without))
 
-    def _write_by_class(self, out: Tensor, visits: Tensor, weights: Tensor) -> None:
-        """Writes a gradient by class, computed as that of a single frame whose occupancies are the visits."""
-        states = self.batch.states
-        once = states._replace(frames=states.frames.clamp(max=1))
-        batch = self.batch._replace(states=once, sizes=self.batch.sizes._replace(frames=1))
-        sums = self._sums._replace(occupancy=visits)
-        with _on(out.device):
-            write_gradient(batch, self._rows, sums, self._runs, weights * states.frames, out[None], softmax=False)
-
     def _write(
         self, grad: Tensor, states: Tensor | None, weights: Tensor, factor: Tensor | None = None, *, softmax: bool
     ) -> None:
-        sums = self._sums._replace(occupancy=self._occupancy())
+        kept = self._kept()
         with _on(grad.device):
-            write_gradient(self.batch, self._rows, sums, self._runs, weights, grad, states, factor, softmax=softmax)
-
-    @cached_property
-    def _runs(self) -> Runs:
-        """The states of each sample in the order of their labels."""
-        lattices, states = self._lattices, self.batch.states
-        if isinstance(lattices, CTCLattices) and not states.general:
-            return lattices.runs
-        labels, order = states.labels.flatten(1).sort(dim=1, stable=True)
-        classes = torch.arange(self.batch.sizes.classes, dtype=labels.dtype, device=labels.device)
-        classes = classes.expand(len(labels), -1).contiguous()
-        ends = [torch.searchsorted(labels, classes, right=right, out_int32=True) for right in (False, True)]
-        return Runs(order.int(), torch.stack(ends), (ends[1] - ends[0]).argmax(dim=1).int())
+            write_gradient(self.batch, kept, self._results, weights, grad, states, factor, softmax=softmax)
 
     def _weights(self, weights: Tensor | None) -> Tensor:
         if weights is None:
             return torch.ones(self.batch.sizes.size, dtype=torch.float64, device=self.score.device)
         return weights.double().contiguous()
 
-    def _occupancy(self) -> Tensor:
-        if self.occupancy is None:
+    def _kept(self) -> Tensor:
+        if self.kept is None:
             raise RuntimeError("the occupancies of this sweep are gone")
-        return self.occupancy
+        return self.kept
 
 
 def _of_states(gradients: Gradients[Tensor] | None) -> bool:
@@ -377,13 +336,15 @@ def _real(scores: Tensor) -> torch.dtype:
 def _batch(problem: TensorProblem, *, softmax: bool, general: bool = False) -> Batch:
     """The kernels' input. CTC's own lattices take the fast path, if nothing is added to scores."""
     scores, lattices = problem.scores.detach(), problem.lattices
+    double = scores.dtype == torch.float64
     if isinstance(lattices, CTCLattices):
         added = problem.class_scores is not None or problem.state_scores is not None
         if PLAIN and not (general or added):
-            return Batch(scores, problem.from_logits, softmax, lattices.blank, lattices.sizes, lattices.states)
+            sizes, block = lattices.sizes, lattices.block
+            return Batch(scores, problem.from_logits, softmax, lattices.blank, sizes, block, False, double)
     _refuse_long_arcs(problem)
     sizes = _sizes(problem)
-    return Batch(scores, problem.from_logits, softmax, 0, sizes, _states(problem, sizes))
+    return Batch(scores, problem.from_logits, softmax, 0, sizes, _lay_out(problem, sizes), True, double)
 
 
 def _refuse_long_arcs(problem: TensorProblem) -> None:
@@ -398,28 +359,18 @@ def _sizes(problem: TensorProblem) -> Sizes:
     return Sizes(frames, size, classes, problem.lattices.labels.shape[1] // 2 + 1)
 
 
-def _states(problem: TensorProblem, sizes: Sizes) -> States:
+def _lay_out(problem: TensorProblem, sizes: Sizes) -> Tensor:
     """Lays out lattices of any shape in pairs."""
     lattices, device = problem.lattices, problem.scores.device
-    shape = sizes.size, 2, sizes.pairs
-    states = States(
-        torch.empty(shape, dtype=torch.int32, device=device),
-        torch.empty(shape, dtype=torch.uint8, device=device),
-        torch.empty(sizes.size, dtype=torch.int64, device=device),
-        torch.empty(sizes.size, dtype=torch.int64, device=device),
-        torch.empty(sizes.size, dtype=torch.int32, device=device),
-        torch.empty(shape, dtype=torch.float64, device=device),
-        torch.empty(shape, dtype=torch.float64, device=device),
-        torch.empty(sizes.size, dtype=torch.int64, device=device),
-    )
-    known = lattices.states.status if isinstance(lattices, CTCLattices) else None
+    block = _bytes(lattice_size(sizes, general=True), device)
+    known = lattices.status if isinstance(lattices, CTCLattices) else None
     lay_out_states(
         lattices.labels.contiguous(),
         lattices.arcs.contiguous(),
         lattices.tokens.contiguous(),
         lattices.num_states.contiguous(),
         lattices.frames.contiguous(),
-        states,
+        block,
         sizes,
         entry_costs=_nats(lattices.entry_costs),
         class_scores=_nats(problem.class_scores),
@@ -427,34 +378,55 @@ def _states(problem: TensorProblem, sizes: Sizes) -> States:
         known=known,
     )
     if known is None:
-        rows = torch.empty(shape if row_block(sizes.pairs).tiled else 0, dtype=torch.uint8, device=device)
-        find_infeasible(states, rows, sizes)
-    return states
+        rows = _bytes(2 * sizes.size * sizes.pairs if row_block(sizes.pairs).tiled else 0, device)
+        find_infeasible(block, rows, sizes)
+    return block
+
+
+def _sort_states(batch: Batch) -> None:
+    """Finds the order of the states of general lattices, and the runs of their classes."""
+    _, size, classes, pairs = batch.sizes
+    _, _, of_labels, of_order, of_ranges, _, _ = lattice_places.fn(size, classes, pairs, True)
+    labels, order = (_piece(batch.lattice, begin, torch.int32, size, 2 * pairs) for begin in (of_labels, of_order))
+    ranges = _piece(batch.lattice, of_ranges, torch.int32, 2, size, classes)
+    common = _piece(batch.lattice, 28 * size, torch.int32, size)
+    in_order, states = labels.sort(dim=1, stable=True)
+    order.copy_(states)
+    every = torch.arange(classes, dtype=torch.int32, device=labels.device).expand(size, -1).contiguous()
+    for out, right in zip(ranges, (False, True), strict=True):
+        out.copy_(torch.searchsorted(in_order, every, right=right, out_int32=True))
+    common.copy_((ranges[1] - ranges[0]).argmax(dim=1))
 
 
 def _nats(values: Tensor | None) -> Tensor | None:
     return None if values is None else values.detach().double().contiguous()
 
 
-def _read_rows(batch: Batch, *, table: bool) -> Rows:
-    device, real = batch.scores.device, _real(batch.scores)
-    shape = batch.sizes.size, batch.sizes.frames
-    statistics = shape if batch.softmax else (0,)
-    peak, inverse, rest = (torch.empty(statistics, dtype=real, device=device) for _ in range(3))
-    columns = (2 if batch.states.general else 1) * batch.sizes.pairs
-    programs = 2 * batch.sizes.size * lanes(batch.sizes.pairs).parts
-    rows = Rows(
-        torch.empty(shape, dtype=real, device=device),
-        torch.empty(shape, dtype=torch.int8, device=device),
-        torch.empty(shape, dtype=torch.float64, device=device),
-        peak,
-        inverse,
-        rest,
-        torch.empty((*shape, columns) if table else 0, dtype=real, device=device),
-        torch.empty(programs + 1 if table else 0, dtype=torch.int32, device=device),
-    )
-    read_rows(batch, rows, table=table)
-    return rows
+def _bytes(count: int, device: torch.device) -> Tensor:
+    return torch.empty(count, dtype=torch.uint8, device=device)
+
+
+def _piece(block: Tensor, begin: int, dtype: torch.dtype, *shape: int) -> Tensor:
+    """A piece of a block as a tensor, which shares its memory."""
+    return block[begin : begin + math.prod(shape) * dtype.itemsize].view(dtype).view(shape)
+
+
+def _occupancies(batch: Batch, kept: Tensor) -> Tensor:
+    """The occupancies (N, 2, pairs) of a kept block for one frame."""
+    frames, size, _, pairs = batch.sizes
+    begin = kept_places.fn(size, frames, pairs, batch.double)[2]
+    return _piece(kept, begin, torch.float64, size, 2, pairs)
+
+
+def _counts(batch: Batch, kept: Tensor) -> Tensor:
+    """How often each state is entered: float64 (N, 2, 2, pairs), in two parts."""
+    frames, size, _, pairs = batch.sizes
+    begin = kept_places.fn(size, frames, pairs, batch.double)[3]
+    return _piece(kept, begin, torch.float64, size, 2, 2, pairs)
+
+
+def _score_and_status(results: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    return _piece(results, 0, torch.float64, size), results[8 * size :]
 
 
 def _on(device: torch.device) -> contextlib.AbstractContextManager[Any]:

@@ -9,22 +9,29 @@ After eight frames they are copied again from the warp below.
 The loop over frames is unrolled and has no branch that depends on data. Scores are loaded four frames ahead, and no
 loaded register is ever moved. Before each eight frames the row's best entry is subtracted from the row, so that float32
 keeps its precision; after them a word of eight moves is stored for each pair. Which lane holds a pair changes nothing
-in what is computed for it. May import triton, tuning.py, lattice.py, batch.py and trace.py.
+in what is computed for it. May import triton, tuning.py, blocks.py, lattice.py,
+batch.py and trace.py.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
 
 from . import tuning
-from .batch import Batch, Rows
+from .batch import Batch
+from .blocks import samples_of, states_of, statistics_of
 from .lattice import END, SKIP, START, STAY, STEP
-from .trace import GROUP, NO_PATH, NO_STATE, NOT_A_NUMBER, Memory, Paths, trace_back
-from .tuning import SIZES_AND_STRIDES
+from .trace import GROUP, NO_PATH, NO_STATE, NOT_A_NUMBER, moves_of, trace_back
+from .tuning import SIZES_AND_STRIDES, Constant
 
-AHEAD = tl.constexpr(4)  # by how many frames scores are loaded before they are used
-NEVER = tl.constexpr(float("-inf"))  # the score of a state that no path reaches
+if TYPE_CHECKING:
+    from torch import Tensor
+
+AHEAD = Constant(4)  # by how many frames scores are loaded before they are used
+NEVER = Constant(float("-inf"))  # the score of a state that no path reaches
 
 
 @triton.jit
@@ -484,27 +491,21 @@ def _not_finite(p_offset, frames, BLOCK: tl.constexpr):
 @triton.jit(do_not_specialize=SIZES_AND_STRIDES)
 def _best_kernel(
     p_scores,
-    p_labels,
-    p_arcs,
-    p_added,
-    p_entry,
-    p_frames,
-    p_lengths,
-    p_top,
-    p_offset,
-    p_moves,
-    p_rows,
-    p_last,
+    p_lattice,
+    p_scratch,
     stride_t,
     stride_n,
     stride_c,
     frames_max,
-    o_blank,
+    size,
+    classes,
     pairs,
+    o_blank,
     WARPS: tl.constexpr,
     LANES: tl.constexpr,
     EACH: tl.constexpr,
     GENERAL: tl.constexpr,
+    DOUBLE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """One sample's sweep with maxima: writes the best moves, and the state that the path ends in.
@@ -512,6 +513,10 @@ def _best_kernel(
     Rows are in registers, EACH pairs per lane; in memory if EACH is 0.
     """
     n = tl.program_id(0).to(tl.int64)
+    p_frames, p_lengths, _, _, _ = samples_of(p_lattice, size)
+    p_labels, p_arcs, p_added, p_entry = states_of(p_lattice, size, classes, pairs, GENERAL)
+    p_offset, p_top, _ = statistics_of(p_scratch, size, frames_max, DOUBLE)
+    p_rows, p_moves, p_last = moves_of(p_scratch, size, frames_max, pairs, EACH == 0, DOUBLE)
     frames, length = tl.load(p_frames + n).to(tl.int32), tl.load(p_lengths + n).to(tl.int32)
     if frames == 0:
         tl.store(p_last + n, NO_PATH)
@@ -530,36 +535,28 @@ def _best_kernel(
     tl.store(p_last + n, tl.where(_not_finite(p_offset + n * frames_max, frames, BLOCK), NOT_A_NUMBER, last))
 
 
-def find_best(batch: Batch, rows: Rows, memory: Memory, paths: Paths) -> None:
+def find_best(batch: Batch, scratch: Tensor, path: Tensor, results: Tensor) -> None:
     """Launches the sweep, then the way back.
 
     Args:
         batch: scores and lattices.
-        rows: the statistics of each frame.
-        memory: what the kernels need in between.
-        paths: written.
+        scratch: a best path's block, with the statistics of each frame.
+        path: int32 (N, T), written: the states; -1 beyond a sample's frames and without a path.
+        results: the block, written.
     """
-    lattices = batch.states
     held = tuning.best_row(batch.sizes.pairs)
     _best_kernel[(batch.sizes.size,)](
         batch.scores,
-        lattices.labels,
-        lattices.arcs,
-        *batch.extra,
-        lattices.frames,
-        lattices.lengths,
-        rows.top,
-        rows.offset,
-        memory.moves,
-        memory.rows,
-        memory.last,
+        batch.lattice,
+        scratch,
         *batch.score_layout,
         WARPS=held.warps,
         LANES=held.lanes,
         EACH=held.each,
-        GENERAL=lattices.general,
+        GENERAL=batch.general,
+        DOUBLE=batch.double,
         BLOCK=tuning.TILE,
         num_warps=held.warps,
         enable_fp_fusion=tuning.FUSED,
     )
-    trace_back(batch, rows, memory, paths)
+    trace_back(batch, scratch, path, results)

@@ -4,7 +4,7 @@ States are stored in pairs, as in native/sums/cells.h: pair i has states 2i and 
 exists. Without GENERAL, lattices are CTC's own, as lattice.py lays them out: state 2i emits the blank, state 2i+1 emits
 token i, and no SKIP enters a blank. With GENERAL, labels and arcs are arbitrary, and arcs between different states have
 weights. A backward sweep is a forward one on the mirrored lattice: states and frames are counted from the other end,
-and an arc is read at the state where it ends. May import triton, scaled.py and lattice.py.
+and an arc is read at the state where it ends. May import triton, tuning.py, scaled.py and lattice.py.
 """
 
 import triton
@@ -12,8 +12,9 @@ import triton.language as tl
 
 from .lattice import END, SKIP, START, STAY, STEP
 from .scaled import ZERO, exponential
+from .tuning import Constant
 
-OPEN = tl.constexpr(1 << 30)  # an arc mask that changes no exponent
+OPEN = Constant(1 << 30)  # an arc mask that changes no exponent
 
 
 @triton.jit

@@ -1,6 +1,6 @@
 """Computes the gradient from the occupancies, with one read of the scores and one write of the gradient.
 
-May import triton, tuning.py, scaled.py, lattice.py, batch.py, rows.py and sums.py.
+May import triton, tuning.py, scaled.py, blocks.py, lattice.py, batch.py and rows.py.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import triton
 import triton.language as tl
 
 from . import tuning
-from .batch import Batch, Rows
-from .lattice import INVALID, Runs
+from .batch import Batch
+from .blocks import occupancy_of, results_of, runs_of, samples_of, softmax_of, states_of
+from .lattice import INVALID
 from .rows import SURE, columns, sum_of_columns
 from .scaled import exp_nonpositive, reciprocal
-from .sums import Sums
-from .tuning import SIZES
+from .tuning import SIZES, power_of_two
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,19 +156,10 @@ def _gradient_kernel(
     p_states,
     p_weights,
     p_factor,
+    p_lattice,
+    p_kept,
+    p_results,
     stride_factor,
-    p_gamma,
-    p_labels,
-    p_frames,
-    p_lengths,
-    p_status,
-    p_score,
-    p_peak,
-    p_inverse,
-    p_rest,
-    p_order,
-    p_ranges,
-    p_common,
     stride_t,
     stride_n,
     stride_c,
@@ -178,18 +169,21 @@ def _gradient_kernel(
     frames_max,
     size,
     classes,
-    blank,
     pairs,
+    blank,
     SOFTMAX: tl.constexpr,
     STATES: tl.constexpr,
     FACTOR: tl.constexpr,
     GENERAL: tl.constexpr,
+    DOUBLE: tl.constexpr,
     WHOLE: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     LABELS: tl.constexpr,
 ):
     """Writes some frames of one sample's gradient: weight · (softmax - occupancy by class).
+
+    The sample may have more frames than frames_max, if its occupancies are sums over frames.
 
     Each frame's occupancies are divided by their own sum, which equals the total up to rounding. So the total's
     rounding error does not enter the gradient. With WHOLE, all classes are one block, whose sums give that sum. Else
@@ -202,10 +196,16 @@ def _gradient_kernel(
     tiles = tl.cdiv(frames_max, ROWS)
     n = (tl.program_id(0) // tiles).to(tl.int64)
     t = (tl.program_id(0) % tiles) * ROWS + tl.arange(0, ROWS)
-    frames, length = tl.load(p_frames + n).to(tl.int32), tl.load(p_lengths + n).to(tl.int32)
-    status, score = tl.load(p_status + n), tl.load(p_score + n)
+    p_frames, p_lengths, _, p_status, p_common = samples_of(p_lattice, size)
+    p_order, p_begin, p_end = runs_of(p_lattice, size, classes, pairs, GENERAL)
+    p_labels = states_of(p_lattice, size, classes, pairs, GENERAL)[0]
+    p_peak, p_inverse, p_rest = softmax_of(p_kept, size, frames_max, DOUBLE)
+    p_gamma = occupancy_of(p_kept, size, frames_max, pairs, DOUBLE)[0]
+    p_score = results_of(p_results, size)[0]
+    frames = tl.minimum(tl.load(p_frames + n).to(tl.int32), frames_max)
+    length, status, score = tl.load(p_lengths + n).to(tl.int32), tl.load(p_status + n), tl.load(p_score + n)
     exists, used = t < frames_max, t < frames
-    real = p_gamma.dtype.element_ty
+    REAL: tl.constexpr = tl.float64 if DOUBLE else tl.float32
     out = (p_grad + n * grad_stride_n + t.to(tl.int64) * grad_stride_t, grad_stride_c)
     p_state = p_states + (t.to(tl.int64) * size + n) * (2 * pairs - 1)
 
@@ -214,8 +214,7 @@ def _gradient_kernel(
         o_sample = n * frames_max
         p_row = p_gamma + o_sample * 2 * pairs + row.to(tl.int64) * (2 * pairs)
         scores = (p_scores + n * stride_n + row.to(tl.int64) * stride_t, stride_c)
-        p_begin = p_ranges + n * classes
-        p_end = p_begin + size.to(tl.int64) * classes
+        p_begin, p_end = p_begin + n * classes, p_end + n * classes
         if GENERAL:  # runs are of all states
             o_states, p_cell, common = n * 2 * pairs, p_row, tl.load(p_common + n)
             first = tl.load(p_begin + common)
@@ -224,7 +223,7 @@ def _gradient_kernel(
             o_states, p_cell, common = n * (pairs - 1), p_row + pairs, blank
             first, num_common = 0, length + 1
         runs = (p_order + o_states, p_begin, p_end)
-        b_best = tl.zeros((ROWS,), real)
+        b_best = tl.zeros((ROWS,), REAL)
         if SOFTMAX:
             b_peak, b_inverse = tl.load(p_peak + o_sample + row), tl.load(p_inverse + o_sample + row)
             b_rest = tl.load(p_rest + o_sample + row) * b_inverse
@@ -248,7 +247,7 @@ def _gradient_kernel(
         weight = tl.load(p_weights + n)
         if FACTOR:
             weight *= tl.load(p_factor + n * stride_factor).to(tl.float64)
-        b_weight = tl.where(used, weight.to(real), 0.0)
+        b_weight = tl.where(used, weight.to(REAL), 0.0)
         softmax = ()
         if SOFTMAX:
             softmax = (b_peak, b_inverse * b_weight, b_best, (b_others * b_share - b_rest) * b_weight)
@@ -263,16 +262,29 @@ def _gradient_kernel(
                 _store_classes(out, b_share, softmax, c, x, b_gamma, exists, classes, SOFTMAX)
     else:
         num_nan = tl.where(status == INVALID, frames_max, tl.where(score != score, frames, 0))
-        b_fill = tl.where(t < num_nan, float("nan"), 0.0).to(real)
+        b_fill = tl.where(t < num_nan, float("nan"), 0.0).to(REAL)
         _fill(out[0], out[1], classes, b_fill, exists, ROWS, BLOCK)
         if STATES:
             _fill(p_state, 1, 2 * pairs - 1, b_fill, exists, ROWS, BLOCK)
 
 
 @triton.jit(do_not_specialize=SIZES)
-def _visits_kernel(p_gamma, p_frames, p_lengths, p_visits, frames_max, pairs, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+def _visits_kernel(
+    p_lattice,
+    p_kept,
+    p_visits,
+    frames_max,
+    size,
+    classes,
+    pairs,
+    DOUBLE: tl.constexpr,
+    ROWS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """Sums some states' occupancies over the frames of one sample, in float64."""
     n = tl.program_id(0).to(tl.int64)
+    p_frames, p_lengths, _, _, _ = samples_of(p_lattice, size)
+    p_gamma, _ = occupancy_of(p_kept, size, frames_max, pairs, DOUBLE)
     cell = tl.program_id(1).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
     exists = (cell <= length) | ((cell >= pairs) & (cell < pairs + length))
@@ -286,9 +298,10 @@ def _visits_kernel(p_gamma, p_frames, p_lengths, p_visits, frames_max, pairs, RO
 
 
 @triton.jit(do_not_specialize=SIZES)
-def _visits_sum_kernel(p_visits, p_lengths, p_sum, pairs, BLOCK: tl.constexpr):
+def _visits_sum_kernel(p_lattice, p_visits, p_sum, size, pairs, BLOCK: tl.constexpr):
     """Sums one sample's visits over its states."""
     n = tl.program_id(0).to(tl.int64)
+    _, p_lengths, _, _, _ = samples_of(p_lattice, size)
     length = tl.load(p_lengths + n)
     p_even = p_visits + n * 2 * pairs
     b_sum = tl.zeros((BLOCK,), tl.float64)
@@ -301,9 +314,8 @@ def _visits_sum_kernel(p_visits, p_lengths, p_sum, pairs, BLOCK: tl.constexpr):
 
 def write_gradient(
     batch: Batch,
-    rows: Rows,
-    sums: Sums,
-    runs: Runs,
+    kept: Tensor,
+    results: Tensor,
     weights: Tensor,
     grad: Tensor,
     states: Tensor | None = None,
@@ -315,48 +327,36 @@ def write_gradient(
 
     Args:
         batch: scores and lattices.
-        rows: the statistics of each frame.
-        sums: the occupancies.
-        runs: which labels are equal.
+        kept: the block with the occupancies.
+        results: the block with the scores.
         weights: float64 (N,).
         grad: (T, N, C), any strides, written.
         states: (T, N, 2·pairs - 1), written if given: occupancies by state.
         factor: (N,), or () for all samples: weights are multiplied by it if given.
         softmax: whether to write softmax - γ, as for logits; else -γ.
     """
-    sizes, lattices = batch.sizes, batch.states
-    block = min(triton.next_power_of_2(sizes.classes), MOST_CLASSES)
+    sizes = batch.sizes
+    block = min(power_of_two(sizes.classes), MOST_CLASSES)
     together = min(TILE // block, MOST_ROWS)
-    _gradient_kernel[(triton.cdiv(sizes.frames, together) * sizes.size,)](
+    _gradient_kernel[(-(-sizes.frames // together) * sizes.size,)](
         batch.scores,
         grad,
-        states if states is not None else sums.occupancy,
+        grad if states is None else states,
         weights,
         weights if factor is None else factor,
+        batch.lattice,
+        kept,
+        results,
         factor.stride(0) if factor is not None and factor.ndim else 0,
-        sums.occupancy,
-        lattices.labels,
-        lattices.frames,
-        lattices.lengths,
-        lattices.status,
-        sums.score,
-        rows.peak,
-        rows.inverse,
-        rows.rest,
-        runs.order,
-        runs.ranges,
-        runs.ranges if runs.common is None else runs.common,
         *batch.scores.stride(),
         *grad.stride(),
-        sizes.frames,
-        sizes.size,
-        sizes.classes,
+        *sizes,
         batch.blank,
-        sizes.pairs,
         SOFTMAX=softmax,
         STATES=states is not None,
         FACTOR=factor is not None,
-        GENERAL=lattices.general,
+        GENERAL=batch.general,
+        DOUBLE=batch.double,
         WHOLE=sizes.classes <= block,
         ROWS=together,
         BLOCK=block,
@@ -366,28 +366,27 @@ def write_gradient(
     )
 
 
-def count_visits(batch: Batch, gamma: Tensor, visits: Tensor, visits_sum: Tensor) -> None:
+def count_visits(batch: Batch, kept: Tensor, visits: Tensor, visits_sum: Tensor) -> None:
     """Launches the sums of occupancies over frames, not normalised, and their sums over states.
 
     Args:
         batch: the lattices.
-        gamma: (N, T, 2, pairs), occupancies as a sweep writes them.
+        kept: the block with the occupancies.
         visits: float64 (N, 2, pairs), written.
         visits_sum: float64 (N,), written.
     """
     sizes = batch.sizes
-    _visits_kernel[(sizes.size, triton.cdiv(2 * sizes.pairs, VISITS_BLOCK))](
-        gamma,
-        batch.states.frames,
-        batch.states.lengths,
+    _visits_kernel[(sizes.size, -(-2 * sizes.pairs // VISITS_BLOCK))](
+        batch.lattice,
+        kept,
         visits,
-        sizes.frames,
-        sizes.pairs,
+        *sizes,
+        DOUBLE=batch.double,
         ROWS=VISITS_ROWS,
         BLOCK=VISITS_BLOCK,
         num_warps=4,
         enable_fp_fusion=tuning.FUSED,
     )
     _visits_sum_kernel[(sizes.size,)](
-        visits, batch.states.lengths, visits_sum, sizes.pairs, BLOCK=STATES_BLOCK, num_warps=1
+        batch.lattice, visits, visits_sum, sizes.size, sizes.pairs, BLOCK=STATES_BLOCK, num_warps=1
     )

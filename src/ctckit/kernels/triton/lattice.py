@@ -1,12 +1,12 @@
 """Lays out CTC lattices on the device: applies the table of arcs in ctckit/lattice/rule.py to each target.
 
 The host never reads a token or a length. Errors in a sample become its status. May import triton, tuning.py,
-ctckit/lattice/ and ctckit/results.py.
+blocks.py, ctckit/lattice/ and ctckit/results.py.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
@@ -14,67 +14,20 @@ import triton.language as tl
 from ...lattice import ARCS_BY_ROLE, Arc
 from ...results import Status
 from . import tuning
-from .tuning import SIZES_AND_STRIDES, Sizes
+from .blocks import runs_of, samples_of, states_of
+from .tuning import SIZES_AND_STRIDES, Constant, Sizes, power_of_two
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-STAY, STEP, SKIP = tl.constexpr(int(Arc.STAY)), tl.constexpr(int(Arc.STEP)), tl.constexpr(int(Arc.SKIP))
-START, END = tl.constexpr(int(Arc.START)), tl.constexpr(int(Arc.END))
-BLANK_ROLE, TOKEN_ROLE, REPEAT_ROLE, START_ROLE, END_ROLE = (tl.constexpr(role) for role in ARCS_BY_ROLE.tolist())
+STAY, STEP, SKIP = Constant(int(Arc.STAY)), Constant(int(Arc.STEP)), Constant(int(Arc.SKIP))
+START, END = Constant(int(Arc.START)), Constant(int(Arc.END))
+BLANK_ROLE, TOKEN_ROLE, REPEAT_ROLE, START_ROLE, END_ROLE = (Constant(role) for role in ARCS_BY_ROLE.tolist())
 # Whether CTC's lattices have the shape that the kernels' fast path needs.
 PLAIN = not ARCS_BY_ROLE[0] & Arc.SKIP and all(role & Arc.STAY and role & Arc.STEP for role in ARCS_BY_ROLE[:3])
 
 # A sample's status, with the numbers of ctckit.Status.
-OK, INFEASIBLE, IMPOSSIBLE, NOT_FINITE, INVALID = (tl.constexpr(int(status)) for status in Status)
-
-
-class Runs(NamedTuple):
-    """A lattice's states in the order of their labels, so that each class's states are one run.
-
-    There are L states: in CTC's own lattices those of the S tokens, else all 2 · pairs states, the even ones first.
-
-    Attributes:
-        order: int32 (N, L), the states sorted by label; within a run, in the lattice's order.
-        ranges: int32 (2, N, C), where in ``order`` each class's run begins and ends; equal numbers if it has none.
-        common: int32 (N,), the class with the most states; None for CTC's own lattices, where the blank is.
-    """
-
-    order: Tensor
-    ranges: Tensor
-    common: Tensor | None = None
-
-
-class States(NamedTuple):
-    """A batch's lattices on the device, as the kernels read them: states in pairs, even and odd states separately.
-
-    CTC's own lattices need less: their even states emit the blank, and they have no added scores and no entry scores.
-
-    Attributes:
-        labels: int32 (N, 2, pairs), the class that each state emits; for CTC's own lattices (N, S), only those of the
-            odd states. States that don't exist have C, which is not a class.
-        arcs: uint8 (N, 2, pairs), bits of :class:`ctckit.Arc`; 0 for states that don't exist.
-        frames: int64 (N,), the number of used frames: 0 for a sample whose status is not OK.
-        lengths: int64 (N,), the number of pairs before the last pair, in which only the even state exists.
-        status: int32 (N,), OK, INFEASIBLE or INVALID.
-        added: float64 (N, 2, pairs), nats added to each state's emission.
-        entry: float64 (N, 2, pairs), nats added when a path enters each state: minus its entry cost.
-        count: int64 (N,), the number of states of each lattice.
-    """
-
-    labels: Tensor
-    arcs: Tensor
-    frames: Tensor
-    lengths: Tensor
-    status: Tensor
-    added: Tensor | None = None
-    entry: Tensor | None = None
-    count: Tensor | None = None
-
-    @property
-    def general(self) -> bool:
-        """Whether these are arbitrary lattices, not CTC's own."""
-        return self.added is not None
+OK, INFEASIBLE, IMPOSSIBLE, NOT_FINITE, INVALID = (Constant(int(status)) for status in Status)
 
 
 @triton.jit
@@ -128,32 +81,25 @@ def _lattice_kernel(
     p_begins,
     p_input_lengths,
     p_target_lengths,
-    p_labels,
-    p_arcs,
-    p_frames,
-    p_lengths,
-    p_status,
-    p_share,
-    p_order,
-    p_ranges,
+    p_lattice,
     stride_n,
     stride_s,
     frames_max,
+    size,
     classes,
+    pairs,
     blank,
     available,
-    pairs,
     FLAT: tl.constexpr,
     BLOCK: tl.constexpr,
     INNER: tl.constexpr,
     FILL: tl.constexpr,
 ):
-    """Writes the arcs of one sample's target, sorts its tokens, and finds the sample's status.
-
-    Arcs are (N, 2, pairs): first of the even states, then of the odd states. Tokens after the target's end are
-    `classes`.
-    """
+    """Writes the arcs of one sample's target, sorts its tokens, and finds the sample's status."""
     n = tl.program_id(0).to(tl.int64)
+    p_frames, p_lengths, p_share, p_status, _ = samples_of(p_lattice, size)
+    p_labels, p_arcs, _, _ = states_of(p_lattice, size, classes, pairs, False)
+    p_order, p_begin, p_end = runs_of(p_lattice, size, classes, pairs, False)
     b_frames = tl.load(p_input_lengths + n).to(tl.int64)
     b_length = tl.load(p_target_lengths + n).to(tl.int64)
     # If targets are end to end, each begins where the previous one ends. Nothing outside the tokens may be read.
@@ -196,10 +142,9 @@ def _lattice_kernel(
     tl.store(p_frames + n, tl.where(b_status == OK, b_frames, 0))
     b_length = tl.where(b_status == INVALID, 0, b_length)
     tl.store(p_lengths + n, b_length)
-    tl.store(p_share + n, 1.0 / (tl.maximum(b_length, 1) * tl.num_programs(0)).to(tl.float64))
+    tl.store(p_share + n, 1.0 / (tl.maximum(b_length, 1) * size).to(tl.float64))
     p_label, p_place = p_labels + n * (pairs - 1), p_order + n * (pairs - 1)
-    p_begin = p_ranges + n * classes
-    p_end = p_begin + tl.num_programs(0).to(tl.int64) * classes
+    p_begin, p_end = p_begin + n * classes, p_end + n * classes
     _clear(p_begin, classes, FILL)
     _clear(p_end, classes, FILL)
     tl.debug_barrier()
@@ -235,9 +180,7 @@ def lay_out(
     begins: Tensor,
     input_lengths: Tensor,
     target_lengths: Tensor,
-    states: States,
-    share: Tensor,
-    runs: Runs,
+    lattice: Tensor,
     sizes: Sizes,
     blank: int,
 ) -> None:
@@ -248,9 +191,7 @@ def lay_out(
         begins: int64 (N,), where each target begins; read only if targets are end to end.
         input_lengths: (N,) integers, contiguous.
         target_lengths: (N,) integers, contiguous.
-        states: written.
-        share: float64 (N,), written: the weight of each sample in a mean over the batch of scores per token.
-        runs: order and ranges are written.
+        lattice: the block of CTC's own lattices, written.
         sizes: the sizes of the batch.
         blank: the blank's class.
     """
@@ -260,21 +201,16 @@ def lay_out(
         begins,
         input_lengths,
         target_lengths,
-        *states[:5],
-        share,
-        runs.order,
-        runs.ranges,
+        lattice,
         0 if flat else targets.stride(0),
         targets.stride(-1),
-        sizes.frames,
-        sizes.classes,
+        *sizes,
         blank,
         targets.shape[-1],
-        sizes.pairs,
         FLAT=flat,
-        BLOCK=min(tuning.TILE, triton.next_power_of_2(sizes.pairs)),
+        BLOCK=min(tuning.TILE, power_of_two(sizes.pairs)),
         INNER=16,
-        FILL=min(1024, triton.next_power_of_2(sizes.classes)),
+        FILL=min(1024, power_of_two(sizes.classes)),
         num_warps=4 if sizes.pairs <= tuning.TILE else 16,  # the sort compares all tokens with each other
         enable_fp_fusion=tuning.FUSED,
     )

@@ -11,17 +11,10 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from . import tuning
-from .batch import Batch
 from .scaled import ZERO
+from .tuning import Constant
 
-PACKED_ZERO = tl.constexpr(-(1 << 24))  # a zero's exponent in a row that is stored packed
-
-
-def packed(batch: Batch) -> bool:
-    """Whether rows are stored with exponents of 25 bits, in three quarters of the memory."""
-    float32 = batch.scores.element_size() <= 4
-    return float32 and not batch.states.general and batch.sizes.frames <= tuning.MOST_PACKED
+PACKED_ZERO = Constant(-(1 << 24))  # a zero's exponent in a row that is stored packed
 
 
 @triton.jit

@@ -1,7 +1,7 @@
 """Lays out lattices of any shape as the kernels read them: states in pairs, with added scores and entry scores.
 
 State k of a lattice is the even or the odd state of pair k/2, whichever class it emits. A lattice with an even number
-of states gets one more state, which no arc enters. May import triton, tuning.py, scaled.py and lattice.py.
+of states gets one more state, which no arc enters. May import triton, tuning.py, blocks.py and lattice.py.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import triton
 import triton.language as tl
 
 from . import tuning
-from .lattice import END, INFEASIBLE, INVALID, OK, SKIP, START, STAY, STEP, States
-from .tuning import SIZES, Sizes
+from .blocks import samples_of, states_of
+from .lattice import END, INFEASIBLE, INVALID, OK, SKIP, START, STAY, STEP
+from .tuning import SIZES, Sizes, power_of_two
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,18 +37,12 @@ def _pair_kernel(
     p_num_states,
     p_num_frames,
     p_known,
-    p_out_labels,
-    p_out_arcs,
-    p_frames,
-    p_lengths,
-    p_status,
-    p_added,
-    p_entry,
-    p_count,
+    p_lattice,
     frames_max,
+    size,
     classes,
-    most,
     pairs,
+    most,
     COSTS: tl.constexpr,
     CLASS_SCORES: tl.constexpr,
     STATE_SCORES: tl.constexpr,
@@ -59,6 +54,8 @@ def _pair_kernel(
     Labels of states that don't exist are set to `classes`. Added scores and entry scores are float64.
     """
     n = tl.program_id(0).to(tl.int64)
+    p_frames, p_lengths, _, p_status, _ = samples_of(p_lattice, size)
+    p_out_labels, p_out_arcs, p_added, p_entry = states_of(p_lattice, size, classes, pairs, True)
     b_frames = tl.load(p_num_frames + n).to(tl.int64)
     b_count = tl.load(p_num_states + n).to(tl.int64)
     sound = (b_count >= 1) & (b_count <= most) & (b_frames >= 0) & (b_frames <= frames_max)
@@ -99,7 +96,6 @@ def _pair_kernel(
     tl.store(p_status + n, b_status)
     tl.store(p_frames + n, tl.where(b_status == OK, b_frames, 0))
     tl.store(p_lengths + n, b_count // 2)
-    tl.store(p_count + n, b_count)
 
 
 @triton.jit
@@ -134,9 +130,11 @@ def _ends(row, even_arcs, odd_arcs):
 
 
 @triton.jit(do_not_specialize=SIZES)
-def _feasible_kernel(p_arcs, p_frames, p_lengths, p_status, p_rows, pairs, TILED: tl.constexpr, BLOCK: tl.constexpr):
+def _feasible_kernel(p_lattice, p_rows, size, classes, pairs, TILED: tl.constexpr, BLOCK: tl.constexpr):
     """Finds whether a sample's lattice has a path with its number of frames, by a sweep over bits, without scores."""
     n = tl.program_id(0).to(tl.int64)
+    p_frames, p_lengths, _, p_status, _ = samples_of(p_lattice, size)
+    _, p_arcs, _, _ = states_of(p_lattice, size, classes, pairs, True)
     frames, length = tl.load(p_frames + n), tl.load(p_lengths + n)
     p_arcs += n * 2 * pairs
     p_rows += n * 2 * pairs
@@ -173,7 +171,7 @@ def lay_out_states(
     tokens: Tensor,
     num_states: Tensor,
     frames: Tensor,
-    states: States,
+    lattice: Tensor,
     sizes: Sizes,
     *,
     entry_costs: Tensor | None = None,
@@ -189,7 +187,7 @@ def lay_out_states(
         tokens: int32 (N, K), -1 for a state that is not a token.
         num_states: integers (N,).
         frames: integers (N,).
-        states: written.
+        lattice: the block, written, except the states' order.
         sizes: the sizes of the batch.
         entry_costs: float64 (N, K), nats.
         class_scores: float64 (C,), nats.
@@ -200,43 +198,38 @@ def lay_out_states(
         labels,
         arcs,
         tokens,
-        entry_costs if entry_costs is not None else states.entry,
-        class_scores if class_scores is not None else states.added,
-        state_scores if state_scores is not None else states.added,
+        entry_costs if entry_costs is not None else labels,
+        class_scores if class_scores is not None else labels,
+        state_scores if state_scores is not None else labels,
         num_states,
         frames,
-        known if known is not None else states.status,
-        *states,
-        sizes.frames,
-        sizes.classes,
+        known if known is not None else labels,
+        lattice,
+        *sizes,
         labels.shape[1],
-        sizes.pairs,
         COSTS=entry_costs is not None,
         CLASS_SCORES=class_scores is not None,
         STATE_SCORES=state_scores is not None,
         KNOWN=known is not None,
-        BLOCK=min(tuning.TILE, triton.next_power_of_2(sizes.pairs)),
+        BLOCK=min(tuning.TILE, power_of_two(sizes.pairs)),
         num_warps=4,
         enable_fp_fusion=tuning.FUSED,
     )
 
 
-def find_infeasible(states: States, rows: Tensor, sizes: Sizes) -> None:
-    """Launches the sweep over bits. Updates ``states.status`` and ``states.frames``.
+def find_infeasible(lattice: Tensor, rows: Tensor, sizes: Sizes) -> None:
+    """Launches the sweep over bits. Updates statuses and frames.
 
     Args:
-        states: the lattices, laid out by :func:`lay_out_states`.
+        lattice: the block, laid out by :func:`lay_out_states`.
         rows: uint8 (N, 2, pairs), memory for two rows, if rows are too long for registers.
         sizes: the sizes of the batch.
     """
     block = tuning.row_block(sizes.pairs)
     _feasible_kernel[(sizes.size,)](
-        states.arcs,
-        states.frames,
-        states.lengths,
-        states.status,
+        lattice,
         rows,
-        sizes.pairs,
+        *sizes[1:],
         TILED=block.tiled,
         BLOCK=block.block,
         num_warps=block.num_warps,

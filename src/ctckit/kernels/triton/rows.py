@@ -1,21 +1,27 @@
 """Reads every frame once before the sweep: finds the softmax's statistics, and writes the table of emissions.
 
-May import triton, tuning.py, scaled.py, lattice.py and batch.py.
+May import triton, tuning.py, scaled.py, blocks.py and batch.py.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
 
 from . import tuning
-from .batch import Batch, Rows
+from .batch import Batch
+from .blocks import samples_of, softmax_of, states_of, statistics_of, table_of
 from .scaled import bias, exp_nonpositive, narrow, reciprocal
-from .tuning import SIZES
+from .tuning import SIZES, Constant
 
-SURE = tl.constexpr(1.25)  # a class is sure if the softmax's sum, in which it has 1, is below this
-LARGEST = tl.constexpr(1 << 27)  # if the biases of normalised_biased add up to more, exponents may exceed 32 bits
-STEPS = tl.constexpr(tuning.ROWS_TILE.bit_length() - 1)  # how often the longest row of a tile can be halved
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SURE = Constant(1.25)  # a class is sure if the softmax's sum, in which it has 1, is below this
+LARGEST = Constant(1 << 27)  # if the biases of normalised_biased add up to more, exponents may exceed 32 bits
+STEPS = Constant(tuning.ROWS_TILE.bit_length() - 1)  # how often the longest row of a tile can be halved
 
 
 @triton.jit
@@ -125,29 +131,22 @@ def _write_emissions(
 @triton.jit(do_not_specialize=SIZES)
 def _rows_kernel(
     p_scores,
-    p_labels,
-    p_frames,
-    p_lengths,
-    p_added,
-    p_top,
-    p_wide,
-    p_offset,
-    p_peak,
-    p_inverse,
-    p_rest,
-    p_table,
-    p_progress,
+    p_lattice,
+    p_scratch,
+    p_kept,
     stride_t,
     stride_n,
     stride_c,
     frames_max,
+    size,
     classes,
-    o_blank,
     pairs,
-    programs,
+    o_blank,
+    parts,
     LOGITS: tl.constexpr,
     SOFTMAX: tl.constexpr,
     TABLE: tl.constexpr,
+    DOUBLE: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     LABELS: tl.constexpr,
@@ -161,13 +160,18 @@ def _rows_kernel(
     tiles = tl.cdiv(frames_max, ROWS)
     n = (tl.program_id(0) // tiles).to(tl.int64)
     t = (tl.program_id(0) % tiles).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    REAL: tl.constexpr = p_top.dtype.element_ty
+    REAL: tl.constexpr = tl.float64 if DOUBLE else tl.float32
+    p_frames, p_lengths, _, _, _ = samples_of(p_lattice, size)
+    p_labels, _, p_added, _ = states_of(p_lattice, size, classes, pairs, GENERAL)
+    p_offset, p_top, p_wide = statistics_of(p_scratch, size, frames_max, DOUBLE)
+    p_progress, p_table = table_of(p_scratch, size, frames_max, pairs, parts, DOUBLE)
     b_frames = tl.load(p_frames + n)
     if TABLE and tl.program_id(0) % tiles == 0:  # one count more than there are programs of the sweep
+        programs = 2 * parts  # of a sample
         for k0 in range(0, programs, LABELS):
             k = k0 + tl.arange(0, LABELS)
             tl.store(p_progress + n * programs + k, 0, mask=k < programs)
-        tl.store(p_progress + (tl.num_programs(0) // tiles) * programs, 0, mask=n == 0)
+        tl.store(p_progress + size.to(tl.int64) * programs, 0, mask=n == 0)
     if (tl.program_id(0) % tiles) * ROWS >= b_frames:
         return
     used = t < b_frames
@@ -208,6 +212,7 @@ def _rows_kernel(
         if LOGITS:
             b_whole = tl.where(b_sum < SURE, 1.0 + b_rest.to(tl.float64), b_sum.to(tl.float64))
             b_offset = b_offset - b_peak.to(tl.float64) - tl.log(b_whole)
+        p_peak, p_inverse, p_rest = softmax_of(p_kept, size, frames_max, DOUBLE)
         tl.store(p_peak + o_row, tl.where(impossible, 0.0, b_peak), mask=used)
         tl.store(p_inverse + o_row, reciprocal(b_sum), mask=used)
         tl.store(p_rest + o_row, b_rest, mask=used)
@@ -226,32 +231,34 @@ def sum_of_offsets(p_offset, frames, BLOCK: tl.constexpr):
     return offset
 
 
-def read_rows(batch: Batch, rows: Rows, *, table: bool) -> None:
-    """Launches the kernel that reads the scores first. ``table``: whether for sums."""
+def read_rows(batch: Batch, scratch: Tensor, kept: Tensor, *, table: bool) -> None:
+    """Launches the kernel that reads the scores first.
+
+    Args:
+        batch: scores and lattices.
+        scratch: the block; its statistics are written, and for sums the table, and that there is no progress.
+        kept: the block; what is known of the softmax is written, if the gradient has a softmax part.
+        table: whether for sums.
+    """
     sizes = batch.sizes
-    num_labels = (2 if batch.states.general else 1) * sizes.pairs
+    num_labels = (2 if batch.general else 1) * sizes.pairs
     block, labels, together = tuning.row_blocks(sizes.classes, num_labels)
-    _rows_kernel[(triton.cdiv(sizes.frames, together) * sizes.size,)](
+    _rows_kernel[(-(-sizes.frames // together) * sizes.size,)](
         batch.scores,
-        batch.states.labels,
-        batch.states.frames,
-        batch.states.lengths,
-        batch.extra[0],
-        *rows,
-        *batch.scores.stride(),
-        sizes.frames,
-        sizes.classes,
-        batch.blank * batch.scores.stride(2),
-        sizes.pairs,
-        2 * tuning.lanes(sizes.pairs).parts,
+        batch.lattice,
+        scratch,
+        kept,
+        *batch.score_layout,
+        tuning.lanes(sizes.pairs).parts,
         LOGITS=batch.from_logits,
         SOFTMAX=batch.softmax,
         TABLE=table,
+        DOUBLE=batch.double,
         ROWS=together,
         BLOCK=block,
         LABELS=labels,
         ONCE=labels >= num_labels,
-        GENERAL=batch.states.general,
+        GENERAL=batch.general,
         num_warps=4,
         enable_fp_fusion=tuning.FUSED,
     )

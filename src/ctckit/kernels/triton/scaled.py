@@ -1,16 +1,18 @@
 """Scaled floats, as in native/simd/scaled.h: a number is a mantissa in [1, 2) and an integer exponent.
 
 With them the sweeps need no logarithms, and nothing underflows. A true zero is any number whose exponent is below DEAD.
-May import triton.
+May import triton and tuning.py.
 """
 
 import triton
 import triton.language as tl
 
-ZERO, DEAD = tl.constexpr(-(1 << 29)), tl.constexpr(-(1 << 28))
-LN2 = tl.constexpr(0.6931471805599453)
-ROUND = tl.constexpr(12582912.0 + 127.0)  # 1.5 * 2^23, and float32's bias
-LEAST = tl.constexpr(-88.0)  # here e^x is below float32's normal numbers: its exponent bits are 0, and so is its scale
+from .tuning import Constant
+
+ZERO, DEAD = Constant(-(1 << 29)), Constant(-(1 << 28))
+LN2 = Constant(0.6931471805599453)
+ROUND = Constant(12582912.0 + 127.0)  # 1.5 * 2^23, and float32's bias
+LEAST = Constant(-88.0)  # here e^x is below float32's normal numbers: its exponent bits are 0, and so is its scale
 
 
 @triton.jit

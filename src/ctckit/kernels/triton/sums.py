@@ -1,17 +1,18 @@
-"""What sums over paths are made of: sums along arcs and occupancies; their memory; and their total.
+"""What sums over paths are made of: sums along arcs and occupancies; and their total.
 
-May import triton, tuning.py, scaled.py, lattice.py, batch.py, rows.py and cells.py.
+May import triton, tuning.py, scaled.py, blocks.py, lattice.py, batch.py, rows.py and cells.py.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
 
 from . import tuning
-from .batch import Batch, Rows
+from .batch import Batch
+from .blocks import edges_of, results_of, samples_of, states_of, statistics_of
 from .cells import arc_factor, arc_mask, arcs_into, first_row, load_row
 from .lattice import store_score
 from .rows import sum_of_offsets
@@ -124,19 +125,15 @@ def exponent_at_meeting(j, bounds, lattice, edges, pairs, GENERAL: tl.constexpr,
 
 @triton.jit(do_not_specialize=SIZES_AND_STRIDES)
 def _total_kernel(
-    p_arcs,
-    p_entry,
-    p_frames,
-    p_lengths,
-    p_status,
-    p_offset,
-    p_edge_m,
-    p_edge_e,
-    p_score,
-    p_final,
+    p_lattice,
+    p_scratch,
+    p_results,
     frames_max,
+    size,
+    classes,
     pairs,
     GENERAL: tl.constexpr,
+    DOUBLE: tl.constexpr,
     PROBABILITY: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -145,9 +142,14 @@ def _total_kernel(
     With PROBABILITY the score is the logarithm of a probability, and rounding is not allowed to make it greater than 0.
     """
     n = tl.program_id(0).to(tl.int64)
+    p_frames, p_lengths, _, p_status, _ = samples_of(p_lattice, size)
+    _, p_arcs, _, p_entry = states_of(p_lattice, size, classes, pairs, GENERAL)
+    p_offset, _, _ = statistics_of(p_scratch, size, frames_max, DOUBLE)
+    p_score, p_final = results_of(p_results, size)
+    edges = edges_of(p_scratch, size, frames_max, pairs, DOUBLE)
     frames, length = tl.load(p_frames + n).to(tl.int32), tl.load(p_lengths + n).to(tl.int32)
     bounds = (n, frames, tl.where(frames > 0, length, -1), n < 0)  # false: cells are those of the forward direction
-    lattice, edges = (p_arcs + n * 2 * pairs, p_entry + n * 2 * pairs), (p_edge_m, p_edge_e)
+    lattice = (p_arcs + n * 2 * pairs, p_entry + n * 2 * pairs)
     top = exponent_at_meeting(frames // 2, bounds, lattice, edges, pairs, GENERAL, BLOCK)
     b_sum = tl.zeros((), tl.float64)
     for i0 in range(0, bounds[2] + 1, BLOCK):
@@ -163,52 +165,16 @@ def _total_kernel(
     store_score(p_score + n, p_final + n, score, tl.load(p_status + n), frames, alive, offset)
 
 
-class Sums(NamedTuple):
-    """A sweep's memory on the device; R is float32 or float64.
-
-    Attributes:
-        occupancy: R (N, T, 2, pairs), not normalised; before the directions have met, the mantissas of rows.
-        exponents: int32, the exponents of the rows; if they are packed, (N, T, pairs), the upper bits of two in one.
-            It and `occupancy` are empty if only the score is needed.
-        edges_m: R (N, 2, 2, pairs), each direction's last row before they meet.
-        edges_e: int32, the exponents of these rows.
-        passed_m: R (N, 2, parts, 2, T), if a row is cut into parts: what each passes on to the next at each step.
-        passed_e: int32, the exponents of it.
-        counts: float64 (N, 2, 2, pairs), how often each state is entered, in two parts, not normalised; empty if that
-            is not needed.
-        score: float64 (N,), nats.
-        status: uint8 (N,), as ctckit.Status.
-    """
-
-    occupancy: Tensor
-    exponents: Tensor
-    edges_m: Tensor
-    edges_e: Tensor
-    passed_m: Tensor
-    passed_e: Tensor
-    counts: Tensor
-    score: Tensor
-    status: Tensor
-
-
-def add_up(batch: Batch, rows: Rows, sums: Sums) -> None:
-    """Launches the kernel that computes the scores, from where the directions have met."""
-    states, sizes = batch.states, batch.sizes
-    _total_kernel[(sizes.size,)](
-        states.arcs,
-        batch.extra[1],
-        states.frames,
-        states.lengths,
-        states.status,
-        rows.offset,
-        sums.edges_m,
-        sums.edges_e,
-        sums.score,
-        sums.status,
-        sizes.frames,
-        sizes.pairs,
-        GENERAL=states.general,
-        PROBABILITY=batch.from_logits and not states.general,
+def add_up(batch: Batch, scratch: Tensor, results: Tensor) -> None:
+    """Launches the kernel that computes the results, from where the directions have met."""
+    _total_kernel[(batch.sizes.size,)](
+        batch.lattice,
+        scratch,
+        results,
+        *batch.sizes,
+        GENERAL=batch.general,
+        DOUBLE=batch.double,
+        PROBABILITY=batch.from_logits and not batch.general,
         BLOCK=tuning.TILE,
         num_warps=4,
         enable_fp_fusion=tuning.FUSED,

@@ -8,16 +8,19 @@ Each thread holds a few neighbouring pairs of a row, so only its last pair is pa
 read from the table that rows.py has written. Only for a sample whose labels are too far apart for plain floats, they
 are computed from its scores, as scaled floats, by a loop of its own.
 
-May import triton, tuning.py, scaled.py, lattice.py, batch.py, cells.py, sums.py and memory.py.
+May import triton, tuning.py, scaled.py, blocks.py, lattice.py, batch.py, cells.py, sums.py and memory.py.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
 
 from . import tuning
-from .batch import Batch, Rows
+from .batch import Batch
+from .blocks import edges_of, occupancy_of, packed, samples_of, states_of, statistics_of, sweep_of, table_of
 from .cells import (
     arc_factor,
     arc_mask,
@@ -30,13 +33,16 @@ from .cells import (
     store_row,
 )
 from .lattice import SKIP
-from .memory import PACKED_ZERO, ask, met_state, packed, pass_on, report, store_pair, wait
+from .memory import PACKED_ZERO, ask, met_state, pass_on, report, store_pair, wait
 from .scaled import ZERO, bias, emission, normalised_biased, product, sum_of_three, sum_of_two
-from .sums import Sums, along_arcs, edge, entered, exponent_at_meeting, halfway, occupancy, or_first
-from .tuning import SIZES_AND_STRIDES
+from .sums import along_arcs, edge, entered, exponent_at_meeting, halfway, occupancy, or_first
+from .tuning import SIZES_AND_STRIDES, Constant
 
-FLAGS = tl.constexpr(1024)  # the flags of this many frames are read at a time
-DISTANCE = tl.constexpr(32)  # a part of a row reports after this many frames
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FLAGS = Constant(1024)  # the flags of this many frames are read at a time
+DISTANCE = Constant(32)  # a part of a row reports after this many frames
 
 
 @triton.jit
@@ -344,29 +350,17 @@ def _sweep(
 @triton.jit(do_not_specialize=SIZES_AND_STRIDES)
 def _sweep_kernel(
     p_scores,
-    p_labels,
-    p_arcs,
-    p_added,
-    p_entry,
-    p_frames,
-    p_lengths,
-    p_table,
-    p_top,
-    p_wide,
-    p_m,
-    p_e,
-    p_edge_m,
-    p_edge_e,
-    p_passed_m,
-    p_passed_e,
-    p_counts,
-    p_progress,
+    p_lattice,
+    p_scratch,
+    p_kept,
     stride_t,
     stride_n,
     stride_c,
     frames_max,
-    o_blank,
+    size,
+    classes,
     pairs,
+    o_blank,
     SECOND: tl.constexpr,
     KEEP: tl.constexpr,
     GENERAL: tl.constexpr,
@@ -374,6 +368,7 @@ def _sweep_kernel(
     CUT: tl.constexpr,
     LONG: tl.constexpr,
     PACKED: tl.constexpr,
+    DOUBLE: tl.constexpr,
     P: tl.constexpr,
     LANES: tl.constexpr,
 ):
@@ -382,19 +377,26 @@ def _sweep_kernel(
     The order in which programs start is not promised, so with CUT they are numbered as they start: a program waits only
     for one that has started before it.
     """
+    REAL: tl.constexpr = tl.float64 if DOUBLE else tl.float32
     program, parts, part = tl.program_id(0), 1, 0
     if CUT:
         parts = tl.cdiv(pairs, P * LANES)
+    p_frames, p_lengths, _, _, _ = samples_of(p_lattice, size)
+    _, p_top, p_wide = statistics_of(p_scratch, size, frames_max, DOUBLE)
+    p_progress, p_table = table_of(p_scratch, size, frames_max, pairs, parts, DOUBLE)
+    p_passed_m, p_passed_e, p_e = sweep_of(p_scratch, size, frames_max, pairs, parts, GENERAL, CUT, DOUBLE)
+    p_m, p_counts = occupancy_of(p_kept, size, frames_max, pairs, DOUBLE)
+    if CUT:
         started = tl.atomic_add(p_progress + tl.num_programs(0), 1, sem="relaxed") % tl.num_programs(0)
         program, part = started // (2 * parts) * 2 + started % 2, started // 2 % parts
     n, backward = (program // 2).to(tl.int64), program % 2 == 1
     frames, length = tl.load(p_frames + n).to(tl.int32), tl.load(p_lengths + n).to(tl.int32)
     if (frames == 0) | (part * P * LANES > length):
         return
-    lattices, scores = (p_labels, p_arcs, p_added, p_entry), (p_scores, stride_t, stride_n, stride_c, o_blank)
+    lattices = states_of(p_lattice, size, classes, pairs, GENERAL)
+    scores = (p_scores, stride_t, stride_n, stride_c, o_blank)
     layout, statistics = of_sample(n, lattices, scores, p_top, p_wide, frames_max, pairs, GENERAL)
     p_top, p_wide, _ = statistics
-    REAL: tl.constexpr = p_top.dtype.element_ty
     lane = tl.arange(0, LANES)
     i = (part * LANES + lane) * P
     cells = _cells(i, length, backward, P)
@@ -415,7 +417,7 @@ def _sweep_kernel(
     p_m, p_e = p_m + o_frame * 2 * pairs, p_e + o_frame * (pairs if PACKED else 2 * pairs)
     stored = (p_m, p_e, p_low) if PACKED else (p_m, p_e)
     sources = (p_table, (), statistics, stored, passed)
-    edges, p_counts = (p_edge_m, p_edge_e), p_counts + o_program * 2 * pairs
+    edges, p_counts = edges_of(p_scratch, size, frames_max, pairs, DOUBLE), p_counts + o_program * 2 * pairs
     p_progress += o_program * parts + part
     wide = _any_wide(p_wide, frames)
     for WIDE in tl.static_range(2):
@@ -438,42 +440,30 @@ def _sweep_kernel(
             )
 
 
-def sweep(batch: Batch, rows: Rows, sums: Sums, *, keep: bool, count: bool = False) -> None:
+def sweep(batch: Batch, scratch: Tensor, kept: Tensor, *, keep: bool, count: bool = False) -> None:
     """Launches both directions of all samples up to where they meet, and with ``keep`` from there to their ends.
 
     With ``count`` (general lattices only), the second halves count how often each state is entered.
     """
-    states, sizes = batch.states, batch.sizes
+    sizes = batch.sizes
     lanes = tuning.lanes(sizes.pairs)
     if sizes.frames == 0:  # then read_rows has launched nothing that says that no program has begun
         return
     for second in [False, True] if keep else [False]:
         _sweep_kernel[(2 * sizes.size * lanes.parts,)](
             batch.scores,
-            states.labels,
-            states.arcs,
-            *batch.extra,
-            states.frames,
-            states.lengths,
-            rows.table,
-            rows.top,
-            rows.wide,
-            sums.occupancy,
-            sums.exponents,
-            sums.edges_m,
-            sums.edges_e,
-            sums.passed_m,
-            sums.passed_e,
-            sums.counts,
-            rows.progress,
+            batch.lattice,
+            scratch,
+            kept,
             *batch.score_layout,
             SECOND=second,
             KEEP=keep and not second,
-            GENERAL=states.general,
+            GENERAL=batch.general,
             COUNT=count and second,
             CUT=lanes.parts > 1,
             LONG=sizes.frames * 2 * sizes.pairs >= 1 << 31,
             PACKED=packed(batch),
+            DOUBLE=batch.double,
             P=lanes.each,
             LANES=lanes.number,
             num_warps=max(lanes.number // 32, 1),

@@ -13,83 +13,88 @@ chunks, and following their maps takes about 0.1 ms.
 
 The order of a score's sum depends only on the number of a sample's frames, not on the way: each chunk's frames are
 added in pairs, then pairs of pairs and so on; then likewise PARTS chunks; these sums are added one after the other. May
-import triton, tuning.py, lattice.py and batch.py.
+import triton, tuning.py, blocks.py, lattice.py and batch.py.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
 
 from . import tuning
-from .batch import Batch, Rows
+from .batch import Batch
+from .blocks import at, results_of, samples_of, states_of, statistics_of, statistics_places
 from .lattice import store_score
-from .tuning import SIZES, SIZES_AND_STRIDES, Sizes
+from .tuning import SIZES, SIZES_AND_STRIDES, Constant, Sizes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-GROUP = tl.constexpr(tuning.GROUP)  # how many moves a word has: four bits each, first the even state's
-WINDOW = tl.constexpr(32)  # how many frames a warp follows with one load; in each a path descends by at most one pair
-LOG_CHUNK, LOG_PARTS = tl.constexpr(7), tl.constexpr(5)
-CHUNK = tl.constexpr(1 << LOG_CHUNK.value)  # frames
-PARTS = tl.constexpr(1 << LOG_PARTS.value)  # how many chunks' sums are added at a time
-NO_STATE = tl.constexpr(1 << 30)  # above all states and pairs
-NO_PATH, NOT_A_NUMBER = tl.constexpr(-1), tl.constexpr(-2)  # instead of the state that a path ends in
+GROUP = Constant(tuning.GROUP)  # how many moves a word has: four bits each, first the even state's
+WINDOW = Constant(32)  # how many frames a warp follows with one load; in each a path descends by at most one pair
+LOG_CHUNK, LOG_PARTS = Constant(7), Constant(5)
+CHUNK = Constant(1 << LOG_CHUNK.value)  # frames
+PARTS = Constant(1 << LOG_PARTS.value)  # how many chunks' sums are added at a time
+NO_STATE = Constant(1 << 30)  # above all states and pairs
+NO_PATH, NOT_A_NUMBER = Constant(-1), Constant(-2)  # instead of the state that a path ends in
 STATES = 128  # how many states of a map one program follows
 MOST_AT_ONCE = CHUNK.value * PARTS.value  # frames of a path that one program follows
 
 
-class Memory(NamedTuple):
-    """Memory for the sweep and the way back.
+def _is_long(sizes: Sizes) -> bool:
+    """Whether paths are followed in chunks."""
+    return bool(sizes.frames > MOST_AT_ONCE)
 
-    Attributes:
-        moves: int32 (N, T / GROUP, pairs), eight moves of both states of each pair; after a sample's last frame none,
-            so that the state stays as it is.
-        last: int32 (N,), the states that paths end in.
-        rows: (N, 2, 2, pairs), two rows, if rows are too long for registers.
-        maps: int32 (N, T / CHUNK, 2 · pairs), for each state at a chunk's end the state at its beginning; like the
-            following only if there are more than MOST_AT_ONCE frames.
-        entries: int32 (N, T / CHUNK), the path's state at each chunk's end.
-        parts: float64 (N, T / CHUNK), each chunk's part of the score.
+
+@triton.jit
+def path_places(rows, size, groups, chunks, pairs, TILED: tl.constexpr, DOUBLE: tl.constexpr):
+    """Where moves, last, parts, entries and maps begin, and where a best path's scratch block ends.
+
+    It begins with the statistics of blocks.py, which end at rows.
+
+    rows     R (N, 2, 2, P)         two rows of the sweep; with TILED: they are too long for registers
+    moves    int32 (N, groups, P)   of GROUP frames, those of both states of each pair; after the last frame none
+    last     int32 (N,)             the states that paths end in
+    parts    float64 (N, chunks)    each chunk's part of the score; if paths are followed in chunks
+    entries  int32 (N, chunks)      the path's state at each chunk's end; likewise
+    maps     int32 (N, chunks, 2P)  for each state at a chunk's end the state at its beginning; likewise
     """
-
-    moves: Tensor
-    last: Tensor
-    rows: Tensor
-    maps: Tensor
-    entries: Tensor
-    parts: Tensor
-
-
-def memory_shapes(sizes: Sizes) -> tuple[tuple[int, ...], ...]:
-    """The shapes of a batch's :class:`Memory`, in its order."""
-    size, chunks = sizes.size, triton.cdiv(sizes.frames, CHUNK.value)
-    long, tiled = sizes.frames > MOST_AT_ONCE, tuning.best_row(sizes.pairs).each == 0
-    return (
-        (size, triton.cdiv(sizes.frames, GROUP.value), sizes.pairs),
-        (size,),
-        (size, 2, 2, sizes.pairs) if tiled else (0,),
-        (size, chunks, 2, sizes.pairs) if long else (0,),
-        (size, chunks) if long else (0,),
-        (size, chunks) if long else (0,),
-    )
+    moves = rows + ((32 if DOUBLE else 16) * size * pairs if TILED else 0)
+    last = moves + 4 * size * groups * pairs
+    parts = (last + 4 * size + 15) // 16 * 16
+    entries = parts + 8 * size * chunks
+    maps = entries + 4 * size * chunks
+    return moves, last, parts, entries, maps, maps + 8 * size * chunks * pairs
 
 
-class Paths(NamedTuple):
-    """What is written.
+@triton.jit
+def moves_of(p_scratch, size, frames, pairs, TILED: tl.constexpr, DOUBLE: tl.constexpr):
+    """Pointers to rows, moves and last states."""
+    groups = tl.cdiv(frames, GROUP)
+    _, _, rows = statistics_places(size.to(tl.int64), frames, DOUBLE)
+    moves, last, _, _, _, _ = path_places(rows, size.to(tl.int64), groups, 0, pairs, TILED, DOUBLE)
+    p_rows = at(p_scratch, rows, tl.float64 if DOUBLE else tl.float32)
+    return p_rows, at(p_scratch, moves, tl.int32), at(p_scratch, last, tl.int32)
 
-    Attributes:
-        states: int32 (N, T), the paths; -1 beyond a sample's frames and without a path.
-        score: float64 (N,), nats.
-        status: uint8 (N,), as ctckit.Status.
-    """
 
-    states: Tensor
-    score: Tensor
-    status: Tensor
+@triton.jit
+def _chunks_of(p_scratch, size, frames, pairs, TILED: tl.constexpr, DOUBLE: tl.constexpr):
+    """Pointers to parts, entries and maps."""
+    groups, chunks = tl.cdiv(frames, GROUP), tl.cdiv(frames, CHUNK)
+    _, _, rows = statistics_places(size.to(tl.int64), frames, DOUBLE)
+    _, _, parts, entries, maps, _ = path_places(rows, size.to(tl.int64), groups, chunks, pairs, TILED, DOUBLE)
+    return at(p_scratch, parts, tl.float64), at(p_scratch, entries, tl.int32), at(p_scratch, maps, tl.int32)
+
+
+def path_size(batch: Batch) -> int:
+    """Bytes of a best path's scratch block."""
+    frames, size, _, pairs = batch.sizes
+    groups, chunks = -(-frames // GROUP.value), -(-frames // CHUNK.value) if _is_long(batch.sizes) else 0
+    tiled = tuning.best_row(pairs).each == 0
+    rows = statistics_places.fn(size, frames, batch.double)[-1]
+    return int(path_places.fn(rows, size, groups, chunks, pairs, tiled, batch.double)[-1])
 
 
 @triton.jit
@@ -187,32 +192,31 @@ def _score_of_chunk(c, after, p_path, last_frame, lattice, scores, GENERAL: tl.c
 @triton.jit(do_not_specialize=SIZES_AND_STRIDES)
 def _trace_kernel(
     p_scores,
-    p_labels,
-    p_added,
-    p_entry,
-    p_frames,
-    p_status,
-    p_top,
-    p_offset,
-    p_moves,
-    p_last,
-    p_entries,
-    p_parts,
+    p_lattice,
+    p_scratch,
     p_path,
-    p_score,
-    p_final,
+    p_results,
     stride_t,
     stride_n,
     stride_c,
     frames_max,
-    o_blank,
+    size,
+    classes,
     pairs,
-    WHOLE: tl.constexpr,
+    o_blank,
+    LONG: tl.constexpr,
+    TILED: tl.constexpr,
     GENERAL: tl.constexpr,
+    DOUBLE: tl.constexpr,
 ):
-    """Writes a sample's path and adds up its score. Without WHOLE a program does so for one chunk of frames."""
+    """Writes a sample's path and adds up its score. With LONG a program does so for one chunk of frames."""
     chunks = tl.cdiv(frames_max, CHUNK)
-    n = (tl.program_id(0) // (1 if WHOLE else chunks)).to(tl.int64)
+    n = (tl.program_id(0) // (chunks if LONG else 1)).to(tl.int64)
+    p_frames, _, _, p_status, _ = samples_of(p_lattice, size)
+    p_labels, _, p_added, p_entry = states_of(p_lattice, size, classes, pairs, GENERAL)
+    p_offset, p_top, _ = statistics_of(p_scratch, size, frames_max, DOUBLE)
+    _, p_moves, p_last = moves_of(p_scratch, size, frames_max, pairs, TILED, DOUBLE)
+    p_parts, p_entries, _ = _chunks_of(p_scratch, size, frames_max, pairs, TILED, DOUBLE)
     last = tl.load(p_last + n)
     last_frame = tl.where(last >= 0, tl.load(p_frames + n).to(tl.int32) - 1, -1)
     p_path += n * frames_max
@@ -222,7 +226,7 @@ def _trace_kernel(
     lattice = p_labels, p_added + o_states, p_entry + o_states, pairs, o_blank
     o_frames = n * frames_max
     scores = p_scores + n * stride_n, p_top + o_frames, p_offset + o_frames, stride_t, stride_c
-    if WHOLE:
+    if not LONG:
         parts, state = tl.zeros((PARTS,), tl.float64), last
         for back in range(0, chunks):
             c = chunks - 1 - back
@@ -232,7 +236,7 @@ def _trace_kernel(
             part = _score_of_chunk(c, after, p_path, last_frame, lattice, scores, GENERAL)
             parts = tl.where(tl.arange(0, PARTS) == c, part, parts)
         score = tl.max(_sum(parts, LOG_PARTS), axis=0)
-        _store_status(n, p_score, p_final, p_status, p_frames, last, score)
+        _store_status(n, size, p_results, p_status, p_frames, last, score)
     else:
         c = tl.program_id(0) % chunks
         after = tl.load(p_entries + n * chunks + c)
@@ -243,18 +247,32 @@ def _trace_kernel(
 
 
 @triton.jit
-def _store_status(n, p_score, p_final, p_status, p_frames, last, score):
+def _store_status(n, size, p_results, p_status, p_frames, last, score):
     """Stores a sample's score and status."""
+    p_score, p_final = results_of(p_results, size)
     offset = tl.where(last == NOT_A_NUMBER, float("nan"), 0.0)
     store_score(p_score + n, p_final + n, score, tl.load(p_status + n), tl.load(p_frames + n), last >= 0, offset)
 
 
 @triton.jit(do_not_specialize=SIZES)
-def _map_kernel(p_moves, p_frames, p_lengths, p_maps, frames_max, pairs, BLOCK: tl.constexpr):
+def _map_kernel(
+    p_lattice,
+    p_scratch,
+    frames_max,
+    size,
+    classes,
+    pairs,
+    TILED: tl.constexpr,
+    DOUBLE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """For a block of states at a chunk's end: the states at the chunk's beginning that their best paths come from."""
     chunks = tl.cdiv(frames_max, CHUNK)
     n, c = (tl.program_id(0) // chunks).to(tl.int64), tl.program_id(0) % chunks
     k = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    p_frames, p_lengths, _, _, _ = samples_of(p_lattice, size)
+    _, p_moves, _ = moves_of(p_scratch, size, frames_max, pairs, TILED, DOUBLE)
+    _, _, p_maps = _chunks_of(p_scratch, size, frames_max, pairs, TILED, DOUBLE)
     states = 2 * tl.load(p_lengths + n).to(tl.int32) + 1
     last_frame = tl.load(p_frames + n).to(tl.int32) - 1
     begin, end = c * CHUNK, tl.minimum((c + 1) * CHUNK, last_frame)
@@ -271,10 +289,13 @@ def _map_kernel(p_moves, p_frames, p_lengths, p_maps, frames_max, pairs, BLOCK: 
 
 
 @triton.jit(do_not_specialize=SIZES)
-def _chain_kernel(p_frames, p_last, p_maps, p_entries, frames_max, pairs):
+def _chain_kernel(p_lattice, p_scratch, frames_max, size, classes, pairs, TILED: tl.constexpr, DOUBLE: tl.constexpr):
     """Follows a path from chunk to chunk: writes its state in the frame after each chunk; of the last one, its last."""
     chunks = tl.cdiv(frames_max, CHUNK)
     n = tl.program_id(0).to(tl.int64)
+    p_frames, _, _, _, _ = samples_of(p_lattice, size)
+    _, _, p_last = moves_of(p_scratch, size, frames_max, pairs, TILED, DOUBLE)
+    _, p_entries, p_maps = _chunks_of(p_scratch, size, frames_max, pairs, TILED, DOUBLE)
     state = tl.load(p_last + n)
     if state < 0:
         return
@@ -282,14 +303,19 @@ def _chain_kernel(p_frames, p_last, p_maps, p_entries, frames_max, pairs):
     for back in range(0, final + 1):
         o_chunk = n * chunks + final - back
         tl.store(p_entries + o_chunk, state)
-        state = tl.load(p_maps + o_chunk * 2 * pairs + state)
+        state = tl.load(p_maps + o_chunk * 2 * pairs + state, mask=back < final, other=0)  # the first has no map
 
 
 @triton.jit(do_not_specialize=SIZES)
-def _score_kernel(p_parts, p_frames, p_status, p_last, p_score, p_final, frames_max):
+def _score_kernel(
+    p_lattice, p_scratch, p_results, frames_max, size, classes, pairs, TILED: tl.constexpr, DOUBLE: tl.constexpr
+):
     """Adds up the parts of a sample's score, and stores its status."""
     chunks = tl.cdiv(frames_max, CHUNK)
     n = tl.program_id(0).to(tl.int64)
+    p_frames, _, _, p_status, _ = samples_of(p_lattice, size)
+    _, _, p_last = moves_of(p_scratch, size, frames_max, pairs, TILED, DOUBLE)
+    p_parts, _, _ = _chunks_of(p_scratch, size, frames_max, pairs, TILED, DOUBLE)
     last = tl.load(p_last + n)
     used = tl.where(last >= 0, tl.cdiv(tl.load(p_frames + n).to(tl.int32), CHUNK), 0)
     score = tl.zeros((1,), tl.float64)
@@ -297,48 +323,33 @@ def _score_kernel(p_parts, p_frames, p_status, p_last, p_score, p_final, frames_
         c = c0 + tl.arange(0, PARTS)
         parts = tl.load(p_parts + n * chunks + c, mask=c < used, other=0.0)
         score += _sum(parts, LOG_PARTS)
-    _store_status(n, p_score, p_final, p_status, p_frames, last, tl.max(score, axis=0))
+    _store_status(n, size, p_results, p_status, p_frames, last, tl.max(score, axis=0))
 
 
-def trace_back(batch: Batch, rows: Rows, memory: Memory, paths: Paths) -> None:
-    """Launches the way back. Writes ``paths``; the arguments are those of ``best.find_best``."""
-    lattices, sizes = batch.states, batch.sizes
-    whole, programs = sizes.frames <= MOST_AT_ONCE, sizes.size * triton.cdiv(sizes.frames, CHUNK.value)
-    if not whole:
-        blocks = triton.cdiv(2 * sizes.pairs, STATES)
-        _map_kernel[(programs, blocks)](
-            memory.moves,
-            lattices.frames,
-            lattices.lengths,
-            memory.maps,
-            sizes.frames,
-            sizes.pairs,
-            BLOCK=STATES,
-            num_warps=4,
+def trace_back(batch: Batch, scratch: Tensor, path: Tensor, results: Tensor) -> None:
+    """Launches the way back; the arguments are those of ``best.find_best``."""
+    sizes, long, tiled = batch.sizes, _is_long(batch.sizes), tuning.best_row(batch.sizes.pairs).each == 0
+    programs = sizes.size * -(-sizes.frames // CHUNK.value)
+    if long:
+        _map_kernel[(programs, -(-2 * sizes.pairs // STATES))](
+            batch.lattice, scratch, *sizes, TILED=tiled, DOUBLE=batch.double, BLOCK=STATES, num_warps=4
         )
-        _chain_kernel[(sizes.size,)](
-            lattices.frames, memory.last, memory.maps, memory.entries, sizes.frames, sizes.pairs, num_warps=1
-        )
-    _trace_kernel[(sizes.size if whole else programs,)](
+        _chain_kernel[(sizes.size,)](batch.lattice, scratch, *sizes, TILED=tiled, DOUBLE=batch.double, num_warps=1)
+    _trace_kernel[(programs if long else sizes.size,)](
         batch.scores,
-        lattices.labels,
-        *batch.extra,
-        lattices.frames,
-        lattices.status,
-        rows.top,
-        rows.offset,
-        memory.moves,
-        memory.last,
-        memory.entries,
-        memory.parts,
-        *paths,
+        batch.lattice,
+        scratch,
+        path,
+        results,
         *batch.score_layout,
-        WHOLE=whole,
-        GENERAL=lattices.general,
+        LONG=long,
+        TILED=tiled,
+        GENERAL=batch.general,
+        DOUBLE=batch.double,
         num_warps=1,
         enable_fp_fusion=tuning.FUSED,
     )
-    if not whole:
+    if long:
         _score_kernel[(sizes.size,)](
-            memory.parts, lattices.frames, lattices.status, memory.last, *paths[1:], sizes.frames, num_warps=1
+            batch.lattice, scratch, results, *sizes, TILED=tiled, DOUBLE=batch.double, num_warps=1
         )

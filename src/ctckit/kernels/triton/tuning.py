@@ -1,4 +1,4 @@
-"""How work is divided into programs: sizes of blocks and tiles, warps, and which arguments Triton specialises for.
+"""How work is divided into programs: sizes of blocks and tiles, warps; and what keeps launches short.
 
 These numbers change the speed, not results. May import triton; no torch, here or in any module of kernels.
 """
@@ -6,9 +6,9 @@ These numbers change the speed, not results. May import triton; no torch, here o
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import triton
+import triton.language as tl
 
 LARGEST_BLOCK = 2048  # how many pairs of states one program keeps in registers; longer rows are in memory
 LARGEST_PART = 1024  # likewise for the sums' sweep, which cuts longer rows into parts; more would not fit in registers
@@ -26,8 +26,18 @@ FUSED = True
 # Arguments that Triton must not specialise for (it recompiles for 1 and for multiples of 16, which takes seconds).
 # Sizes differ from batch to batch, and specialising for them gains nothing; nor does specialising for strides, except
 # where whole rows are read.
-SIZES = ["frames_max", "size", "classes", "blank", "o_blank", "pairs", "available", "most", "programs"]
+SIZES = ["frames_max", "size", "classes", "blank", "o_blank", "pairs", "available", "most", "parts"]
 SIZES_AND_STRIDES = [*SIZES, "stride_t", "stride_n", "stride_c", "stride_s"]
+
+
+class Constant(tl.constexpr):  # type: ignore[misc]
+    """A global constant of kernels. At each launch Triton compares all that a kernel uses with what they were before.
+
+    A step compares some seventy. By constexpr's own way, which makes another constexpr, that takes the host 40 us.
+    """
+
+    def __ne__(self, other: Any) -> bool:
+        return bool(self.value != other.value)
 
 
 class Sizes(NamedTuple):
@@ -37,6 +47,11 @@ class Sizes(NamedTuple):
     size: int
     classes: int
     pairs: int
+
+
+def power_of_two(count: int) -> int:
+    """The least power of two that is not below a count; Triton's own function takes the host 2 us."""
+    return 1 << (count - 1).bit_length() if count > 1 else 1
 
 
 class RowBlock(NamedTuple):
@@ -55,7 +70,7 @@ class RowBlock(NamedTuple):
 
 def row_block(pairs: int) -> RowBlock:
     """The block for rows of this many pairs."""
-    block = triton.next_power_of_2(pairs)
+    block = power_of_two(pairs)
     if block > LARGEST_BLOCK:
         return RowBlock(min(block, TILE), True, 8)
     return RowBlock(block, False, min(max(block // 64, 1), 16))
@@ -77,20 +92,20 @@ class Lanes(NamedTuple):
 
 def lanes(pairs: int) -> Lanes:
     """The threads for rows of this many pairs: two pairs each, and only one if a warp holds the row."""
-    block = min(max(triton.next_power_of_2(pairs), SMALLEST_BLOCK), LARGEST_PART)
+    block = min(max(power_of_two(pairs), SMALLEST_BLOCK), LARGEST_PART)
     each = 2 if block > SMALLEST_BLOCK else 1
-    return Lanes(each, block // each, triton.cdiv(pairs, block))
+    return Lanes(each, block // each, -(-pairs // block))
 
 
 def row_blocks(classes: int, labels: int) -> tuple[int, int, int]:
     """How many classes, labels, and frames a program reads at a time, when all frames are read first."""
-    block, tile = min(ROWS_TILE, triton.next_power_of_2(classes)), min(ROWS_TILE, triton.next_power_of_2(labels))
+    block, tile = min(ROWS_TILE, power_of_two(classes)), min(ROWS_TILE, power_of_two(labels))
     return block, tile, ROWS_TILE // max(block, tile)
 
 
 def score_block(classes: int) -> tuple[int, int]:
     """How many classes, and how many frames, a program reads at a time."""
-    block = min(ROWS_TILE, triton.next_power_of_2(classes))
+    block = min(ROWS_TILE, power_of_two(classes))
     return block, ROWS_TILE // block
 
 
