@@ -132,7 +132,7 @@ def test_memory_until_the_backward_pass() -> None:
     others = {x.untyped_storage().data_ptr(): x.untyped_storage() for x in vars(swept).values() if torch.is_tensor(x)}
     del others[swept.kept.untyped_storage().data_ptr()]
     assert sum(storage.nbytes() for storage in others.values()) == 2 * (8 + 1)
-    assert swept.batch.lattice.untyped_storage().nbytes() == 2 * (32 + 9 * 8 + 5 * 8 + 10 * 2)
+    assert swept.batch.lattice.untyped_storage().nbytes() == 16 + 2 * (32 + 9 * 8 + 5 * 8 + 10 * 2)
 
 
 @pytest.mark.parametrize("frames", [tuning.MOST_PACKED, 5])
@@ -614,7 +614,7 @@ POINTERS = dict(
     p_scores=SCORE, p_grad=SCORE, p_weights="fp64", p_targets="i64", p_begins="i64", p_input_lengths="i32",
     p_target_lengths="i64", p_labels="i32", p_bits="u8", p_of_token="i32", p_costs="fp64", p_class_scores="fp64",
     p_state_scores="fp64", p_num_states="i32", p_num_frames="i64", p_known="i32", p_rows="u8", p_visits="fp64",
-    p_sum="fp64", p_path="i32", p_factor="fp32", p_states=REAL,
+    p_sum="fp64", p_path="i32", p_factor="fp32", p_states=REAL, p_loss=REAL,
     p_lattice="u8", p_scratch="u8", p_kept="u8", p_results="u8",
 )
 CTC, ANY = dict(GENERAL=False, DOUBLE=DOUBLE, BLOCK=64), dict(GENERAL=True, DOUBLE=DOUBLE, BLOCK=64)
@@ -634,8 +634,8 @@ for name, fixed in (
     ("_sweep_kernel", dict(SECOND=True, KEEP=False, CUT=True, **CTC_SUMS)),
     ("_sweep_kernel", dict(SECOND=False, KEEP=True, COUNT=False, CUT=False, LONG=False, **ANY_SUMS)),
     ("_sweep_kernel", dict(SECOND=True, KEEP=False, COUNT=True, CUT=True, LONG=True, **ANY_SUMS)),
-    ("_total_kernel", dict(PROBABILITY=True, **CTC)),
-    ("_total_kernel", dict(PROBABILITY=False, **ANY)),
+    ("_total_kernel", dict(PROBABILITY=True, LOSS=True, SUM=True, LOST_IS_0=True, **CTC)),
+    ("_total_kernel", dict(PROBABILITY=False, LOSS=True, SUM=False, LOST_IS_0=False, **ANY)),
     ("_best_kernel", dict(WARPS=2, LANES=32, EACH=3, **CTC)),
     ("_best_kernel", dict(WARPS=2, LANES=32, EACH=1, **ANY)),
     ("_best_kernel", dict(WARPS=2, LANES=32, EACH=0, **ANY)),
@@ -699,7 +699,7 @@ def test_kernels_compile_without_a_gpu(tmp_path: Path, score: str, real: str, ta
 
 MOST = {
     "launches": 6,
-    "operations": 5,
+    "operations": 1,
     "allocations": 7,
     "instructions_before_P1": 57,
     "instructions_before_P2": 103,

@@ -4,7 +4,9 @@ Without a GPU, marked tensors on the CPU are taken for a GPU's (``support/device
 Triton's interpreter. With one, the tensors are on it and nothing is replaced.
 """
 
+import gc
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -154,6 +156,33 @@ def test_without_a_gradient_and_twice_with_one() -> None:
     assert torch.equal(first, again)
     assert torch.equal(first, last)
     assert first.data_ptr() != again.data_ptr()
+
+
+@pytest.mark.usefixtures("all_on_a_gpu")
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_sum_of_more_losses_than_are_read_at_once(reduction: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctckit.kernels.triton.tuning.TILE", 2)
+    given = [unmarked(x) for x in (torch.from_numpy(BATCH.scores), TARGETS, FRAMES, LENGTHS)]
+    each = ctckit.torch.ctc_loss(*given, reduction="none")
+    weights = 1 / (3 * unmarked(LENGTHS).double()) if reduction == "mean" else torch.ones_like(each)
+    summed = ctckit.torch.ctc_loss(*given, reduction=reduction)
+    again = ctckit.torch.ctc_loss(*given, reduction=reduction)  # no count is left over from the first call
+    torch.testing.assert_close(summed, (each * weights).sum(), rtol=1e-14, atol=0)
+    assert torch.equal(again, summed)
+
+
+@pytest.mark.usefixtures("all_on_a_gpu")
+def test_a_loss_does_not_hold_itself() -> None:
+    """Its graph leads to what the forward pass has left. If that led to the loss, it would never be freed."""
+    x = unmarked(torch.from_numpy(BATCH.scores)).requires_grad_()
+    loss = ctckit.torch.ctc_loss(x, unmarked(TARGETS), unmarked(FRAMES), unmarked(LENGTHS))
+    seen = weakref.ref(loss)
+    gc.disable()
+    try:
+        del loss
+        assert seen() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.usefixtures("all_on_a_gpu")

@@ -17,11 +17,10 @@ from torch import Tensor
 from ..validate import Reduction
 from .errors import TensorError
 
-S = TypeVar("S", contravariant=True)  # log-scores: an array on the CPU, a tensor on a GPU
 W = TypeVar("W")  # what forward leaves to backward
 
 
-class Call(Protocol[S, W]):
+class Call(Protocol[W]):
     """A checked call of the loss. ``added`` are tensors as in ``arguments.Added``, those that are given."""
 
     @property
@@ -32,10 +31,10 @@ class Call(Protocol[S, W]):
         """The loss alone."""
 
     def sweep(self, scores: Tensor) -> W:
-        """Log-scores, and all that gradients need."""
+        """Log-scores, and all that the loss and gradients need."""
 
-    def loss(self, score: S) -> Tensor:
-        """Turns log-scores (N,) into the loss that the caller asked for, rounded once."""
+    def loss(self, swept: W) -> Tensor:
+        """The loss that the caller asked for, rounded once."""
 
     def gradient(self, scores: Tensor, swept: W, grad_output: Tensor | None) -> Tensor:
         """The gradient by the scores, times ``grad_output``; None means 1."""

@@ -56,7 +56,7 @@ class CPUCall(NamedTuple):
         """The loss alone."""
         totals = native.total(self.problem, threads=torch.get_num_threads())
         remember(totals.status)
-        return self.loss(totals.score)
+        return self._reduced(totals.score)
 
     def sweep(self, scores: Tensor) -> Swept:
         """Log-scores together with the gradient, which costs little more and is needed next."""
@@ -66,8 +66,11 @@ class CPUCall(NamedTuple):
         adds_softmax = self.below_log_softmax or (not self.problem.from_logits and is_log_softmax(scores))
         return Swept(self._fill(gradient, self.weights, adds_softmax, added), gradient, added, adds_softmax)
 
-    def loss(self, score: npt.NDArray[np.float64]) -> Tensor:
-        """Turns log-scores (N,) into the loss that the caller asked for, rounded once."""
+    def loss(self, swept: Swept) -> Tensor:
+        """The loss that the caller asked for, rounded once."""
+        return self._reduced(swept.score)
+
+    def _reduced(self, score: npt.NDArray[np.float64]) -> Tensor:
         loss = reduced_loss(self.problem, score, self.weights, self.reduction, self.zero_infinity)
         real = torch.float64 if self.problem.real is np.float64 else torch.float32
         return (

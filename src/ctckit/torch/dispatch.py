@@ -52,7 +52,7 @@ from .errors import raises_tensor_errors
 from .mapped import mapped_call
 
 _TRITON = (3, 4)  # the oldest version known to work
-AnyCall = Call[Any, Any]
+AnyCall = Call[Any]
 
 
 def backend_of(scores: Tensor) -> Literal["native", "triton", "portable"]:

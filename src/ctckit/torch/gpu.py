@@ -44,21 +44,24 @@ class GPUCall(NamedTuple):
 
     def evaluate(self) -> Tensor:
         """The loss alone."""
-        swept = triton.Sweep(self.problem, keep=False)
+        loss = self._empty_loss()
+        swept = triton.Sweep(self.problem, keep=False, loss=loss)
         remember(swept.status)
-        return self.loss(swept.score)
+        return loss.out
 
     def sweep(self, scores: Tensor) -> triton.Sweep:
-        """Log-scores, and what the gradient needs."""
+        """Log-scores, the loss, and what the gradient needs."""
         adds_softmax = self.below_log_softmax or (not self.problem.from_logits and is_log_softmax(scores))
-        swept = triton.Sweep(self.problem, keep=True, wanted=replace(self._wanted(), adds_softmax=adds_softmax))
+        wanted, loss = replace(self._wanted(), adds_softmax=adds_softmax), self._empty_loss()
+        swept = triton.Sweep(self.problem, keep=True, wanted=wanted, loss=loss)
         remember(swept.status)
         return swept
 
-    def loss(self, score: Tensor) -> Tensor:
-        """Turns log-scores (N,) into the loss that the caller asked for, rounded once."""
-        loss = reduced(score, self.weights, self.reduction, self.zero_infinity, self.batched)
-        return loss.to(real_of(self.problem.scores))
+    def loss(self, swept: triton.Sweep) -> Tensor:
+        """The loss that the caller asked for, rounded once; handed out once."""
+        loss, swept.loss = swept.loss, None  # else the loss would hold itself, through autograd's graph
+        assert loss is not None
+        return loss
 
     def gradient(self, scores: Tensor, swept: triton.Sweep, grad_output: Tensor | None) -> Tensor:
         """The gradient by the scores, times ``grad_output``; None means 1."""
@@ -98,6 +101,13 @@ class GPUCall(NamedTuple):
         if isinstance(lattices, triton.CTCLattices):  # which know the samples whose targets or lengths are wrong
             score = torch.where(lattices.status == Status.INVALID, torch.nan, score)
         return reduced(score, self.weights.to(score), self.reduction, self.zero_infinity, self.batched)
+
+    def _empty_loss(self) -> triton.Loss:
+        """Memory for the loss, and what it is."""
+        each, scores = self.reduction == "none", self.problem.scores
+        shape = (scores.shape[1],) if each and self.batched else ()
+        out = torch.empty(shape, dtype=real_of(scores), device=scores.device)
+        return triton.Loss(out, None if each else self.weights, self.zero_infinity)
 
     def _wanted(self) -> Gradients[Tensor]:
         """Memory for the gradients of the added tensors that need one."""

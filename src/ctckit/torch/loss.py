@@ -318,7 +318,7 @@ class _Loss(torch.autograd.Function):
         # So torch notices if they are changed before a second backward, and frees the large tensors after the last.
         ctx.save_for_backward(scores, ctx.swept.kept, *added)
         ctx.swept.kept = None
-        return call.loss(ctx.swept.score)
+        return call.loss(ctx.swept)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:

@@ -87,7 +87,7 @@ def _loss_and_grad(scores: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Ten
     Replacement.calls += Options(*arguments[3:]).as_torch
     call = _checked(scores, *arguments)
     swept = call.sweep(scores)
-    return call.loss(swept.score), call.gradient(scores, swept, None), torch.as_tensor(swept.score)
+    return call.loss(swept), call.gradient(scores, swept, None), torch.as_tensor(swept.score)
 
 
 @custom_op(

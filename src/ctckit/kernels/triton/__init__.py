@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .backend import CTCLattices, Sweep, best_path, ctc_lattices, posteriors, total
+    from .sums import Loss
 
-__all__ = ["CTCLattices", "Sweep", "best_path", "ctc_lattices", "posteriors", "total"]
+__all__ = ["CTCLattices", "Loss", "Sweep", "best_path", "ctc_lattices", "posteriors", "total"]
 
 
 def __getattr__(name: str) -> Any:

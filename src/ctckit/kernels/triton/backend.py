@@ -28,7 +28,7 @@ from .gradient import count_visits, write_gradient
 from .lattice import PLAIN, lay_out
 from .pairs import find_infeasible, lay_out_states
 from .rows import read_rows
-from .sums import add_up
+from .sums import Loss, add_up
 from .sweep import sweep
 from .trace import path_size
 from .tuning import Sizes, row_block
@@ -224,15 +224,19 @@ class Sweep:
         problem: as for :func:`total`.
         keep: whether occupancies are needed.
         wanted: which gradients are needed besides that of the scores.
+        loss: written, if given.
 
     Attributes:
         batch: the kernels' input.
         score: float64 (N,), in nats.
         status: uint8 (N,), a :class:`ctckit.Status` for each sample.
+        loss: the loss, until somebody takes it.
         kept: the block that gradients are written from. Autograd may store it elsewhere between the two passes.
     """
 
-    def __init__(self, problem: TensorProblem, *, keep: bool, wanted: Gradients[Tensor] | None = None) -> None:
+    def __init__(
+        self, problem: TensorProblem, *, keep: bool, wanted: Gradients[Tensor] | None = None, loss: Loss | None = None
+    ) -> None:
         of_states, count = _of_states(wanted), wanted is not None and wanted.entry_costs is not None
         device, adds_softmax = problem.scores.device, wanted is not None and wanted.adds_softmax
         with _on(device):
@@ -246,9 +250,10 @@ class Sweep:
                 _sort_states(batch)
             read_rows(batch, scratch, kept, table=True)
             sweep(batch, scratch, kept, keep=keep, count=count)
-            add_up(batch, scratch, self._results)
+            add_up(batch, scratch, self._results, loss)
         self.score, self.status = _score_and_status(self._results, batch.sizes.size)
         self.kept: Tensor | None = kept
+        self.loss = None if loss is None else loss.out
 
     def gradient(self, grad: Tensor, weights: Tensor | None = None, factor: Tensor | None = None) -> None:
         """Writes the gradient of Σ weights·(-score) by the scores to ``grad``. May be called any number of times.

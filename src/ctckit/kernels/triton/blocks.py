@@ -14,6 +14,7 @@ states are those of odd states, since all even ones emit the blank. With GENERAL
     share     float64 (N,)      the sample's weight in a mean of scores per token; not with GENERAL
     status    int32 (N,)        OK, INFEASIBLE or INVALID
     common    int32 (N,)        the class with the most states; with GENERAL
+    done      int32 (4,)        the first: how many samples' scores are known, while they are being computed; else 0
     added     float64 (N, 2, P) nats that are added to each state's emission; with GENERAL
     entry     float64 (N, 2, P) nats that are added when a path enters a state: minus its entry cost; with GENERAL
     labels    int32 (N, L)      each state's class; C, which is not a class, if the state doesn't exist
@@ -65,9 +66,9 @@ def at(p_block, place, dtype: tl.constexpr):
 def lattice_places(size, classes, pairs, GENERAL: tl.constexpr):
     """Where added, entry, labels, order, ranges and arcs begin, and where the block ends.
 
-    Before them are frames, lengths, share, status and common.
+    Before them are frames, lengths, share, status, common and done.
     """
-    added = 32 * size
+    added = 32 * size + 16
     entry = added + (16 * size * pairs if GENERAL else 0)
     labels = entry + (16 * size * pairs if GENERAL else 0)
     order = labels + 4 * size * (2 * pairs if GENERAL else pairs - 1)
@@ -82,6 +83,12 @@ def samples_of(p_lattice, size):
     p_frames, size = at(p_lattice, 0, tl.int64), size.to(tl.int64)
     p_share, p_status = at(p_lattice, 16 * size, tl.float64), at(p_lattice, 24 * size, tl.int32)
     return p_frames, p_frames + size, p_share, p_status, p_status + size
+
+
+@triton.jit
+def done_of(p_lattice, size):
+    """A pointer to the number of known scores."""
+    return at(p_lattice, 32 * size.to(tl.int64), tl.int32)
 
 
 @triton.jit

@@ -14,7 +14,7 @@ import triton.language as tl
 from ...lattice import ARCS_BY_ROLE, Arc
 from ...results import Status
 from . import tuning
-from .blocks import runs_of, samples_of, states_of
+from .blocks import done_of, runs_of, samples_of, states_of
 from .tuning import SIZES_AND_STRIDES, Constant, Sizes, power_of_two
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ def _lattice_kernel(
     b_status = tl.where(too_long | (b_frames < b_length + b_detours), INFEASIBLE, OK)
     b_status = tl.where(b_wrong != 0, INVALID, b_status)
     tl.store(p_status + n, b_status)
+    tl.store(done_of(p_lattice, size), 0, mask=n == 0)
     tl.store(p_frames + n, tl.where(b_status == OK, b_frames, 0))
     b_length = tl.where(b_status == INVALID, 0, b_length)
     tl.store(p_lengths + n, b_length)
@@ -155,7 +156,7 @@ def _lattice_kernel(
 
 @triton.jit
 def store_score(p_score, p_final, score, status, frames, alive, offset):
-    """Stores a sample's final score and status.
+    """Stores a sample's final score and status; returns the score.
 
     Args:
         p_score: the score is written here.
@@ -173,6 +174,7 @@ def store_score(p_score, p_final, score, status, frames, alive, offset):
     score = tl.where((final == NOT_FINITE) | (final == INVALID), float("nan"), score)
     tl.store(p_score, score)
     tl.store(p_final, final.to(tl.uint8))
+    return score
 
 
 def lay_out(

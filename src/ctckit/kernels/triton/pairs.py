@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 from . import tuning
-from .blocks import samples_of, states_of
+from .blocks import done_of, samples_of, states_of
 from .lattice import END, INFEASIBLE, INVALID, OK, SKIP, START, STAY, STEP
 from .tuning import SIZES, Sizes, power_of_two
 
@@ -94,6 +94,7 @@ def _pair_kernel(
         b_status = tl.load(p_known + n).to(tl.int32)
     b_status = tl.where(b_wrong != 0, INVALID, b_status)
     tl.store(p_status + n, b_status)
+    tl.store(done_of(p_lattice, size), 0, mask=n == 0)
     tl.store(p_frames + n, tl.where(b_status == OK, b_frames, 0))
     tl.store(p_lengths + n, b_count // 2)
 

@@ -1,18 +1,18 @@
-"""What sums over paths are made of: sums along arcs and occupancies; and their total.
+"""What sums over paths are made of: sums along arcs and occupancies; their total, and the loss.
 
 May import triton, tuning.py, scaled.py, blocks.py, lattice.py, batch.py, rows.py and cells.py.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import triton
 import triton.language as tl
 
 from . import tuning
 from .batch import Batch
-from .blocks import edges_of, results_of, samples_of, states_of, statistics_of
+from .blocks import done_of, edges_of, results_of, samples_of, states_of, statistics_of
 from .cells import arc_factor, arc_mask, arcs_into, first_row, load_row
 from .lattice import store_score
 from .rows import sum_of_offsets
@@ -123,11 +123,34 @@ def exponent_at_meeting(j, bounds, lattice, edges, pairs, GENERAL: tl.constexpr,
     return top
 
 
+@triton.jit
+def _loss_of(score, LOST_IS_0: tl.constexpr):
+    """The loss of log-scores; 0 rather than -0 for a certain target."""
+    loss = 0.0 - score
+    if LOST_IS_0:
+        loss = tl.where(score == float("-inf"), 0.0, loss)
+    return loss
+
+
+@triton.jit
+def _add_losses(p_loss, p_weights, p_score, size, LOST_IS_0: tl.constexpr, BLOCK: tl.constexpr):
+    """Stores the weighted sum of all losses, past the first-level cache, which does not know other programs' scores."""
+    loss = tl.zeros((), tl.float64)
+    for n0 in range(0, size, BLOCK):
+        n = n0 + tl.arange(0, BLOCK)
+        b_score = tl.load(p_score + n, mask=n < size, other=0.0, cache_modifier=".cg")
+        b_weight = tl.load(p_weights + n, mask=n < size, other=0.0)
+        loss += tl.sum(_loss_of(b_score, LOST_IS_0) * b_weight, axis=0)
+    tl.store(p_loss, loss.to(p_loss.dtype.element_ty))
+
+
 @triton.jit(do_not_specialize=SIZES_AND_STRIDES)
 def _total_kernel(
     p_lattice,
     p_scratch,
     p_results,
+    p_loss,
+    p_weights,
     frames_max,
     size,
     classes,
@@ -135,11 +158,15 @@ def _total_kernel(
     GENERAL: tl.constexpr,
     DOUBLE: tl.constexpr,
     PROBABILITY: tl.constexpr,
+    LOSS: tl.constexpr,
+    SUM: tl.constexpr,
+    LOST_IS_0: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """One sample's log-score in float64, from where its directions meet, and its status.
+    """One sample's log-score in float64, from where its directions meet, and its status; with LOSS its loss.
 
     With PROBABILITY the score is the logarithm of a probability, and rounding is not allowed to make it greater than 0.
+    With SUM the loss is that of the batch: the program that ends last adds up all, in the order of the samples.
     """
     n = tl.program_id(0).to(tl.int64)
     p_frames, p_lengths, _, p_status, _ = samples_of(p_lattice, size)
@@ -162,19 +189,48 @@ def _total_kernel(
     score = tl.log(tl.where(alive, b_sum, 1.0)) + top.to(tl.float64) * LN2 + offset
     if PROBABILITY:
         score = tl.minimum(score, 0.0)
-    store_score(p_score + n, p_final + n, score, tl.load(p_status + n), frames, alive, offset)
+    score = store_score(p_score + n, p_final + n, score, tl.load(p_status + n), frames, alive, offset)
+    if LOSS and not SUM:
+        tl.store(p_loss + n, _loss_of(score, LOST_IS_0).to(p_loss.dtype.element_ty))
+    if LOSS and SUM:
+        p_done = done_of(p_lattice, size)
+        if tl.atomic_add(p_done, 1, sem="acq_rel") == size - 1:
+            _add_losses(p_loss, p_weights, p_score, size, LOST_IS_0, BLOCK)
+            tl.store(p_done, 0)
 
 
-def add_up(batch: Batch, scratch: Tensor, results: Tensor) -> None:
-    """Launches the kernel that computes the results, from where the directions have met."""
+class Loss(NamedTuple):
+    """The loss that is made of log-scores.
+
+    Attributes:
+        out: float32 or float64, written, rounded once: (N,), or () for a weighted sum or an only sample.
+        weights: float64 (N,), if it is a sum.
+        lost_is_0: whether a sample without a path has a loss of 0, instead of +inf.
+    """
+
+    out: Tensor
+    weights: Tensor | None
+    lost_is_0: bool
+
+
+def add_up(batch: Batch, scratch: Tensor, results: Tensor, loss: Loss | None = None) -> None:
+    """Launches the kernel that computes the results and the loss, from where the directions have met."""
+    summed = loss is not None and loss.weights is not None
+    if loss is not None and batch.sizes.size == 0:
+        loss.out.zero_()
     _total_kernel[(batch.sizes.size,)](
         batch.lattice,
         scratch,
         results,
+        results if loss is None else loss.out,
+        results if loss is None or loss.weights is None else loss.weights,
         *batch.sizes,
         GENERAL=batch.general,
         DOUBLE=batch.double,
         PROBABILITY=batch.from_logits and not batch.general,
+        LOSS=loss is not None,
+        SUM=summed,
+        LOST_IS_0=loss is not None and loss.lost_is_0,
         BLOCK=tuning.TILE,
         num_warps=4,
         enable_fp_fusion=tuning.FUSED,
