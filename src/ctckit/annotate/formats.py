@@ -1,13 +1,14 @@
 """Files of timed text in many formats, chosen by the file's ending: annotations, subtitles, tables.
 
 A format is one function from lines to the file's text, and a row in `FORMATS`; everything else that lists the formats
-reads that table. Imports files/, results.py and validate/; the packages that write TextGrids (praatio) and subtitles
+reads that table. Imports files/, results.py and validate/; the packages that write TextGrids (praatio) and .ass files
 (pysubs2) are imported when such a file is written.
 """
 
 from __future__ import annotations
 
 import csv
+import html
 import importlib.util
 import io
 import json
@@ -225,29 +226,31 @@ def _intervals(pieces: Sequence[Segment], digits: int = DIGITS) -> Iterator[tupl
 
 
 def _srt(annotation: Annotation) -> str:
-    return _subtitles(annotation, "srt", lambda text: text)
+    cues = enumerate(_cues(annotation), 1)
+    return "".join(f"{i}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{text}\n\n" for i, (start, end, text) in cues)
 
 
 def _vtt(annotation: Annotation) -> str:
-    def escaped(text: str) -> str:
-        return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    cues = ((start, end, html.escape(text, quote=False)) for start, end, text in _cues(annotation))
+    return "WEBVTT\n\n" + "".join(
+        f"{_clock(start, '.')} --> {_clock(end, '.')}\n{text}\n\n" for start, end, text in cues
+    )
 
-    return _subtitles(annotation, "vtt", escaped)
 
-
-def _subtitles(annotation: Annotation, kind: str, escaped: Callable[[str], str]) -> str:
-    from pysubs2 import SSAEvent, SSAFile
-
-    subtitles = SSAFile()
+def _cues(annotation: Annotation) -> Iterator[tuple[int, int, str]]:
+    """Start and end in milliseconds, and the text, of the pieces that have a time and a text."""
     for piece in _at_level(annotation):
         whole = piece if annotation.level == "line" else piece._replace(parts=())
         text = "".join(text for _, text in _spoken(whole)).strip()
         if text:
             start = round(1000 * piece.start)
-            end = max(round(1000 * piece.end), start + 1)  # players drop subtitles of length 0
-            # pysubs2 would turn \n into a line break.
-            subtitles.append(SSAEvent(start, end, text=escaped(text).replace("\\", "\0")))
-    return str(subtitles.to_string(kind, keep_ssa_tags=True)).replace("\0", "\\")
+            yield start, max(round(1000 * piece.end), start + 1), text  # players drop subtitles of length 0
+
+
+def _clock(milliseconds: int, point: str) -> str:
+    """Hours, minutes, seconds and milliseconds, as subtitles write them."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{point}{rest:03}"
 
 
 def _ass(annotation: Annotation) -> str:
@@ -420,8 +423,8 @@ FORMATS = {
     for format in (
         Format(".TextGrid", _textgrid, "praatio"),
         Format(".eaf", _eaf),
-        Format(".srt", _srt, "pysubs2", 100, "line"),
-        Format(".vtt", _vtt, "pysubs2", 100, "line"),
+        Format(".srt", _srt, hours=100, level="line"),
+        Format(".vtt", _vtt, hours=100, level="line"),
         Format(".ass", _ass, "pysubs2", 10),
         Format(".ctm", _ctm, level="word"),
         Format(".json", _json),
