@@ -1,8 +1,9 @@
-"""The errors that ctckit raises. May import faults.py, so that every module may raise them."""
+"""The errors that ctckit raises. May import faults.py and installation.py, so that every module may raise them."""
 
 from __future__ import annotations
 
 from .faults import Fault
+from .installation import install_command
 
 
 class CTCError(ValueError):
@@ -58,4 +59,4 @@ class MissingExtraError(ImportError):
     """A feature was used whose optional packages are not installed."""
 
     def __init__(self, feature: str, extra: str, missing: str) -> None:
-        super().__init__(f"{feature} needs the package {missing!r}: pip install 'ctckit[{extra}]'")
+        super().__init__(f"{feature} needs the package {missing!r}: {install_command(extra)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -304,7 +305,7 @@ def test_kaldi_is_an_extra(tmp_path: Path, ctckit: Run, monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "kaldiio", None)
     done = ctckit("align", "x.scp", "--manifest", "text", *plain_labels(tmp_path))
     assert done.returncode == 2
-    assert "needs the package 'kaldiio': pip install 'ctckit[kaldi]'" in done.stderr
+    assert re.search(r"needs the package 'kaldiio': pip install .*\[kaldi\]'", done.stderr)
     assert not (tmp_path / "out").exists()
 
 

@@ -86,8 +86,10 @@ def align(
         raise CTCError("align takes EMISSIONS and TRANSCRIPT, or --manifest")
     outputs, strip = recordings.Outputs(out, formats, picture, emissions), recordings.Strip(audio, image)
     outputs.check_options(num_threads, strip, offset)
-    if labels is None or frame_shift is None:
-        raise CTCError(f"--{'labels' if labels is None else 'frame-shift'} is missing")
+    if labels is None:
+        raise CTCError("--labels is missing: expected the file with the classes' names")
+    if frame_shift is None:
+        raise CTCError(recordings.NO_SHIFT)
     if out is None and picture is None:
         raise CTCError("--out is missing: expected a file to write, or --picture")
     times = recordings.Times(frame_shift, offset)

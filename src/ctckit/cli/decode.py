@@ -108,9 +108,9 @@ def decode(
     if transcript_format != "auto":
         raise CTCError("--transcript-format goes with --manifest")
     if labels is None:
-        raise CTCError("--labels is missing")
+        raise CTCError("--labels is missing: expected the file with the classes' names")
     if frame_shift is None and (outputs.named is not None or picture is not None):
-        raise CTCError("--frame-shift is missing")
+        raise CTCError(recordings.NO_SHIFT)
     times = None if frame_shift is None else recordings.Times(frame_shift, offset)
     one = _Recording(source, labels, blank, language, options, times, outputs)
     one.check(strip, lang)

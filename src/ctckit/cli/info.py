@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib.util
 import platform
 
-from rich.console import Console
-from rich.table import Table
+from ..installation import install_command
 
 FRONTENDS = ("torch",)
 
@@ -16,18 +15,19 @@ def info() -> None:
     from .. import __version__, get_num_threads
     from ..kernels import native
 
-    table = Table(show_header=False, box=None)
     available = ", ".join(native.instruction_sets())
-    table.add_row("ctckit", __version__)
-    table.add_row("instruction set", f"{native.instruction_set()} (available: {available})")
-    table.add_row("threads", str(get_num_threads()))
-    for name in FRONTENDS:
-        table.add_row(f"ctckit.{name}", _frontend(name))
-    table.add_row("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
-    Console().print(table)
+    rows = {
+        "ctckit": __version__,
+        "instruction set": f"{native.instruction_set()} (available: {available})",
+        "threads": str(get_num_threads()),
+        **{f"ctckit.{name}": _frontend(name) for name in FRONTENDS},
+        "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+    }
+    for name, value in rows.items():
+        print(f"{name:<15}  {value}")
 
 
 def _frontend(name: str) -> str:
     if importlib.util.find_spec(name) is None:
-        return f"not importable: pip install 'ctckit[{name}]'"
+        return f"not importable: {install_command(name)}"
     return f"importable ({name} {importlib.import_module(name).__version__})"

@@ -1,9 +1,11 @@
 """The progress of a run over a corpus: a bar with its rate and the time left. Imports rich.
 
-It is shown on a terminal only. In a log file, the line that the command prints at the end is enough.
+In a terminal it is drawn again and again. Elsewhere, such as in a log file, it is a line every half a minute.
 """
 
 from __future__ import annotations
+
+import time
 
 from rich.console import Console
 from rich.progress import (
@@ -17,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+EVERY = 30.0  # seconds from one line of a log to the next
 
 
 class Display:
@@ -35,6 +39,7 @@ class Display:
             console=console,
             disable=not console.is_terminal,
         )
+        self._logged = time.monotonic()
 
     def __enter__(self) -> Display:
         self._bar.start()
@@ -48,6 +53,9 @@ class Display:
         if not self._bar.task_ids:
             self._bar.add_task("", total=total, completed=done + failed, failed=failed)
         self._bar.update(self._bar.task_ids[0], completed=done + failed, failed=failed)
+        if not self._bar.console.is_terminal and time.monotonic() - self._logged >= EVERY:
+            self._logged = time.monotonic()
+            self._bar.console.print(f"row {done + failed} of {total}, {failed} failed", highlight=False)
 
 
 class _Rate(ProgressColumn):

@@ -65,6 +65,9 @@ Lang = Annotated[str, typer.Option(help="The picture's language: en or zh.")]
 Threads = Annotated[int | None, typer.Option("--threads", help="Rows done in parallel (manifests only; default 1).")]
 
 
+NO_SHIFT = "--frame-shift is missing: expected the seconds from one frame to the next, such as --frame-shift 0.02"
+
+
 def refuse(alone: dict[str, Path | None]) -> None:
     """Raises a CTCError for options that don't go with a manifest."""
     for name, value in alone.items():

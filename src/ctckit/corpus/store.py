@@ -17,15 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import CTCError, MissingExtraError
+from filelock import FileLock, Timeout
+
+from ..errors import CTCError
 from ..files import read_bytes, write_whole
 from .job import Entry
 from .manifest import FailedRow
-
-try:
-    from filelock import FileLock, Timeout
-except ImportError as error:
-    raise MissingExtraError("A run over a corpus", "cli", error.name or "filelock") from None
 
 LOG, ERRORS, LOCK = "done.jsonl", "errors.jsonl", ".lock"
 
