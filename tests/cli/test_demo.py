@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import re
+import subprocess
+import sys
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -118,6 +121,57 @@ def test_a_missing_package_is_named_with_the_mend(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sklearn" else "found")
     with pytest.raises(MissingExtraError, match=r"'sklearn': pip install .*\[demo\]'"):
         ctckit.demo.run(out=tmp_path)
+
+
+STOPS_AT_TORCH = """
+import sys
+class Stop:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            sys.exit("torch is loaded now")
+import importlib.util
+import ctckit.demo
+importlib.util.find_spec = lambda name: "found"
+sys.meta_path.insert(0, Stop())
+ctckit.demo.run()
+"""
+
+
+def test_it_says_what_it_does_before_anything_slow() -> None:
+    for package in ("torch", "sklearn", "rich", "jinja2", "matplotlib"):
+        pytest.importorskip(package)
+    done = subprocess.run([sys.executable, "-c", STOPS_AT_TORCH], capture_output=True, text=True, timeout=120)
+    assert "torch is loaded now" in done.stderr
+    assert re.search(r"Trains a recogniser .* minutes .*index\.html", done.stdout)
+
+
+def test_a_terminal_shows_no_loss_before_there_is_one_and_one_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("torch", "sklearn", "rich"):
+        pytest.importorskip(package)
+    from rich.console import Console
+
+    from ctckit.demo import progress
+    from ctckit.demo.train import Record, Test
+
+    held_out = data.write_lines(data.load_digits()[1], 1, np.random.default_rng(0))
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=150, highlight=False)
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: 1000.0)
+    record = Record(600)
+    with progress.Display(terminal, 600, held_out, 1000.0 - 83) as display:
+        display._bar.refresh()
+        before = terminal.file.getvalue()
+        record.losses.append(3.25)
+        record.tests.append(
+            Test(1, 3.25, reading.HeldOut(np.zeros((1, 1, 11), np.float32), np.array([1]), [edits([6], [6])]))
+        )
+        display.update(record)
+        display._bar.refresh()
+    shown = terminal.file.getvalue()
+    assert "0/600" in before
+    assert "01:23" in before
+    assert not re.search("loss|nan", before)
+    assert "loss 3.250" in shown
+    assert re.search(r"step +1  01:23  loss", shown)
 
 
 SECTIONS = ("curves", "inside", "aligned", "samples", "wrong", "time", "machine")

@@ -65,33 +65,40 @@ def run(
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError("The demo", "demo", package)
 
-    import numpy as np
     from rich.console import Console
 
-    from .data import load_digits, write_lines
-    from .progress import Display, say_result, verdict
-    from .report import write_report
-    from .train import FAST, FULL, compare_losses, one_thread, train
-
     console = Console(highlight=False, soft_wrap=True)
-    budget = FAST if fast else FULL
-    scans = load_digits()
-    held_out = write_lines(scans[1], budget.held_out_lines, np.random.default_rng(HELD_OUT_SEED))
-    console.print(f"Learning to read handwriting from {len(scans[0].labels)} scans of digits. Ctrl-C stops early.")
+    report = Path(out) / "index.html"
+    console.print(
+        f"Trains a recogniser of handwritten digits for {'some seconds' if fast else 'one to two minutes'} and writes "
+        f"{report}.\nCtrl-C ends the training early; the report is written all the same.\n"
+    )
+    with console.status("loading torch, and writing lines of digits"):
+        import numpy as np
+
+        from .data import load_digits, write_lines
+        from .progress import Display, say_result, verdict
+        from .report import write_report
+        from .train import FAST, FULL, compare_losses, one_thread, train
+
+        budget = FAST if fast else FULL
+        scans = load_digits()
+        held_out = write_lines(scans[1], budget.held_out_lines, np.random.default_rng(HELD_OUT_SEED))
     with one_thread():
-        with Display(console, budget.steps, held_out) as display:
+        with Display(console, budget.steps, held_out, start) as display:
             record = train(scans[0], held_out, budget, seed, max_seconds, display.update)
         comparison = compare_losses(record.kept)
     result = DemoResult(
         cer=record.last.cer,
         line_accuracy=record.last.line_accuracy,
         seconds=time.perf_counter() - start,
-        report=Path(out) / "index.html",
+        report=report,
         loss_share=record.loss_share if comparison else None,
         torch_ratio=comparison.ratio if comparison else None,
         interrupted=record.interrupted,
     )
     sentence = verdict(result, record, fast)
-    write_report(result, sentence, record, comparison, held_out, scans, seed)
+    with console.status("drawing the report"):
+        write_report(result, sentence, record, comparison, held_out, scans, seed)
     say_result(console, result, sentence, record, comparison)
     return result

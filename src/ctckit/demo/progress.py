@@ -5,9 +5,20 @@ On a terminal there is a live bar; elsewhere (a log, CI) only the lines that are
 
 from __future__ import annotations
 
+import time
+
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 from . import GOAL_CER, GOAL_LINES, DemoResult
 from .data import Lines
@@ -16,25 +27,48 @@ from .train import Comparison, Record
 WATCHED = 0  # the held-out line whose reading is shown as it improves
 
 
-class Display:
-    """Live progress of a training run, as a context manager; give `update` to `train`."""
+def clock(seconds: float) -> str:
+    """Minutes and seconds."""
+    return f"{int(seconds) // 60:02}:{int(seconds) % 60:02}"
 
-    def __init__(self, console: Console, steps: int, held_out: Lines) -> None:
-        self._console = console
+
+class _Elapsed(ProgressColumn):
+    """The time since the program's start, not since the bar's."""
+
+    def __init__(self, start: float) -> None:
+        super().__init__()
+        self._start = start
+
+    def render(self, task: Task) -> Text:
+        return Text(clock(time.perf_counter() - self._start))
+
+
+class Display:
+    """Live progress of a training run, as a context manager; give `update` to `train`.
+
+    Args:
+        console: where it is shown.
+        steps: how many are planned.
+        held_out: the lines that are read now and then.
+        start: of the program, by `time.perf_counter`: all times that are shown count from there.
+    """
+
+    def __init__(self, console: Console, steps: int, held_out: Lines, start: float) -> None:
+        self._console, self._start = console, start
         self._written = "".join(map(str, held_out.truth(WATCHED)))
         self._tests = 0
         self._bar = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
             BarColumn(),
-            TextColumn("loss {task.fields[loss]:.3f}"),
-            TimeElapsedColumn(),
+            TextColumn("{task.fields[loss]}"),
+            _Elapsed(start),
             TextColumn("left"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True),
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=steps, loss=float("nan"))
+        self._task = self._bar.add_task("", total=steps, loss="")
 
     def __enter__(self) -> Display:
         self._bar.start()
@@ -45,14 +79,14 @@ class Display:
 
     def update(self, record: Record) -> None:
         """Shows the last step, and the last test if it is new."""
-        self._bar.update(self._task, completed=len(record.losses), loss=record.losses[-1])
+        self._bar.update(self._task, completed=len(record.losses), loss=f"loss {record.losses[-1]:.3f}")
         if len(record.tests) == self._tests:
             return
         self._tests = len(record.tests)
         test = record.tests[-1]
         read = "".join(map(str, test.held_out.read(WATCHED))) or "nothing"
         self._console.print(
-            f"step {test.step:5d}  {test.seconds:5.1f} s  loss {test.loss:6.3f}  held-out: "
+            f"step {test.step:5d}  {clock(time.perf_counter() - self._start)}  loss {test.loss:6.3f}  held-out: "
             f"{test.held_out.cer:6.1%} of digits wrong, {test.held_out.line_accuracy:6.1%} of lines right; "
             f"reads {self._written} as {read}",
         )
@@ -79,7 +113,7 @@ def say_result(
         )
     console.print(
         f"\n{len(record.last.edits)} held-out lines: {result.cer:.2%} of digits wrong, "
-        f"{result.line_accuracy:.1%} of lines entirely right, after {result.seconds:.0f} s."
+        f"{result.line_accuracy:.1%} of lines entirely right, after {clock(result.seconds)}."
     )
     console.print(sentence)
     console.print(f"Report: {result.report}")

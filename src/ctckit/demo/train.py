@@ -45,10 +45,9 @@ FAST = Budget(steps=150, held_out_lines=100, tests=3)
 
 @dataclass(frozen=True)
 class Test:
-    """The held-out lines as read after `step` steps and `seconds` seconds; `loss` is the mean since the last test."""
+    """The held-out lines as read after `step` steps; `loss` is the mean since the last test."""
 
     step: int
-    seconds: float
     loss: float
     held_out: HeldOut
 
@@ -175,7 +174,7 @@ def _test(model: LineReader, held_out: Lines, record: Record) -> None:
     step = len(record.losses)
     since = record.losses[record.tests[-1].step if record.tests else 0 :]
     loss = statistics.fmean(since) if since else math.nan
-    record.tests.append(Test(step, sum(record.seconds.values()), loss, seen))
+    record.tests.append(Test(step, loss, seen))
 
 
 def _rate(done: float) -> float:
