@@ -6,7 +6,7 @@ NATIVE := $(shell find native -name '*.h' -o -name '*.cpp')
 # A worker per CPU, at most eight: each holds the package, torch and its own copy of the inputs.
 PARALLEL := -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-long bench docs notebooks test-gpu bench-gpu gpu-report gpu-counts lint format sanitize clean
+.PHONY: demo test test-long wheel bench docs notebooks test-gpu bench-gpu gpu-report gpu-counts lint format sanitize clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ctckit demo
@@ -31,6 +31,12 @@ bench: $(VENV)/.peers
 	$(BIN)/python bench/decode.py
 	$(BIN)/python bench/decode_ways.py
 	$(BIN)/python bench/recogniser.py
+
+# What would be published: the source archive and this machine's wheel, built, checked, and tried in an empty environment.
+wheel: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --requirement release/tools.txt
+	$(BIN)/python release/check.py
+	CTCKIT_INSTALL=$$(ls $(CURDIR)/dist/*.whl) $(BIN)/python -m pytest -m long tests/project/test_plain_install.py
 
 # These need a GPU and a torch built for it, which brings triton along.
 test-gpu: $(VENV)/.dev
@@ -76,7 +82,9 @@ $(BIN)/python:
 
 # One environment; the developers' tools hold all that the demo needs, and the benchmarks' peers come on top.
 $(VENV)/.demo $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: pyproject.toml CMakeLists.txt constraints.txt $(NATIVE) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$*]'
+	@echo "Once: installing into $(VENV) what \"make $(MAKECMDGOALS)\" needs. This downloads PyTorch and compiles ctckit's C++"
+	@echo "(one or two minutes by itself)."
+	$(BIN)/python -m pip install $(if $(filter demo,$*),,--quiet) --constraint constraints.txt --editable '.[$*]'
 	touch $@
 
 # Each by itself, since some have no wheel for some Pythons. Without their dependencies: pyctcdecode requires an old NumPy

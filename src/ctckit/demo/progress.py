@@ -29,7 +29,7 @@ WATCHED = 0  # the held-out line whose reading is shown as it improves
 
 def clock(seconds: float) -> str:
     """Minutes and seconds."""
-    return f"{int(seconds) // 60:02}:{int(seconds) % 60:02}"
+    return f"{round(seconds) // 60:02}:{round(seconds) % 60:02}"
 
 
 class _Elapsed(ProgressColumn):
@@ -103,6 +103,7 @@ def say_result(
     whole = sum(record.seconds.values())
     for part, seconds in record.seconds.items():
         table.add_row(part, f"{seconds:.2f}", f"{seconds / whole:.1%}")
+    console.print()
     console.print(table)
     if comparison is not None:
         spent = record.seconds["CTC loss"]
