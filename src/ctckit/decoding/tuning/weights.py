@@ -74,7 +74,7 @@ class Tuned:
 
         Raises:
             CTCError: `lang` is another language.
-            MissingExtraError: matplotlib is missing: ``pip install "ctckit[plot]"``.
+            MissingExtraError: matplotlib is missing, of the extra ``plot``.
         """
         check_language(lang)
         rates = {trial[:2]: trial.errors.rate for trial in self.trials}
