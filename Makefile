@@ -26,6 +26,7 @@ bench: $(VENV)/.peers
 	$(BIN)/python bench/align.py
 	$(BIN)/python bench/texts.py
 	$(BIN)/python bench/monitor.py
+	$(BIN)/python bench/training_steps.py
 	$(BIN)/python bench/pictures.py
 	$(BIN)/python bench/language.py
 	$(BIN)/python bench/decode.py

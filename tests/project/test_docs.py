@@ -93,7 +93,10 @@ def test_the_guide_is_whole() -> None:
         "decoding",
         "explain",
         "diagnosis",
+        "symptoms",
         "numbers",
+        "frameworks",
+        "from-torch",
     }
     assert sum(len(skeleton(page.read_text(encoding="utf-8"))["pictures"]) for page in PAGES) > 8
 
@@ -367,7 +370,7 @@ def test_the_site_builds_strictly_draws_its_pictures_and_needs_no_network(tmp_pa
     assert built.returncode == 0, built.stderr
     site = tmp_path / "site"
     for lang in ("", "zh"):
-        for name in ("", "lattice", "decoding", "explain", "diagnosis", "numbers", "design"):
+        for name in ("", "lattice", "decoding", "explain", "diagnosis", "frameworks", "symptoms", "numbers", "design"):
             page = site / lang / name / "index.html"
             html = page.read_text(encoding="utf-8")
             assert f'<html lang="{lang or "en"}"' in html
