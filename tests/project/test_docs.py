@@ -97,6 +97,10 @@ def test_the_guide_is_whole() -> None:
         "numbers",
         "frameworks",
         "from-torch",
+        "from-torchaudio",
+        "from-optax",
+        "from-ctc-segmentation",
+        "from-whisperx",
     }
     assert sum(len(skeleton(page.read_text(encoding="utf-8"))["pictures"]) for page in PAGES) > 8
 
