@@ -180,18 +180,24 @@ def measure(name: str, case: Case, rounds: int) -> list[Row]:
     return rows
 
 
+def in_bold(ratio: object) -> str:
+    """Two digits that count."""
+    value = float(str(ratio))
+    return f"**{value:.{0 if value >= 10 else 1}f}**"
+
+
 def cells(rows: list[Row], words: Mapping[str, str]) -> list[list[object]]:
-    """The published rows: model, sizes, part, three times, two ratios."""
-    return [
-        [words[str(row["model"])], f"{row['T']}, {row['C']}, {row['N']}, {row['S']}", words[str(row["part"])]]
-        + [row[f"{each}_ms"] for each in LOSSES]
-        + [f"**{row[f'{each}_ratio']}**" for each in ("in_place", "from_logits")]
-        for row in rows
-    ]
+    """The published rows: model, sizes, and torch's time, ours in its place and their ratio for both parts."""
+    found: list[list[object]] = []
+    for whole, alone in zip(rows[::2], rows[1::2], strict=True):
+        times = [(row["torch_ms"], row["in_place_ms"], in_bold(row["in_place_ratio"])) for row in (whole, alone)]
+        sizes = ", ".join(str(whole[size]) for size in "TCNS")
+        found.append([words[str(whole["model"])], sizes, *times[0], *times[1]])
+    return found
 
 
 def publish_table(table: TableWords, rows: list[Row]) -> None:
-    publish("steps", table, cells(rows, table.words), left=3, torch=torch.__version__)
+    publish("steps", table, cells(rows, table.words), left=2, torch=torch.__version__)
 
 
 def main() -> None:
