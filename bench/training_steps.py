@@ -187,12 +187,12 @@ def in_bold(ratio: object) -> str:
 
 
 def cells(rows: list[Row], words: Mapping[str, str]) -> list[list[object]]:
-    """The published rows: model, sizes, and torch's time, ours in its place and their ratio for both parts."""
+    """The published rows: model, sizes, and for both parts torch's time, ours in its place, and their ratio."""
     found: list[list[object]] = []
-    for whole, alone in zip(rows[::2], rows[1::2], strict=True):
-        times = [(row["torch_ms"], row["in_place_ms"], in_bold(row["in_place_ratio"])) for row in (whole, alone)]
-        sizes = ", ".join(str(whole[size]) for size in "TCNS")
-        found.append([words[str(whole["model"])], sizes, *times[0], *times[1]])
+    for both in zip(rows[::2], rows[1::2], strict=True):
+        times = [(f"{row['torch_ms']} → {row['in_place_ms']}", in_bold(row["in_place_ratio"])) for row in both]
+        sizes = ", ".join(str(both[0][size]) for size in "TCNS")
+        found.append([words[str(both[0]["model"])], sizes, *times[0], *times[1]])
     return found
 
 
