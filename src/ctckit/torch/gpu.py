@@ -60,7 +60,8 @@ class GPUCall(NamedTuple):
     def loss(self, swept: triton.Sweep) -> Tensor:
         """The loss that the caller asked for, rounded once; handed out once."""
         loss, swept.loss = swept.loss, None  # else the loss would hold itself, through autograd's graph
-        assert loss is not None
+        if loss is None:
+            raise RuntimeError("the loss of this sweep has been handed out")
         return loss
 
     def gradient(self, scores: Tensor, swept: triton.Sweep, grad_output: Tensor | None) -> Tensor:
