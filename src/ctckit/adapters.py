@@ -13,6 +13,8 @@ import numpy.typing as npt
 from .align import Alignment
 from .validate import check_frame_shift
 
+__all__ = ["ctc_segmentation_form"]
+
 Float64Array = npt.NDArray[np.float64]
 
 

@@ -130,7 +130,7 @@ def explain(
         lattices: instead of a target, a lattice of any topology: without blanks, selfless, with optional words, with
             entry costs; one, or a list of one. Sums are then over its paths.
         labels: (C,) the name of each class, or a vocabulary; the blank is always shown as φ. A target is spelled as
-            :meth:`Vocabulary.transcribe` spells it.
+            :meth:`ctckit.Vocabulary.transcribe` spells it.
         blank: the blank's class, C-1 if it comes after all labels; by default the one that labels and scores show, as
             for :class:`Vocabulary`, or 0 without labels. None, with a lattice, if no class is one.
         from_logits: `log_probs` holds raw scores.

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from ..drawing.canvas import Picture
 
 TRIES = 1_000_000  # tokens on prefixes: some ten seconds
-TWO_FRAMES = [[math.log(0.6), math.log(0.4)]] * 2  # φ and a: the smallest case in which best path decoding is wrong
+TWO_FRAMES = [[math.log(0.6), math.log(0.4)]] * 2
+"""Log-probabilities of φ and a: the smallest case in which the best path's text is not the most probable one."""
 
 
 class SearchExplanation(AsPage, Search):
@@ -106,7 +107,7 @@ def explain_search(
         labels: without a decoder: (C,) the name of each class, or a vocabulary; the blank is always shown as φ.
         blank: the blank's class; by default the one that labels and scores show, as for :class:`Vocabulary`, or 0
             without labels.
-        hotwords: with a decoder: phrases that are worth more, as for :meth:`Decoder.decode`.
+        hotwords: with a decoder: phrases that are worth more, as for :meth:`ctckit.Decoder.decode`.
         beam_width: how many prefixes are kept from one frame to the next.
         recombine: of prefixes that continue in the same way, only the best is kept. With a language, a decoder that
             is asked for one text does so.

@@ -61,13 +61,24 @@ def set_num_threads(threads: int) -> None:
 
     Args:
         threads: at least 1. Results do not depend on it.
+
+    Raises:
+        CTCError: for anything else.
+
+    Example:
+        >>> set_num_threads(4)  # doctest: +SKIP
     """
     global _threads
     _threads = min(check_integer("threads", threads, 1), 2**31 - 1)  # more than samples are never used
 
 
 def get_num_threads() -> int:
-    """How many threads a call may use: what was set, else the number of CPUs that this process may run on."""
+    """How many threads a call may use: what was set, else the number of CPUs that this process may run on.
+
+    Example:
+        >>> get_num_threads() >= 1
+        True
+    """
     return num_threads(default=None)
 
 

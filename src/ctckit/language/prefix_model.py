@@ -50,7 +50,8 @@ class PrefixModel:
             in nats: shape (prefixes, V), at most 0. Values below ln 10⁻¹⁰⁰, such as -inf, are taken as ln 10⁻¹⁰⁰, as in
             n-gram models. The search passes one prefix at a time, so that a network's rounding, and with it the texts,
             don't depend on what else is decoded. The function is called by one thread at a time, not always the
-            caller's, and must not start a search with this model. Its exceptions are raised by :meth:`Decoder.decode`.
+            caller's, and must not start a search with this model. Its exceptions are raised by
+            :meth:`ctckit.Decoder.decode`.
         words: the words of the V columns, or the recogniser's labels. ``</s>`` is the end of a text: without it, the
             end has no score. ``<unk>`` stands for unknown words in prefixes: without it, prefixes omit them. With
             ``<s>``, the prefixes of a sentence begin with it, and the empty prefix means that the words before are not

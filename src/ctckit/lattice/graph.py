@@ -15,7 +15,9 @@ from ..errors import CTCError
 from .arrays import numbers, refuse
 from .rule import MOVES, Arc
 
-STAR = -1  # in a target: a token that matches whatever class is the most probable
+STAR = -1
+"""In a target: a token that matches whatever class is the most probable."""
+
 AT_ONCE = 5  # neighbouring groups that one arc may leave out: two words, with what stands between
 
 Int32Array = npt.NDArray[np.int32]

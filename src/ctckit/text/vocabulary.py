@@ -21,6 +21,7 @@ from .pieces import Piece, Pieces
 from .transcript import WORD_START, Transcript, Word, Writer
 
 Convention = Literal["separator", "sentencepiece", "wordpiece", "plain"]
+"""How labels mark where words begin: by a class of its own, as SentencePiece or WordPiece do, or not at all."""
 
 _SEPARATORS = (" ", "|", "<space>", "[space]", "▁")
 _INNER = "##"  # WordPiece: this piece does not begin a word
@@ -54,7 +55,7 @@ class Vocabulary:
         notes: what the labels, the scores and `blank` say of the blank, where they disagree.
 
     Args:
-        labels: (C,) as :func:`ctckit.files.read_labels` reads them. Labels like ``<unk>`` and ``[UNK]`` spell nothing.
+        labels: (C,), one for each class. Labels like ``<unk>`` and ``[UNK]`` spell nothing.
         blank: the blank's class; C if it comes after all labels. By default the class that is called ``<blank>``,
             ``<pad>`` or the like, or the first or last, called ``φ``, ``-`` or ``_``; see `scores`.
         convention: by default what the labels suggest.

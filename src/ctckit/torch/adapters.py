@@ -15,6 +15,8 @@ from torch import Tensor
 from .align import forced_align, merge_tokens
 from .errors import raises_tensor_errors
 
+__all__ = ["replace_torchaudio_align", "viterbi_decoding"]
+
 
 @contextmanager
 def replace_torchaudio_align() -> Iterator[None]:

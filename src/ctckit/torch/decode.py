@@ -34,8 +34,8 @@ class Decoder(decoding.Decoder):
     """:class:`ctckit.Decoder` for tensors: the same arguments, and the same results.
 
     Tensors on the CPU are read without a copy, including bfloat16. Tensors on a GPU are copied once and decoded on the
-    CPU. The search uses ``torch.get_num_threads()`` threads. There are no gradients. A :meth:`stream` also takes
-    tensors.
+    CPU. The search uses ``torch.get_num_threads()`` threads. There are no gradients. A :class:`ctckit.Stream` also
+    takes tensors.
 
     Example:
         >>> decoder = Decoder(["<blank>", "a"])

@@ -23,6 +23,8 @@ except ImportError as error:
 
 from .monitor import CTCMonitor
 
+__all__ = ["CTCMonitorCallback"]
+
 
 class CTCMonitorCallback(Callback):
     """Logs what a :class:`ctckit.torch.CTCMonitor` measured, after each training step in which it did.

@@ -102,9 +102,9 @@ def tune(
 
     Args:
         decoder: with a language model or a lexicon.
-        log_probs: as for :meth:`Decoder.decode`; `input_lengths`, `from_logits` and `hotwords` likewise.
-        texts: what was said or written in each sample. They are compared as :meth:`Vocabulary.comparable` writes them:
-            case and silent punctuation are ignored.
+        log_probs: as for :meth:`ctckit.Decoder.decode`; `input_lengths`, `from_logits` and `hotwords` likewise.
+        texts: what was said or written in each sample. They are compared as :meth:`ctckit.Vocabulary.comparable` writes
+            them: case and silent punctuation are ignored.
         input_lengths: see `log_probs`.
         from_logits: see `log_probs`.
         hotwords: see `log_probs`.
