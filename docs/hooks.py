@@ -1,33 +1,111 @@
-"""What MkDocs calls when it builds the site: every picture on it is drawn anew, by draw.py, for light and dark."""
+"""What MkDocs calls when it builds the site: pictures drawn anew, the version, and each language as a site of its own.
+
+The English site is in the root, the Chinese one in zh/. A page that is in English only is in both; the one in zh/ says
+so, and is marked as English.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from draw import drawings
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
+from mkdocs.utils import get_relative_url
 
+import ctckit
 from ctckit.drawing.canvas import Picture
 from ctckit.drawing.colors import PALETTE
+
+SECOND = "zh"
+ENGLISH_ONLY = f'<div class="admonition note" lang="{SECOND}" data-search-exclude><p>本页只有英文版。</p></div>'
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Shows the version in the header and in each page's title."""
+    config.site_name = f"ctckit {ctckit.__version__}"
+    return config
 
 
 @event_priority(-200)  # after the plugin that sorts files by language, which wants them to be files
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Puts the pictures as they are drawn now in the place of those that are committed."""
     for file in files.media_files():
-        if file.src_uri in _drawn():
+        if file.src_uri.startswith("images/") and file.src_uri in _drawn():
             file.content_string = _drawn()[file.src_uri]
     return files
 
 
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Tells readers and browsers that a page of the Chinese site is in English."""
+    if not _is_second(page) or page.file.src_uri.endswith(f".{SECOND}.md"):
+        return html
+    return f'<div lang="en">{html.replace("</h1>", f"</h1>{ENGLISH_ONLY}", 1)}</div>'
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Says where a page's site begins, which is where its search looks for its index."""
+    if not _is_second(page):
+        return output
+    base = json.dumps(get_relative_url(f"{SECOND}/", page.url))
+    output, replaced = re.subn(r'(?<="base": )"[^"]*"', base, output, count=1)
+    if not replaced:
+        raise RuntimeError("the theme no longer says where the site begins; docs/hooks.py divides the search by it")
+    return output
+
+
+@event_priority(-200)  # after the plugin that builds all languages, and puts their pages into one index
 def on_post_build(config: MkDocsConfig) -> None:
-    """Removes the sitemap as long as the site has no address: its links would lead nowhere."""
-    if not config.site_url:
+    """Divides the index of the search by language, mends it, and removes the sitemap of a site without an address."""
+    if config.plugins["i18n"].building:
+        return
+    site = Path(config.site_dir)
+    index = json.loads((site / "search/search_index.json").read_text(encoding="utf-8"))
+    second = [entry for entry in index["docs"] if entry["location"].startswith(f"{SECOND}/")]
+    first = [entry for entry in index["docs"] if entry not in second]
+    _write_index(site, {**index, "docs": first})
+    for entry in second:
+        entry["location"] = entry["location"].removeprefix(f"{SECOND}/")
+    _write_index(site / SECOND, {**index, "docs": second})
+    _mend_search(site)
+    if not config.site_url:  # its links would lead nowhere
         for name in ("sitemap.xml", "sitemap.xml.gz"):
-            (Path(config.site_dir) / name).unlink(missing_ok=True)
+            (site / name).unlink(missing_ok=True)
+
+
+def _is_second(page: Page) -> bool:
+    return page.url.startswith(f"{SECOND}/")
+
+
+def _write_index(site: Path, index: dict[str, Any]) -> None:
+    file = site / "search/search_index.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(index, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+
+
+def _mend_search(site: Path) -> None:
+    """Lets the search find a Chinese word that ends the query.
+
+    The theme cuts a query into words of the index, but looks only at words that end before the query does: of 无穷大 it
+    takes 无, and finds all that is not.
+    """
+    (worker,) = site.glob("assets/javascripts/workers/search.*.min.js")
+    script, mended = re.subn(
+        r"(\w)<(\w)\.length;\1\+\+\)\2\.slice\((\w),\1\)in ",
+        r"\1<=\2.length;\1++)\2.slice(\3,\1)in ",
+        worker.read_text(encoding="utf-8"),
+    )
+    if mended != 1:
+        raise RuntimeError(
+            "the theme's search has changed: if it finds 无穷大 by itself now, docs/hooks.py need not mend it"
+        )
+    worker.write_text(script, encoding="utf-8")
 
 
 @cache

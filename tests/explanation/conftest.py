@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.browser import chromium
 from support.pages import SCREEN, Open
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="pages are tested in a browser, by playwright")
-    with playwright.sync_playwright() as driver:
-        executable = shutil.which("chromium")  # the system's, which .ci/run installs; or else playwright's
-        try:
-            started = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        except playwright.Error as error:
-            if executable is None and "Executable doesn't exist" in str(error):
-                pytest.skip("no Chromium here: `playwright install chromium` fetches one")
-            raise
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""Guide and notebooks: both languages in step, every example runs, every picture is what the code draws now."""
+"""Guide and notebooks: both languages in step, every example runs, every picture is what the code draws now.
+
+test_site.py tests the site that is built from the guide.
+"""
 
 import doctest
 import gzip
@@ -7,13 +10,11 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tokenize
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -67,7 +68,11 @@ def headings(text: str) -> list[str]:
     return re.findall(r"^#+ (.*)$", prose_and_code(text)[0], re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", DOCS / "reference/index.md", *PAGES],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
 def test_pages_are_in_step(page: Path) -> None:
     english, chinese = page.read_text(encoding="utf-8"), in_chinese(page).read_text(encoding="utf-8")
     assert skeleton(english)["headings"]
@@ -86,6 +91,8 @@ def test_pictures_of_the_readme_are_there(page: Path) -> None:
 def test_the_guide_is_whole() -> None:
     assert {page.stem for page in PAGES} == {
         "index",
+        "install",
+        "ctc",
         "lattice",
         "training",
         "alignment",
@@ -164,6 +171,17 @@ def _write_files_of_other_tools() -> None:
     torch.save(torch.zeros(1, 6, 4), "logits.pt")
     Path("vocab.json").write_text('{"<pad>": 0, "c": 1, "a": 2, "t": 3}')
     Path("subtitles.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\ncat\n")
+
+
+def test_extras_of_the_install_page_exist() -> None:
+    extras = re.findall(
+        r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text().split("optional-dependencies]")[1], re.MULTILINE
+    )
+    page = (DOCS / "install.md").read_text(encoding="utf-8")
+    named = [row.strip("`") for row in skeleton(page)["table rows"]]
+    named += [extra for group in re.findall(r"pip install '\.\[([\w,]+)\]'", page) for extra in group.split(",")]
+    assert len(named) > 4
+    assert not set(named) - set(extras)
 
 
 def test_the_guide_has_every_finding() -> None:
@@ -352,41 +370,3 @@ def test_notebook_shows_the_golden_numbers(path: Path) -> None:
         assert number in text
     for gradient in ("[[0.01775, -0.01775], [0.01598, -0.01598]]", "[[-0.0836  -0.9164 ]\n [-0.17512 -0.82488]]"):
         assert gradient in text
-
-
-# --- the site ---------------------------------------------------------------------------------------------------------
-
-
-def test_the_site_builds_strictly_draws_its_pictures_and_needs_no_network(tmp_path: Path) -> None:
-    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
-    shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("__pycache__"))
-    for picture in (tmp_path / "docs" / "images").rglob("*.svg"):
-        picture.write_text("an old picture, which the build must draw anew")
-    shutil.copytree(ROOT / "bench" / "results", tmp_path / "bench" / "results")
-    built = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict"],  # --quiet would not count warnings
-        cwd=tmp_path,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert built.returncode == 0, built.stderr
-    site = tmp_path / "site"
-    for lang in ("", "zh"):
-        for name in ("", "lattice", "decoding", "explain", "diagnosis", "frameworks", "symptoms", "numbers", "design"):
-            page = site / lang / name / "index.html"
-            html = page.read_text(encoding="utf-8")
-            assert f'<html lang="{lang or "en"}"' in html
-            loaded = re.findall(r'<(?:img|script|link)\b[^>]*?\b(?:src|href)="([^"]*)"', html)
-            assert loaded
-            for address in loaded:
-                assert not re.match(r"(https?:)?//", address), address
-            for picture in re.findall(r'<img [^>]*src="([^"]*)"', html):
-                svg = (page.parent / unquote(picture)).resolve().read_text(encoding="utf-8")
-                assert texts(svg), picture
-                assert bool(re.search("[\u4e00-\u9fff]", "".join(texts(svg)))) == (lang == "zh"), picture
-                assert "prefers-color-scheme: dark" in svg, picture
-    assert 'data-md-color-scheme="slate"' in (site / "index.html").read_text(encoding="utf-8")
-    assert not (site / "sitemap.xml").exists()  # as long as there is no address to put into it
-    assert not list(site.rglob("*.py"))

@@ -1,0 +1,26 @@
+"""Chromium, for the tests of pages."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser; without one the test is skipped."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="pages are tested in a browser, by playwright")
+    with playwright.sync_playwright() as driver:
+        executable = shutil.which("chromium")  # the system's, which .ci/run installs; or else playwright's
+        try:
+            started = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        except playwright.Error as error:
+            if executable is None and "Executable doesn't exist" in str(error):
+                pytest.skip("no Chromium here: `playwright install chromium` fetches one")
+            raise
+        yield started
+        started.close()
