@@ -252,6 +252,9 @@ def test_chinese_words_are_found(query: str, words: list[str], page: str, opened
     assert all(hit.startswith("zh/") for hit in hits)
     marked = tab.locator(".md-search-result__link mark").all_inner_texts()
     assert {mark for mark in marked if mark.strip()} <= set(words)
+    for one in tab.locator(".md-search-result__terms").all():  # words that a page lacks
+        assert one.evaluate("(one) => getComputedStyle(one).fontStyle") == "normal"
+        assert set(one.locator("del").all_text_contents()) < set(words)
 
 
 def test_english_readers_find_no_chinese_pages(opened: Any) -> None:
@@ -318,6 +321,8 @@ def test_entries_are_complete(entries: dict[str, str]) -> None:
         entry = entries[name]
         assert what.docstring, name
         assert "doc-contents" in entry
+        if what.is_class and any(part.kind.value == "parameters" for part in what.docstring.parse("google")):
+            assert "doc-signature" in entry.partition("doc-contents")[0], f"{name} is made by users: how?"
         if what.is_function:
             assert "doc-signature" in entry, name
             assert "<pre" in entry, f"{name} has no example"
