@@ -238,7 +238,7 @@ def test_names_are_found_in_the_reference(start: str, query: str, place: str, op
 @pytest.mark.parametrize(
     ("query", "words", "page"),
     [
-        ("无穷大", ["无穷大"], "zh/diagnosis/"),
+        ("无穷大", ["无穷大"], "zh/symptoms/"),
         ("强制对齐", ["强制", "对齐"], "zh/alignment/"),
         ("空白", ["空白"], "zh/ctc/"),
         ("语言模型", ["语言", "模型"], "zh/language/"),
