@@ -62,12 +62,13 @@ def number(value: float, digits: int) -> str:
     """A number as it is printed: `digits` digits after the point, a true minus sign, and ∞.
 
     Example:
-        >>> number(-0.25, 3), number(float("-inf"), 3)
-        ('−0.250', '−∞')
+        >>> number(-0.25, 3), number(float("-inf"), 3), number(-0.0001, 3)
+        ('−0.250', '−∞', '0.000')
     """
     if math.isinf(value):
         return "−∞" if value < 0 else "∞"
-    return f"{value:.{digits}f}".replace("-", "−")
+    text = f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: what rounds to −0 is 0
+    return text.replace("-", "−")
 
 
 def subscript(number: int) -> str:
