@@ -26,7 +26,7 @@ from ctckit.decoding.tuning.picture import weights_picture
 from ctckit.drawing.canvas import Picture, new_figure, themed_axes
 from ctckit.drawing.colors import BLUE, GRID, INK, ORANGE
 from ctckit.drawing.text import families
-from ctckit.explanation import TWO_FRAMES, Explanation, explain_word
+from ctckit.explanation import TWO_FRAMES, explain_word
 from ctckit.explanation.seed_page import SHOWN_PATHS, examples
 from ctckit.explanation.views.tables import example_paths
 from ctckit.files import write_whole
@@ -61,18 +61,18 @@ def other(lang: str) -> Pictures:
     hello = explain_word("hello", 8, lang=lang)
     skip, moves, repeat = hello.rules()
     return {
-        "inputs": spoken("no", 8, lang).inputs(),
+        "inputs": explain_word("no", 8, lang=lang).inputs(),
         "rule-skip": skip,
         "rule-moves": moves,
         "rule-repeat": repeat,
         "paths": hello.example_paths(),
-        "computation": spoken("no", 3, lang).computation(),
+        "computation": explain_word("no", 3, lang=lang).computation(),
     }
 
 
 def guide(lang: str) -> Pictures:
     """A larger input, two searches, what a language's weights do, and how exact the numbers are."""
-    hello = spoken("hello", 24, lang)
+    hello = explain_word("hello", 24, lang=lang)
     return {
         "alignment": hello.alignment(),
         "occupancy": hello.occupancy(),
@@ -87,23 +87,10 @@ def guide(lang: str) -> Pictures:
     }
 
 
-def spoken(word: str, frames: int, lang: str) -> Explanation:
-    """What a recogniser might give for a word: each letter rises and falls at its own time, with blanks between."""
-    labels = ["φ", *dict.fromkeys(word)]
-    logits = np.zeros((frames, len(labels)))
-    places = (np.arange(len(word)) + 0.5) * frames / len(word) - 0.5
-    for letter, place in zip(word, places, strict=True):
-        distance = (np.arange(frames) - place) * len(word) / frames
-        column = logits[:, labels.index(letter)]
-        np.maximum(column, 4.5 * np.exp(-12 * distance**2), out=column)
-    logits[:, 0] = 2
-    return ctckit.explain(logits, word, labels=labels, from_logits=True, lang=lang)
-
-
 def words_in_time(lang: str) -> Picture:
     """A sentence with its sound, which is made up too: each letter has a chord of its own."""
     rate, frame_shift = 8000, 0.02
-    output = spoken("the cat sat", 66, lang)
+    output = explain_word("the cat sat", 66, lang=lang)
     aligned = align(output.log_probs, "The cat sat.", Vocabulary(output.labels, 0), frame_shift, Options(extend=2))
     times = np.arange(round(aligned.duration * rate)) / rate
     sound = 0.003 * np.random.default_rng(0).normal(size=len(times))

@@ -42,3 +42,13 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
     assert len(asked) == len(contexts)
     for context in contexts:
         context.close()
+
+
+@pytest.fixture(scope="session")
+def handbook() -> str:
+    """The seed page."""
+    for package in ("torch", "matplotlib"):
+        pytest.importorskip(package, reason="the seed page needs torch and matplotlib")
+    from ctckit.explanation.seed_page import seed_page
+
+    return seed_page("en")

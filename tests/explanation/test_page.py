@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.pages import Open, expect, painted
+from support.pages import Open, cell, expect, formula, painted, show
 
 import ctckit
 from ctckit import Explanation, explain
 from ctckit.catalogue import words
+from ctckit.explanation import explain_word
 from ctckit.explanation.page import SCRIPTS, Code, Figure, Interactive, Prose, explanation_page, page
 from ctckit.kernels import reference
 
@@ -24,18 +25,6 @@ RNG = np.random.default_rng(3)
 LOGITS = RNG.normal(size=(6, 5)) * 1.6
 CAT = explain(LOGITS, [1, 2, 3], labels=["_", "c", "a", "t", "x"], from_logits=True)
 RAW = explain(CAT.log_probs, [1, 2, 2], labels=["_", "s", "e", "t", "x"])  # log_probs as they are; a repeated token
-
-
-def cell(tab: Any, t: int, k: int) -> Any:
-    return tab.locator(f'.cell[data-t="{t}"][data-k="{k}"]')
-
-
-def show(tab: Any, view: str) -> None:
-    tab.locator(f".views label:has(input[value={view}])").click()
-
-
-def formula(tab: Any) -> list[str]:
-    return tab.locator(".formula .line").all_inner_texts()
 
 
 def loss(tab: Any) -> float:
@@ -126,9 +115,8 @@ def test_a_phone_is_wide_enough(opened: Open, lang: str) -> None:
 def test_slider_keys_and_fading(opened: Open) -> None:
     tab = opened(explanation_page(CAT))
     slider = tab.locator(".step input")
-    assert slider.get_attribute("aria-valuetext") == "Frame 6 of 6"
+    assert slider.get_attribute("aria-valuetext") == "Frame 1 of 6"
     slider.focus()
-    tab.keyboard.press("Home")
     for _ in range(2):
         tab.keyboard.press("ArrowRight")
     assert tab.locator(".where").inner_text() == "Frame 3 of 6"
@@ -254,9 +242,8 @@ def test_keyboard_in_the_lattice(opened: Open) -> None:
     tab = opened(explanation_page(CAT))
     assert tab.locator('.cell[tabindex="0"]').count() == 1
     tab.locator('.cell[tabindex="0"]').focus()
-    tab.keyboard.press("Home")
-    tab.keyboard.press("ArrowRight")
-    tab.keyboard.press("ArrowUp")
+    for key in ["ArrowUp"] * 7 + ["End", "Home", "ArrowRight"] + ["ArrowDown"] * 4:
+        tab.keyboard.press(key)
     place = tab.evaluate("document.activeElement.dataset")
     assert (place["t"], place["k"]) == ("1", "4")
     assert tab.locator(".where").inner_text() == "Frame 2 of 6"
@@ -277,7 +264,7 @@ def test_what_a_screen_reader_finds(opened: Open) -> None:
     assert tab.get_by_role("gridcell").count() == 42
     assert tab.get_by_role("radio", name="β backward").count() == 1
     assert tab.get_by_role("slider", name="Current frame").count() == 1
-    assert tab.get_by_role("spinbutton", name="Probability of a in frame 6").count() == 1
+    assert tab.get_by_role("spinbutton", name="Probability of a in frame 1").count() == 1
     assert tab.locator(".formula").get_attribute("aria-live") == "polite"
     assert tab.locator("button").evaluate_all("all => all.every(b => b.textContent.trim())")
 
@@ -380,7 +367,7 @@ def test_no_number_is_no_edit(opened: Open) -> None:
         field.blur()
         painted(tab)
         assert loss(tab) == pytest.approx(CAT.loss, rel=1e-8)
-    assert float(field.input_value()) == pytest.approx(math.exp(CAT.log_probs[5, 0]), rel=1e-3)
+    assert float(field.input_value()) == pytest.approx(math.exp(CAT.log_probs[0, 0]), rel=1e-3)
 
 
 # Languages
@@ -523,8 +510,8 @@ def test_scores_that_are_no_probabilities(opened: Open) -> None:
     field.fill("0.25")
     field.blur()
     painted(tab)
-    after = np.exp(np.array(tab.evaluate("ctckit.widgets[0].logProbs()[5]")))
-    assert after.sum() == pytest.approx(np.exp(LOGITS[5]).sum(), rel=1e-7)
+    after = np.exp(np.array(tab.evaluate("ctckit.widgets[0].logProbs()[0]")))
+    assert after.sum() == pytest.approx(np.exp(LOGITS[0]).sum(), rel=1e-7)
     assert loss(tab) == pytest.approx(loss_in_python(tab, explanation), rel=1e-5)
 
 
@@ -631,7 +618,7 @@ def test_the_script_has_no_copy_of_the_rule() -> None:
     script = "\n".join((SOURCES / name).read_text(encoding="utf-8") for name in SCRIPTS)
     assert not re.search(r"(label|column|token)\w*\[[^\]]*\]\s*[!=]==?\s*\S*(label|column|token)\w*\[", script)
     data = json.loads(
-        re.findall(r'<div class="widget"><script type="application/json">(.*?)</script>', explanation_page(CAT))[0]
+        re.findall(r'<div class="widget"[^>]*><script type="application/json">(.*?)</script>', explanation_page(CAT))[0]
     )
     assert data["arcs"] == CAT.lattice.arcs.tolist()
     assert data["moves"] == [[ctckit.Arc.STAY, 0], [ctckit.Arc.STEP, 1], [ctckit.Arc.SKIP, 2]]
@@ -756,21 +743,13 @@ def test_other_lattices_fit_any_screen(opened: Open, lang: str, width: int) -> N
 # The handbook page
 
 
-@pytest.fixture(scope="module")
-def handbook() -> str:
-    for package in ("torch", "matplotlib"):
-        pytest.importorskip(package, reason="the seed page needs torch and matplotlib")
-    from ctckit.explanation.seed_page import seed_page
-
-    return seed_page("en")
-
-
 def test_the_seed_page(opened: Open, handbook: str) -> None:
-    """The second of its three lattices, by every kind of input."""
+    """One of its three lattices, by every kind of input."""
     tab = opened(handbook)
-    assert tab.locator(".widget").count() == 3
+    kinds = tab.locator(".widget").evaluate_all("all => all.map(e => e.dataset.kind)")
+    assert kinds == ["collapsing", "word", "computation", "computation", "search"]
     assert tab.locator("figure:visible").count() == 9
-    widget = tab.locator(".widget").nth(1)
+    widget = tab.locator(".widget").nth(2)
     assert widget.locator(".loss .value").inner_text() == "0.0196"
     widget.locator(".step input").focus()
     tab.keyboard.press("Home")
@@ -786,13 +765,15 @@ def test_the_seed_page(opened: Open, handbook: str) -> None:
     field.fill("0.75")
     field.blur()
     painted(tab)
-    rows = np.array(tab.evaluate("ctckit.widgets[1].logProbs()"))
+    rows = np.array(tab.evaluate("ctckit.widgets[2].logProbs()"))
     assert np.exp(rows[1, 0]) == pytest.approx(0.75, abs=1e-6)
     changed = float(ctckit.ctc_loss(rows, [1], 2, 1))
     assert changed > 0.02
-    assert tab.evaluate("ctckit.widgets[1].loss()") == pytest.approx(changed, abs=1e-5)
-    others = [tab.evaluate(f"ctckit.widgets[{i}].loss()") for i in (0, 2)]
-    assert others == pytest.approx([3.886949, 11.829253], abs=1e-5)  # an edit of one leaves the others alone
+    assert tab.evaluate("ctckit.widgets[2].loss()") == pytest.approx(changed, abs=1e-5)
+    others = [tab.evaluate(f"ctckit.widgets[{i}].loss()") for i in (1, 3)]
+    assert others == pytest.approx(
+        [explain_word("cat", 6).loss, 11.829253], abs=1e-5
+    )  # an edit of one leaves the others alone
     tab.get_by_role("button", name="中文").click()
     assert tab.locator("h1:visible").inner_text() == "图解 CTCLoss"
     assert tab.locator("figure:visible").count() == 9

@@ -302,6 +302,11 @@ def drawn_pictures(cell: nbformat.NotebookNode) -> int:
     return sum("image/svg+xml" in output.get("data", {}) for output in cell.get("outputs", []))
 
 
+def pages(cell: nbformat.NotebookNode) -> int:
+    """How many interactive pages a code cell shows."""
+    return sum("<iframe" in output.get("data", {}).get("text/html", "") for output in cell.outputs)
+
+
 def test_notebooks_are_in_step() -> None:
     english, chinese = (nbformat.read(path, as_version=4) for path in NOTEBOOKS)
     assert [cell.cell_type for cell in english.cells] == [cell.cell_type for cell in chinese.cells]
@@ -352,6 +357,7 @@ def test_notebook_gives_what_it_shows(path: Path, executed: dict[Path, nbformat.
     assert [printed(cell) for cell in again] == [printed(cell) for cell in stored]
     assert [drawn_pictures(cell) for cell in again] == [drawn_pictures(cell) for cell in stored]
     assert sum(map(drawn_pictures, stored)) >= 9
+    assert [sum(map(pages, cells)) for cells in (again, stored)] == [1, 1]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

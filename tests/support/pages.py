@@ -19,3 +19,15 @@ def expect(found: Any) -> Any:
     from playwright.sync_api import expect  # imported late: the fixture skips tests without a browser
 
     return expect(found)
+
+
+def cell(tab: Any, t: int, k: int) -> Any:
+    return tab.locator(f'.cell[data-t="{t}"][data-k="{k}"]')
+
+
+def show(tab: Any, view: str) -> None:
+    tab.locator(f".views label:has(input[value={view}])").click()
+
+
+def formula(tab: Any) -> list[str]:
+    return tab.locator(".formula .line").all_inner_texts()

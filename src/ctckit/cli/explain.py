@@ -40,7 +40,7 @@ class Picture(str, Enum):
 
 def explain(
     word: Annotated[
-        str | None, typer.Argument(help="A word, to see its rules and paths: all classes equally probable.")
+        str | None, typer.Argument(help="A word, to see its paths and its loss, as a made-up recogniser gives it.")
     ] = None,
     frames: Annotated[int | None, typer.Option(help="Frames for a word; by default two more than it needs.")] = None,
     log_probs: Annotated[
@@ -117,7 +117,7 @@ def explain(
     if word is not None:
         from ..explanation import explain_word
 
-        explanation = explain_word(word, frames, lang=lang)
+        explanation: Explanation = explain_word(word, frames, lang=lang)
     else:
         explanation = _explain_file(log_probs, target, labels, blank, from_logits, lang)
     _write(explanation, out, lambda: _draw(explanation, picture or Picture.computation), is_page=picture is None)

@@ -1,13 +1,13 @@
 """Explains any CTC computation, and any search for a text: the numbers, and ways to see them: pictures, text, pages.
 
 Floors, each importing only those below: explanation.py and search.py, the classes that users hold; views/ and page/,
-what draws and writes; arguments.py, the checks; numbers.py and beam.py, what is shown. May import drawing/, text/,
-kernels/ and what lies below, and the catalogue; matplotlib only when a picture is drawn.
+what draws and writes; arguments.py, the checks; numbers.py, beam.py and recogniser.py, what is shown. May import
+drawing/, text/, kernels/ and what lies below, and the catalogue; matplotlib only when a picture is drawn.
 """
 
 from __future__ import annotations
 
-from .explanation import Explanation, explain, explain_word
+from .explanation import Explanation, WordExplanation, explain, explain_word
 from .numbers import Path, StateCost
 from .search import TWO_FRAMES, SearchExplanation, explain_search
 
@@ -17,6 +17,7 @@ __all__ = [
     "Path",
     "SearchExplanation",
     "StateCost",
+    "WordExplanation",
     "explain",
     "explain_search",
     "explain_word",

@@ -5,7 +5,6 @@ May import everything else of the package but the seed page; what draws is impor
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -21,6 +20,7 @@ from ..validate import check_language, check_targets_or_lattices
 from .arguments import check_possible, classes_of, given, printable, spelled
 from .as_page import AsPage
 from .numbers import BLANK, Computation
+from .recogniser import letters, recognised
 from .wording import counted
 
 if TYPE_CHECKING:
@@ -169,11 +169,20 @@ def explain(
     return Explanation.of(sample, shown, blank, from_logits=from_logits, lang=lang)
 
 
-def explain_word(word: str, frames: int | None = None, *, lang: str = "en") -> Explanation:
-    """Explains a word: each of its letters is a class, and all classes are equally probable in each frame.
+class WordExplanation(Explanation):
+    """What a made-up recogniser gives for a word; on its page another word can be typed. Made by ``explain_word``."""
+
+    def _page(self) -> str:
+        from .page import explanation_page
+
+        return explanation_page(self, own_word=True)
+
+
+def explain_word(word: str, frames: int | None = None, *, lang: str = "en") -> WordExplanation:
+    """Explains a word, as a made-up recogniser gives it: each letter is a class, and rises and falls at its own time.
 
     Args:
-        word: the target.
+        word: the target. What a reader counts as one letter is one class, an emoji or a letter with accents too.
         frames: T; by default two more than the word needs.
         lang: "en" or "zh".
 
@@ -181,12 +190,13 @@ def explain_word(word: str, frames: int | None = None, *, lang: str = "en") -> E
         >>> explain_word("cat", 6).path_count, explain_word("see", 6).path_count
         (84, 28)
     """
-    letters = list(dict.fromkeys(word))
+    spelt = letters(word)
+    known = list(dict.fromkeys(spelt))
+    target = [1 + known.index(letter) for letter in spelt]
     if frames is None:
-        frames = 2 + frames_needed(np.array([letters.index(letter) for letter in word], np.int64))
+        frames = 2 + frames_needed(np.array(target, np.int64))
     if frames < 0:
         raise CTCError(f"frames = {frames}: expected a number of frames, at least 0")
-    classes = 1 + len(letters)
-    target = [1 + letters.index(letter) for letter in word]
-    scores = np.full((frames, classes), -math.log(classes))
-    return explain(scores, target, labels=[BLANK, *letters], blank=0, lang=lang)
+    problem = ctc_problem(recognised(target, 1 + len(known), frames), target, frames, len(target), 0, from_logits=True)
+    names = tuple(map(printable, [BLANK, *known]))
+    return WordExplanation.of(reference.sample(problem, 0), names, 0, from_logits=True, lang=check_language(lang))

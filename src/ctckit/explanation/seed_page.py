@@ -8,16 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..catalogue import LANGUAGES, words
+from ..drawing.canvas import Picture
 from ..errors import MissingExtraError
 from .explanation import Explanation, explain, explain_word
-from .page import Block, Code, Figure, Interactive, Prose, page
-from .views.tables import example_paths
+from .numbers import Path
+from .page import Block, Code, Collapsing, Exercise, Exercises, Figure, Interactive, Prose, Section, page
+from .search import TWO_FRAMES, explain_search
+from .views.inputs import inputs
+from .views.rules import rules
+from .views.tables import computation, example_paths
 
 PRINTED = [[-2.2892, -0.1069], [-1.6550, -0.2121]]  # the second example, as torch prints it
 SHOWN_PATHS = ("φcatφφ", "ccccat")
+COLLAPSING = (("cat", "ccaaat"), ("too", "ttoooo"), ("hi", "hheeii"), ("too", "tto_oo"), ("hi", "hh__ii"))
 
 BY_HAND = """\
 import math
@@ -104,47 +114,75 @@ def _blocks() -> list[Block]:
     """What is on the page, from top to bottom."""
     by_language = {lang: examples(lang) for lang in LANGUAGES}
     e = by_language["en"]
-    programs = _run(BY_HAND, BY_LIBRARY, LARGER, INFEASIBLE)
+    by_hand, by_library, larger, infeasible = _run(BY_HAND, BY_LIBRARY, LARGER, INFEASIBLE)
 
-    def figure(key: str, draw: Any) -> Figure:
+    def figure(key: str, draw: Callable[[Examples], Picture]) -> Figure:
         svg = {lang: draw(by_language[lang]).svg(themed=True) for lang in LANGUAGES}
-        return Figure(svg, _said(f"{key}.caption"))
+        heading = _said(f"{key}.heading") if f"{key}.heading" in words("seed_page", "en") else None
+        return Figure(svg, _said(f"{key}.caption"), heading)
 
     return [
         _prose("intro"),
-        _prose("call"),
-        _prose("inputs"),
-        figure("inputs", lambda e: e.a.inputs()),
-        _prose("rules"),
-        figure("rule1", lambda e: e.cat.rules()[0]),
-        figure("rule2", lambda e: e.cat.rules()[1]),
-        figure("rule3", lambda e: e.see.rules()[2]),
-        figure(
-            "rule4",
-            lambda e: example_paths(e.cat, [p for s in SHOWN_PATHS for p in e.cat.paths if e.cat.spelled(p) == s]),
-        ),
-        _prose("cat"),
-        Interactive(e.cat, _said("cat.caption")),
-        _prose("computation"),
-        figure("computation", lambda e: e.b.computation()),
+        *_section("naive"),
+        Collapsing(COLLAPSING, _said("naive.caption")),
+        *_section("inputs"),
+        figure("inputs", lambda e: inputs(e.a, alone=False)),
+        *_section("rules"),
+        figure("rule1", lambda e: rules(e.cat, alone=False)[0]),
+        figure("rule2", lambda e: rules(e.cat, alone=False)[1]),
+        figure("rule3", lambda e: rules(e.see, alone=False)[2]),
+        figure("rule4", lambda e: example_paths(e.cat, _shown_paths(e.cat), alone=False)),
+        *_section("cat"),
+        Interactive(e.cat, _said("cat.caption"), own_word=True),
+        *_section("computation"),
+        figure("computation", lambda e: computation(e.b, alone=False)),
         _prose("hand"),
-        programs[0],
+        by_hand,
         _prose("library"),
-        programs[1],
+        by_library,
         _prose("B"),
         Interactive(e.b, _said("B.caption")),
-        _prose("gradient"),
+        *_section("gradient"),
         figure("occupancy", lambda e: e.a.occupancy()),
         figure("gradient", lambda e: e.a.gradient()),
         figure("alignment", lambda e: e.a.alignment()),
         _prose("A"),
         Interactive(e.a, _said("A.caption")),
-        _prose("larger"),
-        programs[2],
-        _prose("infeasible"),
-        programs[3],
-        _prose("more"),
+        *_section("greedy"),
+        Interactive(explain_search(TWO_FRAMES, labels=["φ", "a"]), _said("greedy.caption")),
+        *_section("infeasible"),
+        infeasible,
+        *_section("exercises"),
+        Exercises(_exercises()),
+        *_section("call"),
+        *_section("larger"),
+        larger,
+        *_section("more"),
     ]
+
+
+def _section(key: str) -> tuple[Section, Prose]:
+    return Section(_said(f"{key}.title")), _prose(key)
+
+
+def _shown_paths(word: Explanation) -> list[Path]:
+    return [path for spelt in SHOWN_PATHS for path in word.paths if word.spelled(path) == spelt]
+
+
+def _exercises() -> tuple[Exercise, ...]:
+    """Five questions, with answers from the library."""
+    half = explain(np.log(np.full((2, 2), 0.5)), [1])
+    answers: tuple[tuple[str, str | None], ...] = (
+        ("hhi", None),
+        ("se_e_", "see"),
+        (str(explain_word("bookkeeper").frames_needed), None),
+        (str(explain_word("a", 3).path_count), None),
+        (f"{math.exp(half.score):g}", None),
+    )
+    return tuple(
+        Exercise(_said(f"exercise{n}"), answer, _said(f"exercise{n}.reason"), reads)
+        for n, (answer, reads) in enumerate(answers, 1)
+    )
 
 
 def _said(key: str) -> dict[str, str]:

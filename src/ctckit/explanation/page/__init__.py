@@ -1,7 +1,22 @@
-"""The interactive page: page.py puts it together from the scripts and the style sheet beside it."""
+"""The interactive page: blocks.py says what it is made of, page.py puts it together from scripts and a style sheet."""
 
 from __future__ import annotations
 
-from .page import SCRIPTS, Block, Code, Figure, Interactive, Prose, explanation_page, page, search_page
+from .blocks import Block, Code, Collapsing, Exercise, Exercises, Figure, Interactive, Prose, Section
+from .page import SCRIPTS, explanation_page, page, search_page
 
-__all__ = ["SCRIPTS", "Block", "Code", "Figure", "Interactive", "Prose", "explanation_page", "page", "search_page"]
+__all__ = [
+    "SCRIPTS",
+    "Block",
+    "Code",
+    "Collapsing",
+    "Exercise",
+    "Exercises",
+    "Figure",
+    "Interactive",
+    "Prose",
+    "Section",
+    "explanation_page",
+    "page",
+    "search_page",
+]

@@ -46,17 +46,58 @@ class Lattice {
     return this.tokens[k] >= 0;
   }
 
+  /** Goes through all frames. What a state holds follows from what those before it held one frame earlier: numbers,
+      counts or paths. `kind` has an empty table, what a first state holds, and what arcs join to. */
+  sweep(frames, kind) {
+    const K = this.states;
+    const held = kind.table(frames * K);
+    for (const k of frames ? this.starts : []) held[k] = kind.begin(k);
+    for (let at = K; at < held.length; at += K) {
+      const before = ({ from }) => held[at - K + from];
+      for (let k = 0; k < K; k++) held[at + k] = kind.join(at + k, this.back[k], before);
+    }
+    return held;
+  }
+
   /** α (T·K): all ways to be in state k at frame t, with their emissions up to and including t. */
   forward(emissions) {
+    return this.sweep(emissions.length / this.states, {
+      table: (size) => new Float64Array(size).fill(-Infinity),
+      begin: (k) => emissions[k] - this.costs[k],
+      join: (i, arcs, before) => emissions[i] + logsumexp(arcs.map((arc) => before(arc) + arc.add)),
+    });
+  }
+
+  /** How many paths there are, exactly. */
+  countPaths(frames) {
+    const counts = this.sweep(frames, {
+      table: (size) => new Array(size).fill(0n),
+      begin: () => 1n,
+      join: (i, arcs, before) => arcs.reduce((total, arc) => total + before(arc), 0n),
+    });
+    return this.ends.reduce((total, k) => total + counts[counts.length - this.states + k], 0n);
+  }
+
+  /** The best paths, best first: their states, and what entry costs and long arcs add to each. */
+  bestPaths(emissions, most) {
     const K = this.states;
-    const alpha = new Float64Array(emissions.length).fill(-Infinity);
-    for (const k of alpha.length ? this.starts : []) alpha[k] = emissions[k] - this.costs[k];
-    for (let at = K; at < alpha.length; at += K) {
-      for (let k = 0; k < K; k++) {
-        alpha[at + k] = emissions[at + k] + logsumexp(this.back[k].map(({ from, add }) => alpha[at - K + from] + add));
-      }
-    }
-    return alpha;
+    const best = (paths) => paths.sort((a, b) => b.score - a.score).slice(0, most);
+    const kept = this.sweep(emissions.length / K, {
+      table: (size) => new Array(size).fill([]),
+      begin: (k) => [{ k, score: emissions[k] - this.costs[k], weight: 0 - this.costs[k] }],
+      join: (i, arcs, before) => {
+        const longer = (arc) => (path) => {
+          const score = path.score + arc.add + emissions[i];
+          return { k: i % K, score, weight: path.weight + arc.add, last: path };
+        };
+        return best(arcs.flatMap((arc) => before(arc).map(longer(arc))));
+      },
+    });
+    return best(this.ends.flatMap((k) => kept[kept.length - K + k])).map((path) => {
+      const states = [];
+      for (let at = path; at; at = at.last) states.unshift(at.k);
+      return { states, weight: path.weight };
+    });
   }
 
   /** β (T·K): all ways to go on from state k at frame t to an end, their emissions after t. */
@@ -104,10 +145,9 @@ class Computation {
     return view === "path" ? this.emissions[i] : this[view][i];
   }
 
-  /** The score of path number i: its emissions, and what its arcs add. */
-  scoreOf(i) {
-    const weight = Number(this.data.pathWeights[i]);
-    return this.data.paths[i].reduce((score, k, t) => score + this.emissions[t * this.K + k], weight);
+  /** The score of a path: its emissions, and what its arcs add. */
+  scoreOf({ states, weight }) {
+    return states.reduce((score, k, t) => score + this.emissions[t * this.K + k], weight);
   }
 
   // Formulas: the lines to show, and the cells whose numbers they use.
@@ -234,14 +274,4 @@ class Computation {
 /** A further term of a sum; nothing for 0. */
 function added(x) {
   return x ? ` ${x < 0 ? "−" : "+"} ${number(Math.abs(x))}` : "";
-}
-
-/** A path's states as runs: [state, how many frames]. */
-function runsOf(path) {
-  const runs = [];
-  for (const k of path) {
-    if (runs.length && runs[runs.length - 1][0] === k) runs[runs.length - 1][1]++;
-    else runs.push([k, 1]);
-  }
-  return runs;
 }

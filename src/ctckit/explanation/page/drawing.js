@@ -1,4 +1,4 @@
-/* The lattice, cell by cell: all of it, or a window around the current cell. Needs scene.js. */
+/* The lattice, cell by cell: all of it, or a window around the current cell. Needs scene.js and boxes.js. */
 
 const WINDOW = { frames: 10, states: 15 };
 const CELL = { width: 62, height: 30, stepX: 92, stepY: 46, left: 46, right: 34, top: 34, bottom: 8 };
@@ -9,7 +9,7 @@ class Drawing {
     this.scene = scene;
     this.names = html("div", { class: "names", "aria-hidden": "true" });
     this.grid = svg("svg", { role: "grid", "aria-rowcount": scene.K, "aria-colcount": scene.T });
-    this.scroll = html("div", { class: "scroll" }, this.grid);
+    this.scroll = hintAt(html("div", { class: "scroll", tabindex: -1 }, this.grid));
     this.node = html("div", { class: "lattice" }, this.names, this.scroll);
   }
 
@@ -79,6 +79,7 @@ class Drawing {
     this.stepX = clamp(Math.floor((this.scroll.clientWidth - ends) / Math.max(1, steps)), CELL.stepX, WIDEST_STEP);
     const width = ends + steps * this.stepX;
     const height = CELL.top + (k1 - k0) * CELL.stepY + CELL.bottom;
+    this.node.style.setProperty("--width", width + this.names.offsetWidth);
     this.grid.setAttribute("width", width);
     this.grid.setAttribute("height", height);
     this.column = svg("rect", { class: "column", y: 0, width: CELL.width + 16, height, rx: 8 });
@@ -166,7 +167,7 @@ class Drawing {
   // Showing: when numbers or the current frame change.
 
   renderCells() {
-    const path = this.scene.followed;
+    const path = this.scene.followed?.states;
     this.column.setAttribute("x", this.x(this.scene.frame) - 8);
     for (const [t, node] of this.arcsOfFrame) {
       node.classList.toggle("later", this.scene.isLater(t) || this.scene.isLater(t - 1));
@@ -205,7 +206,7 @@ class Drawing {
     if (!path) return;
     for (let t = Math.max(1, t0); t < t1; t++) {
       const [from, to] = [path[t - 1], path[t]];
-      if (t === t0 || Math.min(from, to) < k0 || Math.max(from, to) >= k1) continue;
+      if (to === undefined || t === t0 || Math.min(from, to) < k0 || Math.max(from, to) >= k1) continue;
       const d = arrow(this.x(t - 1) + CELL.width + 1, this.y(from), this.x(t) - 3, this.y(to));
       this.trail.append(svg("path", { d, class: this.scene.view === "path" && t > this.scene.frame ? "later" : "" }));
     }

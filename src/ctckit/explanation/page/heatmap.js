@@ -22,7 +22,7 @@ class HeatMap {
 
   /** Paints all cells only if their numbers have changed: stepping through the frames must be quick. */
   render() {
-    const now = [this.scene.computation, this.scene.view, this.scene.path];
+    const now = [this.scene.computation, this.scene.view, this.scene.followed];
     if (!this.painted || now.some((value, i) => value !== this.painted[i])) this.paint();
     this.painted = now;
     this.renderAxes();
@@ -40,7 +40,7 @@ class HeatMap {
       context.fillStyle = style.getPropertyValue(name).trim();
       return [1, 3, 5].map((i) => parseInt(context.fillStyle.slice(i, i + 2), 16));
     };
-    const path = view === "path" ? this.scene.followed : undefined;
+    const path = view === "path" ? this.scene.followed?.states : undefined;
     const veil = path ? 0.5 : 1; // so that the path stands out
     const colours = { "--accent": rgb("--accent"), "--red": rgb("--red"), "--blue": rgb("--blue") };
     for (let t = 0; t < T; t++) {

@@ -1,12 +1,19 @@
-/* The page's widgets, its language, boxes that scroll, and what tests read from it. Needs all other scripts. */
+/* The page's widgets and exercises, its language and title, and what tests read from it. Needs all other scripts. */
 
-const widgets = [...document.querySelectorAll(".widget")].map((root, index) => {
-  return root.classList.contains("search") ? new SearchWidget(root, index) : new Widget(root, index);
-});
+const KINDS = { computation: Widget, word: WordWidget, search: SearchWidget, collapsing: CollapsingWidget };
+const widgets = [...document.querySelectorAll(".widget")].map((root, i) => new KINDS[root.dataset.kind](root, i));
+const exercises = [...document.querySelectorAll(".exercise")].map((form, i) => new ExerciseForm(form, i));
+
+/** The title is that of the page, or follows the first computation as it is changed. */
+function entitle() {
+  if (!TITLES) document.querySelector(`h1[data-lang="${page.lang}"]`).textContent = widgets[0].heading();
+  document.title = TITLES ? TITLES[page.lang] : widgets[0].heading();
+}
+if (!TITLES) widgets[0].onChange = entitle;
 
 function speak(lang) {
   page.lang = lang;
-  document.title = TITLES[lang];
+  entitle();
   for (const button of document.querySelectorAll("[data-choose]")) {
     button.setAttribute("aria-pressed", button.dataset.choose === lang);
   }
@@ -14,7 +21,7 @@ function speak(lang) {
 for (const button of document.querySelectorAll("[data-choose]")) {
   button.addEventListener("click", () => {
     speak(button.dataset.choose);
-    for (const widget of widgets) widget.relabel();
+    for (const shown of [...widgets, ...exercises]) shown.relabel();
   });
 }
 speak(page.lang);
@@ -22,21 +29,11 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const widget of widgets) for (const picture of widget.pictures) picture.paint?.();
 });
 
-/** Fades the edges beyond which a box can be scrolled. */
-function hintAt(box) {
-  const hint = () => {
-    box.classList.toggle("more-left", box.scrollLeft > 1);
-    box.classList.toggle("more-right", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
-  };
-  box.addEventListener("scroll", hint);
-  const watched = new ResizeObserver(hint);
-  for (const node of [box, ...box.children]) watched.observe(node);
-}
-document.querySelectorAll(".scroll, .drawing").forEach(hintAt);
+document.querySelectorAll(".drawing").forEach(hintAt);
 
 window.ctckit = {
   widgets: widgets.map((widget) => ({
-    logProbs: () => widget.scores.rows.map((row) => row.slice()),
+    logProbs: () => widget.scores?.rows.map((row) => row.slice()),
     ...widget.told(),
   })),
 };

@@ -1,8 +1,8 @@
 """The page: computations to walk through and change, and prose, figures and code around them, as one HTML file.
 
 Everything is in the file, so that it opens without a network, and its own policy lets no request out. The numbers on it
-are computed by its script (computation.js), which reads the lattice's arcs from the page's data. May import numbers.py,
-beam.py, wording.py and what lies below them; views/ when a search is drawn.
+are computed by its script (computation.js), which reads the lattice's arcs from the page's data. May import blocks.py,
+data.py, numbers.py, beam.py, wording.py and what lies below them; views/ when a search is drawn.
 """
 
 from __future__ import annotations
@@ -12,76 +12,42 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
-
 from ...catalogue import LANGUAGES, words
 from ...drawing.colors import PALETTE
-from ...drawing.text import shortened
-from ...lattice import MOVES, Arc
+from ...drawing.text import number, shortened
 from ...validate import check_language
 from ..beam import Search
 from ..numbers import Computation
-from ..wording import Counted, answers, counted, legend, notes
+from ..wording import Counted, answers, legend, notes
+from .blocks import Block, Code, Collapsing, Exercise, Exercises, Figure, Interactive, Prose, Section, Texts
+from .data import LONG_TITLE, computation_data, search_data, word_data
 
 # Each needs those before it.
 SCRIPTS = (
-    *("words.js", "frames.js", "scores.js"),
-    *("computation.js", "scene.js", "drawing.js", "heatmap.js", "widget.js"),
+    *("words.js", "boxes.js", "collapse.js", "frames.js", "scores.js"),
+    *("computation.js", "scene.js", "drawing.js", "heatmap.js"),
+    *("own_path.js", "paths.js", "widget.js", "recogniser.js", "word_widget.js"),
     *("search.js", "tree.js", "search_widget.js"),
+    "exercises.js",
     "page.js",
 )
-ALL_CLASSES = 40  # up to this number all classes are on the page
-LONG_TITLE = 60  # characters of a target in a heading
 MOST_PICTURES = 8  # of a search with a language
-LIKELIEST = 12  # of more classes, those shown besides the lattice's own; the rest share one column
+LEAST = 0.6  # of a picture's size: made smaller, its text could not be read, so it scrolls instead
+NARROW = 560  # pixels: two such pictures stand side by side
+FEWEST_LISTED = 3  # sections that a table of contents is for
 
 
-@dataclass(frozen=True)
-class Prose:
-    """Prose as HTML (trusted), in each language."""
-
-    html: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture as SVG and its caption as plain text, in each language; a wide one keeps its size and scrolls."""
-
-    svg: dict[str, str]
-    caption: dict[str, str]
-    is_wide: bool = False
-
-
-@dataclass(frozen=True)
-class Code:
-    """A piece of a program, and what it prints."""
-
-    text: str
-    output: str
-
-
-@dataclass(frozen=True)
-class Interactive:
-    """A computation or a search to walk through and change, and its caption as plain text in each language."""
-
-    shown: Computation | Search
-    caption: dict[str, str]
-
-
-Block = Prose | Figure | Code | Interactive
-
-
-def page(title: dict[str, str], blocks: Sequence[Block], lang: str) -> str:
+def page(title: Texts, blocks: Sequence[Block], lang: str, *, follows: bool = False) -> str:
     """One whole HTML file.
 
     Args:
         title: plain text in each language; the tab's title and the heading.
         blocks: what follows, from top to bottom.
         lang: the language that the page opens in, "en" or "zh"; it can be switched there.
+        follows: whether the title then follows the first computation, as it is changed.
 
     Raises:
         CTCError: the language is unknown.
@@ -97,19 +63,23 @@ def page(title: dict[str, str], blocks: Sequence[Block], lang: str) -> str:
         "title": _escaped(title[lang]),
         "style": PALETTE + _package_file("page.css"),
         "heading": _in_each_language("h1", {other: _escaped(title[other]) for other in LANGUAGES}),
+        "skip": _in_each_language(
+            "a", {other: words("page", other)["skip"] for other in LANGUAGES}, ' class="skip" href="#main"'
+        ),
+        "contents": _contents(blocks),
         "blocks": "\n".join(_block(block, number) for number, block in enumerate(blocks)),
         "without_script": _in_each_language(
             "p", {other: words("page", other)["without_script"] for other in LANGUAGES}
         ),
         "words": _json({other: _words(other) for other in LANGUAGES}),
-        "titles": _json({other: title[other] for other in LANGUAGES}),
+        "titles": _json(None if follows else {other: title[other] for other in LANGUAGES}),
         "script": "\n".join(map(_package_file, SCRIPTS)),
     }
     return re.sub(r"@@(\w+)@@", lambda marker: parts[marker[1]], _package_file("page.html"))
 
 
-def explanation_page(computation: Computation) -> str:
-    """One explanation as a page of its own.
+def explanation_page(computation: Computation, *, own_word: bool = False) -> str:
+    """One explanation as a page of its own; with `own_word` another word can be typed there.
 
     Example:
         >>> import ctckit
@@ -118,14 +88,15 @@ def explanation_page(computation: Computation) -> str:
         True
     """
     target = shortened(computation.text(computation.target), LONG_TITLE)
-    loss = "∞" if math.isinf(computation.loss) else f"{computation.loss:.4f}"
+    loss = "∞" if math.isinf(computation.loss) else number(computation.loss, 4)
 
-    def said(key: str) -> dict[str, str]:
+    def said(key: str) -> Texts:
         return {lang: words("page", lang)[key].format(target=target, loss=loss) for lang in LANGUAGES}
 
     nothing = "title_of_nothing" if computation.is_ctc else "title_of_lattice"
-    lead = said("lead" if computation.is_ctc else "lead_lattice")
-    return page(said("title" if target else nothing), [Interactive(computation, lead)], computation.lang)
+    lead = said("lead_word" if own_word else "lead" if computation.is_ctc else "lead_lattice")
+    title = said("title" if target else nothing)
+    return page(title, [Interactive(computation, lead, own_word)], computation.lang, follows=True)
 
 
 def search_page(search: Search) -> str:
@@ -179,104 +150,81 @@ def _words(lang: str) -> dict[str, str]:
     return {**words("page", lang), **shared}
 
 
+def _contents(blocks: Sequence[Block]) -> str:
+    """The table of contents, if there are sections enough; the number of a block is its address."""
+    sections = [(number, block.title) for number, block in enumerate(blocks) if isinstance(block, Section)]
+    if len(sections) < FEWEST_LISTED:
+        return ""
+    listed = {
+        lang: "".join(f'<li><a href="#{number}">{_escaped(title[lang])}</a></li>' for number, title in sections)
+        for lang in LANGUAGES
+    }
+    entries = {lang: f"<h2>{words('page', lang)['contents']}</h2><ol>{listed[lang]}</ol>" for lang in LANGUAGES}
+    return _in_each_language("nav", entries, ' class="contents"')
+
+
 def _block(block: Block, number: int) -> str:
     """One block as HTML."""
+    if isinstance(block, Section):
+        title = {lang: _escaped(block.title[lang]) for lang in LANGUAGES}
+        return f'<div class="section" id="{number}">{_in_each_language("h2", title)}</div>'
     if isinstance(block, Prose):
-        return _in_each_language("div", block.html, "prose")
+        return _in_each_language("div", block.html, ' class="prose"')
     if isinstance(block, Code):
         output = f'<pre class="output">{_escaped(block.output)}</pre>' if block.output else ""
         return f'<div class="program"><pre><code>{_escaped(block.text)}</code></pre>{output}</div>'
-    caption = {lang: _escaped(block.caption[lang]) for lang in LANGUAGES}
     if isinstance(block, Figure):
-        drawn = {lang: _with_own_ids(block.svg[lang], f"block{number}-{lang}-") for lang in LANGUAGES}
-        return (
-            f"<figure>{_in_each_language('div', drawn, 'drawing wide' if block.is_wide else 'drawing')}\n"
-            f"{_in_each_language('figcaption', caption)}</figure>"
-        )
+        return _figure(block, number)
+    if isinstance(block, Exercises):
+        return "\n".join(map(_exercise, block.exercises))
+    caption = {lang: _escaped(block.caption[lang]) for lang in LANGUAGES}
+    lead = _in_each_language("p", caption, ' class="lead"')
+    kind, data = _widget(block)
+    return f'<section class="block">{lead}\n<div class="widget" data-kind="{kind}">{_data(data)}</div></section>'
+
+
+def _figure(figure: Figure, number: int) -> str:
+    drawn = {lang: _with_own_ids(svg, f"block{number}-{lang}-") for lang, svg in figure.svg.items()}
+    caption = {lang: _escaped(text) for lang, text in figure.caption.items()}
+    heading = {lang: _escaped(text) for lang, text in (figure.heading or {}).items()}
+    width = _width(figure.svg["en"])
+    kind = "drawing wide" if figure.is_wide else "drawing"
+    parts = [
+        _in_each_language("h3", heading) if heading else "",
+        _in_each_language("div", drawn, f' class="{kind}" style="--least: {round(LEAST * width)}px"'),
+        _in_each_language("figcaption", caption),
+    ]
+    return f"<figure{' class=narrow' if 0 < width <= NARROW else ''}>{''.join(parts)}</figure>"
+
+
+def _width(svg: str) -> float:
+    """A picture's width in pixels; 0 if it does not say."""
+    width = re.search(r'<svg[^>]* width="([\d.]+)(pt)?', svg)
+    return 0 if width is None else float(width[1]) * (4 / 3 if width[2] else 1)
+
+
+def _widget(block: Interactive | Collapsing) -> tuple[str, Any]:
+    """Which of the script's widgets shows a block, and what it needs."""
+    if isinstance(block, Collapsing):
+        return "collapsing", {"examples": block.examples}
     if isinstance(block.shown, Search):
-        kind, data = "widget search", _search_data(block.shown)
-    else:
-        kind, data = "widget", _data(block.shown)
-    return (
-        f'<section class="block">{_in_each_language("p", caption, "lead")}\n'
-        f'<div class="{kind}"><script type="application/json">{_json(data)}</script></div></section>'
-    )
+        return "search", search_data(block.shown)
+    return ("word", word_data(block.shown)) if block.own_word else ("computation", computation_data(block.shown))
 
 
-def _data(computation: Computation) -> dict[str, Any]:
-    """What the script needs of a computation. Infinities are strings that JavaScript's Number() reads."""
-    lattice = computation.lattice
-    own = {*lattice.labels.tolist(), *(() if computation.blank is None else (computation.blank,))}
-    shared, column_of = _columns(computation, own)
-    return {
-        **shared,
-        "states": [column_of[c] for c in lattice.labels.tolist()],
-        "tokens": lattice.tokens.tolist(),
-        "arcs": lattice.arcs.tolist(),
-        "moves": [[int(bit), back] for bit, back in ((Arc.STAY, 0), *MOVES)],
-        "start": int(Arc.START),
-        "end": int(Arc.END),
-        "entryCosts": [_number(cost) for cost in computation.entry_costs],
-        "longArcs": [
-            [source, to, _number(score)]
-            for (source, to), score in zip(lattice.long_arcs.tolist(), lattice.long_arc_scores.tolist(), strict=True)
-        ],
-        "isCTC": computation.is_ctc,
-        "framesNeeded": computation.frames_needed,
-        "fromLogits": computation.from_logits,
-        "score": _number(computation.score),
-        "pathCount": counted(computation.path_count),
-        "allPaths": len(computation.paths) == computation.path_count,
-        "paths": [list(path.states) for path in computation.paths],
-        "pathWeights": [_number(path.weight) for path in computation.paths],
-    }
+def _exercise(exercise: Exercise) -> str:
+    answer = {"answer": exercise.answer, "reason": exercise.reason, "reads": exercise.reads}
+    question = _in_each_language("div", exercise.question, ' class="question"')
+    return f'<form class="exercise">{question}{_data(answer)}</form>'
 
 
-def _search_data(search: Search) -> dict[str, Any]:
-    """What the script needs of a search without a language."""
-    tokens = {c for step in search.steps for prefix in (*step.beam, *step.dropped) for c in prefix.tokens}
-    shared, column_of = _columns(search, tokens.union(search.best_path.classes, [search.blank]))
-    return {
-        **shared,
-        "blank": column_of[search.blank],
-        "beamWidth": search.beam_width,
-        "separated": search.long_labels,
-    }
+def _data(data: Any) -> str:
+    return f'<script type="application/json">{_json(data)}</script>'
 
 
-def _columns(shown: Computation | Search, own: set[int]) -> tuple[dict[str, Any], dict[int, int]]:
-    """Labels and scores of the classes, and the column of each: if there are many, the rest share the last one.
-
-    Args:
-        shown: whose classes they are.
-        own: classes that must have a column.
-    """
-    everything, rest = list(range(len(shown.labels))), []
-    if len(everything) > ALL_CLASSES:
-        height = shown.log_probs.max(axis=0, initial=-np.inf)
-        others = [c for c in np.argsort(-height, kind="stable").tolist() if c not in own]
-        kept = own.union(others[:LIKELIEST])
-        rest = [c for c in everything if c not in kept]
-        everything = sorted(kept)
-    scores = shown.log_probs[:, everything]
-    columns: list[dict[str, Any]] = [{"label": shown.labels[c], "class": c} for c in everything]
-    if rest:
-        scores = np.column_stack([scores, np.logaddexp.reduce(shown.log_probs[:, rest], axis=1)])
-        columns.append({"rest": len(rest)})
-    rows = [[_number(value) for value in row] for row in scores.tolist()]
-    data = {"columns": columns, "frames": shown.frames, "logProbs": rows}
-    return data, {c: i for i, c in enumerate(everything)}
-
-
-def _number(value: float) -> float | str:
-    """Nine digits: enough for a loss with a relative error below 1e-6, and long utterances stay small files."""
-    return float(f"{value:.9g}") if math.isfinite(value) else "-Infinity" if value < 0 else "Infinity"
-
-
-def _in_each_language(tag: str, texts: Mapping[str, str], name: str = "") -> str:
+def _in_each_language(tag: str, texts: Mapping[str, str], attributes: str = "") -> str:
     """One element per language; the style sheet shows that of the page's language."""
-    kind = f' class="{name}"' if name else ""
-    return "\n".join(f'<{tag}{kind} lang="{lang}" data-lang="{lang}">{texts[lang]}</{tag}>' for lang in LANGUAGES)
+    return "\n".join(f'<{tag}{attributes} lang="{lang}" data-lang="{lang}">{texts[lang]}</{tag}>' for lang in LANGUAGES)
 
 
 def _with_own_ids(svg: str, prefix: str) -> str:

@@ -1,9 +1,7 @@
 /* The state of the view: the current probabilities, and where the reader is in the lattice. Needs computation.js and
    scores.js; knows nothing of the page's nodes. */
 
-const ALL_CELLS = 1500; // more are drawn as a heat map, and only those around the current frame one by one
 const NATS = 12; // cells that are this much less likely than the frame's best have no colour
-const LONG = 16; // paths of more frames are written as runs
 
 class Scene {
   constructor(data) {
@@ -12,14 +10,14 @@ class Scene {
     this.lattice = new Lattice(data);
     this.T = data.frames;
     this.K = this.lattice.states;
-    this.large = this.T * this.K > ALL_CELLS;
+    this.large = data.isLarge; // drawn as a heat map, and only the cells around the current frame one by one
     this.separator = data.states.some((c) => [...data.columns[c].label].length > 1) ? " " : "";
     this.findShown();
+    this.followed = null; // the path that is shown, {states, weight}; one that is still drawn may end early
     this.compute();
     this.before = this.computation.loss;
     this.view = "alpha";
-    this.path = -1; // the one that is followed; -1 for none
-    this.goToFrame(Math.max(0, this.T - 1));
+    this.goToFrame(0);
   }
 
   /** Makes a frame the current one, and in it the cell that matters most. */
@@ -34,10 +32,6 @@ class Scene {
     this.focus = { t, k };
   }
 
-  get followed() {
-    return this.data.paths[this.path];
-  }
-
   /** Cells that some whole path visits, whatever the numbers; if no path fits, those that can be reached at all. */
   findShown() {
     const even = new Float64Array(this.T * this.K);
@@ -48,13 +42,29 @@ class Scene {
     this.shown = this.feasible ? visited : alpha.map((a) => (a > -Infinity ? 1 : 0));
   }
 
+  /** The best paths by the present numbers; those of a large lattice were found before, and keep their order. */
+  findPaths() {
+    const { data, T } = this;
+    if (this.large) {
+      this.pathCount = data.pathCount;
+      this.allPaths = data.allPaths;
+      this.paths = data.paths.map((states, i) => ({ states, weight: Number(data.pathWeights[i]) }));
+      return;
+    }
+    const count = T ? this.lattice.countPaths(T) : BigInt(this.feasible);
+    const [all, best] = data.mostPaths;
+    this.pathCount = counted(count);
+    this.allPaths = count <= all;
+    this.paths = T ? this.lattice.bestPaths(this.computation.emissions, this.allPaths ? all : best) : [];
+  }
+
   isShown(t, k) {
     return this.shown[t * this.K + k] === 1;
   }
 
   /** The state to look at in a frame: the chosen path's, else the most occupied, else the first in reach. */
   likeliest(t) {
-    if (this.view === "path" && this.followed) return this.followed[t];
+    if (this.view === "path" && this.followed?.states[t] !== undefined) return this.followed.states[t];
     const at = t * this.K;
     let best = Math.max(0, this.shown.subarray(at, at + this.K).indexOf(1));
     for (let k = 0; k < this.K; k++) if (this.computation.gamma[at + k] > this.computation.gamma[at + best]) best = k;
@@ -64,6 +74,20 @@ class Scene {
   compute() {
     this.computation = new Computation(this.data, this.lattice, this.scores.rows);
     this.shaded = null;
+    this.findPaths();
+  }
+
+  /** The target as text, long ones shortened. */
+  get target() {
+    return this.data.target;
+  }
+
+  /** What the class of highest probability in each frame reads; undefined if that is not known or means nothing. */
+  greedy() {
+    const { columns, blank, isCTC } = this.data;
+    if (!isCTC || "rest" in columns[columns.length - 1]) return undefined;
+    const best = this.scores.rows.map((row) => row.indexOf(Math.max(...row)));
+    return joined(this.data, runsOf(best).map(([c]) => c).filter((c) => c !== blank), this.separator);
   }
 
   // Colours and names.
@@ -107,8 +131,7 @@ class Scene {
   }
 
   spelt(path) {
-    if (path.length <= LONG) return path.map((k) => this.symbol(k)).join(" ");
-    return runsOf(path).map(([k, count]) => this.symbol(k) + (count > 1 ? `×${count}` : "")).join(" ");
+    return runsOf(path).map(([k, count]) => repeated(this.symbol(k), count, path.length)).join(" ");
   }
 
   tokensOf(path, between = this.separator) {
@@ -117,6 +140,6 @@ class Scene {
       const token = this.lattice.tokens[k];
       if (this.lattice.isToken(k) && !first.has(token)) first.set(token, k);
     }
-    return [...first.values()].map((k) => this.symbol(k)).join(between);
+    return joined(this.data, [...first.values()].map((k) => this.lattice.column[k]), between);
   }
 }

@@ -1,5 +1,5 @@
 /* The beam as a tree: a column for each frame, the best prefix at the top, below a line what is dropped.
-   Needs search.js. */
+   Needs search.js and boxes.js. */
 
 const TREE = { frames: 6, rows: 8, left: 30, top: 30 }; // the most frames, and prefixes of a beam; margins
 Object.assign(TREE, { box: 110, node: 56, gap: 12, dropped: 27, pad: 8, fan: 42, joint: 16 });
@@ -9,7 +9,7 @@ class Tree {
   constructor(owner) {
     this.owner = owner;
     this.grid = svg("svg", { role: "group", class: "tree" });
-    this.scroll = html("div", { class: "scroll" }, this.grid);
+    this.scroll = hintAt(html("div", { class: "scroll tree-box", tabindex: -1 }, this.grid));
     this.node = this.scroll;
   }
 
@@ -44,6 +44,7 @@ class Tree {
     this.nodes = new Map();
     const width = this.x(this.last) + this.box + 6;
     const height = this.cut + 14 + TREE.dropped * depth;
+    this.scroll.style.setProperty("--width", width);
     this.grid.setAttribute("width", width);
     this.grid.setAttribute("height", height);
     this.grid.setAttribute("aria-label", say("tree"));

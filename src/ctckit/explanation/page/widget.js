@@ -1,10 +1,11 @@
-/* What lets a reader walk through a computation and change it. Needs drawing.js, heatmap.js, frames.js and scores.js. */
+/* What lets a reader walk through a computation and change it. Needs drawing.js, heatmap.js, frames.js,
+   scores.js and paths.js. */
 
 const VIEWS = ["alpha", "beta", "gamma", "gradient", "path"];
 
 class Widget extends Scene {
-  constructor(root, index) {
-    super(JSON.parse(root.querySelector("script").textContent));
+  constructor(root, index, data = JSON.parse(root.querySelector("script").textContent)) {
+    super(data);
     this.root = root;
     this.wordings = new Wordings();
     this.renderSoon = oncePerRepaint(() => this.render());
@@ -24,7 +25,10 @@ class Widget extends Scene {
     this.drawing = this.pictures[this.pictures.length - 1];
     this.formula = html("div", { class: "formula", role: "status", "aria-live": "polite" });
     this.table = new ScoreTable(this, this.data);
-    const below = html("div", { class: "below" }, this.table.node, this.buildPaths());
+    this.pathSection = new PathSection(this);
+    const { own } = this.pathSection;
+    const left = html("div", {}, this.table.node, ...(own ? [own.node] : []));
+    const below = html("div", { class: "below" }, left, this.pathSection.node);
     if (this.T) this.root.append(...this.pictures.map(({ node }) => node), this.formula, below);
     this.listen();
   }
@@ -58,30 +62,12 @@ class Widget extends Scene {
     return controls;
   }
 
-  buildPaths() {
-    this.pathTitle = html("h3");
-    this.pathHint = html("p", { class: "hint" });
-    this.collapse = html("div", { class: "collapse" });
-    const list = html("ol");
-    this.pathRows = this.data.paths.map((path, i) => {
-      const spelt = html("span", { class: "symbols" });
-      const share = html("span", { class: "share" });
-      const fill = html("span", { class: "fill" });
-      const button = html("button", { type: "button" }, spelt, html("span", { class: "track" }, fill), share);
-      button.addEventListener("click", () => this.follow(this.view === "path" && this.path === i ? -1 : i));
-      list.append(html("li", {}, button));
-      return { button, spelt, share, fill };
-    });
-    const box = html("div", { class: "box" }, list);
-    return html("section", { class: "paths" }, this.pathTitle, this.pathHint, this.collapse, box);
-  }
-
   // Listening.
 
   listen() {
     this.drawing.on("pointerover", (t, k) => this.inspect(t, k));
     this.drawing.on("focusin", (t, k) => this.inspect(t, k));
-    this.drawing.on("click", (t, k) => this.goTo(t, k));
+    this.drawing.on("click", (t, k) => this.choose(t, k));
     this.drawing.on("keydown", (t, k, event) => this.moveFocus(t, k, event));
     this.play.addEventListener("click", () => (this.timer ? this.pause() : this.start()));
     if (this.large) {
@@ -93,9 +79,11 @@ class Widget extends Scene {
 
   moveFocus(t, k, event) {
     const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-    const jump = { Home: 0, End: this.T - 1, Enter: t, " ": t }[event.key];
-    if (!move && jump === undefined) return;
+    const isChosen = event.key === "Enter" || event.key === " ";
+    const jump = { Home: 0, End: this.T - 1 }[event.key];
+    if (!move && !isChosen && jump === undefined) return;
     event.preventDefault();
+    if (isChosen) return this.choose(t, k);
     const [ahead, down] = move ?? [jump - t, 0];
     this.goTo(clamp(t + ahead, 0, this.T - 1), clamp(k + down, 0, this.K - 1));
   }
@@ -104,14 +92,16 @@ class Widget extends Scene {
 
   show(view) {
     this.view = view;
-    if (view === "path" && this.path < 0 && this.data.paths.length) this.path = 0;
+    if (view === "path") this.followed ??= this.paths[0] ?? null;
     for (const radio of this.views.querySelectorAll("input")) radio.checked = radio.value === view;
     this.render();
   }
 
-  follow(i) {
-    this.path = i;
-    this.show(i < 0 ? "alpha" : "path");
+  /** Shows a path; none if it is null. */
+  follow(path) {
+    this.followed = path;
+    this.show(path ? "path" : "alpha");
+    this.pathSection.keepInSight();
   }
 
   step(t) {
@@ -123,6 +113,14 @@ class Widget extends Scene {
   inspect(t, k) {
     this.focus = { t, k };
     this.renderFormula();
+  }
+
+  /** A cell is chosen: the path that is being drawn goes there, or it becomes the current one. */
+  choose(t, k) {
+    const { own } = this.pathSection;
+    if (!own?.drawing) return this.goTo(t, k);
+    own.put(t, k);
+    this.drawing.focus(this.frame, this.home);
   }
 
   /** Makes a cell the current one, with the keyboard's focus in it. */
@@ -156,11 +154,23 @@ class Widget extends Scene {
     this.renderSoon();
   }
 
+  /** What a page about this computation is called. */
+  heading() {
+    const nothing = this.data.isCTC ? "title_of_nothing" : "title_of_lattice";
+    return say(this.target ? "title" : nothing, { target: this.target, loss: number(this.computation.loss, 4) });
+  }
+
   /** What tests ask for. */
   told() {
     return {
       loss: () => this.computation.loss,
-      formula: (view, t, k) => this.computation.formula(view, t, k, this.followed).lines,
+      formula: (view, t, k) => this.computation.formula(view, t, k, this.followed?.states).lines,
+      tables: () => {
+        const { paths, pathCount, computation } = this;
+        const { alpha, beta, gamma, gradient } = computation;
+        const plain = (table) => Array.from(table, String);
+        return { paths, pathCount, alpha: plain(alpha), beta: plain(beta), gamma: plain(gamma), gradient };
+      },
     };
   }
 
@@ -182,7 +192,7 @@ class Widget extends Scene {
     for (const picture of this.pictures) picture.render();
     this.renderFormula();
     this.table.render();
-    this.renderPaths();
+    this.pathSection.render();
   }
 
   /** Which wording of the view's meaning holds here. */
@@ -198,14 +208,16 @@ class Widget extends Scene {
     const by = Number.isFinite(difference) ? `${difference > 0 ? "+" : ""}${number(difference, 4)}` : "";
     const was = number(this.before, 4);
     this.change.textContent = !this.scores.edited ? "" : say(by ? "change" : "change_from", { by, was });
+    const greedy = this.T ? this.greedy() : undefined;
     const facts = {
       frames: this.T,
       states: this.K,
       ...(this.data.longArcs.length ? { long_arcs: this.data.longArcs.length } : {}),
-      path_count: this.data.pathCount,
+      path_count: this.pathCount,
       probability: exponential(this.computation.total),
+      ...(greedy === undefined ? {} : { greedy: greedy || say("nothing") }),
     };
-    const shown = ([key, value]) => html("div", {}, html("dt", {}, say(key)), html("dd", {}, String(value)));
+    const shown = ([key, value]) => html("div", {}, html("dt", {}, say(key)), html("dd", {}, html("bdi", {}, String(value))));
     this.facts.replaceChildren(...Object.entries(facts).map(shown));
     const values = { T: this.T, needed: this.data.framesNeeded };
     const impossible = this.computation.total === -Infinity;
@@ -213,6 +225,7 @@ class Widget extends Scene {
     const problem = !this.feasible ? infeasible : !this.T ? "no_frames" : impossible ? "impossible" : "";
     this.alert.textContent = problem && say(problem, values);
     this.alert.hidden = !problem;
+    this.onChange?.();
   }
 
   renderPlay() {
@@ -222,39 +235,10 @@ class Widget extends Scene {
 
   renderFormula() {
     const { t, k } = this.focus;
-    const { lines, terms } = this.computation.formula(this.view, t, k, this.followed);
+    const { lines, terms } = this.computation.formula(this.view, t, k, this.followed?.states);
     const values = { t: t + 1, k: k + 1, K: this.K, label: this.symbol(k) };
     const title = html("div", { class: "which" }, say("which_cell", values));
     this.formula.replaceChildren(title, ...lines.map((line) => html("div", { class: "line" }, line)));
     this.drawing.mark(t, k, terms);
-  }
-
-  renderPaths() {
-    const listed = this.data.paths.length;
-    const whole = listed === 1 ? "one_path" : "all_paths";
-    const title = !listed ? "path_count" : this.data.allPaths ? whole : "best_paths";
-    this.pathTitle.textContent = say(title, { n: listed, all: this.data.pathCount });
-    this.pathHint.textContent = say(!listed ? "no_paths" : this.scores.edited ? "paths_edited" : "path_hint");
-    this.pathRows.forEach(({ button, spelt, share, fill }, i) => {
-      const path = this.data.paths[i];
-      const reached = this.computation.total > -Infinity;
-      const part = reached ? Math.exp(this.computation.scoreOf(i) - this.computation.total) : 0;
-      spelt.textContent = `${this.spelt(path)} → ${this.tokensOf(path) || say("nothing")}`;
-      share.textContent = percent(part);
-      fill.style.width = `${100 * part}%`;
-      button.setAttribute("aria-pressed", i === this.path);
-    });
-    this.renderCollapse(this.followed);
-  }
-
-  /** How the chosen path becomes the target, in three lines. */
-  renderCollapse(path) {
-    this.collapse.hidden = path === undefined;
-    if (!path) return;
-    const merged = runsOf(path).map(([k]) => this.symbol(k)).join(" ");
-    const texts = [this.spelt(path), merged, this.tokensOf(path, " ") || say("nothing")];
-    const keys = this.data.isCTC ? ["emitted", "merged", "dropped"] : ["emitted", "merged_lattice", "dropped_lattice"];
-    const line = (key, i) => [html("dt", {}, say(key)), html("dd", {}, texts[i])];
-    this.collapse.replaceChildren(html("dl", {}, ...keys.flatMap(line)));
   }
 }

@@ -2,7 +2,7 @@
    Labels may be any text: they are only ever set as text, never as HTML. */
 
 const WORDS = JSON.parse(document.getElementById("words").textContent);
-const TITLES = JSON.parse(document.getElementById("titles").textContent);
+const TITLES = JSON.parse(document.getElementById("titles").textContent); // null: that of the first widget
 const page = document.documentElement;
 
 /** A text of the page's language. {name} is a value; {name:frame|frames} is the first word for 1, else the second. */
@@ -55,6 +55,13 @@ function exponential(x) {
   return `${(10 ** (x / Math.LN10 - exponent)).toFixed(2)} × 10${raised(exponent)}`;
 }
 
+/** A number of paths, in groups of three digits; rounded if it has more than fifteen. */
+function counted(n) {
+  if (n < 10n ** 15n) return n.toLocaleString("en");
+  const [mantissa, exponent] = Number(n).toExponential(2).split("e+");
+  return `${mantissa} × 10${raised(exponent)}`;
+}
+
 function percent(p) {
   if (p > 0 && p < 0.0005) return "<0.1%";
   return `${(100 * p).toFixed(1)}%`;
@@ -66,22 +73,30 @@ function sum(terms) {
 }
 
 /** A label that can be seen: white space around it, nothing, and lone combining marks get a stand-in. */
-function visible(label) {
+function standIn(label) {
   if (label === "") return "“”";
   const shown = label
     .replace(/\n/g, "⏎")
     .replace(/\t/g, "⇥")
     .replace(/^\s+|\s+$/g, (spaces) => "␣".repeat(spaces.length))
     .replace(/\p{Cc}/gu, "\ufffd");
-  const carried = /^\p{M}/u.test(shown) ? `◌${shown}` : shown;
-  // Right-to-left letters would turn the formula around them.
-  return /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/.test(carried) ? `\u2068${carried}\u2069` : carried;
+  return /^\p{M}/u.test(shown) ? `◌${shown}` : shown;
+}
+
+/** Text that keeps to itself: right-to-left letters would turn the formula around them. */
+function isolated(text) {
+  return /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/.test(text) ? `\u2068${text}\u2069` : text;
+}
+
+/** Labels as one text. */
+function joined(data, columns, between) {
+  return isolated(columns.map((c) => standIn(data.columns[c].label ?? "")).join(between));
 }
 
 /** What a column of the page's data is called: by its label, or as the rest of many classes. */
 function labelOf(data, c) {
   const column = data.columns[c];
-  return "rest" in column ? say("rest", { n: column.rest }) : visible(column.label);
+  return "rest" in column ? say("rest", { n: column.rest }) : isolated(standIn(column.label));
 }
 
 function create(namespace, tag, attributes, children) {

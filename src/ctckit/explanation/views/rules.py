@@ -10,26 +10,33 @@ from ...drawing.colors import BLUE, MUTED
 from ...drawing.text import widest
 from ...lattice import Arc, Lattice, ctc_lattice, equal_neighbours
 from ..numbers import EMPTY, Computation
-from .table import LINE, MARGIN, Table, moves_from
+from .table import EDGE, LINE, MARGIN, Table, moves_from
 
 
-def rules(computation: Computation) -> tuple[Picture, ...]:
+def rules(computation: Computation, *, alone: bool = True) -> tuple[Picture, ...]:
     """The rules, on the first tokens of the target: no token skipped, the moves, and equal neighbours.
 
     Empty if the lattice is not CTC's, for which they do not hold.
+
+    Args:
+        computation: whose target it is.
+        alone: each with its rule in words. A page says it in a text of its own.
     """
     if computation.blank is None or not computation.is_ctc:
         return ()
-    blank = computation.blank
-    return _no_skip(computation, blank), _moves(computation, blank), _equal_neighbours(computation, blank)
+    draw = (_no_skip, _moves, _equal_neighbours)
+    return tuple(one(computation, computation.blank, alone) for one in draw)
 
 
-def _rule(e: Computation, key: str, lattice: Lattice, frames: int, note: str) -> tuple[Sheet, Table]:
-    """A sheet with a title, an empty table of a lattice, and a note."""
+def _rule(e: Computation, key: str, lattice: Lattice, frames: int, note: str, alone: bool) -> tuple[Sheet, Table]:
+    """A sheet with an empty table of a lattice; alone, with a title and a note."""
     say = words("explanation", e.lang)
-    lines = note.split("\n")
     names = [e.labels[c] for c in lattice.labels]
     table_width, table_height = Table.size(names, frames)
+    if not alone:
+        sheet = Sheet(table_width + 2 * EDGE, table_height + 2 * EDGE)
+        return sheet, Table(sheet, EDGE, EDGE, names, lattice, frames)
+    lines = note.split("\n")
     width = max(table_width, 6.6 * max(map(widest, lines)), 8 * widest(say[f"rules.{key}.title"])) + 2 * MARGIN
     sheet = Sheet(width, MARGIN + 30 + table_height + 16 + LINE * len(lines) + MARGIN / 2)
     sheet.text(MARGIN, MARGIN + 8, say[f"rules.{key}.title"], size=14, fontweight="bold")
@@ -51,9 +58,9 @@ def _window(e: Computation, blank: int, tokens: int = 3) -> tuple[Lattice, list[
     return lattice, np.flatnonzero(lattice.tokens >= 0).tolist()
 
 
-def _no_skip(e: Computation, blank: int) -> Picture:
+def _no_skip(e: Computation, blank: int, alone: bool) -> Picture:
     lattice, states = _window(e, blank)
-    sheet, table = _rule(e, "skip", lattice, 4, words("explanation", e.lang)["rules.skip.note"])
+    sheet, table = _rule(e, "skip", lattice, 4, words("explanation", e.lang)["rules.skip.note"], alone)
     if len(states) > 2:
         table.cross((states[0], 0), (states[2], 1))
     if len(states) > 1:
@@ -64,10 +71,10 @@ def _no_skip(e: Computation, blank: int) -> Picture:
     return _finished(e, sheet, 1, "skip")
 
 
-def _moves(e: Computation, blank: int) -> Picture:
+def _moves(e: Computation, blank: int, alone: bool) -> Picture:
     lattice, states = _window(e, blank)
     frames = 5
-    sheet, table = _rule(e, "moves", lattice, frames, words("explanation", e.lang)["rules.moves.note"])
+    sheet, table = _rule(e, "moves", lattice, frames, words("explanation", e.lang)["rules.moves.note"], alone)
     table.start()
     for k in np.flatnonzero(lattice.arcs & Arc.START).tolist():
         table.move((-1, -1), (k, 0))
@@ -80,7 +87,7 @@ def _moves(e: Computation, blank: int) -> Picture:
     return _finished(e, sheet, 2, "moves")
 
 
-def _equal_neighbours(e: Computation, blank: int) -> Picture:
+def _equal_neighbours(e: Computation, blank: int, alone: bool) -> Picture:
     say = words("explanation", e.lang)
     repeats = equal_neighbours(np.array(e.target, np.int64))
     note = ""
@@ -97,7 +104,7 @@ def _equal_neighbours(e: Computation, blank: int) -> Picture:
     lattice = ctc_lattice(target, blank)
     token = e.labels[target[at]] if target else "?"
     note = say["rules.repeat.note"].format(pair=e.joined([token] * 2), token=token) + note
-    sheet, table = _rule(e, "repeat", lattice, 5, note)
+    sheet, table = _rule(e, "repeat", lattice, 5, note, alone)
     if target:
         one, other = np.flatnonzero((lattice.tokens == at - 1) | (lattice.tokens == at)).tolist()
         table.cross((one, 0), (other, 1))

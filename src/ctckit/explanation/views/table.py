@@ -15,6 +15,7 @@ from ...lattice import MOVES, Arc, Lattice
 
 LINE = 17.0  # from one line of text to the next
 MARGIN = 16.0
+EDGE = 8.0  # around a table that stands on a page, which has margins of its own
 MOST_FRAMES, MOST_STATES = 14, 15  # of a table; what is larger is drawn as a heat map
 
 

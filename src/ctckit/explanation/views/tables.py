@@ -23,44 +23,65 @@ from ...lattice import Arc, Lattice
 from ..numbers import Computation, Path
 from ..wording import Counted, costs_in_words, counted, phrase, why_no_path
 from . import heatmaps
-from .table import LINE, MARGIN, MOST_FRAMES, MOST_STATES, Table, moves_from
+from .table import EDGE, LINE, MARGIN, MOST_FRAMES, MOST_STATES, Table, moves_from
 
 Arrow = tuple[tuple[int, int], tuple[int, int]]  # from one cell (state, frame) to another
 
 MOST_COLORED = 6  # paths; if there are more, all arrows are grey
 
 
-def example_paths(computation: Computation, paths: Sequence[Path] | None = None) -> Picture:
-    """A few paths through the table, each in its own colour, every arrow with the label that it emits."""
+def example_paths(computation: Computation, paths: Sequence[Path] | None = None, *, alone: bool = True) -> Picture:
+    """A few paths through the table, each in its own colour, every arrow with the label that it emits.
+
+    Args:
+        computation: whose paths they are.
+        paths: which; by default the best, and one that is unlike it.
+        alone: with a heading and a note, and the paths' labels beside the table. On a page these are below it.
+    """
     e = computation
     say = words("explanation", e.lang)
-    missing = why_no_path(e)
-    shown = [] if missing else _unlike(e.paths) if paths is None else list(paths)
+    shown = [] if why_no_path(e) else _unlike(e.paths) if paths is None else list(paths)
     if e.frames > MOST_FRAMES or e.lattice.num_states > MOST_STATES:
         return heatmaps.paths(e, shown)
     target = e.spelling
-    title = say["paths.none"] if missing else phrase(e, "paths.title")
-    heading = missing or phrase(e, "paths.heading").format(target=target, frames=Counted(e.frames))
-    note = "" if missing else phrase(e, "paths.note").format(count=Counted(e.path_count), target=target)
     cell = max(Table.CELL, 6.6 * max(widest(shortened(name)) for name in e.state_labels) + 26)
     table_width, table_height = Table.size(e.state_labels, e.frames, cell)
     legend = 10.5 * max((widest(_listed(e, path)) for path in shown), default=0)
-    width = max(table_width + 24 + legend, 6.8 * widest(heading), 6.8 * widest(note)) + 2 * MARGIN
-    sheet = Sheet(width, MARGIN + 56 + table_height + 36)
-    sheet.text(MARGIN, MARGIN + 8, title, size=14, fontweight="bold")
-    sheet.text(MARGIN, MARGIN + 32, heading, size=11, color=MUTED)
-    table = Table(sheet, MARGIN, MARGIN + 56, e.state_labels, e.lattice, e.frames, cell)
+    if alone:
+        heading = _heading_of_paths(e)
+        width = max(table_width + 24 + legend, *(6.8 * widest(line) for line in heading)) + 2 * MARGIN
+        sheet = Sheet(width, MARGIN + 56 + table_height + 36)
+        x, y, left, top = MARGIN, MARGIN + 56, MARGIN + table_width + 18, MARGIN + 56 + 1.5 * Table.ROW
+        sheet.text(x, MARGIN + 8, heading[0], size=14, fontweight="bold")
+        sheet.text(x, MARGIN + 32, heading[1], size=11, color=MUTED)
+        sheet.text(x, y + table_height + 18, heading[2], size=11, color=MUTED)
+    else:
+        sheet = Sheet(max(table_width + 16, legend) + 2 * EDGE, table_height + 24 * len(shown) + 3 * EDGE)
+        x, y, left, top = EDGE, EDGE, EDGE, EDGE + table_height + 20
+    table = Table(sheet, x, y, e.state_labels, e.lattice, e.frames, cell)
     table.start()
     drawn: set[Arrow] = set()
     for i, (path, color) in enumerate(zip(shown, PATH_COLORS, strict=False)):
         _follow(table, path, color, e.state_labels, drawn, shift=5.0 * (i - (len(shown) - 1) / 2))
-        sheet.text(MARGIN + table_width + 18, table.center(0, 0)[1] + 24 * i, _listed(e, path), color=color, size=14)
+        sheet.text(left, top + 24 * i, _listed(e, path), color=color, size=14)
     for k in np.flatnonzero(e.lattice.arcs & Arc.END).tolist():
         if e.frames:
-            x, y = table.center(k, e.frames - 1)
-            sheet.dot(x + 16, y, color=BLUE, radius=4)
-    sheet.text(MARGIN, MARGIN + 56 + table_height + 18, note, size=11, color=MUTED)
+            end_x, end_y = table.center(k, e.frames - 1)
+            sheet.dot(end_x + 16, end_y, color=BLUE, radius=4)
     return sheet.picture(say["paths.name"].format(target=target))
+
+
+def _heading_of_paths(e: Computation) -> list[str]:
+    """A title, what paths are, and how many there are; or why there is none."""
+    say, target = words("explanation", e.lang), e.spelling
+    if missing := why_no_path(e):
+        return [say["paths.none"], missing, ""]
+    heading = phrase(e, "paths.heading").format(target=target, frames=Counted(e.frames))
+    return [
+        phrase(e, "paths.title"),
+        heading,
+        phrase(e, "paths.note").format(count=Counted(e.path_count), target=target),
+    ]
 
 
 def _follow(table: Table, path: Path, color: str, names: Sequence[str], drawn: set[Arrow], *, shift: float) -> None:
@@ -80,8 +101,13 @@ def _unlike(paths: Sequence[Path]) -> list[Path]:
     return [paths[0], max(paths[1:], key=lambda path: int((np.array(path.states) != best).sum()))]
 
 
-def computation(computation: Computation) -> Picture:
-    """One table for each end state: α in the cells, the paths that end there in colour, and the loss below."""
+def computation(computation: Computation, *, alone: bool = True) -> Picture:
+    """One table for each end state: α in the cells, the paths that end there in colour, and the loss below.
+
+    Args:
+        computation: what is worked out.
+        alone: with a note; and two tables side by side, if there is room. On a page they stand below each other.
+    """
     e = computation
     say = words("explanation", e.lang)
     if e.frames > MOST_FRAMES or e.lattice.num_states > MOST_STATES:
@@ -93,8 +119,8 @@ def computation(computation: Computation) -> Picture:
     listed = 9.5 * max(8, 2 + max((widest(_listed(e, path)) for path in e.paths), default=0))
     panel = table_width + listed
     loss = _loss_line(e, ends)
-    footer = [say["computation.note"], *costs_in_words(e), loss]
-    per_row = 2 if panel < 520 else 1
+    footer = [say["computation.note"], *costs_in_words(e), loss] if alone else [loss]
+    per_row = 2 if alone and panel < 520 else 1
     rows = max(1, -(-len(ends) // per_row))
     panel_height = 30 + table_height + 24
     width = max(per_row * panel, 6.9 * max(map(widest, footer))) + 2 * MARGIN
