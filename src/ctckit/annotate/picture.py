@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ..catalogue import words as catalogue
 from ..catalogue.columns import cells
-from ..drawing.canvas import Picture, new_figure, themed_axes
+from ..drawing.canvas import Picture, new_figure, shades, themed_axes
 from ..drawing.colors import BLUE, GRID, INK, MUTED, ORANGE, PAPER, RED
 from ..drawing.text import families, plain, printable, shortened
 from ..errors import CTCError
@@ -333,7 +333,15 @@ def _draw_strip(axes: Any, row: _Row, sheet: _Sheet) -> None:
     if sheet.strip is None:
         return
     loudness, extent = sheet.strip.spectrogram(row.begin, row.end)
-    axes.imshow(loudness, cmap="Greys", vmin=-LOUDNESS, vmax=0, aspect="auto", origin="lower", extent=extent)
+    axes.imshow(
+        loudness,
+        cmap=shades((MUTED, 0), (MUTED, 1)),
+        vmin=-LOUDNESS,
+        vmax=0,
+        aspect="auto",
+        origin="lower",
+        extent=extent,
+    )
     axes.set(xlim=(row.begin, row.end), ylim=(0, min(extent[3], 8.0)))
     for word in sheet.words:
         for edge in (word.start, word.end):
@@ -359,7 +367,15 @@ def _draw_chances(axes: Any, row: _Row, sheet: _Sheet) -> None:
 def _draw_map(axes: Any, probs: Floats, times: Floats, names: Sequence[str]) -> None:
     """(frames, classes) as an image, one row per class."""
     extent = (times[0], times[-1], len(names) - 0.5, -0.5)
-    axes.imshow(probs.T, cmap="Blues", vmin=0, vmax=1, aspect="auto", extent=extent, interpolation="nearest")
+    axes.imshow(
+        probs.T,
+        cmap=shades((BLUE, 0), (BLUE, 1)),
+        vmin=0,
+        vmax=1,
+        aspect="auto",
+        extent=extent,
+        interpolation="nearest",
+    )
     shown = [plain(shortened(name, 9).replace(" ", "␣")) for name in names]
     axes.set_yticks(range(len(names)), shown, fontsize=7, color=MUTED, fontfamily=families())
     axes.tick_params(length=0, pad=3)

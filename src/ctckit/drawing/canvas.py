@@ -191,6 +191,15 @@ def themed_axes(axes: Any) -> None:
         label.set_fontfamily(families())
 
 
+def shades(*stops: tuple[str, float]) -> Any:
+    """A colour map from (colour, opacity) to the next: where it is transparent, the ground shows, light or dark."""
+    from matplotlib.colors import LinearSegmentedColormap, to_rgba
+
+    rgba = [to_rgba(color, opacity) for color, opacity in stops]
+    places = [0, 1] if len(rgba) == 2 else [0, 0.5, 0.5, 1]  # of four, the middle two meet
+    return LinearSegmentedColormap.from_list("", list(zip(places, rgba, strict=True)))
+
+
 def settle(figure: Figure) -> None:
     """Lays a figure out once: done anew for each file, it would differ a little each time."""
     with _settings(), warnings.catch_warnings():

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...catalogue import words
-from ...drawing.canvas import Picture, new_figure, settle, themed_axes
+from ...drawing.canvas import Picture, new_figure, settle, shades, themed_axes
 from ...drawing.colors import BLUE, INK, MUTED, RED
 from ...drawing.text import families
 
@@ -83,10 +83,14 @@ def weights_picture(
 
 def _cells(axes: Any, table: npt.NDArray[np.float64]) -> None:
     """Draws the rates as numbers, on blue where they are low; elsewhere the light or dark background shows through."""
-    from matplotlib.colors import LinearSegmentedColormap, to_rgba
-
-    shades = LinearSegmentedColormap.from_list("", [to_rgba(BLUE, 0.5), to_rgba(BLUE, 0)])
     low = float(table.min())
-    axes.imshow(table, cmap=shades, vmin=low, vmax=max(2 * low, low + 1e-3), aspect="auto", interpolation="nearest")
+    axes.imshow(
+        table,
+        cmap=shades((BLUE, 0.5), (BLUE, 0)),
+        vmin=low,
+        vmax=max(2 * low, low + 1e-3),
+        aspect="auto",
+        interpolation="nearest",
+    )
     for (row, column), rate in np.ndenumerate(table):
         axes.text(column, row, f"{rate:.1%}", ha="center", va="center", fontsize=8.5, color=INK)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ...catalogue import words
 from ...catalogue.columns import cells, wrapped
-from ...drawing.canvas import Picture, new_figure, settle, themed_axes
+from ...drawing.canvas import Picture, new_figure, settle, shades, themed_axes
 from ...drawing.colors import BLUE, GRID, INK, MUTED, PATH_COLORS, RED
 from ...drawing.text import families, plain, shortened
 from ..numbers import Computation, Path
@@ -31,7 +31,7 @@ def occupancy(computation: Computation, ax: Any = None) -> Any:
     say = words("explanation", e.lang)
 
     def draw(axes: Any) -> None:
-        image = _map(axes, e.gamma.T, _shades((BLUE, 0), (BLUE, 1)), 0, 1)
+        image = _map(axes, e.gamma.T, shades((BLUE, 0), (BLUE, 1)), 0, 1)
         _names(axes, e.state_labels)
         _describe(axes, e, _with_reason(e, say["occupancy.title"]), say["states"], image)
 
@@ -48,7 +48,7 @@ def gradient(computation: Computation, ax: Any = None) -> Any:
 
     def draw(axes: Any) -> None:
         most = float(strength.max(initial=0)) or 1.0
-        image = _map(axes, e.grad.T[shown], _shades((BLUE, 1), (BLUE, 0), (RED, 0), (RED, 1)), -most, most)
+        image = _map(axes, e.grad.T[shown], shades((BLUE, 1), (BLUE, 0), (RED, 0), (RED, 1)), -most, most)
         _names(axes, [e.labels[c] for c in shown])
         title = say["gradient.title.logits" if e.from_logits else "gradient.title.log_probs"]
         _describe(axes, e, _with_reason(e, f"{title}\n{say['gradient.note']}"), say["classes"], image)
@@ -190,7 +190,7 @@ def paths(computation: Computation, shown: Sequence[Path]) -> Picture:
     say = words("explanation", e.lang)
 
     def draw(axes: Any) -> None:
-        _map(axes, e.gamma.T, _shades((SHADE, 0), (SHADE, 0.6)), 0, 1)
+        _map(axes, e.gamma.T, shades((SHADE, 0), (SHADE, 0.6)), 0, 1)
         for path, color in zip(shown, PATH_COLORS, strict=False):
             axes.plot(np.arange(1, e.frames + 1), path.states, color=color, linewidth=1.6)
         _names(axes, e.state_labels)
@@ -234,15 +234,6 @@ def _drawn(draw: Callable[[Any], None], ax: Any, name: str, size: tuple[float, f
 def _size(columns: int, rows: int) -> tuple[float, float]:
     """The size of a picture in points: as large as the cells need, within bounds."""
     return 190 + min(max(16.0 * columns, 330.0), 820.0), 90 + min(max(16.0 * rows, 120.0), 560.0)
-
-
-def _shades(*stops: tuple[str, float]) -> Any:
-    """A colour map from (colour, opacity) to the next: where it is transparent, the ground shows, light or dark."""
-    from matplotlib.colors import LinearSegmentedColormap, to_rgba
-
-    rgba = [to_rgba(color, opacity) for color, opacity in stops]
-    places = [0, 1] if len(rgba) == 2 else [0, 0.5, 0.5, 1]  # of four, the middle two meet
-    return LinearSegmentedColormap.from_list("", list(zip(places, rgba, strict=True)))
 
 
 def _map(axes: Any, values: npt.NDArray[Any], colors: Any, low: float, high: float) -> Any:
