@@ -48,7 +48,6 @@ def build(folder: Path) -> Path:
 
 def copy(folder: Path) -> Path:
     """Copies what the site is made of, with old pictures, which the build must draw anew."""
-    folder.mkdir()
     shutil.copy(ROOT / "mkdocs.yml", folder)
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("__pycache__"))
     for picture in (folder / "docs/images").rglob("*.svg"):
@@ -64,11 +63,11 @@ def site(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     shared = tmp_path_factory.getbasetemp()
     if hasattr(request.config, "workerinput"):
         shared = shared.parent
+    built = shared / "where-the-site-is"
     with filelock.FileLock(shared / "site.lock"):
-        if not (shared / "site-is-built").exists():
-            build(copy(shared / "docs-site"))
-            (shared / "site-is-built").touch()
-    return shared / "docs-site/site"
+        if not built.exists():
+            built.write_text(str(build(copy(tmp_path_factory.mktemp("docs")))))
+    return Path(built.read_text())
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -202,13 +201,20 @@ def test_pictures_are_drawn_anew_in_the_language_of_the_page(site: Path) -> None
 # --- search -----------------------------------------------------------------------------------------------------------
 
 
+READY = re.compile("Type to start searching|键入以开始搜索")  # the index is loaded, and nothing is typed
+
+
 def found(tab: Any, query: str) -> list[str]:
-    """The addresses of what the search finds for what is typed into its box; the best first."""
+    """The addresses of what the search finds for what is written into its box; the best first.
+
+    It is written at once, as input methods do: after each key the search would show what it finds for a part of it.
+    """
     tab.locator("[data-md-component=search-query]").click()
-    before = tab.locator(".md-search-result__meta").inner_text()
-    tab.keyboard.type(query)
-    tab.keyboard.press("End")  # the key with which an input method ends
-    expect(tab.locator(".md-search-result__meta")).not_to_have_text(before)
+    count = tab.locator(".md-search-result__meta")
+    expect(count).to_have_text(READY)
+    tab.keyboard.insert_text(query)
+    tab.keyboard.press("End")  # the search looks when a key is released
+    expect(count).not_to_have_text(READY)
     return tab.evaluate("[...document.querySelectorAll('.md-search-result__link')].map((one) => one.href)")
 
 
@@ -260,6 +266,7 @@ def test_chinese_words_are_found(query: str, words: list[str], page: str, opened
 def test_english_readers_find_no_chinese_pages(opened: Any) -> None:
     tab = opened("")
     assert found(tab, "空白") == []
+    expect(tab.locator(".md-search-result__meta")).to_have_text("No matching documents")
 
 
 def test_what_is_found_opens(opened: Any) -> None:
