@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -19,25 +20,26 @@ def install_command(extra: str) -> str:
         >>> install_command("plot")  # doctest: +SKIP
         "pip install 'ctckit[plot]'"
     """
-    origin = _origin()
+    in_a_checkout = f"in a checkout of ctckit, pip install '.[{extra}]'"
+    try:
+        origin = _origin()
+    except PackageNotFoundError:  # imported from a folder of sources
+        return in_a_checkout
     if origin is None:
         return f"pip install 'ctckit[{extra}]'"
     url = origin["url"]
     path = Path(url2pathname(urlsplit(url).path)) if url.startswith("file:") else None
     if path is not None and not path.exists():
-        return f"in a checkout of ctckit, pip install '.[{extra}]'"
+        return in_a_checkout
     if path is not None and "dir_info" in origin:
         editable = "-e " if origin["dir_info"].get("editable") else ""
-        return f"pip install {editable}'{_shown(path)}[{extra}]'"
+        return f"pip install {editable}{shlex.quote(f'{_shown(path)}[{extra}]')}"
     version = origin.get("vcs_info")
-    return f"pip install 'ctckit[{extra}] @ {url if version is None else _pinned(url, version)}'"
+    return f"pip install {shlex.quote(f'ctckit[{extra}] @ {url if version is None else _pinned(url, version)}')}"
 
 
 def _origin() -> dict[str, Any] | None:
-    try:
-        text = distribution("ctckit").read_text("direct_url.json")
-    except PackageNotFoundError:  # imported from a folder of sources
-        return None
+    text = distribution("ctckit").read_text("direct_url.json")
     return json.loads(text) if text else None
 
 

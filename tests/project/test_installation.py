@@ -1,6 +1,7 @@
 """The hint to install an extra fits the way in which ctckit was installed."""
 
 import json
+import shlex
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def test_from_sources_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) ->
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(installation, "distribution", absent)
-    assert install_command("plot") == "pip install 'ctckit[plot]'"
+    assert install_command("plot") == "in a checkout of ctckit, pip install '.[plot]'"
 
 
 @pytest.mark.parametrize(("dir_info", "option"), [({}, ""), ({"editable": True}, "-e ")], ids=["plain", "editable"])
@@ -59,6 +60,13 @@ def test_from_a_checkout(
     assert install_command("plot") == f"pip install {option}'{checkout}[plot]'"
     checkout.rmdir()
     assert install_command("plot") == "in a checkout of ctckit, pip install '.[plot]'"
+
+
+def test_a_folder_with_an_apostrophe_is_quoted_for_the_shell(came_from: Any, tmp_path: Path) -> None:
+    checkout = tmp_path / "o'brien"
+    checkout.mkdir()
+    came_from({"url": checkout.as_uri(), "dir_info": {}})
+    assert shlex.split(install_command("plot")) == ["pip", "install", f"{checkout}[plot]"]
 
 
 def test_from_a_wheel_and_from_a_repository(came_from: Any, tmp_path: Path) -> None:
