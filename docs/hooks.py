@@ -67,11 +67,11 @@ def on_post_build(config: MkDocsConfig) -> None:
         return
     site = Path(config.site_dir)
     index = json.loads((site / "search/search_index.json").read_text(encoding="utf-8"))
-    second = [entry for entry in index["docs"] if entry["location"].startswith(f"{SECOND}/")]
-    first = [entry for entry in index["docs"] if entry not in second]
+    first, second = [], []
+    for entry in index["docs"]:
+        inside = entry["location"].removeprefix(f"{SECOND}/")
+        (first if inside == entry["location"] else second).append({**entry, "location": inside})
     _write_index(site, {**index, "docs": first})
-    for entry in second:
-        entry["location"] = entry["location"].removeprefix(f"{SECOND}/")
     _write_index(site / SECOND, {**index, "docs": second})
     _mend_search(site)
     if not config.site_url:  # its links would lead nowhere
