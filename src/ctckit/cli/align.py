@@ -87,7 +87,7 @@ def align(
     outputs, strip = recordings.Outputs(out, formats, picture, emissions), recordings.Strip(audio, image)
     outputs.check_options(num_threads, strip, offset)
     if labels is None:
-        raise CTCError("--labels is missing: expected the file with the classes' names")
+        raise CTCError(recordings.NO_LABELS)
     if frame_shift is None:
         raise CTCError(recordings.NO_SHIFT)
     if out is None and picture is None:

@@ -108,7 +108,7 @@ def decode(
     if transcript_format != "auto":
         raise CTCError("--transcript-format goes with --manifest")
     if labels is None:
-        raise CTCError("--labels is missing: expected the file with the classes' names")
+        raise CTCError(recordings.NO_LABELS)
     if frame_shift is None and (outputs.named is not None or picture is not None):
         raise CTCError(recordings.NO_SHIFT)
     times = None if frame_shift is None else recordings.Times(frame_shift, offset)

@@ -65,6 +65,7 @@ Lang = Annotated[str, typer.Option(help="The picture's language: en or zh.")]
 Threads = Annotated[int | None, typer.Option("--threads", help="Rows done in parallel (manifests only; default 1).")]
 
 
+NO_LABELS = "--labels is missing: expected the file with the classes' names"
 NO_SHIFT = "--frame-shift is missing: expected the seconds from one frame to the next, such as --frame-shift 0.02"
 
 
