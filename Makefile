@@ -83,8 +83,8 @@ $(BIN)/python:
 
 # One environment; the developers' tools hold all that the demo needs, and the benchmarks' peers come on top.
 $(VENV)/.demo $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: pyproject.toml CMakeLists.txt constraints.txt $(NATIVE) | $(BIN)/python
-	@echo "Once: installing into $(VENV) what \"make $(or $(MAKECMDGOALS),demo)\" needs. This downloads PyTorch and compiles ctckit's C++"
-	@echo "(one or two minutes by itself)."
+	@echo "Once: installing what \"make $(or $(MAKECMDGOALS),demo)\" needs into $(VENV). PyTorch is downloaded, and ctckit's C++ is"
+	@echo "compiled, which takes a minute or two."
 	$(BIN)/python -m pip install $(if $(filter demo,$*),,--quiet) --constraint constraints.txt --editable '.[$*]'
 	touch $@
 

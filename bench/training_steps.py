@@ -180,9 +180,9 @@ def measure(name: str, case: Case, rounds: int) -> list[Row]:
     return rows
 
 
-def in_bold(ratio: object) -> str:
+def in_bold(cell: object) -> str:
     """Two digits that count."""
-    value = float(str(ratio))
+    value = float(str(cell))
     return f"**{value:.{0 if value >= 10 else 1}f}**"
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
-MOST_BYTES = (
-    700 << 10
-)  # of the source archive; with the guide's pictures and the tests' data it is three times as large
+# Of the source archive: with the guide's pictures and the tests' data it would be three times as large.
+MOST_BYTES = 700 << 10
 # Its only files beside src/ctckit and native/.
 BESIDE = {"CHANGELOG.md", "CMakeLists.txt", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
 

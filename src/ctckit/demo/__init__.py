@@ -70,7 +70,7 @@ def run(
     console = Console(highlight=False, soft_wrap=True)
     report = Path(out) / "index.html"
     console.print(
-        f"Trains a recogniser of handwritten digits in {'some seconds' if fast else 'under two minutes'} and writes "
+        f"Trains a recogniser of handwritten digits in {'a few seconds' if fast else 'under two minutes'} and writes "
         f"{report}.\nCtrl-C ends the training early; the report is written all the same.\n"
     )
     with console.status("loading torch, and writing lines of digits"):

@@ -49,8 +49,8 @@ class Display:
     Args:
         console: where it is shown.
         steps: how many are planned.
-        held_out: the lines that are read now and then.
-        start: of the program, by `time.perf_counter`: all times that are shown count from there.
+        held_out: the lines that are read from time to time.
+        start: when the program began, by `time.perf_counter`; the times that are shown count from there.
     """
 
     def __init__(self, console: Console, steps: int, held_out: Lines, start: float) -> None:
