@@ -22,8 +22,8 @@ def names_of(page: str) -> dict[str, Any]:
 
 
 def test_optax_gives_the_same_loss_and_hides_what_does_not_fit() -> None:
-    jax = pytest.importorskip("jax", reason="optax is not installed")
-    optax = pytest.importorskip("optax", reason="optax is not installed")
+    jax = pytest.importorskip("jax", reason="jax is not among the developers' tools")
+    optax = pytest.importorskip("optax", reason="optax is not among the developers' tools")
     page = names_of("from-optax.md")
     paddings, labels, label_paddings = page["logit_paddings"], page["labels"], page["label_paddings"]
     ours, gradient = page["ctckit"].ctc_loss_and_grad(
