@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LINK = re.compile(r"(!?)\[((?:[^\[\]]|`[^`]*`)*)\]\((?!\w+:)([^()\s]+)\)")
+LINK = re.compile(r"(!?)\[([^\[\]]*)\]\((?!\w+:)([^()\s]+)\)")
 
 
 def absolute(text: str, address: str, tag: str) -> str:
