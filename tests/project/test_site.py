@@ -351,6 +351,8 @@ def test_the_chinese_site_says_that_the_reference_is_english(opened: Any) -> Non
     expect(tab.get_by_text("本页只有英文版")).to_be_visible()
     assert tab.locator("article h1").evaluate("(one) => one.closest('[lang]').lang") == "en"
     expect(tab.locator("nav.md-tabs")).to_contain_text("学习")
+    tab.locator("article h1").evaluate("(one) => one.insertAdjacentHTML('afterend', '<p><em>so</em></p>')")
+    assert tab.locator("article em").first.evaluate("(one) => getComputedStyle(one).fontStyle") == "italic"
 
 
 # --- look -------------------------------------------------------------------------------------------------------------
