@@ -171,6 +171,7 @@ def leads(link: str, address: str, site: Path, seen: dict[str, Any]) -> bool:
 
 def test_wide_tables_scroll_by_themselves(opened: Any) -> None:
     tab = opened("design/", **NARROW)
+    expect(tab.locator(".md-typeset__scrollwrap").first).to_be_attached()  # the theme's script puts tables into these
     wide = tab.evaluate(
         """[...document.querySelectorAll("article table")].filter((one) => one.scrollWidth > innerWidth).map((one) => {
             const box = one.closest(".md-typeset__scrollwrap");
