@@ -1,10 +1,11 @@
-"""Alignments as files in the formats of users' tools, and as pictures. A library: it knows of no command line.
+"""Alignments as files in the formats of users' tools, as pictures, and as columns of tables. It knows no command line.
 
 May import every layer below it. Optional packages are imported when they are used.
 """
 
 from __future__ import annotations
 
+from .batches import AlignBatch, DecodeBatch
 from .formats import write
 
-__all__ = ["write"]
+__all__ = ["AlignBatch", "DecodeBatch", "write"]

@@ -6,7 +6,7 @@ May import recording.py, formats.py, decoding/ and what is below it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -210,9 +210,15 @@ def decode(scores: Scores, vocabulary: Vocabulary, decoders: Decoders, options: 
         InfeasibleError: no text of the lexicon fits.
         CTCError: the labels, the language and the scores don't fit together; the message says why.
     """
-    check_scores(scores, len(vocabulary.labels), options.from_logits)
-    decoder = decoders.of(vocabulary)
-    (found,) = decoder.decode(scores, from_logits=options.from_logits, nbest=options.nbest, hotwords=decoders.hotwords)
+    return searched(scores, decoders.of(vocabulary), options, decoders.hotwords)
+
+
+def searched(
+    scores: Scores, decoder: Decoder, options: Options, hotwords: Mapping[str, float] | None = None
+) -> Hypotheses:
+    """The same with a decoder that is there already."""
+    check_scores(scores, len(decoder.vocabulary.labels), options.from_logits)
+    (found,) = decoder.decode(scores, from_logits=options.from_logits, nbest=options.nbest, hotwords=hotwords)
     return checked(found)
 
 

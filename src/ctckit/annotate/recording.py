@@ -47,11 +47,19 @@ class Timed(Protocol):
 
 def read_scores(path: Path) -> Scores:
     """Reads the scores (T, C) of one recording; a batch axis of 1 is dropped."""
-    scores = read_log_probs(path)
+    return one_recording(read_log_probs(path), str(path))
+
+
+def one_recording(scores: Scores, name: str) -> Scores:
+    """Scores (T, C), without a batch axis of 1; ``name`` says in an error whose they are.
+
+    Raises:
+        CTCError: they are of several recordings.
+    """
     if 1 in scores.shape[:-1]:  # networks give (1, T, C) or (T, 1, C)
         scores = scores.reshape(-1, scores.shape[-1])
     if scores.ndim != 2:
-        raise CTCError(f"{path} holds several recordings, of shape {scores.shape}: expected one, (T, C)")
+        raise CTCError(f"{name} holds several recordings, of shape {scores.shape}: expected one, (T, C)")
     return scores
 
 

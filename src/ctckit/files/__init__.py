@@ -26,7 +26,7 @@ from .disk import (
 from .kaldi import file_of, list_ark, list_scp
 from .labels import read_labels
 from .pipe import read_frames
-from .scores import ARRAYS, StoredBatch, read_batch, read_log_probs
+from .scores import ARRAYS, StoredBatch, npy_array, read_batch, read_log_probs
 
 __all__ = [
     "ARRAYS",
@@ -37,6 +37,7 @@ __all__ = [
     "file_of",
     "list_ark",
     "list_scp",
+    "npy_array",
     "read_batch",
     "read_bytes",
     "read_frames",

@@ -14,8 +14,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -148,26 +149,42 @@ def _read(path: Path, readers: Mapping[str, Reader]) -> Arrays:
     return reader(path)
 
 
-def _damaged(path: Path, error: Exception) -> CTCError:
+def _damaged(path: str | Path, error: Exception, suffix: str = "") -> CTCError:
+    form = suffix or Path(path).suffix.lower()
     return CTCError(
-        f"{path} is not a readable {path.suffix.lower()} file: {cause(error)}; is it complete, and does its suffix "
-        "match its content?"
+        f"{path} is not a readable {form} file: {cause(error)}; is it complete, and does its suffix match its content?"
     )
 
 
-def _objects(path: Path) -> CTCError:
+def _objects(path: str | Path) -> CTCError:
     return CTCError(
         f"{path} holds pickled Python objects, which may run code when read: expected plain numbers; save an array or "
         "tensor of numbers"
     )
 
 
+def npy_array(data: bytes, name: str) -> Array:
+    """The array in the bytes of a ``.npy`` file; ``name`` says in an error whose bytes these are.
+
+    Raises:
+        CTCError: they are something else, or not all of it.
+    """
+    return npy_of(BytesIO(data), name)
+
+
+def npy_of(file: BinaryIO, name: str | Path) -> Array:
+    """The array of a ``.npy`` file that begins at the file's position."""
+    start = file.tell()
+    if file.read(6) != b"\x93NUMPY":  # np.load would take it for a pickle, or for an archive
+        raise _damaged(name, ValueError("it does not begin as NumPy files do"), ".npy")
+    file.seek(start)
+    array: Array = _loaded(name, lambda: np.load(file, allow_pickle=False), ".npy")
+    return array
+
+
 def _read_npy(path: Path) -> Arrays:
     with path.open("rb") as file:
-        magic = file.read(6)
-    if magic != b"\x93NUMPY":  # np.load would take it for a pickle, or for an archive
-        raise _damaged(path, ValueError("it does not begin as NumPy files do"))
-    return {_ONLY: _loaded(path, lambda: np.load(path, allow_pickle=False))}
+        return {_ONLY: npy_of(file, path)}
 
 
 def _read_npz(path: Path) -> Arrays:
@@ -190,14 +207,14 @@ _UNREADABLE = (ValueError, OSError, EOFError, SyntaxError, zipfile.BadZipFile, z
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def _loaded(path: Path, load: Callable[[], Any]) -> Any:
+def _loaded(path: str | Path, load: Callable[[], Any], suffix: str = "") -> Any:
     try:
         with _ONE_AT_A_TIME:
             return load()
     except (*_UNREADABLE, MemoryError) as error:
         if "allow_pickle" in str(error):
             raise _objects(path) from None
-        raise _damaged(path, error) from None
+        raise _damaged(path, error, suffix) from None
 
 
 def _read_pt(path: Path) -> Arrays:
