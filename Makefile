@@ -6,7 +6,7 @@ NATIVE := $(shell find native -name '*.h' -o -name '*.cpp')
 # A worker per CPU, at most eight: each holds the package, torch and its own copy of the inputs.
 PARALLEL := -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-long wheel bench docs notebooks test-gpu bench-gpu gpu-report gpu-counts lint format sanitize clean
+.PHONY: demo test test-long test-ray wheel bench docs notebooks test-gpu bench-gpu gpu-report gpu-counts lint format sanitize clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ctckit demo
@@ -19,6 +19,10 @@ test: $(VENV)/.dev
 test-long: $(VENV)/.peers
 	$(BIN)/python -m pytest -m long -k "not triton" tests
 	CTCKIT_INTERPRETED=most $(BIN)/python -m pytest $(PARALLEL) -m "" -k triton tests
+
+# A corpus on Ray Data. Ray weighs 600 MB, so no other target installs it.
+test-ray: $(VENV)/.ray
+	$(BIN)/python -m pytest -m "" tests/frameworks/test_ray.py
 
 bench: $(VENV)/.peers
 	$(BIN)/python bench/loss.py
@@ -82,7 +86,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # One environment; the developers' tools hold all that the demo needs, and the benchmarks' peers come on top.
-$(VENV)/.demo $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: pyproject.toml CMakeLists.txt constraints.txt $(NATIVE) | $(BIN)/python
+$(VENV)/.demo $(VENV)/.dev $(VENV)/.bench $(VENV)/.ray: $(VENV)/.%: pyproject.toml CMakeLists.txt constraints.txt $(NATIVE) | $(BIN)/python
 	@echo "Once: installing what \"make $(or $(MAKECMDGOALS),demo)\" needs into $(VENV). PyTorch is downloaded, and ctckit's C++ is"
 	@echo "compiled, which takes a minute or two."
 	$(BIN)/python -m pip install $(if $(filter demo,$*),,--quiet) --constraint constraints.txt --editable '.[$*]'
