@@ -378,6 +378,18 @@ def test_exercises(opened: Open, handbook: str) -> None:
     assert forms.nth(1).locator(".verdict").inner_text() == "还不对：这条路径有 5 帧，读作 se。"
 
 
+def test_a_number_may_be_written_as_one_likes(opened: Open, handbook: str) -> None:
+    tab = opened(handbook)
+    form = tab.locator(".exercise").nth(4)
+    for typed, is_right in (
+        *((text, True) for text in (".75", "0,75", "75%", "75 %", "3/4", "¾", "０．７５")),
+        *((text, False) for text in ("0.7", "75", "3/0", "three", "-0.75", "1/4%")),
+    ):
+        form.locator("input").fill(typed)
+        form.locator("input").press("Enter")
+        assert form.locator(f".verdict.{'right' if is_right else 'wrong'}").count() == 1, typed
+
+
 def test_answers_of_exercises(handbook: str) -> None:
     """By other means than the page's: all sequences of labels."""
     told = [json.loads(found) for found in re.findall(r'"application/json">(\{"answer".*?)</script>', handbook)]
@@ -447,6 +459,11 @@ def test_a_phone_shows_rules_and_target(opened: Open, handbook: str, lang: str) 
         "all => all.map(e => [e.scrollWidth > e.clientWidth, e.classList.contains('more-right')])"
     )
     assert told == [[False, False]] * 6 + [[True, True]] * 3  # tables; heat maps and curves
+    code = tab.locator(".program pre").evaluate_all(
+        "all => all.map(e => [e.scrollWidth > e.clientWidth, e.classList.contains('more-right')])"
+    )
+    assert [True, True] in code
+    assert [True, False] not in code
     headings = tab.locator("figure h3:visible").all_inner_texts()
     assert headings[:3] == [words("seed_page", lang)[f"rule{n}.heading"] for n in (1, 2, 3)]
     drawn = set(tab.locator("figure:has(h3) svg:visible text").all_text_contents())
@@ -482,7 +499,7 @@ def test_paper(opened: Open, handbook: str, lang: str) -> None:
         "all => all.map(e => [...e.children].filter(one => one.offsetHeight).length)"
     )
     assert max(lists) == 12
-    assert said("more_on_paper", lang, all="84") in tab.inner_text("main")
+    assert said("more_on_paper", lang, n=12, all="84") in tab.inner_text("main")
     heads = tab.locator('[data-kind="computation"]').nth(1).locator(".heads text")
     assert heads.last.text_content() == "t₁₀"
     assert heads.last.bounding_box()["x"] < PAPER

@@ -1,5 +1,12 @@
 /* Exercises: a question, a field for the answer, and whether it is right. Needs collapse.js. */
 
+/** A number as people write it: 0.75, 0,75, 75% or 3/4; NaN if it is none. */
+function numberIn(text) {
+  const plain = text.normalize("NFKC").replace(/\s/g, "").replace(",", ".");
+  const [, above, below = 1, percent] = /^(\d+\.?\d*|\.\d+)(?:[/⁄](\d+))?(%?)$/.exec(plain) ?? [];
+  return Number(above) / Number(below) / (percent ? 100 : 1);
+}
+
 class ExerciseForm {
   constructor(form, index) {
     Object.assign(this, JSON.parse(form.querySelector("script").textContent));
@@ -29,16 +36,15 @@ class ExerciseForm {
     }
     const number = Number(this.answer);
     if (Number.isNaN(number)) return labels.join("") === labelsIn(this.answer).join("");
-    return Math.abs(Number(typed.trim().replace(",", ".")) - number) < 0.005;
+    return Math.abs(numberIn(typed) - number) < 0.005;
   }
 
   /** Why it is right; or of a wrong path, what it is instead. */
   render() {
     const { judged, typed } = this;
     const isPath = judged === "wrong" && this.reads !== null;
-    const key = isPath ? "wrong_path" : (judged ?? "nothing");
     const said = { reason: this.reason[page.lang], n: typed?.length, text: typed && (textOf(typed) || say("nothing")) };
-    this.verdict.textContent = judged ? say(key, said) : "";
+    this.verdict.textContent = judged ? say(isPath ? "wrong_path" : judged, said) : "";
     this.verdict.classList.toggle("wrong", judged === "wrong");
     this.verdict.classList.toggle("right", judged === "right");
   }

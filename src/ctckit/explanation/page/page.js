@@ -29,7 +29,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const widget of widgets) for (const picture of widget.pictures) picture.paint?.();
 });
 
-document.querySelectorAll(".drawing").forEach(hintAt);
+document.querySelectorAll(".drawing, .program pre, .prose table").forEach(hintAt);
 
 window.ctckit = {
   widgets: widgets.map((widget) => ({

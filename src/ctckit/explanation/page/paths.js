@@ -1,5 +1,7 @@
 /* The list of paths, the one that is followed, and how it becomes the target. Needs own_path.js and collapse.js. */
 
+const ON_PAPER = 12; // rows that are printed
+
 class PathSection {
   constructor(widget) {
     this.widget = widget;
@@ -23,7 +25,7 @@ class PathSection {
     const part = html("span", { class: "track" }, fill);
     const button = html("button", { type: "button", tabindex: row ? -1 : 0 }, spelt, part, share);
     button.addEventListener("click", () => this.choose(this.widget.paths[row]));
-    const node = this.list.appendChild(html("li", {}, button));
+    const node = this.list.appendChild(html("li", { class: row < ON_PAPER ? "" : "off-paper" }, button));
     this.rows.push({ node, button, spelt, share, fill });
   }
 
@@ -53,7 +55,7 @@ class PathSection {
       fill.style.width = `${100 * part}%`;
       button.setAttribute("aria-pressed", this.isFollowed(paths[i]));
     });
-    this.more.textContent = paths.length > 12 ? say("more_on_paper", { all: pathCount }) : "";
+    this.more.textContent = paths.length > ON_PAPER ? say("more_on_paper", { n: ON_PAPER, all: pathCount }) : "";
     this.renderCollapse();
     this.own?.render();
   }
