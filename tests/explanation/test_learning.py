@@ -18,8 +18,8 @@ import ctckit
 from ctckit import explain
 from ctckit.catalogue import words
 from ctckit.explanation import explain_word
+from ctckit.explanation.letters import letters
 from ctckit.explanation.page import explanation_page
-from ctckit.explanation.recogniser import letters
 
 PAPER = 703  # pixels: A4 without its margins
 
@@ -42,7 +42,8 @@ def type_word(tab: Any, word: str, frames: int | str | None = None) -> None:
 
 def shown(letter: str) -> str:
     """As the page shows it: right-to-left letters are kept apart from what is around them."""
-    return "␣" if letter == " " else f"\u2068{letter}\u2069" if unicodedata.bidirectional(letter[0]) == "R" else letter
+    is_turned = unicodedata.bidirectional(letter[0]) in ("R", "AL")
+    return "␣" if letter == " " else f"\u2068{letter}\u2069" if is_turned else letter
 
 
 def collapsed(labels: str) -> str:
@@ -68,6 +69,10 @@ def said(key: str, lang: str = "en", **values: object) -> str:
         ("e\u0301te\u0301", 6),
         ("👩‍👧👍🏽🇨🇳", 5),
         ("שלום", 6),
+        ("می\u200cخواهم", 9),
+        ("ශ්\u200dරී", 4),
+        ("\u1112\u1161\u11ab\u1100\u116e\u11a8", 4),
+        ("\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007fa", 4),
         ("bookkeeper", 14),
         ("a b", 7),
     ],
@@ -115,9 +120,50 @@ def test_frames_follow_the_word_until_they_are_typed(opened: Open, cat: str) -> 
     for word in ("see", "bookkeeper", ""):
         type_word(tab, word)
         assert frames.input_value() == str(explain_word(word).frames)
+    type_word(tab, "a" * 12)
+    assert frames.input_value() == frames.get_attribute("max")  # it needs 23
     frames.fill("9")
     type_word(tab, "too")
     assert frames.input_value() == "9"
+
+
+@pytest.mark.parametrize(
+    ("word", "frames", "fields"), [("hello world again", None, 2), ("the cat sat on the mat", 66, 0)]
+)
+def test_a_long_word(opened: Open, word: str, frames: int | None, fields: int) -> None:
+    """It may be longer than what is typed; one whose lattice is large has a page without fields for a word."""
+    explanation = explain_word(word, frames)
+    tab = opened(explanation._page())
+    assert tab.locator(".word input").count() == fields
+    assert tab.evaluate("ctckit.widgets[0].loss()") == pytest.approx(explanation.loss, rel=1e-6)
+
+
+def test_no_word_holds_the_blank() -> None:
+    with pytest.raises(ctckit.CTCError, match="word = 'aφ': φ is the blank"):
+        explain_word("aφ")
+
+
+def test_a_title_is_the_same_from_python(opened: Open, cat: str) -> None:
+    """Letters that are more than one character, too, stand together."""
+    for word in ("👩\u200d👧👍🏽", "e\u0301te\u0301"):
+        text = explanation_page(explain_word(word), own_word=True)
+        tab = opened(cat)
+        type_word(tab, word)
+        assert f"<title>{tab.title()}</title>" in text
+        assert tab.title().startswith(f"{word}: ")
+
+
+def test_a_word_is_read_when_it_is_composed(opened: Open, cat: str) -> None:
+    """An input method's Latin letters, of which there may be many, are not the word yet."""
+    tab = opened(cat)
+    before = tab.title()
+    tab.locator(".word input").first.select_text()
+    keyboard = tab.context.new_cdp_session(tab)
+    keyboard.send("Input.imeSetComposition", {"text": "ni'hao'shi'jie", "selectionStart": 14, "selectionEnd": 14})
+    assert not tab.locator(".word .alert").is_visible()
+    assert tab.title() == before
+    keyboard.send("Input.insertText", {"text": "你好世界"})
+    assert tab.title().startswith("你好世界: ")
 
 
 def test_greedy_reading_follows(opened: Open, cat: str) -> None:
@@ -148,7 +194,7 @@ def test_what_is_refused_says_why(opened: Open, cat: str, lang: str, word: str, 
     type_word(tab, "too", 6)
     before = tab.evaluate("ctckit.widgets[0].loss()")
     type_word(tab, "too" if frames is not None else word, frames)
-    reason = said(key, lang, n=len(word), MOST_LETTERS=12, MOST_FRAMES=24)
+    reason = said(key, lang, n=len(word), letters=12, frames=24)
     assert tab.locator(".word .alert").inner_text() == reason
     assert tab.locator('.word [aria-invalid="true"]').count() == 1
     assert tab.evaluate("ctckit.widgets[0].loss()") == before
@@ -294,6 +340,51 @@ def test_a_drawn_path(opened: Open, see: str) -> None:
     draw.click()
     cell(tab, 0, 0).click()
     assert tab.locator(".own-path input").input_value() == "sφ"
+
+
+def test_drawing_can_be_given_up(opened: Open, cat: str) -> None:
+    tab = opened(cat)
+    tab.get_by_role("button", name="Draw").dblclick()
+    assert verdict(tab) == ""
+    assert tab.locator(".collapse").is_hidden()
+    tab.get_by_role("button", name="Draw").click()
+    tab.locator(".paths li button").nth(2).click()
+    tab.get_by_role("button", name="Draw").click()
+    assert verdict(tab) == ""
+    assert tab.locator(".paths li button").nth(2).get_attribute("aria-pressed") == "true"
+
+
+@pytest.mark.parametrize(
+    ("word", "states", "typed", "labels"),
+    [
+        ("a b", (1, 2, 3, 5, 6), "aφ␣bφ", "a _ ␣ b ＿"),
+        ("_a", (0, 1, 3, 3, 4), "φ_aaφ", "φ_aaφ"),
+        ("👩\u200d👧👍🏽", (1, 1, 3, 4, 4), "👩\u200d👧👩\u200d👧👍🏽φφ", "👩\u200d👧👩\u200d👧👍🏽__"),
+    ],
+)
+def test_what_is_drawn_can_be_typed(
+    opened: Open, cat: str, word: str, states: tuple[int, ...], typed: str, labels: str
+) -> None:
+    """Also a space, an underscore, and letters of more than one character."""
+    tab = opened(cat)
+    type_word(tab, word, 5)
+    tab.get_by_role("button", name="Draw").click()
+    for t, k in enumerate(states):
+        cell(tab, t, k).click()
+    said_of_drawn = verdict(tab)
+    assert said_of_drawn.startswith(f"A path of {word}, ")
+    assert tab.locator(".own-path input").input_value() == typed
+    for again in (typed, labels):
+        type_path(tab, "")
+        type_path(tab, again)
+        assert verdict(tab) == said_of_drawn
+
+
+def test_a_very_long_path_is_refused(opened: Open, see: str) -> None:
+    tab = opened(see)
+    type_path(tab, "seφeφ" * 4000)
+    assert verdict(tab).startswith("That is one label too many: 5 frames")
+    assert tab.locator(".collapse .run").count() == 2 * 6
 
 
 def test_no_path_is_a_path_of_an_infeasible_word(opened: Open, see: str) -> None:

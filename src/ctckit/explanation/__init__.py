@@ -1,8 +1,8 @@
 """Explains any CTC computation, and any search for a text: the numbers, and ways to see them: pictures, text, pages.
 
 Floors, each importing only those below: explanation.py and search.py, the classes that users hold; views/ and page/,
-what draws and writes; arguments.py, the checks; numbers.py, beam.py and recogniser.py, what is shown. May import
-drawing/, text/, kernels/ and what lies below, and the catalogue; matplotlib only when a picture is drawn.
+what draws and writes; arguments.py, the checks; numbers.py, beam.py and recogniser.py, what is shown; letters.py. May
+import drawing/, text/, kernels/ and what lies below, and the catalogue; matplotlib only when a picture is drawn.
 """
 
 from __future__ import annotations

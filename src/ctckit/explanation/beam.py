@@ -24,6 +24,7 @@ from ..lattice import ctc_lattice
 from ..search_graph import SearchGraph
 from ..text.reading import greedy
 from ..validate import check_language
+from .letters import is_long
 from .numbers import EMPTY
 
 DROPPED = 4  # prefixes that are kept of those that a frame drops from the beam
@@ -242,7 +243,7 @@ class Search:
     def long_labels(self) -> bool:
         """Whether some label that can be seen is longer than a letter."""
         shown = {c for step in self.steps for candidate in (*step.beam, *step.dropped) for c in candidate.tokens}
-        return any(len(self.labels[c]) > 1 for c in shown.union(self.best_path.classes))
+        return any(is_long(self.labels[c]) for c in shown.union(self.best_path.classes))
 
 
 class _Watcher:

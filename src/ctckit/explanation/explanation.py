@@ -19,8 +19,9 @@ from ..text import Vocabulary
 from ..validate import check_language, check_targets_or_lattices
 from .arguments import check_possible, classes_of, given, printable, spelled
 from .as_page import AsPage
+from .letters import letters
 from .numbers import BLANK, Computation
-from .recogniser import letters, recognised
+from .recogniser import recognised
 from .wording import counted
 
 if TYPE_CHECKING:
@@ -186,11 +187,16 @@ def explain_word(word: str, frames: int | None = None, *, lang: str = "en") -> W
         frames: T; by default two more than the word needs.
         lang: "en" or "zh".
 
+    Raises:
+        CTCError: the word holds φ, or the number of frames is negative.
+
     Example:
         >>> explain_word("cat", 6).path_count, explain_word("see", 6).path_count
         (84, 28)
     """
     spelt = letters(word)
+    if BLANK in spelt:
+        raise CTCError(f"word = {word!r}: {BLANK} is the blank, which no target holds; expected other letters")
     known = list(dict.fromkeys(spelt))
     target = [1 + known.index(letter) for letter in spelt]
     if frames is None:

@@ -18,6 +18,7 @@ from ..kernels.reference import Float64Array
 from ..lattice import MOVES, Arc, Lattice, ctc_lattice
 from ..results import Status
 from ..validate import check_language
+from .letters import is_long
 
 BLANK, EMPTY = "φ", "∅"  # the names of the blank, and of a target without tokens
 ALL_PATHS = 200  # up to this number all paths are listed
@@ -254,13 +255,13 @@ class Computation:
             >>> explain([[-1.1, -1.1, -1.1]], [1], labels=["φ", "th", "e"]).joined(["th", "e"])
             'th e'
         """
-        if not (self._long_labels or any(len(label) > 1 for label in labels)):
+        if not (self._long_labels or any(map(is_long, labels))):
             return "".join(labels)
         return " ".join("␣" if label == " " else label for label in labels)
 
     @cached_property
     def _long_labels(self) -> bool:
-        return any(len(label) > 1 for label in self.state_labels)
+        return any(map(is_long, self.state_labels))
 
     @property
     def spelling(self) -> str:

@@ -5,40 +5,12 @@ Imports NumPy only.
 
 from __future__ import annotations
 
-import unicodedata
-
 import numpy as np
 import numpy.typing as npt
 
 BLANK_LOGIT, SHARPNESS = 2.0, 12.0
 PEAKS = (4.5, 3.9, 3.3)  # of tokens in turn: it is surer of some than of others, so no two paths are equally good
 EARLY = 0.2  # frames: a peak between two frames is nearer to the first
-
-
-def letters(word: str) -> list[str]:
-    r"""A word's letters as a reader counts them: accents, and the parts of an emoji, belong to the letter before.
-
-    Example:
-        >>> letters("cat"), len(letters("e\u0301👩\u200d👧👍🏽🇨🇳"))
-        (['c', 'a', 't'], 4)
-    """
-    found: list[str] = []
-    for letter in word:
-        if found and _belongs(found[-1], letter):
-            found[-1] += letter
-        else:
-            found.append(letter)
-    return found
-
-
-def _belongs(before: str, letter: str) -> bool:
-    """Whether a character is part of the letter before it."""
-    joiner = "\u200d"
-    if letter == joiner or before.endswith(joiner) or unicodedata.category(letter) in ("Mn", "Me", "Mc"):
-        return True
-    is_skin = "\U0001f3fb" <= letter <= "\U0001f3ff"
-    is_half_a_flag = all("\U0001f1e6" <= one <= "\U0001f1ff" for one in before + letter)
-    return is_skin or (is_half_a_flag and len(before) == 1)
 
 
 def recognised(target: list[int], classes: int, frames: int) -> npt.NDArray[np.float64]:

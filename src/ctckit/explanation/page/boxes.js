@@ -1,4 +1,4 @@
-/* Boxes that scroll, and groups of buttons that are one tab stop. Needs words.js. */
+/* Boxes that scroll, groups of buttons that are one tab stop, and fields to type in. Needs words.js. */
 
 /** Fades the edges beyond which a box can be scrolled. */
 function hintAt(box) {
@@ -27,4 +27,10 @@ function rove(list) {
     all[clamp(to, 0, all.length - 1)].focus();
   });
   return list;
+}
+
+/** Calls back when the text of a field has changed, but not while an input method still composes a character. */
+function whenTyped(input, act) {
+  input.addEventListener("input", (event) => event.isComposing || act());
+  input.addEventListener("compositionend", act);
 }

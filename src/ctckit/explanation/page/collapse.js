@@ -43,17 +43,13 @@ class Collapse {
 }
 
 const BLANK = "φ";
-const AS_BLANK = "_"; // what φ may be typed as
+const AS_BLANK = ["_", "＿"]; // what φ may be typed as; the wide one comes from Chinese keyboards
 
-/** What is typed, as labels: letter by letter, or with spaces between them where a label is longer than a letter. */
-function labelsIn(text, isSpaced = false) {
+/** What is typed, as labels: letter by letter, or with spaces between them where a label is longer than a letter.
+    Labels that are `known` are taken as they are. */
+function labelsIn(text, isSpaced = false, known = []) {
   const parts = isSpaced ? text.split(/\s+/).filter(Boolean) : lettersOf(text.replace(/\s+/g, ""));
-  return parts.map((label) => (label === AS_BLANK ? BLANK : label));
-}
-
-/** A text's letters as a reader counts them: accents, and the parts of an emoji, belong to the letter before. */
-function lettersOf(text) {
-  return [...new Intl.Segmenter(undefined, { granularity: "grapheme" }).segment(text)].map(({ segment }) => segment);
+  return parts.map((label) => (AS_BLANK.includes(label) && !known.includes(label) ? BLANK : label));
 }
 
 /** What labels read. */
@@ -69,7 +65,7 @@ class CollapsingWidget {
     this.wordings = new Wordings();
     this.input = html("input", { type: "text", autocomplete: "off", spellcheck: "false", maxlength: 40 });
     this.input.value = this.examples[0][1];
-    this.input.addEventListener("input", () => this.render());
+    whenTyped(this.input, () => this.render());
     this.steps = new Collapse();
     this.verdict = html("p", { class: "verdict", role: "status" });
     const name = this.wordings.add(html("span"), () => say("frame_labels"));

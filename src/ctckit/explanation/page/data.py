@@ -19,17 +19,22 @@ LONG_TITLE = 60  # characters of a target in a heading
 ALL_CLASSES = 40  # up to this number all classes are on the page
 LIKELIEST = 12  # of more classes, those shown besides the lattice's own; the rest share one column
 ALL_CELLS = 1500  # a lattice of more is drawn as a heat map, and its paths are found here and not by the script
+MOST_LETTERS, MOST_FRAMES = 12, 24  # of a word that is typed on the page: its lattice is never large
+
+
+def is_large(computation: Computation) -> bool:
+    """Whether a lattice has too many cells for the script to draw each and to find the paths."""
+    return computation.frames * computation.lattice.num_states > ALL_CELLS
 
 
 def computation_data(computation: Computation) -> dict[str, Any]:
     """What the script needs of a computation. Infinities are strings that JavaScript's Number() reads."""
     lattice = computation.lattice
-    is_large = computation.frames * lattice.num_states > ALL_CELLS
     own = {*lattice.labels.tolist(), *(() if computation.blank is None else (computation.blank,))}
     shared, column_of = _columns(computation, own)
     return {
         **shared,
-        "isLarge": is_large,
+        "isLarge": is_large(computation),
         "states": [column_of[c] for c in lattice.labels.tolist()],
         "tokens": lattice.tokens.tolist(),
         "arcs": lattice.arcs.tolist(),
@@ -46,7 +51,7 @@ def computation_data(computation: Computation) -> dict[str, Any]:
         "fromLogits": computation.from_logits,
         "score": _number(computation.score),
         "mostPaths": [ALL_PATHS, BEST_PATHS],
-        **(_paths(computation) if is_large else {}),
+        **(_paths(computation) if is_large(computation) else {}),
     }
 
 
@@ -56,7 +61,8 @@ def word_data(computation: Computation) -> dict[str, Any]:
     return {
         "tokens": [computation.labels[c] for c in computation.target],
         "frames": computation.frames,
-        "blankLabel": computation.labels[0],
+        "mostLetters": MOST_LETTERS,
+        "mostFrames": MOST_FRAMES,
         "roles": dict(zip(roles, ARCS_BY_ROLE.tolist(), strict=True)),
         "peaks": PEAKS,
         "early": EARLY,

@@ -9,6 +9,7 @@ class OwnPath {
     this.broken = null; // which rule the next one breaks: {key, values}
     this.drawing = false;
     this.spaced = widget.separator !== "";
+    this.names = widget.data.columns.map(({ label = "" }) => standIn(label).replace(/\s/g, "␣")); // as they are typed
     this.build();
   }
 
@@ -18,7 +19,7 @@ class OwnPath {
     const hint = widget.worded(html("p", { class: "hint" }), () => say("own_path_hint", { T: widget.T }));
     this.input = html("input", { type: "text", autocomplete: "off", spellcheck: "false", autocapitalize: "off" });
     widget.worded(this.input, () => say("own_path_labels"), "aria-label");
-    this.input.addEventListener("input", () => this.type());
+    whenTyped(this.input, () => this.type());
     this.draw = widget.worded(html("button", { type: "button", "aria-pressed": false }), () => say("draw"));
     this.draw.addEventListener("click", () => this.setDrawing(!this.drawing));
     this.clear = widget.worded(html("button", { type: "button" }), () => say("clear"));
@@ -32,7 +33,8 @@ class OwnPath {
     this.drawing = drawing;
     this.draw.setAttribute("aria-pressed", drawing);
     this.widget.root.classList.toggle("is-drawing", drawing);
-    if (drawing) this.follow();
+    if (drawing || this.widget.followed?.own === this) this.follow();
+    else this.render();
   }
 
   empty() {
@@ -43,9 +45,9 @@ class OwnPath {
   // A path grows: by what is typed, or by a cell that is chosen.
 
   type() {
-    const labels = labelsIn(this.input.value, this.spaced);
-    const { columns } = this.widget.data;
-    this.labels = labels.map((label) => columns.findIndex((column) => column.label === label));
+    const most = this.widget.T + 1; // what follows one too many is not read
+    const labels = labelsIn(this.input.value, this.spaced, this.names).slice(0, most);
+    this.labels = labels.map((label) => this.names.indexOf(label));
     this.states = [];
     this.broken = null;
     const unknown = this.labels.indexOf(-1);
@@ -67,8 +69,7 @@ class OwnPath {
       this.add(k);
     }
     this.labels = this.states.map((state) => this.widget.lattice.column[state]);
-    const typed = this.labels.map((c) => this.widget.data.columns[c].label);
-    this.input.value = typed.join(this.spaced ? " " : "");
+    this.input.value = this.labels.map((c) => this.names[c]).join(this.spaced ? " " : "");
     this.follow();
   }
 

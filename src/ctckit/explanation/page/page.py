@@ -23,7 +23,7 @@ from ..beam import Search
 from ..numbers import Computation
 from ..wording import Counted, answers, legend, notes
 from .blocks import Block, Code, Collapsing, Exercise, Exercises, Figure, Interactive, Prose, Section, Texts
-from .data import LONG_TITLE, computation_data, search_data, word_data
+from .data import LONG_TITLE, computation_data, is_large, search_data, word_data
 
 # Each needs those before it.
 SCRIPTS = (
@@ -79,7 +79,7 @@ def page(title: Texts, blocks: Sequence[Block], lang: str, *, follows: bool = Fa
 
 
 def explanation_page(computation: Computation, *, own_word: bool = False) -> str:
-    """One explanation as a page of its own; with `own_word` another word can be typed there.
+    """One explanation as a page of its own; with `own_word` another word can be typed, unless this one is very long.
 
     Example:
         >>> import ctckit
@@ -87,6 +87,7 @@ def explanation_page(computation: Computation, *, own_word: bool = False) -> str
         >>> "<title>1: loss 0.0196</title>" in explanation_page(explanation)
         True
     """
+    own_word = own_word and not is_large(computation)
     target = shortened(computation.text(computation.target), LONG_TITLE)
     loss = "∞" if math.isinf(computation.loss) else number(computation.loss, 4)
 

@@ -1,6 +1,6 @@
 /* A word, a number of frames, and what a made-up recogniser gives for them: the data of a computation. The formula is
    that of recogniser.py, and so are its numbers; the arcs of a blank, a token and a repeated token come from rule.py.
-   Needs words.js and computation.js. */
+   Needs words.js, collapse.js and computation.js. */
 
 /** Log-probabilities (T, C): each token rises and falls at its own time. */
 function recognised(target, classes, frames, { peaks, early, sharpness, blankLogit }) {
@@ -36,7 +36,7 @@ function arcsOf(target, { roles, moves }) {
 function dataOfWord(letters, frames, given) {
   const known = [...new Set(letters)];
   const target = letters.map((letter) => 1 + known.indexOf(letter));
-  const labels = [given.blankLabel, ...known];
+  const labels = [BLANK, ...known];
   const states = Array.from({ length: 2 * target.length + 1 }, (_, k) => (k % 2 ? target[(k - 1) / 2] : 0));
   return {
     columns: labels.map((label) => ({ label })),

@@ -11,7 +11,7 @@ class Scene {
     this.T = data.frames;
     this.K = this.lattice.states;
     this.large = data.isLarge; // drawn as a heat map, and only the cells around the current frame one by one
-    this.separator = data.states.some((c) => [...data.columns[c].label].length > 1) ? " " : "";
+    this.separator = data.states.some((c) => lettersOf(data.columns[c].label).length > 1) ? " " : "";
     this.findShown();
     this.followed = null; // the path that is shown, {states, weight}; one that is still drawn may end early
     this.compute();

@@ -101,7 +101,7 @@ class Search {
   // Words and formulas.
 
   text(tokens) {
-    return tokens.map((c) => labelOf(this.data, c)).join(this.data.separated ? " " : "") || "∅";
+    return joined(this.data, tokens, this.data.separated ? " " : "") || "∅";
   }
 
   /** A text, or its end if it is long. */

@@ -1,8 +1,5 @@
 /* A word and a number of frames to type, and the computation for them. Needs widget.js and recogniser.js. */
 
-const MOST_LETTERS = 12;
-const MOST_FRAMES = 24;
-
 class WordWidget {
   constructor(root, index) {
     this.given = JSON.parse(root.querySelector("script").textContent);
@@ -18,23 +15,24 @@ class WordWidget {
   }
 
   build() {
+    const { mostLetters, mostFrames } = this.given;
     const field = (key, attributes) => {
       const input = html("input", { autocomplete: "off", ...attributes });
       const name = this.wordings.add(html("span"), () => say(key));
       return { input, node: html("label", { class: "typed" }, name, input) };
     };
     const word = field("word", { type: "text", spellcheck: "false", autocapitalize: "off", dir: "auto" });
-    const frames = field("frames", { type: "number", min: 1, max: MOST_FRAMES, step: 1, inputmode: "numeric" });
+    const frames = field("frames", { type: "number", min: 1, max: mostFrames, step: 1, inputmode: "numeric" });
     [this.word, this.count] = [word.input, frames.input];
     this.word.value = this.letters.join("");
     this.count.value = this.frames;
-    const hint = this.wordings.add(html("p", { class: "hint" }), () => say("word_hint", { MOST_LETTERS, MOST_FRAMES }));
+    const hint = this.wordings.add(html("p", { class: "hint" }), () => say("word_hint", { letters: mostLetters, frames: mostFrames }));
     this.refusal = html("p", { class: "alert", role: "alert" });
     return html("div", { class: "word" }, word.node, frames.node, hint, this.refusal);
   }
 
   listen() {
-    this.word.addEventListener("input", () => this.read());
+    whenTyped(this.word, () => this.read());
     this.count.addEventListener("input", () => ((this.framesFollow = false), this.read()));
   }
 
@@ -44,21 +42,24 @@ class WordWidget {
     this.refused = this.reasonAgainst(letters);
     this.renderRefusal();
     if (this.refused) return;
-    if (this.framesFollow) this.count.value = 2 + framesNeeded(this.targetOf(letters), this.given);
+    if (this.framesFollow) this.count.value = this.framesFor(letters);
     [this.letters, this.frames] = [letters, Number(this.count.value)];
     this.begin();
   }
 
-  targetOf(letters) {
-    return letters.map((letter) => 1 + letters.indexOf(letter));
+  /** Two more than a word needs, if the page takes so many. */
+  framesFor(letters) {
+    const target = letters.map((letter) => letters.indexOf(letter));
+    return Math.min(this.given.mostFrames, 2 + framesNeeded(target, this.given));
   }
 
   reasonAgainst(letters) {
-    if (letters.length > MOST_LETTERS) return ["word_long", { n: letters.length, MOST_LETTERS }];
+    const { mostLetters, mostFrames } = this.given;
+    if (letters.length > mostLetters) return ["word_long", { n: letters.length, letters: mostLetters }];
     if (letters.includes(BLANK)) return ["word_blank", {}];
     const frames = this.count.value;
     if (this.framesFollow) return undefined;
-    if (!/^\d+$/.test(frames) || frames < 1 || frames > MOST_FRAMES) return ["frames_wrong", { MOST_FRAMES }];
+    if (!/^\d+$/.test(frames) || frames < 1 || frames > mostFrames) return ["frames_wrong", { frames: mostFrames }];
     return undefined;
   }
 

@@ -83,6 +83,11 @@ function standIn(label) {
   return /^\p{M}/u.test(shown) ? `◌${shown}` : shown;
 }
 
+/** A text's letters as a reader counts them: accents, and the parts of an emoji, belong to the letter before. */
+function lettersOf(text) {
+  return [...new Intl.Segmenter(undefined, { granularity: "grapheme" }).segment(text)].map(({ segment }) => segment);
+}
+
 /** Text that keeps to itself: right-to-left letters would turn the formula around them. */
 function isolated(text) {
   return /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/.test(text) ? `\u2068${text}\u2069` : text;
