@@ -501,6 +501,7 @@ def test_contents_and_skip_link(opened: Open, handbook: str, lang: str) -> None:
     links = tab.locator(".contents a:visible")
     assert links.all_inner_texts() == tab.locator("main h2:visible").all_inner_texts()
     links.nth(6).click()
+    painted(tab)
     assert abs(tab.locator("main h2:visible").nth(6).bounding_box()["y"]) < 100
     skip = tab.locator(".skip:visible")
     assert skip.inner_text() == said("skip", lang)
@@ -521,6 +522,10 @@ def test_a_group_is_one_tab_stop(opened: Open, handbook: str) -> None:
     for key, row in (("ArrowDown", 1), ("End", 83), ("ArrowDown", 83), ("ArrowUp", 82), ("Home", 0)):
         tab.keyboard.press(key)
         assert rows.nth(row).evaluate("e => e === document.activeElement && e.tabIndex === 0"), key
+    tab.locator('[data-kind="word"] .step input').focus()
+    for kind in ("cell", "probabilities"):  # the next stops after the slider
+        tab.keyboard.press("Tab")
+        assert tab.evaluate("kind => document.activeElement.closest(`.${kind}`) !== null", kind), kind
     scrolling = ".scroll, .box"
     assert tab.locator(scrolling).evaluate_all(
         "all => all.every(e => !e.closest('.lattice, .paths') || e.tabIndex < 0)"

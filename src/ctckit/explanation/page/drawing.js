@@ -24,9 +24,10 @@ class Drawing {
     this.renderCells();
   }
 
-  /** Calls back with a cell's frame and state when something happens to it. */
+  /** Calls back with a cell's frame and state when something happens to it. The box listens: a picture that listens to
+      the focus would be a tab stop in Chromium. */
   on(kind, act) {
-    this.grid.addEventListener(kind, (event) => {
+    this.scroll.addEventListener(kind, (event) => {
       const cell = event.target.closest(".cell");
       if (cell) act(Number(cell.dataset.t), Number(cell.dataset.k), event);
     });
