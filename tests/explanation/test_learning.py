@@ -380,6 +380,16 @@ def test_what_is_drawn_can_be_typed(
         assert verdict(tab) == said_of_drawn
 
 
+def test_a_path_of_labels_longer_than_a_letter(opened: Open) -> None:
+    scores = np.zeros((4, 3))
+    tab = opened(explanation_page(explain(scores, [1, 2], labels=["φ", "th", "e"], from_logits=True)))
+    assert "with spaces between them" in tab.locator(".own-path .hint").inner_text()
+    type_path(tab, "th _ _ e")
+    assert verdict(tab).startswith("A path of th e, ")
+    type_path(tab, "th__e")
+    assert verdict(tab) == said("own_unknown", label="th__e")
+
+
 def test_a_very_long_path_is_refused(opened: Open, see: str) -> None:
     tab = opened(see)
     type_path(tab, "seφeφ" * 4000)

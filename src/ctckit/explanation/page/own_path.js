@@ -16,7 +16,8 @@ class OwnPath {
   build() {
     const { widget } = this;
     const title = widget.worded(html("h3"), () => say("own_path"));
-    const hint = widget.worded(html("p", { class: "hint" }), () => say("own_path_hint", { T: widget.T }));
+    const how = this.spaced ? "own_path_hint_spaced" : "own_path_hint";
+    const hint = widget.worded(html("p", { class: "hint" }), () => say(how, { T: widget.T }));
     this.input = html("input", { type: "text", autocomplete: "off", spellcheck: "false", autocapitalize: "off" });
     widget.worded(this.input, () => say("own_path_labels"), "aria-label");
     whenTyped(this.input, () => this.type());
