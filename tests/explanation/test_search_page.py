@@ -273,3 +273,10 @@ def test_with_a_language_the_tree_is_drawn_as_pictures(opened: Open, monkeypatch
     tab = opened(search_page(search.in_language("zh")))
     assert tab.locator("figure:visible").count() == 1
     assert tab.locator(".prose:visible").last.inner_text() == "其余 3 帧没有画出。"
+
+
+def test_right_to_left_letters_make_one_text(opened: Open) -> None:
+    """Kept apart from what is around it, in the letters' own order."""
+    scores = np.log([[0.05, 0.9, 0.05], [0.05, 0.05, 0.9]])
+    tab = opened(search_page(explain_search(scores, labels=["φ", "ש", "ל"])))
+    assert tab.locator(".answer.finds .value").inner_text() == "\u2068של\u2069"
