@@ -732,3 +732,45 @@ def test_handwriting() -> None:
     frames = [(round(start * 100), round(end * 100)) for start, end in times]
     assert frames == [(0, 4), (9, 17), (21, 34), (39, 42), (46, 50), (56, 74), (80, 88), (92, 96)]
     assert line.parts[2].confidence > 0.95 > line.parts[4].confidence
+
+
+# --- labels that are no letters ---------------------------------------------------------------------------------------
+
+PHONES = ["<blank>", "|", "<unk>", "ð", "ə", "k", "w", "ɪ", "f", "ɑ", "s", "oʊ", "n", "t"]
+SAID = {"the": ["ð", "ə"], "quick": ["k", "w", "ɪ", "k"], "fox": ["f", "ɑ", "k", "s"], "don't": ["d"], "of": ["<unk>"]}
+
+
+def phones(word: str) -> list[str]:
+    return SAID.get(word.lower(), [])
+
+
+def test_a_speller_gives_the_labels_of_a_word() -> None:
+    vocabulary = Vocabulary(PHONES, speller=phones)
+    transcript = vocabulary.transcribe("“The quick-fox,” 7\nfox")
+    assert names(vocabulary, transcript) == [*"ðə|kwɪkfɑks|", "*", *"|fɑks"]
+    assert words(transcript) == [
+        ("“The", ("ð", "ə")),
+        ("quick-fox,”", tuple("kwɪkfɑks")),
+        ("7", ("7",)),
+        ("fox", tuple("fɑks")),
+    ]
+    assert transcript.notes == ("line 1: '7' is not in the vocabulary: it matches anything",)
+    assert vocabulary.read(transcript.tokens) == "ðə kwɪkfɑks * fɑks"
+
+
+def test_a_speller_sees_one_apostrophe() -> None:
+    heard: list[str] = []
+    Vocabulary(PHONES, speller=lambda word: heard.append(word) or []).transcribe("don’t dogs’ rock’n’roll é")
+    assert heard == ["don't", "dogs", "rock'n'roll", "é"]
+
+
+@pytest.mark.parametrize(("word", "label"), [("don't", "d"), ("of", "<unk>")])
+def test_a_speller_gives_labels_that_spell(word: str, label: str) -> None:
+    with pytest.raises(CTCError, match=rf"speller\(\"?'?{word}.* gives '{label}': expected labels"):
+        Vocabulary(PHONES, speller=phones).transcribe(word)
+
+
+def test_a_speller_beside_special_labels() -> None:
+    vocabulary = Vocabulary(PHONES, speller=phones)
+    assert names(vocabulary, vocabulary.transcribe("<unk> fox")) == ["<unk>", "|", *"fɑks"]
+    assert vocabulary.comparable("The Fox!") == "ðə fɑks"

@@ -8,6 +8,16 @@ from __future__ import annotations
 
 from .reading import Errors, letter_errors, word_errors
 from .transcript import Line, Transcript, Word
-from .vocabulary import Convention, Vocabulary
+from .vocabulary import Convention, Speller, Vocabulary
 
-__all__ = ["Convention", "Errors", "Line", "Transcript", "Vocabulary", "Word", "letter_errors", "word_errors"]
+__all__ = [
+    "Convention",
+    "Errors",
+    "Line",
+    "Speller",
+    "Transcript",
+    "Vocabulary",
+    "Word",
+    "letter_errors",
+    "word_errors",
+]

@@ -14,9 +14,9 @@ from typing import NamedTuple
 _READ_OUT = "#%&@§¶‰‱"  # punctuation to Unicode, but people say it
 _SILENT = frozenset(("So", "Sm", "Sk", "Lm", "Cc", "Cf", "Co", "Cs"))  # with punctuation (P) and marks (M)
 _SYMBOLS = frozenset(("So", "Sm", "Sk", "Lm"))  # their compatible forms may be letters that nobody says: ™ is TM
-_APOSTROPHES = "'’‘ʼʻ‛′`´"
+APOSTROPHES = "'’‘ʼʻ‛′`´"
 # Characters that mean the same: a vocabulary has one of each at most.
-_ALIKE = (_APOSTROPHES, '"“”„‟«»', "-‐‑‒–—―−", "ßẞ")
+_ALIKE = (APOSTROPHES, '"“”„‟«»', "-‐‑‒–—―−", "ßẞ")
 # Other letters that look or sound like these; using one is noted.
 _LATIN = {
     "ł": "l",
@@ -77,7 +77,7 @@ def is_silent(letter: str, spoken: str = "") -> bool:
     """Whether nobody says a character."""
     category = unicodedata.category(letter)
     read_out = letter in spoken or unicodedata.normalize("NFKC", letter) in _READ_OUT
-    return not read_out and (category[0] in "PM" or category in _SILENT or letter in _APOSTROPHES)
+    return not read_out and (category[0] in "PM" or category in _SILENT or letter in APOSTROPHES)
 
 
 class Alphabet:

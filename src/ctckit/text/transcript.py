@@ -140,11 +140,13 @@ class Writer:
         separator: the class between words, or None.
         optional_words: every word may be missing.
         stars: there are stars around words.
+        names: what tokens are called, by class; None: by what they cover of the word.
     """
 
     separator: int | None
     optional_words: bool
     stars: bool
+    names: Sequence[str] | None = None
     tokens: list[int] = field(default_factory=list)
     groups: list[int] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
@@ -193,11 +195,15 @@ class Writer:
         group = self._new_group() if self.optional_words else 0
         first, self.has_word = len(self.tokens), True
         texts = tuple(text[piece.start : piece.end] or WORD_START for piece in pieces)
+        named = texts
+        if self.names is not None:
+            own = [None if piece.token is None else self.names[piece.token] for piece in pieces]
+            named = tuple(covered if name is None else name for name, covered in zip(own, texts, strict=True))
         for piece, covered in zip(pieces, texts, strict=True):
             self._put(STAR if piece.token is None else piece.token, group)
             if piece.token is None:
                 self.notes.append(f"line {number}: {covered!r} is not in the vocabulary: it matches anything")
-        return Word(text, first, texts)
+        return Word(text, first, named)
 
     def _star(self) -> None:
         self._put(STAR, self._new_group())

@@ -6,7 +6,7 @@ May import align.py and what lies below it, and the other modules of its package
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..errors import CTCError
 from ..lattice import STAR
 from .blank import settle_blank
-from .folding import Alphabet, Letter, Spelling, is_silent
+from .folding import APOSTROPHES, Alphabet, Letter, Spelling, is_silent
 from .marks import SPECIAL, Marks, runs
 from .pieces import Piece, Pieces
 from .transcript import WORD_START, Transcript, Word, Writer
@@ -23,8 +23,12 @@ from .transcript import WORD_START, Transcript, Word, Writer
 Convention = Literal["separator", "sentencepiece", "wordpiece", "plain"]
 """How labels mark where words begin: by a class of its own, as SentencePiece or WordPiece do, or not at all."""
 
+Speller = Callable[[str], Sequence[str]]
+"""The labels of a word, such as its phones; none if it does not know the word."""
+
 _SEPARATORS = (" ", "|", "<space>", "[space]", "▁")
 _INNER = "##"  # WordPiece: this piece does not begin a word
+_AS_ONE_APOSTROPHE = dict.fromkeys(map(ord, APOSTROPHES), "'")
 _ANYTHING = "*"  # a star, when it is read
 
 
@@ -61,6 +65,9 @@ class Vocabulary:
         convention: by default what the labels suggest.
         scores: (T, C) or (T, N, C) log-probabilities or logits of the recogniser. Their classes are counted, and if
             several labels may be the blank, it is the one that they rest on.
+        speller: gives the labels of a word, where they are not its letters but, for example, its phones. Words reach it
+            without punctuation, and with plain apostrophes; a word with a hyphen is two. If it gives none, the word
+            matches anything. A transcript's tokens are then called by their labels.
 
     Raises:
         CTCError: labels are not strings or not unique, they don't show which class is the blank or the separator, or
@@ -84,6 +91,7 @@ class Vocabulary:
         *,
         convention: Convention | None = None,
         scores: npt.ArrayLike | None = None,
+        speller: Speller | None = None,
     ) -> None:
         if isinstance(labels, Mapping):
             raise CTCError(
@@ -111,8 +119,10 @@ class Vocabulary:
         mark = self._initial or self._inner
         self._alphabet = Alphabet(letter for piece in self._pieces.classes for letter in piece.removeprefix(mark))
         self._letter_by_letter = all(len(piece.removeprefix(mark)) < 2 for piece in self._pieces.classes)
+        self._classes = dict(spelling)
         self._texts = {c: name for name, c in spelling}
         self._spellings: dict[tuple[str, bool, str], _Spelled] = {}
+        self._speller = speller
 
     def __repr__(self) -> str:
         blank = f"blank={self.blank} ({self.labels[self.blank]!r})"
@@ -160,7 +170,8 @@ class Vocabulary:
             raise CTCError(f"text has type {type(text).__name__}: expected a string")
         if not isinstance(spoken, str):
             raise CTCError(f"spoken has type {type(spoken).__name__}: expected a string, its characters are read out")
-        writer = Writer(self.separator, optional_words, star_between_words)
+        names = None if self._speller is None else self.labels
+        writer = Writer(self.separator, optional_words, star_between_words, names)
         marks = Marks(self._named, spoken)
         for number, line in enumerate(unicodedata.normalize("NFC", text).splitlines(), start=1):
             self._line(writer, number, line.replace(self._between, " "), marks, spoken)
@@ -267,6 +278,8 @@ class Vocabulary:
         vocabularies of pieces are sorted.
         """
         key = word, first, spoken
+        if key not in self._spellings and self._speller is not None:
+            self._spellings[key] = _Spelled(self._of_speller(self._speller, word, spoken))
         if key not in self._spellings:
             ways: list[Spelling] = []
             for way in self._alphabet.spellings(word, spoken):
@@ -280,6 +293,23 @@ class Vocabulary:
             recased = "".join(letter.spelled for letter in ways[best].letters) if preferred else ""
             self._spellings[key] = _Spelled(splits[best], ways[best].folds, recased)
         return self._spellings[key]
+
+    def _of_speller(self, speller: Speller, word: str, spoken: str) -> tuple[Piece, ...]:
+        """The labels that the speller gives for a word's parts; each stands for its whole part.
+
+        Raises:
+            CTCError: one of them is not a label.
+        """
+        pieces: list[Piece] = []
+        for part in _parts(word, spoken):
+            said = word[part.start : part.stop].translate(_AS_ONE_APOSTROPHE)
+            labels = list(speller(said))
+            wrong = next((label for label in labels if label not in self._classes), None)
+            if wrong is not None:
+                raise CTCError(f"speller({said!r}) gives {wrong!r}: expected labels that spell something")
+            tokens: list[int | None] = [self._classes[label] for label in labels]
+            pieces += [Piece(token, part.start, part.stop) for token in tokens or [None]]
+        return tuple(pieces)
 
     def _split(self, said: Sequence[Letter], first: bool, spoken: str) -> tuple[Piece, ...]:
         """Pieces that cover a word's characters. Neighbouring characters without a piece become one without a token."""
@@ -299,6 +329,16 @@ class Vocabulary:
             else:
                 pieces.append(covered)
         return tuple(pieces)
+
+
+def _parts(word: str, spoken: str) -> list[range]:
+    """A word's parts between silent characters, without these; an apostrophe between letters is a letter."""
+    said = [not is_silent(letter, spoken) or unicodedata.category(letter)[0] == "M" for letter in word]
+    for i in range(1, len(word) - 1):
+        said[i] |= word[i] in APOSTROPHES and said[i - 1] and said[i + 1]
+    ends = [i for i in range(len(word)) if said[i] and not any(said[i + 1 : i + 2])]
+    begins = [i for i in range(len(word)) if said[i] and not (i and said[i - 1])]
+    return [range(begin, end + 1) for begin, end in zip(begins, ends, strict=True)]
 
 
 def _rank(way: Spelling, pieces: Sequence[Piece]) -> tuple[int, int, int, bool, int]:
