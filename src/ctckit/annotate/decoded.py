@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ from ..text import Vocabulary
 from ..validate import check_beam_width, check_extend, check_nbest, check_number
 from .bare import bare_lines
 from .formats import Level, check_level
-from .recording import Scores, check_scores, shift_notes
+from .recording import Scores, check_scores, earlier, shift_notes, time_facts
 
 _DIGITS = 6  # decimals of scores
 
@@ -75,6 +76,8 @@ class Options:
         extend: how many frames of blanks a token may take on each side.
         strip_punctuation: whether words are written without the punctuation around them.
         level: for formats that hold only one level: lines, words or tokens.
+        delay: seconds by which the network's frames come after what they say; all times are earlier by it.
+        in_pixels: whether times are pixels of an image, not seconds.
     """
 
     from_logits: bool = False
@@ -82,11 +85,14 @@ class Options:
     extend: int = 0
     strip_punctuation: bool = False
     level: Level | None = None
+    delay: float = 0.0
+    in_pixels: bool = False
 
     def check(self, beam_width: int, files: list[Path]) -> None:
         """Raises a CTCError for values out of range, and for options that the formats of the files cannot hold."""
         check_nbest(self.nbest, check_beam_width(beam_width))
         check_extend(self.extend)
+        check_number("delay", self.delay, least=0.0)
         check_level(self.level, files)
         if self.nbest > 1 and files and not any(path.suffix.lower() == ".json" for path in files):
             raise CTCError(f"nbest = {self.nbest}: expected .json, which holds several texts; others hold one")
@@ -176,12 +182,14 @@ class Decoded(NamedTuple):
         duration: seconds; the end of the last frame.
         notes: sentences about the frame shift.
         hypotheses: the texts, the best first.
+        unusual: the delay and the unit of the times, for JSON, if they are not 0 and seconds.
     """
 
     lines: list[Segment]
     duration: float
     notes: tuple[str, ...]
     hypotheses: Hypotheses
+    unusual: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def path(self) -> npt.NDArray[np.int32]:
@@ -191,7 +199,8 @@ class Decoded(NamedTuple):
     @property
     def facts(self) -> dict[str, Any]:
         """What .json files hold besides the lines: all texts and their scores."""
-        return {"text": self.hypotheses.text, "hypotheses": [_facts(hypothesis) for hypothesis in self.hypotheses]}
+        texts = [_facts(hypothesis) for hypothesis in self.hypotheses]
+        return {"text": self.hypotheses.text, "hypotheses": texts, **self.unusual}
 
 
 def decode(scores: Scores, vocabulary: Vocabulary, decoders: Decoders, options: Options) -> Hypotheses:
@@ -249,8 +258,10 @@ def timed(found: Hypotheses, frames: int, frame_shift: float, options: Options, 
     lines = found[0].segments(frame_shift, extend=options.extend, offset=offset)
     if options.strip_punctuation:
         lines = bare_lines(lines)
-    notes = shift_notes(frame_shift, frames, len(found[0].tokens)) if len(found[0].tokens) else ()
-    return Decoded(lines, offset + frames * frame_shift, notes, found)
+    tokens = len(found[0].tokens)
+    notes = shift_notes(frame_shift, frames, tokens) if tokens and not options.in_pixels else ()
+    lines = earlier(lines, options.delay, offset)
+    return Decoded(lines, offset + frames * frame_shift, notes, found, time_facts(options.delay, options.in_pixels))
 
 
 def _facts(hypothesis: Hypothesis) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +17,11 @@ from ..lattice import STAR
 from ..results import Segment
 from ..text import Transcript, Vocabulary
 from ..text.scripts import TRANSCRIPT_FORMATS, Script, TranscriptFormat
-from ..validate import check_choice, check_extend
+from ..validate import check_choice, check_extend, check_number
 from .bare import bare_lines
 from .fit import Fit, fit_of
 from .formats import Level
-from .recording import Scores, check_scores, shift_notes
+from .recording import Scores, check_scores, earlier, shift_notes, time_facts
 
 _ROUNDING = 1e-6  # of a frame: subtitles' times are decimal
 
@@ -35,6 +37,8 @@ class Options:
         star: the recording may have more words than the text: between its words, before or after them.
         spoken: characters that are silent by default, and that somebody reads out.
         transcript_format: of files of text, see :func:`ctckit.text.scripts.parse_transcript`.
+        delay: seconds by which the network's frames come after what they say; all times are earlier by it.
+        in_pixels: whether times are pixels of an image, not seconds.
         cue_times: each line lies between the times of its subtitle.
         strip_punctuation: words are written without the punctuation around them.
         level: of formats that hold one: lines, words or tokens.
@@ -49,11 +53,14 @@ class Options:
     cue_times: bool = False
     strip_punctuation: bool = False
     level: Level | None = None
+    delay: float = 0.0
+    in_pixels: bool = False
 
     def check(self) -> None:
         """Raises a CTCError for values out of range."""
         check_extend(self.extend)
         check_choice("transcript_format", self.transcript_format, TRANSCRIPT_FORMATS)
+        check_number("delay", self.delay, least=0.0)
 
 
 class Aligned(NamedTuple):
@@ -66,6 +73,7 @@ class Aligned(NamedTuple):
             parts of the text that the labels can't spell, or spell in another way.
         path: int32 (T,), the class of each frame on the best path, or ``ctckit.STAR``.
         fit: the text beside what the network reads.
+        unusual: the delay and the unit of the times, for JSON, if they are not 0 and seconds.
     """
 
     lines: list[Segment]
@@ -73,11 +81,12 @@ class Aligned(NamedTuple):
     notes: tuple[str, ...]
     path: npt.NDArray[np.int32]
     fit: Fit
+    unusual: Mapping[str, Any] = MappingProxyType({})
 
     @property
-    def facts(self) -> dict[str, float | str | None]:
+    def facts(self) -> dict[str, Any]:
         """What JSON files and logs contain in addition to the lines."""
-        return self.fit.as_dict()
+        return {**self.fit.as_dict(), **self.unusual}
 
 
 def align(
@@ -120,9 +129,13 @@ def align(
         fit = fit_of(scores, path, vocabulary)
     if options.strip_punctuation:
         lines = bare_lines(lines, options.spoken)
-    doubts = fit.notes + shift_notes(frame_shift, len(scores), len(transcript.tokens))
+    lines = earlier(lines, options.delay, offset)
+    doubts = fit.notes
+    if not options.in_pixels:
+        doubts += shift_notes(frame_shift, len(scores), len(transcript.tokens))
     notes = doubts + script.notes + vocabulary.notes + transcript.notes
-    return Aligned(lines, offset + len(scores) * frame_shift, notes, path, fit)
+    unusual = time_facts(options.delay, options.in_pixels)
+    return Aligned(lines, offset + len(scores) * frame_shift, notes, path, fit, unusual)
 
 
 def _transcribed(text: str, vocabulary: Vocabulary, options: Options) -> Transcript:
@@ -160,7 +173,8 @@ def _align_cues(
     lines: list[Segment] = []
     path = np.full(len(scores), vocabulary.blank, np.int32)
     inside = np.zeros(len(scores), bool)
-    for number, (text, (start, end)) in enumerate(zip(script.text.split("\n"), script.times, strict=True), start=1):
+    for number, (text, cue) in enumerate(zip(script.text.split("\n"), script.times, strict=True), start=1):
+        start, end = cue[0] + options.delay, cue[1] + options.delay  # when the network says it
         begin = math.floor((start - offset) / frame_shift + _ROUNDING)
         first = max(0, min(begin, len(scores)))
         last = max(first, min(math.ceil((end - offset) / frame_shift - _ROUNDING), len(scores)))
