@@ -1,0 +1,34 @@
+"""From sound and images to scores: networks with CTC outputs, and what their frames and classes mean.
+
+    recogniser.py    what a recogniser is
+    pieces.py        long inputs in pieces that overlap
+    media.py         sound and images from files
+    reading.py       from a file to scores
+    phones.py        phones of speech; needs only NumPy
+    hugging_face.py  networks of transformers
+    onnx_files.py    networks in ONNX files; PP-OCRv4's reader of lines
+    named.py         those that the command line knows by name
+
+A library: it knows of no command line. May import text/, files/, validate/ and errors.py. Optional packages are
+imported when they are used.
+"""
+
+from __future__ import annotations
+
+from .hugging_face import transformers
+from .onnx_files import onnx, pp_ocr
+from .phones import hama
+from .reading import Recognised, recognise
+from .recogniser import ImageInput, Recogniser, SoundInput
+
+__all__ = [
+    "ImageInput",
+    "Recognised",
+    "Recogniser",
+    "SoundInput",
+    "hama",
+    "onnx",
+    "pp_ocr",
+    "recognise",
+    "transformers",
+]

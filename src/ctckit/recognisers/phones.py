@@ -1,0 +1,78 @@
+"""The phone recogniser of the package hama: English and Korean, 16 kHz, a frame every 20 ms. It needs only NumPy.
+
+May import recogniser.py; hama is imported when the recogniser is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import CTCError, MissingExtraError
+from .recogniser import Recogniser, SoundInput
+
+_RENAMED = {
+    "<wb>": "|",
+    " ": "<unused>",
+}  # the class between words is called as Vocabulary expects it; the other is never used
+_DELAY = 0.10  # seconds; how it was measured: docs/recognisers.md
+
+
+def hama() -> Recogniser:
+    """The phone recogniser of the package hama. Texts are spelled in phones by its text-to-phones network.
+
+    Raises:
+        MissingExtraError: hama is not installed.
+        CTCError: hama has no network for this machine.
+    """
+    try:
+        from hama import G2PModel
+        from hama.asr import ASRModel
+    except ImportError:
+        raise MissingExtraError("The recogniser hama", "hama", "hama") from None
+    try:
+        model, phones = ASRModel(), G2PModel()
+    except (RuntimeError, OSError) as error:
+        raise CTCError(f"hama can't be loaded here: {error}; it has builds for Linux and macOS") from None
+    labels = [_RENAMED.get(label, label) for label in model.decoder_tokens]
+    return Recogniser(
+        _Network(model),
+        SoundInput(model.model_sample_rate),
+        labels,
+        model.blank_id,
+        step=320,
+        delay=_DELAY,
+        speller=_Speller(phones, frozenset(labels)),
+    )
+
+
+class _Network:
+    def __init__(self, model: Any) -> None:
+        self._session = model.session
+
+    def __call__(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """One piece after the other: hama takes no batches."""
+        return np.concatenate([self._one(each) for each in samples])
+
+    def _one(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        inputs = {"waveform": samples[None].clip(-1, 1), "waveform_lengths": np.array([len(samples)])}
+        found: npt.NDArray[np.float32] = self._session.run(["log_probs"], inputs)[0]
+        return np.minimum(found, 0)
+
+
+class _Speller:
+    """The phones of a word. Digits have none: which words they are depends on the text."""
+
+    def __init__(self, model: Any, labels: frozenset[str]) -> None:
+        self._predict = lru_cache(maxsize=65536)(model.predict)
+        self._labels = labels
+
+    def __call__(self, word: str) -> Sequence[str]:
+        if any(letter.isdecimal() for letter in word):
+            return ()
+        found = [part.phoneme for part in self._predict(word.lower()).alignments]
+        return found if self._labels.issuperset(found) else ()

@@ -1,0 +1,60 @@
+"""From a file to scores: reads a recording or a line's image for a recogniser, and says what its frames are in time.
+
+May import recogniser.py and media.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import CTCError
+from .media import read_line, read_sound
+from .recogniser import Recogniser, SoundInput
+
+
+class Recognised(NamedTuple):
+    """What a recogniser makes of a file.
+
+    Attributes:
+        log_probs: float32 (T, C).
+        frame_shift: seconds from one frame to the next; for an image, pixels of the file.
+        delay: by which the first frame of a token usually comes after its beginning, in the same unit.
+        in_pixels: whether they are pixels.
+    """
+
+    log_probs: npt.NDArray[np.float32]
+    frame_shift: float
+    delay: float
+    in_pixels: bool
+
+
+def recognise(recogniser: Recogniser, path: str | Path) -> Recognised:
+    """Reads a recording or the image of a line, and runs the recogniser on it, in pieces if it is long.
+
+    Args:
+        recogniser: which takes one of them.
+        path: a file of sound (what libsndfile reads: WAV, FLAC, OGG, MP3 and others), any number of channels, any rate;
+            or an image (what Pillow reads: PNG, JPEG, TIFF and others).
+
+    Raises:
+        CTCError: the file can't be read, or is too short for the network.
+        MissingExtraError: the packages that read such files are not installed.
+    """
+    takes = recogniser.takes
+    blocks: Iterable[npt.NDArray[np.float32]]
+    is_sound = isinstance(takes, SoundInput)
+    if isinstance(takes, SoundInput):
+        blocks, scale = read_sound(path, takes.rate), 1.0
+    else:
+        columns, scale = read_line(path, takes.height)
+        blocks = [columns]
+    try:
+        found = recogniser.log_probs(blocks)
+    except CTCError as error:
+        raise (error if str(path) in str(error) else CTCError(f"{path}: {error}")) from None
+    return Recognised(found, recogniser.frame_shift * scale, recogniser.delay * scale, not is_sound)

@@ -1,0 +1,244 @@
+"""Real networks on real bytes: hama on a recording, PP-OCRv4 on drawn lines, transformers from a folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import ppocr
+from support.heard import RECORDING, STARTS, WORDS, needs
+
+from ctckit import CTCError, greedy_decode
+from ctckit.annotate.recording import words_of
+from ctckit.annotate.utterance import Options, align
+from ctckit.errors import MissingExtraError
+from ctckit.recognisers import ImageInput, Recogniser, SoundInput, hama, onnx, pp_ocr, recognise, transformers
+from ctckit.recognisers.named import named
+
+SOUND = ("soundfile", "soxr")
+
+
+# --- hama -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def phones() -> Recogniser:
+    return hama()
+
+
+@needs("hama", *SOUND)
+class TestHama:
+    def test_hears_phones(self, phones: Recogniser) -> None:
+        heard = recognise(phones, RECORDING)
+        assert (heard.frame_shift, heard.delay) == (0.02, 0.1)
+        np.testing.assert_allclose(np.exp(heard.log_probs).sum(axis=1), 1, atol=1e-4)
+        read = greedy_decode(heard.log_probs, vocabulary=phones.vocabulary(), blank=phones.blank)[0].text
+        assert read.split()[1:] == ["fɔɹwɝ", "tɛn", "mitɝz"]
+
+    def test_spells_texts_in_phones(self, phones: Recogniser) -> None:
+        vocabulary = phones.vocabulary()
+        assert vocabulary.notes == ()
+        transcript = vocabulary.transcribe("Go forward, 10 m")
+        assert [vocabulary.labels[token] if token >= 0 else "*" for token in transcript.tokens[:11]] == [
+            *["ɡ", "o", "|", "f", "ɔ", "ɹ", "w", "ɝ", "d", "|", "*"]
+        ]
+
+    @pytest.mark.parametrize("form", ["wav", "flac", "ogg", "mp3", "stereo", "8 kHz", "24 bit"])
+    def test_words_begin_where_they_are_said(self, form: str, phones: Recogniser, tmp_path: Path) -> None:
+        """Within 0.1 s of another aligner's starts, once the delay is off; with it, all would be late."""
+        import soundfile
+        import soxr
+
+        samples, rate = soundfile.read(RECORDING)
+        subtype = "PCM_24" if form == "24 bit" else None
+        if form == "8 kHz":
+            samples, rate = soxr.resample(samples, rate, 8000), 8000
+        if form == "stereo":
+            samples = np.stack([samples, samples], axis=1)
+        path = tmp_path / (f"x.{form}" if form in ("wav", "flac", "ogg", "mp3") else "x.wav")
+        soundfile.write(path, samples, rate, subtype=subtype)
+        heard = recognise(phones, path)
+        found = align(heard.log_probs, WORDS, phones.vocabulary(), heard.frame_shift, Options(delay=heard.delay))
+        starts = [word.start for word in words_of(found.lines)]
+        assert found.facts["delay"] == 0.1
+        np.testing.assert_allclose(starts, STARTS, atol=0.1)
+        assert found.notes == ()
+
+
+# --- PP-OCRv4 ---------------------------------------------------------------------------------------------------------
+
+
+def line(text: str, path: Path, *, size: int = 30, font: str | None = None) -> Path:
+    """A drawn line; the image is 1.6 times as high as its letters."""
+    import matplotlib
+    from PIL import Image, ImageDraw, ImageFont
+
+    face = font or str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
+    letters = ImageFont.truetype(face, size)
+    sheet = Image.new("L", (int(letters.getlength(text)) + 2 * size, int(1.6 * size)), 255)
+    ImageDraw.Draw(sheet).text((size, int(0.8 * size)), text, font=letters, fill=0, anchor="lm")
+    sheet.save(path)
+    return path
+
+
+CHINESE = Path("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc")
+
+
+@pytest.fixture(scope="module")
+def eye() -> Recogniser:
+    return pp_ocr()
+
+
+@needs(*ppocr.PACKAGES)
+class TestPpOcr:
+    def read(self, eye: Recogniser, path: Path) -> str:
+        scores = recognise(eye, path).log_probs
+        return greedy_decode(scores, vocabulary=eye.vocabulary(), blank=eye.blank)[0].text
+
+    @pytest.mark.parametrize("size", [20, 30, 64])
+    def test_reads_latin_lines(self, size: int, eye: Recogniser, tmp_path: Path) -> None:
+        assert len(eye.labels) == 6625
+        text = "Hello world 2026"
+        assert self.read(eye, line(text, tmp_path / "x.png", size=size)) == text
+
+    def test_reads_chinese_lines(self, eye: Recogniser, tmp_path: Path) -> None:
+        if not CHINESE.exists():
+            pytest.skip("no Chinese font")
+        text = "连接时序分类的对齐"
+        assert self.read(eye, line(text, tmp_path / "x.png", font=str(CHINESE))) == text
+
+    def test_places_are_those_of_the_file(self, eye: Recogniser, tmp_path: Path) -> None:
+        """Of an image twice as high, the pixels are twice as many."""
+        for size in (30, 60):
+            heard = recognise(eye, line("Hello world", tmp_path / f"{size}.png", size=size))
+            assert heard.frame_shift == pytest.approx(8 * size / 30, rel=0.01)
+            text = greedy_decode(heard.log_probs, vocabulary=eye.vocabulary(), blank=0)[0][0]
+            second = text.segments(heard.frame_shift)[0].parts[1]
+            assert second.start == pytest.approx(4.2 * size, abs=0.6 * size)
+
+    def test_long_lines_go_in_pieces(self, eye: Recogniser, tmp_path: Path) -> None:
+        text = " ".join(["the quick brown fox jumps over a lazy dog"] * 6)
+        found = recognise(eye, line(text, tmp_path / "x.png"))
+        assert len(found.log_probs) > eye.piece
+        assert greedy_decode(found.log_probs, vocabulary=eye.vocabulary(), blank=0)[0].text == text
+
+    def test_the_same_file_by_hand(self, eye: Recogniser, tmp_path: Path) -> None:
+        spec = importlib.util.find_spec("rapidocr_onnxruntime")
+        file = Path(str(spec.origin)).parent / ppocr.MODEL
+        by_hand = onnx(
+            file,
+            ImageInput(48),
+            eye.labels,
+            blank=0,
+            step=8,
+            prepare=lambda images: images.transpose(0, 3, 2, 1)[:, ::-1] * 2 - 1,
+            probabilities=True,
+        )
+        path = line("Hello", tmp_path / "x.png")
+        np.testing.assert_array_equal(recognise(by_hand, path).log_probs, recognise(eye, path).log_probs)
+        with pytest.raises(CTCError, match=r"expected floats \(N, T, C\), with N=1 and C=3"):
+            recognise(onnx(file, ImageInput(48), ["<blank>", "a", "b"], 0, 8, probabilities=True), path)
+
+
+@needs("onnxruntime")
+def test_files_that_are_no_networks(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"no network")
+    with pytest.raises(CTCError, match=r"x\.onnx is not a readable ONNX file"):
+        onnx(tmp_path / "x.onnx", SoundInput(16000), ["<blank>"], 0, 320)
+    with pytest.raises(CTCError, match=r"none\.onnx can't be read"):
+        onnx(tmp_path / "none.onnx", SoundInput(16000), ["<blank>"], 0, 320)
+    from onnxruntime import datasets
+
+    sigmoid = onnx(datasets.get_example("sigmoid.onnx"), SoundInput(16000), ["<blank>"], 0, 320)
+    with pytest.raises(CTCError, match=r"the network can't take an input of shape \(1, 100\)"):
+        sigmoid.log_probs(np.zeros(100, np.float32))
+
+
+# --- transformers -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random tiny network, as save_pretrained writes it."""
+    import torch
+    from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
+
+    path = tmp_path_factory.mktemp("network")
+    labels = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ABCDE"]
+    (path / "vocab.json").write_text(json.dumps({label: c for c, label in enumerate(labels)}))
+    torch.manual_seed(0)
+    config = Wav2Vec2Config(
+        vocab_size=len(labels),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        conv_dim=(8,) * 7,
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=2,
+    )
+    Wav2Vec2ForCTC(config).save_pretrained(path)
+    Wav2Vec2CTCTokenizer(str(path / "vocab.json")).save_pretrained(path)
+    Wav2Vec2FeatureExtractor().save_pretrained(path)
+    return path
+
+
+@needs("torch", "transformers")
+class TestTransformers:
+    def test_gives_what_the_network_gives(self, folder: Path) -> None:
+        import torch
+        from transformers import AutoModelForCTC, AutoProcessor
+
+        recogniser = transformers(folder, device="cpu")
+        assert (recogniser.frame_shift, recogniser.blank, recogniser.batch) == (0.02, 0, 1)
+        vocabulary = recogniser.vocabulary()
+        assert (vocabulary.convention, vocabulary.labels[5]) == ("separator", "A")
+        samples = np.random.default_rng(0).normal(size=16000).astype(np.float32) * 0.1
+        inputs = AutoProcessor.from_pretrained(folder)(samples, sampling_rate=16000, return_tensors="pt")
+        with torch.inference_mode():
+            logits = AutoModelForCTC.from_pretrained(folder).eval()(**inputs).logits
+        wanted = torch.log_softmax(logits, -1)[0].numpy()
+        np.testing.assert_allclose(recogniser.log_probs(samples), wanted, atol=1e-5)
+
+    def test_the_step_is_counted_where_the_configuration_lacks_it(self, folder: Path) -> None:
+        from ctckit.recognisers.hugging_face import _step
+
+        assert _step(transformers(folder, device="cpu").network, 16000) == 320
+
+    def test_batches(self, folder: Path) -> None:
+        from dataclasses import replace
+
+        samples = np.random.default_rng(0).normal(size=10 * 16000).astype(np.float32) * 0.1
+        one = replace(transformers(folder, device="cpu"), piece=100, overlap=20)
+        np.testing.assert_allclose(replace(one, batch=4).log_probs(samples), one.log_probs(samples), atol=1e-5)
+
+    def test_other_folders(self, tmp_path: Path) -> None:
+        with pytest.raises(CTCError, match="has no network with CTC outputs, tokenizer and feature extractor"):
+            transformers(tmp_path)
+        with pytest.raises(CTCError, match="none is not a folder"):
+            transformers(tmp_path / "none")
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_names(tmp_path: Path) -> None:
+    with pytest.raises(CTCError, match="recogniser = whisper is unknown: expected hama, pp-ocr, or a folder"):
+        named("whisper")
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "extra"),
+    [("hama", "hama", "hama"), ("onnxruntime", "pp-ocr", "onnx|pp-ocr"), ("rapidocr_onnxruntime", "pp-ocr", "pp-ocr")],
+)
+def test_a_missing_package_is_named(package: str, name: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    found = importlib.util.find_spec
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda asked: None if asked == package else found(asked))
+    with pytest.raises(MissingExtraError, match=rf"needs the package .*\[({extra})\]"):
+        named(name)
