@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -32,9 +33,11 @@ def align(
     ] = None,
     out: recordings.Out = None,
     formats: recordings.Formats = None,
+    recogniser: recordings.RecogniserName = None,
     labels: LabelFile = None,
     frame_shift: recordings.FrameShift = None,
     offset: recordings.Offset = 0.0,
+    delay: recordings.Delay = None,
     blank: recordings.Blank = None,
     from_logits: Logits = False,
     extend: recordings.Extend = 0,
@@ -71,11 +74,13 @@ def align(
         cue_times,
         strip_punctuation,
         cast("Level | None", level),
+        0.0 if delay is None else delay,
     )
     if manifest is not None:
         from ..corpus import Aligning, Corpus, Defaults, parse_formats
 
         recordings.refuse({"TRANSCRIPT": transcript, "--picture": picture, "--audio": audio, "--image": image})
+        recordings.refuse({"--recogniser": recogniser})
         folder = recordings.folder_of(out)
         defaults = Defaults(labels, frame_shift, blank, offset, emissions)
         corpus = Corpus(manifest, folder, parse_formats(formats or "json"), Aligning(options), defaults)
@@ -86,43 +91,53 @@ def align(
         raise CTCError("align takes EMISSIONS and TRANSCRIPT, or --manifest")
     outputs, strip = recordings.Outputs(out, formats, picture, emissions), recordings.Strip(audio, image)
     outputs.check_options(num_threads, strip, offset)
-    if labels is None:
-        raise CTCError(recordings.NO_LABELS)
-    if frame_shift is None:
+    source = recordings.source_of(emissions, recogniser, labels, blank, frame_shift, from_logits)
+    if recogniser is None and frame_shift is None:
         raise CTCError(recordings.NO_SHIFT)
     if out is None and picture is None:
         raise CTCError("--out is missing: expected a file to write, or --picture")
-    times = recordings.Times(frame_shift, offset)
-    _align_one(emissions, transcript, labels, times, blank, options, outputs, strip, lang)
+    _align_one(source, transcript, offset, options, delay is None, outputs, strip, lang)
 
 
 def _align_one(
-    emissions: Path,
+    source: recordings.Source,
     transcript: Path,
-    labels: Path,
-    times: recordings.Times,
-    blank: int | None,
+    offset: float,
     options: Options,
+    own_delay: bool,
     outputs: recordings.Outputs,
     strip: recordings.Strip,
     lang: str,
 ) -> None:
-    """One recording. Whatever is wrong is found before anything is written."""
+    """One recording. Whatever is wrong is found before anything is written.
+
+    Args:
+        source: where its scores come from.
+        transcript: the file of its text.
+        offset: seconds, when the first frame begins.
+        options: how to align.
+        own_delay: whether the recogniser's own delay counts.
+        outputs: the files that are written.
+        strip: for the picture.
+        lang: the picture's language.
+    """
     from ..annotate.formats import check_level
-    from ..annotate.recording import read_scores, read_transcript, read_vocabulary, summary
+    from ..annotate.recording import read_transcript, summary
     from ..annotate.utterance import align
 
     options.check()
-    times.check()
-    outputs.check([emissions, transcript, labels, *strip], lang)
+    recordings.Times(source.frame_shift, offset).check()
+    outputs.check([*source.inputs, transcript, *strip], lang)
     check_level(options.level, [] if outputs.named is None else [outputs.named])
-    scores = read_scores(emissions)
-    vocabulary = read_vocabulary(labels, blank, scores)
     script = read_transcript(transcript, options.transcript_format)
-    found = align(scores, script, vocabulary, times.frame_shift, options, offset=times.offset)
+    seen = source.read()
+    seen.check_form(outputs.named)
+    options = replace(options, in_pixels=seen.in_pixels, delay=seen.delay if own_delay else options.delay)
+    frame_shift = cast("float", seen.frame_shift)  # it was asked for, or the recogniser's
+    found = align(seen.scores, script, seen.vocabulary, frame_shift, options, offset=offset)
     content = outputs.encoded(found, options.level)
     print_notes(found.notes)
-    outputs.draw(found, scores, vocabulary, options.from_logits, strip, lang)
+    outputs.draw(found, seen.scores, seen.vocabulary, options.from_logits, strip, lang)
     outputs.write(content)
     print(summary(found.lines), found.fit, sep="\n", file=outputs.log)
     outputs.tell(outputs.log)

@@ -46,6 +46,7 @@ def decode(
     ] = None,
     out: recordings.Out = None,
     formats: recordings.Formats = None,
+    recogniser: recordings.RecogniserName = None,
     labels: LabelFile = None,
     language_model: ModelFile = None,
     lexicon: LexiconFile = None,
@@ -66,6 +67,7 @@ def decode(
     nbest: Annotated[int, typer.Option(help="How many texts to print, or to write to .json.")] = 1,
     frame_shift: recordings.FrameShift = None,
     offset: recordings.Offset = 0.0,
+    delay: recordings.Delay = None,
     blank: recordings.Blank = None,
     from_logits: Logits = False,
     extend: recordings.Extend = 0,
@@ -89,85 +91,86 @@ def decode(
     from ..corpus import Corpus, Decoding, Defaults, parse_formats
 
     language = Language(language_model, lexicon, hotwords, alpha, beta, unknown_score, hotword_weight, beam_width)
-    options = Options(from_logits, nbest, extend, strip_punctuation, cast("Level | None", level))
+    late = 0.0 if delay is None else delay
+    options = Options(from_logits, nbest, extend, strip_punctuation, cast("Level | None", level), late)
     form = cast("TranscriptFormat", transcript_format)
     if tune:
         _refuse_beside_tune({"--stream": stream, "--out": out, "--format": formats, "--threads": num_threads})
+        _refuse_beside_tune({"--recogniser": recogniser, "--delay": delay})
         defaults = Defaults(labels, frame_shift or 1.0, blank, emissions=emissions)  # times don't matter
         return _tune(manifest, defaults, language, from_logits, form, picture, lang)
     if manifest is not None:
         recordings.refuse({"--stream": stream, "--picture": picture, "--audio": audio, "--image": image})
+        recordings.refuse({"--recogniser": recogniser})
         task, defaults = Decoding(language, options, form), Defaults(labels, frame_shift, blank, offset, emissions)
         corpus = Corpus(manifest, recordings.folder_of(out), parse_formats(formats or "json"), task, defaults)
         return _decode_corpus(corpus, task, 1 if num_threads is None else num_threads)
     source = emissions if stream is None else stream
     if source is None or (emissions is not None and stream is not None):
         raise CTCError("decode takes one of EMISSIONS, --manifest and --stream")
+    if stream is not None and recogniser is not None:
+        raise CTCError("--recogniser does not go with --stream, which takes scores")
     outputs, strip = recordings.Outputs(out, formats, picture, source), recordings.Strip(audio, image)
     outputs.check_options(num_threads, strip, offset)
     if transcript_format != "auto":
         raise CTCError("--transcript-format goes with --manifest")
-    if labels is None:
-        raise CTCError(recordings.NO_LABELS)
-    if frame_shift is None and (outputs.named is not None or picture is not None):
+    found = recordings.source_of(source, recogniser, labels, blank, frame_shift, from_logits)
+    if recogniser is None and frame_shift is None and (outputs.named is not None or picture is not None):
         raise CTCError(recordings.NO_SHIFT)
-    times = None if frame_shift is None else recordings.Times(frame_shift, offset)
-    one = _Recording(source, labels, blank, language, options, times, outputs)
+    one = _Recording(found, language, options, offset, delay is None, outputs)
     one.check(strip, lang)
     if stream is None:
         return _decode_one(one, strip, lang)
     if picture is not None:
         raise CTCError("--picture does not go with --stream, which keeps no scores")
-    _follow(one)
+    _follow(one, cast("recordings.Stored", found))
 
 
 class _Recording(NamedTuple):
     """One recording, how it is decoded, and which files are written.
 
     Attributes:
-        source: the file of its scores, or the pipe that they come from.
-        labels: the file of the classes' names.
-        blank: the blank's class; None: found from the labels.
+        source: where its scores come from; with --stream, from a pipe.
         language: the language, read from files.
         options: how to decode.
-        times: the times of its frames; None if no file needs them.
+        offset: seconds, when the first frame begins.
+        own_delay: whether the recogniser's own delay counts.
         outputs: the files that are written.
     """
 
-    source: Path
-    labels: Path
-    blank: int | None
+    source: recordings.Source
     language: Language
     options: Options
-    times: recordings.Times | None
+    offset: float
+    own_delay: bool
     outputs: recordings.Outputs
 
     def check(self, strip: recordings.Strip, lang: str) -> None:
         """Raises a CTCError for everything that can be checked before a file is read."""
-        self.outputs.check([self.source, self.labels, *self.language.files.values(), *strip], lang)
+        self.outputs.check([*self.source.inputs, *self.language.files.values(), *strip], lang)
         self.options.check(self.language.beam_width, [] if self.outputs.named is None else [self.outputs.named])
-        if self.times is not None:
-            self.times.check()
+        recordings.Times(self.source.frame_shift, self.offset).check()
 
 
 def _decode_one(one: _Recording, strip: recordings.Strip, lang: str) -> None:
     """Decodes one recording. All errors are found before anything is written."""
     from ..annotate.decoded import Decoders, decode, timed
-    from ..annotate.recording import read_scores, read_vocabulary
 
-    options, outputs = one.options, one.outputs
-    scores = read_scores(one.source)
-    vocabulary = read_vocabulary(one.labels, one.blank, scores)
+    outputs = one.outputs
     decoders = Decoders(one.language)
     decoders.read()
-    texts = decode(scores, vocabulary, decoders, options)
-    if one.times is None:
-        print_notes([*vocabulary.notes, *decoders.notes])
+    seen = one.source.read()
+    seen.check_form(outputs.named)
+    delay = seen.delay if one.own_delay else one.options.delay
+    options = replace(one.options, in_pixels=seen.in_pixels, delay=delay)
+    texts = decode(seen.scores, seen.vocabulary, decoders, options)
+    if seen.frame_shift is None:
+        print_notes([*seen.vocabulary.notes, *decoders.notes])
         return _print(texts, sys.stdout)
-    found = timed(texts, len(scores), one.times.frame_shift, options, one.times.offset)
+    found = timed(texts, len(seen.scores), seen.frame_shift, options, one.offset)
     content = outputs.encoded(found, options.level)
-    print_notes([*found.notes, *vocabulary.notes, *decoders.notes])
-    outputs.draw(found, scores, vocabulary, options.from_logits, strip, lang)
+    print_notes([*found.notes, *seen.vocabulary.notes, *decoders.notes])
+    outputs.draw(found, seen.scores, seen.vocabulary, options.from_logits, strip, lang)
     outputs.write(content)
     if outputs.out is None:
         _print(texts, sys.stdout)
@@ -194,14 +197,14 @@ def _print(texts: Hypotheses, to: TextIO) -> None:
     print(*shown, sep="\n", file=to, flush=True)
 
 
-def _follow(one: _Recording) -> None:
+def _follow(one: _Recording, source: recordings.Stored) -> None:
     """Decodes frames as they come in. If the user stops with Ctrl-C, the text so far is printed and written."""
     from ..annotate.decoded import Decoders, checked, timed
     from ..annotate.recording import read_vocabulary
     from .live import Printer, follow
 
     options, outputs = one.options, one.outputs
-    vocabulary = read_vocabulary(one.labels, one.blank)
+    vocabulary = read_vocabulary(source.labels, source.blank)
     recombine = True if options.nbest == 1 else None  # it leaves few texts besides the best
     decoders = Decoders(replace(one.language, beam_threshold=THRESHOLD, recombine=recombine))
     decoders.read()
@@ -210,7 +213,7 @@ def _follow(one: _Recording) -> None:
     printer = Printer(outputs.log, vocabulary.convention != "plain", outputs.out is None)
     stopped, wrong = False, None
     try:
-        stopped = follow(stream, one.source, len(vocabulary.labels), options.from_logits, printer)
+        stopped = follow(stream, source.path, len(vocabulary.labels), options.from_logits, printer)
     except CTCError as error:
         wrong = error
     texts = stream.finish(options.nbest)
@@ -219,8 +222,8 @@ def _follow(one: _Recording) -> None:
     if wrong is not None:
         raise wrong
     checked(texts)
-    if one.times is not None and outputs.out is not None:
-        found = timed(texts, stream.frames, one.times.frame_shift, options, one.times.offset)
+    if source.frame_shift is not None and outputs.out is not None:
+        found = timed(texts, stream.frames, source.frame_shift, options, one.offset)
         outputs.write(outputs.encoded(found, options.level))
         _tell(found, outputs)
     elif len(texts) > 1:

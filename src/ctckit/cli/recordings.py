@@ -1,13 +1,13 @@
 """What the commands on recordings and corpora share: options, output files, messages, and the run over a corpus.
 
-Imports typer, and annotate/, corpus/, files/, kernels/, text/ and validate/ when they are needed.
+Imports typer, and annotate/, corpus/, files/, kernels/, recognisers/, text/ and validate/ when they are needed.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..text import Vocabulary
 
 STDOUT = Path("-")
+PLACES = (".json", ".csv", ".tsv")  # formats whose numbers may be pixels
 
 
 def switch(flag: str, help: str) -> Any:
@@ -35,7 +36,7 @@ Emissions = Annotated[
     Path | None,
     typer.Argument(
         help="Scores (T, C): .npy, .npz, .csv, .pt, .pth, .safetensors, or x.ark:OFFSET; for a manifest whose rows "
-        "don't name theirs, a folder of such files, an .scp or an .ark."
+        "don't name theirs, a folder of such files, an .scp or an .ark. With --recogniser, a recording or an image."
     ),
 ]
 Out = Annotated[
@@ -51,6 +52,21 @@ Formats = Annotated[
 FrameShift = Annotated[float | None, typer.Option(help="Seconds from one frame to the next.")]
 Offset = Annotated[float, typer.Option(help="Seconds at which the first frame begins.")]
 Blank = Annotated[int | None, typer.Option(help="The blank's class; found from the labels by default.")]
+RecogniserName = Annotated[
+    str | None,
+    typer.Option(
+        "--recogniser",
+        help="Makes the scores of a recording (.wav, .flac, .mp3, …) or of a line's image: hama, pp-ocr, or a folder "
+        "with a network of transformers.",
+    ),
+]
+Delay = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds by which the network says a token after it begins; all times are earlier by it. By default the "
+        "recogniser's own; 0 for scores. For images, pixels."
+    ),
+]
 Extend = Annotated[int, typer.Option(help="How many frames of blanks a token may take on each side.")]
 TranscriptForm = Annotated[
     str,
@@ -69,7 +85,7 @@ NO_LABELS = "--labels is missing: expected the file with the classes' names"
 NO_SHIFT = "--frame-shift is missing: expected the seconds from one frame to the next, such as --frame-shift 0.02"
 
 
-def refuse(alone: dict[str, Path | None]) -> None:
+def refuse(alone: Mapping[str, object]) -> None:
     """Raises a CTCError for options that don't go with a manifest."""
     for name, value in alone.items():
         if value is not None:
@@ -86,17 +102,115 @@ def folder_of(out: Path | None) -> Path:
 
 
 class Times(NamedTuple):
-    """The times of frames, in seconds: from one frame to the next, and the beginning of the first."""
+    """The times of frames, in seconds: from one frame to the next, if that is known; the beginning of the first."""
 
-    frame_shift: float
+    frame_shift: float | None
     offset: float
 
     def check(self) -> None:
         """Raises a CTCError for times out of range."""
         from ..validate import check_frame_shift, check_offset
 
-        check_frame_shift(self.frame_shift)
+        if self.frame_shift is not None:
+            check_frame_shift(self.frame_shift)
         check_offset(self.offset)
+
+
+class Seen(NamedTuple):
+    """A recording's scores, and what they mean.
+
+    Attributes:
+        scores: (T, C).
+        vocabulary: of their classes.
+        frame_shift: seconds from one frame to the next, or pixels of an image; None if it is not known.
+        delay: of the recogniser, in the same unit; 0 for scores from a file.
+        in_pixels: whether they are pixels.
+    """
+
+    scores: Scores
+    vocabulary: Vocabulary
+    frame_shift: float | None
+    delay: float = 0.0
+    in_pixels: bool = False
+
+    def check_form(self, named: Path | None) -> None:
+        """Raises a CTCError for a file of times in seconds, if these are pixels."""
+        if self.in_pixels and named is not None and named.suffix.lower() not in PLACES:
+            raise CTCError(
+                f"{named} would hold seconds, and places in an image are pixels: expected {', '.join(PLACES)}"
+            )
+
+
+class Stored(NamedTuple):
+    """Scores in a file."""
+
+    path: Path
+    labels: Path
+    blank: int | None
+    frame_shift: float | None
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The files that are read."""
+        return [self.path, self.labels]
+
+    def read(self) -> Seen:
+        """Reads the scores and the labels."""
+        from ..annotate.recording import read_scores, read_vocabulary
+
+        scores = read_scores(self.path)
+        return Seen(scores, read_vocabulary(self.labels, self.blank, scores), self.frame_shift)
+
+
+class Recorded(NamedTuple):
+    """A recording or an image, which a recogniser makes scores of."""
+
+    path: Path
+    recogniser: str
+    frame_shift: None = None  # known when it has been read
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The files that are read."""
+        return [self.path]
+
+    def read(self) -> Seen:
+        """Runs the recogniser."""
+        from ..files import check_file
+        from ..recognisers import recognise
+        from ..recognisers.named import named
+
+        check_file(self.path)
+        recogniser = named(self.recogniser)
+        found = recognise(recogniser, self.path)
+        return Seen(found.log_probs, recogniser.vocabulary(), found.frame_shift, found.delay, found.in_pixels)
+
+
+Source = Stored | Recorded
+
+
+def source_of(
+    path: Path,
+    recogniser: str | None,
+    labels: Path | None,
+    blank: int | None,
+    frame_shift: float | None,
+    from_logits: bool,
+) -> Source:
+    """Where one recording's scores come from.
+
+    Raises:
+        CTCError: the labels are missing, or an option says what the recogniser knows.
+    """
+    if recogniser is None:
+        if labels is None:
+            raise CTCError(NO_LABELS)
+        return Stored(path, labels, blank, frame_shift)
+    told = {"--labels": labels, "--blank": blank, "--frame-shift": frame_shift, "--logits": from_logits or None}
+    for name, value in told.items():
+        if value is not None:
+            raise CTCError(f"{name} does not go with --recogniser, which knows its own")
+    return Recorded(path, recogniser)
 
 
 class Strip(NamedTuple):
