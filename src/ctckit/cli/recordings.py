@@ -56,8 +56,8 @@ RecogniserName = Annotated[
     str | None,
     typer.Option(
         "--recogniser",
-        help="Makes the scores of a recording (.wav, .flac, .mp3, …) or of a line's image: hama, pp-ocr, or a folder "
-        "with a network of transformers.",
+        help="Makes the scores of a recording (.wav, .flac, .mp3 or the like) or of a line's image: hama, pp-ocr, or a "
+        "folder with a network of transformers.",
     ),
 ]
 Delay = Annotated[

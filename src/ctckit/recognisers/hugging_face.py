@@ -1,6 +1,6 @@
 """Networks of the package transformers: any `…ForCTC` that hears sound, from a local folder.
 
-May import recogniser.py; transformers and torch are imported when a network is loaded.
+May import files/ and recogniser.py; transformers and torch are imported when a network is loaded.
 """
 
 from __future__ import annotations
@@ -35,6 +35,11 @@ def transformers(
     Raises:
         CTCError: it is not such a folder.
         MissingExtraError: transformers or torch is not installed.
+
+    Example:
+        >>> recogniser = transformers("wav2vec2-base-960h", device="cpu")  # doctest: +SKIP
+        >>> recogniser.frame_shift  # doctest: +SKIP
+        0.02
     """
     try:
         import torch

@@ -1,6 +1,6 @@
 """Networks in ONNX files that read images of lines or hear sound, and one of them: PP-OCRv4's.
 
-May import recogniser.py; onnxruntime is imported when a network is loaded.
+May import files/ and recogniser.py; onnxruntime is imported when a network is loaded.
 """
 
 from __future__ import annotations
@@ -55,6 +55,10 @@ def onnx(
     Raises:
         CTCError: the file is not such a network, or a number is out of range.
         MissingExtraError: onnxruntime is not installed.
+
+    Example:
+        >>> labels = ["<blank>", *"abcdefghijklmnopqrstuvwxyz "]
+        >>> recogniser = onnx("lines.onnx", ImageInput(32), labels, blank=0, step=4)  # doctest: +SKIP
     """
     if prepare is None:
         prepare = _as_it_is if isinstance(takes, SoundInput) else _planes
@@ -70,10 +74,17 @@ def pp_ocr() -> Recogniser:
     Raises:
         MissingExtraError: onnxruntime or rapidocr-onnxruntime is not installed.
         CTCError: that has no such file.
+
+    Example:
+        >>> import ctckit
+        >>> recogniser = pp_ocr()  # doctest: +SKIP
+        >>> found = recognise(recogniser, "line.png")  # doctest: +SKIP
+        >>> ctckit.Decoder(recogniser.vocabulary()).decode(found.log_probs)[0].text  # doctest: +SKIP
+        'Hello world 2026'
     """
     found = importlib.util.find_spec(_PP_OCR)
     if found is None or found.origin is None:
-        raise MissingExtraError("The recogniser pp-ocr", "pp-ocr", "rapidocr-onnxruntime")
+        raise MissingExtraError("The recogniser pp-ocr", "ocr", "rapidocr-onnxruntime")
     path = Path(found.origin).parent / "models" / "ch_PP-OCRv4_rec_infer.onnx"
     session = _session(path)
     characters = session.get_modelmeta().custom_metadata_map.get("character", "").split("\n")

@@ -28,6 +28,12 @@ def hama() -> Recogniser:
     Raises:
         MissingExtraError: hama is not installed.
         CTCError: hama has no network for this machine.
+
+    Example:
+        >>> recogniser = hama()  # doctest: +SKIP
+        >>> transcript = recogniser.vocabulary().transcribe("ten meters")  # doctest: +SKIP
+        >>> [recogniser.labels[token] for token in transcript.tokens]  # doctest: +SKIP
+        ['t', 'ɛ', 'n', '|', 'm', 'i', 't', 'ɝ', 'z']
     """
     try:
         from hama import G2PModel

@@ -44,6 +44,12 @@ def recognise(recogniser: Recogniser, path: str | Path) -> Recognised:
     Raises:
         CTCError: the file can't be read, or is too short for the network.
         MissingExtraError: the packages that read such files are not installed.
+
+    Example:
+        >>> from ctckit.recognisers import hama
+        >>> found = recognise(hama(), "speech.wav")  # doctest: +SKIP
+        >>> found.log_probs.shape, found.frame_shift, found.delay  # doctest: +SKIP
+        ((140, 191), 0.02, 0.1)
     """
     takes = recogniser.takes
     blocks: Iterable[npt.NDArray[np.float32]]

@@ -57,7 +57,7 @@ class Recogniser:
         blank: the blank's class.
         step: samples, or columns, from one frame to the next.
         delay: seconds, or columns, by which the first frame of a token usually comes after its beginning. CTC does not
-            train a network to say *when*: most say a token late, when they have heard enough of it.
+            train a network to say when: most say a token late, when they have heard enough of it.
         piece: frames that go through the network at a time. Inputs that are not longer go through it whole.
         overlap: frames at each end of a piece that are not used, since the network does not see what is beyond. If it
             sees no further than this, pieces joined are equal to the whole.
