@@ -232,7 +232,7 @@ def test_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("package", "name", "extra"),
-    [("hama", "hama", "hama"), ("onnxruntime", "pp-ocr", "onnx|pp-ocr"), ("rapidocr_onnxruntime", "pp-ocr", "pp-ocr")],
+    [("hama", "hama", "hama"), ("onnxruntime", "pp-ocr", "onnx|ocr"), ("rapidocr_onnxruntime", "pp-ocr", "ocr")],
 )
 def test_a_missing_package_is_named(package: str, name: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
