@@ -275,7 +275,7 @@ def test_other_processes_read_archives_too(tmp_path: Path) -> None:
         ("x.ark", b"x" * 9000, "x.ark is not a readable .ark file: after byte 0: b'xxxxxxxxxxxxxxxxxxxx' is not an id"),
         ("x.ark", b"a PKL\x80\x04.", "x.ark is not a readable .ark file: after byte 2: it begins with b'PKL"),
         ("x.ark", b"", "x.ark is empty"),
-        ("x.hdf5", b"x", "EMISSIONS x.hdf5: expected a folder that is there, an .scp or an .ark"),
+        ("x.hdf5", b"x", "EMISSIONS x.hdf5: expected a folder that is there, an .scp, .ark, .tar or .parquet"),
     ],
 )
 def test_files_that_are_not_archives(place: str, content: bytes, message: str, tmp_path: Path, ctckit: Run) -> None:

@@ -15,6 +15,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 import tokenize
 from pathlib import Path
 from typing import Any
@@ -166,9 +167,11 @@ def _recogniser_is_there(command: str) -> bool:
 
 
 def _write_files_of_other_tools() -> None:
-    """Writes what the guide's commands take: files as NeMo, lhotse, Kaldi and Hugging Face have them."""
+    """Writes what the guide's commands take: files as NeMo, lhotse, Kaldi, webdataset and Hugging Face have them."""
     kaldiio = pytest.importorskip("kaldiio", reason="Kaldi's archives are an extra")
     torch = pytest.importorskip("torch", reason="it writes .pt")
+    pyarrow = pytest.importorskip("pyarrow", reason="Parquet is an extra")
+    parquet = pytest.importorskip("pyarrow.parquet")
     pytest.importorskip("yaml", reason="YAML is an extra")
     scores = np.log(np.full((6, 4), 0.25, np.float32))
     Path("scores").mkdir()
@@ -181,6 +184,10 @@ def _write_files_of_other_tools() -> None:
     kaldiio.save_ark("logprobs.ark", {"talk1": scores}, scp="logprobs.scp")
     assert Path("logprobs.scp").read_text() == "talk1 logprobs.ark:6\n"
     Path("text").write_text("talk1 cat\n")
+    with tarfile.open("shard.tar", "w") as shard:
+        shard.add("scores/talk1.npy", "talk1.npy")
+        shard.add("text", "talk1.txt")
+    parquet.write_table(pyarrow.table({"id": ["talk1"], "log_probs": [scores.tolist()]}), "shard.parquet")
     torch.save(torch.zeros(1, 6, 4), "logits.pt")
     Path("vocab.json").write_text('{"<pad>": 0, "c": 1, "a": 2, "t": 3}')
     Path("subtitles.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\ncat\n")

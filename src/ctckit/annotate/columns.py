@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CTCError
-from ..files import decoded, npy_array
+from ..files import decoded, npy_array, numbers_of
 from .recording import Scores, one_recording
 
 Batch = Any  # Mapping[str, Sequence] | pandas.DataFrame | pyarrow.Table | pyarrow.RecordBatch
@@ -32,20 +32,7 @@ def names_of(batch: Batch) -> list[str]:
 def values_of(batch: Batch, name: str) -> Sequence[Any]:
     """A column's values. Lists of Arrow's become arrays, without a Python object for each number."""
     column = batch[name]
-    return [_of_scalar(value) for value in column] if _is_arrow(batch) else column
-
-
-def _of_scalar(value: Any) -> Any:
-    from pyarrow import types
-
-    def is_list(kind: Any) -> bool:
-        return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
-
-    if not is_list(value.type) or value.values is None:
-        return value.as_py()
-    if is_list(value.values.type):
-        return [_of_scalar(row) for row in value.values]
-    return value.values.to_numpy(zero_copy_only=False)
+    return [numbers_of(value) for value in column] if _is_arrow(batch) else column
 
 
 def with_results(batch: Batch, left_out: str, results: Mapping[str, tuple[list[Any], Any]]) -> Any:

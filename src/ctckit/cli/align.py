@@ -27,8 +27,9 @@ def align(
     manifest: Annotated[
         Path | None,
         typer.Option(
-            help="A corpus instead: NeMo's or lhotse's manifest, Kaldi's text, or JSON lines of id, emissions, text "
-            "(or transcript, a file), and labels, frame_shift, offset, blank where they differ from the options."
+            help="A corpus instead: NeMo's or lhotse's manifest, Kaldi's text, Parquet, a webdataset's .tar, or JSON "
+            "lines of id, emissions, text (or transcript, a file), and labels, frame_shift, offset, blank where they "
+            "differ from the options."
         ),
     ] = None,
     out: recordings.Out = None,

@@ -30,9 +30,9 @@ def decode(
     manifest: Annotated[
         Path | None,
         typer.Option(
-            help="A corpus instead: NeMo's or lhotse's manifest, Kaldi's text or .scp, or JSON lines of id, emissions, "
-            "and labels, frame_shift, offset, blank where they differ from the options. Rows with a text (or "
-            "transcript, a file) are compared with it."
+            help="A corpus instead: NeMo's or lhotse's manifest, Kaldi's text or .scp, Parquet, a webdataset's .tar, "
+            "or JSON lines of id, emissions, and labels, frame_shift, offset, blank where they differ from the "
+            "options. Rows with a text (or transcript, a file) are compared with it."
         ),
     ] = None,
     stream: Annotated[

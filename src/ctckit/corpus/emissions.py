@@ -1,6 +1,7 @@
-"""Finds the scores of rows that don't name them: in a folder, or in Kaldi's archives.
+"""Finds the scores of rows that don't name them: in a folder, Kaldi's archives, webdataset's shards, or Parquet.
 
-Only the names are read here, once; the scores of a row are read when it is done. Imports ids.py and files/.
+Only the names are read here, once; the scores of a row are read when it is done. Imports forms.py, ids.py
+and files/.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import CTCError
-from ..files import ARRAYS, file_of, list_ark, list_scp, unreadable
+from ..files import ARRAYS, file_of, list_ark, list_parquet, list_scp, list_tar, unreadable
+from .forms import id_of
 from .ids import file_name
 
 
@@ -18,11 +20,12 @@ class Emissions:
     """Finds the scores of a row.
 
     Args:
-        place: a folder with a file for each row, named as the row's outputs are; an ``.scp``; or an ``.ark``.
+        place: a folder with a file for each row, named as the row's outputs are; or an ``.scp``, ``.ark``, ``.tar`` or
+            ``.parquet``.
 
     Raises:
         CTCError: `place` is not one of these, or can't be read.
-        MissingExtraError: `place` is one of Kaldi's files, and kaldiio is not installed.
+        MissingExtraError: the package that reads `place` is not installed.
     """
 
     def __init__(self, place: Path) -> None:
@@ -57,9 +60,20 @@ class Emissions:
             return list_scp(self.place)
         if self._kind == ".ark":
             return ((id, f"{self.place}:{offset}") for id, offset in list_ark(self.place))
+        if self._kind == ".tar":
+            return ((sample.key, where) for sample in list_tar(self.place) for where in sample.scores)
+        if self._kind == ".parquet":
+            return self._table()
         raise CTCError(
-            f"emissions = {self.place}: expected a folder that is there, an .scp or an .ark, with all rows' scores"
+            f"emissions = {self.place}: expected a folder that is there, an .scp, .ark, .tar or .parquet, with all "
+            "rows' scores"
         )
+
+    def _table(self) -> Iterator[tuple[str, str]]:
+        for number, facts in list_parquet(self.place):
+            id = id_of(facts)
+            if isinstance(id, str):
+                yield id, f"{self.place.name}:{number}"
 
     def _files(self) -> Iterator[tuple[str, str]]:
         try:
@@ -73,6 +87,8 @@ class Emissions:
         """The path in an entry. In Kaldi's files it is relative to the working directory, or else to the ``.scp``."""
         if self._kind == "folder":
             return self.place / where
+        if self._kind in (".tar", ".parquet"):
+            return self.place.parent / where
         path = Path(where)
         if file_of(path) == path and path.suffix.lower() not in ARRAYS:
             path = Path(f"{where}:0")  # one matrix, without an id before it

@@ -1,4 +1,4 @@
-"""The forms of manifests: JSON lines (ours, NeMo's or lhotse's), and Kaldi's ``text``.
+"""The forms of manifests: JSON lines (ours, NeMo's or lhotse's), Kaldi's ``text``, Parquet, and webdataset's shards.
 
 A row of another tool keeps its keys; our keys are added where it has the same facts under others. May import files/ and
 errors.py.
@@ -9,34 +9,82 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import CTCError
-from ..files import decoded, read_bytes, unpacked
+from ..files import Sample, decoded, has_scores, list_parquet, list_tar, read_bytes, unpacked
 
 Given = dict[str, Any]  # a row as it is in the manifest
 
 
-def read_lines(path: Path) -> list[tuple[int, bytes]]:
-    """The lines of a manifest that are not empty, with their numbers from 1. It may be compressed by gzip.
+class Listed(NamedTuple):
+    """A row of a manifest, which has not been parsed.
+
+    Attributes:
+        number: its line, from 1; in a table its row, in a shard its sample.
+        given: returns its content; raises a CTCError if that is malformed.
+    """
+
+    number: int
+    given: Callable[[], Given]
+
+
+def list_rows(path: Path, needs_text: bool) -> list[Listed]:
+    """The rows of a manifest, whose form is known by its suffix or else its content.
+
+    Args:
+        path: the manifest. Lines may be compressed by gzip; empty ones are skipped.
+        needs_text: if no text is needed, lines may have only an id.
 
     Raises:
         CTCError: the file can't be read.
+        MissingExtraError: it is a table, and pyarrow is not installed.
     """
+    suffix = path.suffix.lower()
+    if suffix == ".tar":
+        return [Listed(n, partial(_of_sample, sample)) for n, sample in enumerate(list_tar(path), start=1)]
+    if suffix == ".parquet":
+        return [Listed(n + 1, partial(dict, facts)) for n, facts in list_parquet(path)]
+    lines = _lines(path)
+    parse = _of_scp if suffix == ".scp" else _parser_of(lines, needs_text)
+    return [Listed(number, partial(parse, line)) for number, line in lines]
+
+
+def holds_scores(path: Path) -> bool:
+    """Whether a manifest also says where its rows' scores are.
+
+    Raises:
+        CTCError: the file can't be read.
+        MissingExtraError: it is a table, and pyarrow is not installed.
+    """
+    suffix = path.suffix.lower()
+    return suffix in (".scp", ".tar") or (suffix == ".parquet" and has_scores(path))
+
+
+def _lines(path: Path) -> list[tuple[int, bytes]]:
+    """The lines of a manifest that are not empty, with their numbers."""
+    if path.name.lower().endswith((".tar.gz", ".tgz")):
+        raise CTCError(f"{path} is compressed: unpack it to a .tar, from whose places the scores are read")
     content = unpacked(read_bytes(path), str(path))
     lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
-def parser_of(lines: Sequence[tuple[int, bytes]], needs_text: bool) -> Callable[[bytes], Given]:
-    """A parser for such lines, of JSON or of an id and words as in Kaldi's ``text``; it may raise a CTCError.
-
-    If no text is needed, lines may have only an id.
-    """
+def _parser_of(lines: Sequence[tuple[int, bytes]], needs_text: bool) -> Callable[[bytes], Given]:
+    """A parser for such lines, of JSON or of an id and words as in Kaldi's ``text``; it may raise a CTCError."""
     if any(line.lstrip()[:1] in (b"{", b"[") for _, line in lines):
         return _of_json
     return _of_kaldi if not needs_text or any(len(line.split(maxsplit=1)) == 2 for _, line in lines) else _of_json
+
+
+def _of_sample(sample: Sample) -> Given:
+    """A row of webdataset: its ``.txt`` is the text, its ``.json`` has other facts, its key is the id."""
+    given = _of_json(sample.contents["json"]) if "json" in sample.contents else {}
+    if "txt" in sample.contents:
+        given["text"] = decoded(sample.contents["txt"], f"{sample.key}.txt").strip()
+    return given | {"id": sample.key}
 
 
 def _of_json(line: bytes) -> Given:
@@ -55,7 +103,7 @@ def _of_kaldi(line: bytes) -> Given:
     return {"id": id, "text": "".join(words).rstrip()}
 
 
-def of_scp(line: bytes) -> Given:
+def _of_scp(line: bytes) -> Given:
     """A row of an ``.scp``, without a text. The place of its scores is read by emissions.py."""
     return {"id": _of_kaldi(line)["id"]}
 

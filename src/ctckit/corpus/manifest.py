@@ -16,7 +16,7 @@ from ..errors import CTCError
 from ..files import file_of
 from ..validate import check_frame_shift, check_offset
 from .emissions import Emissions
-from .forms import Given, id_of, in_our_words, of_scp, parser_of, read_lines
+from .forms import Given, Listed, holds_scores, id_of, in_our_words, list_rows
 from .ids import checked_id, file_name
 
 KEYS = ("id", "emissions", "text", "transcript", "labels", "frame_shift", "offset", "blank")
@@ -30,7 +30,7 @@ class Defaults(NamedTuple):
         frame_shift: seconds.
         blank: the blank's class; found from the labels if None.
         offset: seconds; the beginning of the first frame.
-        emissions: where the scores are: a folder, an ``.scp`` or an ``.ark``.
+        emissions: where the scores are: a folder, or an ``.scp``, ``.ark``, ``.tar`` or ``.parquet``.
     """
 
     labels: Path | None = None
@@ -47,7 +47,7 @@ class Row(NamedTuple):
         line: its line number, from 1.
         id: its name.
         given: the content of the line.
-        emissions: the file of its scores, or ``FILE:OFFSET`` in Kaldi's archives.
+        emissions: the file of its scores, or ``FILE:OFFSET`` in archives and ``FILE:ROW`` in tables.
         text: the transcript, or the file that holds it; None if the row has none and does not need one.
         labels: the file of its labels.
         frame_shift: seconds.
@@ -93,35 +93,25 @@ def read_manifest(path: Path, defaults: Defaults, *, needs_text: bool) -> list[R
     """The rows of a manifest; empty lines are skipped.
 
     Args:
-        path: the manifest's path. An ``.scp`` has rows without a text; it also gives their scores, unless the defaults
-            do.
+        path: the manifest's path. An ``.scp`` has rows without a text. It, a ``.tar`` and a ``.parquet`` with a column
+            of scores also give the rows' scores, unless the defaults do.
         defaults: values for rows that don't give their own.
         needs_text: whether a row without a text is invalid. If not, an empty text is treated as no text.
 
     Raises:
         CTCError: the manifest or the place of the scores can't be read.
-        MissingExtraError: the scores are in Kaldi's archives, and kaldiio is not installed.
+        MissingExtraError: a package is missing that reads the manifest, or the place of the scores.
     """
-    lines = read_lines(path)
-    is_table = path.suffix.lower() == ".scp"
-    parse = of_scp if is_table else parser_of(lines, needs_text)
-    place = path if is_table and defaults.emissions is None else defaults.emissions
+    rows = list_rows(path, needs_text)
+    place = path if defaults.emissions is None and holds_scores(path) else defaults.emissions
     places = None if place is None else Emissions(place)
-    return [_row(line, number, parse, path.parent, defaults, places, needs_text) for number, line in lines]
+    return [_row(row, path.parent, defaults, places, needs_text) for row in rows]
 
 
-def _row(
-    line: bytes,
-    number: int,
-    parse: Callable[[bytes], Given],
-    folder: Path,
-    defaults: Defaults,
-    places: Emissions | None,
-    needs_text: bool,
-) -> Row | FailedRow:
+def _row(row: Listed, folder: Path, defaults: Defaults, places: Emissions | None, needs_text: bool) -> Row | FailedRow:
     id = None
     try:
-        raw = parse(line)
+        raw = row.given()
         named = id_of(raw)
         id = named if isinstance(named, str) else None
         checked = checked_id(named)
@@ -134,9 +124,9 @@ def _row(
         emissions = _emissions(given, checked, folder, places)
         shift, blank = _shift(given, defaults.frame_shift), _blank(given, defaults.blank)
         offset = check_offset(defaults.offset if given.get("offset") is None else given["offset"])
-        return Row(number, checked, raw, emissions, text, labels, shift, blank, offset)
+        return Row(row.number, checked, raw, emissions, text, labels, shift, blank, offset)
     except CTCError as error:
-        return FailedRow(id, number, str(error))
+        return FailedRow(id, row.number, str(error))
 
 
 def _text(given: Given, folder: Path, needed: bool) -> str | Path | None:
@@ -160,7 +150,9 @@ def _emissions(given: Given, id: str, folder: Path, places: Emissions | None) ->
     if "emissions" in given:
         return folder / _name(given, "emissions")
     if places is None:
-        raise CTCError("'emissions' is missing: expected a file in this row, or a folder, .scp or .ark for all rows")
+        raise CTCError(
+            "'emissions' is missing: expected a file in this row, or a folder or archive with those of all rows"
+        )
     return places.of(id)
 
 

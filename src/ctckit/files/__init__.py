@@ -2,6 +2,8 @@
 
     disk.py     files as bytes and as text
     kaldi.py    archives of matrices, .ark and .scp
+    tar.py      shards of webdataset
+    parquet.py  tables in Parquet, and the numbers in Arrow's tables
     scores.py   log-probabilities and batches
     pipe.py     frames of scores, as they come in
     labels.py   the labels of a recogniser's classes, in the forms that trainings leave behind
@@ -25,19 +27,26 @@ from .disk import (
 )
 from .kaldi import file_of, list_ark, list_scp
 from .labels import read_labels
+from .parquet import has_scores, list_parquet, numbers_of
 from .pipe import read_frames
 from .scores import ARRAYS, StoredBatch, npy_array, read_batch, read_log_probs
+from .tar import Sample, list_tar
 
 __all__ = [
     "ARRAYS",
     "GZIP",
+    "Sample",
     "StoredBatch",
     "check_file",
     "decoded",
     "file_of",
+    "has_scores",
     "list_ark",
+    "list_parquet",
     "list_scp",
+    "list_tar",
     "npy_array",
+    "numbers_of",
     "read_batch",
     "read_bytes",
     "read_frames",

@@ -1,7 +1,7 @@
-"""Scores and batches from files: ``.npy``, ``.npz``, tables of numbers, ``.pt``, ``.safetensors``, Kaldi's archives.
+"""Scores and batches from files: ``.npy``, ``.npz``, tables of numbers, ``.pt``, ``.safetensors``, archives, Parquet.
 
-May import kaldi.py, disk.py, bfloat16.py and errors.py; the packages for ``.pt`` and ``.safetensors`` are imported when
-such a file is read.
+May import kaldi.py, parquet.py, disk.py, bfloat16.py and errors.py; the packages for ``.pt`` and ``.safetensors`` are
+imported when such a file is read.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ..bfloat16 import as_floats
 from ..errors import CTCError, MissingExtraError
 from .disk import cause, check_file, read_text
 from .kaldi import file_of, read_matrix
+from .parquet import read_cell
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -60,7 +61,8 @@ def read_log_probs(path: str | Path) -> Array:
     Args:
         path: the file. An archive must hold one array only. Text holds a frame a line: its classes' numbers, between
             commas or semicolons (``.csv``), tabs (``.tsv``) or spaces (``.txt``). Of Kaldi's archives it is
-            ``FILE:OFFSET``, as their ``.scp`` says.
+            ``FILE:OFFSET``, as their ``.scp`` says; of a webdataset's ``.tar`` likewise; of a ``.parquet``,
+            ``FILE:ROW``, counted from 0.
 
     Returns:
         (T, C) or (T, N, C), floats.
@@ -80,7 +82,7 @@ def read_log_probs(path: str | Path) -> Array:
     """
     path = Path(path)
     if file_of(path) != path:
-        arrays = {_ONLY: read_matrix(path)}
+        arrays = {_ONLY: _read_place(path)}
     else:
         arrays = _read(path, _READERS | dict.fromkeys(_SEPARATORS, _read_table))
     if len(arrays) != 1:
@@ -161,6 +163,33 @@ def _objects(path: str | Path) -> CTCError:
         f"{path} holds pickled Python objects, which may run code when read: expected plain numbers; save an array or "
         "tensor of numbers"
     )
+
+
+def _read_place(path: Path) -> Array:
+    """The array at a place in an archive or a table."""
+    file, number = file_of(path), int(str(path).rpartition(":")[2])
+    suffix = file.suffix.lower()
+    if suffix == ".tar":
+        return _read_at(file, number, path)
+    return _of_cell(read_cell(file, number), path) if suffix == ".parquet" else read_matrix(path)
+
+
+def _read_at(file: Path, offset: int, path: Path) -> Array:
+    check_file(file)
+    with file.open("rb") as opened:
+        opened.seek(offset)
+        return npy_of(opened, path)
+
+
+def _of_cell(cell: Any, path: Path) -> Array:
+    if isinstance(cell, bytes):
+        return npy_array(cell, str(path))
+    if cell is None:
+        raise CTCError(f"{path} holds no scores there: expected a list of frames, or the bytes of a .npy file")
+    try:
+        return np.asarray(cell)
+    except ValueError:
+        raise CTCError(f"{path} has frames of different lengths: expected all classes in each frame") from None
 
 
 def npy_array(data: bytes, name: str) -> Array:

@@ -1,0 +1,72 @@
+"""Shards of webdataset: a ``.tar`` whose files belong together if their names are equal up to the first dot.
+
+A file in it is named as a matrix of Kaldi's is, ``FILE:OFFSET``. Imports disk.py and errors.py.
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import CTCError
+from .disk import cause, check_file, unreadable
+
+_NAME = re.compile(r"((?:.*/)?[^./][^/.]*)\.([^/]+)")  # folders and dots in front belong to the key
+_SCORES = "npy"
+_READ = ("txt", "json")
+
+
+class Sample(NamedTuple):
+    """The files of a sample.
+
+    Attributes:
+        key: what their names have in common.
+        scores: the place of each ``.npy``.
+        contents: the contents of its ``txt`` and ``json``.
+    """
+
+    key: str
+    scores: list[str]
+    contents: dict[str, bytes]
+
+
+def list_tar(path: Path) -> Iterator[Sample]:
+    """The samples of a shard, in its order. Scores are skipped: only their places are given.
+
+    Raises:
+        CTCError: it can't be read, or is not a tar that can be read from any place.
+    """
+    check_file(path)
+    try:
+        with tarfile.open(path, "r:") as tar:  # not compressed
+            yield from _grouped(path, tar)
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except tarfile.TarError as error:
+        raise CTCError(
+            f"{path} is not a readable .tar file: {cause(error)}; is it complete, and not compressed? Scores are read "
+            "from their places in it"
+        ) from None
+
+
+def _grouped(path: Path, tar: tarfile.TarFile) -> Iterator[Sample]:
+    sample: Sample | None = None
+    for member in tar:
+        named = _NAME.fullmatch(member.name.removeprefix("./"))
+        if named is None or not member.isfile():
+            continue
+        key, ending = named[1], named[2].lower()
+        if sample is None or sample.key != key:
+            if sample is not None:
+                yield sample
+            sample = Sample(key, [], {})
+        if ending.rpartition(".")[2] == _SCORES:
+            sample.scores.append(f"{path.name}:{member.offset_data}")
+        elif ending in _READ:
+            content = tar.extractfile(member)
+            sample.contents[ending] = b"" if content is None else content.read()
+    if sample is not None:
+        yield sample
