@@ -22,7 +22,7 @@ test-long: $(VENV)/.peers
 
 # A corpus on Ray Data. Ray weighs 600 MB, so no other target installs it.
 test-ray: $(VENV)/.ray
-	$(BIN)/python -m pytest -m "" tests/frameworks/test_ray.py
+	$(BIN)/python -m pytest -m "" tests/frameworks/test_ray.py tests/frameworks/test_align_corpus.py
 
 bench: $(VENV)/.peers
 	$(BIN)/python bench/loss.py

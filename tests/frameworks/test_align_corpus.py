@@ -1,0 +1,175 @@
+"""The example for large corpora: whatever is killed, each row comes out once, and what is there is complete."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.recordings import LABELS, SHIFT, spoken
+
+from ctckit.annotate import AlignBatch
+
+pa = pytest.importorskip("pyarrow", reason="the example reads Parquet")
+pq = pytest.importorskip("pyarrow.parquet")
+pytest.importorskip("filelock")
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "align_corpus.py"
+TEXTS = ["the quick fox", "a lazy dog", None, "over the dog", "the fox jumps"]
+SHARDS, ROWS = 8, 200
+killing = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds workers by Linux's /proc")
+
+
+def write_shards(folder: Path, shards: int = SHARDS, rows: int = ROWS) -> None:
+    (folder / "in").mkdir()
+    (folder / "labels.txt").write_text("\n".join(LABELS) + "\n", encoding="utf-8")
+    scores = [spoken(text or "the fox", n)[0].tolist() for n, text in enumerate(TEXTS)]
+    for shard in range(shards):
+        columns = {
+            "id": [f"{shard}-{n}" for n in range(rows)],
+            "text": pa.array([TEXTS[n % len(TEXTS)] for n in range(rows)], pa.string()),
+            "log_probs": pa.array([scores[n % len(TEXTS)] for n in range(rows)], pa.list_(pa.list_(pa.float32()))),
+        }
+        pq.write_table(pa.table(columns), folder / "in" / f"{shard}.parquet")
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    options = ["--labels", str(folder / "labels.txt"), "--frame-shift", str(SHIFT), "--workers", "2", *more]
+    return [sys.executable, str(EXAMPLE), str(folder / "in"), str(folder / "out"), *options]
+
+
+def run(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(folder), capture_output=True, text=True, timeout=120, check=False)
+
+
+def outputs(folder: Path) -> list[Path]:
+    return sorted((folder / "out").glob("*.parquet"))
+
+
+def check_complete(folder: Path, shards: int = SHARDS, rows: int = ROWS) -> None:
+    """Each row of each shard is there once, with the words that AlignBatch finds."""
+    assert [path.name for path in outputs(folder)] == [f"{shard}.parquet" for shard in range(shards)]
+    assert sorted(path.name for path in (folder / "out").iterdir() if path.suffix != ".parquet") in ([".lock"], [])
+    expected = AlignBatch(LABELS, SHIFT)(pq.read_table(folder / "in" / "0.parquet").slice(0, len(TEXTS))).to_pylist()
+    for path in outputs(folder):
+        found = pq.read_table(path).to_pylist()
+        assert [row["id"] for row in found] == [f"{path.stem}-{n}" for n in range(rows)]
+        for n, row in enumerate(found):
+            right = expected[n % len(TEXTS)]
+            assert [word["text"] for word in row["words"]] == right["words"]
+            assert [word["start"] for word in row["words"]] == right["starts"]
+            assert row["error"] == right["error"]
+
+
+def children(pid: int) -> list[int]:
+    """The workers of a run."""
+    found = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [one for one in found if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
+def wait_for(happened: Callable[[], Any], seconds: float = 60) -> Any:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        found = happened()
+        if found:
+            return found
+        time.sleep(0.005)
+    raise AssertionError("it did not happen in time")
+
+
+def test_a_corpus(tmp_path: Path) -> None:
+    write_shards(tmp_path, 3, 10)
+    done = run(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "3 shards, 30 rows, 6 of them failed\n6 times: 'text' is None: expected a text" in done.stdout
+    check_complete(tmp_path, 3, 10)
+    word = pq.read_schema(outputs(tmp_path)[0]).field("words").type.value_type
+    assert [field.name for field in word] == ["text", "start", "end", "confidence"]
+    times = [path.stat().st_mtime_ns for path in outputs(tmp_path)]
+    again = run(tmp_path)
+    assert again.stdout == "\n".join(done.stdout.splitlines()[3:]) + "\n"
+    assert [path.stat().st_mtime_ns for path in outputs(tmp_path)] == times
+
+
+@killing
+def test_the_run_is_killed(tmp_path: Path) -> None:
+    write_shards(tmp_path)
+    with subprocess.Popen(command(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
+        wait_for(lambda: outputs(tmp_path))
+        workers = children(driver.pid)
+        driver.send_signal(signal.SIGKILL)
+    assert workers
+    wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+    there = {path: path.stat().st_mtime_ns for path in outputs(tmp_path)}
+    assert 0 < len(there) < SHARDS
+    assert all(pq.read_metadata(path).num_rows == ROWS for path in there)
+    assert run(tmp_path).returncode == 0
+    check_complete(tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in there} == there
+
+
+@killing
+def test_a_worker_is_killed(tmp_path: Path) -> None:
+    write_shards(tmp_path)
+    with subprocess.Popen(command(tmp_path), stdout=subprocess.PIPE, text=True) as driver:
+        wait_for(lambda: outputs(tmp_path))
+        os.kill(children(driver.pid)[0], signal.SIGKILL)
+        assert len(outputs(tmp_path)) < SHARDS
+        told, _ = driver.communicate(timeout=120)
+    assert driver.returncode == 0
+    assert f"{SHARDS} shards, {SHARDS * ROWS} rows" in told
+    check_complete(tmp_path)
+
+
+def test_a_damaged_shard(tmp_path: Path) -> None:
+    write_shards(tmp_path, 3, 10)
+    whole = (tmp_path / "in" / "1.parquet").read_bytes()
+    (tmp_path / "in" / "1.parquet").write_bytes(whole[:-20])
+    done = run(tmp_path)
+    assert done.returncode == 1
+    assert "1.parquet: ArrowInvalid" in done.stderr
+    assert "2 shards, 20 rows" in done.stdout
+    (tmp_path / "in" / "1.parquet").write_bytes(whole)
+    assert run(tmp_path).returncode == 0
+    check_complete(tmp_path, 3, 10)
+
+
+def test_a_shard_has_changed(tmp_path: Path) -> None:
+    write_shards(tmp_path, 1, 10)
+    assert run(tmp_path).returncode == 0
+    table = pq.read_table(tmp_path / "in" / "0.parquet")
+    pq.write_table(table.slice(1), tmp_path / "in" / "0.parquet")
+    assert "0.parquet has changed since" in run(tmp_path).stderr
+
+
+def test_only_one_run(tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    write_shards(tmp_path, 1, 1)
+    (tmp_path / "out").mkdir()
+    with FileLock(tmp_path / "out" / ".lock"):
+        done = run(tmp_path)
+    assert (done.returncode, "another run is working in" in done.stderr) == (2, True)
+
+
+@killing
+@pytest.mark.long
+def test_a_run_on_ray_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="make test-ray installs it")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # or Ray writes a secret into the home folder
+    write_shards(tmp_path)
+    told = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command(tmp_path, "--ray"), **told) as driver:
+        wait_for(lambda: outputs(tmp_path), 120)
+        driver.send_signal(signal.SIGKILL)
+    there = {path: path.stat().st_mtime_ns for path in outputs(tmp_path)}
+    assert 0 < len(there) < SHARDS
+    subprocess.run(command(tmp_path, "--ray"), **told, timeout=240, check=True)
+    check_complete(tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in there} == there
