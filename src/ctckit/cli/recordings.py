@@ -36,8 +36,8 @@ Emissions = Annotated[
     Path | None,
     typer.Argument(
         help="Scores (T, C): .npy, .npz, .csv, .pt, .pth, .safetensors, or x.ark:OFFSET; for a manifest whose rows "
-        "don't name theirs, a folder of such files, or an .scp, .ark, .tar or .parquet. With --recogniser, a recording or "
-        "an image."
+        "don't name theirs, a folder of such files, or an .scp, .ark, .tar or .parquet. With --recogniser, a recording "
+        "or an image."
     ),
 ]
 Out = Annotated[
