@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,19 @@ class TestHama:
         np.testing.assert_allclose(np.exp(heard.log_probs).sum(axis=1), 1, atol=1e-4)
         read = greedy_decode(heard.log_probs, vocabulary=phones.vocabulary(), blank=phones.blank)[0].text
         assert read.split()[1:] == ["fɔɹwɝ", "tɛn", "mitɝz"]
+
+    def test_long_recordings_go_in_pieces(self, phones: Recogniser) -> None:
+        """Of more than 30 s the network leaves out the rest. It normalises, so pieces are only nearly the whole."""
+        import soundfile
+
+        samples = np.tile(soundfile.read(RECORDING, dtype="float32")[0], 15)
+        long = phones.log_probs(samples)
+        assert len(samples) > 40 * 16000
+        assert len(long) == len(samples) // 320 + 1
+        other = replace(phones, piece=300, overlap=50).log_probs(samples)
+        assert np.mean(long.argmax(axis=1) == other.argmax(axis=1)) > 0.95
+        with pytest.raises(CTCError, match="hears at most 1500 frames at a time, and this piece has 2"):
+            replace(phones, piece=9999).log_probs(samples)
 
     def test_spells_texts_in_phones(self, phones: Recogniser) -> None:
         vocabulary = phones.vocabulary()
@@ -209,8 +223,6 @@ class TestTransformers:
         assert _step(transformers(folder, device="cpu").network, 16000) == 320
 
     def test_batches(self, folder: Path) -> None:
-        from dataclasses import replace
-
         samples = np.random.default_rng(0).normal(size=10 * 16000).astype(np.float32) * 0.1
         one = replace(transformers(folder, device="cpu"), piece=100, overlap=20)
         np.testing.assert_allclose(replace(one, batch=4).log_probs(samples), one.log_probs(samples), atol=1e-5)

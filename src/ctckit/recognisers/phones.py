@@ -19,6 +19,8 @@ _RENAMED = {
     "<wb>": "|",
     " ": "<unused>",
 }  # the class between words is called as Vocabulary expects it; the other is never used
+_STEP = 320  # samples
+_LONGEST = 1500  # frames; the package leaves out what comes after them, without a word
 _DELAY = 0.10  # seconds; how it was measured: docs/recognisers.md
 
 
@@ -50,8 +52,9 @@ def hama() -> Recogniser:
         SoundInput(model.model_sample_rate),
         labels,
         model.blank_id,
-        step=320,
+        _STEP,
         delay=_DELAY,
+        piece=1400,
         speller=_Speller(phones, frozenset(labels)),
     )
 
@@ -65,6 +68,11 @@ class _Network:
         return np.concatenate([self._one(each) for each in samples])
 
     def _one(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        if len(samples) > _LONGEST * _STEP:
+            raise CTCError(
+                f"hama hears at most {_LONGEST} frames at a time, and this piece has {len(samples) / _STEP:.0f}: "
+                f"choose a shorter one, piece={_LONGEST}"
+            )
         inputs = {"waveform": samples[None].clip(-1, 1), "waveform_lengths": np.array([len(samples)])}
         found: npt.NDArray[np.float32] = self._session.run(["log_probs"], inputs)[0]
         return np.minimum(found, 0)
