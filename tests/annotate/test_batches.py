@@ -89,10 +89,13 @@ class TestAlignBatch:
 
     def test_an_offset_of_each_row(self) -> None:
         plain = AlignBatch(LABELS, SHIFT)(batch())
-        moved = AlignBatch(LABELS, SHIFT, offset="begin")(batch(begin=[0, 1.5, 60, -1]))
+        moved = AlignBatch(LABELS, SHIFT, offset="begin")(batch(begin=[0, 1.5, 60, None]))
         for n, seconds in enumerate([0, 1.5, 60]):
             assert moved["starts"][n] == pytest.approx(plain["starts"][n] + seconds)
-        assert [bool(error) for error in moved["error"]] == [False, False, False, True]
+        assert moved["error"].tolist() == ["", "", "", "'begin' is None: expected seconds, at least 0"]
+        for wrong in (-1, np.inf, np.nan, "1"):
+            done = AlignBatch(LABELS, SHIFT, offset="begin")(batch(begin=[wrong] * 4))
+            assert f"'begin' is {wrong!r}: expected seconds" in done["error"][0]
 
     @pytest.mark.parametrize(
         ("scores", "text", "reason"),

@@ -207,6 +207,9 @@ def test_places_that_hold_no_scores(tmp_path: Path) -> None:
     write_tar(tmp_path / "x.tar", [("a.txt", b"words")])
     with pytest.raises(CTCError, match=r"x.tar:512 is not a readable .npy file: it does not begin as NumPy files do"):
         read_log_probs(tmp_path / "x.tar:512")
+    for name, place in [("x.tar", "FILE:OFFSET for one .npy of a shard"), ("x.parquet", "FILE:ROW for one row")]:
+        with pytest.raises(CTCError, match=place):
+            read_log_probs(tmp_path / name)
     with pytest.raises(CTCError, match=r"no-file.tar can't be read"):
         read_log_probs(tmp_path / "no-file.tar:0")
     uneven = [[[0.0, 1.0], [2.0]], None, [[0.5, 0.5]], [["a"]]]

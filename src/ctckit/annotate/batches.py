@@ -21,10 +21,10 @@ from ..files import read_labels
 from ..language.hotwords import Source, weighted
 from ..results import Segment
 from ..text import Vocabulary
-from ..validate import check_extend, check_flag, check_frame_shift, check_offset
+from ..validate import check_extend, check_flag, check_frame_shift
 from . import decoded as decoding
 from . import utterance as aligning
-from .columns import Batch, count_of, matrix_of, names_of, text_of, values_of, with_results
+from .columns import Batch, count_of, matrix_of, names_of, seconds_of, text_of, values_of, with_results
 from .recording import Scores, confidence, words_of
 
 Row = dict[str, Any]
@@ -106,7 +106,7 @@ class _Batches(ABC):
             scores = matrix_of(row[self._scores], self._scores, len(self._vocabulary.labels))
             if self._frames is not None:
                 scores = scores[: count_of(row[self._frames], self._frames, len(scores))]
-            offset = 0.0 if self._offset is None else check_offset(float(row[self._offset]))
+            offset = 0.0 if self._offset is None else seconds_of(row[self._offset], self._offset)
             return self._done(scores, offset, row) | {"error": ""}
         except CTCError as error:
             reason = str(error)

@@ -5,6 +5,7 @@ Imports recording.py, files/ and errors.py; and pyarrow, only if a batch is one 
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -104,6 +105,14 @@ def count_of(value: Any, name: str, most: int) -> int:
     if not (1 <= count <= most and count.is_integer()):
         raise CTCError(f"{name!r} is {value!r}: expected a number of frames from 1 to {most}")
     return int(count)
+
+
+def seconds_of(value: Any, name: str) -> float:
+    """The second at which a row's first frame begins."""
+    seconds = float(value) if isinstance(value, (int, float, np.number)) else math.nan
+    if not 0 <= seconds < math.inf:
+        raise CTCError(f"{name!r} is {value!r}: expected seconds, at least 0")
+    return seconds
 
 
 def text_of(value: Any, name: str) -> str:

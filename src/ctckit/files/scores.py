@@ -140,12 +140,17 @@ def read_batch(path: str | Path, *, from_logits: bool = False) -> StoredBatch:
 
 
 Reader = Callable[[Path], Arrays]
+_HINTS = {
+    ".ark": ", or FILE:OFFSET for one matrix of an archive",
+    ".tar": ", or FILE:OFFSET for one .npy of a shard",
+    ".parquet": ", or FILE:ROW for one row of a table",
+}
 
 
 def _read(path: Path, readers: Mapping[str, Reader]) -> Arrays:
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        hint = ", or FILE:OFFSET for one matrix of an archive" if path.suffix == ".ark" else ""
+        hint = _HINTS.get(path.suffix.lower(), "")
         raise CTCError(f"{path} has the suffix {path.suffix!r}: expected one of {', '.join(readers)}{hint}")
     check_file(path)
     return reader(path)
