@@ -62,7 +62,7 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
 
 @event_priority(-200)  # after the plugin that builds all languages, and puts their pages into one index
 def on_post_build(config: MkDocsConfig) -> None:
-    """Divides the index of the search by language, mends it, and removes the sitemap of a site without an address."""
+    """Divides the search index by language, repairs the search, and removes a sitemap that has no address."""
     if config.plugins["i18n"].building:
         return
     site = Path(config.site_dir)
@@ -73,7 +73,7 @@ def on_post_build(config: MkDocsConfig) -> None:
         (first if inside == entry["location"] else second).append({**entry, "location": inside})
     _write_index(site, {**index, "docs": first})
     _write_index(site / SECOND, {**index, "docs": second})
-    _mend_search(site)
+    _repair_search(site)
     if not config.site_url:  # its links would lead nowhere
         for name in ("sitemap.xml", "sitemap.xml.gz"):
             (site / name).unlink(missing_ok=True)
@@ -89,8 +89,8 @@ def _write_index(site: Path, index: dict[str, Any]) -> None:
     file.write_text(json.dumps(index, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
 
 
-def _mend_search(site: Path) -> None:
-    """Mends how the theme's search cuts a Chinese query into words of the index.
+def _repair_search(site: Path) -> None:
+    """Corrects how the theme's search cuts a Chinese query into words of the index.
 
     It takes no word that ends where the query does: for 无穷大 it looks for 无. And it adds two wildcards to a word,
     which is then said to be missing where it was found.
@@ -101,9 +101,9 @@ def _mend_search(site: Path) -> None:
         (r"(\w)<(\w)\.length;\1\+\+\)\2\.slice\((\w),\1\)in ", r"\1<=\2.length;\1++)\2.slice(\3,\1)in "),
         (r"(?<=\.invertedIndex\)\]\.join\()\"\* \"", '" "'),
     ):
-        script, mended = re.subn(wrong, right, script)
-        if mended != 1:
-            raise RuntimeError("the theme's search has changed: see whether docs/hooks.py still has to mend it")
+        script, repaired = re.subn(wrong, right, script)
+        if repaired != 1:
+            raise RuntimeError("the theme's search has changed: see whether docs/hooks.py still has to repair it")
     worker.write_text(script, encoding="utf-8")
 
 

@@ -24,6 +24,7 @@ if path := os.environ.get("CTCKIT_NATIVE"):
     spec.loader.exec_module(module)
 
 from support.backends import BACKENDS, IMPLEMENTATIONS, KERNELS, NATIVE, Backend
+from support.browser import chromium
 from support.installed import HAS_TORCH, HAS_TRITON, MOST_INTERPRETED, has_gpu
 from support.poison import poisoned_memory
 
@@ -129,6 +130,13 @@ def settings_restored() -> Iterator[None]:
     yield
     native.use_instruction_set(kernels)
     native._threads = threads
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, started once for a module's tests."""
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name, scope="module")

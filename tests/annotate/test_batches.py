@@ -212,7 +212,7 @@ class TestFrameworks:
 
     @pytest.mark.parametrize("form", [None, "numpy", "arrow", "pandas"])
     def test_datasets(self, done_by: Callable[[Any], Any], form: str | None) -> None:
-        datasets = pytest.importorskip("datasets")
+        datasets = pytest.importorskip("datasets", reason="the extra tests has it")
         rows = {"id": list("abcdwxyz"), "log_probs": [[[0.5]]] * 4 + [one.tolist() for one in SCORES]}
         table = datasets.Dataset.from_dict(rows | {"text": ["?"] * 4 + TEXTS}).with_format(form)
         mapped = table.map(of_frame(done_by) if form == "pandas" else done_by, batched=True, batch_size=4)
@@ -222,7 +222,7 @@ class TestFrameworks:
         assert found["starts"][4:] == [pytest.approx(one.tolist()) for one in done_by(batch())["starts"]]
 
     def test_arrow(self, done_by: Callable[[Any], Any]) -> None:
-        pa = pytest.importorskip("pyarrow")
+        pa = pytest.importorskip("pyarrow", reason="the extra tests has it")
         floats = pa.list_(pa.list_(pa.float32()))
         forms = {
             "nested": (floats, [one.tolist() for one in SCORES]),
@@ -246,7 +246,7 @@ class TestFrameworks:
 
     def test_pandas(self, done_by: Callable[[Any], Any]) -> None:
         """As in Spark's mapInPandas, whose frames are any part of a table."""
-        pd = pytest.importorskip("pandas")
+        pd = pytest.importorskip("pandas", reason="the extra tests has it")
         whole = pd.DataFrame(batch(log_probs=[one.ravel() for one in SCORES]))
         found = [pd.DataFrame(done_by(frame)) for frame in (whole[:1], whole[1:])]
         assert_same(pd.concat(found).to_dict("list"), done_by(batch()))
@@ -254,7 +254,7 @@ class TestFrameworks:
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it leaves its files open
     @pytest.mark.parametrize("decoded", [False, True])
     def test_webdataset(self, done_by: Callable[[Any], Any], tmp_path: Path, decoded: bool) -> None:
-        wds = pytest.importorskip("webdataset")
+        wds = pytest.importorskip("webdataset", reason="the extra tests has it")
         with wds.TarWriter(str(tmp_path / "shard.tar")) as shard:
             for key, scores, text in zip("wxyz", SCORES, TEXTS, strict=True):
                 shard.write({"__key__": key, "npy": scores, "txt": text})
@@ -267,7 +267,7 @@ class TestFrameworks:
 
 
 def of_frame(done_by: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    pd = pytest.importorskip("pandas")
+    pd = pytest.importorskip("pandas", reason="the extra tests has it")
     return lambda frame: pd.DataFrame(done_by(frame))
 
 

@@ -15,7 +15,8 @@ pytest.importorskip("typer", reason="the command line needs typer")
 
 from support import ppocr
 from support.corpora import words_of, write_labels
-from support.heard import RECORDING, STARTS, needs
+from support.heard import RECORDING, STARTS
+from support.installed import needs
 from support.recordings import SHIFT, spoken
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 from support import ppocr, printed
-
-needs_recogniser = pytest.mark.skipif(bool(ppocr.MISSING), reason=f"not installed: {', '.join(ppocr.MISSING)}")
+from support.installed import needs
 
 
 @pytest.mark.long
-@needs_recogniser
+@needs(*ppocr.PACKAGES)
 def test_outputs_made_again_are_the_kept_ones() -> None:
     """Versions of Pillow and its font library draw a little differently, so some frames may differ."""
     recogniser, rng = ppocr.Recogniser(), np.random.default_rng(0)

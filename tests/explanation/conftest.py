@@ -7,14 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.browser import chromium
 from support.pages import SCREEN, Open
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.installed import needs_linux
 from support.recordings import LABELS, SHIFT, spoken
 
 from ctckit.annotate import AlignBatch
 
 pa = pytest.importorskip("pyarrow", reason="the example reads Parquet")
-pq = pytest.importorskip("pyarrow.parquet")
-pytest.importorskip("filelock")
+pq = pytest.importorskip("pyarrow.parquet", reason="the example reads Parquet")
+pytest.importorskip("filelock", reason="the example locks its output")
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "align_corpus.py"
 TEXTS = ["the quick fox", "a lazy dog", None, "over the dog", "the fox jumps"]
 SHARDS, ROWS = 8, 200
-killing = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds workers by Linux's /proc")
 
 
 def write_shards(folder: Path, shards: int = SHARDS, rows: int = ROWS) -> None:
@@ -97,7 +97,7 @@ def test_a_corpus(tmp_path: Path) -> None:
     assert [path.stat().st_mtime_ns for path in outputs(tmp_path)] == times
 
 
-@killing
+@needs_linux
 def test_the_run_is_killed(tmp_path: Path) -> None:
     write_shards(tmp_path)
     with subprocess.Popen(command(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
@@ -114,7 +114,7 @@ def test_the_run_is_killed(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in there} == there
 
 
-@killing
+@needs_linux
 def test_a_worker_is_killed(tmp_path: Path) -> None:
     write_shards(tmp_path)
     with subprocess.Popen(command(tmp_path), stdout=subprocess.PIPE, text=True) as driver:
@@ -158,7 +158,7 @@ def test_only_one_run(tmp_path: Path) -> None:
     assert (done.returncode, "another run is working in" in done.stderr) == (2, True)
 
 
-@killing
+@needs_linux
 @pytest.mark.long
 def test_a_run_on_ray_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="make test-ray installs it")

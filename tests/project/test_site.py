@@ -19,7 +19,6 @@ from typing import Any
 from urllib.parse import unquote, urldefrag
 
 import pytest
-from support.browser import chromium
 from support.pages import SCREEN, expect
 from support.pictures import texts
 
@@ -81,12 +80,6 @@ def address(site: Path) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

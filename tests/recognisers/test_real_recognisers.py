@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import ppocr
-from support.heard import RECORDING, STARTS, WORDS, needs
+from support.heard import RECORDING, STARTS, WORDS
+from support.installed import needs
 
 from ctckit import CTCError, greedy_decode
 from ctckit.annotate.recording import words_of
@@ -120,7 +121,7 @@ class TestPpOcr:
 
     def test_reads_chinese_lines(self, eye: Recogniser, tmp_path: Path) -> None:
         if not CHINESE.exists():
-            pytest.skip("no Chinese font")
+            pytest.skip("needs Debian's fonts-noto-cjk, which .ci/run installs")
         text = "连接时序分类的对齐"
         assert self.read(eye, line(text, tmp_path / "x.png", font=str(CHINESE))) == text
 

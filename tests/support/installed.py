@@ -33,3 +33,9 @@ def has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def needs(*packages: str) -> pytest.MarkDecorator:
+    """Skips a test, and says why, where a package is not installed."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
