@@ -142,7 +142,7 @@ class TestPpOcr:
 
     def test_the_same_file_by_hand(self, eye: Recogniser, tmp_path: Path) -> None:
         spec = importlib.util.find_spec("rapidocr_onnxruntime")
-        file = Path(str(spec.origin)).parent / ppocr.MODEL
+        file = Path(str(spec.origin)).parent / "models" / "ch_PP-OCRv4_rec_infer.onnx"
         by_hand = onnx(
             file,
             ImageInput(48),

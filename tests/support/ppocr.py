@@ -1,7 +1,7 @@
 """A real recogniser, from drawn text to scores: PP-OCRv4's, a file of the package rapidocr-onnxruntime.
 
-onnxruntime reads the file. The package is not imported, so its dependencies may be missing; `make test-long` and
-`make bench` install it without them. Text is drawn in DejaVu Sans, which matplotlib has.
+The package is not imported, so its dependencies may be missing; `.ci/run`, `make test-long` and `make bench` install it
+without them. Text is drawn in DejaVu Sans, which matplotlib has.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ctckit.recognisers import pp_ocr
 from support.printed import LABELS
 
-MODEL = Path("models", "ch_PP-OCRv4_rec_infer.onnx")
 PACKAGES = ("rapidocr_onnxruntime", "onnxruntime", "PIL", "matplotlib")
 MISSING = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
 
@@ -22,32 +22,22 @@ HEIGHT, MARGIN, FONT_SIZE = 48, 24, 30  # pixels; the network wants this height
 
 
 class Recogniser:
-    """The network, on one thread.
+    """ctckit's own adapter of the network, for images in memory.
 
     Attributes:
-        labels: of all 6625 classes; the blank, which is ``""``, is class 0, the space is the last.
+        labels: of all 6625 classes; the blank is class 0, the space is the last.
         columns: (29,) the classes that :data:`support.printed.LABELS` names.
     """
 
     def __init__(self) -> None:
-        import onnxruntime
-
-        spec = importlib.util.find_spec(PACKAGES[0])
-        assert spec is not None
-        assert spec.origin is not None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        model = str(Path(spec.origin).parent / MODEL)
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        characters = self._session.get_modelmeta().custom_metadata_map["character"].split("\n")
-        self.labels = ["", *characters, " "]
+        self._network = pp_ocr()
+        self.labels = ["", *self._network.labels[1:]]
         self.columns = np.array([self.labels.index(label) for label in LABELS])
 
     def log_probs(self, image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Scores (T, 6625) float32 of an image (48, W), 0 black and 1 white; about a frame for eight columns of it."""
-        pixels = np.broadcast_to((image * 2 - 1).astype(np.float32), (1, 3, *image.shape))
-        (probabilities,) = self._session.run(None, {self._session.get_inputs()[0].name: np.ascontiguousarray(pixels)})
-        return np.log(np.maximum(probabilities[0], 1e-30))
+        columns = np.broadcast_to(image.T[:, :, None].astype(np.float32), (*image.T.shape, 3))
+        return self._network.log_probs(columns)
 
     def printed(self, text: str, noise: float, rng: np.random.Generator) -> np.ndarray[Any, Any]:
         """Log-probabilities (T, 29) float32 of a drawn text, given that each frame is one of :data:`LABELS`."""
