@@ -17,8 +17,8 @@ test: $(VENV)/.dev
 # What make test leaves out because it takes long, and what needs a package that only the benchmarks need. Triton's kernels
 # are tested by themselves, with most of the cases that make test leaves out in Triton's interpreter.
 test-long: $(VENV)/.peers
-	$(BIN)/python -m pytest -m long -k "not triton" tests
-	CTCKIT_INTERPRETED=most $(BIN)/python -m pytest $(PARALLEL) -m "" -k triton tests
+	$(BIN)/python -m pytest -m long -k "not triton" --timeout 3600 tests
+	CTCKIT_INTERPRETED=most $(BIN)/python -m pytest $(PARALLEL) -m "" -k triton --timeout 3600 tests
 
 # A corpus on Ray Data. Ray weighs 600 MB, so no other target installs it.
 test-ray: $(VENV)/.ray

@@ -75,7 +75,7 @@ def main() -> None:
     pytest = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "--capture=sys"]
     # Standard error is not redirected: a sanitizer reports there before it ends the process.
     run([*pytest, "-k", LEFT_OUT, *map(found, TESTS)], environment)
-    run([*pytest, "-m", "long", *map(found, LONG)], environment)
+    run([*pytest, "-m", "long", "--timeout", "3600", *map(found, LONG)], environment)
     run([sys.executable, __file__, "--fuzz", str(FUZZ_ROUNDS)], environment)
     print("sanitize: no errors")
 
