@@ -21,13 +21,14 @@ import os
 import secrets
 import sys
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -37,7 +38,7 @@ from ctckit import CTCError
 from ctckit.annotate import AlignBatch
 
 ROWS = 64  # rows in memory
-TRIES = 3  # how often a shard may be among those whose worker was killed
+TRIES = 3  # how often a shard's worker may be killed
 WORDS = {"words": "text", "starts": "start", "ends": "end", "confidences": "confidence"}
 
 Work = Callable[[Path], None]
@@ -75,51 +76,74 @@ def with_structs(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def in_processes(work: Work, shards: list[Path], workers: int) -> Iterator[Done]:
-    """Does the shards in processes of this machine. If one is killed, all are started anew."""
-    tries: Counter[Path] = Counter()
+    """Does the shards in processes of this machine. Each has its own pipe: one that is killed disturbs no other."""
+    waiting, tries = deque(shards), Counter[Path]()
+    started: list[BaseProcess] = []
+    idle: list[Connection] = []
+    busy: dict[Any, Path] = {}
+    try:
+        while waiting or busy:
+            while waiting and len(busy) < workers:
+                pipe = idle.pop() if idle else _start(work, started)
+                shard = busy[pipe] = waiting.popleft()
+                with suppress(OSError):  # killed while it had nothing to do: below, its pipe is at an end
+                    pipe.send(shard)
+            for pipe in wait(list(busy)):
+                shard = busy.pop(pipe)
+                try:
+                    reason = pipe.recv()
+                    idle.append(pipe)
+                except (EOFError, OSError):
+                    tries[shard] += 1
+                    if tries[shard] < TRIES:
+                        waiting.append(shard)
+                        continue
+                    reason = f"its worker ended {TRIES} times without a result: was it killed for lack of memory?"
+                yield shard, reason
+    finally:
+        for process in started:
+            process.kill()
+
+
+def _start(work: Work, started: list[BaseProcess]) -> Connection:
+    """Starts a worker, and returns the pipe by which it gets shards."""
     context = multiprocessing.get_context("spawn")
-    while shards:
-        broken = []
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
-            futures = {pool.submit(work, shard): shard for shard in shards}
-            for future in as_completed(futures):
-                error = future.exception()
-                if isinstance(error, BrokenProcessPool):
-                    broken.append(futures[future])
-                else:
-                    yield futures[future], "" if error is None else f"{type(error).__name__}: {error}"
-        first = [shard for shard in shards if shard in broken][:workers]  # one of these was being done
-        tries.update(first)
-        for shard in first:
-            if tries[shard] == TRIES:
-                yield shard, f"its worker was killed {TRIES} times; is there enough memory?"
-        shards = [shard for shard in broken if shard not in first] + [one for one in first if tries[one] < TRIES]
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_worker, args=(work, theirs), daemon=True)
+    process.start()
+    theirs.close()  # now the worker alone has this end: when it is killed, ours is at an end
+    started.append(process)
+    return ours
+
+
+def _worker(work: Work, pipe: Connection) -> None:
+    """Does the shards that it is sent, until the run ends or is killed."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(EOFError, OSError):
+        while True:
+            pipe.send(_reason(work, pipe.recv()))
 
 
 def _end_with_parent() -> None:
-    """Ends this worker when the run is killed: otherwise it would wait for shards for ever."""
-    parent = multiprocessing.parent_process()
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
 
-    threading.Thread(target=wait, daemon=True).start()
+def _reason(work: Work, shard: Path) -> str:
+    """Does a shard, and returns why it failed, or ""."""
+    try:
+        work(shard)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def on_ray(work: Work, shards: list[Path], _workers: int) -> Iterator[Done]:
     """Does the shards on a Ray cluster, or on all CPUs of this machine; Ray repeats those whose worker was killed."""
     import ray
 
-    @ray.remote(num_cpus=1, max_retries=TRIES)
-    def done(shard: Path) -> str:
-        try:
-            work(shard)
-        except Exception as error:
-            return f"{type(error).__name__}: {error}"
-        return ""
-
-    left = {done.remote(shard): shard for shard in shards}
+    done = ray.remote(num_cpus=1, max_retries=TRIES)(_reason)
+    left = {done.remote(work, shard): shard for shard in shards}
     while left:
         (task,), _ = ray.wait(list(left))
         error = "its worker was killed"

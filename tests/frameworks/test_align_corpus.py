@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ pytest.importorskip("filelock", reason="the example locks its output")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "align_corpus.py"
 TEXTS = ["the quick fox", "a lazy dog", None, "over the dog", "the fox jumps"]
 SHARDS, ROWS = 8, 200
+PATIENCE = 180  # seconds that anything may take on a busy machine
 
 
 def write_shards(folder: Path, shards: int = SHARDS, rows: int = ROWS) -> None:
@@ -44,8 +46,23 @@ def command(folder: Path, *more: str) -> list[str]:
     return [sys.executable, str(EXAMPLE), str(folder / "in"), str(folder / "out"), *options]
 
 
-def run(folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(folder), capture_output=True, text=True, timeout=120, check=False)
+def run(command: list[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    with started(command, folder) as driver:
+        told, warned = driver.communicate(timeout=PATIENCE)
+    return subprocess.CompletedProcess(command, driver.returncode, told, warned)
+
+
+@contextmanager
+def started(command: list[str], folder: Path | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A run, with its workers in a group of processes that is killed at the end, whatever has happened."""
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    driver = subprocess.Popen(command, cwd=folder, start_new_session=True, **streams)
+    try:
+        yield driver
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(driver.pid, signal.SIGKILL) if sys.platform == "linux" else driver.kill()
+        driver.communicate(timeout=PATIENCE)
 
 
 def outputs(folder: Path) -> list[Path]:
@@ -67,14 +84,26 @@ def check_complete(folder: Path, shards: int = SHARDS, rows: int = ROWS) -> None
             assert row["error"] == right["error"]
 
 
-def children(pid: int) -> list[int]:
-    """The workers of a run."""
-    found = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [one for one in found if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+def temporary(folder: Path) -> set[Path]:
+    """What is being written, or was when its worker was killed."""
+    return set((folder / "out").glob(".*.tmp"))
 
 
-def wait_for(happened: Callable[[], Any], seconds: float = 60) -> Any:
-    until = time.monotonic() + seconds
+def workers_of(driver: subprocess.Popen[str]) -> list[int]:
+    """Those that run; one that was killed may still be listed, without a command, until it is asked for its status."""
+    found = proc(driver.pid, f"task/{driver.pid}/children").split()
+    return [int(one) for one in found if "spawn_main" in proc(int(one), "cmdline")]
+
+
+def proc(pid: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text()
+    except OSError:
+        return ""
+
+
+def wait_for(happened: Callable[[], Any]) -> Any:
+    until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         found = happened()
         if found:
@@ -85,14 +114,14 @@ def wait_for(happened: Callable[[], Any], seconds: float = 60) -> Any:
 
 def test_a_corpus(tmp_path: Path) -> None:
     write_shards(tmp_path, 3, 10)
-    done = run(tmp_path)
+    done = run(command(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
     assert "3 shards, 30 rows, 6 of them failed\n6 times: 'text' is None: expected a text" in done.stdout
     check_complete(tmp_path, 3, 10)
     word = pq.read_schema(outputs(tmp_path)[0]).field("words").type.value_type
     assert [field.name for field in word] == ["text", "start", "end", "confidence"]
     times = [path.stat().st_mtime_ns for path in outputs(tmp_path)]
-    again = run(tmp_path)
+    again = run(command(tmp_path))
     assert again.stdout == "\n".join(done.stdout.splitlines()[3:]) + "\n"
     assert [path.stat().st_mtime_ns for path in outputs(tmp_path)] == times
 
@@ -100,52 +129,86 @@ def test_a_corpus(tmp_path: Path) -> None:
 @needs_linux
 def test_the_run_is_killed(tmp_path: Path) -> None:
     write_shards(tmp_path)
-    with subprocess.Popen(command(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
+    with started(command(tmp_path)) as driver:
         wait_for(lambda: outputs(tmp_path))
-        workers = children(driver.pid)
-        driver.send_signal(signal.SIGKILL)
-    assert workers
-    wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+        workers = workers_of(driver)
+        driver.kill()
+        assert workers
+        wait_for(lambda: not any(proc(worker, "cmdline") for worker in workers))
     there = {path: path.stat().st_mtime_ns for path in outputs(tmp_path)}
     assert 0 < len(there) < SHARDS
     assert all(pq.read_metadata(path).num_rows == ROWS for path in there)
-    assert run(tmp_path).returncode == 0
+    assert run(command(tmp_path)).returncode == 0
     check_complete(tmp_path)
     assert {path: path.stat().st_mtime_ns for path in there} == there
 
 
 @needs_linux
-def test_a_worker_is_killed(tmp_path: Path) -> None:
+def test_workers_are_killed(tmp_path: Path) -> None:
+    """Two, one after the other, while shards are written."""
     write_shards(tmp_path)
-    with subprocess.Popen(command(tmp_path), stdout=subprocess.PIPE, text=True) as driver:
-        wait_for(lambda: outputs(tmp_path))
-        os.kill(children(driver.pid)[0], signal.SIGKILL)
+    seen: set[Path] = set()
+    with started(command(tmp_path)) as driver:
+        for _ in range(2):
+            wait_for(lambda: temporary(tmp_path) - seen)
+            os.kill(wait_for(lambda: workers_of(driver))[0], signal.SIGKILL)
+            seen.update(temporary(tmp_path))
         assert len(outputs(tmp_path)) < SHARDS
-        told, _ = driver.communicate(timeout=120)
-    assert driver.returncode == 0
+        told, warned = driver.communicate(timeout=PATIENCE)
+    assert (driver.returncode, warned) == (0, "")
     assert f"{SHARDS} shards, {SHARDS * ROWS} rows" in told
     check_complete(tmp_path)
+
+
+DEADLY = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from align_corpus import in_processes
+
+def work(shard):
+    with open("begun", "a") as file:
+        file.write(shard.name)
+    if shard.name == "d":
+        os._exit(9)
+    if shard.name == "c":
+        raise ValueError("c")
+
+if __name__ == "__main__":
+    for shard, reason in in_processes(work, [Path(name) for name in "adbc"], 2):
+        print(shard.name, reason)
+"""
+
+
+def test_a_shard_that_kills_its_workers(tmp_path: Path) -> None:
+    """It is given up after three tries; the other shards are done, each once."""
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    done = run([sys.executable, "deadly.py", str(EXAMPLE.parent)], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    reason = "its worker ended 3 times without a result: was it killed for lack of memory?"
+    assert sorted(done.stdout.splitlines()) == ["a ", "b ", "c ValueError: c", f"d {reason}"]
+    assert sorted((tmp_path / "begun").read_text()) == list("abcddd")
 
 
 def test_a_damaged_shard(tmp_path: Path) -> None:
     write_shards(tmp_path, 3, 10)
     whole = (tmp_path / "in" / "1.parquet").read_bytes()
     (tmp_path / "in" / "1.parquet").write_bytes(whole[:-20])
-    done = run(tmp_path)
+    done = run(command(tmp_path))
     assert done.returncode == 1
     assert "1.parquet: ArrowInvalid" in done.stderr
     assert "2 shards, 20 rows" in done.stdout
     (tmp_path / "in" / "1.parquet").write_bytes(whole)
-    assert run(tmp_path).returncode == 0
+    assert run(command(tmp_path)).returncode == 0
     check_complete(tmp_path, 3, 10)
 
 
 def test_a_shard_has_changed(tmp_path: Path) -> None:
     write_shards(tmp_path, 1, 10)
-    assert run(tmp_path).returncode == 0
+    assert run(command(tmp_path)).returncode == 0
     table = pq.read_table(tmp_path / "in" / "0.parquet")
     pq.write_table(table.slice(1), tmp_path / "in" / "0.parquet")
-    assert "0.parquet has changed since" in run(tmp_path).stderr
+    assert "0.parquet has changed since" in run(command(tmp_path)).stderr
 
 
 def test_only_one_run(tmp_path: Path) -> None:
@@ -154,7 +217,7 @@ def test_only_one_run(tmp_path: Path) -> None:
     write_shards(tmp_path, 1, 1)
     (tmp_path / "out").mkdir()
     with FileLock(tmp_path / "out" / ".lock"):
-        done = run(tmp_path)
+        done = run(command(tmp_path))
     assert (done.returncode, "another run is working in" in done.stderr) == (2, True)
 
 
@@ -164,12 +227,11 @@ def test_a_run_on_ray_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     pytest.importorskip("ray", reason="make test-ray installs it")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # or Ray writes a secret into the home folder
     write_shards(tmp_path)
-    told = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command(tmp_path, "--ray"), **told) as driver:
-        wait_for(lambda: outputs(tmp_path), 120)
-        driver.send_signal(signal.SIGKILL)
+    with started(command(tmp_path, "--ray")) as driver:
+        wait_for(lambda: outputs(tmp_path))
+        driver.kill()
     there = {path: path.stat().st_mtime_ns for path in outputs(tmp_path)}
     assert 0 < len(there) < SHARDS
-    subprocess.run(command(tmp_path, "--ray"), **told, timeout=240, check=True)
+    assert run(command(tmp_path, "--ray")).returncode == 0
     check_complete(tmp_path)
     assert {path: path.stat().st_mtime_ns for path in there} == there
