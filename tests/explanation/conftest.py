@@ -22,7 +22,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
         file.write_bytes(text.encode())
         contexts.append(browser.new_context(**(SCREEN | context)))
         tab = contexts[-1].new_page()
-        tab.set_default_timeout(10_000)
+        tab.set_default_timeout(60_000)  # milliseconds: the machine may be slow
         tab.on("console", lambda message: faults.append(message.text))
         tab.on("pageerror", lambda error: faults.append(str(error)))
         tab.on("request", lambda request: asked.append(request.url))

@@ -621,7 +621,7 @@ def test_a_notebook_shows_the_page(opened: Open, tmp_path: Path) -> None:
     pytest.importorskip("ipykernel", reason="notebooks are run with developers' tools")
     source = "from ctckit.explanation import explain_word\nexplain_word('cat', 6)"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
-    nbclient.NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()
     shown = notebook.cells[0].outputs[0]["data"]["text/html"]
     tab = opened(f"<!doctype html><meta charset=utf-8><body>{shown}")
     frame = tab.frame_locator("iframe")

@@ -90,7 +90,7 @@ def opened(browser: Any, address: str) -> Iterator[Any]:
     def visit(path: str, **context: Any) -> Any:
         contexts.append(browser.new_context(**(SCREEN | context)))
         tab = contexts[-1].new_page()
-        tab.set_default_timeout(20_000)
+        tab.set_default_timeout(60_000)  # milliseconds: the machine may be slow
         tab.goto(address + path)
         return tab
 

@@ -18,7 +18,7 @@ def expect(found: Any) -> Any:
     """playwright's assertions on a locator, which wait until they are true."""
     from playwright.sync_api import expect  # imported late: the fixture skips tests without a browser
 
-    expect.set_options(timeout=20_000)  # milliseconds: the machine may be slow
+    expect.set_options(timeout=60_000)  # milliseconds: the machine may be slow
     return expect(found)
 
 
