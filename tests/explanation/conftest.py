@@ -29,12 +29,14 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
         tab.goto(file.as_uri())
         return tab
 
-    yield visit
+    try:
+        yield visit
+    finally:
+        for context in contexts:
+            context.close()
     assert not faults
     assert all(url.startswith(tmp_path.as_uri()) for url in asked), asked
     assert len(asked) == len(contexts)
-    for context in contexts:
-        context.close()
 
 
 @pytest.fixture(scope="session")

@@ -94,9 +94,11 @@ def opened(browser: Any, address: str) -> Iterator[Any]:
         tab.goto(address + path)
         return tab
 
-    yield visit
-    for context in contexts:
-        context.close()
+    try:
+        yield visit
+    finally:
+        for context in contexts:
+            context.close()
 
 
 def pages(site: Path) -> list[str]:

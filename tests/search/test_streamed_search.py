@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -170,20 +171,23 @@ def test_a_state_of_something_else() -> None:
 def test_one_thread_at_a_time() -> None:
     search = native.Search(letters(32), 200)
     rows = np.random.default_rng(0).normal(size=(20_000, 32)).astype(np.float32)
-    feeding = threading.Thread(target=search.feed, args=(rows,))
 
-    def is_refused() -> bool:
+    def is_refused(call: Callable[[], object]) -> bool:
         try:
-            search.texts()
+            call()
         except RuntimeError as error:
             return "in use by another thread" in str(error)
         return False
 
+    def feed() -> None:
+        while is_refused(lambda: search.feed(rows)):  # the other thread may be the first
+            pass
+
+    feeding = threading.Thread(target=feed)
     feeding.start()
-    time.sleep(0.02)  # it has begun
     refused = False
     while feeding.is_alive() and not refused:
-        refused = is_refused()
+        refused = is_refused(search.texts)
     feeding.join()
     assert refused
     assert search.num_frames == len(rows)

@@ -22,5 +22,7 @@ def chromium() -> Iterator[Any]:
             if executable is None and "Executable doesn't exist" in str(error):
                 pytest.skip("no Chromium here: `playwright install chromium` fetches one")
             raise
-        yield started
-        started.close()
+        try:
+            yield started
+        finally:
+            started.close()
