@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from ctckit.catalogue.columns import cells, wrapped
+from ctckit.catalogue.columns import breaks, cells, wrapped
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,26 @@ def test_columns_of_a_text(text: str, columns: int) -> None:
 )
 def test_lines_of_a_text(text: str, width: int, lines: list[str]) -> None:
     assert wrapped(text, width) == lines
+
+
+@pytest.mark.parametrize(
+    "text",  # with a bar wherever a line may begin
+    [
+        "a |well-known |price: |$3.50 |(in |2026), |e.g. |word(s)",
+        "il |dit : |« Bonjour », |et |rit !",  # French has spaces around some punctuation
+        "“Er |sagt |»Ja« |zu |»mir«.”",  # and German quotes the other way round
+        "他|说，|“读|第 |3.5 |页”！",
+        "用|Python|写|《程|序》|(初|版)|吧",
+        "价|￥２０．５|元，|約|５０％……",
+        "あっ、|ちょっ|と|コー|ヒー|を|人々|に",
+        "데이터를 |두 |줄로",  # Korean has spaces between words
+        unicodedata.normalize("NFD", "ガ|ギ|グ"),
+        "สวัสดี\u200b|ชาว\u200b|โลก",
+        " 字|字 ",
+        "",
+        "  ",
+    ],
+)
+def test_where_lines_may_begin(text: str) -> None:
+    pieces = text.split("|")
+    assert breaks("".join(pieces)) == [len("".join(pieces[:i])) for i in range(1, len(pieces))]

@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
 
-_CJK = "\u2e80-\u303f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
-_OPENING, _CLOSING = "（“‘《「『【", "，。、；：！？）”’》」』】…"
-# What no line may be broken in: a word, or a Chinese character, with the punctuation that belongs to it.
-_PIECES = re.compile(rf"(\s*)([{_OPENING}]*(?:[^\s{_CJK}{_OPENING}]+|[{_CJK}])[{_CLOSING}]*|[{_OPENING}]+)")
+_CJK = re.compile(
+    "[\u2e80-\u303f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
+)
+# What belongs to the word before it, or after it, even with a space between, as in French.
+_AFTER_SPACE, _BEFORE_SPACE = "!?;:…»)]}，。、！？；：）」』】》", "«([{（「『【《"
+# Unicode's categories of what belongs to the letter before it (punctuation, sound marks, accents) and after it.
+_CLOSING, _OPENING = {"Pe", "Pf", "Po", "Pd", "Lm", "Mn", "Mc", "Me", "Cf"}, {"Ps", "Pi", "Sc"}
 
 
 def cells(text: str) -> int:
@@ -58,14 +63,64 @@ def wrapped(text: str, width: int, first: str = "", later: str = "") -> list[str
     return [*lines, line]
 
 
+def breaks(text: str) -> list[int]:
+    """Where a new line may begin within a text: after spaces, and beside a Chinese or Japanese character.
+
+    Punctuation stays with what it belongs to, and words and numbers stay whole. This is what Unicode's line breaking
+    (UAX 14) comes to for such texts. Languages without spaces that need a dictionary, such as Thai, are broken at their
+    spaces, and where U+200B marks a word.
+
+    Example:
+        >>> breaks("a rose"), breaks("他说：“读 3.5 页。”")
+        ([2], [1, 3, 6, 10])
+    """
+    places = [i for i, letter in enumerate(text) if not letter.isspace()]
+    return [j for i, j in pairwise(places) if (_may_break if j == i + 1 else _may_break_at_space)(text, i, j)]
+
+
+def _may_break_at_space(text: str, i: int, j: int) -> bool:
+    """Whether a line may end with the letter at i, and the next begin with that at j, if spaces are between them."""
+    closes = text[j] in _AFTER_SPACE and not text[j + 1 : j + 2].isalnum()
+    opens = text[i] in _BEFORE_SPACE and not text[max(0, i - 1) : i].isalnum()
+    return not (closes or opens)
+
+
+def _may_break(text: str, i: int, j: int) -> bool:
+    """The same without a space."""
+    before, after = text[i], text[j]
+    if not (_CJK.match(before) or _CJK.match(after)):
+        return before == "\u200b"
+    return not (_ends_a_line(after) or _begins_a_line(before) or (_in_a_word(before) and _in_a_word(after)))
+
+
+@lru_cache(maxsize=4096)
+def _ends_a_line(letter: str) -> bool:
+    """Whether no line begins with this: closing punctuation, small kana, a mark on the letter before."""
+    return unicodedata.category(letter) in _CLOSING or "LETTER SMALL" in unicodedata.name(letter, "")
+
+
+@lru_cache(maxsize=4096)
+def _begins_a_line(letter: str) -> bool:
+    """Whether no line ends with this: opening punctuation, a currency, a quote that may be either."""
+    return unicodedata.category(letter) in _OPENING or letter in "\"'¿¡"
+
+
+@lru_cache(maxsize=4096)
+def _in_a_word(letter: str) -> bool:
+    """Whether it is a digit or a Latin letter or a point between digits, of any width."""
+    return unicodedata.category(letter) in {"Nd", "Lu", "Ll"} or letter == "．"
+
+
 def _pieces(text: str) -> list[tuple[str, str]]:
-    """The pieces of a text, each after its space; what takes no column belongs to the piece before."""
-    pieces: list[tuple[str, str]] = []
-    for space, piece in _PIECES.findall(text):
-        if pieces and not space and not cells(piece[0]):
-            pieces[-1] = (pieces[-1][0], pieces[-1][1] + piece)
-        else:
-            pieces.append((space, piece))
+    """The pieces that no line may be broken in, each after its space."""
+    pieces, space = [], ""
+    for start, end in pairwise([0, *breaks(text), len(text)]):
+        part = text[start:end]
+        piece = part.strip()
+        at = part.find(piece)
+        if piece:
+            pieces.append((space + part[:at], piece))
+        space = part[at + len(piece) :]
     return pieces
 
 
