@@ -392,7 +392,7 @@ def test_any_text_and_times(texts: list[str], gaps: list[float]) -> None:
     srt, webvtt, tgt = (pytest.importorskip(name, reason="another reader") for name in ("srt", "webvtt", "tgt"))
 
     def plain(text: str) -> str:
-        return " ".join(formats._flat(text).split())
+        return " ".join(formats.flat(text).split())
 
     times = list(accumulate(gaps))
     lines = [line(spelled(text, *times[2 * i : 2 * i + 2])) for i, text in enumerate(texts)]

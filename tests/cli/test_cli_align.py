@@ -193,6 +193,23 @@ class TestOneRecording:
             "the text has no times, and --cue-times asks for them" in ctckit(*ONE, "--cue-times", "-o", "a.csv").stderr
         )
 
+    def test_subtitles_of_a_line_length(self, folder: Path, ctckit: Run) -> None:
+        (folder / "x.txt").write_text("The quick, brown fox!", encoding="utf-8")
+
+        def shown(*options: object) -> list[str]:
+            assert ctckit(*ONE, "-o", "out.srt", *options).returncode == 0
+            blocks = (folder / "out.srt").read_text(encoding="utf-8").strip().split("\n\n")
+            return [block.split("\n", 2)[2] for block in blocks]
+
+        assert shown() == shown("--line-length", 0) == ["The quick, brown fox!"]
+        assert shown("--line-length", 12) == ["The quick,\nbrown fox!"]
+        assert "".join(shown("--line-length", 5)).split() == ["The", "quick,brown", "fox!"]
+        for wrong in (("out.json", 42), ("out.srt", -1)):
+            done = ctckit(*ONE, "-o", wrong[0], "--line-length", wrong[1])
+            assert done.returncode == 2
+            assert f"--line-length {wrong[1]}: expected" in done.stderr
+        assert not (folder / "out.json").exists()
+
     def test_help_names_every_format(self, ctckit: Run) -> None:
         done = ctckit("align", "--help")
         assert done.returncode == 0

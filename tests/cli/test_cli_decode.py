@@ -95,6 +95,17 @@ class TestOneRecording:
             "x.npy",
         ]
 
+    def test_a_long_recording_is_several_subtitles(self, folder: Path, ctckit: Run) -> None:
+        """They end at the pauses: the text has no punctuation."""
+        silence = scores_of(*[LABELS[0]] * 80)
+        parts = [spoken(text)[0] for text in ("the quick brown fox", "jumps over the lazy dog", "over a fox")]
+        text_frames = [parts[0], silence, scores_of(" "), parts[1], silence, scores_of(" "), parts[2]]
+        np.save(folder / "x.npy", np.concatenate(text_frames))
+        assert ctckit(*TIMED, "-o", "out.srt", "--line-length", 26).returncode == 0
+        blocks = (folder / "out.srt").read_text(encoding="utf-8").strip().split("\n\n")
+        shown = [block.split("\n", 2)[2] for block in blocks]
+        assert shown == ["the quick brown fox", "jumps over the lazy dog", "over a fox"]
+
     def test_several_texts_with_their_scores(self, folder: Path, ctckit: Run) -> None:
         done = ctckit("decode", "two.npy", *ONE[2:], "--nbest", 3)
         expected = f"1\t{math.log(0.6):.4f}\tthe fax\n2\t{math.log(0.4):.4f}\tthe fox\n"

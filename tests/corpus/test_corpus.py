@@ -70,6 +70,17 @@ class TestCorpus:
             replace(aligning(tmp_path, "no"), task=Aligning(Options(level="line"))).run()
         assert not (tmp_path / "no").exists()
 
+    def test_subtitles_of_a_line_length(self, tmp_path: Path) -> None:
+        corpus_of(tmp_path, 1)
+        corpus = aligning(tmp_path, "out", "vtt,json")
+        assert corpus.run().done == 1
+        assert (tmp_path / "out" / "row 0.vtt").read_text().count("-->") == 1
+        narrow = replace(corpus, out=tmp_path / "narrow", task=Aligning(Options(line_length=1)))
+        assert narrow.run().done == 1
+        assert (tmp_path / "narrow" / "row 0.vtt").read_text().count("-->") == 2  # three words, at most one a line
+        with pytest.raises(CTCError, match="line_length = 42: expected subtitles"):
+            replace(aligning(tmp_path, "no"), task=Aligning(Options(line_length=42))).run()
+
     def test_a_row_has_its_own_offset(self, tmp_path: Path) -> None:
         rows = corpus_of(tmp_path, 3)
         rows[1]["offset"] = 60

@@ -25,7 +25,7 @@ from ..results import Segment
 from ..text import Vocabulary
 from ..validate import check_beam_width, check_extend, check_nbest, check_number
 from .bare import bare_lines
-from .formats import Level, check_level
+from .formats import Level, check_layout
 from .recording import Scores, check_scores, earlier, shift_notes, time_facts
 
 _DIGITS = 6  # decimals of scores
@@ -76,6 +76,7 @@ class Options:
         extend: how many frames of blanks a token may take on each side.
         strip_punctuation: whether words are written without the punctuation around them.
         level: for formats that hold only one level: lines, words or tokens.
+        line_length: cells of a line of subtitles; see :func:`ctckit.annotate.write`.
         delay: seconds by which the network's frames come after what they say; all times are earlier by it.
         in_pixels: whether times are pixels of an image, not seconds.
     """
@@ -85,6 +86,7 @@ class Options:
     extend: int = 0
     strip_punctuation: bool = False
     level: Level | None = None
+    line_length: int | None = None
     delay: float = 0.0
     in_pixels: bool = False
 
@@ -93,7 +95,7 @@ class Options:
         check_nbest(self.nbest, check_beam_width(beam_width))
         check_extend(self.extend)
         check_number("delay", self.delay, least=0.0)
-        check_level(self.level, files)
+        check_layout(self.level, self.line_length, files)
         if self.nbest > 1 and files and not any(path.suffix.lower() == ".json" for path in files):
             raise CTCError(f"nbest = {self.nbest}: expected .json, which holds several texts; others hold one")
 

@@ -1,8 +1,8 @@
 """Files of timed text in many formats, chosen by the file's ending: annotations, subtitles, tables.
 
 A format is one function from lines to the file's text, and a row in `FORMATS`; everything else that lists the formats
-reads that table. Imports files/, results.py and validate/; the packages that write TextGrids (praatio) and .ass files
-(pysubs2) are imported when such a file is written.
+reads that table. Imports files/, results.py, validate/, cues.py and syllables.py; the packages that write TextGrids
+(praatio) and .ass files (pysubs2) are imported when such a file is written.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from xml.etree import ElementTree
 from ..errors import CTCError, MissingExtraError
 from ..files import write_whole
 from ..results import Segment
-from ..validate import check_choice
+from ..validate import check_choice, check_integer
+from .cues import Cue, cues
+from .syllables import flat
 
 DIGITS = 6  # decimals of seconds, in formats that don't fix their own
 COLUMNS = ("level", "line", "word", "token", "text", "start", "end", "score", "confidence")
@@ -43,6 +45,7 @@ class Annotation(NamedTuple):
         name: of the recording, for formats that store it.
         facts: what else a file of everything says: numbers, strings, lists and dictionaries, by name.
         level: which pieces are written, in formats that hold one level.
+        line_length: of subtitles, in cells; see :func:`ctckit.annotate.cues.cues`.
     """
 
     lines: Sequence[Segment]
@@ -50,10 +53,16 @@ class Annotation(NamedTuple):
     name: str
     facts: Mapping[str, Any] = MappingProxyType({})
     level: Level = "word"
+    line_length: int | None = None
 
 
 def write(
-    lines: Sequence[Segment], path: str | Path, *, duration: float | None = None, level: Level | None = None
+    lines: Sequence[Segment],
+    path: str | Path,
+    *,
+    duration: float | None = None,
+    level: Level | None = None,
+    line_length: int | None = None,
 ) -> None:
     r"""Writes timed text, whole or not at all, in the format of the file's ending.
 
@@ -62,13 +71,16 @@ def write(
     ==================  =================================================================================
     ``.TextGrid``       Praat: tiers of lines, words and tokens. Of two that overlap, the earlier ends early.
     ``.eaf``            ELAN: the same tiers; times in whole milliseconds.
-    ``.srt`` ``.vtt``   subtitles: one per line.
-    ``.ass``            subtitles with karaoke: by token where a word's tokens spell it, else by word.
+    ``.srt`` ``.vtt``   subtitles: one per line; several if it is too long for one.
+    ``.ass``            the same with karaoke: by token where a word's tokens spell it, else by word.
     ``.ctm``            one word per line: recording, channel 1, start, duration, word, confidence.
     ``.txt``            Audacity labels: one word per line.
     ``.json``           everything.
     ``.csv`` ``.tsv``   everything: one row per line, word and token.
     ==================  =================================================================================
+
+    A subtitle has at most two lines and lasts at most 7 seconds. A line of the text that needs more is divided: after
+    sentences, at pauses, after parts of sentences, or between words.
 
     Args:
         lines: as a transcript's ``segments`` gives them.
@@ -76,9 +88,12 @@ def write(
         duration: seconds, of the whole recording; the end of the last line if not given.
         level: ``"line"``, ``"word"`` or ``"token"``: one per piece of this level in ``.srt``, ``.vtt``, ``.ctm`` and
             ``.txt``; by default as the table says.
+        line_length: cells of a line of subtitles, of which a full-width character takes two; a longer word stays whole.
+            By default 42, or 32 for text of mostly full-width characters. 0 keeps the lines of the text whole.
 
     Raises:
-        CTCError: the ending is unknown, the format can't hold such times, or the file can't be written.
+        CTCError: the ending is unknown, the format can't hold such times or has no place for an option, or the file
+            can't be written.
         MissingExtraError: when the package that writes this format is not installed.
 
     Example:
@@ -90,8 +105,8 @@ def write(
         'x 1 0.500 0.500 cat 0.900\n'
     """
     path = Path(path)
-    check_level(level, [path])
-    write_whole(path, encoded(lines, path, duration=duration, level=level))
+    check_layout(level, line_length, [path])
+    write_whole(path, encoded(lines, path, duration=duration, level=level, line_length=line_length))
 
 
 def encoded(
@@ -101,11 +116,13 @@ def encoded(
     duration: float | None = None,
     facts: Mapping[str, Any] = MappingProxyType({}),
     level: Level | None = None,
+    line_length: int | None = None,
 ) -> bytes:
-    """The bytes that :func:`write` would write to this path; with facts and level where the format has a place."""
+    """The bytes that :func:`write` would write to this path; with what the format has a place for."""
     found = check_format(path)
     ends = [piece.end for piece in _timed(lines)]
-    annotation = Annotation(lines, max([duration or 0.0, *ends]), path.stem, facts, level or found.level or "word")
+    level, duration = level or found.level or "word", max([duration or 0.0, *ends])
+    annotation = Annotation(lines, duration, path.stem, facts, level, line_length)
     if annotation.duration == math.inf:
         raise CTCError(f"{path}: the recording has inf seconds: expected a finite time; check the frame shift")
     if annotation.duration >= 3600 * found.hours:
@@ -137,14 +154,19 @@ def check_format(path: Path) -> Format:
     return found
 
 
-def check_level(level: Level | None, paths: Sequence[Path]) -> None:
-    """Raises a CTCError for an unknown level, and for one that no file has a place for."""
-    if level is None:
-        return
-    check_choice("level", level, LEVELS)
-    if not any(check_format(path).level for path in paths):
-        able = ", ".join(format.ending for format in FORMATS.values() if format.level)
-        raise CTCError(f"level = {level}: expected a format that holds one level: {able}; others hold all of them")
+def check_layout(level: Level | None, line_length: int | None, paths: Sequence[Path]) -> None:
+    """Raises a CTCError for an unknown level, a line length that is none, and for what no file has a place for."""
+    formats = [check_format(path) for path in paths]
+    if level is not None:
+        check_choice("level", level, LEVELS)
+        if not any(format.level for format in formats):
+            able = ", ".join(format.ending for format in FORMATS.values() if format.level)
+            raise CTCError(f"level = {level}: expected a format that holds one level: {able}; others hold all of them")
+    if line_length is not None:
+        check_integer("line_length", line_length, 0)
+        if not any(format.divides and (format.level is None or level in (None, "line")) for format in formats):
+            able = ", ".join(format.ending for format in FORMATS.values() if format.divides)
+            raise CTCError(f"line_length = {line_length}: expected subtitles of lines: {able}; others are not divided")
 
 
 def _at_level(annotation: Annotation) -> list[Segment]:
@@ -154,11 +176,6 @@ def _at_level(annotation: Annotation) -> list[Segment]:
 
 def _timed(pieces: Sequence[Segment]) -> list[Segment]:
     return [piece for piece in pieces if not math.isnan(piece.start)]
-
-
-def _flat(text: str) -> str:
-    """Text on one line: characters that would end the line, or a field of it, become a space."""
-    return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", text)
 
 
 # --- tiers: Praat and ELAN --------------------------------------------------------------------------------------------
@@ -218,7 +235,7 @@ def _intervals(pieces: Sequence[Segment], digits: int = DIGITS) -> Iterator[tupl
     for piece, limit in zip(ordered, limits, strict=False):  # without pieces there is one limit too many
         start, end = round(piece.start, digits), round(min(piece.end, limit), digits)
         if start < end:
-            text = _flat(piece.text)
+            text = flat(piece.text)
             yield start, end, "␣" if text.isspace() else text  # spaces alone would mean an empty interval
 
 
@@ -240,11 +257,12 @@ def _vtt(annotation: Annotation) -> str:
 def _cues(annotation: Annotation) -> Iterator[tuple[int, int, str]]:
     """Start and end in milliseconds, and the text, of the pieces that have a time and a text."""
     for piece in _at_level(annotation):
-        whole = piece if annotation.level == "line" else piece._replace(parts=())
-        text = "".join(text for _, text in _spoken(whole)).strip()
-        if text:
-            start = round(1000 * piece.start)
-            yield start, max(round(1000 * piece.end), start + 1), text  # players drop subtitles of length 0
+        whole = annotation.level != "line"
+        for cue in cues(piece._replace(parts=()), 0) if whole else cues(piece, annotation.line_length):
+            text = cue.text.strip()
+            if text:
+                start = round(1000 * cue.start)
+                yield start, max(round(1000 * cue.end), start + 1), text  # players drop subtitles of length 0
 
 
 def _clock(milliseconds: int, point: str) -> str:
@@ -258,62 +276,26 @@ def _ass(annotation: Annotation) -> str:
 
     subtitles = SSAFile()
     for line in _timed(annotation.lines):
-        text = "".join(_karaoke(line))
-        if text:
-            start = 10 * round(100 * line.start)
-            subtitles.append(SSAEvent(start, max(10 * round(100 * line.end), start + 10), text=text))
+        for cue in cues(line, annotation.line_length):
+            start = 10 * round(100 * cue.start)
+            text = "".join(_karaoke(cue))
+            subtitles.append(SSAEvent(start, max(10 * round(100 * cue.end), start + 10), text=text))
     return str(subtitles.to_string("ass", header_notice="Written by ctckit"))
 
 
-def _karaoke(line: Segment) -> Iterator[str]:
-    """A line's syllables and pauses, each with its length in hundredths of a second."""
-    now = round(100 * line.start)
-    for piece, text in _syllables(line):
-        start = max(now, round(100 * piece.start))
-        end = max(start, round(100 * piece.end))
+def _karaoke(cue: Cue) -> Iterator[str]:
+    """A cue's syllables and pauses, each with its length in hundredths of a second."""
+    now = round(100 * cue.start)
+    for syllable in cue.syllables:
+        start = max(now, round(100 * syllable.start))
+        end = max(start, round(100 * syllable.end))
         if start > now:
             yield f"{{\\k{start - now}}}"
         # A brace would begin a tag, and a backslash may be one. Players understand an escaped brace; a word joiner
         # keeps a backslash from forming a tag with the next letter.
-        escaped = text.replace("\\", "\\\N{WORD JOINER}").replace("{", "\\{").replace("}", "\\}")
-        yield f"{{\\k{end - start}}}{escaped}"
+        escaped = syllable.text.replace("\\", "\\\N{WORD JOINER}").replace("{", "\\{").replace("}", "\\}")
+        yield f"{{\\k{end - start}}}{escaped}".replace("\n", "\\N")
         now = end
-
-
-def _syllables(line: Segment) -> Iterator[tuple[Segment, str]]:
-    """The tokens of each word that its tokens spell, and the other words as a whole, each with its text."""
-    for word, text in _spoken(line):
-        tokens = "".join(_flat(token.text) for token in word.parts)
-        at = text.find(tokens)
-        if not tokens or at < 0 or len(_timed(word.parts)) < len(word.parts):
-            yield word, text
-            continue
-        before, after = text[:at], text[at + len(tokens) :]
-        for i, token in enumerate(word.parts):
-            last = i == len(word.parts) - 1
-            yield token, (before if i == 0 else "") + _flat(token.text) + (after if last else "")
-
-
-def _spoken(line: Segment) -> Iterator[tuple[Segment, str]]:
-    """A line's words that have a time, each with its text and the characters up to the next word."""
-    text = _flat(line.text)
-    if not line.parts:
-        yield line, text
-        return
-    starts, end = [], 0
-    for word in line.parts:
-        start = text.find(_flat(word.text), end)
-        if start < 0:  # the words are not spelled as in the line
-            text = " ".join(_flat(word.text) for word in line.parts)
-            lengths = [len(_flat(word.text)) + 1 for word in line.parts]
-            starts = [sum(lengths[:i]) for i in range(len(lengths))]
-            break
-        starts.append(start)
-        end = start + len(_flat(word.text))
-    limits = [0, *starts[1:], len(text)]
-    for word, start, limit in zip(line.parts, limits[:-1], limits[1:], strict=True):
-        if not math.isnan(word.start):
-            yield word, text[start:limit]
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -321,7 +303,7 @@ def _spoken(line: Segment) -> Iterator[tuple[Segment, str]]:
 
 def _ctm(annotation: Annotation) -> str:
     def field(text: str) -> str:
-        return re.sub(r"\s+", "_", _flat(text).strip()) or "<eps>"  # white space ends a field
+        return re.sub(r"\s+", "_", flat(text).strip()) or "<eps>"  # white space ends a field
 
     words = _at_level(annotation)
     digits, name = _digits(words), field(annotation.name)
@@ -344,7 +326,7 @@ def _digits(words: Sequence[Segment]) -> int:
 
 
 def _audacity(annotation: Annotation) -> str:
-    return "".join(f"{word.start:.6f}\t{word.end:.6f}\t{_flat(word.text)}\n" for word in _at_level(annotation))
+    return "".join(f"{word.start:.6f}\t{word.end:.6f}\t{flat(word.text)}\n" for word in _at_level(annotation))
 
 
 def _json(annotation: Annotation) -> str:
@@ -409,6 +391,7 @@ class Format(NamedTuple):
         package: what must be installed for it.
         hours: times must be less than this.
         level: of its pieces by default, if it holds one level.
+        divides: whether it divides lines that are too long.
     """
 
     ending: str
@@ -416,6 +399,7 @@ class Format(NamedTuple):
     package: str | None = None
     hours: float = math.inf
     level: Level | None = None
+    divides: bool = False
 
 
 FORMATS = {
@@ -423,9 +407,9 @@ FORMATS = {
     for format in (
         Format(".TextGrid", _textgrid, "praatio"),
         Format(".eaf", _eaf),
-        Format(".srt", _srt, hours=100, level="line"),
-        Format(".vtt", _vtt, hours=100, level="line"),
-        Format(".ass", _ass, "pysubs2", 10),
+        Format(".srt", _srt, hours=100, level="line", divides=True),
+        Format(".vtt", _vtt, hours=100, level="line", divides=True),
+        Format(".ass", _ass, "pysubs2", 10, divides=True),
         Format(".ctm", _ctm, level="word"),
         Format(".json", _json),
         Format(".csv", _csv),

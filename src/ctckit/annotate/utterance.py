@@ -42,6 +42,7 @@ class Options:
         cue_times: each line lies between the times of its subtitle.
         strip_punctuation: words are written without the punctuation around them.
         level: of formats that hold one: lines, words or tokens.
+        line_length: cells of a line of subtitles; see :func:`ctckit.annotate.write`.
     """
 
     from_logits: bool = False
@@ -53,6 +54,7 @@ class Options:
     cue_times: bool = False
     strip_punctuation: bool = False
     level: Level | None = None
+    line_length: int | None = None
     delay: float = 0.0
     in_pixels: bool = False
 

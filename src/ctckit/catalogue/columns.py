@@ -8,9 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
-_CJK = re.compile(
-    "[\u2e80-\u303f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
-)
+_CJK = re.compile("[\u2e80-\u303f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
 # What belongs to the word before it, or after it, even with a space between, as in French.
 _AFTER_SPACE, _BEFORE_SPACE = "!?;:…»)]}，。、！？；：）」』】》", "«([{（「『【《"
 # Unicode's categories of what belongs to the letter before it (punctuation, sound marks, accents) and after it.

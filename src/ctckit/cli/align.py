@@ -51,6 +51,7 @@ def align(
     cue_times: Annotated[bool, switch("--cue-times", "Each line of .srt or .vtt lies between its times.")] = False,
     strip_punctuation: recordings.StripPunctuation = False,
     level: recordings.AtLevel = None,
+    line_length: recordings.LineLength = None,
     picture: recordings.PictureFile = None,
     audio: recordings.Audio = None,
     image: recordings.Image = None,
@@ -75,6 +76,7 @@ def align(
         cue_times,
         strip_punctuation,
         cast("Level | None", level),
+        line_length,
         0.0 if delay is None else delay,
     )
     if manifest is not None:
@@ -122,21 +124,21 @@ def _align_one(
         strip: for the picture.
         lang: the picture's language.
     """
-    from ..annotate.formats import check_level
+    from ..annotate.formats import check_layout
     from ..annotate.recording import read_transcript, summary
     from ..annotate.utterance import align
 
     options.check()
     recordings.Times(source.frame_shift, offset).check()
     outputs.check([*source.inputs, transcript, *strip], lang)
-    check_level(options.level, [] if outputs.named is None else [outputs.named])
+    check_layout(options.level, options.line_length, [] if outputs.named is None else [outputs.named])
     script = read_transcript(transcript, options.transcript_format)
     seen = source.read()
     seen.check_form(outputs.named)
     options = replace(options, in_pixels=seen.in_pixels, delay=seen.delay if own_delay else options.delay)
     frame_shift = cast("float", seen.frame_shift)  # it was asked for, or the recogniser's
     found = align(seen.scores, script, seen.vocabulary, frame_shift, options, offset=offset)
-    content = outputs.encoded(found, options.level)
+    content = outputs.encoded(found, options.level, options.line_length)
     print_notes(found.notes)
     outputs.draw(found, seen.scores, seen.vocabulary, options.from_logits, strip, lang)
     outputs.write(content)

@@ -74,6 +74,7 @@ def decode(
     transcript_format: recordings.TranscriptForm = "auto",
     strip_punctuation: recordings.StripPunctuation = False,
     level: recordings.AtLevel = None,
+    line_length: recordings.LineLength = None,
     picture: recordings.PictureFile = None,
     audio: recordings.Audio = None,
     image: recordings.Image = None,
@@ -92,7 +93,8 @@ def decode(
 
     language = Language(language_model, lexicon, hotwords, alpha, beta, unknown_score, hotword_weight, beam_width)
     late = 0.0 if delay is None else delay
-    options = Options(from_logits, nbest, extend, strip_punctuation, cast("Level | None", level), late)
+    at_level = cast("Level | None", level)
+    options = Options(from_logits, nbest, extend, strip_punctuation, at_level, line_length, late)
     form = cast("TranscriptFormat", transcript_format)
     if tune:
         _refuse_beside_tune({"--stream": stream, "--out": out, "--format": formats, "--threads": num_threads})
@@ -168,7 +170,7 @@ def _decode_one(one: _Recording, strip: recordings.Strip, lang: str) -> None:
         print_notes([*seen.vocabulary.notes, *decoders.notes])
         return _print(texts, sys.stdout)
     found = timed(texts, len(seen.scores), seen.frame_shift, options, one.offset)
-    content = outputs.encoded(found, options.level)
+    content = outputs.encoded(found, options.level, options.line_length)
     print_notes([*found.notes, *seen.vocabulary.notes, *decoders.notes])
     outputs.draw(found, seen.scores, seen.vocabulary, options.from_logits, strip, lang)
     outputs.write(content)
@@ -224,7 +226,7 @@ def _follow(one: _Recording, source: recordings.Stored) -> None:
     checked(texts)
     if source.frame_shift is not None and outputs.out is not None:
         found = timed(texts, stream.frames, source.frame_shift, options, one.offset)
-        outputs.write(outputs.encoded(found, options.level))
+        outputs.write(outputs.encoded(found, options.level, options.line_length))
         _tell(found, outputs)
     elif len(texts) > 1:
         _print(texts, outputs.log)

@@ -75,6 +75,13 @@ TranscriptForm = Annotated[
 ]
 StripPunctuation = Annotated[bool, switch("--strip-punctuation", "Words without punctuation around them.")]
 AtLevel = Annotated[str | None, typer.Option(help="What .srt, .vtt, .ctm and .txt hold: line, word or token.")]
+LineLength = Annotated[
+    int | None,
+    typer.Option(
+        help="Cells of a line of subtitles; a Chinese character takes two. Longer lines of the text are divided; 0 "
+        "keeps them whole. By default 42, and 32 for Chinese, Japanese and Korean."
+    ),
+]
 PictureFile = Annotated[Path | None, typer.Option(help="Draw a picture too: .png, .svg or .pdf.")]
 Audio = Annotated[Path | None, typer.Option(help="For the picture: the recording, as .wav.")]
 Image = Annotated[Path | None, typer.Option(help="For the picture: the image of the line.")]
@@ -277,13 +284,14 @@ class Outputs(NamedTuple):
             check_format(self.named)
         check_language(lang)
 
-    def encoded(self, found: Timed, level: Level | None) -> bytes | None:
+    def encoded(self, found: Timed, level: Level | None, line_length: int | None) -> bytes | None:
         """The content of the file of timed text."""
         from ..annotate.formats import encoded
 
         if self.named is None:
             return None
-        return encoded(found.lines, self.named, duration=found.duration, facts=found.facts, level=level)
+        details: Any = {"duration": found.duration, "facts": found.facts, "level": level, "line_length": line_length}
+        return encoded(found.lines, self.named, **details)
 
     def write(self, content: bytes | None) -> None:
         """Writes the file of timed text."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..annotate.formats import Level, check_level
+from ..annotate.formats import Level, check_layout
 from ..annotate.recording import Scores, read_transcript
 from ..annotate.utterance import Options, align
 from ..errors import CTCError
@@ -33,10 +33,15 @@ class Aligning:
         """The level for formats that hold only one."""
         return self.options.level
 
+    @property
+    def line_length(self) -> int | None:
+        """The cells of a line of subtitles."""
+        return self.options.line_length
+
     def check(self, suffixes: tuple[str, ...], defaults: Defaults) -> None:
         """Raises a CTCError for invalid options."""
         self.options.check()
-        check_level(self.level, [Path(f"x{suffix}") for suffix in suffixes])
+        check_layout(self.level, self.line_length, [Path(f"x{suffix}") for suffix in suffixes])
 
     def settings(self) -> dict[str, Any]:
         """The options, as the log stores them."""

@@ -66,6 +66,11 @@ class Decoding:
         """The level for formats that hold only one."""
         return self.options.level
 
+    @property
+    def line_length(self) -> int | None:
+        """The cells of a line of subtitles."""
+        return self.options.line_length
+
     def check(self, suffixes: tuple[str, ...], defaults: Defaults) -> None:
         """Raises a CTCError for invalid options, and for a language that can't be read or doesn't fit the labels."""
         check_choice("transcript_format", self.transcript_format, TRANSCRIPT_FORMATS)

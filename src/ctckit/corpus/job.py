@@ -57,6 +57,7 @@ class Task(Protocol):
         name: the name in the log.
         needs_text: whether rows must have a text.
         level: for formats that hold only one level: lines, words or tokens.
+        line_length: cells of a line of subtitles.
     """
 
     @property
@@ -65,6 +66,8 @@ class Task(Protocol):
     def needs_text(self) -> bool: ...  # noqa: D102
     @property
     def level(self) -> formats.Level | None: ...  # noqa: D102
+    @property
+    def line_length(self) -> int | None: ...  # noqa: D102
 
     def check(self, suffixes: tuple[str, ...], defaults: Defaults) -> None:
         """Raises a CTCError if no row can be done."""
@@ -160,7 +163,8 @@ class Job:
         scores = read_scores(row.emissions)
         found = self.task.run(row, scores, self._vocabulary(row.labels, row.blank, scores))
         paths = self.outputs(row)
-        details: Any = {"duration": found.duration, "facts": found.facts, "level": self.task.level}
+        layout = {"level": self.task.level, "line_length": self.task.line_length}
+        details: Any = {"duration": found.duration, "facts": found.facts, **layout}
         contents = [formats.encoded(found.lines, path, **details) for path in paths]
         for path, content in zip(paths, contents, strict=True):
             write_whole(path, content)
