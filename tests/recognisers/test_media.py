@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
+import struct
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +21,9 @@ from PIL import Image
 from support.heard import RECORDING
 
 from ctckit import CTCError
-from ctckit.recognisers import Recogniser, SoundInput, recognise
-from ctckit.recognisers.media import read_line, read_sound
+from ctckit.recognisers import Opened, Part, Recogniser, SoundInput, recognise
+from ctckit.recognisers.media import read_line, read_sound, seconds_of
+from ctckit.recognisers.spooled import spooled
 
 RATE = 16000
 
@@ -98,6 +103,149 @@ def test_the_recording_is_named_where_its_samples_are_wrong(tmp_path: Path) -> N
     deaf = Recogniser(lambda samples: samples[:, :, None], SoundInput(RATE), ["<blank>"], 0, 1)
     with pytest.raises(CTCError, match=r"x\.wav: the input has NaN"):
         recognise(deaf, tmp_path / "x.wav")
+
+
+def test_how_far_it_is_is_told(tmp_path: Path) -> None:
+    """In seconds of the file, whatever its rate is, after each piece."""
+    soundfile.write(tmp_path / "x.wav", np.zeros(25 * 8000, np.float32), 8000)
+    deaf = Recogniser(lambda samples: -samples[:, ::160, None] - 1, SoundInput(RATE), ["<blank>"], 0, 160, piece=1000)
+    told: list[tuple[float, float]] = []
+    whole = recognise(deaf, tmp_path / "x.wav", on_progress=lambda *now: told.append(now))
+    assert told == [(pytest.approx(done), 25.0) for done in (9.0, 17.0, 25.0)]  # seams are 1 s before a piece's end
+    part = recognise(deaf, tmp_path / "x.wav", Part(5.0, 2.0), lambda *now: told.append(now))
+    assert told[3:] == [(pytest.approx(2.0), 2.0)]
+    assert (len(whole.log_probs), len(part.log_probs)) == (2500, 200)
+    with (tmp_path / "x.wav").open("rb") as file:
+        again = recognise(deaf, Opened(file, "a member"))
+    np.testing.assert_array_equal(again.log_probs, whole.log_probs)
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stereo(tmp_path: Path) -> Path:
+    """Three seconds: each sample of the first channel is its number, of the second its number below 0."""
+    numbers = np.arange(3 * RATE, dtype=np.float32) / 2**17
+    soundfile.write(tmp_path / "x.wav", np.stack([numbers, -numbers], axis=1), RATE, subtype="FLOAT")
+    return tmp_path / "x.wav"
+
+
+@pytest.mark.parametrize(
+    ("part", "first", "end", "sign"),
+    [
+        (Part(channel=0), 0, 48000, 1),
+        (Part(1.5, channel=1), 24000, 48000, -1),
+        (Part(0.5, 1.25, 0), 8000, 28000, 1),
+        (Part(2.0, 9.0, 1), 32000, 48000, -1),
+        (Part(1.0, 1.0), 16000, 32000, 0),
+    ],
+)
+def test_parts(part: Part, first: int, end: int, sign: int, stereo: Path) -> None:
+    found = np.concatenate(list(read_sound(stereo, RATE, part)))
+    np.testing.assert_array_equal(found, sign * np.arange(first, end, dtype=np.float32) / 2**17)
+    assert seconds_of(stereo, part) == (end - first) / RATE
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".ogg", ".flac"])
+def test_parts_of_compressed_recordings(suffix: str, tmp_path: Path, original: npt.NDArray[np.float32]) -> None:
+    soundfile.write(tmp_path / f"x{suffix}", original, RATE)
+    found = np.concatenate(list(read_sound(tmp_path / f"x{suffix}", RATE, Part(1.0, 1.5))))
+    assert agreement(found, original[RATE : RATE * 5 // 2]) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (Part(3.0), r"x\.wav has 3 s: expected a part that begins before its end, not at 3 s"),
+        (Part(1.0, 0.0), r"x\.wav has 3 s: expected a part of at least one sample, not 0 s"),
+        (Part(channel=2), r"x\.wav has 2 channels: expected one of them, from 0, not 2"),
+    ],
+)
+def test_parts_that_are_not_there(part: Part, message: str, stereo: Path) -> None:
+    with pytest.raises(CTCError, match=message):
+        next(read_sound(stereo, RATE, part))
+
+
+# --- pipes ------------------------------------------------------------------------------------------------------------
+
+
+def streamed(samples: npt.NDArray[np.float32], riff: int, data: int, comment: bool = True) -> bytes:
+    """A .wav as ffmpeg writes it to a pipe, but for its sizes: a LIST stands before the samples."""
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, RATE, 2 * RATE, 2, 16)
+    made_by = struct.pack("<4sI4s4sI14s", b"LIST", 26, b"INFO", b"ISFT", 14, b"Lavf61.7.100") if comment else b""
+    header = b"".join(
+        [struct.pack("<4sI4s", b"RIFF", riff, b"WAVE"), form, made_by, struct.pack("<4sI", b"data", data)]
+    )
+    return header + (samples * 2**15).astype("<i2").tobytes()
+
+
+def through_a_pipe(content: bytes) -> npt.NDArray[np.float32]:
+    """The samples of what comes by a real pipe, which nobody can go back in."""
+    end, begin = os.pipe()
+
+    def write() -> None:
+        with open(begin, "wb") as pipe:
+            pipe.write(content)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with open(end, "rb") as pipe, spooled(pipe, "the pipe") as opened:
+            assert seconds_of(opened) > 0
+            return np.concatenate(list(read_sound(opened, RATE)))
+    finally:
+        writer.join()
+
+
+UNKNOWN = 0xFFFFFFFF
+
+
+@pytest.mark.parametrize("comment", [True, False])
+@pytest.mark.parametrize(
+    ("riff", "data"),
+    [(UNKNOWN, UNKNOWN), (0, 0), (36, 0), (UNKNOWN, 0), (0x7FFFF024, 0x7FFFF000)],
+    ids=["ffmpeg", "zeros", "an empty file's", "no data", "sox"],
+)
+def test_a_wav_whose_sizes_are_unknown(riff: int, data: int, comment: bool, original: npt.NDArray[np.float32]) -> None:
+    np.testing.assert_array_equal(through_a_pipe(streamed(original, riff, data, comment)), original)
+
+
+@pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "MP3"])
+def test_other_recordings_by_a_pipe(form: str, original: npt.NDArray[np.float32]) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, original, RATE, format=form)
+    assert agreement(through_a_pipe(file.getvalue()), original) > 0.95
+
+
+def test_what_stands_after_the_samples_is_no_sound(original: npt.NDArray[np.float32]) -> None:
+    content = streamed(original, 36 + 2 * len(original), 2 * len(original), False) + b"LIST\x04\0\0\0INFO"
+    np.testing.assert_array_equal(through_a_pipe(content), original)
+
+
+def test_pipes_that_bring_no_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CTCError, match="the pipe is empty: expected a recording; did the program before the pipe fail"):
+        through_a_pipe(b"")
+    with pytest.raises(CTCError, match="the pipe is not a readable recording"):
+        through_a_pipe(b"no sound" * 99)
+    for cut in (4, 20, 50, 76):
+        with pytest.raises(CTCError, match=r"the pipe (is not a readable recording|holds no samples)"):
+            through_a_pipe(streamed(np.zeros(9, np.float32), UNKNOWN, UNKNOWN)[:cut])
+    monkeypatch.setattr("ctckit.recognisers.spooled._LARGEST", 500)
+    with pytest.raises(CTCError, match=r"the pipe has 0\.0 GiB, and a \.wav holds at most 4: expected a lower rate"):
+        through_a_pipe(streamed(np.zeros(999, np.float32), 0, 0))
+
+
+def test_a_disk_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    with (
+        pytest.raises(CTCError, match=r"the pipe can't be kept in .*: No space left on device; .* TMPDIR"),
+        spooled(io.BytesIO(b"x"), "the pipe"),
+    ):
+        pass
 
 
 # --- images -----------------------------------------------------------------------------------------------------------

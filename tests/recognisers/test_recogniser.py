@@ -121,6 +121,22 @@ def test_memory_does_not_grow_with_the_length() -> None:
     assert high < 1.05 * low < 16e6
 
 
+def test_all_scores_are_in_memory_once() -> None:
+    """Of an hour, 191 classes. The parts are not kept beside the whole, which has at most an eighth to spare."""
+
+    def level(samples: Array) -> Array:
+        return np.full((len(samples), samples.shape[1] // STEP, 191), -1, np.float32)
+
+    hears = Recogniser(level, SoundInput(RATE), [f"l{c}" for c in range(191)], 0, STEP, piece=10 * SECOND)
+    tracemalloc.start()
+    scores = hears.log_probs(np.zeros(RATE, np.float32) for _ in range(3600))
+    highest = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert scores.shape == (3600 * SECOND, 191)
+    assert (scores == -1).all()
+    assert highest < 1.125 * scores.nbytes + 16e6
+
+
 def returning(*shape: int, value: float = -1.0, dtype: type = np.float32) -> Any:
     return lambda samples: np.full(shape, value, dtype)
 

@@ -3,6 +3,7 @@
     recogniser.py    what a recogniser is
     pieces.py        long inputs in pieces that overlap
     media.py         sound and images from files
+    spooled.py       sound from a pipe
     reading.py       from a file to scores
     phones.py        phones of speech; needs only NumPy
     hugging_face.py  networks of transformers
@@ -16,6 +17,7 @@ imported when they are used.
 from __future__ import annotations
 
 from .hugging_face import transformers
+from .media import Opened, Part
 from .onnx_files import onnx, pp_ocr
 from .phones import hama
 from .reading import Recognised, recognise
@@ -23,6 +25,8 @@ from .recogniser import ImageInput, Recogniser, SoundInput
 
 __all__ = [
     "ImageInput",
+    "Opened",
+    "Part",
     "Recognised",
     "Recogniser",
     "SoundInput",

@@ -6,8 +6,9 @@ May import files/; soundfile, soxr and Pillow are imported when they are needed.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,47 +22,129 @@ _SECONDS = 10  # of sound, read at a time
 _WIDEST = 1 << 20  # columns of a scaled line
 
 
-def read_sound(path: str | Path, rate: int) -> Iterator[Array]:
-    """A recording in blocks of samples, its channels' mean, at a rate.
+class Opened(NamedTuple):
+    """An open file that can be read from any place, such as a member of an archive.
+
+    Attributes:
+        file: the file; it is read from its beginning.
+        name: what errors call it.
+    """
+
+    file: BinaryIO
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Where = str | Path | Opened
+
+
+class Part(NamedTuple):
+    """A part of a recording.
+
+    Attributes:
+        start: seconds, where it begins.
+        duration: seconds; None: up to the end. A part may be longer than the recording, which then ends it.
+        channel: from 0; None: the mean of all channels.
+    """
+
+    start: float = 0.0
+    duration: float | None = None
+    channel: int | None = None
+
+
+WHOLE = Part()
+
+
+def read_sound(where: Where, rate: int, part: Part = WHOLE) -> Iterator[Array]:
+    """A recording in blocks of samples of one channel, at a rate.
 
     Args:
-        path: what libsndfile reads: WAV, FLAC, OGG, MP3, AIFF and others, of any number of bits.
+        where: what libsndfile reads: WAV, FLAC, OGG, MP3, AIFF and others, of any number of bits.
         rate: samples a second.
+        part: which part of it.
 
     Raises:
-        CTCError: the file can't be read, or holds no samples.
+        CTCError: the file can't be read, or holds no samples there.
         MissingExtraError: soundfile or soxr is not installed.
     """
+    with _reading(where) as file:
+        count = _seek(file, part, where)
+        blocks = (_one_channel(block, part.channel) for block in _blocks(file, count))
+        yield from blocks if file.samplerate == rate else _resampled(blocks, file.samplerate, rate)
+
+
+def seconds_of(where: Where, part: Part = WHOLE) -> float:
+    """How long a recording, or a part of it, is.
+
+    Raises:
+        CTCError: as :func:`read_sound`.
+        MissingExtraError: soundfile or soxr is not installed.
+    """
+    with _reading(where) as file:
+        return _seek(file, part, where) / float(file.samplerate)
+
+
+@contextmanager
+def _reading(where: Where) -> Iterator[Any]:
+    """An open recording; what goes wrong with it becomes a CTCError."""
     try:
         import soundfile
-        import soxr
+        import soxr  # noqa: F401  (both are asked for before anything is read)
     except ImportError as error:
         raise MissingExtraError("Reading sound", "sound", error.name or "soundfile") from None
-    path = Path(path)
-    check_file(path)
+    if isinstance(where, Opened):
+        where.file.seek(0)
+    else:
+        check_file(Path(where))
     try:
-        with soundfile.SoundFile(path) as file:
-            if not file.frames:
-                raise CTCError(f"{path} holds no samples")
-            blocks = (block.mean(axis=1) for block in _blocks(file))
-            yield from blocks if file.samplerate == rate else _resampled(soxr, blocks, file.samplerate, rate)
+        with soundfile.SoundFile(where.file if isinstance(where, Opened) else where) as file:
+            yield file
     except (soundfile.SoundFileError, TypeError, RuntimeError) as error:  # TypeError: .raw has no rate
         why = getattr(error, "error_string", "it says nothing of its rate and its bits")
         raise CTCError(
-            f"{path} is not a readable recording: {why.strip().rstrip('.')}; expected .wav, .flac, .ogg, .mp3 or the "
+            f"{where} is not a readable recording: {why.strip().rstrip('.')}; expected .wav, .flac, .ogg, .mp3 or the "
             "like; convert others with ffmpeg"
         ) from None
     except OSError as error:
-        raise unreadable(path, error) from None
+        raise unreadable(str(where), error) from None
 
 
-def _blocks(file: Any) -> Iterator[Array]:
-    """Samples (M, channels), until there are no more."""
-    while len(block := file.read(_SECONDS * file.samplerate, dtype="float32", always_2d=True)):
+def _seek(file: Any, part: Part, where: Where) -> int:
+    """Goes to the beginning of a part; returns how many samples it has."""
+    if not file.frames:
+        raise CTCError(f"{where} holds no samples")
+    seconds = f"{where} has {file.frames / file.samplerate:g} s"
+    first = round(part.start * file.samplerate)
+    if first >= file.frames:
+        raise CTCError(f"{seconds}: expected a part that begins before its end, not at {part.start:g} s")
+    left: int = file.frames - first
+    count = left if part.duration is None else min(left, round(part.duration * file.samplerate))
+    if count < 1:
+        raise CTCError(f"{seconds}: expected a part of at least one sample, not {part.duration:g} s")
+    if part.channel is not None and 1 < file.channels <= part.channel:  # a single channel may have any number
+        raise CTCError(f"{where} has {file.channels} channels: expected one of them, from 0, not {part.channel}")
+    if first:
+        file.seek(first)
+    return count
+
+
+def _blocks(file: Any, count: int) -> Iterator[Array]:
+    """The next samples (M, channels), or all that there are."""
+    while len(block := file.read(min(count, _SECONDS * file.samplerate), dtype="float32", always_2d=True)):
         yield block
+        count -= len(block)
 
 
-def _resampled(soxr: Any, blocks: Iterator[Array], old: int, new: int) -> Iterator[Array]:
+def _one_channel(block: Array, channel: int | None) -> Array:
+    mean: Array = block.mean(axis=1) if channel is None or block.shape[1] == 1 else block[:, channel]
+    return mean
+
+
+def _resampled(blocks: Iterator[Array], old: int, new: int) -> Iterator[Array]:
+    import soxr
+
     stream = soxr.ResampleStream(old, new, 1, dtype="float32")
     for block in blocks:
         yield stream.resample_chunk(block)
@@ -80,11 +163,11 @@ class Line(NamedTuple):
     scale: float
 
 
-def read_line(path: str | Path, height: int) -> Line:
+def read_line(where: Where, height: int) -> Line:
     """The image of a line, scaled to a height; what is transparent is white.
 
     Args:
-        path: what Pillow reads: PNG, JPEG, TIFF, WebP and others; turned as the camera says.
+        where: what Pillow reads: PNG, JPEG, TIFF, WebP and others; turned as the camera says.
         height: pixels.
 
     Raises:
@@ -95,25 +178,25 @@ def read_line(path: str | Path, height: int) -> Line:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError:
         raise MissingExtraError("Reading images", "image", "pillow") from None
-    path = Path(path)
-    check_file(path)
+    if not isinstance(where, Opened):
+        check_file(Path(where))
     try:
-        with Image.open(path) as image:
+        with Image.open(where.file if isinstance(where, Opened) else where) as image:
             seen = ImageOps.exif_transpose(image)
             seen = _eight_bits(Image, seen) if seen.mode[0] in "IF" else seen
             paper = Image.new("RGBA", seen.size, "white")
             paper.alpha_composite(seen.convert("RGBA"))
             width = max(1, round(seen.width * height / seen.height))
             if width > _WIDEST:
-                raise CTCError(f"{path} has {seen.width} x {seen.height} pixels: expected the image of a line")
+                raise CTCError(f"{where} has {seen.width} x {seen.height} pixels: expected the image of a line")
             scaled = paper.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
             return Line(np.asarray(scaled, np.float32).transpose(1, 0, 2) / 255, seen.width / width)
     except UnidentifiedImageError:
-        raise CTCError(f"{path} is not an image: expected .png, .jpg or the like") from None
+        raise CTCError(f"{where} is not an image: expected .png, .jpg or the like") from None
     except Image.DecompressionBombError as error:
-        raise CTCError(f"{path}: {error}; expected the image of a line") from None
+        raise CTCError(f"{where}: {error}; expected the image of a line") from None
     except OSError as error:  # also of a file that is cut off
-        raise unreadable(path, error) from None
+        raise unreadable(str(where), error) from None
 
 
 def _eight_bits(image_module: Any, image: Any) -> Any:

@@ -107,3 +107,24 @@ def _cut(blocks: Iterable[Array], cut: Cut) -> Iterator[tuple[Array, bool]]:
     if not size:
         raise CTCError("the input is empty: expected at least one sample or column")
     yield np.concatenate(parts), True
+
+
+def gathered(parts: Iterable[Array]) -> Array:
+    """Parts (t, C), at least one, as one array (T, C).
+
+    It grows by an eighth where there is no room. Joining all parts at the end would need twice the memory.
+    """
+    found: Array | None = None
+    size = 0
+    for part in parts:
+        end = size + len(part)
+        if found is None:
+            found = np.empty(part.shape, part.dtype)
+        elif end > len(found):
+            found.resize((max(end, size + size // 8), *part.shape[1:]), refcheck=False)
+        found[size:end] = part
+        size = end
+    if found is None:
+        raise CTCError("the input is empty: expected at least one sample or column")
+    found.resize((size, *found.shape[1:]), refcheck=False)
+    return found

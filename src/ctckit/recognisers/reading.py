@@ -5,15 +5,15 @@ May import recogniser.py and media.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import CTCError
-from .media import read_line, read_sound
+from .media import WHOLE, Part, Where, read_line, read_sound, seconds_of
+from .pieces import gathered
 from .recogniser import Recogniser, SoundInput
 
 
@@ -33,13 +33,18 @@ class Recognised(NamedTuple):
     in_pixels: bool
 
 
-def recognise(recogniser: Recogniser, path: str | Path) -> Recognised:
+def recognise(
+    recogniser: Recogniser, path: Where, part: Part = WHOLE, on_progress: Callable[[float, float], None] | None = None
+) -> Recognised:
     """Reads a recording or the image of a line, and runs the recogniser on it, in pieces if it is long.
 
     Args:
         recogniser: which takes one of them.
         path: a file of sound (what libsndfile reads: WAV, FLAC, OGG, MP3 and others), any number of channels, any rate;
-            or an image (what Pillow reads: PNG, JPEG, TIFF and others).
+            or an image (what Pillow reads: PNG, JPEG, TIFF and others). A file may also be open:
+            ``Opened(file, name)``.
+        part: of a recording, which part is read: ``Part(start, duration, channel)``, in seconds.
+        on_progress: of a recording, called with the seconds that are done and all that there are, after each piece.
 
     Raises:
         CTCError: the file can't be read, or is too short for the network.
@@ -55,12 +60,26 @@ def recognise(recogniser: Recogniser, path: str | Path) -> Recognised:
     blocks: Iterable[npt.NDArray[np.float32]]
     is_sound = isinstance(takes, SoundInput)
     if isinstance(takes, SoundInput):
-        blocks, scale = read_sound(path, takes.rate), 1.0
+        blocks, scale = read_sound(path, takes.rate, part), 1.0
     else:
         columns, scale = read_line(path, takes.height)
         blocks = [columns]
+    scores = recogniser.frames(blocks)
+    if on_progress is not None and is_sound:
+        scores = _told(scores, recogniser.frame_shift, seconds_of(path, part), on_progress)
     try:
-        found = recogniser.log_probs(blocks)
+        found = gathered(scores)
     except CTCError as error:
         raise (error if str(path) in str(error) else CTCError(f"{path}: {error}")) from None
     return Recognised(found, recogniser.frame_shift * scale, recogniser.delay * scale, not is_sound)
+
+
+def _told(
+    scores: Iterator[npt.NDArray[np.float32]], frame_shift: float, total: float, tell: Callable[[float, float], None]
+) -> Iterator[npt.NDArray[np.float32]]:
+    """The same scores; tells how far they are."""
+    frames = 0
+    for part in scores:
+        yield part
+        frames += len(part)
+        tell(min(frames * frame_shift, total), total)

@@ -19,7 +19,7 @@ from ..text import Vocabulary
 from ..text.blank import check_labels
 from ..text.vocabulary import Speller
 from ..validate import check_blank, check_integer, check_number
-from .pieces import Cut, joined
+from .pieces import Cut, gathered, joined
 
 Array = npt.NDArray[np.float32]
 Network = Callable[[Array], npt.ArrayLike]
@@ -129,7 +129,7 @@ class Recogniser:
             CTCError: as :meth:`frames`.
         """
         blocks = [np.asarray(values)] if hasattr(values, "__array__") else values
-        return np.concatenate(list(self.frames(blocks)))  # type: ignore[arg-type]
+        return gathered(self.frames(blocks))  # type: ignore[arg-type]
 
     def _checked(self, block: Array) -> Array:
         shape = (None,) if isinstance(self.takes, SoundInput) else (None, self.takes.height, 3)
