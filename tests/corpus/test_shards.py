@@ -163,8 +163,8 @@ def test_names_in_a_tar(tmp_path: Path) -> None:
     assert (first.line, second.line) == (1, 2)
     assert (first.text, second.text) == ("one", "two")
     assert (first.id, second.id) == ("a.b/x", "y")
-    assert (read_log_probs(first.emissions) == scores).all()
-    assert (read_log_probs(second.emissions) == scores + 1).all()
+    assert (read_log_probs(first.source.path) == scores).all()
+    assert (read_log_probs(second.source.path) == scores + 1).all()
     wrong = [row.reason for row in rows if isinstance(row, FailedRow)]
     assert "expected them once" in wrong[0]
     assert "not JSON" in wrong[1]

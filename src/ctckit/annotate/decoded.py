@@ -77,7 +77,8 @@ class Options:
         strip_punctuation: whether words are written without the punctuation around them.
         level: for formats that hold only one level: lines, words or tokens.
         line_length: cells of a line of subtitles; see :func:`ctckit.annotate.write`.
-        delay: seconds by which the network's frames come after what they say; all times are earlier by it.
+        delay: seconds by which the network's frames come after what they say; all times are earlier by it. None: the
+            recogniser's own, or 0 for stored scores.
         in_pixels: whether times are pixels of an image, not seconds.
     """
 
@@ -87,14 +88,15 @@ class Options:
     strip_punctuation: bool = False
     level: Level | None = None
     line_length: int | None = None
-    delay: float = 0.0
+    delay: float | None = None
     in_pixels: bool = False
 
     def check(self, beam_width: int, files: list[Path]) -> None:
         """Raises a CTCError for values out of range, and for options that the formats of the files cannot hold."""
         check_nbest(self.nbest, check_beam_width(beam_width))
         check_extend(self.extend)
-        check_number("delay", self.delay, least=0.0)
+        if self.delay is not None:
+            check_number("delay", self.delay, least=0.0)
         check_layout(self.level, self.line_length, files)
         if self.nbest > 1 and files and not any(path.suffix.lower() == ".json" for path in files):
             raise CTCError(f"nbest = {self.nbest}: expected .json, which holds several texts; others hold one")
@@ -262,8 +264,9 @@ def timed(found: Hypotheses, frames: int, frame_shift: float, options: Options, 
         lines = bare_lines(lines)
     tokens = len(found[0].tokens)
     notes = shift_notes(frame_shift, frames, tokens) if tokens and not options.in_pixels else ()
-    lines = earlier(lines, options.delay, offset)
-    return Decoded(lines, offset + frames * frame_shift, notes, found, time_facts(options.delay, options.in_pixels))
+    delay = options.delay or 0.0
+    lines = earlier(lines, delay, offset)
+    return Decoded(lines, offset + frames * frame_shift, notes, found, time_facts(delay, options.in_pixels))
 
 
 def _facts(hypothesis: Hypothesis) -> dict[str, Any]:

@@ -37,7 +37,8 @@ class Options:
         star: the recording may have more words than the text: between its words, before or after them.
         spoken: characters that are silent by default, and that somebody reads out.
         transcript_format: of files of text, see :func:`ctckit.text.scripts.parse_transcript`.
-        delay: seconds by which the network's frames come after what they say; all times are earlier by it.
+        delay: seconds by which the network's frames come after what they say; all times are earlier by it. None: the
+            recogniser's own, or 0 for stored scores.
         in_pixels: whether times are pixels of an image, not seconds.
         cue_times: each line lies between the times of its subtitle.
         strip_punctuation: words are written without the punctuation around them.
@@ -55,14 +56,15 @@ class Options:
     strip_punctuation: bool = False
     level: Level | None = None
     line_length: int | None = None
-    delay: float = 0.0
+    delay: float | None = None
     in_pixels: bool = False
 
     def check(self) -> None:
         """Raises a CTCError for values out of range."""
         check_extend(self.extend)
         check_choice("transcript_format", self.transcript_format, TRANSCRIPT_FORMATS)
-        check_number("delay", self.delay, least=0.0)
+        if self.delay is not None:
+            check_number("delay", self.delay, least=0.0)
 
 
 class Aligned(NamedTuple):
@@ -131,12 +133,13 @@ def align(
         fit = fit_of(scores, path, vocabulary)
     if options.strip_punctuation:
         lines = bare_lines(lines, options.spoken)
-    lines = earlier(lines, options.delay, offset)
+    delay = options.delay or 0.0
+    lines = earlier(lines, delay, offset)
     doubts = fit.notes
     if not options.in_pixels:
         doubts += shift_notes(frame_shift, len(scores), len(transcript.tokens))
     notes = doubts + script.notes + vocabulary.notes + transcript.notes
-    unusual = time_facts(options.delay, options.in_pixels)
+    unusual = time_facts(delay, options.in_pixels)
     return Aligned(lines, offset + len(scores) * frame_shift, notes, path, fit, unusual)
 
 
@@ -176,7 +179,7 @@ def _align_cues(
     path = np.full(len(scores), vocabulary.blank, np.int32)
     inside = np.zeros(len(scores), bool)
     for number, (text, cue) in enumerate(zip(script.text.split("\n"), script.times, strict=True), start=1):
-        start, end = cue[0] + options.delay, cue[1] + options.delay  # when the network says it
+        start, end = (time + (options.delay or 0.0) for time in cue)  # when the network says it
         begin = math.floor((start - offset) / frame_shift + _ROUNDING)
         first = max(0, min(begin, len(scores)))
         last = max(first, min(math.ceil((end - offset) / frame_shift - _ROUNDING), len(scores)))

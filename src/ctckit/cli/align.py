@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -15,6 +14,7 @@ from .recordings import switch
 
 if TYPE_CHECKING:
     from ..annotate.formats import Level
+    from ..annotate.sources import Source
     from ..annotate.utterance import Options
     from ..text.scripts import TranscriptFormat
 
@@ -22,14 +22,18 @@ if TYPE_CHECKING:
 def align(
     emissions: recordings.Emissions = None,
     transcript: Annotated[
-        Path | None, typer.Argument(help="The text, one line per segment; or .srt, .vtt, .jsonl, Kaldi's text.")
+        Path | None,
+        typer.Argument(
+            help="The text, one line per segment; or .srt, .vtt, .jsonl, Kaldi's text. For a folder of recordings, the "
+            "folder of their texts, if they are not beside them; a text has the name of its recording."
+        ),
     ] = None,
     manifest: Annotated[
         Path | None,
         typer.Option(
             help="A corpus instead: NeMo's or lhotse's manifest, Kaldi's text, Parquet, a webdataset's .tar, or JSON "
             "lines of id, emissions, text (or transcript, a file), and labels, frame_shift, offset, blank where they "
-            "differ from the options."
+            "differ from the options; with --recogniser, of id, audio (or image) and text."
         ),
     ] = None,
     out: recordings.Out = None,
@@ -77,16 +81,21 @@ def align(
         strip_punctuation,
         cast("Level | None", level),
         line_length,
-        0.0 if delay is None else delay,
+        delay,
     )
-    if manifest is not None:
+    rows = emissions if manifest is None and recordings.is_folder(emissions, recogniser) else manifest
+    if rows is not None:
         from ..corpus import Aligning, Corpus, Defaults, parse_formats
 
-        recordings.refuse({"TRANSCRIPT": transcript, "--picture": picture, "--audio": audio, "--image": image})
-        recordings.refuse({"--recogniser": recogniser})
+        recordings.refuse({"--picture": picture, "--audio": audio, "--image": image})
+        if rows is manifest:
+            recordings.refuse({"TRANSCRIPT": transcript})
+        if recogniser is not None:
+            recordings.refuse_told(labels, blank, frame_shift, from_logits)
         folder = recordings.folder_of(out)
-        defaults = Defaults(labels, frame_shift, blank, offset, emissions)
-        corpus = Corpus(manifest, folder, parse_formats(formats or "json"), Aligning(options), defaults)
+        place = emissions if rows is manifest else None
+        defaults = Defaults(labels, frame_shift, blank, offset, place, recogniser, transcript)
+        corpus = Corpus(rows, folder, parse_formats(formats or "json"), Aligning(options), defaults)
         if recordings.run_corpus(corpus, 1 if num_threads is None else num_threads, "aligned").failed:
             raise typer.Exit(1)
         return
@@ -99,15 +108,14 @@ def align(
         raise CTCError(recordings.NO_SHIFT)
     if out is None and picture is None:
         raise CTCError("--out is missing: expected a file to write, or --picture")
-    _align_one(source, transcript, offset, options, delay is None, outputs, strip, lang)
+    _align_one(source, transcript, offset, options, outputs, strip, lang)
 
 
 def _align_one(
-    source: recordings.Source,
+    source: Source,
     transcript: Path,
     offset: float,
     options: Options,
-    own_delay: bool,
     outputs: recordings.Outputs,
     strip: recordings.Strip,
     lang: str,
@@ -119,7 +127,6 @@ def _align_one(
         transcript: the file of its text.
         offset: seconds, when the first frame begins.
         options: how to align.
-        own_delay: whether the recogniser's own delay counts.
         outputs: the files that are written.
         strip: for the picture.
         lang: the picture's language.
@@ -133,11 +140,10 @@ def _align_one(
     outputs.check([*source.inputs, transcript, *strip], lang)
     check_layout(options.level, options.line_length, [] if outputs.named is None else [outputs.named])
     script = read_transcript(transcript, options.transcript_format)
-    seen = source.read()
-    seen.check_form(outputs.named)
-    options = replace(options, in_pixels=seen.in_pixels, delay=seen.delay if own_delay else options.delay)
-    frame_shift = cast("float", seen.frame_shift)  # it was asked for, or the recogniser's
-    found = align(seen.scores, script, seen.vocabulary, frame_shift, options, offset=offset)
+    seen = recordings.read(source)
+    outputs.check_unit(seen.in_pixels)
+    options = seen.with_times(options)
+    found = align(seen.scores, script, seen.vocabulary, seen.shift, options, offset=offset)
     content = outputs.encoded(found, options.level, options.line_length)
     print_notes(found.notes)
     outputs.draw(found, seen.scores, seen.vocabulary, options.from_logits, strip, lang)

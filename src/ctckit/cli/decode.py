@@ -19,6 +19,7 @@ from .live import THRESHOLD
 if TYPE_CHECKING:
     from ..annotate.decoded import Decoded, Language, Options
     from ..annotate.formats import Level
+    from ..annotate.sources import Source, Stored
     from ..corpus import Corpus, Decoding, Defaults, Totals
     from ..decoding import Hypotheses
     from ..text import Errors
@@ -32,7 +33,8 @@ def decode(
         typer.Option(
             help="A corpus instead: NeMo's or lhotse's manifest, Kaldi's text or .scp, Parquet, a webdataset's .tar, "
             "or JSON lines of id, emissions, and labels, frame_shift, offset, blank where they differ from the "
-            "options. Rows with a text (or transcript, a file) are compared with it."
+            "options; with --recogniser, of id and audio (or image). Rows with a text (or transcript, a file) are "
+            "compared with it."
         ),
     ] = None,
     stream: Annotated[
@@ -92,20 +94,23 @@ def decode(
     from ..corpus import Corpus, Decoding, Defaults, parse_formats
 
     language = Language(language_model, lexicon, hotwords, alpha, beta, unknown_score, hotword_weight, beam_width)
-    late = 0.0 if delay is None else delay
     at_level = cast("Level | None", level)
-    options = Options(from_logits, nbest, extend, strip_punctuation, at_level, line_length, late)
+    options = Options(from_logits, nbest, extend, strip_punctuation, at_level, line_length, delay)
     form = cast("TranscriptFormat", transcript_format)
     if tune:
         _refuse_beside_tune({"--stream": stream, "--out": out, "--format": formats, "--threads": num_threads})
         _refuse_beside_tune({"--recogniser": recogniser, "--delay": delay})
         defaults = Defaults(labels, frame_shift or 1.0, blank, emissions=emissions)  # times don't matter
         return _tune(manifest, defaults, language, from_logits, form, picture, lang)
-    if manifest is not None:
+    rows = emissions if manifest is None and recordings.is_folder(emissions, recogniser) else manifest
+    if rows is not None:
         recordings.refuse({"--stream": stream, "--picture": picture, "--audio": audio, "--image": image})
-        recordings.refuse({"--recogniser": recogniser})
-        task, defaults = Decoding(language, options, form), Defaults(labels, frame_shift, blank, offset, emissions)
-        corpus = Corpus(manifest, recordings.folder_of(out), parse_formats(formats or "json"), task, defaults)
+        if recogniser is not None:
+            recordings.refuse_told(labels, blank, frame_shift, from_logits)
+        place = emissions if rows is manifest else None
+        task = Decoding(language, options, form)
+        defaults = Defaults(labels, frame_shift, blank, offset, place, recogniser)
+        corpus = Corpus(rows, recordings.folder_of(out), parse_formats(formats or "json"), task, defaults)
         return _decode_corpus(corpus, task, 1 if num_threads is None else num_threads)
     source = emissions if stream is None else stream
     if source is None or (emissions is not None and stream is not None):
@@ -119,13 +124,13 @@ def decode(
     found = recordings.source_of(source, recogniser, labels, blank, frame_shift, from_logits)
     if recogniser is None and frame_shift is None and (outputs.named is not None or picture is not None):
         raise CTCError(recordings.NO_SHIFT)
-    one = _Recording(found, language, options, offset, delay is None, outputs)
+    one = _Recording(found, language, options, offset, outputs)
     one.check(strip, lang)
     if stream is None:
         return _decode_one(one, strip, lang)
     if picture is not None:
         raise CTCError("--picture does not go with --stream, which keeps no scores")
-    _follow(one, cast("recordings.Stored", found))
+    _follow(one, cast("Stored", found))
 
 
 class _Recording(NamedTuple):
@@ -136,15 +141,13 @@ class _Recording(NamedTuple):
         language: the language, read from files.
         options: how to decode.
         offset: seconds, when the first frame begins.
-        own_delay: whether the recogniser's own delay counts.
         outputs: the files that are written.
     """
 
-    source: recordings.Source
+    source: Source
     language: Language
     options: Options
     offset: float
-    own_delay: bool
     outputs: recordings.Outputs
 
     def check(self, strip: recordings.Strip, lang: str) -> None:
@@ -161,10 +164,9 @@ def _decode_one(one: _Recording, strip: recordings.Strip, lang: str) -> None:
     outputs = one.outputs
     decoders = Decoders(one.language)
     decoders.read()
-    seen = one.source.read()
-    seen.check_form(outputs.named)
-    delay = seen.delay if one.own_delay else one.options.delay
-    options = replace(one.options, in_pixels=seen.in_pixels, delay=delay)
+    seen = recordings.read(one.source)
+    outputs.check_unit(seen.in_pixels)
+    options = seen.with_times(one.options)
     texts = decode(seen.scores, seen.vocabulary, decoders, options)
     if seen.frame_shift is None:
         print_notes([*seen.vocabulary.notes, *decoders.notes])
@@ -199,7 +201,7 @@ def _print(texts: Hypotheses, to: TextIO) -> None:
     print(*shown, sep="\n", file=to, flush=True)
 
 
-def _follow(one: _Recording, source: recordings.Stored) -> None:
+def _follow(one: _Recording, source: Stored) -> None:
     """Decodes frames as they come in. If the user stops with Ctrl-C, the text so far is printed and written."""
     from ..annotate.decoded import Decoders, checked, timed
     from ..annotate.recording import read_vocabulary

@@ -1,4 +1,4 @@
-"""The progress of a run over a corpus: a bar with its rate and the time left. Imports rich.
+"""How far a run over a corpus is, or one through a long recording: a bar with its rate and the time left. Imports rich.
 
 In a terminal it is drawn again and again. Elsewhere, such as in a log file, it is a line every half a minute.
 """
@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 EVERY = 30.0  # seconds from one line of a log to the next
+_QUICK = 2.0  # seconds; what takes no longer shows no progress
 
 
 class Display:
@@ -61,3 +62,48 @@ class Display:
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+
+class Seconds:
+    """The same of one recording, in its seconds; pass `update` to :func:`ctckit.recognisers.recognise`.
+
+    A recording that takes no more than two seconds shows nothing.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._bar = Progress(
+            TextColumn("{task.completed:.0f} of {task.total:.0f} s"),
+            BarColumn(),
+            _TimesRealTime(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._begun = self._logged = time.monotonic()
+        self._task = self._bar.add_task("")
+
+    def __enter__(self) -> Seconds:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def update(self, done: float, total: float) -> None:
+        """Shows how many seconds of all are done."""
+        now = time.monotonic()
+        self._bar.update(self._task, completed=done, total=total)
+        if now - self._begun >= _QUICK and done < total:
+            self._bar.start()
+        if not self._bar.console.is_terminal and now - self._logged >= EVERY:
+            self._logged = now
+            rate = done / (now - self._begun)
+            left = f"{(total - done) / rate / 60:.0f} min left" if done < total else "done"
+            line = f"{done:.0f} of {total:.0f} s, {rate:.1f} times real time, {left}"
+            self._bar.console.print(line, highlight=False)
+
+
+class _TimesRealTime(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.completed / task.elapsed:.1f} times real time" if task.elapsed else "")

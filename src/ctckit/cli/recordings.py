@@ -20,11 +20,11 @@ from ..errors import CTCError
 if TYPE_CHECKING:
     from ..annotate.formats import Level
     from ..annotate.recording import Scores, Timed
+    from ..annotate.sources import Seen, Source
     from ..corpus import Corpus, Outcome
     from ..text import Vocabulary
 
-STDOUT = Path("-")
-PLACES = (".json", ".csv", ".tsv")  # formats whose numbers may be pixels
+STDIN = STDOUT = Path("-")
 
 
 def switch(flag: str, help: str) -> Any:
@@ -37,18 +37,22 @@ Emissions = Annotated[
     typer.Argument(
         help="Scores (T, C): .npy, .npz, .csv, .pt, .pth, .safetensors, or x.ark:OFFSET; for a manifest whose rows "
         "don't name theirs, a folder of such files, or an .scp, .ark, .tar or .parquet. With --recogniser, a recording "
-        "or an image."
+        "or an image; - for a recording from a pipe; or a folder of them, or a pattern in quotes: '*.flac'."
     ),
 ]
 Out = Annotated[
     Path | None,
     typer.Option(
-        "--out", "-o", help=f"The file: {', '.join(ENDINGS)}; - for the standard output; for a manifest the folder."
+        "--out",
+        "-o",
+        help=f"The file: {', '.join(ENDINGS)}; - for the standard output; for a manifest or a folder, the folder.",
     ),
 ]
 Formats = Annotated[
     str | None,
-    typer.Option("--format", help="For -o -, one format; for a manifest, such as TextGrid,json (default json)."),
+    typer.Option(
+        "--format", help="For -o -, one format; for a manifest or a folder, such as TextGrid,json (default json)."
+    ),
 ]
 FrameShift = Annotated[float | None, typer.Option(help="Seconds from one frame to the next.")]
 Offset = Annotated[float, typer.Option(help="Seconds at which the first frame begins.")]
@@ -86,7 +90,9 @@ PictureFile = Annotated[Path | None, typer.Option(help="Draw a picture too: .png
 Audio = Annotated[Path | None, typer.Option(help="For the picture: the recording, as .wav.")]
 Image = Annotated[Path | None, typer.Option(help="For the picture: the image of the line.")]
 Lang = Annotated[str, typer.Option(help="The picture's language: en or zh.")]
-Threads = Annotated[int | None, typer.Option("--threads", help="Rows done in parallel (manifests only; default 1).")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", help="Rows done in parallel (manifests and folders only; default 1).")
+]
 
 
 NO_LABELS = "--labels is missing: expected the file with the classes' names"
@@ -94,10 +100,10 @@ NO_SHIFT = "--frame-shift is missing: expected the seconds from one frame to the
 
 
 def refuse(alone: Mapping[str, object]) -> None:
-    """Raises a CTCError for options that don't go with a manifest."""
+    """Raises a CTCError for options that don't go with a manifest or a folder of recordings."""
     for name, value in alone.items():
         if value is not None:
-            raise CTCError(f"{name} is for one recording: it does not go with --manifest")
+            raise CTCError(f"{name} is for one recording: it does not go with --manifest, or a folder of recordings")
 
 
 def folder_of(out: Path | None) -> Path:
@@ -124,79 +130,6 @@ class Times(NamedTuple):
         check_offset(self.offset)
 
 
-class Seen(NamedTuple):
-    """A recording's scores, and what they mean.
-
-    Attributes:
-        scores: (T, C).
-        vocabulary: of their classes.
-        frame_shift: seconds from one frame to the next, or pixels of an image; None if it is not known.
-        delay: of the recogniser, in the same unit; 0 for scores from a file.
-        in_pixels: whether they are pixels.
-    """
-
-    scores: Scores
-    vocabulary: Vocabulary
-    frame_shift: float | None
-    delay: float = 0.0
-    in_pixels: bool = False
-
-    def check_form(self, named: Path | None) -> None:
-        """Raises a CTCError for a file of times in seconds, if these are pixels."""
-        if self.in_pixels and named is not None and named.suffix.lower() not in PLACES:
-            raise CTCError(
-                f"{named} would hold seconds, and places in an image are pixels: expected {', '.join(PLACES)}"
-            )
-
-
-class Stored(NamedTuple):
-    """Scores in a file."""
-
-    path: Path
-    labels: Path
-    blank: int | None
-    frame_shift: float | None
-
-    @property
-    def inputs(self) -> list[Path]:
-        """The files that are read."""
-        return [self.path, self.labels]
-
-    def read(self) -> Seen:
-        """Reads the scores and the labels."""
-        from ..annotate.recording import read_scores, read_vocabulary
-
-        scores = read_scores(self.path)
-        return Seen(scores, read_vocabulary(self.labels, self.blank, scores), self.frame_shift)
-
-
-class Recorded(NamedTuple):
-    """A recording or an image, which a recogniser makes scores of."""
-
-    path: Path
-    recogniser: str
-    frame_shift: None = None  # known when it has been read
-
-    @property
-    def inputs(self) -> list[Path]:
-        """The files that are read."""
-        return [self.path]
-
-    def read(self) -> Seen:
-        """Runs the recogniser."""
-        from ..files import check_file
-        from ..recognisers import recognise
-        from ..recognisers.named import named
-
-        check_file(self.path)
-        recogniser = named(self.recogniser)
-        found = recognise(recogniser, self.path)
-        return Seen(found.log_probs, recogniser.vocabulary(), found.frame_shift, found.delay, found.in_pixels)
-
-
-Source = Stored | Recorded
-
-
 def source_of(
     path: Path,
     recogniser: str | None,
@@ -210,15 +143,50 @@ def source_of(
     Raises:
         CTCError: the labels are missing, or an option says what the recogniser knows.
     """
+    from ..annotate.sources import Recorded, Stored
+
     if recogniser is None:
         if labels is None:
             raise CTCError(NO_LABELS)
         return Stored(path, labels, blank, frame_shift)
+    refuse_told(labels, blank, frame_shift, from_logits)
+    return Recorded(path, recogniser)
+
+
+def refuse_told(labels: Path | None, blank: int | None, frame_shift: float | None, from_logits: bool) -> None:
+    """Raises a CTCError for options that say what a recogniser knows."""
     told = {"--labels": labels, "--blank": blank, "--frame-shift": frame_shift, "--logits": from_logits or None}
     for name, value in told.items():
         if value is not None:
             raise CTCError(f"{name} does not go with --recogniser, which knows its own")
-    return Recorded(path, recogniser)
+
+
+def is_folder(path: Path | None, recogniser: str | None) -> bool:
+    """Whether a recogniser is given a folder of recordings, or a pattern, in place of one recording."""
+    from ..corpus.folder import is_folder as found
+
+    return path is not None and recogniser is not None and found(path)
+
+
+def read(source: Source) -> Seen:
+    """Reads scores, or runs a recogniser and shows how far it is; a recording may come by a pipe."""
+    from ..annotate.sources import Recorded
+    from .progress import Seconds
+
+    if not isinstance(source, Recorded):
+        return source.read()
+    with Seconds(Console(stderr=True)) as display:
+        if source.path != STDIN:
+            return source.read(display.update)
+        from ..recognisers.spooled import spooled
+
+        if sys.stdin.isatty():
+            raise CTCError(
+                "- is the standard input, which is a terminal here: expected a recording from a pipe, as in ffmpeg -i "
+                "x.mp4 -f wav - | ctckit …"
+            )
+        with spooled(sys.stdin.buffer, "the standard input") as opened:
+            return source.read(display.update, opened)
 
 
 class Strip(NamedTuple):
@@ -251,7 +219,8 @@ class Outputs(NamedTuple):
     @property
     def named(self) -> Path | None:
         """The name of the timed text, whose ending gives the format."""
-        return self.out if self.out != STDOUT else Path(f"{self.recording.stem}.{str(self.form).removeprefix('.')}")
+        stem = "stdin" if self.recording == STDIN else self.recording.stem
+        return self.out if self.out != STDOUT else Path(f"{stem}.{str(self.form).removeprefix('.')}")
 
     @property
     def log(self) -> TextIO:
@@ -283,6 +252,13 @@ class Outputs(NamedTuple):
         if self.named is not None:
             check_format(self.named)
         check_language(lang)
+
+    def check_unit(self, in_pixels: bool) -> None:
+        """Raises a CTCError for a file of times in seconds, if they are pixels."""
+        from ..annotate.sources import check_unit
+
+        if self.named is not None:
+            check_unit(self.named, in_pixels)
 
     def encoded(self, found: Timed, level: Level | None, line_length: int | None) -> bytes | None:
         """The content of the file of timed text."""

@@ -2,7 +2,8 @@
 
     ids.py        which ids rows may have, and how files are named after them
     forms.py      manifests in the forms of other tools
-    emissions.py  finds the scores of rows that don't name them
+    folder.py     a folder of recordings as rows
+    places.py     finds the scores or recordings of rows that don't name them
     manifest.py   reads the rows, and checks each separately
     job.py        what is done for one row; plain data, so that any runner can execute it
     aligning.py   the task of aligning

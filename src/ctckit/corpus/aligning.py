@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..annotate.formats import Level, check_layout
-from ..annotate.recording import Scores, read_transcript
+from ..annotate.recording import read_transcript
+from ..annotate.sources import Seen
 from ..annotate.utterance import Options, align
 from ..errors import CTCError
-from ..text import Vocabulary
 from .job import Found
 from .manifest import Defaults, Row
 
@@ -47,10 +47,11 @@ class Aligning:
         """The options, as the log stores them."""
         return asdict(self.options)
 
-    def run(self, row: Row, scores: Scores, vocabulary: Vocabulary) -> Found:
+    def run(self, row: Row, seen: Seen) -> Found:
         """Aligns a row."""
         if row.text is None:
             raise CTCError("there is no text: expected one to align")
         text = row.text if isinstance(row.text, str) else read_transcript(row.text, self.options.transcript_format)
-        found = align(scores, text, vocabulary, row.frame_shift, self.options, offset=row.offset)
+        options = seen.with_times(self.options)
+        found = align(seen.scores, text, seen.vocabulary, seen.shift, options, offset=row.offset)
         return Found(found.lines, found.duration, found.facts, found.facts, found.notes)

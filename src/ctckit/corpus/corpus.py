@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 
 from ..annotate.formats import check_format
 from ..annotate.recording import read_vocabulary
+from ..annotate.sources import check_unit
 from ..errors import CTCError
 from ..files import read_labels
+from ..recognisers.named import identity
 from ..validate import check_frame_shift, check_offset
 from .job import Entry, Job, Task, digest
 from .manifest import Defaults, FailedRow, Row, read_manifest, separate
@@ -52,7 +54,7 @@ class Corpus:
 
     Attributes:
         manifest: a file with a line for each recording: JSON lines in our form, NeMo's or lhotse's; or Kaldi's
-            ``text``.
+            ``text``. With a recogniser also a folder of recordings, or a pattern such as ``*.flac``.
         out: the folder of the outputs.
         suffixes: the endings of a row's output files.
         task: what is done with each row.
@@ -77,7 +79,9 @@ class Corpus:
         """
         self._check()
         rows = read_manifest(self.manifest, self.defaults, needs_text=self.task.needs_text)
-        job = Job(self.out, self.suffixes, self.task, self._settings())
+        name = self.defaults.recogniser
+        network = None if name is None else identity(name)
+        job = Job(self.out, self.suffixes, self.task, self._settings(), network)
         rows = list(separate(rows, job.outputs, [self.manifest]))
         names = {path.name for row in rows if isinstance(row, Row) for path in job.outputs(row)}
         store = Store(self.out, job.settings)
@@ -92,6 +96,8 @@ class Corpus:
         if self.defaults.frame_shift is not None:
             check_frame_shift(self.defaults.frame_shift)
         check_offset(self.defaults.offset)
+        for suffix in self.suffixes:
+            check_unit(Path(f"x{suffix}"), self.defaults.kind == "image")
         if self.defaults.labels is not None:
             if self.defaults.blank is None:
                 read_labels(self.defaults.labels)  # without a blank: the scores may tell which label it is
@@ -101,7 +107,7 @@ class Corpus:
     def _settings(self) -> dict[str, Any]:
         """The options as the log stores them, with a hash of the label file."""
         defaults = self.defaults._asdict()
-        del defaults["emissions"]  # only a location, like the manifest's path
+        del defaults["emissions"], defaults["texts"]  # only locations, like the manifest's path
         if self.defaults.labels is not None:
             defaults["labels"] = digest(self.defaults.labels)
         return {

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 from ..annotate.decoded import Decoders, Language, Options, decode, timed
 from ..annotate.formats import Level
-from ..annotate.recording import Scores, read_vocabulary
+from ..annotate.recording import read_vocabulary
+from ..annotate.sources import Seen
 from ..errors import CTCError
+from ..recognisers.named import shared
 from ..text import Errors, Vocabulary, letter_errors, word_errors
 from ..text.scripts import TRANSCRIPT_FORMATS, TranscriptFormat
 from ..validate import check_choice
@@ -76,6 +78,8 @@ class Decoding:
         check_choice("transcript_format", self.transcript_format, TRANSCRIPT_FORMATS)
         self.options.check(self.language.beam_width, [Path(f"x{suffix}") for suffix in suffixes])
         self.decoders.read()
+        if defaults.recogniser is not None:
+            self.decoders.of(shared(defaults.recogniser).vocabulary())
         if defaults.labels is None:
             return
         try:
@@ -89,15 +93,16 @@ class Decoding:
         files = {name: digest(path) for name, path in self.language.files.items()}
         return {**asdict(self.language), **files, **asdict(self.options), "transcript_format": self.transcript_format}
 
-    def run(self, row: Row, scores: Scores, vocabulary: Vocabulary) -> Found:
+    def run(self, row: Row, seen: Seen) -> Found:
         """Decodes a row."""
         reference = text_of(row, self.transcript_format)
-        texts = decode(scores, vocabulary, self.decoders, self.options)
-        found = timed(texts, len(scores), row.frame_shift, self.options, row.offset)
+        options = seen.with_times(self.options)
+        texts = decode(seen.scores, seen.vocabulary, self.decoders, options)
+        found = timed(texts, len(seen.scores), seen.shift, options, row.offset)
         entry: dict[str, Any] = {"text": texts.text}
         if reference is not None:
-            entry |= _compared(vocabulary, reference, texts.text)
-        return Found(found.lines, found.duration, found.facts, entry, found.notes + vocabulary.notes)
+            entry |= _compared(seen.vocabulary, reference, texts.text)
+        return Found(found.lines, found.duration, found.facts, entry, found.notes + seen.vocabulary.notes)
 
 
 def _compared(vocabulary: Vocabulary, reference: str, text: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..annotate.recording import Scores, check_scores, read_scores, read_transcript, read_vocabulary
+from ..annotate.sources import Stored
 from ..errors import CTCError
 from ..text import Vocabulary
 from ..text.scripts import TranscriptFormat
@@ -44,7 +45,7 @@ def read_development(
     for row in read_manifest(manifest, defaults, needs_text=True):
         if isinstance(row, FailedRow):
             raise CTCError(f"{manifest}, line {row.line}: {row.reason}")
-        if rows and (row.labels, row.blank) != (rows[0].labels, rows[0].blank):
+        if rows and _stored(row)[1:3] != _stored(rows[0])[1:3]:
             raise CTCError(
                 f"{manifest}, line {row.line} has other labels than line {rows[0].line}: expected those of one "
                 "recogniser"
@@ -52,12 +53,19 @@ def read_development(
         rows.append(row)
     if not rows:
         raise CTCError(f"{manifest} has no rows: expected some, with their texts")
-    scores = [read_scores(row.emissions) for row in rows]
-    vocabulary = read_vocabulary(rows[0].labels, rows[0].blank, scores[0])
+    sources = [_stored(row) for row in rows]
+    scores = [read_scores(source.path) for source in sources]
+    vocabulary = read_vocabulary(sources[0].labels, sources[0].blank, scores[0])
     for row, found in zip(rows, scores, strict=True):
         with _errors_of(manifest, row):
             check_scores(found, len(vocabulary.labels), from_logits)
     return Development(scores, [str(text_of(row, transcript_format)) for row in rows], vocabulary)
+
+
+def _stored(row: Row) -> Stored:
+    if isinstance(row.source, Stored):
+        return row.source
+    raise CTCError("weights are chosen on stored scores: expected no recogniser")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import CTCError
-from ..files import Sample, decoded, has_scores, list_parquet, list_tar, read_bytes, unpacked
+from ..files import SCORES, Kind, Sample, decoded, has_column, list_parquet, list_tar, read_bytes, unpacked
 
 Given = dict[str, Any]  # a row as it is in the manifest
 
@@ -52,15 +52,20 @@ def list_rows(path: Path, needs_text: bool) -> list[Listed]:
     return [Listed(number, partial(parse, line)) for number, line in lines]
 
 
-def holds_scores(path: Path) -> bool:
-    """Whether a manifest also says where its rows' scores are.
+def gives_places(path: Path, kind: Kind | None) -> bool:
+    """Whether a manifest also says where its rows' scores or recordings are, other than by keys of rows.
+
+    Args:
+        path: the manifest.
+        kind: the kind of recordings; None for scores.
 
     Raises:
         CTCError: the file can't be read.
         MissingExtraError: it is a table, and pyarrow is not installed.
     """
     suffix = path.suffix.lower()
-    return suffix in (".scp", ".tar") or (suffix == ".parquet" and has_scores(path))
+    names = SCORES if kind is None else [kind]
+    return suffix in (".scp", ".tar") or (suffix == ".parquet" and has_column(path, names))
 
 
 def _lines(path: Path) -> list[tuple[int, bytes]]:
@@ -104,7 +109,7 @@ def _of_kaldi(line: bytes) -> Given:
 
 
 def _of_scp(line: bytes) -> Given:
-    """A row of an ``.scp``, without a text. The place of its scores is read by emissions.py."""
+    """A row of an ``.scp``, without a text. Its place is read by places.py."""
     return {"id": _of_kaldi(line)["id"]}
 
 
@@ -115,10 +120,48 @@ def id_of(given: Given) -> Any:
         >>> id_of({"audio_filepath": "clips/a.wav", "text": "a cat"})
         'a'
     """
-    audio = given.get("audio_filepath")
-    if "id" in given or not isinstance(audio, str):
+    named = (given.get(key) for key in ("audio_filepath", "audio", "image"))
+    paths = (value.get("path") if isinstance(value, Mapping) else value for value in named)
+    path = next((path for path in paths if isinstance(path, str)), None)
+    if "id" in given or path is None:
         return given.get("id")
-    return Path(re.split(r"[/\\]", audio)[-1]).stem
+    return Path(re.split(r"[/\\]", path)[-1]).stem
+
+
+def names_recording(given: Given, kind: Kind) -> Any:
+    """The file of a row's recording or image, of any type; None if the row names none.
+
+    It is under our key, ``audio`` or ``image``; NeMo's ``audio_filepath``; or in lhotse's ``recording``.
+
+    Raises:
+        CTCError: lhotse's recording is not a file.
+
+    Example:
+        >>> source = {"type": "file", "channels": [0], "source": "a.flac"}
+        >>> names_recording({"id": "c-0", "recording": {"id": "a", "sources": [source]}}, "audio")
+        'a.flac'
+    """
+    if kind in given and not isinstance(given[kind], Mapping):  # those of tables hold the recording itself
+        return given[kind]
+    if kind == "audio" and "audio_filepath" in given:
+        return given["audio_filepath"]
+    recording = given.get("recording")
+    if kind != "audio" or not isinstance(recording, Mapping):
+        return None
+    source = _source_of(recording.get("sources"), given.get("channel"))
+    if source.get("type") != "file":
+        shown = str(recording.get("sources"))[:80]
+        raise CTCError(
+            f"'recording' has the sources {shown}: expected a file; write others, such as commands, to files"
+        )
+    return source.get("source")
+
+
+def _source_of(sources: Any, channel: Any) -> Mapping[str, Any]:
+    """Of lhotse's sources, the one with a channel; else the first."""
+    known = [one for one in sources if isinstance(one, Mapping)] if isinstance(sources, list) else []
+    fitting = [one for one in known if isinstance(one.get("channels"), list) and channel in one["channels"]]
+    return next(iter(fitting or known), {})
 
 
 def in_our_words(given: Given, needs_text: bool = True) -> Given:

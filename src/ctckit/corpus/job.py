@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ..annotate import formats
 from ..annotate.recording import Scores, confidence, read_scores, words_of
+from ..annotate.sources import Recorded, Seen, Source, Stored
 from ..errors import CTCError, MissingExtraError
 from ..files import file_of, read_labels, read_text, unreadable, write_whole
 from ..results import Segment
@@ -75,7 +76,7 @@ class Task(Protocol):
     def settings(self) -> dict[str, Any]:
         """The options as the log stores them, with hashes of the files."""
 
-    def run(self, row: Row, scores: Scores, vocabulary: Vocabulary) -> Found:
+    def run(self, row: Row, seen: Seen) -> Found:
         """Does a row. Several threads may call it at the same time.
 
         Raises:
@@ -93,12 +94,15 @@ class Job:
         suffixes: the endings of a row's output files.
         task: the task to do.
         settings: the run's options as the log stores them; part of each row's fingerprint.
+        network: which network the recogniser is, as :func:`ctckit.recognisers.named.identity` says it; part of the
+            fingerprint, too.
     """
 
     out: Path
     suffixes: tuple[str, ...]
     task: Task
     settings: Mapping[str, Any]
+    network: str | None = None
 
     # Many rows use the same few label files.
     _labels: dict[Path, list[str]] = field(default_factory=dict, repr=False, compare=False)
@@ -112,22 +116,23 @@ class Job:
     def fingerprint(self, row: Row) -> str:
         """A hash of everything that a row's outputs depend on.
 
-        Emissions may be large: they are represented by their name, and the size and time of their file.
+        Emissions and recordings may be large: they are represented by their name, and the size and time of their file.
 
         Raises:
             CTCError: an input can't be read.
         """
+        source = row.source
         try:
-            stat = file_of(row.emissions).stat()
+            stat = file_of(source.path).stat()
         except OSError as error:
-            raise unreadable(file_of(row.emissions), error) from None
+            raise unreadable(file_of(source.path), error) from None
         parts = [
             VERSION,
             self.settings,
             row.given,
-            [row.emissions.name, stat.st_size, stat.st_mtime_ns],
+            [source.path.name, stat.st_size, stat.st_mtime_ns],
             read_text(row.text) if isinstance(row.text, Path) else None,
-            self._digest(row.labels),
+            self._digest(source.labels) if isinstance(source, Stored) else self.network,
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -160,8 +165,7 @@ class Job:
         return FailedRow(row.id, row.line, reason)
 
     def _done(self, row: Row, fingerprint: str) -> Entry:
-        scores = read_scores(row.emissions)
-        found = self.task.run(row, scores, self._vocabulary(row.labels, row.blank, scores))
+        found = self.task.run(row, self._seen(row.source))
         paths = self.outputs(row)
         layout = {"level": self.task.level, "line_length": self.task.line_length}
         details: Any = {"duration": found.duration, "facts": found.facts, **layout}
@@ -179,6 +183,13 @@ class Job:
             "files": {path.name: len(content) for path, content in zip(paths, contents, strict=True)},
             "fingerprint": fingerprint,
         }
+
+    def _seen(self, source: Source) -> Seen:
+        """A row's scores, and what they mean."""
+        if isinstance(source, Recorded):
+            return source.read()
+        scores = read_scores(source.path)
+        return Seen(scores, self._vocabulary(source.labels, source.blank, scores), source.frame_shift)
 
     def _vocabulary(self, labels: Path, blank: int | None, scores: Scores) -> Vocabulary:
         """A row's vocabulary. Rows with the same labels share it, except for the notes on the blank."""

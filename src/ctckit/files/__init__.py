@@ -5,6 +5,7 @@
     tar.py      shards of webdataset
     parquet.py  tables in Parquet, and the numbers in Arrow's tables
     scores.py   log-probabilities and batches
+    recordings.py  sound and images, and where they are in archives and tables
     pipe.py     frames of scores, as they come in
     labels.py   the labels of a recogniser's classes, in the forms that trainings leave behind
 
@@ -25,26 +26,31 @@ from .disk import (
     unreadable,
     write_whole,
 )
-from .kaldi import file_of, list_ark, list_scp
+from .kaldi import file_of, list_ark, list_scp, list_wav_scp
 from .labels import read_labels
-from .parquet import has_scores, list_parquet, numbers_of
+from .parquet import SCORES, has_column, list_parquet, numbers_of
 from .pipe import read_frames
+from .recordings import ENDINGS, Kind, recording_at
 from .scores import ARRAYS, StoredBatch, npy_array, read_batch, read_log_probs
 from .tar import Sample, list_tar
 
 __all__ = [
     "ARRAYS",
+    "ENDINGS",
     "GZIP",
+    "SCORES",
+    "Kind",
     "Sample",
     "StoredBatch",
     "check_file",
     "decoded",
     "file_of",
-    "has_scores",
+    "has_column",
     "list_ark",
     "list_parquet",
     "list_scp",
     "list_tar",
+    "list_wav_scp",
     "npy_array",
     "numbers_of",
     "read_batch",
@@ -54,6 +60,7 @@ __all__ = [
     "read_log_probs",
     "read_packed_text",
     "read_text",
+    "recording_at",
     "unpacked",
     "unpacked_pieces",
     "unreadable",

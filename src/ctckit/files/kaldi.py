@@ -57,16 +57,26 @@ def list_scp(path: Path) -> Iterator[tuple[str, str]]:
         MissingExtraError: kaldiio is not installed.
     """
     _kaldiio()
+    return _entries(path, "FILE:OFFSET; commands and ranges are not read")
+
+
+def list_wav_scp(path: Path) -> Iterator[tuple[str, str]]:
+    """Each id of a ``wav.scp`` and the file of its recording.
+
+    Raises:
+        CTCError: the file can't be read, or a line is not an id and a file.
+    """
+    return _entries(path, "a file; commands are not run: write what they give to files, and name those")
+
+
+def _entries(path: Path, expected: str) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         id, *rest = line.split(maxsplit=1)
         place = "".join(rest).strip()
         if not place or "|" in (place[0], place[-1]) or place.endswith("]"):
-            raise CTCError(
-                f"{path}, line {number} is {line.strip()[:80]!r}: expected an id and FILE:OFFSET; commands and ranges "
-                "are not read"
-            )
+            raise CTCError(f"{path}, line {number} is {line.strip()[:80]!r}: expected an id and {expected}")
         yield id, place
 
 

@@ -1,11 +1,11 @@
-"""Tables in Parquet: the facts of each row, and the scores of one row, which a name such as ``FILE:ROW`` means.
+"""Tables in Parquet: the facts of each row, and the scores or the recording of one, which a name ``FILE:ROW`` means.
 
 Imports disk.py and errors.py; and pyarrow, when there is a table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from ..errors import CTCError, MissingExtraError
 from .disk import cause, check_file
 
-_SCORES = ("log_probs", "logits", "emissions")  # names of scores' columns; the first that is there counts
+SCORES = ("log_probs", "logits", "emissions")  # names of scores' columns; the first that is there counts
+RECORDINGS = ("audio", "image")  # names of columns of files, as Hugging Face's datasets have them: bytes and a path
 
 
 class _Group(NamedTuple):
@@ -26,7 +27,7 @@ class _Group(NamedTuple):
 def list_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each row's number, from 0, and its facts: texts, numbers, and lists and structs of these, if they are not null.
 
-    Scores and bytes are not read.
+    Scores and bytes are not read; of recordings only the paths.
 
     Raises:
         CTCError: it can't be read.
@@ -34,8 +35,9 @@ def list_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     with _opened(path) as file:
         schema = file.schema_arrow
-        scores = _scores_column(schema)
+        scores = _column_of(schema, SCORES)
         names = [field.name for field in schema if field.name != scores and _is_plain(field.type)]
+        names += [f"{name}.path" for name in RECORDINGS if name in schema.names and _has_files(schema.field(name).type)]
         number = 0
         for group in range(file.num_row_groups):
             rows = _read(path, file, group, names)
@@ -44,31 +46,36 @@ def list_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 number += 1
 
 
-def has_scores(path: Path) -> bool:
-    """Whether a table has a column of scores, called log_probs, logits or emissions.
+def has_column(path: Path, names: Sequence[str]) -> bool:
+    """Whether a table has a column of scores or of recordings.
+
+    Args:
+        path: the table.
+        names: what the column may be called: `SCORES`, or some of `RECORDINGS`.
 
     Raises:
         CTCError: it can't be read.
         MissingExtraError: pyarrow is not installed.
     """
     with _opened(path) as file:
-        return _scores_column(file.schema_arrow) is not None
+        return _column_of(file.schema_arrow, names) is not None
 
 
-def read_cell(path: Path, row: int) -> Any:
-    """The scores of a row: an array, nested lists, or bytes; None if it has none.
+def read_cell(path: Path, row: int, names: Sequence[str] = SCORES) -> Any:
+    """The scores of a row: an array, nested lists, or bytes; None if it has none. Or its recording, as a dictionary.
 
     Its group of rows is read, and kept for the rows that come next.
 
     Raises:
-        CTCError: it can't be read, has no column of scores, or has no such row.
+        CTCError: it can't be read, has no such column, or has no such row.
         MissingExtraError: pyarrow is not installed.
     """
     with _opened(path) as file:
-        column = _scores_column(file.schema_arrow)
+        column = _column_of(file.schema_arrow, names)
         if column is None:
             there = ", ".join(map(repr, file.schema_arrow.names))
-            raise CTCError(f"{path} has no column of scores: expected {', '.join(_SCORES)}; it has {there}")
+            kind = "scores" if names == SCORES else "recordings"
+            raise CTCError(f"{path} has no column of {kind}: expected {', '.join(names)}; it has {there}")
         group = _group_of(path, file, row)
     stat = path.stat()
     return numbers_of(_column(path, group.number, column, (stat.st_size, stat.st_mtime_ns))[group.row])
@@ -132,11 +139,21 @@ def _damaged(path: Path, error: Exception) -> CTCError:
     return CTCError(f"{path} is not a readable .parquet file: {cause(error)}; is it complete?")
 
 
-def _scores_column(schema: Any) -> str | None:
-    def fits(kind: Any) -> bool:
-        return _is_list(kind) or _is_bytes(kind)
+def _column_of(schema: Any, names: Sequence[str]) -> str | None:
+    """The first column with one of these names that has scores, or files."""
 
-    return next((name for name in _SCORES if name in schema.names and fits(schema.field(name).type)), None)
+    def fits(name: str, kind: Any) -> bool:
+        return _has_files(kind) if name in RECORDINGS else _is_list(kind) or _is_bytes(kind)
+
+    return next((name for name in names if name in schema.names and fits(name, schema.field(name).type)), None)
+
+
+def _has_files(kind: Any) -> bool:
+    """Whether these are structs of bytes and a path."""
+    from pyarrow import types
+
+    fields = {field.name: field.type for field in kind} if types.is_struct(kind) else {}
+    return {"bytes", "path"} <= fields.keys() and _is_bytes(fields["bytes"])
 
 
 def _is_list(kind: Any) -> bool:

@@ -15,8 +15,8 @@ from ..errors import CTCError
 from .disk import cause, check_file, unreadable
 
 _NAME = re.compile(r"((?:.*/)?[^./][^/.]*)\.([^/]+)")  # folders and dots in front belong to the key
-_SCORES = "npy"
 _READ = ("txt", "json")
+_HEADER = 512  # bytes before a file's content, which say its size
 
 
 class Sample(NamedTuple):
@@ -24,17 +24,17 @@ class Sample(NamedTuple):
 
     Attributes:
         key: what their names have in common.
-        scores: the place of each ``.npy``.
+        places: the ending of each file, as ``.npy``, and its place.
         contents: the contents of its ``txt`` and ``json``.
     """
 
     key: str
-    scores: list[str]
+    places: list[tuple[str, str]]
     contents: dict[str, bytes]
 
 
 def list_tar(path: Path) -> Iterator[Sample]:
-    """The samples of a shard, in its order. Scores are skipped: only their places are given.
+    """The samples of a shard, in its order. Of most files only the places are given.
 
     Raises:
         CTCError: it can't be read, or is not a tar that can be read from any place.
@@ -47,8 +47,8 @@ def list_tar(path: Path) -> Iterator[Sample]:
         raise unreadable(path, error) from None
     except tarfile.TarError as error:
         raise CTCError(
-            f"{path} is not a readable .tar file: {cause(error)}; is it complete, and not compressed? Scores are read "
-            "from their places in it"
+            f"{path} is not a readable .tar file: {cause(error)}; is it complete, and not compressed? Files in it are "
+            "read from their places"
         ) from None
 
 
@@ -63,10 +63,33 @@ def _grouped(path: Path, tar: tarfile.TarFile) -> Iterator[Sample]:
             if sample is not None:
                 yield sample
             sample = Sample(key, [], {})
-        if ending.rpartition(".")[2] == _SCORES:
-            sample.scores.append(f"{path.name}:{member.offset_data}")
-        elif ending in _READ:
+        sample.places.append(("." + ending.rpartition(".")[2], f"{path.name}:{member.offset_data}"))
+        if ending in _READ:
             content = tar.extractfile(member)
             sample.contents[ending] = b"" if content is None else content.read()
     if sample is not None:
         yield sample
+
+
+def read_member(path: Path, offset: int) -> bytes:
+    """The content of the file that begins at a byte of a shard.
+
+    Raises:
+        CTCError: the shard can't be read, or no file begins there.
+    """
+    check_file(path)
+    try:
+        with path.open("rb") as shard:
+            shard.seek(max(0, offset - _HEADER))
+            size = tarfile.TarInfo.frombuf(shard.read(_HEADER), "utf-8", "surrogateescape").size
+            shard.seek(offset)
+            content = shard.read(size)
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except tarfile.TarError:
+        raise CTCError(f"{path}:{offset}: no file begins there; is the shard complete, and the offset right?") from None
+    if len(content) < size:
+        raise CTCError(
+            f"{path}:{offset}: {size} bytes are expected there, and {len(content)} are left; is it complete?"
+        )
+    return content

@@ -1,0 +1,142 @@
+"""Where a recording's scores come from: a file of scores, or a recogniser that hears the recording or sees the image.
+
+May import recording.py, utterance.py, decoded.py, recognisers/, files/ and text/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from ..errors import CTCError
+from ..files import Kind, check_file, file_of, recording_at
+from ..recognisers import Opened, Part, Recogniser, SoundInput, recognise
+from ..recognisers.media import WHOLE, Where
+from ..recognisers.named import shared
+from ..text import Vocabulary
+from .decoded import Options as Decoding
+from .recording import Scores, read_scores, read_vocabulary
+from .utterance import Options as Aligning
+
+PLACES = (".json", ".csv", ".tsv")  # formats whose numbers may be pixels
+
+AnyOptions = TypeVar("AnyOptions", Aligning, Decoding)
+
+
+class Seen(NamedTuple):
+    """A recording's scores, and what they mean.
+
+    Attributes:
+        scores: (T, C).
+        vocabulary: of their classes.
+        frame_shift: seconds from one frame to the next, or pixels of an image; None if it is not known.
+        delay: of the recogniser, in the same unit; 0 for scores from a file.
+        in_pixels: whether they are pixels.
+    """
+
+    scores: Scores
+    vocabulary: Vocabulary
+    frame_shift: float | None
+    delay: float = 0.0
+    in_pixels: bool = False
+
+    @property
+    def shift(self) -> float:
+        """The frame shift, where it is known: a recogniser's is, and rows of corpora must have one."""
+        assert self.frame_shift is not None
+        return self.frame_shift
+
+    def with_times(self, options: AnyOptions) -> AnyOptions:
+        """The options, with what these scores say of times where the options don't."""
+        delay = self.delay if options.delay is None else options.delay
+        return replace(options, delay=delay, in_pixels=self.in_pixels)
+
+
+class Stored(NamedTuple):
+    """Scores in a file.
+
+    Attributes:
+        path: the file, ``FILE:OFFSET`` in an archive, or ``FILE:ROW`` in a table.
+        labels: the file of the labels.
+        blank: the blank's class; found from the labels if None.
+        frame_shift: seconds; None if it is not known.
+    """
+
+    path: Path
+    labels: Path
+    blank: int | None
+    frame_shift: float | None
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The files that are read."""
+        return [file_of(self.path), self.labels]
+
+    def read(self) -> Seen:
+        """Reads the scores and the labels."""
+        scores = read_scores(self.path)
+        return Seen(scores, read_vocabulary(self.labels, self.blank, scores), self.frame_shift)
+
+
+class Recorded(NamedTuple):
+    """A recording or an image, which a recogniser makes scores of.
+
+    Attributes:
+        path: the file, ``FILE:OFFSET`` in a ``.tar``, or ``FILE:ROW`` in a ``.parquet``.
+        recogniser: its name.
+        part: which part of the recording.
+    """
+
+    path: Path
+    recogniser: str
+    part: Part = WHOLE
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The files that are read."""
+        return [file_of(self.path)]
+
+    @property
+    def frame_shift(self) -> None:
+        """Known when it has been read."""
+
+    def read(self, on_progress: Callable[[float, float], None] | None = None, where: Where | None = None) -> Seen:
+        """Runs the recogniser, which is loaded once in a process.
+
+        Args:
+            on_progress: told the seconds that are done, and all that there are.
+            where: the recording, if it is open already.
+        """
+        if where is None:
+            check_file(file_of(self.path))  # first: loading the recogniser takes longer
+        recogniser = shared(self.recogniser)
+        found = recognise(recogniser, where or self._found(kind_of(recogniser)), self.part, on_progress)
+        return Seen(found.log_probs, _vocabulary(recogniser), found.frame_shift, found.delay, found.in_pixels)
+
+    def _found(self, kind: Kind) -> Where:
+        found = recording_at(self.path, kind)
+        return Opened(BytesIO(found), str(self.path)) if isinstance(found, bytes) else found
+
+
+Source = Stored | Recorded
+
+
+def kind_of(recogniser: Recogniser) -> Kind:
+    """What a recogniser takes."""
+    return "audio" if isinstance(recogniser.takes, SoundInput) else "image"
+
+
+@lru_cache(maxsize=1)
+def _vocabulary(recogniser: Recogniser) -> Vocabulary:
+    """Made once, since thousands of labels take a while."""
+    return recogniser.vocabulary()
+
+
+def check_unit(path: Path, in_pixels: bool) -> None:
+    """Raises a CTCError for a file of times in seconds, if they are pixels."""
+    if in_pixels and path.suffix.lower() not in PLACES:
+        raise CTCError(f"{path} would hold seconds, and places in an image are pixels: expected {', '.join(PLACES)}")
