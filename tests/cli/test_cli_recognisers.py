@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 pytest.importorskip("typer", reason="the command line needs typer")
 
-from support import ppocr
-from support.corpora import words_of, write_labels
+from support import ears, ppocr
+from support.corpora import contents, errors, log_of, words_of, write_labels
 from support.heard import RECORDING, STARTS
 from support.installed import needs
 from support.recordings import SHIFT, spoken
+
+from ctckit.recognisers import named
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -82,10 +87,18 @@ def test_options_that_do_not_go_together(options: tuple[object, ...], message: s
     assert not (folder / "out.json").exists()
 
 
-def test_a_manifest_names_scores(folder: Path, ctckit: Run) -> None:
-    for command in ("align", "decode"):
-        done = ctckit(command, "--manifest", "text.txt", "--recogniser", "hama", "-o", "out")
-        assert (done.returncode, "--recogniser is for one recording" in done.stderr) == (2, True)
+@needs("hama", "soundfile", "soxr")
+def test_a_folder_of_real_recordings(folder: Path, ctckit: Run) -> None:
+    (folder / "rec" / "x").mkdir(parents=True)
+    for name in ("rec/a", "rec/x/a"):
+        shutil.copy(RECORDING, folder / f"{name}.flac")
+        shutil.copy(folder / "text.txt", folder / f"{name}.txt")
+    done = ctckit("align", "rec", "--recogniser", "hama", "-o", "out", "--threads", 2)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "2 rows aligned, 0 failed\n", "")
+    for name in ("a", "x_a"):
+        written = folder / "out" / f"{name}.json"
+        assert json.loads(written.read_text(encoding="utf-8"))["delay"] == 0.1
+        np.testing.assert_allclose([start for start, _ in words_of(written)], STARTS, atol=0.1)
 
 
 def test_what_can_not_be_read(folder: Path, ctckit: Run) -> None:
@@ -129,6 +142,154 @@ class TestImages:
         assert done.returncode == 2
         assert "out.srt would hold seconds, and places in an image are pixels: expected .json, .csv" in done.stderr
         assert not (line.parent / "out.srt").exists()
+
+
+# --- many recordings, of a made-up language ---------------------------------------------------------------------------
+
+TEXTS = {"a": "the quick brown fox", "x/a": "jumps over", "b": "a lazy dog"}
+
+
+@pytest.fixture
+def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of recordings, with their texts in another."""
+    for name, made in ears.MADE_UP.items():
+        monkeypatch.setitem(named.NAMED, name, made)
+    for name, text in TEXTS.items():
+        ears.write(tmp_path / "rec" / f"{name}.wav", text)
+        (tmp_path / "texts" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "texts" / f"{name}.txt").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+@needs("soundfile", "soxr")
+class TestMany:
+    def test_folders(self, many: Path, ctckit: Run) -> None:
+        command = ("align", "rec", "texts", "--recogniser", "ears", "-o", "out", "--format", "json,ctm")
+        done = ctckit(*command)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "3 rows aligned, 0 failed\n", "")
+        for name, text in TEXTS.items():
+            found = words_of(many / "out" / f"{name.replace('/', '_')}.json")
+            assert found == [pytest.approx(word) for word in ears.times(text)]
+        assert ctckit(*command).stdout == "0 rows aligned, 3 skipped (already done), 0 failed\n"
+        (many / "texts" / "b.txt").unlink()
+        done = ctckit(*command)
+        assert (done.returncode, done.stdout) == (
+            1,
+            f"0 rows aligned, 2 skipped (already done), 1 failed: see {Path('out/errors.jsonl')}\n",
+        )
+        assert errors(many / "out")[0]["reason"] == f"{Path('texts/b.txt')} can't be read: No such file or directory"
+        shutil.rmtree(many / "rec" / "x")
+        assert "out also has 1 rows that rec lacks" in ctckit(*command).stdout
+
+    def test_a_pattern(self, many: Path, ctckit: Run) -> None:
+        done = ctckit("decode", "rec/*.wav", "--recogniser", "ears", "-o", "out")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "2 rows decoded, 0 failed\n", "")
+        assert [entry["text"] for entry in log_of(many / "out")] == [TEXTS["a"], TEXTS["b"]]
+
+    def test_a_manifest(self, many: Path, ctckit: Run) -> None:
+        (many / "text").write_text("".join(f"{name} {text}\n" for name, text in TEXTS.items()))
+        (many / "wav.scp").write_text("".join(f"{name} rec/{name}.wav\n" for name in TEXTS))
+        done = ctckit("align", "wav.scp", "--manifest", "text", "--recogniser", "ears", "-o", "out", "--threads", 2)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "3 rows aligned, 0 failed\n", "")
+        done = ctckit("decode", "--manifest", "wav.scp", "--recogniser", "ears", "-o", "read")
+        assert (done.returncode, done.stdout) == (0, "3 rows decoded, 0 failed\n")
+        assert [entry["text"] for entry in log_of(many / "read")] == list(TEXTS.values())
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("align", "rec"), "none of the 3 audio files of rec has a text: expected a.txt beside a.wav"),
+            (("align", "texts"), "texts has no audio files: expected .wav, .flac"),
+            (("align", "no/*.wav"), f"{Path('no/*.wav')} has no audio files"),
+            (
+                ("align", "rec", "texts/a.txt"),
+                f"{Path('texts/a.txt')} is not a folder: expected the folder of the texts",
+            ),
+            (("align", "rec", "--labels", "x.txt"), "--labels does not go with --recogniser, which knows its own"),
+            (("decode", "rec", "--frame-shift", 1), "--frame-shift does not go with --recogniser"),
+            (("align", "rec", "texts", "--picture", "x.png"), "--picture is for one recording"),
+            (("decode", "rec", "--audio", "x.wav"), "--audio is for one recording"),
+            (("decode", "rec", "--format", "doc"), "expected one of .TextGrid"),
+            (("align", "--manifest", "no.jsonl"), "no.jsonl can't be read"),
+            (("align", "rec", "--manifest", "rec/a.wav"), "the line is not"),
+        ],
+    )
+    def test_usage(self, arguments: tuple[object, ...], message: str, many: Path, ctckit: Run) -> None:
+        done = ctckit(*arguments, "--recogniser", "ears", "-o", "out")
+        if "the line is not" in message:  # every line of a manifest is checked by itself
+            assert done.returncode == 1
+            return
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"ctckit: {message}")
+        assert len(done.stderr.splitlines()) == 1
+        assert not (many / "out").exists()
+
+    def test_killed_at_any_moment(self, many: Path) -> None:
+        """The result is that of a run which was not killed, whatever was half done."""
+        for n in range(120):
+            ears.write(many / "rec" / f"{n}.wav", "the fox" if n % 3 else "dog")
+            (many / "texts" / f"{n}.txt").write_text("the fox" if n % 3 else "dog", encoding="utf-8")
+        (many / "rec" / "7.wav").write_bytes(b"no sound")
+        command = [*ears.COMMAND, "align", "rec", "texts", "--recogniser", "ears", "--threads", "2", "-o"]
+
+        def begin(out: str) -> subprocess.Popen[bytes]:
+            return subprocess.Popen([*command, out], cwd=many, env=ears.ENVIRONMENT, stdout=subprocess.DEVNULL)
+
+        assert begin("calm").wait() == 1
+        out, killed = many / "out", 0
+        for enough in (5, 40, 80):
+            process = begin("out")
+            while process.poll() is None and not (out.is_dir() and len(list(out.iterdir())) >= enough):
+                time.sleep(0.001)
+            killed += process.poll() is None
+            process.kill()
+            process.wait()
+        assert killed > 1
+        assert begin("out").wait() == 1
+        assert contents(out) == contents(many / "calm")
+
+
+@needs("soundfile", "soxr")
+class TestPipes:
+    """A real pipe: the command is another process."""
+
+    TEXT = "the quick brown fox"
+
+    def wav(self) -> bytes:
+        """As ffmpeg writes it to a pipe, whose header it can't complete."""
+        form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, ears.RATE, 2 * ears.RATE, 2, 16)
+        begin = b"RIFF\xff\xff\xff\xffWAVE" + form + b"data\xff\xff\xff\xff"
+        return begin + (ears.sound(self.TEXT) * 2**15).astype("<i2").tobytes()
+
+    def piped(self, folder: Path, content: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        command = [*ears.COMMAND, *arguments, "--recogniser", "ears"]
+        return subprocess.run(command, cwd=folder, env=ears.ENVIRONMENT, input=content, capture_output=True)
+
+    def test_aligns(self, tmp_path: Path) -> None:
+        (tmp_path / "text.txt").write_text(self.TEXT, encoding="utf-8")
+        done = self.piped(tmp_path, self.wav(), "align", "-", "text.txt", "-o", "-", "--format", "ctm")
+        assert (done.returncode, done.stderr.decode().splitlines()[0][:7]) == (0, "4 words")
+        rows = [line.split() for line in done.stdout.decode().splitlines()]
+        assert [(row[0], row[4]) for row in rows] == [("stdin", word) for word in self.TEXT.split()]
+        assert [float(row[2]) for row in rows] == pytest.approx([start for start, _ in ears.times(self.TEXT)])
+
+    def test_decodes(self, tmp_path: Path) -> None:
+        done = self.piped(tmp_path, self.wav(), "decode", "-")
+        assert (done.returncode, done.stdout.decode(), done.stderr) == (0, f"{self.TEXT}\n", b"")
+
+    def test_nothing_comes(self, tmp_path: Path) -> None:
+        done = self.piped(tmp_path, b"", "decode", "-", "-o", "x.srt")
+        assert (done.returncode, done.stdout) == (2, b"")
+        message = "ctckit: the standard input is empty: expected a recording; did the program before the pipe fail?\n"
+        assert done.stderr.decode() == message
+        assert not (tmp_path / "x.srt").exists()
+
+    def test_a_terminal_is_no_pipe(self, many: Path, ctckit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It says so, and does not wait for somebody to type a recording."""
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+        done = ctckit("decode", "-", "--recogniser", "ears")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("ctckit: - is the standard input, which is a terminal here: expected a recording")
 
 
 # --- the delay of anyone's network ------------------------------------------------------------------------------------

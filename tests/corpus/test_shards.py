@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 
 pytest.importorskip("filelock", reason="a run over a corpus needs filelock")
 
-from support.corpora import aligning, corpus_of, errors, log_of, words_of
+from support.corpora import aligning, corpus_of, errors, log_of, words_of, write_tar
 
 from ctckit.corpus import Corpus, Defaults, Threads
 from ctckit.corpus.manifest import FailedRow, Row, read_manifest
@@ -29,14 +28,6 @@ def npy(array: Any) -> bytes:
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()
-
-
-def write_tar(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
-    with tarfile.open(path, "w") as tar:
-        for name, content in members:
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
 
 
 def as_tar(folder: Path, rows: Rows) -> None:
@@ -166,7 +157,8 @@ def test_names_in_a_tar(tmp_path: Path) -> None:
     assert (read_log_probs(first.source.path) == scores).all()
     assert (read_log_probs(second.source.path) == scores + 1).all()
     wrong = [row.reason for row in rows if isinstance(row, FailedRow)]
-    assert "expected them once" in wrong[0]
+    assert "x.tar has the scores of 'z' as x.tar:" in wrong[0]
+    assert "and as x.tar:" in wrong[0]
     assert "not JSON" in wrong[1]
     assert "w.txt is not UTF-8 text" in wrong[2]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
+import tarfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -40,6 +42,14 @@ def corpus_of(folder: Path, count: int) -> list[dict[str, Any]]:
 def manifest(folder: Path, rows: Sequence[Any], name: str = "corpus.jsonl") -> None:
     lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
     (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_tar(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
 
 
 def corpus(folder: Path, task: Aligning | Decoding, out: str = "out", formats: str = "json,csv") -> Corpus:

@@ -59,7 +59,7 @@ class Places:
         name = file_name(id) if self._kind == "folder" else id
         found = self._found.get(name, [])
         if len(found) > 1:
-            raise CTCError(f"{self.place} has the {self._what} of {id!r} as {' and '.join(found[:3])}: expected one")
+            raise CTCError(f"{self.place} has the {self._what} of {id!r} as {' and as '.join(found[:3])}: expected one")
         if not found:
             endings = f"{name}{self._endings[0]}, or {', '.join(self._endings[1:])}"
             expected = endings if self._kind == "folder" else "an entry of this id"

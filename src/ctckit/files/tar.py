@@ -80,7 +80,9 @@ def read_member(path: Path, offset: int) -> bytes:
     check_file(path)
     try:
         with path.open("rb") as shard:
-            shard.seek(max(0, offset - _HEADER))
+            if offset < _HEADER or offset % _HEADER:
+                raise tarfile.HeaderError
+            shard.seek(offset - _HEADER)
             size = tarfile.TarInfo.frombuf(shard.read(_HEADER), "utf-8", "surrogateescape").size
             shard.seek(offset)
             content = shard.read(size)
