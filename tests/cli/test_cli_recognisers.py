@@ -44,7 +44,7 @@ class TestSound:
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.splitlines()[2].endswith("what the network reads: 'ɡo fɔɹwɝ tɛn mitɝz'")
         read = json.loads((folder / "out.json").read_text(encoding="utf-8"))
-        assert read["delay"] == 0.1
+        assert (read["delay"], read["stretch"]) == (0.1, 0.25)
         assert "unit" not in read
         assert [line["text"] for line in read["lines"]] == ["Go forward", "ten meters."]
         np.testing.assert_allclose([start for start, _ in words_of(folder / "out.json")], STARTS, atol=0.1)
@@ -65,6 +65,21 @@ class TestSound:
 
         assert starts("--delay", 0) == pytest.approx([start + 0.1 for start in starts()])
 
+    def test_another_stretch(self, folder: Path, ctckit: Run) -> None:
+        """By default hama's: a word ends with the next one's beginning, or 0.25 s after its last spike."""
+
+        def read(*options: object) -> list[tuple[float, float]]:
+            assert ctckit(*SPEECH, "-o", "out.json", *options).returncode == 0
+            return words_of(folder / "out.json")
+
+        own, spikes = read(), read("--stretch", 0)
+        assert [start for start, _ in own] == [start for start, _ in spikes]
+        following = [*(start for start, _ in own[1:]), 9.0]
+        assert [end for _, end in own] == pytest.approx(
+            [min(end + 0.25, begin) for (_, end), begin in zip(spikes, following, strict=True)]
+        )
+        assert "stretch" not in json.loads((folder / "out.json").read_text(encoding="utf-8"))
+
     def test_decodes(self, folder: Path, ctckit: Run) -> None:
         done = ctckit("decode", "speech.flac", "--recogniser", "hama")
         assert (done.returncode, done.stdout) == (0, "ɡo fɔɹwɝ tɛn mitɝz\n")
@@ -78,6 +93,7 @@ class TestSound:
         (("--blank", 0), "--blank does not go with --recogniser"),
         (("--logits",), "--logits does not go with --recogniser"),
         (("--delay", -1), "--delay -1.0: expected"),
+        (("--stretch", -1), "--stretch -1.0: expected"),
     ],
 )
 def test_options_that_do_not_go_together(options: tuple[object, ...], message: str, folder: Path, ctckit: Run) -> None:
@@ -313,6 +329,14 @@ class TestDelay:
         wanted = [[t - min(0.08, t / 2) for t in word] for word in spoken("the quick brown fox")[1]]
         assert words_of(scores / "out.json") == [pytest.approx(word) for word in wanted]
 
+    @pytest.mark.parametrize("command", [("align", "x.npy", "x.txt"), ("decode", "x.npy")])
+    def test_words_end_later(self, command: tuple[str, ...], scores: Path, ctckit: Run) -> None:
+        """By half a frame: there is at least one frame of blanks after each word."""
+        options = ("--labels", "labels.txt", "--frame-shift", SHIFT, "-o", "out.json")
+        assert ctckit(*command, *options, "--stretch", SHIFT / 2).returncode == 0
+        wanted = [(start, end + SHIFT / 2) for start, end in spoken("the quick brown fox")[1]]
+        assert words_of(scores / "out.json") == [pytest.approx(word) for word in wanted]
+
     def test_cues_are_when_it_is_said(self, scores: Path, ctckit: Run) -> None:
         """With a delay of d, the frames of d later than a subtitle's times are searched."""
         late = 15
@@ -331,5 +355,6 @@ class TestDelay:
         row = {"id": "a", "emissions": "x.npy", "text": "The quick brown fox"}
         (scores / "rows.jsonl").write_text(json.dumps(row), encoding="utf-8")
         options = ("--manifest", "rows.jsonl", "--labels", "labels.txt", "--frame-shift", SHIFT, "-o", "out")
-        assert ctckit("align", *options, "--delay", 0.06).returncode == 0
-        assert json.loads((scores / "out" / "a.json").read_text(encoding="utf-8"))["delay"] == 0.06
+        assert ctckit("align", *options, "--delay", 0.06, "--stretch", 0.05).returncode == 0
+        read = json.loads((scores / "out" / "a.json").read_text(encoding="utf-8"))
+        assert (read["delay"], read["stretch"]) == (0.06, 0.05)

@@ -188,6 +188,7 @@ def test_inputs_are_checked(values: npt.NDArray[Any], message: str) -> None:
         ({"blank": 5}, "blank = 5"),
         ({"step": 0}, "step = 0"),
         ({"delay": -0.1}, r"delay = -0\.1"),
+        ({"stretch": -0.1}, r"stretch = -0\.1"),
         ({"piece": 20, "overlap": 10}, "piece = 20"),
         ({"batch": 0}, "batch = 0"),
     ],

@@ -26,7 +26,8 @@ from ..text import Vocabulary
 from ..validate import check_beam_width, check_extend, check_nbest, check_number
 from .bare import bare_lines
 from .formats import Level, check_layout
-from .recording import Scores, check_scores, earlier, shift_notes, time_facts
+from .recording import Scores, check_scores, shift_notes
+from .spikes import check_spikes, earlier, stretched, time_facts
 
 _DIGITS = 6  # decimals of scores
 
@@ -79,6 +80,7 @@ class Options:
         line_length: cells of a line of subtitles; see :func:`ctckit.annotate.write`.
         delay: seconds by which the network's frames come after what they say; all times are earlier by it. None: the
             recogniser's own, or 0 for stored scores.
+        stretch: seconds by which a token may go on over the blanks after it, until the next one begins. None: likewise.
         in_pixels: whether times are pixels of an image, not seconds.
     """
 
@@ -89,14 +91,14 @@ class Options:
     level: Level | None = None
     line_length: int | None = None
     delay: float | None = None
+    stretch: float | None = None
     in_pixels: bool = False
 
     def check(self, beam_width: int, files: list[Path]) -> None:
         """Raises a CTCError for values out of range, and for options that the formats of the files cannot hold."""
         check_nbest(self.nbest, check_beam_width(beam_width))
         check_extend(self.extend)
-        if self.delay is not None:
-            check_number("delay", self.delay, least=0.0)
+        check_spikes(self.delay, self.stretch)
         check_layout(self.level, self.line_length, files)
         if self.nbest > 1 and files and not any(path.suffix.lower() == ".json" for path in files):
             raise CTCError(f"nbest = {self.nbest}: expected .json, which holds several texts; others hold one")
@@ -186,7 +188,7 @@ class Decoded(NamedTuple):
         duration: seconds; the end of the last frame.
         notes: sentences about the frame shift.
         hypotheses: the texts, the best first.
-        unusual: the delay and the unit of the times, for JSON, if they are not 0 and seconds.
+        unusual: the delay, the stretch and the unit of the times, for JSON, if they are not 0, 0 and seconds.
     """
 
     lines: list[Segment]
@@ -259,14 +261,15 @@ def timed(found: Hypotheses, frames: int, frame_shift: float, options: Options, 
         options: how to decode.
         offset: seconds; the beginning of the first frame, if the scores are of a part of a recording.
     """
+    duration = offset + frames * frame_shift
     lines = found[0].segments(frame_shift, extend=options.extend, offset=offset)
+    lines = stretched(lines, options.stretch, duration + (options.delay or 0.0))
+    lines = earlier(lines, options.delay, offset)
     if options.strip_punctuation:
         lines = bare_lines(lines)
     tokens = len(found[0].tokens)
     notes = shift_notes(frame_shift, frames, tokens) if tokens and not options.in_pixels else ()
-    delay = options.delay or 0.0
-    lines = earlier(lines, delay, offset)
-    return Decoded(lines, offset + frames * frame_shift, notes, found, time_facts(delay, options.in_pixels))
+    return Decoded(lines, duration, notes, found, time_facts(options.delay, options.stretch, options.in_pixels))
 
 
 def _facts(hypothesis: Hypothesis) -> dict[str, Any]:

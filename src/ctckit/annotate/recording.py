@@ -118,39 +118,6 @@ def shift_notes(frame_shift: float, frames: int, tokens: int) -> tuple[str, ...]
     )
 
 
-def earlier(lines: list[Segment], delay: float, begin: float = 0.0) -> list[Segment]:
-    """Lines whose times are earlier by a delay, of a network that says what it hears late.
-
-    Nothing begins before the recording: in its first two delays, times are halved instead.
-
-    Args:
-        lines: with their words and tokens.
-        delay: seconds.
-        begin: seconds, when the first frame begins.
-
-    Example:
-        >>> lines = [Segment("a", 0.1, 0.5, -0.1, 0.9), Segment("b", 0.5, 0.6, -0.1, 0.9)]
-        >>> [(line.start, line.end) for line in earlier(lines, 0.1)]
-        [(0.05, 0.4), (0.4, 0.5)]
-    """
-
-    def at(time: float) -> float:
-        return time - min(delay, (time - begin) / 2)
-
-    if not delay:
-        return lines
-    return [line._replace(start=at(line.start), end=at(line.end), parts=_parts(line, delay, begin)) for line in lines]
-
-
-def _parts(line: Segment, delay: float, begin: float) -> tuple[Segment, ...]:
-    return tuple(earlier(list(line.parts), delay, begin))
-
-
-def time_facts(delay: float, in_pixels: bool) -> dict[str, Any]:
-    """For JSON: the delay that was taken off, if there is one, and the unit of all times, unless that is seconds."""
-    return ({"delay": delay} if delay else {}) | ({"unit": "pixels"} if in_pixels else {})
-
-
 def words_of(lines: list[Segment]) -> list[Segment]:
     """All words of some lines, in order."""
     return [word for line in lines for word in line.parts]

@@ -35,6 +35,7 @@ class Seen(NamedTuple):
         vocabulary: of their classes.
         frame_shift: seconds from one frame to the next, or pixels of an image; None if it is not known.
         delay: of the recogniser, in the same unit; 0 for scores from a file.
+        stretch: likewise.
         in_pixels: whether they are pixels.
     """
 
@@ -42,6 +43,7 @@ class Seen(NamedTuple):
     vocabulary: Vocabulary
     frame_shift: float | None
     delay: float = 0.0
+    stretch: float = 0.0
     in_pixels: bool = False
 
     @property
@@ -53,7 +55,8 @@ class Seen(NamedTuple):
     def with_times(self, options: AnyOptions) -> AnyOptions:
         """The options, with what these scores say of times where the options don't."""
         delay = self.delay if options.delay is None else options.delay
-        return replace(options, delay=delay, in_pixels=self.in_pixels)
+        stretch = self.stretch if options.stretch is None else options.stretch
+        return replace(options, delay=delay, stretch=stretch, in_pixels=self.in_pixels)
 
 
 class Stored(NamedTuple):
@@ -115,7 +118,7 @@ class Recorded(NamedTuple):
             check_file(file_of(self.path))  # first: loading the recogniser takes longer
         recogniser = shared(self.recogniser)
         found = recognise(recogniser, where or self._found(kind_of(recogniser)), self.part, on_progress)
-        return Seen(found.log_probs, _vocabulary(recogniser), found.frame_shift, found.delay, found.in_pixels)
+        return Seen(found.log_probs, _vocabulary(recogniser), *found[1:])
 
     def _found(self, kind: Kind) -> Where:
         found = recording_at(self.path, kind)

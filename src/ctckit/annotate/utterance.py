@@ -17,11 +17,12 @@ from ..lattice import STAR
 from ..results import Segment
 from ..text import Transcript, Vocabulary
 from ..text.scripts import TRANSCRIPT_FORMATS, Script, TranscriptFormat
-from ..validate import check_choice, check_extend, check_number
+from ..validate import check_choice, check_extend
 from .bare import bare_lines
 from .fit import Fit, fit_of
 from .formats import Level
-from .recording import Scores, check_scores, earlier, shift_notes, time_facts
+from .recording import Scores, check_scores, shift_notes
+from .spikes import check_spikes, earlier, stretched, time_facts
 
 _ROUNDING = 1e-6  # of a frame: subtitles' times are decimal
 
@@ -39,6 +40,7 @@ class Options:
         transcript_format: of files of text, see :func:`ctckit.text.scripts.parse_transcript`.
         delay: seconds by which the network's frames come after what they say; all times are earlier by it. None: the
             recogniser's own, or 0 for stored scores.
+        stretch: seconds by which a token may go on over the blanks after it, until the next one begins. None: likewise.
         in_pixels: whether times are pixels of an image, not seconds.
         cue_times: each line lies between the times of its subtitle.
         strip_punctuation: words are written without the punctuation around them.
@@ -57,14 +59,14 @@ class Options:
     level: Level | None = None
     line_length: int | None = None
     delay: float | None = None
+    stretch: float | None = None
     in_pixels: bool = False
 
     def check(self) -> None:
         """Raises a CTCError for values out of range."""
         check_extend(self.extend)
         check_choice("transcript_format", self.transcript_format, TRANSCRIPT_FORMATS)
-        if self.delay is not None:
-            check_number("delay", self.delay, least=0.0)
+        check_spikes(self.delay, self.stretch)
 
 
 class Aligned(NamedTuple):
@@ -77,7 +79,7 @@ class Aligned(NamedTuple):
             parts of the text that the labels can't spell, or spell in another way.
         path: int32 (T,), the class of each frame on the best path, or ``ctckit.STAR``.
         fit: the text beside what the network reads.
-        unusual: the delay and the unit of the times, for JSON, if they are not 0 and seconds.
+        unusual: the delay, the stretch and the unit of the times, for JSON, if they are not 0, 0 and seconds.
     """
 
     lines: list[Segment]
@@ -123,24 +125,24 @@ def align(
     words = [word for line in transcript.lines for word in line.words]
     if all((transcript.tokens[word.first : word.first + len(word.tokens)] == STAR).all() for word in words):
         raise CTCError("the text has no character that the labels can spell: are they of the same language?")
+    duration = offset + len(scores) * frame_shift
     if options.cue_times:
         lines, path, inside = _align_cues(scores, script, vocabulary, frame_shift, options, offset)
         fit = fit_of(scores[inside], path[inside], vocabulary)
     else:
         alignment = _aligned(scores, transcript, vocabulary, options)
-        lines = transcript.segments(alignment, frame_shift, extend=options.extend, offset=offset)
+        lines = _lines(transcript, alignment, frame_shift, options, offset, duration)
         path = alignment.labels
         fit = fit_of(scores, path, vocabulary)
     if options.strip_punctuation:
         lines = bare_lines(lines, options.spoken)
-    delay = options.delay or 0.0
-    lines = earlier(lines, delay, offset)
+    lines = earlier(lines, options.delay, offset)
     doubts = fit.notes
     if not options.in_pixels:
         doubts += shift_notes(frame_shift, len(scores), len(transcript.tokens))
     notes = doubts + script.notes + vocabulary.notes + transcript.notes
-    unusual = time_facts(delay, options.in_pixels)
-    return Aligned(lines, offset + len(scores) * frame_shift, notes, path, fit, unusual)
+    unusual = time_facts(options.delay, options.stretch, options.in_pixels)
+    return Aligned(lines, duration, notes, path, fit, unusual)
 
 
 def _transcribed(text: str, vocabulary: Vocabulary, options: Options) -> Transcript:
@@ -166,6 +168,25 @@ def _aligned(scores: Scores, transcript: Transcript, vocabulary: Vocabulary, opt
     return alignment
 
 
+def _lines(
+    transcript: Transcript, alignment: Alignment, frame_shift: float, options: Options, begin: float, end: float
+) -> list[Segment]:
+    """Lines in the network's time, stretched.
+
+    Args:
+        transcript: the text.
+        alignment: of its tokens.
+        frame_shift: seconds from one frame to the next.
+        options: how to align.
+        begin: seconds, when the first frame begins.
+        end: seconds, when what is said has ended.
+    """
+    lines = transcript.segments(alignment, frame_shift, extend=options.extend, offset=begin)
+    stars = [span.start for span in alignment.spans(options.extend) if span.token == STAR]  # some are between words
+    others = [begin + start * frame_shift for start in stars]
+    return stretched(lines, options.stretch, end + (options.delay or 0.0), others)
+
+
 def _align_cues(
     scores: Scores, script: Script, vocabulary: Vocabulary, frame_shift: float, options: Options, offset: float
 ) -> tuple[list[Segment], npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
@@ -178,6 +199,7 @@ def _align_cues(
     lines: list[Segment] = []
     path = np.full(len(scores), vocabulary.blank, np.int32)
     inside = np.zeros(len(scores), bool)
+    duration = offset + len(scores) * frame_shift
     for number, (text, cue) in enumerate(zip(script.text.split("\n"), script.times, strict=True), start=1):
         start, end = (time + (options.delay or 0.0) for time in cue)  # when the network says it
         begin = math.floor((start - offset) / frame_shift + _ROUNDING)
@@ -187,12 +209,11 @@ def _align_cues(
         try:
             alignment = _aligned(scores[first:last], transcript, vocabulary, options)
         except InfeasibleError as error:
-            stop = offset + len(scores) * frame_shift
-            where = f"line {number}, from {start:g} to {end:g} s of {stop:g} s"
+            where = f"line {number}, from {start:g} to {end:g} s of {duration:g} s"
             reason = f"{where}: {error}; or leave out cue_times=True"
             raise InfeasibleError(reason, frames=error.frames, needed=error.needed) from None
         begun = offset + first * frame_shift
-        lines += transcript.segments(alignment, frame_shift, extend=options.extend, offset=begun)
+        lines += _lines(transcript, alignment, frame_shift, options, begun, min(cue[1], duration))
         path[first:last] = alignment.labels
         spans = alignment.spans()  # a subtitle's times may reach into its neighbours' words
         if spans:

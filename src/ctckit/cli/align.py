@@ -43,6 +43,7 @@ def align(
     frame_shift: recordings.FrameShift = None,
     offset: recordings.Offset = 0.0,
     delay: recordings.Delay = None,
+    stretch: recordings.Stretch = None,
     blank: recordings.Blank = None,
     from_logits: Logits = False,
     extend: recordings.Extend = 0,
@@ -82,6 +83,7 @@ def align(
         cast("Level | None", level),
         line_length,
         delay,
+        stretch,
     )
     rows = emissions if manifest is None and recordings.is_folder(emissions, recogniser) else manifest
     if rows is not None:

@@ -70,6 +70,7 @@ def decode(
     frame_shift: recordings.FrameShift = None,
     offset: recordings.Offset = 0.0,
     delay: recordings.Delay = None,
+    stretch: recordings.Stretch = None,
     blank: recordings.Blank = None,
     from_logits: Logits = False,
     extend: recordings.Extend = 0,
@@ -95,11 +96,11 @@ def decode(
 
     language = Language(language_model, lexicon, hotwords, alpha, beta, unknown_score, hotword_weight, beam_width)
     at_level = cast("Level | None", level)
-    options = Options(from_logits, nbest, extend, strip_punctuation, at_level, line_length, delay)
+    options = Options(from_logits, nbest, extend, strip_punctuation, at_level, line_length, delay, stretch)
     form = cast("TranscriptFormat", transcript_format)
     if tune:
         _refuse_beside_tune({"--stream": stream, "--out": out, "--format": formats, "--threads": num_threads})
-        _refuse_beside_tune({"--recogniser": recogniser, "--delay": delay})
+        _refuse_beside_tune({"--recogniser": recogniser, "--delay": delay, "--stretch": stretch})
         defaults = Defaults(labels, frame_shift or 1.0, blank, emissions=emissions)  # times don't matter
         return _tune(manifest, defaults, language, from_logits, form, picture, lang)
     rows = emissions if manifest is None and recordings.is_folder(emissions, recogniser) else manifest

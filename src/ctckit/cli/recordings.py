@@ -72,6 +72,13 @@ Delay = Annotated[
         "recogniser's own; 0 for scores. For images, pixels."
     ),
 ]
+Stretch = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds by which a token may go on over the blanks after it, until the next one begins. By default the "
+        "recogniser's own; 0 for scores. For images, pixels."
+    ),
+]
 Extend = Annotated[int, typer.Option(help="How many frames of blanks a token may take on each side.")]
 TranscriptForm = Annotated[
     str,

@@ -19,7 +19,12 @@ _PROBED = (2, 4)  # seconds of silence, whose frames are counted where the confi
 
 
 def transformers(
-    folder: str | Path, *, device: str | None = None, delay: float = 0.0, batch: int | None = None
+    folder: str | Path,
+    *,
+    device: str | None = None,
+    delay: float = 0.0,
+    stretch: float = 0.0,
+    batch: int | None = None,
 ) -> Recogniser:
     """A recogniser from a folder that ``save_pretrained`` has written: network, tokenizer and feature extractor.
 
@@ -30,6 +35,7 @@ def transformers(
         folder: a local folder; nothing is downloaded.
         device: torch's name of a device; by default a GPU if there is one.
         delay: seconds; as for :class:`Recogniser`.
+        stretch: seconds; as for :class:`Recogniser`.
         batch: pieces of a long recording at a time; by default 8 on a GPU, else 1.
 
     Raises:
@@ -64,6 +70,7 @@ def transformers(
         model.config.pad_token_id,
         step=getattr(model.config, "inputs_to_logits_ratio", None) or _step(network, extractor.sampling_rate),
         delay=delay,
+        stretch=stretch,
         batch=batch or (1 if device == "cpu" else 8),
     )
 

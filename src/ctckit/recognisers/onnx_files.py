@@ -33,6 +33,7 @@ def onnx(
     prepare: Callable[[Array], Array] | None = None,
     probabilities: bool = False,
     delay: float = 0.0,
+    stretch: float = 0.0,
     batch: int = 1,
 ) -> Recogniser:
     """A recogniser from an ONNX file with one input; the first of its outputs counts.
@@ -50,6 +51,7 @@ def onnx(
         probabilities: whether the output (N, T, C) is probabilities. Otherwise it is logits or log-probabilities: both
             are normalised.
         delay: as for :class:`Recogniser`.
+        stretch: as for :class:`Recogniser`.
         batch: as for :class:`Recogniser`; 1 if the file has a fixed batch size.
 
     Raises:
@@ -63,7 +65,7 @@ def onnx(
     if prepare is None:
         prepare = _as_it_is if isinstance(takes, SoundInput) else _planes
     network = _Network(_session(Path(path)), prepare, probabilities)
-    return Recogniser(network, takes, labels, blank, step, delay, batch=batch)
+    return Recogniser(network, takes, labels, blank, step, delay, stretch, batch=batch)
 
 
 def pp_ocr() -> Recogniser:

@@ -21,7 +21,7 @@ _RENAMED = {
 }  # the class between words is called as Vocabulary expects it; the other is never used
 _STEP = 320  # samples
 _LONGEST = 1500  # frames; the package leaves out what comes after them, without a word
-_DELAY = 0.10  # seconds; how it was measured: docs/recognisers.md
+_DELAY, _STRETCH = 0.10, 0.25  # seconds; how they were measured: docs/recognisers.md
 
 
 def hama() -> Recogniser:
@@ -54,6 +54,7 @@ def hama() -> Recogniser:
         model.blank_id,
         _STEP,
         delay=_DELAY,
+        stretch=_STRETCH,
         piece=1400,
         speller=_Speller(phones, frozenset(labels)),
     )

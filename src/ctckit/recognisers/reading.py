@@ -24,12 +24,14 @@ class Recognised(NamedTuple):
         log_probs: float32 (T, C).
         frame_shift: seconds from one frame to the next; for an image, pixels of the file.
         delay: by which the first frame of a token usually comes after its beginning, in the same unit.
+        stretch: by which a token usually goes on after its last frame, in the same unit.
         in_pixels: whether they are pixels.
     """
 
     log_probs: npt.NDArray[np.float32]
     frame_shift: float
     delay: float
+    stretch: float
     in_pixels: bool
 
 
@@ -71,7 +73,8 @@ def recognise(
         found = gathered(scores)
     except CTCError as error:
         raise (error if str(path) in str(error) else CTCError(f"{path}: {error}")) from None
-    return Recognised(found, recogniser.frame_shift * scale, recogniser.delay * scale, not is_sound)
+    shift, delay, stretch = (scale * time for time in (recogniser.frame_shift, recogniser.delay, recogniser.stretch))
+    return Recognised(found, shift, delay, stretch, not is_sound)
 
 
 def _told(

@@ -58,6 +58,8 @@ class Recogniser:
         step: samples, or columns, from one frame to the next.
         delay: seconds, or columns, by which the first frame of a token usually comes after its beginning. CTC does not
             train a network to say when: most say a token late, when they have heard enough of it.
+        stretch: seconds, or columns, by which a token usually goes on after its last frame: its end, and a word's, is
+            later by this, or where the next token begins.
         piece: frames that go through the network at a time. Inputs that are not longer go through it whole.
         overlap: frames at each end of a piece that are not used, since the network does not see what is beyond. If it
             sees no further than this, pieces joined are equal to the whole.
@@ -86,6 +88,7 @@ class Recogniser:
     blank: int
     step: int
     delay: float = 0.0
+    stretch: float = 0.0
     piece: int = 1500
     overlap: int = 100
     batch: int = 1
@@ -97,6 +100,7 @@ class Recogniser:
         check_integer("rate" if isinstance(self.takes, SoundInput) else "height", self.takes[0], 1)
         check_integer("step", self.step, 1)
         check_number("delay", self.delay, least=0.0)
+        check_number("stretch", self.stretch, least=0.0)
         check_integer("overlap", self.overlap, 0)
         check_integer("piece", self.piece, 2 * self.overlap + 1)
         check_integer("batch", self.batch, 1)
