@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,6 @@ from .command import LabelFile, Logits, print_notes
 if TYPE_CHECKING:
     from ..annotate.delay import Lateness, Off
     from ..annotate.marks import Mark
-    from ..recognisers import Recogniser
 
 BY_POCKETSPHINX = Path("pocketsphinx")
 SHOWN = 5  # words, those that are farthest off
@@ -47,25 +46,24 @@ def delay(
     """
     from ..annotate.delay import hear, measure
     from ..recognisers import ImageInput
-    from ..recognisers.named import named
+    from ..recognisers.named import shared
 
     sources = [recordings.source_of(path, recogniser, labels, blank, frame_shift, from_logits) for path in emissions]
     if recogniser is None and frame_shift is None:
         raise CTCError(recordings.NO_SHIFT)
     for source in sources:
         recordings.Times(source.frame_shift, 0.0).check()
-    network = None if recogniser is None else named(recogniser)
-    if network is not None and isinstance(network.takes, ImageInput):
+    if recogniser is not None and isinstance(shared(recogniser).takes, ImageInput):
         raise CTCError(f"--recogniser {recogniser} reads images: expected one that hears recordings")
-    marked, notes = _marked(emissions, marks, network is not None)
+    marked, notes = _marked(emissions, marks, recogniser is not None)
     heard = []
     for source in sources:
         if source.path not in marked:
             continue
-        seen = source.read() if isinstance(source, recordings.Stored) else source.heard_by(cast("Recogniser", network))
-        shift = cast("float", seen.frame_shift)
+        seen = source.read()
+        name, mark = str(source.path), marked[source.path]
         try:
-            heard.append(hear(str(source.path), seen.scores, seen.vocabulary, shift, marked[source.path], from_logits))
+            heard.append(hear(name, seen.scores, seen.vocabulary, seen.shift, mark, from_logits))
         except CTCError as error:
             notes.append(f"{source.path} is left out: {error}")
     print_notes(notes)
