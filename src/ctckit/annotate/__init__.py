@@ -7,5 +7,6 @@ from __future__ import annotations
 
 from .batches import AlignBatch, DecodeBatch
 from .formats import write
+from .recognising import RecogniseBatch
 
-__all__ = ["AlignBatch", "DecodeBatch", "write"]
+__all__ = ["AlignBatch", "DecodeBatch", "RecogniseBatch", "write"]

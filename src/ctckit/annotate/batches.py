@@ -1,121 +1,88 @@
 """Aligns or decodes the rows of a table, a batch at a time, for frameworks that hand batches to a function.
 
 Such are Ray Data, Hugging Face's datasets, Spark and webdataset. A row that can't be done says why in the column
-``error``: one bad recording in ten thousand hours must not end a job. Imports columns.py, utterance.py, decoded.py,
-recording.py, text/ and what is below them, and no framework.
+``error``. Imports row_by_row.py, columns.py, utterance.py, decoded.py, recording.py, text/ and what is below them, and
+no framework.
 """
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from ..decoding import Decoder
-from ..errors import CTCError
 from ..files import read_labels
 from ..language.hotwords import Source, weighted
 from ..results import Segment
 from ..text import Vocabulary
-from ..validate import check_extend, check_flag, check_frame_shift
+from ..validate import check_extend, check_flag, check_frame_shift, check_number
 from . import decoded as decoding
 from . import utterance as aligning
-from .columns import Batch, count_of, matrix_of, names_of, seconds_of, text_of, values_of, with_results
+from .columns import count_of, matrix_of, seconds_of, shift_of, text_of
 from .recording import Scores, confidence, words_of
+from .row_by_row import Row, RowByRow
 
-Row = dict[str, Any]
 
+class _OfScores(RowByRow):
+    """Reads a row's scores, and what their frames are in time."""
 
-class _Batches(ABC):
-    """What both callables share: reads the columns, does the rows one by one, and puts the results into columns."""
-
-    _of_failed: Row  # the results for a row that can't be done, besides those of its words and its error
+    _of_failed: Row  # the results for a row that can't be done, besides those of its words
 
     def __init__(
         self,
         vocabulary: Vocabulary,
-        frame_shift: float,
+        frame_shift: float | str,
+        delay: float | str,
         scores: str,
         frames: str | None,
         offset: str | None,
         prefix: str,
     ) -> None:
+        super().__init__(scores, prefix)
         self._vocabulary = vocabulary
-        self._frame_shift = check_frame_shift(frame_shift)
+        self._frame_shift = frame_shift if isinstance(frame_shift, str) else check_frame_shift(frame_shift)
+        self._delay = delay if isinstance(delay, str) else check_number("delay", delay, least=0.0)
         self._scores, self._frames, self._offset = scores, frames, offset
-        self._prefix = prefix
 
     @abstractmethod
-    def _done(self, scores: Scores, offset: float, row: Mapping[str, Any]) -> Row:
+    def _found(self, scores: Scores, times: _Times, row: Row) -> Row:
         """The results for a row; it may raise anything."""
 
     def _inputs(self) -> list[str]:
-        return [name for name in (self._scores, self._frames, self._offset) if name is not None]
+        named = (self._scores, self._frames, self._offset, self._frame_shift, self._delay)
+        return [name for name in named if isinstance(name, str)]
 
-    @property
     def _failed(self) -> Row:
-        """All results for a row that can't be done, in the columns' order; its error is still empty."""
-        return _words([]) | self._of_failed | {"error": ""}
+        return _words([]) | self._of_failed
 
-    def __call__(self, batch: Batch) -> Any:
-        """Does a batch.
-
-        Args:
-            batch: columns of equal lengths, by name: arrays or lists, a pandas DataFrame, or a table or record batch of
-                pyarrow.
-
-        Returns:
-            All columns except the scores, and those of the results: a table or record batch of pyarrow if it was given
-            one, else a dict.
-
-        Raises:
-            CTCError: a column is missing, or has the name of a result. What is wrong with a row raises nothing.
-        """
-        self._check(names_of(batch))
-        failed = self._failed
-        done = [self._row(row, failed) for row in self._rows(batch)]
-        columns = {self._prefix + name: ([row[name] for row in done], failed[name]) for name in failed}
-        return with_results(batch, self._scores, columns)
-
-    def _check(self, names: list[str]) -> None:
-        there = ", ".join(map(repr, names)) or "none"
-        for name in self._inputs():
-            if name not in names:
-                raise CTCError(f"the batch has no column {name!r}: expected one; it has {there}")
-        for name in self._failed:
-            if self._prefix + name in names:
-                raise CTCError(
-                    f"the batch has a column {self._prefix + name!r} already, which the result would replace: remove "
-                    "it, or pass prefix='ctc_' for other names"
-                )
-
-    def _rows(self, batch: Batch) -> Iterator[Row]:
-        columns = {name: values_of(batch, name) for name in self._inputs()}
-        sizes = {name: len(values) for name, values in columns.items()}
-        if len(set(sizes.values())) > 1:
-            raise CTCError(f"the batch has columns of different lengths: {sizes}: expected a value for each row")
-        for values in zip(*columns.values(), strict=True):
-            yield dict(zip(columns, values, strict=True))
-
-    def _row(self, row: Row, failed: Row) -> Row:
-        try:
-            scores = matrix_of(row[self._scores], self._scores, len(self._vocabulary.labels))
-            if self._frames is not None:
-                scores = scores[: count_of(row[self._frames], self._frames, len(scores))]
-            offset = 0.0 if self._offset is None else seconds_of(row[self._offset], self._offset)
-            return self._done(scores, offset, row) | {"error": ""}
-        except CTCError as error:
-            reason = str(error)
-        except Exception as error:  # an error of this row must not stop the others
-            reason = f"unexpected {type(error).__name__}: {error}"
-        return failed | {"error": reason}
+    def _done(self, row: Row) -> Row:
+        scores = matrix_of(row[self._scores], self._scores, len(self._vocabulary.labels))
+        if self._frames is not None:
+            scores = scores[: count_of(row[self._frames], self._frames, len(scores))]
+        offset = 0.0 if self._offset is None else seconds_of(row[self._offset], self._offset)
+        shift, delay = self._frame_shift, self._delay
+        if isinstance(shift, str):
+            shift = shift_of(row[shift], shift)
+        if isinstance(delay, str):
+            delay = seconds_of(row[delay], delay)
+        return self._found(scores, _Times(shift, delay, offset), row)
 
 
-class AlignBatch(_Batches):
+class _Times(NamedTuple):
+    """What a row's frames are in time, in seconds: from one to the next, how late they are, and the first's begin."""
+
+    frame_shift: float
+    delay: float
+    offset: float
+
+
+class AlignBatch(_OfScores):
     """Aligns the rows of a table, a batch at a time: a function for ``map_batches``, ``map`` and the like.
 
     It can be pickled, and several threads may call it. A row's scores (T, C) are an array, nested lists, a flat list of
@@ -128,19 +95,23 @@ class AlignBatch(_Batches):
     - ``misfit``: nats a token by which the text is below what the network reads; above 2.5 it is probably another
       recording's. ``reading`` is what the network reads;
     - ``notes``: what is unusual, as sentences;
-    - ``error``: why a row could not be aligned, else "". Such a row has no words, and NaN as numbers.
+    - ``error``: why a row could not be aligned, else "". Such a row has no words, and NaN as numbers. If the batch has
+      this column, from :class:`RecogniseBatch` for example, rows with an error are not aligned and keep it.
 
     No column's type depends on the rows, so that a batch of failed rows goes into the same table as the others.
 
     Args:
         labels: the classes' names, a :class:`ctckit.Vocabulary`, or the path of a file of labels.
-        frame_shift: seconds from one frame to the next.
+        frame_shift: seconds from one frame to the next, or the column that has them for each row.
+        delay: seconds by which the network's frames come after what they say, or the column that has them for each row.
+            All times are earlier by it.
         blank: the blank's class; found from the labels if None.
         scores: the column of the scores.
         text: the column of the texts.
         frames: the column with each row's number of frames; all count by default.
         offset: the column with the second at which each row's first frame begins; 0 by default.
         from_logits: whether the scores are logits.
+        in_pixels: whether all times are pixels of an image.
         extend: how many frames of blanks a token may take on each side.
         optional_words: whether words of the text may be missing from the recording.
         star: whether the recording may have more words than the text.
@@ -169,14 +140,16 @@ class AlignBatch(_Batches):
     def __init__(
         self,
         labels: Vocabulary | Sequence[str] | str | Path,
-        frame_shift: float,
+        frame_shift: float | str,
         *,
+        delay: float | str = 0.0,
         blank: int | None = None,
         scores: str = "log_probs",
         text: str = "text",
         frames: str | None = None,
         offset: str | None = None,
         from_logits: bool = False,
+        in_pixels: bool = False,
         extend: int = 0,
         optional_words: bool = False,
         star: bool = False,
@@ -184,10 +157,11 @@ class AlignBatch(_Batches):
         strip_punctuation: bool = False,
         prefix: str = "",
     ) -> None:
-        super().__init__(_vocabulary(labels, blank), frame_shift, scores, frames, offset, prefix)
+        super().__init__(_vocabulary(labels, blank), frame_shift, delay, scores, frames, offset, prefix)
         self._text = text
         self._options = aligning.Options(
             from_logits=check_flag("from_logits", from_logits),
+            in_pixels=check_flag("in_pixels", in_pixels),
             extend=check_extend(extend),
             optional_words=check_flag("optional_words", optional_words),
             star=check_flag("star", star),
@@ -198,9 +172,10 @@ class AlignBatch(_Batches):
     def _inputs(self) -> list[str]:
         return [*super()._inputs(), self._text]
 
-    def _done(self, scores: Scores, offset: float, row: Mapping[str, Any]) -> Row:
+    def _found(self, scores: Scores, times: _Times, row: Row) -> Row:
         text = text_of(row[self._text], self._text)
-        found = aligning.align(scores, text, self._vocabulary, self._frame_shift, self._options, offset=offset)
+        options = replace(self._options, delay=times.delay)
+        found = aligning.align(scores, text, self._vocabulary, times.frame_shift, options, offset=times.offset)
         return _words(found.lines) | {
             "misfit": found.fit.misfit,
             "reading": found.fit.reading,
@@ -208,7 +183,7 @@ class AlignBatch(_Batches):
         }
 
 
-class DecodeBatch(_Batches):
+class DecodeBatch(_OfScores):
     """Decodes the rows of a table, a batch at a time: a function for ``map_batches``, ``map`` and the like.
 
     It can be pickled, and several threads may call it. Scores are read as by :class:`AlignBatch`. The result has the
@@ -217,11 +192,14 @@ class DecodeBatch(_Batches):
 
     Args:
         decoder: a :class:`ctckit.Decoder`, or what one can be made from: labels, or the path of a file of labels.
-        frame_shift: seconds from one frame to the next.
+        frame_shift: seconds from one frame to the next, or the column that has them for each row.
+        delay: seconds by which the network's frames come after what they say, or the column that has them for each row.
+            All times are earlier by it.
         scores: the column of the scores.
         frames: the column with each row's number of frames; all count by default.
         offset: the column with the second at which each row's first frame begins; 0 by default.
         from_logits: whether the scores are logits.
+        in_pixels: whether all times are pixels of an image.
         hotwords: words and phrases that are expected, see :meth:`ctckit.Decoder.decode`.
         extend: how many frames of blanks a token may take on each side.
         strip_punctuation: whether words are written without the punctuation around them.
@@ -242,29 +220,33 @@ class DecodeBatch(_Batches):
     def __init__(
         self,
         decoder: Decoder | Vocabulary | Sequence[str] | str | Path,
-        frame_shift: float,
+        frame_shift: float | str,
         *,
+        delay: float | str = 0.0,
         scores: str = "log_probs",
         frames: str | None = None,
         offset: str | None = None,
         from_logits: bool = False,
+        in_pixels: bool = False,
         hotwords: Source | None = None,
         extend: int = 0,
         strip_punctuation: bool = False,
         prefix: str = "",
     ) -> None:
         self._decoder = decoder if isinstance(decoder, Decoder) else Decoder(_vocabulary(decoder, None))
-        super().__init__(self._decoder.vocabulary, frame_shift, scores, frames, offset, prefix)
+        super().__init__(self._decoder.vocabulary, frame_shift, delay, scores, frames, offset, prefix)
         self._hotwords = None if hotwords is None else weighted(hotwords)
         self._options = decoding.Options(
             from_logits=check_flag("from_logits", from_logits),
+            in_pixels=check_flag("in_pixels", in_pixels),
             extend=check_extend(extend),
             strip_punctuation=check_flag("strip_punctuation", strip_punctuation),
         )
 
-    def _done(self, scores: Scores, offset: float, row: Mapping[str, Any]) -> Row:
-        texts = decoding.searched(scores, self._decoder, self._options, self._hotwords)
-        found = decoding.timed(texts, len(scores), self._frame_shift, self._options, offset)
+    def _found(self, scores: Scores, times: _Times, row: Row) -> Row:
+        options = replace(self._options, delay=times.delay)
+        texts = decoding.searched(scores, self._decoder, options, self._hotwords)
+        found = decoding.timed(texts, len(scores), times.frame_shift, options, times.offset)
         notes = _sentences(found.notes + self._decoder.notes)
         return {"decoded": texts.text, "score": texts[0].score} | _words(found.lines) | {"notes": notes}
 

@@ -33,7 +33,15 @@ def names_of(batch: Batch) -> list[str]:
 def values_of(batch: Batch, name: str) -> Sequence[Any]:
     """A column's values. Lists of Arrow's become arrays, without a Python object for each number."""
     column = batch[name]
-    return [numbers_of(value) for value in column] if _is_arrow(batch) else column
+    return [_plain(value) for value in column] if _is_arrow(batch) else column
+
+
+def _plain(value: Any) -> Any:
+    import pyarrow
+
+    if isinstance(value, pyarrow.StructScalar) and value.is_valid:
+        return {name: numbers_of(value[name]) for name in value}
+    return numbers_of(value)
 
 
 def with_results(batch: Batch, left_out: str, results: Mapping[str, tuple[list[Any], Any]]) -> Any:
@@ -42,7 +50,7 @@ def with_results(batch: Batch, left_out: str, results: Mapping[str, tuple[list[A
     A column's type is the example's, whatever the values are: in Arrow, a column of nothing else but empty lists would
     have another type than that of the next batch.
     """
-    kept = {name: batch[name] for name in names_of(batch) if name != left_out}
+    kept = {name: batch[name] for name in names_of(batch) if name != left_out and name not in results}
     if not _is_arrow(batch):
         return kept | {name: _column(values, example) for name, (values, example) in results.items()}
     added = {name: _arrow_column(values, example) for name, (values, example) in results.items()}
@@ -63,6 +71,10 @@ def _column(values: list[Any], example: Any) -> npt.NDArray[Any]:
 def _arrow_column(values: list[Any], example: Any) -> Any:
     import pyarrow
 
+    if isinstance(example, np.ndarray) and example.ndim == 2:  # an hour of 200 classes is 36 million numbers
+        ends = np.cumsum([0, *(value.size for value in values)], dtype=np.int64)
+        flat = np.concatenate([example.ravel(), *(value.ravel() for value in values)])
+        return pyarrow.LargeListArray.from_arrays(ends, pyarrow.array(flat))
     kind = pyarrow.float64() if np.asarray(example).dtype.kind == "f" else pyarrow.string()
     return pyarrow.array(values, pyarrow.list_(kind) if isinstance(example, np.ndarray) else kind)
 
@@ -72,7 +84,7 @@ def matrix_of(value: Any, name: str, classes: int) -> Scores:
     if isinstance(value, (bytes, bytearray, memoryview)):
         array = npy_array(bytes(value), repr(name))
     else:
-        array = _array(value, name)
+        array = array_of(value, name)
     if array.dtype.kind not in "fiu" or array.size == 0:
         raise CTCError(f"{name!r} holds {_kind(value, array)}: expected scores (T, C), numbers")
     if array.ndim == 1:
@@ -82,7 +94,7 @@ def matrix_of(value: Any, name: str, classes: int) -> Scores:
     return one_recording(array if array.dtype.kind == "f" else array.astype(np.float64), repr(name))
 
 
-def _array(value: Any, name: str) -> npt.NDArray[Any]:
+def array_of(value: Any, name: str) -> npt.NDArray[Any]:
     """Nested lists, and arrays of arrays, as one array."""
     array = np.asarray(value) if not isinstance(value, (list, tuple)) else _stacked(value, name)
     return _stacked(array.tolist(), name) if array.dtype == object and array.ndim else array
@@ -112,6 +124,14 @@ def seconds_of(value: Any, name: str) -> float:
     seconds = float(value) if isinstance(value, (int, float, np.number)) else math.nan
     if not 0 <= seconds < math.inf:
         raise CTCError(f"{name!r} is {value!r}: expected seconds, at least 0")
+    return seconds
+
+
+def shift_of(value: Any, name: str) -> float:
+    """The seconds from one of a row's frames to the next."""
+    seconds = float(value) if isinstance(value, (int, float, np.number)) else math.nan
+    if not 0 < seconds < math.inf:
+        raise CTCError(f"{name!r} is {value!r}: expected seconds from one frame to the next, above 0")
     return seconds
 
 

@@ -38,15 +38,15 @@ def hama() -> Recogniser:
         ['t', 'ɛ', 'n', '|', 'm', 'i', 't', 'ɝ', 'z']
     """
     try:
-        from hama import G2PModel
         from hama.asr import ASRModel
     except ImportError:
         raise MissingExtraError("The recogniser hama", "hama", "hama") from None
     try:
-        model, phones = ASRModel(), G2PModel()
+        model = ASRModel()
+        labels = [_RENAMED.get(label, label) for label in model.decoder_tokens]
+        speller = _Speller(frozenset(labels))
     except (RuntimeError, OSError) as error:
         raise CTCError(f"hama can't be loaded here: {error}; it has builds for Linux and macOS") from None
-    labels = [_RENAMED.get(label, label) for label in model.decoder_tokens]
     return Recogniser(
         _Network(model),
         SoundInput(model.model_sample_rate),
@@ -56,7 +56,7 @@ def hama() -> Recogniser:
         delay=_DELAY,
         stretch=_STRETCH,
         piece=1400,
-        speller=_Speller(phones, frozenset(labels)),
+        speller=speller,
     )
 
 
@@ -80,11 +80,19 @@ class _Network:
 
 
 class _Speller:
-    """The phones of a word. Digits have none: which words they are depends on the text."""
+    """The phones of a word. Digits have none: which words they are depends on the text.
 
-    def __init__(self, model: Any, labels: frozenset[str]) -> None:
-        self._predict = lru_cache(maxsize=65536)(model.predict)
+    It can be pickled, so that a job's workers spell as the job does: each loads the network of phones itself.
+    """
+
+    def __init__(self, labels: frozenset[str]) -> None:
+        from hama import G2PModel
+
+        self._predict = lru_cache(maxsize=65536)(G2PModel().predict)
         self._labels = labels
+
+    def __reduce__(self) -> tuple[type[_Speller], tuple[frozenset[str]]]:
+        return _Speller, (self._labels,)
 
     def __call__(self, word: str) -> Sequence[str]:
         if any(letter.isdecimal() for letter in word):
