@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from support.installed import needs_linux
+from support.installed import needs, needs_linux
 from support.recordings import LABELS, SHIFT, spoken
 
-from ctckit.annotate import AlignBatch
+from ctckit.annotate import AlignBatch, RecogniseBatch
+from ctckit.recognisers import hama
 
 pa = pytest.importorskip("pyarrow", reason="the example reads Parquet")
 pq = pytest.importorskip("pyarrow.parquet", reason="the example reads Parquet")
@@ -160,6 +164,96 @@ def test_workers_are_killed(tmp_path: Path) -> None:
     check_complete(tmp_path)
 
 
+@needs("hama", "soundfile", "webdataset")
+class TestRecordings:
+    """Shards of sound, by a real recogniser. Noise is sound, too: what is tested is that each row comes out, once."""
+
+    def test_tables_and_webdatasets(self, tmp_path: Path) -> None:
+        write_sound(tmp_path, 1, 3)
+        write_tar(
+            tmp_path / "in" / "语.tar", {"a/1": ("flac", "ten"), "a/2": ("wav", None), "a/3": (None, "ten meters")}
+        )
+        done = run(of_sound(tmp_path))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "2 shards, 6 rows, 3 of them failed" in done.stdout
+        table, shard = (pq.read_table(tmp_path / "out" / f"{name}.parquet") for name in ("0", "语"))
+        results = ["confidence", "misfit", "reading", "notes", "error", "words"]
+        assert (table.column_names, shard.column_names) == (["id", "text", *results],) * 2
+        check_sound(tmp_path, 1, 3)
+        assert shard["id"].to_pylist() == ["a/1", "a/2", "a/3"]
+        errors = shard["error"].to_pylist()
+        assert (errors[0], errors[1], errors[2][:24]) == (
+            "",
+            "'text' is None: expected a text",
+            "'audio' holds no value: ",
+        )
+
+    @needs_linux
+    def test_the_run_and_a_worker_are_killed(self, tmp_path: Path) -> None:
+        write_sound(tmp_path, 4, 4)
+        with started(of_sound(tmp_path)) as driver:
+            (first, *_) = wait_for(lambda: temporary(tmp_path))
+            os.kill(wait_for(lambda: workers_of(driver))[0], signal.SIGKILL)
+            wait_for(lambda: outputs(tmp_path))
+            driver.kill()
+        there = {path: path.stat().st_mtime_ns for path in outputs(tmp_path)}
+        assert 0 < len(there) < 4
+        assert run(of_sound(tmp_path)).returncode == 0
+        assert not first.exists()
+        check_sound(tmp_path, 4, 4)
+        assert {path: path.stat().st_mtime_ns for path in there} == there
+
+
+def of_sound(folder: Path, *more: str) -> list[str]:
+    return [sys.executable, str(EXAMPLE), str(folder / "in"), str(folder / "out"), "--recogniser", "hama", *more]
+
+
+def noise(seed: int) -> bytes:
+    """A file of 0.6 s."""
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, np.random.default_rng(seed).normal(0, 0.1, 9600), 16000, format="FLAC")
+    return file.getvalue()
+
+
+def write_sound(folder: Path, shards: int, rows: int) -> None:
+    """Each shard's second row has no file."""
+    (folder / "in").mkdir()
+    for shard in range(shards):
+        audio = [{"bytes": None if row == 1 else noise(shard * rows + row), "path": "none.flac"} for row in range(rows)]
+        columns = {"id": [f"{shard}-{row}" for row in range(rows)], "audio": audio, "text": ["ten"] * rows}
+        pq.write_table(pa.table(columns), folder / "in" / f"{shard}.parquet", row_group_size=2)
+
+
+def write_tar(path: Path, samples: dict[str, tuple[str | None, str | None]]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for n, (key, (ending, text)) in enumerate(samples.items()):
+            for name, data in ((ending, noise(n)), ("txt", None if text is None else text.encode())):
+                if name is not None and data is not None:
+                    member = tarfile.TarInfo(f"{key}.{name}")
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
+
+
+def check_sound(folder: Path, shards: int, rows: int) -> None:
+    """Each row is there once, with what hama and the aligner give for its file."""
+    recogniser = hama()
+    align = AlignBatch(recogniser.vocabulary(), "frame_shift", delay="delay")
+    for shard in range(shards):
+        found = pq.read_table(folder / "out" / f"{shard}.parquet").to_pylist()
+        assert [row["id"] for row in found] == [f"{shard}-{row}" for row in range(rows)]
+        source = pq.read_table(folder / "in" / f"{shard}.parquet")
+        expected = align(RecogniseBatch(lambda: recogniser)(source)).to_pylist()
+        for row, right in zip(found, expected, strict=True):
+            assert [(word["text"], word["start"], word["end"]) for word in row["words"]] == [
+                *zip(right["words"], right["starts"], right["ends"], strict=True)
+            ]
+            assert row["error"] == right["error"]
+        assert [bool(row["error"]) for row in found] == [row == 1 for row in range(rows)]
+    assert not temporary(folder)
+
+
 DEADLY = """
 import os, sys
 from pathlib import Path
@@ -222,16 +316,38 @@ def test_only_one_run(tmp_path: Path) -> None:
 
 
 @needs_linux
+@needs("ray")
 @pytest.mark.long
-def test_a_run_on_ray_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ray", reason="make test-ray installs it")
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # or Ray writes a secret into the home folder
-    write_shards(tmp_path)
-    with started(command(tmp_path, "--ray")) as driver:
-        wait_for(lambda: outputs(tmp_path))
-        driver.kill()
-    there = {path: path.stat().st_mtime_ns for path in outputs(tmp_path)}
-    assert 0 < len(there) < SHARDS
-    assert run(command(tmp_path, "--ray")).returncode == 0
-    check_complete(tmp_path)
-    assert {path: path.stat().st_mtime_ns for path in there} == there
+class TestOnRay:
+    @pytest.fixture(autouse=True)
+    def _no_secret(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # or Ray writes a secret into the home folder
+
+    def test_the_run_is_killed(self, tmp_path: Path) -> None:
+        write_shards(tmp_path)
+        with started(command(tmp_path, "--ray")) as driver:
+            wait_for(lambda: outputs(tmp_path))
+            driver.kill()
+        there = {path: path.stat().st_mtime_ns for path in outputs(tmp_path)}
+        assert 0 < len(there) < SHARDS
+        assert run(command(tmp_path, "--ray")).returncode == 0
+        check_complete(tmp_path)
+        assert {path: path.stat().st_mtime_ns for path in there} == there
+
+    @needs("hama", "soundfile")
+    def test_a_worker_is_killed(self, tmp_path: Path) -> None:
+        write_sound(tmp_path, 6, 4)
+        with started(of_sound(tmp_path, "--ray", "--workers", "2")) as driver:
+            wait_for(lambda: temporary(tmp_path))
+            worker = wait_for(lambda: [one for one in descendants(driver.pid) if "OnRay" in proc(one, "cmdline")])[0]
+            os.kill(worker, signal.SIGKILL)
+            assert len(outputs(tmp_path)) < 6
+            told, _ = driver.communicate(timeout=PATIENCE)
+        assert driver.returncode == 0
+        assert "6 shards, 24 rows, 6 of them failed" in told
+        check_sound(tmp_path, 6, 4)
+
+
+def descendants(pid: int) -> list[int]:
+    found = [int(child) for child in proc(pid, f"task/{pid}/children").split()]
+    return found + [one for child in found for one in descendants(child)]
