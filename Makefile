@@ -6,10 +6,14 @@ NATIVE := $(shell find native -name '*.h' -o -name '*.cpp')
 # A worker per CPU, at most eight: each holds the package, torch and its own copy of the inputs.
 PARALLEL := -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-long test-ray wheel bench docs notebooks test-gpu bench-gpu gpu-report gpu-counts lint format sanitize clean
+.PHONY: demo demo-speech test test-long test-ray wheel bench docs notebooks test-gpu bench-gpu gpu-report gpu-counts lint format sanitize clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ctckit demo
+
+# Six recordings and some drawn lines, on a page that plays each word.
+demo-speech: $(VENV)/.demo-speech $(VENV)/.pp-ocr
+	$(BIN)/ctckit demo-speech
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PARALLEL)
@@ -80,17 +84,22 @@ sanitize: $(VENV)/.dev
 	$(BIN)/python tests/sanitize.py
 
 clean:
-	rm -rf $(VENV) build dist site demo-report .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist site demo-report demo-speech .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # One environment; the developers' tools hold all that the demo needs, and the benchmarks' peers come on top.
-$(VENV)/.demo $(VENV)/.dev $(VENV)/.bench $(VENV)/.ray: $(VENV)/.%: pyproject.toml CMakeLists.txt constraints.txt $(NATIVE) | $(BIN)/python
-	@echo "Once: installing what \"make $(or $(MAKECMDGOALS),demo)\" needs into $(VENV). PyTorch is downloaded, and ctckit's C++ is"
-	@echo "compiled, which takes a minute or two."
-	$(BIN)/python -m pip install $(if $(filter demo,$*),,--quiet) --constraint constraints.txt --editable '.[$*]'
+$(VENV)/.demo $(VENV)/.demo-speech $(VENV)/.dev $(VENV)/.bench $(VENV)/.ray: $(VENV)/.%: pyproject.toml CMakeLists.txt constraints.txt $(NATIVE) | $(BIN)/python
+	@echo "Once: installing what \"make $(or $(MAKECMDGOALS),demo)\" needs into $(VENV). $(if $(filter demo-speech,$*),Packages are,PyTorch is) downloaded, and"
+	@echo "ctckit's C++ is compiled, which takes a minute or two."
+	$(BIN)/python -m pip install $(if $(filter demo%,$*),,--quiet) --constraint constraints.txt --editable '.[$*]'
 	touch $@
+
+# Without its dependencies: only one file of it is used. It does not allow Python 3.13 and later; there, lines are left out.
+$(VENV)/.pp-ocr: | $(VENV)/.demo-speech
+	$(BIN)/python -m pip install --quiet --no-deps rapidocr-onnxruntime==1.4.4 && touch $@ || \
+	echo "left out: lines of print, since rapidocr-onnxruntime can't be had here"
 
 # Each by itself, since some have no wheel for some Pythons. Without their dependencies: pyctcdecode requires an old NumPy
 # but works with any, and of rapidocr-onnxruntime only one file is used, which does not need the package's OpenCV.

@@ -26,6 +26,7 @@ if path := os.environ.get("CTCKIT_NATIVE"):
 from support.backends import BACKENDS, IMPLEMENTATIONS, KERNELS, NATIVE, Backend
 from support.browser import chromium
 from support.installed import HAS_TORCH, HAS_TRITON, MOST_INTERPRETED, has_gpu
+from support.pages import SCREEN, Open
 from support.poison import poisoned_memory
 
 from ctckit.kernels import native
@@ -137,6 +138,35 @@ def browser() -> Iterator[Any]:
     """Chromium, started once for a module's tests."""
     with chromium() as started:
         yield started
+
+
+@pytest.fixture
+def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
+    """Opens a page from a file. At the end no error must be logged and nothing but the file requested."""
+    faults: list[str] = []
+    asked: list[str] = []
+    contexts: list[Any] = []
+
+    def visit(text: str, **context: Any) -> Any:
+        file = tmp_path / f"page{len(contexts)}.html"
+        file.write_bytes(text.encode())
+        contexts.append(browser.new_context(**(SCREEN | context)))
+        tab = contexts[-1].new_page()
+        tab.set_default_timeout(60_000)  # milliseconds: the machine may be slow
+        tab.on("console", lambda message: faults.append(message.text))
+        tab.on("pageerror", lambda error: faults.append(str(error)))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(file.as_uri())
+        return tab
+
+    try:
+        yield visit
+    finally:
+        for context in contexts:
+            context.close()
+    assert not faults
+    assert all(url.startswith(tmp_path.as_uri()) for url in asked), asked
+    assert len(asked) == len(contexts)
 
 
 @pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name, scope="module")

@@ -1,4 +1,4 @@
-"""``ctckit demo``."""
+"""``ctckit demo`` and ``ctckit demo-speech``."""
 
 from __future__ import annotations
 
@@ -18,8 +18,23 @@ def demo(
     """Trains a recogniser of real handwriting, and writes a report."""
     from ..demo import run
 
+    _make(out)  # now, and not after the training
+    run(out=out, fast=fast, seed=seed)
+
+
+def demo_speech(
+    out: Annotated[Path, typer.Option(help="Folder of the page, and of the recordings.")] = Path("demo-speech"),
+    lang: Annotated[str, typer.Option(help="The language that the page opens in: en or zh.")] = "en",
+) -> None:
+    """Finds the words of real recordings and drawn lines, on a page that plays each word."""
+    from ..demo.speech import run
+
+    _make(out)
+    run(out=out, lang=lang)
+
+
+def _make(out: Path) -> None:
     try:
-        out.mkdir(parents=True, exist_ok=True)  # now, and not after the training
+        out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CTCError(f"out = {out} can't be made: {error.strerror}; expected a folder, or a name for one") from None
-    run(out=out, fast=fast, seed=seed)

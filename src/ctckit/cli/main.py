@@ -14,7 +14,7 @@ from .align import align
 from .command import Command
 from .decode import decode
 from .delay import delay
-from .demo import demo
+from .demo import demo, demo_speech
 from .diagnose import diagnose
 from .explain import explain
 from .info import info
@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # its boxes cut the names of options in a narrow terminal
 )
-for command in (info, demo, explain, diagnose, align, decode, delay, lm):
+for command in (info, demo, demo_speech, explain, diagnose, align, decode, delay, lm):
     app.command(cls=Command)(command)
 
 

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO, cast
 
 import typer
 from rich.console import Console
@@ -19,12 +19,15 @@ from ..errors import CTCError
 
 if TYPE_CHECKING:
     from ..annotate.formats import Level
+    from ..annotate.page import Clip
     from ..annotate.recording import Scores, Timed
     from ..annotate.sources import Seen, Source
+    from ..annotate.strips import Scan
     from ..corpus import Corpus, Outcome
     from ..text import Vocabulary
 
 STDIN = STDOUT = Path("-")
+PAGES = (".html", ".htm")  # pictures that play
 
 
 def switch(flag: str, help: str) -> Any:
@@ -93,7 +96,9 @@ LineLength = Annotated[
         "keeps them whole. By default 42, and 32 for Chinese, Japanese and Korean."
     ),
 ]
-PictureFile = Annotated[Path | None, typer.Option(help="Draw a picture too: .png, .svg or .pdf.")]
+PictureFile = Annotated[
+    Path | None, typer.Option(help="Draw a picture too: .png, .svg, .pdf; or .html, a page that plays each word.")
+]
 Audio = Annotated[Path | None, typer.Option(help="For the picture: the recording, as .wav.")]
 Image = Annotated[Path | None, typer.Option(help="For the picture: the image of the line.")]
 Lang = Annotated[str, typer.Option(help="The picture's language: en or zh.")]
@@ -298,12 +303,27 @@ class Outputs(NamedTuple):
 
         from ..annotate.picture import draw
         from ..annotate.strips import read_strip
+        from ..files import write_whole
         from ..kernels.reference import log_softmax
 
         if self.picture is not None:
             log_probs = log_softmax(scores.astype(np.float64)) if from_logits else scores
+            if self.picture.suffix.lower() in PAGES:
+                return write_whole(self.picture, _page(found, log_probs, vocabulary, strip, self.recording, lang))
             seen = read_strip(strip.audio, strip.image)
             draw(found, log_probs, vocabulary.labels, vocabulary.blank, strip=seen, lang=lang).save(self.picture)
+
+
+def _page(found: Timed, log_probs: Scores, vocabulary: Vocabulary, strip: Strip, recording: Path, lang: str) -> bytes:
+    """The page of one recording; its sound is played, whatever libsndfile reads."""
+    from ..annotate.page import Shown, read_clip, recordings_page
+    from ..annotate.strips import read_strip
+
+    if strip.audio is not None and strip.image is None:
+        seen: Clip | Scan | None = read_clip(strip.audio)
+    else:
+        seen = cast("Scan | None", read_strip(strip.audio, strip.image))
+    return recordings_page([Shown(found, log_probs, vocabulary, seen, recording.name)], lang).encode()
 
 
 def run_corpus(corpus: Corpus, num_threads: int, done: str) -> Outcome:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from .blocks import Block, Code, Collapsing, Exercise, Exercises, Figure, Interactive, Prose, Section
+from .blocks import Addition, Block, Code, Collapsing, Exercise, Exercises, Figure, Interactive, Prose, Section, Widget
 from .page import SCRIPTS, explanation_page, page, search_page
 
 __all__ = [
     "SCRIPTS",
+    "Addition",
     "Block",
     "Code",
     "Collapsing",
@@ -16,6 +17,7 @@ __all__ = [
     "Interactive",
     "Prose",
     "Section",
+    "Widget",
     "explanation_page",
     "page",
     "search_page",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..beam import Search
 from ..numbers import Computation
@@ -86,4 +88,27 @@ class Exercises:
     exercises: tuple[Exercise, ...]
 
 
-Block = Section | Prose | Figure | Code | Interactive | Collapsing | Exercises
+@dataclass(frozen=True)
+class Widget:
+    """What the script of an :class:`Addition` shows: its kind there, and its data for JSON."""
+
+    kind: str
+    data: Any
+
+
+@dataclass(frozen=True)
+class Addition:
+    """What a page needs for its widgets.
+
+    Attributes:
+        script: adds their classes to ``KINDS``; it may use words.js and boxes.js.
+        style: CSS.
+        words: what the script says, by language and key.
+    """
+
+    script: str
+    style: str
+    words: Mapping[str, Mapping[str, str]]
+
+
+Block = Section | Prose | Figure | Code | Interactive | Collapsing | Exercises | Widget

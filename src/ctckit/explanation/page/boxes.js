@@ -21,7 +21,8 @@ function rove(list) {
   list.addEventListener("keydown", (event) => {
     const all = buttons();
     const at = all.indexOf(event.target);
-    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: all.length - 1 }[event.key];
+    const [next, last] = [at + 1, at - 1];
+    const to = { ArrowDown: next, ArrowRight: next, ArrowUp: last, ArrowLeft: last, Home: 0, End: all.length - 1 }[event.key];
     if (to === undefined) return;
     event.preventDefault();
     all[clamp(to, 0, all.length - 1)].focus();

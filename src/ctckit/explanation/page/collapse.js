@@ -106,3 +106,5 @@ class CollapsingWidget {
     return { text: () => textOf(labelsIn(this.input.value)) };
   }
 }
+
+KINDS.collapsing = CollapsingWidget;

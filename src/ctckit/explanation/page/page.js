@@ -1,6 +1,6 @@
-/* The page's widgets and exercises, its language and title, and what tests read from it. Needs all other scripts. */
+/* The page's widgets and exercises, its language and title, and what tests read from it. Needs words.js, boxes.js, and
+   the scripts of what is on the page. */
 
-const KINDS = { computation: Widget, word: WordWidget, search: SearchWidget, collapsing: CollapsingWidget };
 const widgets = [...document.querySelectorAll(".widget")].map((root, i) => new KINDS[root.dataset.kind](root, i));
 const exercises = [...document.querySelectorAll(".exercise")].map((form, i) => new ExerciseForm(form, i));
 

@@ -22,7 +22,20 @@ from ...validate import check_language
 from ..beam import Search
 from ..numbers import Computation
 from ..wording import Counted, answers, legend, notes
-from .blocks import Block, Code, Collapsing, Exercise, Exercises, Figure, Interactive, Prose, Section, Texts
+from .blocks import (
+    Addition,
+    Block,
+    Code,
+    Collapsing,
+    Exercise,
+    Exercises,
+    Figure,
+    Interactive,
+    Prose,
+    Section,
+    Texts,
+    Widget,
+)
 from .data import LONG_TITLE, computation_data, is_large, search_data, word_data
 
 # Each needs those before it.
@@ -34,13 +47,16 @@ SCRIPTS = (
     "exercises.js",
     "page.js",
 )
+PLAIN = (*SCRIPTS[:2], SCRIPTS[-1])  # for pages without computations
 MOST_PICTURES = 8  # of a search with a language
 LEAST = 0.6  # of a picture's size: made smaller, its text could not be read, so it scrolls instead
 NARROW = 560  # pixels: two such pictures stand side by side
 FEWEST_LISTED = 3  # sections that a table of contents is for
 
 
-def page(title: Texts, blocks: Sequence[Block], lang: str, *, follows: bool = False) -> str:
+def page(
+    title: Texts, blocks: Sequence[Block], lang: str, *, follows: bool = False, addition: Addition | None = None
+) -> str:
     """One whole HTML file.
 
     Args:
@@ -48,6 +64,7 @@ def page(title: Texts, blocks: Sequence[Block], lang: str, *, follows: bool = Fa
         blocks: what follows, from top to bottom.
         lang: the language that the page opens in, "en" or "zh"; it can be switched there.
         follows: whether the title then follows the first computation, as it is changed.
+        addition: what the widgets among the blocks need.
 
     Raises:
         CTCError: the language is unknown.
@@ -58,10 +75,13 @@ def page(title: Texts, blocks: Sequence[Block], lang: str, *, follows: bool = Fa
         (True, True)
     """
     check_language(lang)
+    added = addition or Addition("", "", {other: {} for other in LANGUAGES})
+    own = SCRIPTS if any(isinstance(block, Interactive | Collapsing | Exercises) for block in blocks) else PLAIN
+    scripts = [*map(_package_file, own[:-1]), added.script, _package_file(own[-1])]
     parts = {
         "lang": lang,
         "title": _escaped(title[lang]),
-        "style": PALETTE + _package_file("page.css"),
+        "style": PALETTE + _package_file("page.css") + added.style,
         "heading": _in_each_language("h1", {other: _escaped(title[other]) for other in LANGUAGES}),
         "skip": _in_each_language(
             "a", {other: words("page", other)["skip"] for other in LANGUAGES}, ' class="skip" href="#main"'
@@ -71,9 +91,9 @@ def page(title: Texts, blocks: Sequence[Block], lang: str, *, follows: bool = Fa
         "without_script": _in_each_language(
             "p", {other: words("page", other)["without_script"] for other in LANGUAGES}
         ),
-        "words": _json({other: _words(other) for other in LANGUAGES}),
+        "words": _json({other: {**_words(other), **added.words[other]} for other in LANGUAGES}),
         "titles": _json(None if follows else {other: title[other] for other in LANGUAGES}),
-        "script": "\n".join(map(_package_file, SCRIPTS)),
+        "script": "\n".join(scripts),
     }
     return re.sub(r"@@(\w+)@@", lambda marker: parts[marker[1]], _package_file("page.html"))
 
@@ -178,8 +198,10 @@ def _block(block: Block, number: int) -> str:
         return _figure(block, number)
     if isinstance(block, Exercises):
         return "\n".join(map(_exercise, block.exercises))
-    caption = {lang: _escaped(block.caption[lang]) for lang in LANGUAGES}
-    lead = _in_each_language("p", caption, ' class="lead"')
+    lead = ""
+    if not isinstance(block, Widget):
+        caption = {lang: _escaped(block.caption[lang]) for lang in LANGUAGES}
+        lead = _in_each_language("p", caption, ' class="lead"')
     kind, data = _widget(block)
     return f'<section class="block">{lead}\n<div class="widget" data-kind="{kind}">{_data(data)}</div></section>'
 
@@ -204,8 +226,10 @@ def _width(svg: str) -> float:
     return 0 if width is None else float(width[1]) * (4 / 3 if width[2] else 1)
 
 
-def _widget(block: Interactive | Collapsing) -> tuple[str, Any]:
+def _widget(block: Interactive | Collapsing | Widget) -> tuple[str, Any]:
     """Which of the script's widgets shows a block, and what it needs."""
+    if isinstance(block, Widget):
+        return block.kind, block.data
     if isinstance(block, Collapsing):
         return "collapsing", {"examples": block.examples}
     if isinstance(block.shown, Search):

@@ -214,3 +214,5 @@ class SearchWidget {
     this.unsearched.hidden = !rest;
   }
 }
+
+KINDS.search = SearchWidget;

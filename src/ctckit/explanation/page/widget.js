@@ -242,3 +242,5 @@ class Widget extends Scene {
     this.drawing.mark(t, k, terms);
   }
 }
+
+KINDS.computation = Widget;

@@ -108,3 +108,5 @@ class WordWidget {
     return { loss: of("loss"), formula: of("formula"), tables: of("tables") };
   }
 }
+
+KINDS.word = WordWidget;

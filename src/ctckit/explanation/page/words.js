@@ -4,6 +4,7 @@
 const WORDS = JSON.parse(document.getElementById("words").textContent);
 const TITLES = JSON.parse(document.getElementById("titles").textContent); // null: that of the first widget
 const page = document.documentElement;
+const KINDS = {}; // what shows a block, by its kind: the scripts of widgets add theirs
 
 /** A text of the page's language. {name} is a value; {name:frame|frames} is the first word for 1, else the second. */
 function say(key, values = {}) {
