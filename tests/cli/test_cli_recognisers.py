@@ -110,7 +110,7 @@ def test_a_folder_of_real_recordings(folder: Path, ctckit: Run) -> None:
         shutil.copy(RECORDING, folder / f"{name}.flac")
         shutil.copy(folder / "text.txt", folder / f"{name}.txt")
     done = ctckit("align", "rec", "--recogniser", "hama", "-o", "out", "--threads", 2)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "2 rows aligned, 0 failed\n", "")
+    assert (done.returncode, done.stdout) == (0, "2 rows aligned, 0 failed\n")
     for name in ("a", "x_a"):
         written = folder / "out" / f"{name}.json"
         assert json.loads(written.read_text(encoding="utf-8"))["delay"] == 0.1
@@ -225,16 +225,12 @@ class TestMany:
             (("decode", "rec", "--frame-shift", 1), "--frame-shift does not go with --recogniser"),
             (("align", "rec", "texts", "--picture", "x.png"), "--picture is for one recording"),
             (("decode", "rec", "--audio", "x.wav"), "--audio is for one recording"),
-            (("decode", "rec", "--format", "doc"), "expected one of .TextGrid"),
+            (("decode", "rec", "--format", "doc"), "x.doc has the ending '.doc': expected one of .TextGrid"),
             (("align", "--manifest", "no.jsonl"), "no.jsonl can't be read"),
-            (("align", "rec", "--manifest", "rec/a.wav"), "the line is not"),
         ],
     )
     def test_usage(self, arguments: tuple[object, ...], message: str, many: Path, ctckit: Run) -> None:
         done = ctckit(*arguments, "--recogniser", "ears", "-o", "out")
-        if "the line is not" in message:  # every line of a manifest is checked by itself
-            assert done.returncode == 1
-            return
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(f"ctckit: {message}")
         assert len(done.stderr.splitlines()) == 1

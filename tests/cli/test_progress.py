@@ -47,7 +47,6 @@ class TestSeconds:
             "1800 of 3600 s, 20.0 times real time, 2 min left",
             "2400 of 3600 s, 20.0 times real time, 1 min left",
             "3000 of 3600 s, 20.0 times real time, 0 min left",
-            "3600 of 3600 s, 20.0 times real time, done",
         ]
 
     def test_a_terminal_has_a_bar(self, monkeypatch: pytest.MonkeyPatch) -> None:

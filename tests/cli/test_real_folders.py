@@ -168,9 +168,9 @@ def test_scores_that_are_missing_or_there_twice(tmp_path: Path, ctckit: Run) -> 
         assert f"{0 if skipped else 1} rows aligned{skipped}, 3 failed" in done.stdout
         assert words_of(tmp_path / "out" / "one.json") == moved(times, 0)
         reasons = [row["reason"] for row in errors(tmp_path / "out")]
-        assert "the scores of 'two' are in scores as two.np" in reasons[0]
+        assert "scores has the scores of 'two' as two.np" in reasons[0]
         assert reasons[1] == "scores has no scores for 'no': expected no.npy, or .npz, .pt, .pth, .safetensors"
-        assert reasons[2].endswith("it is the stem of audio_filepath: add an 'id' to rows of the same name")
+        assert reasons[2].endswith("it is the stem of the recording's file: add an 'id' to rows of the same name")
     (folder / "one.npy").unlink()  # its outputs stay, and it is no row that the manifest lacks
     before = contents(tmp_path / "out")
     done = ctckit("align", "scores", "--manifest", "manifest.json", *plain_labels(tmp_path))

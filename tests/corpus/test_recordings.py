@@ -21,7 +21,7 @@ import soundfile
 from support import ears
 from support.corpora import contents, errors, log_of, manifest, words_of, write_tar
 from support.ears import RATE, sound, times, write
-from support.installed import needs
+from support.installed import needs, needs_linux
 
 from ctckit.annotate.utterance import Options
 from ctckit.corpus import Aligning, Corpus, Decoding, Defaults, Threads
@@ -425,6 +425,16 @@ class TestFolders:
         (folder / "rec" / "a.lab").write_text("the quick brown cat")
         hearing(folder, "rec", task=Decoding()).run()
         assert [entry["word_errors"]["substitutions"] for entry in log_of(folder / "out")] == [1, 0, 0]
+
+    @needs_linux
+    def test_a_link_that_leads_back(self, folder: Path) -> None:
+        (folder / "rec" / "x" / "again").symlink_to(folder / "rec", target_is_directory=True)
+        (folder / "more").mkdir()
+        (folder / "rec" / "z").symlink_to(folder / "more", target_is_directory=True)
+        write(folder / "more" / "c.wav", "a dog")
+        (folder / "more" / "c.txt").write_text("a dog")
+        assert hearing(folder, "rec").run()[:3] == (4, 0, 0), errors(folder / "out")
+        assert heard(folder) == {**NAMES, "z/c": "a dog"}
 
     def test_two_recordings_of_a_name(self, folder: Path) -> None:
         write(folder / "rec" / "a.flac", NAMES["a"])

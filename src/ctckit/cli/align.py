@@ -102,7 +102,9 @@ def align(
             raise typer.Exit(1)
         return
     if emissions is None or transcript is None:
-        raise CTCError("align takes EMISSIONS and TRANSCRIPT, or --manifest")
+        raise CTCError(
+            "align takes EMISSIONS and TRANSCRIPT, or --manifest; with --recogniser also a folder of recordings"
+        )
     outputs, strip = recordings.Outputs(out, formats, picture, emissions), recordings.Strip(audio, image)
     outputs.check_options(num_threads, strip, offset)
     source = recordings.source_of(emissions, recogniser, labels, blank, frame_shift, from_logits)

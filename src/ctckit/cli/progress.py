@@ -94,13 +94,15 @@ class Seconds:
         """Shows how many seconds of all are done."""
         now = time.monotonic()
         self._bar.update(self._task, completed=done, total=total)
-        if now - self._begun >= _QUICK and done < total:
+        if done >= total:
+            return
+        if now - self._begun >= _QUICK:
             self._bar.start()
         if not self._bar.console.is_terminal and now - self._logged >= EVERY:
             self._logged = now
             rate = done / (now - self._begun)
-            left = f"{(total - done) / rate / 60:.0f} min left" if done < total else "done"
-            line = f"{done:.0f} of {total:.0f} s, {rate:.1f} times real time, {left}"
+            left = (total - done) / rate / 60
+            line = f"{done:.0f} of {total:.0f} s, {rate:.1f} times real time, {left:.0f} min left"
             self._bar.console.print(line, highlight=False)
 
 

@@ -242,7 +242,7 @@ class Outputs(NamedTuple):
     def check_options(self, num_threads: int | None, strip: Strip, offset: float) -> None:
         """Raises a CTCError for options of one recording that don't go together."""
         if num_threads is not None:
-            raise CTCError("--threads goes with --manifest")
+            raise CTCError("--threads goes with --manifest, or a folder of recordings")
         if (self.form is not None) != (self.out == STDOUT):
             raise CTCError("--format goes with --manifest, and with -o -; the format of a file follows from its ending")
         if self.picture is None and strip != (None, None):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import CTCError
-from ..files import ENDINGS, Kind
+from ..files import ENDINGS, Kind, unreadable
 from .forms import Given, Listed
 
 TEXTS = (".txt", ".lab", ".srt", ".vtt")  # endings of texts; of several, the first counts
@@ -103,8 +103,21 @@ def _names(path: Path, root: Path) -> Iterator[Path]:
 
 def _files(folder: Path) -> Iterator[Path]:
     """All files in a folder and its subfolders, relative to it, without those whose name begins with a dot."""
-    for place, folders, files in os.walk(folder, followlinks=True):
+
+    def failed(error: OSError) -> None:
+        raise unreadable(error.filename or folder, error) from None
+
+    for place, folders, files in os.walk(folder, onerror=failed, followlinks=True):
+        if _leads_back(Path(place), folder):
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             if not name.startswith("."):
                 yield Path(place, name).relative_to(folder)
+
+
+def _leads_back(place: Path, folder: Path) -> bool:
+    """Whether a place in a folder is a link to one of the folders that it is in."""
+    above = [parent for parent in place.parents if parent == folder or folder in parent.parents]
+    return os.path.realpath(place) in map(os.path.realpath, above)
