@@ -18,7 +18,7 @@ from PIL import Image
 import ctckit
 from ctckit.annotate.picture import draw
 from ctckit.annotate.recording import words_of
-from ctckit.annotate.strips import Sound
+from ctckit.annotate.strips import summarised
 from ctckit.annotate.utterance import Options, align
 from ctckit.catalogue import LANGUAGES
 from ctckit.decoding.tuning import ALPHAS, BETAS
@@ -100,7 +100,7 @@ def words_in_time(lang: str) -> Picture:
         for overtone in range(1, 5):
             pitch = (150 + 45 * output.labels.index(token.text.lower())) * overtone
             sound[inside] += loudness * np.sin(2 * np.pi * pitch * times[inside]) / overtone
-    strip = Sound(sound.astype(np.float32), rate)
+    strip = summarised([sound.astype(np.float32)], rate)
     return draw(aligned, output.log_probs, output.labels, strip=strip, width=660, lang=lang)
 
 

@@ -134,3 +134,31 @@ class Segment(NamedTuple):
     score: float
     confidence: float
     parts: tuple[Segment, ...] = ()
+
+
+class Place(NamedTuple):
+    """Where a line is on a page, in pixels from its upper left corner.
+
+    Attributes:
+        left: the first column with ink.
+        top: the first row with ink, at `left`.
+        right: the column after the last.
+        bottom: the row after the last, at `left`.
+        slope: rows per column by which the line goes down to the right.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    slope: float = 0.0
+
+    def rows(self, start: float, end: float) -> tuple[float, float]:
+        """The rows from the top to the bottom of a part of the line, between two columns.
+
+        Example:
+            >>> Place(100, 20, 300, 50, slope=0.01).rows(200, 300)
+            (21.0, 52.0)
+        """
+        moves = [self.slope * (column - self.left) for column in (start, end)]
+        return self.top + min(moves), self.bottom + max(moves)

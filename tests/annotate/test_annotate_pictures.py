@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import time
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +20,11 @@ import ctckit
 from ctckit.annotate.fit import Fit
 from ctckit.annotate.picture import draw
 from ctckit.annotate.recording import read_scores
-from ctckit.annotate.strips import Scan, Sound, read_strip
+from ctckit.annotate.strips import MOST_COLUMNS, Scan, Sound, read_strip, summarised
 from ctckit.annotate.utterance import Aligned, Options, align
 from ctckit.drawing.colors import RED
+from ctckit.errors import MissingExtraError
+from ctckit.recognisers.media import read_sound, sound_rate
 from ctckit.text import Vocabulary
 
 matplotlib = pytest.importorskip("matplotlib", reason="pictures need matplotlib")
@@ -74,7 +78,7 @@ def test_any_length_is_legible(seconds: float) -> None:
     known = ["the", "quick", "brown", "fox", "a", "extraordinary", "circumstances", "over", "dog"]
     text = " ".join(rng.choice(known, max(1, round(2.5 * seconds))))
     found, scores = aligned(text, round(seconds / SHIFT) + len(text))
-    sound = Sound(rng.normal(size=round(found.duration * 8000)).astype(np.float32), 8000)
+    sound = summarised([rng.normal(size=round(found.duration * 8000)).astype(np.float32)], 8000)
     picture = draw(found, scores, LABELS, strip=sound)
     seen = texts(picture.svg())
     for word in known:
@@ -171,23 +175,93 @@ def write_wav(path: Path, samples: npt.NDArray[np.floating], size: int, channels
         file.writeframes(data)
 
 
+@pytest.fixture(params=["soundfile", "standard library"])
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """By which PCM .wav is read."""
+    if request.param == "soundfile":
+        pytest.importorskip("soundfile", reason="the extra sound reads sound")
+    else:
+        monkeypatch.setitem(sys.modules, "soundfile", None)
+    return str(request.param)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_sounds(size: int, channels: int, tmp_path: Path) -> None:
+def test_sounds(size: int, channels: int, reader: str, tmp_path: Path) -> None:
     tone = np.sin(2 * np.pi * 1000 * np.arange(4000) / 8000 + 0.3)
     write_wav(tmp_path / "x.wav", np.repeat(tone, channels), size, channels)
+    assert sound_rate(tmp_path / "x.wav") == 8000
+    samples = np.concatenate(list(read_sound(tmp_path / "x.wav", 8000)))
+    np.testing.assert_allclose(samples, tone, atol=2.0 ** (2 - 8 * size) + 1e-6)
     sound = read_strip(tmp_path / "x.wav", None)
     assert isinstance(sound, Sound)
-    assert (len(sound.samples), sound.rate) == (4000, 8000)
-    np.testing.assert_allclose(
-        sound.samples / abs(sound.samples).max(), tone / tone.max(), atol=2.0 ** (2 - 8 * size) + 1e-6
-    )
-    loudness, (start, end, low, high) = sound.spectrogram(0.1, 0.4)
+    assert sound.seconds == 0.5
+    seen = sound.spectrogram(0.1, 0.4)
+    start, end, low, high = seen.extent
     assert start <= 0.1
     assert end >= 0.4
-    assert (low, high) == (0, 4)
-    loudest = loudness.mean(axis=1).argmax() / (len(loudness) - 1) * high
+    assert (low, high) == (0, pytest.approx(4, abs=0.02))
+    loudest = seen.decibels.mean(axis=1).argmax() / (len(seen.decibels) - 1) * 4
     assert loudest == pytest.approx(1, abs=0.05)
+
+
+def test_a_waveform_has_the_least_and_the_greatest_sample_of_each_column() -> None:
+    samples = np.random.default_rng(0).normal(size=8000 * 3 + 5).astype(np.float32)
+    sound = summarised(np.split(samples, [1, 700, 9001]), 8000)
+    step = round(sound.step * 8000)
+    times, low, high = sound.waveform(0, sound.seconds, 10**6)
+    assert len(times) == len(low) == len(high) == math.ceil(len(samples) / step)
+    whole = samples[: len(samples) // step * step].reshape(-1, step) / abs(samples).max()
+    np.testing.assert_allclose(low[: len(whole)], whole.min(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(high[: len(whole)], whole.max(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(times[:2], [step / 8000 / 2, step / 8000 * 1.5], rtol=1e-6)
+    few, low, high = sound.waveform(1.0, 2.0, 50)
+    assert len(few) <= 50
+    assert 1.0 <= few[0] < few[-1] <= 2.0
+    assert low.min() == pytest.approx(samples[8000:16000].min() / abs(samples).max(), rel=1e-6)
+
+
+def test_a_loud_moment_is_where_it_is_heard() -> None:
+    """In the spectrogram, within a column; also of a long recording, whose columns are wider."""
+    for seconds, moment in ((2, 1.5), (400, 321.0)):
+        rate = 8000
+        sound = summarised(_click(seconds, moment, rate), rate)
+        assert sound.seconds == seconds
+        assert max(len(sound.power), len(sound.lowest)) <= 2 * MOST_COLUMNS
+        loud = (sound.power.mean(axis=1).argmax() + 0.5) * sound.hop
+        assert loud == pytest.approx(moment, abs=sound.hop)
+        place = (sound.highest.argmax() + 0.5) * sound.step
+        assert place == pytest.approx(moment, abs=sound.step)
+
+
+def _click(seconds: int, moment: float, rate: int) -> Iterator[npt.NDArray[np.float32]]:
+    for second in range(seconds):
+        block = np.full(rate, 1e-3, np.float32)
+        if second <= moment < second + 1:
+            block[round((moment - second) * rate)] = 1
+        yield block
+
+
+def test_silence_and_a_short_sound_are_drawn() -> None:
+    found, scores = aligned("cat", 50)
+    for samples in (np.zeros(8000, np.float32), np.ones(6000, np.float32)):
+        draw(found, scores, LABELS, strip=summarised([samples], 8000)).svg()
+
+
+@pytest.mark.parametrize("name", ["x.flac", "x.ogg"])
+def test_other_sounds(name: str, tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile", reason="the extra sound reads sound")
+    soundfile.write(tmp_path / name, np.sin(np.arange(24000) / 5), 48000)
+    sound = read_strip(tmp_path / name, None)
+    assert isinstance(sound, Sound)
+    assert (sound.seconds, sound.top) == (0.5, pytest.approx(8000, abs=50))
+
+
+def test_other_sounds_need_a_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    (tmp_path / "x.flac").write_bytes(b"fLaC")
+    with pytest.raises(MissingExtraError, match="Reading sound needs the package 'soundfile'"):
+        read_strip(tmp_path / "x.flac", None)
 
 
 def test_images(tmp_path: Path) -> None:
@@ -207,7 +281,7 @@ def test_images(tmp_path: Path) -> None:
         assert scan.pixels == pytest.approx(shade)
 
 
-def test_bad_strips(tmp_path: Path) -> None:
+def test_bad_strips(reader: str, tmp_path: Path) -> None:
     (tmp_path / "x.wav").write_bytes(b"RIFF")
     (tmp_path / "x.png").write_bytes(b"no image")
     write_wav(tmp_path / "empty.wav", np.zeros(0), 2, 1)
@@ -216,8 +290,8 @@ def test_bad_strips(tmp_path: Path) -> None:
     whole[24:28] = bytes(4)
     (tmp_path / "zero.wav").write_bytes(whole)
     for audio, image, message in (
-        ("x.wav", None, "is not a PCM .wav file: it is truncated"),
-        ("zero.wav", None, "has 16 bits a sample and 0 samples a second"),
+        ("x.wav", None, "is not a (PCM .wav file|readable recording)"),
+        ("zero.wav", None, "zero.wav (is not a readable recording|holds 16 bits a sample and 0 samples a second)"),
         ("no.wav", None, "no.wav can't be read"),
         ("empty.wav", None, "holds no samples"),
         (None, "x.png", "is not an image"),
@@ -230,4 +304,4 @@ def test_bad_strips(tmp_path: Path) -> None:
     with pytest.raises(
         ctckit.CTCError, match=r"has 2.00 seconds and all frames together 1.00: .* check the frame shift"
     ):
-        draw(found, scores, LABELS, strip=Sound(np.zeros(16000, np.float32), 8000))
+        draw(found, scores, LABELS, strip=summarised([np.zeros(16000, np.float32)], 8000))

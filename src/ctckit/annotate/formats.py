@@ -23,13 +23,14 @@ from xml.etree import ElementTree
 
 from ..errors import CTCError, MissingExtraError
 from ..files import write_whole
-from ..results import Segment
+from ..results import Place, Segment
 from ..validate import check_choice, check_integer
 from .cues import Cue, cues
 from .syllables import flat
 
 DIGITS = 6  # decimals of seconds, in formats that don't fix their own
 COLUMNS = ("level", "line", "word", "token", "text", "start", "end", "score", "confidence")
+ROWS = ("top", "bottom")  # also of an image: the rows of each piece
 
 
 Level = Literal["line", "word", "token"]
@@ -46,6 +47,7 @@ class Annotation(NamedTuple):
         facts: what else a file of everything says: numbers, strings, lists and dictionaries, by name.
         level: which pieces are written, in formats that hold one level.
         line_length: of subtitles, in cells; see :func:`ctckit.annotate.cues.cues`.
+        places: of an image: where each line is. Times are then pixels from the left.
     """
 
     lines: Sequence[Segment]
@@ -54,6 +56,13 @@ class Annotation(NamedTuple):
     facts: Mapping[str, Any] = MappingProxyType({})
     level: Level = "word"
     line_length: int | None = None
+    places: Sequence[Place] = ()
+
+    @property
+    def placed(self) -> list[tuple[Segment, Place | None]]:
+        """The lines, each with its place, if it has one."""
+        places: Sequence[Place | None] = self.places or [None] * len(self.lines)
+        return list(zip(self.lines, places, strict=True))
 
 
 def write(
@@ -117,12 +126,13 @@ def encoded(
     facts: Mapping[str, Any] = MappingProxyType({}),
     level: Level | None = None,
     line_length: int | None = None,
+    places: Sequence[Place] = (),
 ) -> bytes:
     """The bytes that :func:`write` would write to this path; with what the format has a place for."""
     found = check_format(path)
     ends = [piece.end for piece in _timed(lines)]
     level, duration = level or found.level or "word", max([duration or 0.0, *ends])
-    annotation = Annotation(lines, duration, path.stem, facts, level, line_length)
+    annotation = Annotation(lines, duration, path.stem, facts, level, line_length, places)
     if annotation.duration == math.inf:
         raise CTCError(f"{path}: the recording has inf seconds: expected a finite time; check the frame shift")
     if annotation.duration >= 3600 * found.hours:
@@ -330,17 +340,18 @@ def _audacity(annotation: Annotation) -> str:
 
 
 def _json(annotation: Annotation) -> str:
-    def pieces(given: Sequence[Segment], *levels: str) -> list[dict[str, Any]]:
+    def pieces(given: Sequence[tuple[Segment, Place | None]], *levels: str) -> list[dict[str, Any]]:
         return [
             dict(zip(Segment._fields, (piece.text, *_numbers(piece)), strict=False))
-            | ({levels[0]: pieces(piece.parts, *levels[1:])} if levels else {})
-            for piece in given
+            | (dict(zip(ROWS, _rows(piece, place), strict=True)) if place else {})
+            | ({levels[0]: pieces([(part, place) for part in piece.parts], *levels[1:])} if levels else {})
+            for piece, place in given
         ]
 
     def text(content: Any) -> str:
         return json.dumps(content, ensure_ascii=False, allow_nan=False)
 
-    lines = ",\n".join(map(text, pieces(annotation.lines, "words", "tokens")))  # one per line
+    lines = ",\n".join(map(text, pieces(annotation.placed, "words", "tokens")))  # one per line
     name, duration = text(annotation.name), text(round(annotation.duration, DIGITS))
     known = "".join(f"{text(key)}: {text(value)}, " for key, value in annotation.facts.items())
     return f'{{"name": {name}, "duration": {duration}, {known}"lines": [\n{lines}\n]}}\n'
@@ -358,19 +369,26 @@ def _table(annotation: Annotation, separator: str) -> str:
     """One row per line, word and token; each is numbered from 0 within its parent."""
     memory = io.StringIO()
     table = csv.writer(memory, delimiter=separator, lineterminator="\n")
-    table.writerow(COLUMNS)
+    table.writerow((*COLUMNS, *ROWS) if annotation.places else COLUMNS)
 
-    def row(level: str, index: tuple[int | None, ...], piece: Segment) -> None:
+    def row(level: str, index: tuple[int | None, ...], piece: Segment, place: Place | None) -> None:
         text = re.sub(r"\r\n?", "\n", piece.text)  # a lone \r ends a row, and Python's writer does not quote it
-        table.writerow((level, *index, text, *_numbers(piece)))
+        table.writerow((level, *index, text, *_numbers(piece), *(_rows(piece, place) if place else ())))
 
-    for i, line in enumerate(annotation.lines):
-        row("line", (i, None, None), line)
+    for i, (line, place) in enumerate(annotation.placed):
+        row("line", (i, None, None), line, place)
         for j, word in enumerate(line.parts):
-            row("word", (i, j, None), word)
+            row("word", (i, j, None), word, place)
             for k, token in enumerate(word.parts):
-                row("token", (i, j, k), token)
+                row("token", (i, j, k), token, place)
     return memory.getvalue()
+
+
+def _rows(piece: Segment, place: Place) -> list[float | None]:
+    """The rows of a piece, from its top to its bottom; None without a place."""
+    if math.isnan(piece.start):
+        return [None, None]
+    return [round(row, 1) for row in place.rows(piece.start, piece.end)]
 
 
 def _numbers(piece: Segment) -> list[float | None]:

@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.floating[Any]]
 WIDTH = 900.0  # points, of the axis
 LEFT, RIGHT, HEAD, LEGEND = 74.0, 16.0, 28.0, 18.0
 ROW_GAP, PANEL_GAP, AXIS = 16.0, 5.0, 16.0
-SOUND, CURVES, CELL, BAR = 62.0, 56.0, 9.0, 6.0  # heights of panels; of a class's row; of a span
+WAVE, SOUND, CURVES, CELL, BAR = 30.0, 62.0, 56.0, 9.0, 6.0  # heights of panels; of a class's row; of a span
 MOST_ROWS, MOST_CLASSES, WORD_LANES = 24, 22, 2
 TOKEN_SIZE, WORD_SIZE = 7.5, 9.0  # of text
 UNSURE = 0.5  # confidences below are red
@@ -164,6 +164,10 @@ class _Sheet:
         seen = dict.fromkeys(self.aligned.path[self.frames(begin, end)].tolist())
         return [c for c in seen if c not in (self.blank, STAR)] + [self.blank]
 
+    @property
+    def wave_height(self) -> float:
+        return WAVE if isinstance(self.strip, Sound) else 0.0
+
     def strip_height(self, scale: float) -> float:
         """An image keeps its proportions, within bounds."""
         if isinstance(self.strip, Scan):
@@ -177,6 +181,7 @@ class _Sheet:
 
     def height(self, row: _Row) -> float:
         panels = [
+            self.wave_height,
             self.strip_height(row.scale),
             self.chances_height(row),
             _tier(row.tokens, TOKEN_SIZE),
@@ -304,6 +309,7 @@ def _draw_row(figure: Any, height: float, top: float, row: _Row, sheet: _Sheet, 
     tokens, words = _tier(row.tokens, TOKEN_SIZE), _tier(row.words, WORD_SIZE)
     last: Any = None
     panels: list[tuple[float, Callable[[Any], None]]] = [
+        (sheet.wave_height, lambda axes: _draw_wave(axes, row, sheet)),
         (sheet.strip_height(row.scale), lambda axes: _draw_strip(axes, row, sheet)),
         (sheet.chances_height(row), lambda axes: _draw_chances(axes, row, sheet)),
         (tokens, lambda axes: _draw_tier(axes, sheet.tokens, row, row.tokens, TOKEN_SIZE, say["tokens"])),
@@ -332,17 +338,31 @@ def _draw_strip(axes: Any, row: _Row, sheet: _Sheet) -> None:
         return
     if sheet.strip is None:
         return
-    loudness, extent = sheet.strip.spectrogram(row.begin, row.end)
+    seen = sheet.strip.spectrogram(row.begin, row.end)
     axes.imshow(
-        loudness,
+        seen.decibels,
         cmap=shades((MUTED, 0), (MUTED, 1)),
         vmin=-LOUDNESS,
         vmax=0,
         aspect="auto",
         origin="lower",
-        extent=extent,
+        extent=seen.extent,
     )
-    axes.set(xlim=(row.begin, row.end), ylim=(0, min(extent[3], 8.0)))
+    axes.set(xlim=(row.begin, row.end))
+    _draw_edges(axes, sheet)
+
+
+def _draw_wave(axes: Any, row: _Row, sheet: _Sheet) -> None:
+    """The least and the greatest sample of each point."""
+    if isinstance(sheet.strip, Sound):
+        times, low, high = sheet.strip.waveform(row.begin, row.end, round(row.width))
+        axes.fill_between(times, low, high, color=MUTED, linewidth=0.4)
+        axes.set(xlim=(row.begin, row.end), ylim=(-1.05, 1.05))
+        _draw_edges(axes, sheet)
+
+
+def _draw_edges(axes: Any, sheet: _Sheet) -> None:
+    """Where words begin and end."""
     for word in sheet.words:
         for edge in (word.start, word.end):
             axes.axvline(edge, color=BLUE, linewidth=0.6, alpha=0.7)

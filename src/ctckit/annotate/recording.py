@@ -129,8 +129,12 @@ def confidence(lines: list[Segment]) -> float:
     return sum(known) / len(known) if known else math.nan
 
 
-def summary(lines: list[Segment]) -> str:
+def summary(lines: list[Segment], unit: str = "s") -> str:
     """Sentences on the number of words, their mean confidence, and the words with the lowest confidences.
+
+    Args:
+        lines: with their words.
+        unit: of the words' times: ``"s"``, or ``"px"`` of their left ends.
 
     Example:
         >>> words = (Segment("a", 0, 1, -0.1, 0.9), Segment("cat", 1, 2, -1, 0.5), Segment("sat", *[math.nan] * 4))
@@ -146,5 +150,8 @@ def summary(lines: list[Segment]) -> str:
     if not timed:
         return count
     least = sorted(timed, key=lambda word: word.confidence)[:SHOWN]
-    shown = ", ".join(f"{word.text.translate(CONTROLS)} {word.confidence:.3f} ({word.start:.2f} s)" for word in least)
+    digits = 2 if unit == "s" else 0
+    shown = ", ".join(
+        f"{word.text.translate(CONTROLS)} {word.confidence:.3f} ({word.start:.{digits}f} {unit})" for word in least
+    )
     return f"{count}; mean confidence {confidence(lines):.3f}\nleast sure: {shown}"

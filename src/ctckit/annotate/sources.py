@@ -14,7 +14,16 @@ from typing import NamedTuple, TypeVar
 
 from ..errors import CTCError
 from ..files import Kind, check_file, file_of, recording_at
-from ..recognisers import Opened, Part, Recogniser, SoundInput, recognise
+from ..recognisers import (
+    ImageInput,
+    Opened,
+    Part,
+    RecognisedPage,
+    Recogniser,
+    SoundInput,
+    recognise,
+    recognise_page,
+)
 from ..recognisers.media import WHOLE, Where
 from ..recognisers.named import shared
 from ..text import Vocabulary
@@ -33,10 +42,10 @@ class Seen(NamedTuple):
     Attributes:
         scores: (T, C).
         vocabulary: of their classes.
-        frame_shift: seconds from one frame to the next, or pixels of an image; None if it is not known.
-        delay: of the recogniser, in the same unit; 0 for scores from a file.
+        frame_shift: seconds from one frame to the next; None if it is not known.
+        delay: seconds, of the recogniser; 0 for scores from a file.
         stretch: likewise.
-        in_pixels: whether they are pixels.
+        audio: the file of the recording that a recogniser heard.
     """
 
     scores: Scores
@@ -44,7 +53,7 @@ class Seen(NamedTuple):
     frame_shift: float | None
     delay: float = 0.0
     stretch: float = 0.0
-    in_pixels: bool = False
+    audio: Path | None = None
 
     @property
     def shift(self) -> float:
@@ -56,7 +65,19 @@ class Seen(NamedTuple):
         """The options, with what these scores say of times where the options don't."""
         delay = self.delay if options.delay is None else options.delay
         stretch = self.stretch if options.stretch is None else options.stretch
-        return replace(options, delay=delay, stretch=stretch, in_pixels=self.in_pixels)
+        return replace(options, delay=delay, stretch=stretch)
+
+
+class Page(NamedTuple):
+    """The lines of an image, and the vocabulary of their scores.
+
+    Attributes:
+        lines: are recognised when they are asked for.
+        vocabulary: of the recogniser.
+    """
+
+    lines: RecognisedPage
+    vocabulary: Vocabulary
 
 
 class Stored(NamedTuple):
@@ -107,7 +128,9 @@ class Recorded(NamedTuple):
     def frame_shift(self) -> None:
         """Known when it has been read."""
 
-    def read(self, on_progress: Callable[[float, float], None] | None = None, where: Where | None = None) -> Seen:
+    def read(
+        self, on_progress: Callable[[float, float], None] | None = None, where: Where | None = None
+    ) -> Seen | Page:
         """Runs the recogniser, which is loaded once in a process.
 
         Args:
@@ -117,8 +140,12 @@ class Recorded(NamedTuple):
         if where is None:
             check_file(file_of(self.path))  # first: loading the recogniser takes longer
         recogniser = shared(self.recogniser)
-        found = recognise(recogniser, where or self._found(kind_of(recogniser)), self.part, on_progress)
-        return Seen(found.log_probs, _vocabulary(recogniser), *found[1:])
+        found = where or self._found(kind_of(recogniser))
+        if isinstance(recogniser.takes, ImageInput):
+            return Page(recognise_page(recogniser, found), _vocabulary(recogniser))
+        heard = recognise(recogniser, found, self.part, on_progress)
+        audio = found if isinstance(found, Path) and self.part == WHOLE else None
+        return Seen(heard.log_probs, _vocabulary(recogniser), heard.frame_shift, heard.delay, heard.stretch, audio)
 
     def _found(self, kind: Kind) -> Where:
         found = recording_at(self.path, kind)
@@ -139,7 +166,7 @@ def _vocabulary(recogniser: Recogniser) -> Vocabulary:
     return recogniser.vocabulary()
 
 
-def check_unit(path: Path, in_pixels: bool) -> None:
-    """Raises a CTCError for a file of times in seconds, if they are pixels."""
-    if in_pixels and path.suffix.lower() not in PLACES:
+def check_pixels(path: Path) -> None:
+    """Raises a CTCError for a file that holds seconds, where pixels are to be written."""
+    if path.suffix.lower() not in PLACES:
         raise CTCError(f"{path} would hold seconds, and places in an image are pixels: expected {', '.join(PLACES)}")

@@ -14,9 +14,9 @@ from .recordings import switch
 
 if TYPE_CHECKING:
     from ..annotate.formats import Level
-    from ..annotate.sources import Source
+    from ..annotate.sources import Page, Source
     from ..annotate.utterance import Options
-    from ..text.scripts import TranscriptFormat
+    from ..text.scripts import Script, TranscriptFormat
 
 
 def align(
@@ -107,6 +107,7 @@ def align(
         )
     outputs, strip = recordings.Outputs(out, formats, picture, emissions), recordings.Strip(audio, image)
     outputs.check_options(num_threads, strip, offset)
+    strip.check(recogniser)
     source = recordings.source_of(emissions, recogniser, labels, blank, frame_shift, from_logits)
     if recogniser is None and frame_shift is None:
         raise CTCError(recordings.NO_SHIFT)
@@ -137,6 +138,7 @@ def _align_one(
     """
     from ..annotate.formats import check_layout
     from ..annotate.recording import read_transcript, summary
+    from ..annotate.sources import Page
     from ..annotate.utterance import align
 
     options.check()
@@ -145,12 +147,26 @@ def _align_one(
     check_layout(options.level, options.line_length, [] if outputs.named is None else [outputs.named])
     script = read_transcript(transcript, options.transcript_format)
     seen = recordings.read(source)
-    outputs.check_unit(seen.in_pixels)
+    if isinstance(seen, Page):
+        return _align_page(seen, script, options, outputs, lang)
     options = seen.with_times(options)
     found = align(seen.scores, script, seen.vocabulary, seen.shift, options, offset=offset)
     content = outputs.encoded(found, options.level, options.line_length)
     print_notes(found.notes)
-    outputs.draw(found, seen.scores, seen.vocabulary, options.from_logits, strip, lang)
+    outputs.draw(found, seen.scores, seen.vocabulary, options.from_logits, strip.of(seen), lang)
     outputs.write(content)
     print(summary(found.lines), found.fit, sep="\n", file=outputs.log)
+    outputs.tell(outputs.log)
+
+
+def _align_page(page: Page, script: Script, options: Options, outputs: recordings.Outputs, lang: str) -> None:
+    """The lines of an image. Whatever is wrong is found before anything is written."""
+    from ..annotate.recording import summary
+    from ..annotate.scans import align_page
+
+    outputs.check_pixels()
+    found = align_page(page.lines, script, page.vocabulary, options)
+    print_notes(found.notes)
+    outputs.write_page(found, page, options.level, lang)
+    print(summary(found.lines, "px"), found.fit, sep="\n", file=outputs.log)
     outputs.tell(outputs.log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, TextIO, cast
@@ -17,11 +18,12 @@ from .language_options import Alpha, Beta, HotwordFile, HotwordWeight, LexiconFi
 from .live import THRESHOLD
 
 if TYPE_CHECKING:
-    from ..annotate.decoded import Decoded, Language, Options
+    from ..annotate.decoded import Decoders, Language, Options
     from ..annotate.formats import Level
-    from ..annotate.sources import Source, Stored
+    from ..annotate.sources import Page, Source, Stored
     from ..corpus import Corpus, Decoding, Defaults, Totals
     from ..decoding import Hypotheses
+    from ..results import Segment
     from ..text import Errors
     from ..text.scripts import TranscriptFormat
 
@@ -120,6 +122,7 @@ def decode(
         raise CTCError("--recogniser does not go with --stream, which takes scores")
     outputs, strip = recordings.Outputs(out, formats, picture, source), recordings.Strip(audio, image)
     outputs.check_options(num_threads, strip, offset)
+    strip.check(recogniser)
     if transcript_format != "auto":
         raise CTCError("--transcript-format goes with --manifest")
     found = recordings.source_of(source, recogniser, labels, blank, frame_shift, from_logits)
@@ -161,12 +164,14 @@ class _Recording(NamedTuple):
 def _decode_one(one: _Recording, strip: recordings.Strip, lang: str) -> None:
     """Decodes one recording. All errors are found before anything is written."""
     from ..annotate.decoded import Decoders, decode, timed
+    from ..annotate.sources import Page
 
     outputs = one.outputs
     decoders = Decoders(one.language)
     decoders.read()
     seen = recordings.read(one.source)
-    outputs.check_unit(seen.in_pixels)
+    if isinstance(seen, Page):
+        return _decode_page(one, seen, decoders, lang)
     options = seen.with_times(one.options)
     texts = decode(seen.scores, seen.vocabulary, decoders, options)
     if seen.frame_shift is None:
@@ -175,31 +180,46 @@ def _decode_one(one: _Recording, strip: recordings.Strip, lang: str) -> None:
     found = timed(texts, len(seen.scores), seen.frame_shift, options, one.offset)
     content = outputs.encoded(found, options.level, options.line_length)
     print_notes([*found.notes, *seen.vocabulary.notes, *decoders.notes])
-    outputs.draw(found, seen.scores, seen.vocabulary, options.from_logits, strip, lang)
+    outputs.draw(found, seen.scores, seen.vocabulary, options.from_logits, strip.of(seen), lang)
     outputs.write(content)
     if outputs.out is None:
         _print(texts, sys.stdout)
-    _tell(found, outputs)
+    _tell(found.lines, outputs)
 
 
-def _tell(found: Decoded, outputs: recordings.Outputs) -> None:
+def _decode_page(one: _Recording, page: Page, decoders: Decoders, lang: str) -> None:
+    """Decodes the lines of an image. All errors are found before anything is written."""
+    from ..annotate.scans import decode_page
+
+    one.outputs.check_pixels()
+    found = decode_page(page.lines, page.vocabulary, decoders, one.options)
+    print_notes([*found.notes, *page.vocabulary.notes, *decoders.notes])
+    one.outputs.write_page(found, page, one.options.level, lang)
+    if one.outputs.out is None:
+        _print(found.texts, sys.stdout)
+    _tell(found.lines, one.outputs, "px")
+
+
+def _tell(lines: list[Segment], outputs: recordings.Outputs, unit: str = "s") -> None:
     """Prints what was written; not to the standard output if that has text for other programs."""
     from ..annotate.recording import summary
 
     if outputs.out is None:
         return outputs.tell(sys.stderr)
-    print(summary(found.lines), file=outputs.log)
+    print(summary(lines, unit), file=outputs.log)
     outputs.tell(outputs.log)
 
 
-def _print(texts: Hypotheses, to: TextIO) -> None:
-    """Prints the text; or several texts, a line each, with number, score and text."""
+def _print(texts: Hypotheses | Sequence[str], to: TextIO) -> None:
+    """Prints the text, or the text of each line of a page; of several hypotheses, number, score and text."""
     from ..annotate.fit import CONTROLS
 
-    shown = [text.text.translate(CONTROLS) for text in texts]
-    if len(shown) > 1:
-        shown = [f"{i}\t{text.score:.4f}\t{line}" for i, (text, line) in enumerate(zip(texts, shown, strict=True), 1)]
-    print(*shown, sep="\n", file=to, flush=True)
+    shown = [(text if isinstance(text, str) else text.text).translate(CONTROLS) for text in texts]
+    scores = [text.score for text in texts if not isinstance(text, str)]
+    if len(scores) > 1:
+        shown = [f"{i}\t{score:.4f}\t{line}" for i, (score, line) in enumerate(zip(scores, shown, strict=True), 1)]
+    for line in shown:
+        print(line, file=to, flush=True)
 
 
 def _follow(one: _Recording, source: Stored) -> None:
@@ -230,7 +250,7 @@ def _follow(one: _Recording, source: Stored) -> None:
     if source.frame_shift is not None and outputs.out is not None:
         found = timed(texts, stream.frames, source.frame_shift, options, one.offset)
         outputs.write(outputs.encoded(found, options.level, options.line_length))
-        _tell(found, outputs)
+        _tell(found.lines, outputs)
     elif len(texts) > 1:
         _print(texts, outputs.log)
     if stopped:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -14,6 +14,7 @@ from .command import LabelFile, Logits, print_notes
 if TYPE_CHECKING:
     from ..annotate.delay import Lateness, Off
     from ..annotate.marks import Mark
+    from ..annotate.sources import Seen
 
 BY_POCKETSPHINX = Path("pocketsphinx")
 SHOWN = 5  # words, those that are farthest off
@@ -60,7 +61,7 @@ def delay(
     for source in sources:
         if source.path not in marked:
             continue
-        seen = source.read()
+        seen = cast("Seen", source.read())  # no image, as checked above
         name, mark = str(source.path), marked[source.path]
         try:
             heard.append(hear(name, seen.scores, seen.vocabulary, seen.shift, mark, from_logits))

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ..annotate.formats import Level
     from ..annotate.page import Clip
     from ..annotate.recording import Scores, Timed
-    from ..annotate.sources import Seen, Source
+    from ..annotate.scans import PageText
+    from ..annotate.sources import Page, Seen, Source
     from ..annotate.strips import Scan
     from ..corpus import Corpus, Outcome
     from ..text import Vocabulary
@@ -39,8 +40,9 @@ Emissions = Annotated[
     Path | None,
     typer.Argument(
         help="Scores (T, C): .npy, .npz, .csv, .pt, .pth, .safetensors, or x.ark:OFFSET; for a manifest whose rows "
-        "don't name theirs, a folder of such files, or an .scp, .ark, .tar or .parquet. With --recogniser, a recording "
-        "or an image; - for a recording from a pipe; or a folder of them, or a pattern in quotes: '*.flac'."
+        "don't name theirs, a folder of such files, or an .scp, .ark, .tar or .parquet. With --recogniser, a "
+        "recording, or the image of a page or a line; - for a recording from a pipe; or a folder of them, or a "
+        "pattern in quotes: '*.flac'."
     ),
 ]
 Out = Annotated[
@@ -64,8 +66,8 @@ RecogniserName = Annotated[
     str | None,
     typer.Option(
         "--recogniser",
-        help="Makes the scores of a recording (.wav, .flac, .mp3 or the like) or of a line's image: hama, pp-ocr, or a "
-        "folder with a network of transformers.",
+        help="Makes the scores of a recording (.wav, .flac, .mp3 or the like) or of the image of a page or a line: "
+        "hama, pp-ocr, or a folder with a network of transformers.",
     ),
 ]
 Delay = Annotated[
@@ -99,8 +101,16 @@ LineLength = Annotated[
 PictureFile = Annotated[
     Path | None, typer.Option(help="Draw a picture too: .png, .svg, .pdf; or .html, a page that plays each word.")
 ]
-Audio = Annotated[Path | None, typer.Option(help="For the picture: the recording, as .wav.")]
-Image = Annotated[Path | None, typer.Option(help="For the picture: the image of the line.")]
+Audio = Annotated[
+    Path | None,
+    typer.Option(
+        help="For the picture of scores: the recording, .wav, .flac or the like. A recogniser's is drawn anyway."
+    ),
+]
+Image = Annotated[
+    Path | None,
+    typer.Option(help="For the picture of scores: the image of the line. A recogniser's is drawn anyway."),
+]
 Lang = Annotated[str, typer.Option(help="The picture's language: en or zh.")]
 Threads = Annotated[
     int | None, typer.Option("--threads", help="Rows done in parallel (manifests and folders only; default 1).")
@@ -180,7 +190,7 @@ def is_folder(path: Path | None, recogniser: str | None) -> bool:
     return path is not None and recogniser is not None and found(path)
 
 
-def read(source: Source) -> Seen:
+def read(source: Source) -> Seen | Page:
     """Reads scores, or runs a recogniser and shows how far it is; a recording may come by a pipe."""
     from ..annotate.sources import Recorded
     from .progress import Seconds
@@ -206,6 +216,16 @@ class Strip(NamedTuple):
 
     audio: Path | None
     image: Path | None
+
+    def of(self, seen: Seen) -> Strip:
+        """That of a recording that a recogniser heard, or the one that was given with scores."""
+        return self if seen.audio is None else Strip(seen.audio, None)
+
+    def check(self, recogniser: str | None) -> None:
+        """Raises a CTCError for files that are given although the recogniser has read one."""
+        for name, path in (("--audio", self.audio), ("--image", self.image)):
+            if recogniser is not None and path is not None:
+                raise CTCError(f"{name} does not go with --recogniser, whose own recording or image is drawn")
 
 
 class Outputs(NamedTuple):
@@ -265,12 +285,14 @@ class Outputs(NamedTuple):
             check_format(self.named)
         check_language(lang)
 
-    def check_unit(self, in_pixels: bool) -> None:
-        """Raises a CTCError for a file of times in seconds, if they are pixels."""
-        from ..annotate.sources import check_unit
+    def check_pixels(self) -> None:
+        """Raises a CTCError for files that can't show places in an image."""
+        from ..annotate.sources import check_pixels
 
         if self.named is not None:
-            check_unit(self.named, in_pixels)
+            check_pixels(self.named)
+        if self.picture is not None and self.picture.suffix.lower() in PAGES:
+            raise CTCError(f"{self.picture} is a page that plays words: expected .png, .svg or .pdf for an image")
 
     def encoded(self, found: Timed, level: Level | None, line_length: int | None) -> bytes | None:
         """The content of the file of timed text."""
@@ -289,6 +311,19 @@ class Outputs(NamedTuple):
             sys.stdout.buffer.write(content)
         elif self.out is not None and content is not None:
             write_whole(self.out, content)
+
+    def write_page(self, found: PageText, page: Page, level: Level | None, lang: str) -> None:
+        """Writes the texts of an image with their places, and the picture."""
+        from ..annotate.formats import encoded
+        from ..annotate.scan_picture import draw_page
+
+        content = None
+        if self.named is not None:
+            details: Any = {"duration": found.duration, "facts": found.facts, "level": level, "places": found.places}
+            content = encoded(found.lines, self.named, **details)
+        if self.picture is not None:
+            draw_page(found, page.lines.pixels, lang=lang).save(self.picture)
+        self.write(content)
 
     def tell(self, log: TextIO) -> None:
         """Names the files that were written."""

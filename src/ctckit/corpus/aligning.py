@@ -8,9 +8,11 @@ from typing import Any
 
 from ..annotate.formats import Level, check_layout
 from ..annotate.recording import read_transcript
-from ..annotate.sources import Seen
+from ..annotate.scans import align_page
+from ..annotate.sources import Page, Seen
 from ..annotate.utterance import Options, align
 from ..errors import CTCError
+from ..text.scripts import Script
 from .job import Found
 from .manifest import Defaults, Row
 
@@ -47,11 +49,15 @@ class Aligning:
         """The options, as the log stores them."""
         return asdict(self.options)
 
-    def run(self, row: Row, seen: Seen) -> Found:
+    def run(self, row: Row, seen: Seen | Page) -> Found:
         """Aligns a row."""
         if row.text is None:
             raise CTCError("there is no text: expected one to align")
-        text = row.text if isinstance(row.text, str) else read_transcript(row.text, self.options.transcript_format)
+        form = self.options.transcript_format
+        script = Script(row.text) if isinstance(row.text, str) else read_transcript(row.text, form)
+        if isinstance(seen, Page):
+            page = align_page(seen.lines, script, seen.vocabulary, self.options)
+            return Found(page.lines, page.duration, page.facts, page.facts, page.notes, page.places)
         options = seen.with_times(self.options)
-        found = align(seen.scores, text, seen.vocabulary, seen.shift, options, offset=row.offset)
+        found = align(seen.scores, script, seen.vocabulary, seen.shift, options, offset=row.offset)
         return Found(found.lines, found.duration, found.facts, found.facts, found.notes)

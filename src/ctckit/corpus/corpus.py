@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ..annotate.formats import check_format
 from ..annotate.recording import read_vocabulary
-from ..annotate.sources import check_unit
+from ..annotate.sources import check_pixels
 from ..errors import CTCError
 from ..files import read_labels
 from ..recognisers.named import identity
@@ -96,8 +96,8 @@ class Corpus:
         if self.defaults.frame_shift is not None:
             check_frame_shift(self.defaults.frame_shift)
         check_offset(self.defaults.offset)
-        for suffix in self.suffixes:
-            check_unit(Path(f"x{suffix}"), self.defaults.kind == "image")
+        for suffix in self.suffixes if self.defaults.kind == "image" else ():
+            check_pixels(Path(f"x{suffix}"))
         if self.defaults.labels is not None:
             if self.defaults.blank is None:
                 read_labels(self.defaults.labels)  # without a blank: the scores may tell which label it is

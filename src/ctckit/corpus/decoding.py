@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from ..annotate.decoded import Decoders, Language, Options, decode, timed
 from ..annotate.formats import Level
 from ..annotate.recording import read_vocabulary
-from ..annotate.sources import Seen
+from ..annotate.scans import decode_page
+from ..annotate.sources import Page, Seen
 from ..errors import CTCError
 from ..recognisers.named import shared
 from ..text import Errors, Vocabulary, letter_errors, word_errors
@@ -93,16 +94,24 @@ class Decoding:
         files = {name: digest(path) for name, path in self.language.files.items()}
         return {**asdict(self.language), **files, **asdict(self.options), "transcript_format": self.transcript_format}
 
-    def run(self, row: Row, seen: Seen) -> Found:
+    def run(self, row: Row, seen: Seen | Page) -> Found:
         """Decodes a row."""
         reference = text_of(row, self.transcript_format)
+        found, text = self._page(seen) if isinstance(seen, Page) else self._recording(row, seen)
+        entry: dict[str, Any] = {"text": text}
+        if reference is not None:
+            entry |= _compared(seen.vocabulary, reference, text)
+        return found._replace(entry=entry, notes=found.notes + seen.vocabulary.notes)
+
+    def _recording(self, row: Row, seen: Seen) -> tuple[Found, str]:
         options = seen.with_times(self.options)
         texts = decode(seen.scores, seen.vocabulary, self.decoders, options)
         found = timed(texts, len(seen.scores), seen.shift, options, row.offset)
-        entry: dict[str, Any] = {"text": texts.text}
-        if reference is not None:
-            entry |= _compared(seen.vocabulary, reference, texts.text)
-        return Found(found.lines, found.duration, found.facts, entry, found.notes + seen.vocabulary.notes)
+        return Found(found.lines, found.duration, found.facts, {}, found.notes), texts.text
+
+    def _page(self, page: Page) -> tuple[Found, str]:
+        found = decode_page(page.lines, page.vocabulary, self.decoders, self.options)
+        return Found(found.lines, found.duration, found.facts, {}, found.notes, found.places), found.text
 
 
 def _compared(vocabulary: Vocabulary, reference: str, text: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
@@ -19,10 +19,10 @@ from typing import Any, NamedTuple, Protocol
 
 from ..annotate import formats
 from ..annotate.recording import Scores, confidence, read_scores, words_of
-from ..annotate.sources import Recorded, Seen, Source, Stored
+from ..annotate.sources import Page, Recorded, Seen, Source, Stored
 from ..errors import CTCError, MissingExtraError
 from ..files import file_of, read_labels, read_text, unreadable, write_whole
-from ..results import Segment
+from ..results import Place, Segment
 from ..text import Vocabulary
 from ..text.blank import settle_blank
 from .manifest import Defaults, FailedRow, Row
@@ -42,6 +42,7 @@ class Found(NamedTuple):
         facts: what .json files hold besides the lines.
         entry: what the log stores besides the number of words and their confidence.
         notes: notes for the log.
+        places: of an image: where each line is.
     """
 
     lines: list[Segment]
@@ -49,6 +50,7 @@ class Found(NamedTuple):
     facts: Mapping[str, Any]
     entry: Mapping[str, Any]
     notes: tuple[str, ...]
+    places: Sequence[Place] = ()
 
 
 class Task(Protocol):
@@ -76,7 +78,7 @@ class Task(Protocol):
     def settings(self) -> dict[str, Any]:
         """The options as the log stores them, with hashes of the files."""
 
-    def run(self, row: Row, seen: Seen) -> Found:
+    def run(self, row: Row, seen: Seen | Page) -> Found:
         """Does a row. Several threads may call it at the same time.
 
         Raises:
@@ -168,7 +170,7 @@ class Job:
         found = self.task.run(row, self._seen(row.source))
         paths = self.outputs(row)
         layout = {"level": self.task.level, "line_length": self.task.line_length}
-        details: Any = {"duration": found.duration, "facts": found.facts, **layout}
+        details: Any = {"duration": found.duration, "facts": found.facts, "places": found.places, **layout}
         contents = [formats.encoded(found.lines, path, **details) for path in paths]
         for path, content in zip(paths, contents, strict=True):
             write_whole(path, content)
@@ -184,7 +186,7 @@ class Job:
             "fingerprint": fingerprint,
         }
 
-    def _seen(self, source: Source) -> Seen:
+    def _seen(self, source: Source) -> Seen | Page:
         """A row's scores, and what they mean."""
         if isinstance(source, Recorded):
             return source.read()

@@ -26,7 +26,7 @@ from ...text import Vocabulary
 from ...text.reading import collapse, edit_distance, edits, greedy
 from ..picture import LOUDNESS
 from ..recording import Scores, Timed, confidence, words_of
-from ..strips import Scan, Sound
+from ..strips import Scan, Sound, summarised
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -177,7 +177,7 @@ def _bytes(strength: npt.NDArray[np.floating[Any]]) -> Bytes:
 
 
 def _pictured(clip: Clip) -> Sound:
-    return Sound(clip.samples, clip.rate)
+    return summarised([clip.samples], clip.rate)
 
 
 def _strip(strip: Clip | Scan | None) -> dict[str, Any] | None:

@@ -1,0 +1,78 @@
+"""Pages of text drawn by Pillow, and where the ink of each line is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+CHINESE = Path("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc")  # of Debian's fonts-noto-cjk
+Pixels = np.ndarray[Any, Any]
+Box = tuple[int, int, int, int]  # left, top, right, bottom
+
+
+class Drawn(NamedTuple):
+    """A page: pixels (H, W) from 0 to 255, and the box of each line's ink."""
+
+    pixels: Pixels
+    boxes: list[Box]
+
+    def save(self, path: Path) -> Path:
+        from PIL import Image
+
+        Image.fromarray(self.pixels.clip(0, 255).astype(np.uint8)).save(path)
+        return path
+
+    @property
+    def rgb(self) -> Pixels:
+        return np.repeat(self.pixels.clip(0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def latin() -> Path:
+    """DejaVu Sans, which matplotlib has."""
+    import matplotlib
+
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+
+
+def draw_page(
+    lines: Sequence[str],
+    *,
+    font: Path | None = None,
+    size: int = 30,
+    leading: float = 1.3,
+    margin: int = 60,
+    width: int | None = None,
+    ink: float = 0,
+    paper: float = 255,
+) -> Drawn:
+    """Lines one below the other, ``leading * size`` pixels apart; empty ones leave a gap.
+
+    Each line is also drawn alone, which says where its ink is: darker than half.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    letters = ImageFont.truetype(str(font or latin()), size)
+    shape = width or math.ceil(max(letters.getlength(line) for line in lines)) + 2 * margin
+    tall = round(len(lines) * leading * size) + 2 * margin
+    page, boxes = np.zeros((tall, shape), np.float32), []
+    for i, line in enumerate(lines):
+        sheet = Image.new("L", (shape, tall), 0)
+        ImageDraw.Draw(sheet).text((margin, margin + round(i * leading * size)), line, font=letters, fill=255)
+        alone = np.asarray(sheet, np.float32) / 255
+        page = np.maximum(page, alone)
+        if line.strip():
+            rows, columns = (np.flatnonzero((alone > 0.5).any(axis=axis)) for axis in (1, 0))
+            boxes.append((int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))
+    return Drawn(paper + (ink - paper) * page, boxes)
+
+
+def turned(page: Drawn, degrees: float) -> Drawn:
+    """A page that was laid askew on the scanner: its right side is lower by this angle."""
+    from PIL import Image
+
+    image = Image.fromarray(page.pixels.clip(0, 255).astype(np.uint8))
+    return Drawn(np.asarray(image.rotate(-degrees, Image.Resampling.BICUBIC, fillcolor=255), np.float32), page.boxes)
