@@ -16,10 +16,13 @@ import numpy as np
 from PIL import Image
 
 import ctckit
+from ctckit.annotate.fit import Fit
+from ctckit.annotate.page import PageText
+from ctckit.annotate.page_picture import draw_page
 from ctckit.annotate.picture import draw
 from ctckit.annotate.recording import words_of
-from ctckit.annotate.strips import summarised
-from ctckit.annotate.utterance import Options, align
+from ctckit.annotate.strips import Sound, read_strip, summarised
+from ctckit.annotate.utterance import Aligned, Options, align
 from ctckit.catalogue import LANGUAGES
 from ctckit.decoding.tuning import ALPHAS, BETAS
 from ctckit.decoding.tuning.picture import weights_picture
@@ -30,6 +33,8 @@ from ctckit.explanation import TWO_FRAMES, explain_word
 from ctckit.explanation.seed_page import SHOWN_PATHS, examples
 from ctckit.explanation.views.tables import example_paths
 from ctckit.files import write_whole
+from ctckit.recognisers import Place
+from ctckit.recognisers.media import read_image
 from ctckit.text import Vocabulary
 
 DOCS = Path(__file__).resolve().parent
@@ -81,6 +86,8 @@ def guide(lang: str) -> Pictures:
         "search": ctckit.explain_search(TWO_FRAMES, labels=["φ", "a"], lang=lang).tree(),
         "search-narrow": ctckit.explain_search(NARROW, labels=["φ", "a", "b"], lang=lang).tree(),
         "words-in-time": words_in_time(lang),
+        "speech": speech(lang),
+        "page": page(lang),
         "confidence": confidence(lang),
         "weights": weights(lang),
         "error-by-frames": error_by_frames(lang),
@@ -102,6 +109,46 @@ def words_in_time(lang: str) -> Picture:
             sound[inside] += loudness * np.sin(2 * np.pi * pitch * times[inside]) / overtone
     strip = summarised([sound.astype(np.float32)], rate)
     return draw(aligned, output.log_probs, output.labels, strip=strip, width=660, lang=lang)
+
+
+def speech(lang: str) -> Picture:
+    """A real recording with its words and phones, as recognise.py heard them."""
+    rows = recognised("speech")
+    recording = DOCS.parent / "tests" / "data" / "goforward.flac"
+    sound = read_strip(recording, None)
+    assert isinstance(sound, Sound)
+    lines = lines_of(rows)
+    heard = Aligned(lines, sound.seconds, (), np.zeros(0, np.int32), Fit(0.0, ""))
+    return draw(heard, strip=sound, width=660, lang=lang)
+
+
+def page(lang: str) -> Picture:
+    """A page with its words, as recognise.py read them."""
+    rows = recognised("page")
+    lines = lines_of(rows)
+    places = [
+        Place(line.start, float(row["top"]), line.end, float(row["bottom"]))
+        for line, row in zip(lines, (row for row in rows if row["level"] == "line"), strict=True)
+    ]
+    pixels = read_image(DOCS / "recognised" / "page.png")
+    return draw_page(PageText(lines, places, pixels.shape[1], (), {}), pixels, lang=lang)
+
+
+def recognised(name: str) -> list[dict[str, str]]:
+    """The rows of a file that recognise.py made."""
+    with (DOCS / "recognised" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def lines_of(rows: list[dict[str, str]]) -> list[ctckit.Segment]:
+    """The lines of a table, with their words and tokens."""
+    found: dict[tuple[str, ...], ctckit.Segment] = {}
+    keys = [tuple(row[part] for part in ("line", "word", "token") if row[part]) for row in rows]
+    for key, row in reversed(list(zip(keys, rows, strict=True))):  # parts before what they are parts of
+        parts = tuple(found[other] for other in keys if other[:-1] == key)
+        numbers = (float(row[name]) for name in ("start", "end", "score", "confidence"))
+        found[key] = ctckit.Segment(row["text"], *numbers, parts)
+    return [found[key] for key in keys if len(key) == 1]
 
 
 def error_by_frames(lang: str) -> Picture:

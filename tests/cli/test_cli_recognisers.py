@@ -18,6 +18,7 @@ pytest.importorskip("typer", reason="the command line needs typer")
 
 from support import ears, ppocr
 from support.corpora import contents, errors, log_of, words_of, write_labels
+from support.drawn_pages import draw_page
 from support.heard import RECORDING, STARTS
 from support.installed import needs
 from support.recordings import SHIFT, spoken
@@ -79,6 +80,23 @@ class TestSound:
             [min(end + 0.25, begin) for (_, end), begin in zip(spikes, following, strict=True)]
         )
         assert "stretch" not in json.loads((folder / "out.json").read_text(encoding="utf-8"))
+
+    def test_the_recording_is_drawn(self, folder: Path, ctckit: Run) -> None:
+        """Without being named again, in the format that it has."""
+        pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+        for command in (SPEECH, ("decode", "speech.flac", "--recogniser", "hama")):
+            done = ctckit(*command, "--picture", "out.svg")
+            assert done.returncode == 0, done.stderr
+            drawn = (folder / "out.svg").read_text(encoding="utf-8")
+            assert drawn.count("<image") == 2  # the spectrogram, and the probabilities
+            assert 'id="FillBetweenPolyCollection' in drawn or 'id="PolyCollection' in drawn  # the waveform
+            (folder / "out.svg").unlink()
+
+    @pytest.mark.parametrize("option", ["--audio", "--image"])
+    def test_no_other_recording_is_drawn(self, option: str, folder: Path, ctckit: Run) -> None:
+        done = ctckit(*SPEECH, "--picture", "out.svg", option, "speech.flac")
+        assert done.returncode == 2
+        assert f"{option} does not go with --recogniser, whose own recording or image is drawn" in done.stderr
 
     def test_decodes(self, folder: Path, ctckit: Run) -> None:
         done = ctckit("decode", "speech.flac", "--recogniser", "hama")
@@ -151,13 +169,68 @@ class TestImages:
         starts = [start for start, _ in words_of(line.parent / "out.json")]
         widths = [ppocr.draw(text, 0, np.random.default_rng(0)).shape[1] for text in ("", "Hello ", "Hello world ")]
         drawn = [2 * (width - ppocr.MARGIN) for width in widths]
-        np.testing.assert_allclose(starts, drawn, atol=2 * ppocr.FONT_SIZE / 2)
+        np.testing.assert_allclose(starts, drawn, atol=6)  # the blank beside letters
 
     def test_pixels_are_no_seconds(self, line: Path, ctckit: Run) -> None:
         done = ctckit("decode", "line.png", "--recogniser", "pp-ocr", "-o", "out.srt")
         assert done.returncode == 2
         assert "out.srt would hold seconds, and places in an image are pixels: expected .json, .csv" in done.stderr
         assert not (line.parent / "out.srt").exists()
+
+
+PAGE = ("The network reads one line", "at a time, so a page is", "", "cut into lines first.", "No dots are lost: i, j")
+LINES = tuple(line for line in PAGE if line)
+
+
+@needs(*ppocr.PACKAGES)
+class TestPages:
+    @pytest.fixture(scope="class")
+    def scan(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """A page, and its text."""
+        folder = tmp_path_factory.mktemp("scan")
+        draw_page(PAGE).save(folder / "page.png")
+        (folder / "page.txt").write_text("\n".join(PAGE), encoding="utf-8")
+        return folder
+
+    @pytest.fixture
+    def page(self, scan: Path, tmp_path: Path) -> Path:
+        shutil.copytree(scan, tmp_path, dirs_exist_ok=True)
+        return tmp_path
+
+    def test_reads_lines(self, page: Path, ctckit: Run) -> None:
+        done = ctckit("decode", "page.png", "--recogniser", "pp-ocr")
+        assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, [*LINES], "")
+
+    @pytest.mark.parametrize("command", [("decode", "page.png"), ("align", "page.png", "page.txt")])
+    def test_boxes_and_a_picture(self, command: tuple[str, ...], page: Path, ctckit: Run) -> None:
+        done = ctckit(*command, "--recogniser", "pp-ocr", "-o", "out.json", "--picture", "out.svg")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "px)" in done.stdout
+        read = json.loads((page / "out.json").read_text(encoding="utf-8"))
+        assert [line["text"] for line in read["lines"]] == [*LINES]
+        boxes = [[line[key] for key in ("start", "top", "end", "bottom")] for line in read["lines"]]
+        np.testing.assert_allclose(boxes, draw_page(PAGE).boxes, atol=1)
+        drawn = (page / "out.svg").read_text(encoding="utf-8")
+        assert drawn.count("<image") == len(LINES) + 1
+        assert ">network</text>" in drawn
+
+    def test_a_table(self, page: Path, ctckit: Run) -> None:
+        assert ctckit("decode", "page.png", "--recogniser", "pp-ocr", "-o", "out.csv").returncode == 0
+        lines = (page / "out.csv").read_text(encoding="utf-8").splitlines()
+        assert lines[0].endswith("start,end,score,confidence,top,bottom")
+
+    def test_texts_of_other_pages(self, page: Path, ctckit: Run) -> None:
+        (page / "page.txt").write_text("\n".join(LINES[:3]), encoding="utf-8")
+        done = ctckit("align", "page.png", "page.txt", "--recogniser", "pp-ocr", "-o", "out.json")
+        assert done.returncode == 2
+        assert done.stderr.startswith("ctckit: the page has 4 lines and the text 3: expected equally many")
+        assert not (page / "out.json").exists()
+
+    def test_a_blank_page(self, page: Path, ctckit: Run) -> None:
+        draw_page([""], margin=300).save(page / "page.png")
+        done = ctckit("decode", "page.png", "--recogniser", "pp-ocr")
+        assert (done.returncode, done.stdout) == (0, "")
+        assert "no line of text was found on the page" in done.stderr
 
 
 # --- many recordings, of a made-up language ---------------------------------------------------------------------------

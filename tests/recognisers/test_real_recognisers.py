@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import ppocr
+from support.drawn_pages import CHINESE, draw_page, turned
 from support.heard import ENDS, RECORDING, STARTS, WORDS
 from support.installed import needs
 
@@ -17,7 +18,17 @@ from ctckit import CTCError, greedy_decode
 from ctckit.annotate.recording import words_of
 from ctckit.annotate.utterance import Options, align
 from ctckit.errors import MissingExtraError
-from ctckit.recognisers import ImageInput, Recogniser, SoundInput, hama, onnx, pp_ocr, recognise, transformers
+from ctckit.recognisers import (
+    ImageInput,
+    Recogniser,
+    SoundInput,
+    hama,
+    onnx,
+    pp_ocr,
+    recognise,
+    recognise_page,
+    transformers,
+)
 from ctckit.recognisers.named import named
 
 SOUND = ("soundfile", "soxr")
@@ -102,9 +113,6 @@ def line(text: str, path: Path, *, size: int = 30, font: str | None = None) -> P
     return path
 
 
-CHINESE = Path("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc")
-
-
 @pytest.fixture(scope="module")
 def eye() -> Recogniser:
     return pp_ocr()
@@ -137,6 +145,34 @@ class TestPpOcr:
             second = text.segments(heard.frame_shift)[0].parts[1]
             assert second.start == pytest.approx(4.2 * size, abs=0.6 * size)
 
+    @pytest.mark.parametrize(
+        ("size", "ink", "paper", "degrees"), [(24, 230, 25, 0), (30, 0, 255, 0.8), (60, 60, 200, 0)]
+    )
+    def test_reads_pages(
+        self, size: int, ink: float, paper: float, degrees: float, eye: Recogniser, tmp_path: Path
+    ) -> None:
+        """Dark and light, large and small, and laid askew: without an error."""
+        text = ["The network reads one line", "at a time, so a page is", "cut into lines first.", "Are our own seen?"]
+        page = draw_page(text, size=size, ink=ink, paper=paper, margin=100)
+        file = (turned(page, degrees) if degrees else page).save(tmp_path / "x.png")
+        scores = [line.log_probs for line in recognise_page(eye, file).lines]
+        assert [greedy_decode(each, vocabulary=eye.vocabulary(), blank=0)[0].text for each in scores] == text
+
+    def test_reads_chinese_pages(self, eye: Recogniser, tmp_path: Path) -> None:
+        if not CHINESE.exists():
+            pytest.skip("needs Debian's fonts-noto-cjk, which .ci/run installs")
+        text = ["连接时序分类用于语音和文字识别。", "一页图像先切成若干行，再逐行识别。", "二三得六，三三得九。"]
+        file = draw_page(text, font=CHINESE, size=36, leading=1.5).save(tmp_path / "x.png")
+        scores = [line.log_probs for line in recognise_page(eye, file).lines]
+        assert [greedy_decode(each, vocabulary=eye.vocabulary(), blank=0)[0].text for each in scores] == text
+
+    def test_what_is_no_text_is_left_out(self, eye: Recogniser, tmp_path: Path) -> None:
+        """A grey bar in which the network reads nothing."""
+        page = draw_page(["Hello world", "", "Good bye"], margin=60)
+        page.pixels[page.boxes[0][3] + 12 : page.boxes[1][1] - 12, 60:200] = 120
+        found = recognise_page(eye, page.save(tmp_path / "x.png"))
+        assert len(list(found.lines)) == 2
+
     def test_long_lines_go_in_pieces(self, eye: Recogniser, tmp_path: Path) -> None:
         text = " ".join(["the quick brown fox jumps over a lazy dog"] * 6)
         found = recognise(eye, line(text, tmp_path / "x.png"))
@@ -159,6 +195,12 @@ class TestPpOcr:
         np.testing.assert_array_equal(recognise(by_hand, path).log_probs, recognise(eye, path).log_probs)
         with pytest.raises(CTCError, match=r"expected floats \(N, T, C\), with N=1 and C=3"):
             recognise(onnx(file, ImageInput(48), ["<blank>", "a", "b"], 0, 8, probabilities=True), path)
+
+
+def test_a_page_is_an_image(tmp_path: Path) -> None:
+    deaf = Recogniser(lambda samples: samples[:, :, None], SoundInput(16000), ["<blank>"], 0, 1)
+    with pytest.raises(CTCError, match=r"page\.png: the recogniser takes sound: expected one that takes images"):
+        recognise_page(deaf, tmp_path / "page.png")
 
 
 @needs("onnxruntime")

@@ -60,13 +60,15 @@ def draw_page(
     tall = round(len(lines) * leading * size) + 2 * margin
     page, boxes = np.zeros((tall, shape), np.float32), []
     for i, line in enumerate(lines):
-        sheet = Image.new("L", (shape, tall), 0)
-        ImageDraw.Draw(sheet).text((margin, margin + round(i * leading * size)), line, font=letters, fill=255)
-        alone = np.asarray(sheet, np.float32) / 255
-        page = np.maximum(page, alone)
+        sheet = Image.new("L", (shape, 2 * size), 0)
+        ImageDraw.Draw(sheet).text((margin, 0), line, font=letters, fill=255)
+        top = margin + round(i * leading * size)
+        part = page[top : top + 2 * size]
+        alone = np.asarray(sheet, np.float32)[: len(part)] / 255
+        np.maximum(part, alone, out=part)
         if line.strip():
             rows, columns = (np.flatnonzero((alone > 0.5).any(axis=axis)) for axis in (1, 0))
-            boxes.append((int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))
+            boxes.append((int(columns[0]), top + int(rows[0]), int(columns[-1]) + 1, top + int(rows[-1]) + 1))
     return Drawn(paper + (ink - paper) * page, boxes)
 
 
