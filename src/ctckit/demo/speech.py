@@ -142,8 +142,9 @@ def _table(shown: list[Shown]) -> Table:
     from ..annotate.recording import confidence, words_of
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("text", "seconds", "words", "confidence", "read otherwise"):
-        table.add_column(name, justify="left" if name == "text" else "right", no_wrap=True)
+    table.add_column("text", no_wrap=True)
+    for name in ("seconds", "words", "confidence", "read otherwise"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     for each in shown:
         lines = each.found.lines
         text = each.written or " ".join(line.text for line in lines)
