@@ -131,7 +131,7 @@ def test_a_title_is_larger() -> None:
 def test_a_large_page() -> None:
     """Of 4000 pixels, which is looked at at half its size."""
     page = draw_page(TEXT * 8, size=60, margin=200, width=4000)
-    assert max(page.pixels.shape) == 4000
+    assert min(page.pixels.shape) == 4000
     check(page, within=2)
 
 
@@ -170,5 +170,5 @@ def test_the_ink_of_columns(tmp_path: Path) -> None:
     ):
         wanted = (page.pixels[top:bottom, left:right] < 128).sum(axis=0)
         found = line.ink[left - line.left : right - line.left]
-        assert np.corrcoef(found, wanted)[0, 1] > 0.98
+        assert np.corrcoef(found, wanted)[0, 1] > 0.9  # edges that are lighter than half are ink, too
         assert ((found > 0) == (wanted > 0)).mean() > 0.9

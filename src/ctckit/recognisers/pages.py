@@ -121,7 +121,7 @@ def find_lines(pixels: Pixels) -> list[Region]:
     ]
 
 
-_MARGINS = 3.5  # heights of its letters: an image that is not higher is that of one line
+_MARGINS = 4.0  # heights of its letters: an image that is not higher is that of one line
 
 
 # --- ink --------------------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def _ink(shades: Floats) -> Ink:
     around = tiles.clip(paper - _SHADING, paper + _SHADING).repeat(tile, axis=0).repeat(tile, axis=1)
     differs = np.abs(shades - around[: shades.shape[0], : shades.shape[1]])
     kept = differs.ravel()[:: max(1, differs.size // 1_000_000)]
-    noise, contrast = np.quantile(kept, [0.6, 1 - max(3e-4, 30 / differs.size)])
+    noise, contrast = np.quantile(kept, [0.6, max(0.0, 1 - max(3e-4, 30 / differs.size))])
     ink: Ink = differs > max(_FAINTEST, 0.4 * contrast, min(5 * noise, 0.6 * contrast))
     return ink
 
