@@ -17,10 +17,10 @@ from PIL import Image
 
 import ctckit
 from ctckit.annotate.fit import Fit
-from ctckit.annotate.page import PageText
-from ctckit.annotate.page_picture import draw_page
 from ctckit.annotate.picture import draw
 from ctckit.annotate.recording import words_of
+from ctckit.annotate.scan_picture import draw_page
+from ctckit.annotate.scans import PageText
 from ctckit.annotate.strips import Sound, read_strip, summarised
 from ctckit.annotate.utterance import Aligned, Options, align
 from ctckit.catalogue import LANGUAGES

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ctckit.annotate.decoded import Decoders, Language
 from ctckit.annotate.decoded import Options as Decoding
 from ctckit.annotate.formats import encoded
-from ctckit.annotate.page import decode_page
+from ctckit.annotate.scans import decode_page
 from ctckit.annotate.utterance import Options as Aligning
 from ctckit.annotate.utterance import align
 from ctckit.files import write_whole

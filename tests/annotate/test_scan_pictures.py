@@ -10,8 +10,8 @@ pytest.importorskip("matplotlib", reason="pictures need matplotlib")
 pytest.importorskip("PIL", reason="the scan is read by Pillow")
 
 from ctckit import Segment
-from ctckit.annotate.page import PageText
-from ctckit.annotate.page_picture import HEIGHT, draw_page
+from ctckit.annotate.scan_picture import HEIGHT, draw_page
+from ctckit.annotate.scans import PageText
 from ctckit.drawing.canvas import Picture
 from ctckit.drawing.colors import BLUE, RED
 from ctckit.recognisers import Place

@@ -15,7 +15,7 @@ from ctckit import CTCError, Segment
 from ctckit.annotate.decoded import Decoders, Language
 from ctckit.annotate.decoded import Options as Decoding
 from ctckit.annotate.formats import COLUMNS, encoded
-from ctckit.annotate.page import PageText, align_page, at_ink, decode_page
+from ctckit.annotate.scans import PageText, align_page, at_ink, decode_page
 from ctckit.annotate.utterance import Options as Aligning
 from ctckit.recognisers import Place, RecognisedLine, RecognisedPage
 from ctckit.text import Vocabulary
