@@ -22,10 +22,10 @@ from .recording import Scores
 from .spikes import earlier, stretched
 from .utterance import Options, align
 
-_STRETCHES = np.arange(101) / 100  # seconds
-_DIGITS = 3  # of a delay in seconds
-
 Floats = npt.NDArray[np.float64]
+
+_STRETCHES: Floats = np.arange(101) / 100  # seconds
+_DIGITS = 3  # of a delay in seconds
 
 
 class Heard(NamedTuple):
@@ -102,8 +102,12 @@ def hear(
     return Heard(name, lines, marks, found.duration)
 
 
-def measure(heard: Sequence[Heard]) -> Lateness:
+def measure(heard: Sequence[Heard], stretches: Floats = _STRETCHES) -> Lateness:
     """The delay and the stretch of a network that has heard these recordings.
+
+    Args:
+        heard: the recordings.
+        stretches: those that are tried, in seconds.
 
     Raises:
         CTCError: there is no word to compare.
@@ -113,8 +117,8 @@ def measure(heard: Sequence[Heard]) -> Lateness:
     if not len(late):
         raise CTCError("no recording has two words to compare: its first one does not count; expected more words")
     delay = max(0.0, round(float(np.median(late)), _DIGITS))
-    means = [float(np.abs(ends_of(offsets(heard, delay, stretch))).mean()) for stretch in _STRETCHES]
-    stretch = float(_STRETCHES[int(np.argmin(np.round(means, 6)))])
+    means = [float(np.abs(ends_of(offsets(heard, delay, stretch))).mean()) for stretch in stretches]
+    stretch = float(stretches[int(np.argmin(np.round(means, 6)))])
     return Lateness(delay, stretch, own, offsets(heard, delay, 0.0), offsets(heard, delay, stretch))
 
 

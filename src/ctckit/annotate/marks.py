@@ -23,14 +23,7 @@ from ..text.scripts import parse_transcript
 from .bare import bare
 
 FORMS = (".TextGrid", ".textgrid", ".ctm")
-_SILENCES = (
-    "sil",
-    "sp",
-    "spn",
-    "silence",
-    "pause",
-    "pau",
-)  # as aligners write them, besides <eps>, [noise] and nothing
+_SILENCES = ("sil", "sp", "spn", "pau")  # as aligners write them, besides <eps>, [noise] and nothing
 
 
 class Mark(NamedTuple):
@@ -161,7 +154,7 @@ class Pocketsphinx:
         decoder.start_utt()
         decoder.process_raw(pulses.tobytes(), full_utt=True)
         decoder.end_utt()
-        found = [mark for mark in map(self._mark, decoder.seg() or ()) if _is_word(mark.text)]
+        found = [mark for mark in map(self._mark, decoder.seg() or ()) if not SPECIAL.fullmatch(mark.text)]
         if [mark.text for mark in found] != list(words):
             raise Unmarked("pocketsphinx can't align it with its text")
         return found

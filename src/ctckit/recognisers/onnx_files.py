@@ -92,7 +92,8 @@ def pp_ocr() -> Recogniser:
     characters = session.get_modelmeta().custom_metadata_map.get("character", "").split("\n")
     labels = ["<blank>", *characters, " "]
     network = _Network(session, _as_pp_ocr, probabilities=True)
-    return Recogniser(network, ImageInput(48), labels, blank=0, step=8, piece=400, overlap=40)
+    delay, stretch = 4.0, 13.0  # columns; how they were measured: docs/recognisers.md
+    return Recogniser(network, ImageInput(48), labels, 0, step=8, delay=delay, stretch=stretch, piece=400, overlap=40)
 
 
 class _Network:
