@@ -52,7 +52,7 @@ def page() -> bytes:
     sheet.rotate(math.degrees(0.004), Image.Resampling.BICUBIC, fillcolor=255).quantize(16).save(OUT / "page.png")
     recogniser = pp_ocr()
     lines = recognise_page(recogniser, OUT / "page.png")
-    found = decode_page(lines, recogniser.vocabulary(), Decoders(Language()), Decoding(), own_delay=True)
+    found = decode_page(lines, recogniser.vocabulary(), Decoders(Language()), Decoding())
     return encoded(found.lines, OUT / "page.csv", duration=found.duration, places=found.places)
 
 

@@ -38,7 +38,7 @@ def seen(text: str, left: int, top: int, slope: float = 0.0) -> RecognisedLine:
         frame = (first + 7) // STEP
         scores[frame, 0], scores[frame, LABELS.index(letter)] = -9.0, -0.01
     place = Place(left + 12, top, left + len(ink) - 18, top + HEIGHT, slope)
-    return RecognisedLine(scores, float(STEP), 0.0, left, place, ink)
+    return RecognisedLine(scores, float(STEP), 0.0, 0.0, left, place, ink)
 
 
 def page(*lines: RecognisedLine) -> RecognisedPage:
@@ -47,11 +47,11 @@ def page(*lines: RecognisedLine) -> RecognisedPage:
 
 def decoded(*lines: RecognisedLine, options: Decoding | None = None) -> PageText:
     decoders = Decoders(Language())
-    return decode_page(page(*lines), Vocabulary(LABELS), decoders, options or Decoding(), own_delay=True)
+    return decode_page(page(*lines), Vocabulary(LABELS), decoders, options or Decoding())
 
 
 def aligned(text: str, *lines: RecognisedLine, options: Aligning | None = None) -> PageText:
-    return align_page(page(*lines), Script(text), Vocabulary(LABELS), options or Aligning(), own_delay=True)
+    return align_page(page(*lines), Script(text), Vocabulary(LABELS), options or Aligning())
 
 
 def words(found: PageText) -> list[tuple[str, float, float]]:

@@ -184,17 +184,11 @@ LINES = tuple(line for line in PAGE if line)
 
 @needs(*ppocr.PACKAGES)
 class TestPages:
-    @pytest.fixture(scope="class")
-    def scan(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """A page, and its text."""
-        folder = tmp_path_factory.mktemp("scan")
-        draw_page(PAGE).save(folder / "page.png")
-        (folder / "page.txt").write_text("\n".join(PAGE), encoding="utf-8")
-        return folder
-
     @pytest.fixture
-    def page(self, scan: Path, tmp_path: Path) -> Path:
-        shutil.copytree(scan, tmp_path, dirs_exist_ok=True)
+    def page(self, tmp_path: Path) -> Path:
+        """A page, and its text."""
+        draw_page(PAGE).save(tmp_path / "page.png")
+        (tmp_path / "page.txt").write_text("\n".join(PAGE), encoding="utf-8")
         return tmp_path
 
     def test_reads_lines(self, page: Path, ctckit: Run) -> None:

@@ -89,7 +89,7 @@ def decode_page(page: RecognisedPage, vocabulary: Vocabulary, decoders: Decoders
         only = found if number == 1 else None
     width = page.pixels.shape[1]
     if only is not None:
-        return PageText(put, places, width, (), only.facts, only.hypotheses)
+        return PageText(put, places, width, (), _without_times(only.facts), only.hypotheses)
     notes = () if texts else ("no line of text was found on the page",)
     return PageText(
         put, places, width, notes, {"text": "\n".join(texts), **time_facts(None, None, in_pixels=True)}, tuple(texts)
@@ -138,14 +138,20 @@ def align_page(page: RecognisedPage, script: Script, vocabulary: Vocabulary, opt
         raise wrong[0]
     fit = _mean(fits)
     notes += [*script.notes, *vocabulary.notes]
-    facts = {**fit.as_dict(), **unusual}
+    facts = {**fit.as_dict(), **_without_times(unusual)}
     return PageText(put, places, page.pixels.shape[1], tuple(notes), facts, fit=fit)
 
 
 def _for(line: RecognisedLine, options: AnyOptions) -> AnyOptions:
-    """The options for a line. Tokens are not stretched: they reach as far as their ink."""
+    """The options for a line."""
     delay = line.delay if options.delay is None else options.delay
-    return replace(options, in_pixels=True, delay=delay, stretch=None)
+    stretch = line.stretch if options.stretch is None else options.stretch
+    return replace(options, in_pixels=True, delay=delay, stretch=stretch)
+
+
+def _without_times(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts without the line's delay and stretch: words reach as far as their ink."""
+    return {name: value for name, value in facts.items() if name not in ("delay", "stretch")}
 
 
 def _mean(fits: Sequence[tuple[Fit, int]]) -> Fit:
