@@ -1,6 +1,6 @@
 """A page drawn with what was read on it: boxes around its words, and below each line of the scan the words' texts.
 
-Imports drawing/, catalogue/, recognisers/pages.py, page.py and recording.py.
+Imports drawing/, catalogue/, recognisers/pages.py, results.py, scans.py and recording.py.
 """
 
 from __future__ import annotations

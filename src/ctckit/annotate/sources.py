@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 from ..errors import CTCError
 from ..files import Kind, check_file, file_of, recording_at
@@ -58,8 +58,7 @@ class Seen(NamedTuple):
     @property
     def shift(self) -> float:
         """The frame shift, where it is known: a recogniser's is, and rows of corpora must have one."""
-        assert self.frame_shift is not None
-        return self.frame_shift
+        return cast("float", self.frame_shift)
 
     def with_times(self, options: AnyOptions) -> AnyOptions:
         """The options, with what these scores say of times where the options don't."""

@@ -1,6 +1,6 @@
 """One run over a corpus: reads the manifest, makes a plan, and lets a runner do the rows.
 
-Imports annotate/, files/ and validate/.
+Imports annotate/, files/, recognisers/ and validate/.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The task of decoding each row's scores. The text is compared with the row's own text, if there is one.
 
-Imports development.py, job.py, manifest.py, annotate/, text/ and validate/.
+Imports development.py, job.py, manifest.py, annotate/, recognisers/, text/ and validate/.
 """
 
 from __future__ import annotations

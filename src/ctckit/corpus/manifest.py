@@ -1,6 +1,7 @@
-"""Manifests: one line per recording. Imports forms.py, folder.py, places.py, ids.py, annotate/, files/ and validate/.
+"""Manifests: one line per recording.
 
-Each line is checked by itself: a line that is wrong becomes a failed row, and the others are not affected.
+Imports forms.py, folder.py, places.py, ids.py, annotate/, files/, recognisers/ and validate/. Each line is
+checked by itself: a line that is wrong becomes a failed row, and the others are not affected.
 """
 
 from __future__ import annotations

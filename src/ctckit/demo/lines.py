@@ -1,6 +1,6 @@
 """Lines of print for ``ctckit demo-speech``, drawn by Pillow: Chinese and English, the last of each hard to read.
 
-Imports NumPy, Pillow, and matplotlib for its fonts.
+Imports drawing/, NumPy, Pillow, and matplotlib for its fonts.
 """
 
 from __future__ import annotations

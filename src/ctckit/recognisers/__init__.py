@@ -11,8 +11,8 @@
     onnx_files.py    networks in ONNX files; PP-OCRv4's reader of lines
     named.py         those that the command line knows by name
 
-A library: it knows of no command line. May import text/, files/, validate/ and errors.py. Optional packages are
-imported when they are used.
+A library: it knows of no command line. May import text/, files/, validate/, results.py and errors.py. Optional
+packages are imported when they are used.
 """
 
 from __future__ import annotations

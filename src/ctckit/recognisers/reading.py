@@ -1,6 +1,6 @@
 """From a file to scores: reads a recording, a line's image or a page for a recogniser, and says what its frames are.
 
-May import recogniser.py, media.py and pages.py.
+May import recogniser.py, media.py, pages.py and results.py.
 """
 
 from __future__ import annotations

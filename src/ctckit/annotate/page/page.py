@@ -1,4 +1,7 @@
-"""The page of recordings: explanation/page with one widget more, and what is said above. May import data.py."""
+"""The page of recordings: explanation/page with one widget more, and what is said above.
+
+May import data.py, picture.py, explanation/page/ and catalogue/.
+"""
 
 from __future__ import annotations
 
