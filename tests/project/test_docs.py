@@ -149,21 +149,43 @@ def test_commands_of_the_guide_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     Path("lexicon.txt").write_text("cat\nact\n", encoding="utf-8")
     Path("hotwords.txt").write_text("cat act\t5\n", encoding="utf-8")
     _write_files_of_other_tools()
-    shutil.copy(RECORDING, "speech.flac")
-    Path("speech.txt").write_text(WORDS, encoding="utf-8")
+    _write_recordings()
     blocks = [block for page in PAGES for block in prose_and_code(page.read_text(encoding="utf-8"))[1]]
     commands = [line for block in blocks if block.startswith("```sh") for line in block.splitlines()[1:-1]]
     assert len(commands) > 4
     for command in filter(_recogniser_is_there, commands):
-        program, *arguments = shlex.split(command)
-        done = testing.CliRunner().invoke(app, arguments)
+        before, _, last = command.rpartition(" | ")
+        program, *arguments = shlex.split(last)
+        done = testing.CliRunner().invoke(app, arguments, input=RECORDING.read_bytes() if before else None)
         assert (program, done.exit_code) == ("ctckit", 0), f"{command}\n{done.output}"
 
 
 def _recogniser_is_there(command: str) -> bool:
     """Whether the packages of a command's recogniser are installed; drawn lines are read elsewhere."""
     needed = ["hama", "soundfile", "soxr"] if "--recogniser hama" in command else []
-    return "line.png" not in command and all(map(importlib.util.find_spec, needed))
+    return "--recogniser pp-ocr" not in command and all(map(importlib.util.find_spec, needed))
+
+
+def _write_recordings() -> None:
+    """Writes what the guide's commands hear: one recording, folders with texts, rows of JSON, a shard, a wav.scp."""
+    shutil.copy(RECORDING, "talk-1.flac")
+    for name in ("speech", "recordings/a", "recordings/2026-11/b"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(RECORDING, f"{name}.flac")
+        Path(f"{name}.txt").write_text(WORDS, encoding="utf-8")
+    shutil.copytree("recordings", "texts", ignore=shutil.ignore_patterns("*.flac"))
+    Path("text.txt").write_text(WORDS, encoding="utf-8")
+    Path("wav.scp").write_text("talk1 speech.flac\n")
+    rows = re.search(r"^```json\n(.*?)^```$", (DOCS / "recognisers.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert rows is not None
+    Path("recordings.jsonl").write_text(rows[1])
+    with tarfile.open("recordings.tar", "w") as shard:
+        shard.add("speech.flac")
+    if importlib.util.find_spec("soundfile") is not None:
+        import soundfile
+
+        speech, rate = soundfile.read(RECORDING)
+        soundfile.write("day.wav", np.pad(speech, (int(61.5 * rate), 0)), rate)
 
 
 def _write_files_of_other_tools() -> None:
