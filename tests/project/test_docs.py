@@ -146,6 +146,7 @@ def test_commands_of_the_guide_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     Path("corpus.jsonl").write_text(corpus[0].replace("The cat sat.", "cat"), encoding="utf-8")
     Path("3gram.arpa").write_text(made_up(0, FORMS["trigrams"]).replace("w1", "cat"), encoding="utf-8")
     Path("texts.txt").write_text("w1 w2\n", encoding="utf-8")
+    Path("marks.ctm").write_text("log_probs 1 0.02 0.02 c\nlog_probs 1 0.06 0.02 t\n", encoding="utf-8")
     Path("lexicon.txt").write_text("cat\nact\n", encoding="utf-8")
     Path("hotwords.txt").write_text("cat act\t5\n", encoding="utf-8")
     _write_files_of_other_tools()
@@ -163,6 +164,7 @@ def test_commands_of_the_guide_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def _recogniser_is_there(command: str) -> bool:
     """Whether the packages of a command's recogniser are installed; drawn lines are read elsewhere."""
     needed = ["hama", "soundfile", "soxr"] if "--recogniser hama" in command else []
+    needed += ["pocketsphinx"] if "pocketsphinx" in command else []
     return "--recogniser pp-ocr" not in command and all(map(importlib.util.find_spec, needed))
 
 

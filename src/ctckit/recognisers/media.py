@@ -1,7 +1,7 @@
 """Sound and images from files, as recognisers take them (at a rate, of a height), and as they are, for pictures.
 
-The only readers of such files. May import files/ and installation.py; soundfile, soxr and Pillow are imported when they are
-needed.
+The only readers of such files. May import files/ and installation.py; soundfile, soxr and Pillow are imported when
+they are needed.
 """
 
 from __future__ import annotations
