@@ -5,15 +5,18 @@ Ray weighs 600 MB and starts for half a minute, so these tests are run by ``make
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.recordings import LABELS, SHIFT, spoken
 
-from ctckit.annotate import AlignBatch, DecodeBatch
+from ctckit.annotate import AlignBatch, DecodeBatch, RecogniseBatch
+from ctckit.recognisers import hama
 
 ray = pytest.importorskip("ray", reason="make test-ray installs it")
 pa = pytest.importorskip("pyarrow")
@@ -60,6 +63,37 @@ def test_the_guides_lines(tmp_path: Path) -> None:
         text = texts[int(row["id"])]
         assert (row["words"], bool(row["error"])) == ((text or "").split(), not text)
         assert len(row["starts"]) == len(row["ends"]) == len(row["words"])
+
+
+def test_recordings(tmp_path: Path) -> None:
+    """The lines of the guide to recognisers, but for the GPU: from files of sound to words."""
+    soundfile = pytest.importorskip("soundfile")
+    pytest.importorskip("hama")
+    audio = []
+    for seed in range(6):
+        file = io.BytesIO()
+        soundfile.write(file, np.random.default_rng(seed).normal(0, 0.1, 9600), 16000, format="FLAC")
+        audio.append({"bytes": file.getvalue(), "path": f"{seed}.flac"})
+    audio[2] = {"bytes": None, "path": "none.flac"}
+    table = pa.table({"id": [str(n) for n in range(6)], "audio": audio, "text": ["ten"] * 6})
+    (tmp_path / "recordings").mkdir()
+    for shard in range(2):
+        pq.write_table(table.slice(shard * 3, 3), tmp_path / "recordings" / f"{shard}.parquet")
+    guide = GUIDE.with_name("recognisers.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"^```python\n(import ray\n.*?)^```$", guide, re.M | re.S)
+    lines = lines.replace("    num_gpus=0.25,\n", "")
+    for folder in ("recordings", "aligned"):
+        lines = lines.replace(f'"{folder}"', repr(str(tmp_path / folder)))
+    exec(lines, {})
+    found = sorted(pq.read_table(tmp_path / "aligned").to_pylist(), key=lambda row: row["id"])
+    vocabulary = hama().vocabulary()
+    expected = AlignBatch(vocabulary, "frame_shift", delay="delay")(RecogniseBatch("hama")(table)).to_pylist()
+    assert [row["id"] for row in found] == [str(n) for n in range(6)]
+    assert [(row["words"], row["starts"], row["error"]) for row in found] == [
+        (row["words"], row["starts"], row["error"]) for row in expected
+    ]
+    assert [bool(row["error"]) for row in found] == [n == 2 for n in range(6)]
+    assert "log_probs" not in found[0]
 
 
 def test_an_instance_in_tasks(tmp_path: Path) -> None:

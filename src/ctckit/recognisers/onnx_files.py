@@ -6,6 +6,7 @@ May import files/ and recogniser.py; onnxruntime is imported when a network is l
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ def onnx(
 ) -> Recogniser:
     """A recogniser from an ONNX file with one input; the first of its outputs counts.
 
-    It runs on a GPU if onnxruntime has been installed for one.
+    It runs on a GPU if onnxruntime has been installed for one. On a CPU it uses all cores, or as many threads as the
+    environment variable OMP_NUM_THREADS says.
 
     Args:
         path: the file.
@@ -126,8 +128,12 @@ def _session(path: Path) -> Any:
     check_file(path)
     wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
+    options = onnxruntime.SessionOptions()
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    if threads.isdecimal():  # as torch does; onnxruntime by itself takes all cores, in each of a job's workers
+        options.intra_op_num_threads = int(threads)
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=providers)
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # as above
         raise CTCError(f"{path} is not a readable ONNX file: {error}") from None
     if len(session.get_inputs()) != 1:
