@@ -205,7 +205,7 @@ class TestPages:
         boxes = [[line[key] for key in ("start", "top", "end", "bottom")] for line in read["lines"]]
         np.testing.assert_allclose(boxes, draw_page(PAGE).boxes, atol=1)
         drawn = (page / "out.svg").read_text(encoding="utf-8")
-        assert drawn.count("<image") == 1  # the parts of the scan, which matplotlib joins
+        assert "<image" in drawn
         assert ">network</text>" in drawn
 
     def test_a_table(self, page: Path, ctckit: Run) -> None:
