@@ -82,7 +82,7 @@ def varied(known: list[Sentence], seed: int) -> dict[str, Any]:
 def stages(rows: list[dict[str, Any]]) -> list[Row]:
     """CPU seconds for an hour of sound, with hama in one thread; and those of spelling a word."""
     recogniser = hama()
-    align = AlignBatch(recogniser.vocabulary(), "frame_shift", delay="delay")
+    align = AlignBatch(recogniser.vocabulary(), "frame_shift", delay="delay", stretch="stretch")
     table = pa.Table.from_pylist(rows)
     batches = [pa.table(table.slice(n, 1)) for n in range(len(rows))]
     used: dict[str, float] = {}
@@ -232,7 +232,7 @@ def main() -> int:
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     recogniser = hama()
     make = partial(stand_in, tuple(recogniser.labels))
-    align = AlignBatch(recogniser.vocabulary(), "frame_shift", delay="delay")
+    align = AlignBatch(recogniser.vocabulary(), "frame_shift", delay="delay", stretch="stretch")
     step = partial(align_corpus.from_sound, RecogniseBatch(make), align)
     runs: dict[int, list[Run]] = {1: [], 2: []}
     with tempfile.TemporaryDirectory() as folder:

@@ -55,7 +55,7 @@ Done = tuple[Path, str]  # a shard, and why it failed, or ""
 def from_sound(recognise: RecogniseBatch, align: AlignBatch, batch: pa.RecordBatch) -> pa.RecordBatch:
     """Recognises and aligns recordings one after the other: the scores of one are in memory."""
     rows = [batch.slice(n, 1) for n in range(batch.num_rows)] or [batch]
-    return pa.concat_batches([align(recognise(row)).drop_columns(["frame_shift", "delay"]) for row in rows])
+    return pa.concat_batches([align(recognise(row)).drop_columns(["frame_shift", "delay", "stretch"]) for row in rows])
 
 
 def align_shard(step: Step, out: Path, shard: Path) -> None:
@@ -299,7 +299,7 @@ def step_of(given: argparse.Namespace, parser: argparse.ArgumentParser) -> Step:
         parser.error("expected --recogniser for recordings, or --labels and --frame-shift for scores")
     if given.recogniser is None:
         return AlignBatch(given.labels, given.frame_shift)
-    align = AlignBatch(named(given.recogniser).vocabulary(), "frame_shift", delay="delay")
+    align = AlignBatch(named(given.recogniser).vocabulary(), "frame_shift", delay="delay", stretch="stretch")
     return partial(from_sound, RecogniseBatch(given.recogniser), align)
 
 

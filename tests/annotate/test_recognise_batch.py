@@ -63,14 +63,14 @@ def written(folder: Path) -> list[str]:
 def decoded(batch: Any, **options: Any) -> list[str]:
     done = RecogniseBatch(hearing, **options)(batch)
     assert list(done["error"]) == [""] * len(TEXTS)
-    return list(DecodeBatch(hearing().vocabulary(), "frame_shift", delay="delay")(done)["decoded"])
+    return list(DecodeBatch(hearing().vocabulary(), "frame_shift", delay="delay", stretch="stretch")(done)["decoded"])
 
 
 class TestForms:
     def test_paths(self, tmp_path: Path) -> None:
         paths = written(tmp_path)
         done = RecogniseBatch(hearing)({"id": list("wxyz"), "audio": paths})
-        assert list(done) == ["id", "log_probs", "frame_shift", "delay", "error"]
+        assert list(done) == ["id", "log_probs", "frame_shift", "delay", "stretch", "error"]
         for path, log_probs in zip(paths, done["log_probs"], strict=True):
             assert np.array_equal(log_probs, recognise(hearing(), path).log_probs)
             assert log_probs.dtype == np.float32
@@ -123,7 +123,7 @@ class TestForms:
         done = RecogniseBatch(lambda: dark, source="image")({"image": [tmp_path / "行.png", file, {"bytes": file}]})
         assert done["error"].tolist() == [""] * 3
         assert done["frame_shift"].tolist() == [2.0] * 3  # pixels of the file for one of its scaled columns
-        aligned = AlignBatch(dark.vocabulary(), "frame_shift", delay="delay", in_pixels=True)(
+        aligned = AlignBatch(dark.vocabulary(), "frame_shift", delay="delay", stretch="stretch", in_pixels=True)(
             done | {"text": ["i"] * 3}
         )
         assert [ends.tolist() for ends in aligned["ends"]] == [[6.0]] * 3
@@ -135,7 +135,7 @@ class TestForms:
     def test_arrow(self, tmp_path: Path) -> None:
         pa = pytest.importorskip("pyarrow", reason="the extra tests has it")
         recognise_rows = RecogniseBatch(hearing, rate=RATE)
-        align = AlignBatch(hearing().vocabulary(), "frame_shift", delay="delay")
+        align = AlignBatch(hearing().vocabulary(), "frame_shift", delay="delay", stretch="stretch")
         expected = align(recognise_rows({"audio": SOUND, "text": TEXTS}))
         forms = {
             "paths": (pa.string(), written(tmp_path)),
@@ -170,7 +170,7 @@ class TestForms:
         rows = {"audio": [{"bytes": file_of(one), "path": f"{n}.flac"} for n, one in enumerate(SOUND)], "text": TEXTS}
         table = datasets.Dataset.from_dict(rows).with_format("arrow")
         heard = table.map(RecogniseBatch(hearing), batched=True, batch_size=3, remove_columns=["audio"])
-        align = AlignBatch(hearing().vocabulary(), "frame_shift", delay="delay")
+        align = AlignBatch(hearing().vocabulary(), "frame_shift", delay="delay", stretch="stretch")
         done = heard.map(align, batched=True, batch_size=3, remove_columns=["log_probs"]).with_format(None)[:]
         assert (done["words"], done["error"]) == ([[text] for text in TEXTS], [""] * 4)
 
@@ -219,7 +219,7 @@ class TestErrors:
     def test_errors_are_passed_on(self) -> None:
         heard = RecogniseBatch(hearing, rate=RATE)({"audio": [SOUND[0], None, SOUND[2], SOUND[3]], "text": TEXTS})
         heard["error"][3] = "an earlier one"
-        done = AlignBatch(hearing().vocabulary(), "frame_shift", delay="delay")(heard)
+        done = AlignBatch(hearing().vocabulary(), "frame_shift", delay="delay", stretch="stretch")(heard)
         assert [words.tolist() for words in done["words"]] == [["abc"], [], ["bb"], []]
         assert done["error"].tolist() == ["", heard["error"][1], "", "an earlier one"]
         assert list(done)[-1] == "error"
@@ -242,7 +242,7 @@ class TestTimes:
         """The tone of the only letter begins at 0.05 s; the delay is taken off, and the offset added."""
         heard = RecogniseBatch(hearing, rate=RATE)({"audio": [SOUND[3]] * 3, "text": ["a"] * 3})
         columns = {"frame_shift": [0.01, 0.02, 0.01], "delay": [0.0, 0.0, 0.02], "begin": [0.0, 0.0, 7.0]}
-        align = AlignBatch(hearing().vocabulary(), "frame_shift", delay="delay", offset="begin")
+        align = AlignBatch(hearing().vocabulary(), "frame_shift", delay="delay", stretch="stretch", offset="begin")
         done = align(heard | {name: np.array(values) for name, values in columns.items()})
         assert [one.tolist() for one in done["starts"]] == [pytest.approx([t]) for t in (0.05, 0.10, 7.03)]
         decode = DecodeBatch(hearing().vocabulary(), 0.01, delay=0.02)(heard)
@@ -251,7 +251,7 @@ class TestTimes:
     @pytest.mark.parametrize("wrong", [0, -1.0, np.nan, np.inf, None, "x"])
     def test_bad_ones(self, wrong: Any) -> None:
         heard = RecogniseBatch(hearing, rate=RATE)({"audio": [SOUND[3]], "text": ["a"]})
-        align = AlignBatch(hearing().vocabulary(), "frame_shift", delay="delay")
+        align = AlignBatch(hearing().vocabulary(), "frame_shift", delay="delay", stretch="stretch")
         assert f"'frame_shift' is {wrong!r}: expected seconds" in align(heard | {"frame_shift": [wrong]})["error"][0]
         reason = align(heard | {"delay": [wrong]})["error"][0]
         assert reason == ("" if wrong == 0 else f"'delay' is {wrong!r}: expected seconds, at least 0")

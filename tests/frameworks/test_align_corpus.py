@@ -239,7 +239,7 @@ def write_tar(path: Path, samples: dict[str, tuple[str | None, str | None]]) -> 
 def check_sound(folder: Path, shards: int, rows: int) -> None:
     """Each row is there once, with what hama and the aligner give for its file."""
     recogniser = hama()
-    align = AlignBatch(recogniser.vocabulary(), "frame_shift", delay="delay")
+    align = AlignBatch(recogniser.vocabulary(), "frame_shift", delay="delay", stretch="stretch")
     for shard in range(shards):
         found = pq.read_table(folder / "out" / f"{shard}.parquet").to_pylist()
         assert [row["id"] for row in found] == [f"{shard}-{row}" for row in range(rows)]

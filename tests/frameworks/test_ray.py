@@ -87,7 +87,9 @@ def test_recordings(tmp_path: Path) -> None:
     exec(lines, {})
     found = sorted(pq.read_table(tmp_path / "aligned").to_pylist(), key=lambda row: row["id"])
     vocabulary = hama().vocabulary()
-    expected = AlignBatch(vocabulary, "frame_shift", delay="delay")(RecogniseBatch("hama")(table)).to_pylist()
+    expected = AlignBatch(vocabulary, "frame_shift", delay="delay", stretch="stretch")(
+        RecogniseBatch("hama")(table)
+    ).to_pylist()
     assert [row["id"] for row in found] == [str(n) for n in range(6)]
     assert [(row["words"], row["starts"], row["error"]) for row in found] == [
         (row["words"], row["starts"], row["error"]) for row in expected

@@ -39,6 +39,7 @@ class _OfScores(RowByRow):
         vocabulary: Vocabulary,
         frame_shift: float | str,
         delay: float | str,
+        stretch: float | str,
         scores: str,
         frames: str | None,
         offset: str | None,
@@ -48,6 +49,7 @@ class _OfScores(RowByRow):
         self._vocabulary = vocabulary
         self._frame_shift = frame_shift if isinstance(frame_shift, str) else check_frame_shift(frame_shift)
         self._delay = delay if isinstance(delay, str) else check_number("delay", delay, least=0.0)
+        self._stretch = stretch if isinstance(stretch, str) else check_number("stretch", stretch, least=0.0)
         self._scores, self._frames, self._offset = scores, frames, offset
 
     @abstractmethod
@@ -55,7 +57,7 @@ class _OfScores(RowByRow):
         """The results for a row; it may raise anything."""
 
     def _inputs(self) -> list[str]:
-        named = (self._scores, self._frames, self._offset, self._frame_shift, self._delay)
+        named = (self._scores, self._frames, self._offset, self._frame_shift, self._delay, self._stretch)
         return [name for name in named if isinstance(name, str)]
 
     def _failed(self) -> Row:
@@ -66,19 +68,31 @@ class _OfScores(RowByRow):
         if self._frames is not None:
             scores = scores[: count_of(row[self._frames], self._frames, len(scores))]
         offset = 0.0 if self._offset is None else seconds_of(row[self._offset], self._offset)
-        shift, delay = self._frame_shift, self._delay
+        shift = self._frame_shift
         if isinstance(shift, str):
             shift = shift_of(row[shift], shift)
-        if isinstance(delay, str):
-            delay = seconds_of(row[delay], delay)
-        return self._found(scores, _Times(shift, delay, offset), row)
+        delay, stretch = (_seconds(row, each) for each in (self._delay, self._stretch))
+        return self._found(scores, _Times(shift, delay, stretch, offset), row)
+
+
+def _seconds(row: Row, given: float | str) -> float:
+    """Seconds that are given for all rows, or in this row's column."""
+    return seconds_of(row[given], given) if isinstance(given, str) else given
 
 
 class _Times(NamedTuple):
-    """What a row's frames are in time, in seconds: from one to the next, how late they are, and the first's begin."""
+    """What a row's frames are in time, in seconds.
+
+    Attributes:
+        frame_shift: from one to the next.
+        delay: how late they are.
+        stretch: how much a token may go on after its last.
+        offset: when the first begins.
+    """
 
     frame_shift: float
     delay: float
+    stretch: float
     offset: float
 
 
@@ -105,6 +119,8 @@ class AlignBatch(_OfScores):
         frame_shift: seconds from one frame to the next, or the column that has them for each row.
         delay: seconds by which the network's frames come after what they say, or the column that has them for each row.
             All times are earlier by it.
+        stretch: seconds by which a token may go on over the blanks after it, until the next one begins, or the column
+            that has them for each row.
         blank: the blank's class; found from the labels if None.
         scores: the column of the scores.
         text: the column of the texts.
@@ -143,6 +159,7 @@ class AlignBatch(_OfScores):
         frame_shift: float | str,
         *,
         delay: float | str = 0.0,
+        stretch: float | str = 0.0,
         blank: int | None = None,
         scores: str = "log_probs",
         text: str = "text",
@@ -157,7 +174,7 @@ class AlignBatch(_OfScores):
         strip_punctuation: bool = False,
         prefix: str = "",
     ) -> None:
-        super().__init__(_vocabulary(labels, blank), frame_shift, delay, scores, frames, offset, prefix)
+        super().__init__(_vocabulary(labels, blank), frame_shift, delay, stretch, scores, frames, offset, prefix)
         self._text = text
         self._options = aligning.Options(
             from_logits=check_flag("from_logits", from_logits),
@@ -174,7 +191,7 @@ class AlignBatch(_OfScores):
 
     def _found(self, scores: Scores, times: _Times, row: Row) -> Row:
         text = text_of(row[self._text], self._text)
-        options = replace(self._options, delay=times.delay)
+        options = replace(self._options, delay=times.delay, stretch=times.stretch)
         found = aligning.align(scores, text, self._vocabulary, times.frame_shift, options, offset=times.offset)
         return _words(found.lines) | {
             "misfit": found.fit.misfit,
@@ -195,6 +212,8 @@ class DecodeBatch(_OfScores):
         frame_shift: seconds from one frame to the next, or the column that has them for each row.
         delay: seconds by which the network's frames come after what they say, or the column that has them for each row.
             All times are earlier by it.
+        stretch: seconds by which a token may go on over the blanks after it, until the next one begins, or the column
+            that has them for each row.
         scores: the column of the scores.
         frames: the column with each row's number of frames; all count by default.
         offset: the column with the second at which each row's first frame begins; 0 by default.
@@ -223,6 +242,7 @@ class DecodeBatch(_OfScores):
         frame_shift: float | str,
         *,
         delay: float | str = 0.0,
+        stretch: float | str = 0.0,
         scores: str = "log_probs",
         frames: str | None = None,
         offset: str | None = None,
@@ -234,7 +254,7 @@ class DecodeBatch(_OfScores):
         prefix: str = "",
     ) -> None:
         self._decoder = decoder if isinstance(decoder, Decoder) else Decoder(_vocabulary(decoder, None))
-        super().__init__(self._decoder.vocabulary, frame_shift, delay, scores, frames, offset, prefix)
+        super().__init__(self._decoder.vocabulary, frame_shift, delay, stretch, scores, frames, offset, prefix)
         self._hotwords = None if hotwords is None else weighted(hotwords)
         self._options = decoding.Options(
             from_logits=check_flag("from_logits", from_logits),
@@ -244,7 +264,7 @@ class DecodeBatch(_OfScores):
         )
 
     def _found(self, scores: Scores, times: _Times, row: Row) -> Row:
-        options = replace(self._options, delay=times.delay)
+        options = replace(self._options, delay=times.delay, stretch=times.stretch)
         texts = decoding.searched(scores, self._decoder, options, self._hotwords)
         found = decoding.timed(texts, len(scores), times.frame_shift, options, times.offset)
         notes = _sentences(found.notes + self._decoder.notes)

@@ -22,6 +22,7 @@ from .columns import array_of
 from .row_by_row import Row, RowByRow
 
 _LOADING = threading.Lock()
+_TIMES = ("frame_shift", "delay", "stretch")  # results, in seconds
 
 
 class RecogniseBatch(RowByRow):
@@ -41,6 +42,7 @@ class RecogniseBatch(RowByRow):
     - ``log_probs``: the scores (T, C) of a row, float32; in Arrow a flat list of T · C numbers;
     - ``frame_shift``: seconds from one frame to the next; for an image, pixels of the file;
     - ``delay``: by which a token's first frame usually comes after its beginning, in the same unit;
+    - ``stretch``: by which a token usually goes on after its last frame, in the same unit;
     - ``error``: why a row could not be recognised, else "". Such a row has no frames, and NaN as numbers. Rows that had
       an error before keep it.
 
@@ -62,10 +64,10 @@ class RecogniseBatch(RowByRow):
         >>> heard = Recogniser(loud, SoundInput(16000), ["<blank>", "a"], blank=0, step=160)
         >>> done = RecogniseBatch(lambda: heard, rate=16000)({"audio": [np.full(480, 0.75)], "text": ["a"]})
         >>> list(done)
-        ['text', 'log_probs', 'frame_shift', 'delay', 'error']
+        ['text', 'log_probs', 'frame_shift', 'delay', 'stretch', 'error']
         >>> done["log_probs"][0].shape, done["frame_shift"].tolist()
         ((3, 2), [0.01])
-        >>> align = AlignBatch(heard.vocabulary(), "frame_shift", delay="delay")
+        >>> align = AlignBatch(heard.vocabulary(), "frame_shift", delay="delay", stretch="stretch")
         >>> align(done)["ends"][0].tolist()
         [0.03]
     """
@@ -90,7 +92,7 @@ class RecogniseBatch(RowByRow):
         return [self._taken, self._rate] if isinstance(self._rate, str) else [self._taken]
 
     def _failed(self) -> Row:
-        return {"log_probs": np.zeros((0, 0), np.float32), "frame_shift": math.nan, "delay": math.nan}
+        return {"log_probs": np.zeros((0, 0), np.float32), **dict.fromkeys(_TIMES, math.nan)}
 
     def __call__(self, batch: Any) -> Any:
         """Does a batch; see :meth:`RowByRow.__call__`.
@@ -107,7 +109,7 @@ class RecogniseBatch(RowByRow):
         rate = row[self._rate] if isinstance(self._rate, str) else self._rate
         where = _source_of(row[self._taken], self._taken, rate, isinstance(recogniser.takes, SoundInput))
         found = recognise(recogniser, where)
-        return {"log_probs": found.log_probs, "frame_shift": found.frame_shift, "delay": found.delay}
+        return {"log_probs": found.log_probs, **{name: getattr(found, name) for name in _TIMES}}
 
     def _recogniser(self) -> Recogniser:
         if isinstance(self._given, Recogniser):
