@@ -217,6 +217,17 @@ def test_files_that_are_no_networks(tmp_path: Path) -> None:
         sigmoid.log_probs(np.zeros(100, np.float32))
 
 
+@needs("onnxruntime")
+@pytest.mark.parametrize(("said", "threads"), [("1", 1), ("3", 3), ("", 0), ("many", 0)])
+def test_threads_of_a_networks_file(said: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """0: as many as there are cores."""
+    from onnxruntime import datasets
+
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    sigmoid = onnx(datasets.get_example("sigmoid.onnx"), SoundInput(16000), ["<blank>"], 0, 320)
+    assert sigmoid.network._session.get_session_options().intra_op_num_threads == threads  # type: ignore[attr-defined]
+
+
 # --- transformers -----------------------------------------------------------------------------------------------------
 
 
