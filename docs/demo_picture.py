@@ -1,6 +1,7 @@
-"""Draws README's picture of the demo, images/demo.png: `python docs/demo_picture.py`.
+"""Draws the pictures of the demos, images/demo.png and images/speech.png.
 
-It runs the demo, and photographs what that prints together with a part of its report. Needs playwright and Chromium.
+`python docs/demo_picture.py [demo] [speech]` runs the demos. It photographs what the one prints together with a part of
+its report, and of the page of the other a recording and a line. Needs playwright and Chromium.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from ctckit.files import write_whole
 
-OUT = Path(__file__).resolve().parent / "images" / "demo.png"
+OUT = Path(__file__).resolve().parent / "images"
 WIDTH = 1080  # pixels of the page; the picture has 1.5 times as many
 PAGE = """
 <body style="margin: 0; padding: 16px; width: {width}px; box-sizing: border-box; background: #fff">
@@ -29,6 +30,12 @@ color: #1a1f2b; font: 13.2px/1.45 'DejaVu Sans Mono', monospace; white-space: pr
 </body>
 """
 
+ONLY = """() => {
+  const blocks = (kind) => [...document.querySelectorAll(`.block:has(.${kind})`)];
+  document.querySelector("main").replaceChildren(blocks("sound")[2], blocks("print")[1]);
+  document.querySelector("main").style.paddingBottom = 0;
+}"""
+
 
 def photograph_report(browser: Browser, report: Path) -> bytes:
     """The two lines of which the report shows what the network says."""
@@ -37,21 +44,38 @@ def photograph_report(browser: Browser, report: Path) -> bytes:
     return tab.locator("h2#inside ~ div").first.screenshot()
 
 
+def photograph_demo(browser: Browser, folder: str) -> bytes:
+    """What the demo prints, and a part of its report."""
+    demo = [sys.executable, "-m", "ctckit", "demo"]
+    printed = subprocess.run(demo, cwd=folder, capture_output=True, text=True, check=True).stdout
+    report = base64.b64encode(photograph_report(browser, Path(folder) / "demo-report" / "index.html")).decode()
+    tab = browser.new_page(viewport={"width": WIDTH, "height": 100}, device_scale_factor=1.5)
+    tab.set_content(PAGE.format(width=WIDTH, printed=html.escape("$ make demo\n" + printed.strip()), report=report))
+    return tab.screenshot(full_page=True)
+
+
+def photograph_speech(browser: Browser, folder: str) -> bytes:
+    """The third recording, and below it the second line of print."""
+    subprocess.run([sys.executable, "-m", "ctckit", "demo-speech"], cwd=folder, stdout=subprocess.DEVNULL, check=True)
+    view = {"viewport": {"width": WIDTH, "height": 800}, "color_scheme": "light", "device_scale_factor": 1.5}
+    tab = browser.new_page(**view, reduced_motion="reduce")
+    tab.goto((Path(folder) / "demo-speech" / "index.html").as_uri())
+    tab.evaluate(ONLY)
+    return tab.locator("main").screenshot()
+
+
 def main() -> None:
-    """Runs the demo with its report in a temporary folder."""
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
-        demo = [sys.executable, "-m", "ctckit", "demo"]
-        printed = subprocess.run(demo, cwd=folder, capture_output=True, text=True, check=True).stdout
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        report = base64.b64encode(photograph_report(browser, Path(folder) / "demo-report" / "index.html")).decode()
-        tab = browser.new_page(viewport={"width": WIDTH, "height": 100}, device_scale_factor=1.5)
-        tab.set_content(PAGE.format(width=WIDTH, printed=html.escape("$ make demo\n" + printed.strip()), report=report))
-        memory = io.BytesIO()
-        with Image.open(io.BytesIO(tab.screenshot(full_page=True))) as picture:
-            picture.convert("RGB").quantize(64).save(memory, "PNG", optimize=True)
-        browser.close()
-    write_whole(OUT, memory.getvalue())
-    print(f"wrote {OUT.name}, {OUT.stat().st_size // 1024} KiB")
+    """Runs the demos with their pages in a temporary folder."""
+    pictures = {"demo": photograph_demo, "speech": photograph_speech}
+    for name in sys.argv[1:] or pictures:
+        with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
+            browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            memory = io.BytesIO()
+            with Image.open(io.BytesIO(pictures[name](browser, folder))) as picture:
+                picture.convert("RGB").quantize(128).save(memory, "PNG", optimize=True)
+            browser.close()
+        write_whole(OUT / f"{name}.png", memory.getvalue())
+        print(f"wrote {name}.png, {len(memory.getvalue()) // 1024} KiB")
 
 
 if __name__ == "__main__":

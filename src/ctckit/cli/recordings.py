@@ -291,8 +291,6 @@ class Outputs(NamedTuple):
 
         if self.named is not None:
             check_pixels(self.named)
-        if self.picture is not None and self.picture.suffix.lower() in PAGES:
-            raise CTCError(f"{self.picture} is a page that plays words: expected .png, .svg or .pdf for an image")
 
     def encoded(self, found: Timed, level: Level | None, line_length: int | None) -> bytes | None:
         """The content of the file of timed text."""
