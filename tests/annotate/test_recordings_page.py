@@ -425,3 +425,10 @@ def test_one_file_of_moderate_size(tmp_path: Path) -> None:
     assert "class RecordingWidget" in text
     assert "class Widget" not in text
     assert not re.search(r"https?:|<link|@import|src=", re.sub(r"http://www\.w3\.org/\S+", "", text))
+
+
+def test_all_words_of_the_page_are_used() -> None:
+    folder = Path(numbers.__file__).parent
+    used = "".join((folder / name).read_text(encoding="utf-8") for name in ("page.py", "recording.js"))
+    for key in words("recordings", "en"):
+        assert re.search(rf'"{key}"', used), key

@@ -126,6 +126,7 @@ def test_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     said = capsys.readouterr().out
     assert "there is no apt-get here\nThe demo goes on with one recording of ctckit's tests." in said
     assert f"wrote {tmp_path / 'index.html'}" in said
+    assert re.search(r"text +seconds +words +confidence +read otherwise\n", said)
     assert re.search(r"go forward ten meters +2\.80 +4 +\d\.\d\d +1 of 19", said)
     assert [file.name for file in tmp_path.iterdir()] == ["index.html"]
     found = re.findall(r'data-kind="recording"><script type="application/json">(.*?)</script>', page)

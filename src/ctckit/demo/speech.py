@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..catalogue import LANGUAGES, words
+from ..drawing.text import shortened
 from ..errors import MissingExtraError
 from ..files import write_whole
 from ..validate import check_language
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .lines import Line
 
 _NEEDED = ("hama", "soundfile", "soxr", "matplotlib")
+_SHOWN = 34  # characters of a text in the table
 _OF_LINES = ("onnxruntime", "rapidocr_onnxruntime", "PIL")
 
 
@@ -142,14 +144,14 @@ def _table(shown: list[Shown]) -> Table:
     from ..annotate.recording import confidence, words_of
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("text", no_wrap=True)
+    table.add_column("text")
     for name in ("seconds", "words", "confidence", "read otherwise"):
-        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+        table.add_column(name, justify="right", no_wrap=True)
     for each in shown:
         lines = each.found.lines
         text = each.written or " ".join(line.text for line in lines)
         seconds = "" if each.written else f"{each.found.duration:.2f}"
         wrong, of = differences(each)
         sure = f"{confidence(lines):.2f}"
-        table.add_row(escape(text), seconds, str(len(words_of(lines))), sure, f"{wrong} of {of}")
+        table.add_row(escape(shortened(text, _SHOWN)), seconds, str(len(words_of(lines))), sure, f"{wrong} of {of}")
     return table

@@ -319,7 +319,7 @@ class RecordingWidget {
   drawTicks(width) {
     const steps = [1, 2, 5].flatMap((n) => [0.1, 1, 10, 100, 1000].map((power) => n * power)).sort((a, b) => a - b);
     const step = steps.find((each) => each * this.scale >= 64 && (this.isSound || each >= 1)) ?? 5000;
-    const count = Math.floor((width - 12) / (step * this.scale)) + 1;
+    const count = Math.floor(Math.max(0, width - 28) / (step * this.scale)) + 1; // the last number needs room, too
     const tick = (i) => {
       const node = html("span", {}, this.isSound && step < 1 ? (i * step).toFixed(1) : String(Math.round(i * step)));
       node.style.left = `${i * step * this.scale}px`;
