@@ -95,21 +95,20 @@ class TestRecordings:
 
 
 @needs("PIL", "matplotlib")
-class TestLines:
-    def test_they_are_the_same_each_time(self) -> None:
-        (one, _), (other, _) = lines.draw_lines(), lines.draw_lines()
-        assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(one, other, strict=True))
-        assert any("it was the worst of times" in line.text for line in one)
-        for line in one:
-            assert line.pixels.shape[0] == 60
-            assert (line.pixels.min(), line.pixels.max()) == (0, 1)
+class TestPage:
+    def test_it_is_the_same_each_time(self) -> None:
+        one, other = lines.draw_page(), lines.draw_page()
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+        assert any("it was the worst of times" in text for text in one.texts)
+        assert one.pixels.shape[0] == 84 * len(one.texts)
+        assert (one.pixels.min(), one.pixels.max()) == (0, 255)
 
     def test_without_a_chinese_font(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(lines, "CJK_FONTS", ("No Such Font",))
-        drawn, incomplete = lines.draw_lines()
-        assert incomplete
-        assert [line.text for line in drawn if not line.text.isascii()] == []
-        assert len(drawn) == 2
+        drawn = lines.draw_page()
+        assert not drawn.complete
+        assert len(drawn.texts) == 2
+        assert all(text.isascii() for text in drawn.texts)
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Lines of print for ``ctckit demo-speech``, drawn by Pillow: Chinese and English, the last of each hard to read.
+"""A page of print for ``ctckit demo-speech``, drawn by Pillow: Chinese and English lines, the last of each blurred.
 
 Imports drawing/, NumPy, Pillow, and matplotlib for its fonts.
 """
@@ -14,16 +14,16 @@ import numpy.typing as npt
 
 from ..drawing.text import CJK_FONTS
 
-_SIZE, _MARGIN, _HEIGHT = 36, 20, 60  # pixels: of the font, beside the text, of the image
-_SEED = 16
+_SIZE, _MARGIN, _HEIGHT = 36, 40, 84  # pixels: of the font, beside the text, from one line to the next
+_NOISE, _SEED = 0.06, 16  # the noise's standard deviation, from paper 1 to ink 0
 
 
 class _Planned(NamedTuple):
-    """A text, its font's family, and the standard deviation of the noise that is added, from paper 1 to ink 0."""
+    """A text, its font's family, and the radius of its blur in pixels."""
 
     text: str
     family: str
-    noise: float
+    blur: float
 
 
 CHINESE = "Chinese"
@@ -31,44 +31,42 @@ _LINES = (
     _Planned("Call me Ishmael. Some years ago, never mind how long,", "DejaVu Serif", 0.0),
     _Planned("春眠不觉晓，处处闻啼鸟。", CHINESE, 0.0),
     _Planned("用 CTC 训练的网络只需要 1 行文字", CHINESE, 0.0),
-    _Planned("It was the best of times, it was the worst of times", "DejaVu Sans", 0.55),
-    _Planned("夜来风雨声，花落知多少。", CHINESE, 0.55),
+    _Planned("It was the best of times, it was the worst of times", "DejaVu Sans", 2.8),
+    _Planned("夜来风雨声，花落知多少。", CHINESE, 2.8),
 )
 
 
-class Line(NamedTuple):
-    """A line that was drawn.
+class Drawn(NamedTuple):
+    """A page that was drawn.
 
     Attributes:
-        text: of it.
-        pixels: (H, W), paper 1 and ink 0.
+        texts: of its lines.
+        pixels: uint8 (H, W), paper 255 and ink 0.
+        complete: whether it has all lines; it has none in Chinese if no font here has Chinese.
     """
 
-    text: str
-    pixels: npt.NDArray[np.float32]
+    texts: list[str]
+    pixels: npt.NDArray[np.uint8]
+    complete: bool
 
 
-def draw_lines() -> tuple[list[Line], bool]:
-    """The lines, always the same; and whether some are missing, since no font here has Chinese."""
-    rng = np.random.default_rng(_SEED)
-    lines, complete = [], True
-    for text, family, noise in _LINES:
-        font = _font(family)
-        if font is None:
-            complete = False
-        else:
-            lines.append(Line(text, _drawn(text, font, noise, rng)))
-    return lines, not complete
+def draw_page() -> Drawn:
+    """The page, always the same."""
+    fonts = [_font(line.family) for line in _LINES]
+    lines = [(line, font) for line, font in zip(_LINES, fonts, strict=True) if font is not None]
+    width = max(round(font.getlength(line.text)) for line, font in lines) + 2 * _MARGIN
+    page = np.concatenate([_drawn(line, font, width) for line, font in lines])
+    page = page + 255 * _NOISE * np.random.default_rng(_SEED).standard_normal(page.shape, np.float32)
+    return Drawn([line.text for line, _ in lines], page.clip(0, 255).astype(np.uint8), None not in fonts)
 
 
-def _drawn(text: str, font: Any, noise: float, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    from PIL import Image, ImageDraw
+def _drawn(line: _Planned, font: Any, width: int) -> npt.NDArray[np.float32]:
+    """A strip of the page, with one line."""
+    from PIL import Image, ImageDraw, ImageFilter
 
-    sheet = Image.new("L", (round(font.getlength(text)) + 2 * _MARGIN, _HEIGHT), 255)
-    ImageDraw.Draw(sheet).text((_MARGIN, _HEIGHT // 2), text, font=font, fill=0, anchor="lm")
-    clean = np.asarray(sheet, np.float32) / 255
-    seen: npt.NDArray[np.float32] = (clean + noise * rng.standard_normal(clean.shape, np.float32)).clip(0, 1)
-    return seen
+    strip = Image.new("L", (width, _HEIGHT), 255)
+    ImageDraw.Draw(strip).text((_MARGIN, _HEIGHT // 2), line.text, font=font, fill=0, anchor="lm")
+    return np.asarray(strip.filter(ImageFilter.GaussianBlur(line.blur)), np.float32)
 
 
 def _font(family: str) -> Any:

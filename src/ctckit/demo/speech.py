@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -25,10 +26,10 @@ from .recordings import PACKAGE, Recordings, find_recordings
 if TYPE_CHECKING:
     from ..annotate.page import Shown
     from ..explanation.page import Block
-    from ..recognisers import Recogniser
-    from .lines import Line
+    from ..recognisers import RecognisedLine, RecognisedPage, Recogniser
 
 _NEEDED = ("hama", "soundfile", "soxr", "matplotlib")
+_MARGIN = 12  # pixels above and below a line
 _SHOWN = 34  # characters of a text in the table
 _OF_LINES = ("onnxruntime", "rapidocr_onnxruntime", "PIL")
 
@@ -83,42 +84,48 @@ def _aligned(recogniser: Recogniser, path: Path, text: str) -> Shown:
     from ..recognisers import recognise
 
     seen, vocabulary = recognise(recogniser, path), recogniser.vocabulary()
-    found = align(seen.log_probs, text, vocabulary, seen.frame_shift, Options(delay=seen.delay))
+    found = align(seen.log_probs, text, vocabulary, seen.frame_shift, Options(delay=seen.delay, stretch=seen.stretch))
     return Shown(found, seen.log_probs, vocabulary, read_clip(path), path.name)
 
 
 def _lines() -> tuple[list[Shown], list[str]]:
-    """The lines, read; and sentences on what is missing."""
+    """The lines of a page, read; and sentences on what is missing."""
     missing = [package for package in _OF_LINES if importlib.util.find_spec(package) is None]
     if missing:
         return [], [f"Lines of print are left out: {missing[0]} is not installed (see docs/recognisers.md)."]
-    from ..recognisers import pp_ocr
-    from .lines import draw_lines
-
-    lines, incomplete = draw_lines()
-    recogniser = pp_ocr()
-    with tempfile.TemporaryDirectory() as folder:
-        shown = [_read(recogniser, line, Path(folder) / f"line {i}.png") for i, line in enumerate(lines, start=1)]
-    return shown, ["Chinese lines are left out: no font here has Chinese, such as Noto Sans CJK."] if incomplete else []
-
-
-def _read(recogniser: Recogniser, line: Line, file: Path) -> Shown:
-    """A line as it is read, with the places of its characters."""
-    import numpy as np
     from PIL import Image
 
+    from ..recognisers import pp_ocr, recognise_page
+    from .lines import draw_page
+
+    drawn, recogniser = draw_page(), pp_ocr()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "page.png"
+        Image.fromarray(drawn.pixels).save(file)
+        page = recognise_page(recogniser, file)
+        shown = [_read(page, line, text, recogniser) for line, text in zip(page.lines, drawn.texts, strict=True)]
+    return shown, [] if drawn.complete else [
+        "Chinese lines are left out: no font here has Chinese, such as Noto Sans CJK."
+    ]
+
+
+def _read(page: RecognisedPage, line: RecognisedLine, text: str, recogniser: Recogniser) -> Shown:
+    """A line of the page as it is read, with the places of its characters; `text` is what it should be."""
     from ..annotate.decoded import Options, searched, timed
     from ..annotate.page import Shown
+    from ..annotate.scans import at_ink
     from ..annotate.strips import Scan
     from ..decoding import Decoder
-    from ..recognisers import recognise
 
-    Image.fromarray(np.rint(255 * line.pixels).astype(np.uint8)).save(file)
-    seen, vocabulary = recognise(recogniser, file), recogniser.vocabulary()
-    options = Options(delay=seen.delay, in_pixels=True)
-    texts = searched(seen.log_probs, Decoder(vocabulary), options)
-    found = timed(texts, len(seen.log_probs), seen.frame_shift, options)
-    return Shown(found, seen.log_probs, vocabulary, Scan(line.pixels), file.name, line.text)
+    options = Options(delay=line.delay, stretch=line.stretch, in_pixels=True)
+    vocabulary = recogniser.vocabulary()
+    best = searched(line.log_probs, Decoder(vocabulary), options)
+    found = timed(best, len(line.log_probs), line.frame_shift, options)
+    found = found._replace(lines=at_ink(found.lines, line._replace(begin=0)), unusual={"unit": "pixels"})
+    place = line.place
+    rows = slice(max(0, round(place.top) - _MARGIN), round(place.bottom) + _MARGIN)
+    scan = page.pixels[rows, line.begin : line.begin + len(line.ink), 0].astype(np.float32) / 255
+    return Shown(found, line.log_probs, vocabulary, Scan(scan), f"page.png, row {place.top:.0f}", text)
 
 
 def _page(found: Recordings, heard: list[Shown], lines: list[Shown], lang: str) -> str:
