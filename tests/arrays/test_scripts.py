@@ -61,6 +61,16 @@ def test_subtitles_that_are_not_quite_right() -> None:
     assert (script.text, len(script.times)) == ("a b\nc", 2)
 
 
+def test_a_cue_s_lines_are_joined_as_their_script_is_written() -> None:
+    cue = "1\n00:00:01,000 --> 00:00:02,000\n{}\n"
+    for lines, text in (
+        ("今天天气\n很好。", "今天天气很好。"),
+        ("用\nCTC 训练", "用 CTC 训练"),
+        ("오늘\n날씨", "오늘 날씨"),
+    ):
+        assert parse_transcript(cue.format(lines), "x.srt").text == text
+
+
 def test_subtitles_of_other_authors() -> None:
     """What their packages write is read back."""
     srt = pytest.importorskip("srt", reason="another author's package writes it")

@@ -61,6 +61,20 @@ def wrapped(text: str, width: int, first: str = "", later: str = "") -> list[str
     return [*lines, line]
 
 
+def unwrapped(lines: Sequence[str]) -> str:
+    """Lines as one: with a space between them, but none between two Chinese or Japanese characters.
+
+    Example:
+        >>> unwrapped(["a rose", "is a rose"]), unwrapped(["损失是无", "穷大。"]), unwrapped(["", "a"])
+        ('a rose is a rose', '损失是无穷大。', 'a')
+    """
+    text = ""
+    for line in filter(None, lines):
+        joins = not text or (_CJK.match(text[-1]) and _CJK.match(line[0]))
+        text += line if joins else f" {line}"
+    return text
+
+
 def breaks(text: str) -> list[int]:
     """Where a new line may begin within a text: after spaces, and beside a Chinese or Japanese character.
 

@@ -1,6 +1,7 @@
 """The forms that people keep transcripts in: plain lines, subtitles, Kaldi's text, JSON lines.
 
-A module of its own because it knows files' forms and nothing of tokens. May import validate/ and errors.py.
+A module of its own because it knows files' forms and nothing of tokens. May import catalogue/,
+validate/ and errors.py.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple, get_args
 
+from ..catalogue.columns import unwrapped
 from ..errors import CTCError
 from ..validate import check_choice
 
@@ -121,10 +123,10 @@ def _of_subtitles(lines: Sequence[str], name: str) -> Script:
         starts = [i for i, line in enumerate(block) if _TIMES.fullmatch(line)]
         found = found or bool(starts)
         if not starts and said and not block[0].startswith(_NO_CUE):  # an empty line within a cue
-            said[-1] += f" {' '.join(block)}"
+            said[-1] = unwrapped([said[-1], *block])
         for start, end in zip(starts, [*starts, None][1:], strict=True):  # a file may lack the empty lines
             cue = [line.strip() for line in block[start + 1 : end]]
-            text = " ".join(cue[:-1] if end and cue and cue[-1].isdecimal() else cue)
+            text = unwrapped(cue[:-1] if end and cue and cue[-1].isdecimal() else cue)
             if text:
                 said.append(html.unescape(text) if lines[0].startswith("WEBVTT") else text)
                 times.append(_seconds(block[start]))
