@@ -402,16 +402,24 @@ def _draw_map(axes: Any, probs: Floats, times: Floats, names: Sequence[str]) -> 
     axes.spines[:].set(visible=True, color=GRID)
 
 
-def _draw_curves(axes: Any, probs: Floats, times: Floats, path: npt.NDArray[np.int32], blank: int) -> None:
-    """(frames, classes) as three: the blank, the token that the text has there, and the best of all others."""
+def beside_others(
+    probs: Floats, path: npt.NDArray[np.int32], blank: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Of probabilities (T, C): at each frame that of the token that the text has there, and that of the best other."""
     tokens = np.flatnonzero((path != blank) & (path != STAR))
     own = np.zeros(len(probs))
     own[tokens] = probs[tokens, path[tokens]]
     others = probs.copy()
     others[:, blank] = 0
     others[tokens, path[tokens]] = 0
+    return own, others.max(axis=1)
+
+
+def _draw_curves(axes: Any, probs: Floats, times: Floats, path: npt.NDArray[np.int32], blank: int) -> None:
+    """(frames, classes) as three: the blank, the token that the text has there, and the best of all others."""
+    own, others = beside_others(probs, path, blank)
     axes.stairs(probs[:, blank], times, fill=True, color=GRID, alpha=0.8)
-    axes.stairs(others.max(axis=1), times, color=ORANGE, linewidth=1)
+    axes.stairs(others, times, color=ORANGE, linewidth=1)
     axes.stairs(own, times, color=BLUE, linewidth=1.2)
     axes.set(ylim=(0, 1.05), yticks=(0, 1))
     axes.tick_params(axis="y", length=2, color=GRID, labelcolor=MUTED, labelsize=8)

@@ -24,7 +24,7 @@ from ...recognisers.media import read_sound
 from ...results import Segment
 from ...text import Vocabulary
 from ...text.reading import collapse, edit_distance, edits, greedy
-from ..picture import LOUDNESS
+from ..picture import LOUDNESS, beside_others
 from ..recording import Scores, Timed, confidence, words_of
 from ..strips import Scan, Sound, summarised
 
@@ -218,13 +218,7 @@ def _chances(shown: Shown) -> dict[str, Any]:
 
 def _summed(probs: npt.NDArray[np.float64], path: npt.NDArray[np.int32], blank: int) -> npt.NDArray[np.float64]:
     """Three rows: the token that the text has at a frame, the best other one, and the blank."""
-    tokens = np.flatnonzero((path != blank) & (path != STAR))
-    own = np.zeros(len(probs))
-    own[tokens] = probs[tokens, path[tokens]]
-    others = probs.copy()
-    others[:, blank] = 0
-    others[tokens, path[tokens]] = 0
-    return np.stack([own, others.max(axis=1), probs[:, blank]])
+    return np.stack([*beside_others(probs, path, blank), probs[:, blank]])
 
 
 def pooled(values: Bytes, most: int) -> Bytes:
