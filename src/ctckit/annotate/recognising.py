@@ -49,7 +49,7 @@ class RecogniseBatch(RowByRow):
     The next step, :class:`AlignBatch` or :class:`DecodeBatch`, takes the scores off and passes errors on.
 
     Args:
-        recogniser: a name that ``ctckit align --recogniser`` takes, a function that makes a
+        recogniser: ``hama``, ``pp-ocr`` or a folder with a network of transformers; a function that makes a
             :class:`ctckit.recognisers.Recogniser`, or one that can be pickled.
         source: the column of the recordings or images.
         rate: samples a second, if the rows are samples; or the column that has them for each row.
