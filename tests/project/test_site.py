@@ -51,7 +51,7 @@ def copy(folder: Path) -> Path:
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("__pycache__"))
     for picture in (folder / "docs/images").rglob("*.svg"):
         picture.write_text("an old picture")
-    for name in ("src", "bench"):
+    for name in ("src", "bench", "tests"):  # pictures are drawn from the tests' data, too
         (folder / name).symlink_to(ROOT / name)
     return folder
 
