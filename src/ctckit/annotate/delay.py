@@ -110,7 +110,7 @@ def measure(heard: Sequence[Heard], stretches: Floats = _STRETCHES) -> Lateness:
         stretches: those that are tried, in seconds.
 
     Raises:
-        CTCError: there is no word to compare.
+        CTCError: the recordings have no words to compare.
     """
     own = offsets(heard, 0.0, 0.0)
     late = starts_of(own)

@@ -98,7 +98,7 @@ class RecogniseBatch(RowByRow):
         """Does a batch; see :meth:`RowByRow.__call__`.
 
         Raises:
-            CTCError: a column is missing or has the name of a result, or there is no such recogniser.
+            CTCError: a column is missing or has the name of a result, or the recogniser is unknown.
             MissingExtraError: a package that the recogniser or the recordings need is not installed.
         """
         self._recogniser()

@@ -222,7 +222,7 @@ def _summed(probs: npt.NDArray[np.float64], path: npt.NDArray[np.int32], blank: 
 
 
 def pooled(values: Bytes, most: int) -> Bytes:
-    """Columns, at most so many: the strongest of neighbours.
+    """Reduces the columns to at most `most`: of neighbours, the strongest is kept.
 
     Example:
         >>> pooled(np.array([[1, 5, 2, 3, 9]], np.uint8), 2)
@@ -248,7 +248,7 @@ def _spans(pieces: Sequence[Segment], scale: float) -> list[list[Any]]:
 
 
 def _spelled(words: Sequence[Segment]) -> bool:
-    """Whether all is one word that its tokens spell, so that it is no row of its own."""
+    """Whether the text is a single word that its tokens spell; then a row of words would repeat the row of tokens."""
     return len(words) == 1 and words[0].text == "".join(token.text for token in words[0].parts)
 
 
