@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.drawn_pages import CHINESE, Drawn, draw_page, turned
+from support.drawn_pages import CHINESE, Drawn, draw_page, needs_chinese, turned
 from support.installed import needs
 
 pytest.importorskip("PIL", reason="the extra image reads images")
@@ -16,7 +16,7 @@ pytest.importorskip("matplotlib", reason="it has the font of the pages")
 import itertools
 
 from ctckit.recognisers.media import read_line
-from ctckit.recognisers.pages import Where, find_lines, read_page
+from ctckit.recognisers.pages import Region, find_lines, read_page
 
 TEXT = (
     "The quick brown fox jumps over",
@@ -27,10 +27,9 @@ TEXT = (
     "Äpfel, naïve café - or six",
 )
 HAN = ("连接时序分类的对齐与解码", "二三一二三", "一一一", "这里有十二个字，三行文字", "人工智能识别")
-needs_chinese = pytest.mark.skipif(not CHINESE.exists(), reason="needs Debian's fonts-noto-cjk, which .ci/run installs")
 
 
-def check(page: Drawn, within: int = 1) -> list[Where]:
+def check(page: Drawn, within: int = 1) -> list[Region]:
     """All lines are found, and their ink is where it was drawn."""
     found = find_lines(page.rgb)
     assert [tuple(map(round, where.place[:4])) for where in found] == [pytest.approx(b, abs=within) for b in page.boxes]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import ppocr
-from support.drawn_pages import CHINESE, draw_page, turned
+from support.drawn_pages import CHINESE, draw_page, needs_chinese, turned
 from support.heard import ENDS, RECORDING, STARTS, WORDS
 from support.installed import needs
 
@@ -130,9 +130,8 @@ class TestPpOcr:
         text = "Hello world 2026"
         assert self.read(eye, line(text, tmp_path / "x.png", size=size)) == text
 
+    @needs_chinese
     def test_reads_chinese_lines(self, eye: Recogniser, tmp_path: Path) -> None:
-        if not CHINESE.exists():
-            pytest.skip("needs Debian's fonts-noto-cjk, which .ci/run installs")
         text = "连接时序分类的对齐"
         assert self.read(eye, line(text, tmp_path / "x.png", font=str(CHINESE))) == text
 
@@ -158,9 +157,8 @@ class TestPpOcr:
         scores = [line.log_probs for line in recognise_page(eye, file).lines]
         assert [greedy_decode(each, vocabulary=eye.vocabulary(), blank=0)[0].text for each in scores] == text
 
+    @needs_chinese
     def test_reads_chinese_pages(self, eye: Recogniser, tmp_path: Path) -> None:
-        if not CHINESE.exists():
-            pytest.skip("needs Debian's fonts-noto-cjk, which .ci/run installs")
         text = ["连接时序分类用于语音和文字识别。", "一页图像先切成若干行，再逐行识别。", "二三得六，三三得九。"]
         file = draw_page(text, font=CHINESE, size=36, leading=1.5).save(tmp_path / "x.png")
         scores = [line.log_probs for line in recognise_page(eye, file).lines]
