@@ -4,7 +4,8 @@ The limits are those of style guides. Netflix's Timed Text Style Guides ask for 
 languages with Latin letters and of 16 full-width characters in Chinese and Korean, at most 7 seconds, and at least 5/6
 of a second. Other guides differ a little: the BBC's has 37 characters.
 
-Formats write cues; how long a reader can follow one is decided here. May import catalogue/, results.py and syllables.py.
+Formats write cues; how long a reader can follow one is decided here. May import catalogue/, results.py and
+syllables.py.
 """
 
 from __future__ import annotations

@@ -39,12 +39,12 @@ def hama() -> Recogniser:
     """
     try:
         from hama.asr import ASRModel
-    except ImportError:
-        raise MissingExtraError("The recogniser hama", "hama", "hama") from None
-    try:
+
         model = ASRModel()
         labels = [_RENAMED.get(label, label) for label in model.decoder_tokens]
         speller = _Speller(frozenset(labels))
+    except ImportError:
+        raise MissingExtraError("The recogniser hama", "hama", "hama") from None
     except (RuntimeError, OSError) as error:
         raise CTCError(f"hama can't be loaded here: {error}; it has builds for Linux and macOS") from None
     return Recogniser(
