@@ -24,9 +24,9 @@ if path := os.environ.get("CTCKIT_NATIVE"):
     spec.loader.exec_module(module)
 
 from support.backends import BACKENDS, IMPLEMENTATIONS, KERNELS, NATIVE, Backend
-from support.browser import chromium
+from support.browser import Windows, chromium
 from support.installed import HAS_TORCH, HAS_TRITON, MOST_INTERPRETED, has_gpu
-from support.pages import SCREEN, Open
+from support.pages import Open
 from support.poison import poisoned_memory
 
 from ctckit.kernels import native
@@ -140,33 +140,41 @@ def browser() -> Iterator[Any]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def windows(browser: Any) -> Windows:
+    return Windows(browser)
+
+
 @pytest.fixture
-def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
+def new_tab(windows: Windows) -> Iterator[Open]:
+    """Opens a tab with the options of a context of playwright's. It is closed after the test."""
+    try:
+        yield windows.tab
+    finally:
+        windows.close_tabs()
+
+
+@pytest.fixture
+def opened(new_tab: Open, tmp_path: Path) -> Iterator[Open]:
     """Opens a page from a file. At the end no error must be logged and nothing but the file requested."""
     faults: list[str] = []
     asked: list[str] = []
-    contexts: list[Any] = []
+    files: list[str] = []
 
-    def visit(text: str, **context: Any) -> Any:
-        file = tmp_path / f"page{len(contexts)}.html"
+    def visit(text: str, **options: Any) -> Any:
+        file = tmp_path / f"page{len(files)}.html"
         file.write_bytes(text.encode())
-        contexts.append(browser.new_context(**(SCREEN | context)))
-        tab = contexts[-1].new_page()
-        tab.set_default_timeout(60_000)  # milliseconds: the machine may be slow
+        files.append(file.as_uri())
+        tab = new_tab(**options)
         tab.on("console", lambda message: faults.append(message.text))
         tab.on("pageerror", lambda error: faults.append(str(error)))
         tab.on("request", lambda request: asked.append(request.url))
-        tab.goto(file.as_uri())
+        tab.goto(files[-1])
         return tab
 
-    try:
-        yield visit
-    finally:
-        for context in contexts:
-            context.close()
+    yield visit
     assert not faults
-    assert all(url.startswith(tmp_path.as_uri()) for url in asked), asked
-    assert len(asked) == len(contexts)
+    assert sorted(asked) == sorted(files)
 
 
 @pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name, scope="module")

@@ -132,7 +132,7 @@ def test_slider_keys_and_fading(opened: Open) -> None:
 
 
 def stop_time(tab: Any) -> None:
-    """From now on, the page's time passes only when the test says so: a slow machine plays no frame too many."""
+    """From now on, a window's time passes only when the test says so: a slow machine plays no frame too many."""
     tab.clock.install(time=0)
     tab.clock.pause_at(1000)
 
@@ -140,7 +140,7 @@ def stop_time(tab: Any) -> None:
 @pytest.mark.parametrize(("view", "first", "last"), [("alpha", 1, 6), ("beta", 6, 1)])
 def test_play(opened: Open, view: str, first: int, last: int) -> None:
     """Goes through all frames in the recursion's own direction, and stops."""
-    tab = opened(explanation_page(CAT))
+    tab = opened(explanation_page(CAT), own_window=True)
     show(tab, view)
     tab.locator(".step input").evaluate(f"e => {{ e.value = {last}; e.dispatchEvent(new Event('input')); }}")
     tab.evaluate(
@@ -159,7 +159,7 @@ def test_play(opened: Open, view: str, first: int, last: int) -> None:
 
 
 def test_pause(opened: Open) -> None:
-    tab = opened(explanation_page(CAT))
+    tab = opened(explanation_page(CAT), own_window=True)
     stop_time(tab)
     tab.locator(".play").click()
     tab.clock.run_for(800)

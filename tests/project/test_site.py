@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import unquote, urldefrag
 
 import pytest
-from support.pages import SCREEN, expect
+from support.pages import Open, expect
 from support.pictures import texts
 
 for name in ("mkdocs", "material", "mkdocs_static_i18n", "mkdocstrings_handlers.python", "jieba"):
@@ -83,22 +83,15 @@ def address(site: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def opened(browser: Any, address: str) -> Iterator[Any]:
-    """Opens a page of the site by its path."""
-    contexts: list[Any] = []
+def opened(new_tab: Open, address: str) -> Open:
+    """Opens a page of the site by its path, in a window of its own: the site keeps what the reader chooses."""
 
-    def visit(path: str, **context: Any) -> Any:
-        contexts.append(browser.new_context(**(SCREEN | context)))
-        tab = contexts[-1].new_page()
-        tab.set_default_timeout(60_000)  # milliseconds: the machine may be slow
+    def visit(path: str, **options: Any) -> Any:
+        tab = new_tab(own_window=True, **options)
         tab.goto(address + path)
         return tab
 
-    try:
-        yield visit
-    finally:
-        for context in contexts:
-            context.close()
+    return visit
 
 
 def pages(site: Path) -> list[str]:
