@@ -1,6 +1,6 @@
 """The text of a page with its places: lines are decoded or aligned one by one, and words put where their ink is.
 
-May import decoded.py, utterance.py, recording.py, recognisers/ and what is below them.
+May import decoded.py, utterance.py, recording.py, sources.py, recognisers/ and what is below them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,10 @@ from ..text.scripts import Script
 from .decoded import Decoded, Decoders, decode, timed
 from .decoded import Options as Decoding
 from .fit import Fit
+from .sources import AnyOptions, with_own
 from .spikes import time_facts
 from .utterance import Options as Aligning
 from .utterance import align
-
-AnyOptions = TypeVar("AnyOptions", Aligning, Decoding)
 
 _REACH = 1.25  # heights of a line: no token is wider, on either side of its middle
 
@@ -144,9 +143,7 @@ def align_page(page: RecognisedPage, script: Script, vocabulary: Vocabulary, opt
 
 def _for(line: RecognisedLine, options: AnyOptions) -> AnyOptions:
     """The options for a line."""
-    delay = line.delay if options.delay is None else options.delay
-    stretch = line.stretch if options.stretch is None else options.stretch
-    return replace(options, in_pixels=True, delay=delay, stretch=stretch)
+    return replace(with_own(options, line.delay, line.stretch), in_pixels=True)
 
 
 def _without_times(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,19 +85,18 @@ def align(
         delay,
         stretch,
     )
-    rows = emissions if manifest is None and recordings.is_folder(emissions, recogniser) else manifest
+    rows = recordings.rows_of(emissions, manifest, recogniser)
     if rows is not None:
         from ..corpus import Aligning, Corpus, Defaults, parse_formats
 
         recordings.refuse({"--picture": picture, "--audio": audio, "--image": image})
-        if rows is manifest:
+        if manifest is not None:
             recordings.refuse({"TRANSCRIPT": transcript})
         if recogniser is not None:
             recordings.refuse_told(labels, blank, frame_shift, from_logits)
         folder = recordings.folder_of(out)
-        place = emissions if rows is manifest else None
-        defaults = Defaults(labels, frame_shift, blank, offset, place, recogniser, transcript)
-        corpus = Corpus(rows, folder, parse_formats(formats or "json"), Aligning(options), defaults)
+        defaults = Defaults(labels, frame_shift, blank, offset, rows.place, recogniser, transcript)
+        corpus = Corpus(rows.manifest, folder, parse_formats(formats or "json"), Aligning(options), defaults)
         if recordings.run_corpus(corpus, 1 if num_threads is None else num_threads, "aligned").failed:
             raise typer.Exit(1)
         return

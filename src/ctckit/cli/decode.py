@@ -105,15 +105,14 @@ def decode(
         _refuse_beside_tune({"--recogniser": recogniser, "--delay": delay, "--stretch": stretch})
         defaults = Defaults(labels, frame_shift or 1.0, blank, emissions=emissions)  # times don't matter
         return _tune(manifest, defaults, language, from_logits, form, picture, lang)
-    rows = emissions if manifest is None and recordings.is_folder(emissions, recogniser) else manifest
+    rows = recordings.rows_of(emissions, manifest, recogniser)
     if rows is not None:
         recordings.refuse({"--stream": stream, "--picture": picture, "--audio": audio, "--image": image})
         if recogniser is not None:
             recordings.refuse_told(labels, blank, frame_shift, from_logits)
-        place = emissions if rows is manifest else None
         task = Decoding(language, options, form)
-        defaults = Defaults(labels, frame_shift, blank, offset, place, recogniser)
-        corpus = Corpus(rows, recordings.folder_of(out), parse_formats(formats or "json"), task, defaults)
+        defaults = Defaults(labels, frame_shift, blank, offset, rows.place, recogniser)
+        corpus = Corpus(rows.manifest, recordings.folder_of(out), parse_formats(formats or "json"), task, defaults)
         return _decode_corpus(corpus, task, 1 if num_threads is None else num_threads)
     source = emissions if stream is None else stream
     if source is None or (emissions is not None and stream is not None):

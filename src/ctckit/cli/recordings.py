@@ -183,11 +183,27 @@ def refuse_told(labels: Path | None, blank: int | None, frame_shift: float | Non
             raise CTCError(f"{name} does not go with --recogniser, which knows its own")
 
 
-def is_folder(path: Path | None, recogniser: str | None) -> bool:
-    """Whether a recogniser is given a folder of recordings, or a pattern, in place of one recording."""
-    from ..corpus.folder import is_folder as found
+class Rows(NamedTuple):
+    """Where a corpus is.
 
-    return path is not None and recogniser is not None and found(path)
+    Attributes:
+        manifest: its manifest; or a folder of recordings, or a pattern.
+        place: where the scores or the recordings are that a manifest does not name.
+    """
+
+    manifest: Path
+    place: Path | None
+
+
+def rows_of(emissions: Path | None, manifest: Path | None, recogniser: str | None) -> Rows | None:
+    """The corpus that a command is given; None if it is one recording."""
+    from ..corpus.folder import is_folder
+
+    if manifest is not None:
+        return Rows(manifest, emissions)
+    if emissions is not None and recogniser is not None and is_folder(emissions):
+        return Rows(emissions, None)
+    return None
 
 
 def read(source: Source) -> Seen | Page:

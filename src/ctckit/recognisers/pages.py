@@ -28,6 +28,7 @@ _TILE = 64  # rows and columns over which paper has one shade
 _SHADING = 40  # of 255: by how much paper may differ from the rest of the page
 _FAINTEST = 25  # of 255: what differs less from paper is no ink
 _STEEPEST = 0.027  # rows per column, 1.5 degrees
+_MARGINS = 4.0  # heights of its letters: an image that is not higher is that of one line
 _STRIPS = 32  # of columns, which are moved as wholes to find the slope
 
 
@@ -77,7 +78,7 @@ def read_page(path: Where, height: int) -> Page:
     pixels = read_image(path)
     found = find_lines(pixels)
     straight = level(pixels, found[0].place.slope if found else 0.0)
-    return Page(pixels, len(found), (_cut(straight, where, height, str(path)) for where in found))
+    return Page(pixels, len(found), (_cut(straight, region, height, str(path)) for region in found))
 
 
 class Region(NamedTuple):
@@ -116,12 +117,9 @@ def find_lines(pixels: Pixels) -> list[Region]:
     rows = [(0, len(inked))] if whole else _with_margins(lines, typical, len(inked))
     slope = 0.0 if whole else slope
     return [
-        _where(inked, band, both, slope, times, None if whole else typical, pixels.shape)
+        _region(inked, band, both, slope, times, None if whole else typical, pixels.shape)
         for band, both in zip(lines, rows, strict=True)
     ]
-
-
-_MARGINS = 4.0  # heights of its letters: an image that is not higher is that of one line
 
 
 # --- ink --------------------------------------------------------------------------------------------------------------
@@ -283,7 +281,7 @@ def _with_margins(lines: list[_Band], typical: float, rows: int) -> list[tuple[i
     return found
 
 
-def _where(
+def _region(
     inked: Ink,
     band: _Band,
     rows: tuple[int, int],
@@ -308,7 +306,7 @@ def _where(
     return Region(place, bounds, columns, np.pad(wide, (0, max(0, columns[1] - columns[0] - len(wide)))))
 
 
-def _cut(pixels: Pixels, where: Region, height: int, name: str) -> PageLine:
+def _cut(pixels: Pixels, region: Region, height: int, name: str) -> PageLine:
     """The image of a line of a level page."""
-    (top, bottom), (left, right) = where.rows, where.columns
-    return PageLine(scaled(pixels[top:bottom, left:right], height, name), left, where.place, where.ink)
+    (top, bottom), (left, right) = region.rows, region.columns
+    return PageLine(scaled(pixels[top:bottom, left:right], height, name), left, region.place, region.ink)

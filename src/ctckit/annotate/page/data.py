@@ -24,7 +24,7 @@ from ...recognisers.media import read_sound
 from ...results import Segment
 from ...text import Vocabulary
 from ...text.reading import collapse, edit_distance, edits, greedy
-from ..picture import LOUDNESS, beside_others
+from ..picture import LOUDNESS, UNSURE, beside_others
 from ..recording import Scores, Timed, confidence, words_of
 from ..strips import Scan, Sound, summarised
 
@@ -141,6 +141,7 @@ def recording_data(shown: Shown) -> dict[str, Any]:
         "untimed": len(words) - len(timed),
         "confidence": _known(confidence(shown.found.lines)),
         "misfit": facts.get("misfit"),
+        "unsure": UNSURE,
     }
 
 

@@ -6,7 +6,6 @@ const MOST_ENLARGED = 2; // an image
 const ROW = [10, 13, 300]; // pixels of a class's row of probabilities: the least, the most, and of all rows together
 const LANES = { tokens: 20, words: 23 }; // pixels of a line of texts below the spans
 const BAR = 9; // pixels of a span
-const UNSURE = 0.5; // confidences below are red
 const FADE = 0.004; // seconds, so that a cut does not click
 
 const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
@@ -129,7 +128,7 @@ class Spans {
   button([text, begin, end, confidence], i) {
     const bar = html("span", { class: "bar" });
     const button = html("button", { type: "button", tabindex: i ? -1 : 0 }, bar, isolated(standIn(text)));
-    button.classList.toggle("unsure", confidence !== null && confidence < UNSURE);
+    button.classList.toggle("unsure", confidence !== null && confidence < this.recording.data.unsure);
     button.style.setProperty("--sure", confidence ?? 0);
     button.addEventListener("click", () => this.recording.choose(this, i));
     return this.recording.wordings.add(button, () => this.recording.described(this.spans[i]), "aria-label");
