@@ -38,7 +38,7 @@ def speech() -> bytes:
     """The words and phones of the recording."""
     recogniser = hama()
     heard = recognise(recogniser, RECORDING)
-    options = Aligning(delay=heard.delay)
+    options = Aligning(delay=heard.delay, stretch=heard.stretch)
     found = align(heard.log_probs, "Go forward\nten meters.", recogniser.vocabulary(), heard.frame_shift, options)
     return encoded(found.lines, OUT / "speech.csv", duration=found.duration)
 

@@ -38,7 +38,7 @@ def seen(text: str, left: int, top: int, slope: float = 0.0) -> RecognisedLine:
         frame = (first + 7) // STEP
         scores[frame, 0], scores[frame, LABELS.index(letter)] = -9.0, -0.01
     place = Place(left + 12, top, left + len(ink) - 18, top + HEIGHT, slope)
-    return RecognisedLine(scores, float(STEP), 0.0, 0.0, left, place, ink)
+    return RecognisedLine(scores, float(STEP), left, place, ink)
 
 
 def page(*lines: RecognisedLine) -> RecognisedPage:

@@ -220,6 +220,14 @@ class TestPages:
         assert done.stderr.startswith("ctckit: the page has 4 lines and the text 3: expected equally many")
         assert not (page / "out.json").exists()
 
+    @pytest.mark.parametrize("option", ["--delay", "--stretch"])
+    def test_images_have_no_times(self, option: str, page: Path, ctckit: Run) -> None:
+        for command in (("decode", "page.png"), ("align", "page.png", "page.txt")):
+            done = ctckit(*command, "--recogniser", "pp-ocr", "-o", "out.json", option, 4)
+            assert done.returncode == 2
+            assert done.stderr.startswith(f"ctckit: {option} 4: expected a recording; the words of an image reach")
+            assert not (page / "out.json").exists()
+
     def test_a_blank_page(self, page: Path, ctckit: Run) -> None:
         draw_page([""], margin=300).save(page / "page.png")
         done = ctckit("decode", "page.png", "--recogniser", "pp-ocr")

@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import ppocr
-from support.drawn_pages import CHINESE, draw_page, needs_chinese, turned
+from support.drawn_pages import CHINESE, draw_page, letter_edges, needs_chinese, turned
 from support.heard import ENDS, RECORDING, STARTS, WORDS
 from support.installed import needs
 
 from ctckit import CTCError, greedy_decode
+from ctckit.annotate.decoded import Decoders, Language
+from ctckit.annotate.decoded import Options as Decoding
 from ctckit.annotate.recording import words_of
+from ctckit.annotate.scans import decode_page
 from ctckit.annotate.utterance import Options, align
 from ctckit.errors import MissingExtraError
 from ctckit.recognisers import (
@@ -163,6 +166,28 @@ class TestPpOcr:
         file = draw_page(text, font=CHINESE, size=36, leading=1.5).save(tmp_path / "x.png")
         scores = [line.log_probs for line in recognise_page(eye, file).lines]
         assert [greedy_decode(each, vocabulary=eye.vocabulary(), blank=0)[0].text for each in scores] == text
+
+    @pytest.mark.parametrize("size", [24, 30, 44])
+    @pytest.mark.parametrize(
+        ("text", "font"),
+        [
+            ("will win with little illusion", None),  # DejaVu Sans
+            ("The quick brown fox jumps over", None),
+            pytest.param("一页图像先切成若干行再逐行识别", CHINESE, marks=needs_chinese),
+        ],
+    )
+    def test_characters_are_where_they_were_drawn(
+        self, text: str, font: Path | None, size: int, eye: Recogniser, tmp_path: Path
+    ) -> None:
+        """Narrow ones and wide ones: edges are off by less than a seventh of the font's size, but for one of ten."""
+        drawn, margin = letter_edges(text, font, size), 2 * size
+        file = draw_page([text], font=font, size=size, margin=margin).save(tmp_path / "x.png")
+        found = decode_page(recognise_page(eye, file), eye.vocabulary(), Decoders(Language()), Decoding())
+        tokens = [token for line in found.lines for word in line.parts for token in word.parts]
+        assert [token.text for token in tokens] == list(text.replace(" ", ""))
+        off = np.abs(np.array([(token.start, token.end) for token in tokens]) - margin - drawn) / size
+        assert np.quantile(off, 0.9) < 1 / 7
+        assert np.median(off) < 0.1
 
     def test_what_is_no_text_is_left_out(self, eye: Recogniser, tmp_path: Path) -> None:
         """A grey bar in which the network reads nothing."""

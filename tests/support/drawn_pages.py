@@ -76,6 +76,17 @@ def draw_page(
     return Drawn(paper + (ink - paper) * page, boxes)
 
 
+def letter_edges(text: str, font: Path | None, size: int) -> np.ndarray[Any, Any]:
+    """(N, 2) where the ink of each letter begins and ends, by the font's own measures; spaces have none."""
+    from PIL import ImageFont
+
+    letters = ImageFont.truetype(str(font or latin()), size)
+    ends = [letters.getlength(text[: i + 1]) for i in range(len(text))]
+    starts = [end - letters.getlength(letter) for end, letter in zip(ends, text, strict=True)]
+    boxes = [(start, letters.getbbox(letter)) for start, letter in zip(starts, text, strict=True) if letter != " "]
+    return np.array([(start + box[0], start + box[2]) for start, box in boxes])
+
+
 def turned(page: Drawn, degrees: float) -> Drawn:
     """A page that was laid askew on the scanner: its right side is lower by this angle."""
     from PIL import Image

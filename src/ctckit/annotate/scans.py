@@ -23,11 +23,12 @@ from ..text.scripts import Script
 from .decoded import Decoded, Decoders, decode, timed
 from .decoded import Options as Decoding
 from .fit import Fit
-from .sources import AnyOptions, with_own
+from .sources import AnyOptions
 from .spikes import time_facts
+from .utterance import Aligned, align
 from .utterance import Options as Aligning
-from .utterance import align
 
+_UNIT = time_facts(None, None, in_pixels=True)
 _REACH = 1.25  # heights of a line: no token is wider, on either side of its middle
 
 
@@ -69,14 +70,14 @@ def decode_page(page: RecognisedPage, vocabulary: Vocabulary, decoders: Decoders
 
     Raises:
         InfeasibleError: no text of the lexicon fits a line.
-        CTCError: several texts are asked for, and the page has several lines.
+        CTCError: several texts are asked for, and the page has several lines; or a delay or a stretch is given.
     """
+    how = _in_pixels(options)
     texts, put, places = list[str](), list[Segment](), list[Place]()
     only: Decoded | None = None
     for number, line in enumerate(page.lines, 1):
         if options.nbest > 1 and number > 1:
             raise CTCError(f"nbest = {options.nbest}: expected 1 for a page of several lines; or cut out one of them")
-        how = _for(line, options)
         try:
             best = decode(line.log_probs, vocabulary, decoders, how)
         except InfeasibleError as error:
@@ -88,11 +89,9 @@ def decode_page(page: RecognisedPage, vocabulary: Vocabulary, decoders: Decoders
         only = found if number == 1 else None
     width = page.pixels.shape[1]
     if only is not None:
-        return PageText(put, places, width, (), _without_times(only.facts), only.hypotheses)
+        return PageText(put, places, width, (), only.facts, only.hypotheses)
     notes = () if texts else ("no line of text was found on the page",)
-    return PageText(
-        put, places, width, notes, {"text": "\n".join(texts), **time_facts(None, None, in_pixels=True)}, tuple(texts)
-    )
+    return PageText(put, places, width, notes, {"text": "\n".join(texts), **_UNIT}, tuple(texts))
 
 
 def align_page(page: RecognisedPage, script: Script, vocabulary: Vocabulary, options: Aligning) -> PageText:
@@ -105,29 +104,21 @@ def align_page(page: RecognisedPage, script: Script, vocabulary: Vocabulary, opt
         options: how to align.
 
     Raises:
-        CTCError: page and text have not equally many lines, or a line's text does not fit.
+        CTCError: page and text have not equally many lines, a line's text does not fit, or times are given.
     """
     if options.cue_times:
         raise CTCError("cue_times=True: expected a recording; images have no times")
+    how = _in_pixels(options)
     texts = [script.text] if page.total == 1 else [text for text in script.text.splitlines() if text.strip()]
-    count, wrong, given = 0, list[CTCError](), {*script.notes, *vocabulary.notes}
-    put, places, notes, fits = list[Segment](), list[Place](), list[str](), list[tuple[Fit, int]]()
-    unusual: Mapping[str, Any] = {}
+    count, done, wrong = 0, list[tuple[RecognisedLine, Aligned]](), list[CTCError]()
     for count, line in enumerate(page.lines, 1):
         if count > len(texts):
             continue
-        how = _for(line, options)
         try:
             found = align(line.log_probs, texts[count - 1], vocabulary, line.frame_shift, how, offset=line.begin)
+            done.append((line, found))
         except CTCError as error:  # raised later: how many lines there are matters more
             wrong.append(error if page.total == 1 else CTCError(f"line {count}: {error}"))
-            continue
-        put += at_ink(found.lines, line)
-        places += [line.place] * len(found.lines)
-        fits.append((found.fit, len(_tokens(found.lines))))
-        own = [note for note in found.notes if note not in given]
-        notes += own if page.total == 1 else [f"line {count}: {note.removeprefix('line 1: ')}" for note in own]
-        unusual = found.unusual
     if count != len(texts):
         raise CTCError(
             f"the page has {count} lines and the text {len(texts)}: expected equally many, a line of text for each; "
@@ -135,20 +126,29 @@ def align_page(page: RecognisedPage, script: Script, vocabulary: Vocabulary, opt
         )
     if wrong:
         raise wrong[0]
-    fit = _mean(fits)
-    notes += [*script.notes, *vocabulary.notes]
-    facts = {**fit.as_dict(), **_without_times(unusual)}
-    return PageText(put, places, page.pixels.shape[1], tuple(notes), facts, fit=fit)
+    put = [piece for line, found in done for piece in at_ink(found.lines, line)]
+    places = [line.place for line, found in done for _ in found.lines]
+    of_all = (*script.notes, *vocabulary.notes)
+    notes = (*_own_notes([found for _, found in done], of_all), *of_all)
+    fit = _mean([(found.fit, len(_tokens(found.lines))) for _, found in done])
+    return PageText(put, places, page.pixels.shape[1], notes, {**fit.as_dict(), **_UNIT}, fit=fit)
 
 
-def _for(line: RecognisedLine, options: AnyOptions) -> AnyOptions:
-    """The options for a line."""
-    return replace(with_own(options, line.delay, line.stretch), in_pixels=True)
+def _own_notes(lines: Sequence[Aligned], of_all: Sequence[str]) -> list[str]:
+    """The notes on each line, with its number if there are several; without those on all of them."""
+    notes = []
+    for number, line in enumerate(lines, 1):
+        own = [note for note in line.notes if note not in of_all]
+        notes += own if len(lines) == 1 else [f"line {number}: {note.removeprefix('line 1: ')}" for note in own]
+    return notes
 
 
-def _without_times(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts without the line's delay and stretch: words reach as far as their ink."""
-    return {name: value for name, value in facts.items() if name not in ("delay", "stretch")}
+def _in_pixels(options: AnyOptions) -> AnyOptions:
+    """The options for lines of an image, whose tokens reach to their ink from where the network says them."""
+    for name, value in (("delay", options.delay), ("stretch", options.stretch)):
+        if value is not None:
+            raise CTCError(f"{name} = {value:g}: expected a recording; the words of an image reach as far as their ink")
+    return replace(options, in_pixels=True)
 
 
 def _mean(fits: Sequence[tuple[Fit, int]]) -> Fit:

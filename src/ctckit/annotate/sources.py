@@ -62,14 +62,9 @@ class Seen(NamedTuple):
 
     def with_times(self, options: AnyOptions) -> AnyOptions:
         """The options, with what these scores say of times where the options don't."""
-        return with_own(options, self.delay, self.stretch)
-
-
-def with_own(options: AnyOptions, delay: float, stretch: float) -> AnyOptions:
-    """The options, with a recogniser's own delay and stretch where they have none."""
-    delay = delay if options.delay is None else options.delay
-    stretch = stretch if options.stretch is None else options.stretch
-    return replace(options, delay=delay, stretch=stretch)
+        delay = self.delay if options.delay is None else options.delay
+        stretch = self.stretch if options.stretch is None else options.stretch
+        return replace(options, delay=delay, stretch=stretch)
 
 
 class Page(NamedTuple):

@@ -74,14 +74,14 @@ Delay = Annotated[
     float | None,
     typer.Option(
         help="Seconds by which the network says a token after it begins; all times are earlier by it. By default the "
-        "recogniser's own; 0 for scores. For images, pixels."
+        "recogniser's own; 0 for scores. Not for images."
     ),
 ]
 Stretch = Annotated[
     float | None,
     typer.Option(
         help="Seconds by which a token may go on over the blanks after it, until the next one begins. By default the "
-        "recogniser's own; 0 for scores. For images, pixels."
+        "recogniser's own; 0 for scores. Not for images."
     ),
 ]
 Extend = Annotated[int, typer.Option(help="How many frames of blanks a token may take on each side.")]

@@ -117,11 +117,11 @@ def _read(page: RecognisedPage, line: RecognisedLine, text: str, recogniser: Rec
     from ..annotate.strips import Scan
     from ..decoding import Decoder
 
-    options = Options(delay=line.delay, stretch=line.stretch, in_pixels=True)
+    options = Options(in_pixels=True)
     vocabulary = recogniser.vocabulary()
     best = searched(line.log_probs, Decoder(vocabulary), options)
     found = timed(best, len(line.log_probs), line.frame_shift, options)
-    found = found._replace(lines=at_ink(found.lines, line._replace(begin=0)), unusual={"unit": "pixels"})
+    found = found._replace(lines=at_ink(found.lines, line._replace(begin=0)))
     place = line.place
     rows = slice(max(0, round(place.top) - _MARGIN), round(place.bottom) + _MARGIN)
     scan = page.pixels[rows, line.begin : line.begin + len(line.ink), 0].astype(np.float32) / 255

@@ -87,8 +87,6 @@ class RecognisedLine(NamedTuple):
     Attributes:
         log_probs: float32 (T, C).
         frame_shift: from one frame to the next.
-        delay: by which the first frame of a token usually comes after its beginning.
-        stretch: by which a token usually goes on after its last frame.
         begin: the column at which the first frame begins.
         place: where the line's ink is: left, top, right, bottom.
         ink: (W,) how many pixels of ink each column has, from `begin` on.
@@ -96,8 +94,6 @@ class RecognisedLine(NamedTuple):
 
     log_probs: npt.NDArray[np.float32]
     frame_shift: float
-    delay: float
-    stretch: float
     begin: int
     place: Place
     ink: npt.NDArray[np.int32]
@@ -149,7 +145,7 @@ def _lines_of(recogniser: Recogniser, page: Page, path: Where) -> Iterator[Recog
     for line in page.lines:
         found = _of_line(recogniser, line.image, path)
         if page.total == 1 or (found.log_probs.argmax(axis=1) != recogniser.blank).any():
-            yield RecognisedLine(*found[:4], line.left, line.place, line.ink)
+            yield RecognisedLine(*found[:2], line.left, line.place, line.ink)
 
 
 def _of_line(recogniser: Recogniser, line: Line, path: Where) -> Recognised:
