@@ -161,7 +161,8 @@ def write_results(name: str, rows: Sequence[Row], about: str) -> None:
     path.parent.mkdir(exist_ok=True)
     with path.open("w", newline="") as file:
         file.write(f"# {cpu_name()}, {CORES} CPUs; ctckit {ctckit.__version__}; {about}\n")
-        writer = csv.DictWriter(file, list(rows[0]))
+        columns = dict.fromkeys(name for row in rows for name in row)
+        writer = csv.DictWriter(file, list(columns))
         writer.writeheader()
         writer.writerows(rows)
     print(f"wrote {path.relative_to(ROOT)}")
