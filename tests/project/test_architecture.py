@@ -81,6 +81,9 @@ from ctckit.lattice import ARCS_BY_ROLE, Arc
 ARCS_BY_ROLE[2] |= Arc.SKIP  # a token equal to the one before it needs no blank between them
 sys.path.insert(0, "tests")
 import conftest  # sets up Triton's interpreter
+from support.interpreter import hasten
+if conftest.INTERPRETED:
+    hasten()
 import ctckit
 from support.backends import BACKENDS
 from support.batches import Batch, problem_of
