@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +24,29 @@ from typer.testing import CliRunner
 from ctckit import Decoder, LanguageModel, explain_search
 from ctckit.cli import app
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
 B = np.array([[-2.2892, -0.1069], [-1.6550, -0.2121]])
 
 
-def ctckit(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs the command in a new process, as ``python -m ctckit``."""
+def new_process(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Runs the command as ``python -m ctckit``. Starting takes a second, so most tests use the fixture ``ctckit``."""
     return subprocess.run(
         [sys.executable, "-m", "ctckit", *map(str, arguments)],
         capture_output=True,
         text=True,
         encoding="utf-8",
         timeout=180,
-        cwd=cwd,
-        env={**os.environ, "PYTHONUTF8": "1", "COLUMNS": "100"},
+        env={**os.environ, "PYTHONUTF8": "1"},
     )
 
 
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+
+
 def test_version() -> None:
-    done = ctckit("--version")
+    done = new_process("--version")
     version = importlib.metadata.version("ctckit")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"ctckit {version}\n", "")
 
@@ -91,14 +97,15 @@ def test_the_installed_command_is_the_same() -> None:
     assert command.load() is main
 
 
-def test_a_word_in_the_terminal() -> None:
-    done = ctckit("explain", "cat", "--frames", 6)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "paths: 84" in done.stdout
+def test_a_word_in_the_terminal(ctckit: Run) -> None:
+    for run in (ctckit, new_process):
+        done = run("explain", "cat", "--frames", 6)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "paths: 84" in done.stdout
     assert "损失" in ctckit("explain", "cat", "--lang", "zh").stdout
 
 
-def test_scores_from_a_file(tmp_path: Path) -> None:
+def test_scores_from_a_file(tmp_path: Path, ctckit: Run) -> None:
     np.save(tmp_path / "x.npy", B)
     (tmp_path / "labels.txt").write_text("φ\n空\n", encoding="utf-8")
     done = ctckit("explain", "--log-probs", tmp_path / "x.npy", "--target", "空", "--labels", tmp_path / "labels.txt")
@@ -110,7 +117,7 @@ def test_scores_from_a_file(tmp_path: Path) -> None:
     assert re.search(r"= 0\.0195\d+", logits)
 
 
-def test_labels_and_blank_of_an_explanation_are_those_of_align(tmp_path: Path) -> None:
+def test_labels_and_blank_of_an_explanation_are_those_of_align(tmp_path: Path, ctckit: Run) -> None:
     np.save(tmp_path / "x.npy", B[:, ::-1])
     (tmp_path / "vocab.json").write_text('{"a": 0, "<blank>": 1}')
     command = ("explain", "--log-probs", tmp_path / "x.npy", "--target", "A", "--labels", tmp_path / "vocab.json")
@@ -133,15 +140,17 @@ def test_labels_and_blank_of_an_explanation_are_those_of_align(tmp_path: Path) -
         (np.exp(B), [], "are probabilities, each frame's add up to 1: expected their logarithms"),
     ],
 )
-def test_scores_of_another_kind_are_named(scores: np.ndarray, options: list[str], message: str, tmp_path: Path) -> None:
+def test_scores_of_another_kind_are_named(
+    scores: np.ndarray, options: list[str], message: str, tmp_path: Path, ctckit: Run
+) -> None:
     np.save(tmp_path / "x.npy", scores)
-    done = ctckit("explain", "--log-probs", "x.npy", "--target", "1", *options, cwd=tmp_path)
+    done = ctckit("explain", "--log-probs", "x.npy", "--target", "1", *options)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
 
 
 @needs_data
-def test_handwriting_is_explained(tmp_path: Path) -> None:
+def test_handwriting_is_explained(tmp_path: Path, ctckit: Run) -> None:
     (tmp_path / "80.txt").write_text("\n".join([*ALPHABET, "<blank>"]) + "\n")
     (tmp_path / "79.txt").write_text("\n".join(ALPHABET) + "\n")
     command = ("explain", "--log-probs", DATA / "iam_word_logits.npy", "--logits", "--target", "aircraft", "--labels")
@@ -153,10 +162,10 @@ def test_handwriting_is_explained(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["page.html", "figure.svg", "figure.png", "figure.pdf"])
-def test_files(name: str, tmp_path: Path) -> None:
+def test_files(name: str, tmp_path: Path, ctckit: Run) -> None:
     if not name.endswith("html"):
         pytest.importorskip("matplotlib", reason="pictures need matplotlib")
-    done = ctckit("explain", "cat", "-o", name, cwd=tmp_path)
+    done = ctckit("explain", "cat", "-o", name)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"wrote {name}\n", "")
     assert (tmp_path / name).stat().st_size > 5000
 
@@ -172,7 +181,7 @@ def test_every_picture(picture: str, tmp_path: Path) -> None:
         assert out.read_text(encoding="utf-8").count("<svg ") == 1
 
 
-def test_a_search(tmp_path: Path) -> None:
+def test_a_search(tmp_path: Path, ctckit: Run) -> None:
     """Of two frames, and of a file's; as text, page and picture."""
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
     example = ctckit("explain", "--search")
@@ -185,12 +194,12 @@ def test_a_search(tmp_path: Path) -> None:
     assert "Search: ab, probability 0.232\n" in ctckit(*command, "--beam", 4).stdout
     assert "搜索：ab" in ctckit(*command, "--beam", 4, "--lang", "zh").stdout
     for name, options, pictures in (("x.html", [], 0), ("tree.html", ["--picture", "tree"], 1), ("x.svg", [], 1)):
-        done = ctckit(*command, *options, "-o", name, cwd=tmp_path)
+        done = ctckit(*command, *options, "-o", name)
         assert (done.returncode, done.stdout, done.stderr) == (0, f"wrote {name}\n", "")
         assert (tmp_path / name).read_text(encoding="utf-8").count("<svg ") == pictures
 
 
-def test_a_search_with_a_language(tmp_path: Path) -> None:
+def test_a_search_with_a_language(tmp_path: Path, ctckit: Run) -> None:
     """The same files as for decode, read as decode reads them: the library finds the same with their content."""
     probs = [[0.1, 0.1, 0.5, 0.3], [0.1, 0.1, 0.3, 0.5], [0.1, 0.1, 0.5, 0.3]]
     np.save(tmp_path / "x.npy", np.log(probs))
@@ -203,7 +212,7 @@ def test_a_search_with_a_language(tmp_path: Path) -> None:
     command = ("explain", "--search", "--log-probs", "x.npy", "--labels", "labels.txt")
 
     def shown(*options: object) -> str:
-        done = ctckit(*command, *options, cwd=tmp_path)
+        done = ctckit(*command, *options)
         assert done.returncode == 0, done.stderr
         assert ("cab" in done.stderr) == ("hot.txt" in options)  # there is no c
         return done.stdout.rstrip("\n")
@@ -227,10 +236,10 @@ def test_a_search_with_a_language(tmp_path: Path) -> None:
         assert shown(*options) == text, options
 
 
-def test_the_seed_page(tmp_path: Path) -> None:
+def test_the_seed_page(tmp_path: Path, ctckit: Run) -> None:
     for package in ("torch", "matplotlib"):
         pytest.importorskip(package, reason="the seed page needs torch and matplotlib")
-    done = ctckit("explain", "--seed-page", "-o", "page.html", cwd=tmp_path)
+    done = ctckit("explain", "--seed-page", "-o", "page.html")
     assert (done.returncode, done.stdout, done.stderr) == (0, "wrote page.html\n", "")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     for number in ("0.01961900455208171", "0.01955", "−0.21214", "−1.76190", "39 tokens, loss 3.56275", "84", "120"):
@@ -274,9 +283,9 @@ def test_the_seed_page(tmp_path: Path) -> None:
         (["demo", "--out", "x.npy"], "x.npy"),
     ],
 )
-def test_one_line_for_what_is_wrong(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_one_line_for_what_is_wrong(arguments: list[str], message: str, tmp_path: Path, ctckit: Run) -> None:
     np.save(tmp_path / "x.npy", B)
-    done = ctckit(*arguments, cwd=tmp_path)
+    done = ctckit(*arguments)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("ctckit: ")
@@ -285,13 +294,14 @@ def test_one_line_for_what_is_wrong(arguments: list[str], message: str, tmp_path
     assert [file.name for file in tmp_path.iterdir()] == ["x.npy"]
 
 
-def test_diagnose(tmp_path: Path) -> None:
+def test_diagnose(tmp_path: Path, ctckit: Run) -> None:
     log_probs = log_softmax(np.random.default_rng(0).normal(size=(30, 2, 6)) * 2).astype(np.float32)
     batch = {"log_probs": log_probs, "targets": [[1, 2, 3], [2, 2, 4]], "target_lengths": [3, 3]}
     np.savez(tmp_path / "good.npz", **batch, input_lengths=[30, 28])
     np.savez(tmp_path / "bad.npz", **batch, input_lengths=[30, 3])
-    good = ctckit("diagnose", tmp_path / "good.npz")
+    good = new_process("diagnose", tmp_path / "good.npz")
     assert (good.returncode, good.stderr) == (0, "")
+    assert ctckit("diagnose", tmp_path / "good.npz").stdout == good.stdout
     both = ctckit("diagnose", tmp_path / "good.npz", tmp_path / "bad.npz")
     assert both.returncode == 1
     assert "infeasible" in both.stdout
@@ -308,7 +318,7 @@ def test_diagnose(tmp_path: Path) -> None:
     assert "不正常：" in ctckit("diagnose", tmp_path / "raw.npz", "--lang", "zh").stdout
 
 
-def test_diagnose_takes_what_the_loss_takes(tmp_path: Path) -> None:
+def test_diagnose_takes_what_the_loss_takes(tmp_path: Path, ctckit: Run) -> None:
     from support.planted import trained
 
     batch = trained()
@@ -316,16 +326,16 @@ def test_diagnose_takes_what_the_loss_takes(tmp_path: Path) -> None:
     turned = batch["log_probs"].swapaxes(0, 1)
     np.savez(tmp_path / "turned.npz", **batch | {"log_probs": turned})
     (tmp_path / "labels.txt").write_text("\n".join("-abcdefghijk"), encoding="utf-8")
-    done = ctckit("diagnose", "turned.npz", "--batch-first", "--labels", "labels.txt", cwd=tmp_path)
+    done = ctckit("diagnose", "turned.npz", "--batch-first", "--labels", "labels.txt")
     assert (done.returncode, done.stderr) == (1, "")
     assert "the target is 'gbiiah'" in " ".join(done.stdout.split())
     assert "batch-first" not in done.stdout
     (tmp_path / "fewer.txt").write_text("\n".join("-abcdefghij"), encoding="utf-8")
-    done = ctckit("diagnose", "turned.npz", "--batch-first", "--labels", "fewer.txt", cwd=tmp_path)
+    done = ctckit("diagnose", "turned.npz", "--batch-first", "--labels", "fewer.txt")
     assert (done.returncode, done.stdout) == (2, "")
     assert "labels has 11 entries: expected 12" in done.stderr
-    assert ctckit("diagnose", "turned.npz", "--nonsense", cwd=tmp_path).returncode == 2
-    assert ctckit("info", "--nonsense", cwd=tmp_path).returncode == 2
+    assert ctckit("diagnose", "turned.npz", "--nonsense").returncode == 2
+    assert ctckit("info", "--nonsense").returncode == 2
 
 
 def test_only_the_command_line_knows_flags() -> None:
