@@ -157,7 +157,7 @@ def test_each_kind(backend: Backend, kind: str, what: str) -> None:
 @pytest.mark.parametrize("what", CHECKS)
 @pytest.mark.parametrize("seed", range(200))
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
-@pytest.mark.interpreter(seed=range(0, 200, 7))
+@pytest.mark.interpreter(seed=range(0, 200, 14))
 def test_random_lattices(backend: Backend, seed: int, what: str) -> None:
     from_logits = what != "posteriors" and seed // 3 % 2 == 0
     check_or_refuses(backend, what, [random_lattice(seed), random_lattice(1000 + seed)], seed, from_logits)
