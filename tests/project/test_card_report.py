@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import importlib
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -59,6 +58,22 @@ def check_tables(out: Path, names: set[str]) -> None:
     assert all(f"\n## {name}\n" in text for name in ("Machine", "Stages", "Bars", *names))
 
 
+def test_a_stage_in_the_interpreter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two that run the kernels once or twice; all others are in the next test."""
+    stages = [stage for stage in module("gpu_report", monkeypatch).STAGES if stage.name in ("tests", "alignment")]
+    assert report(monkeypatch, tmp_path, stages) == ""
+    check_tables(tmp_path, {"tests", "alignment"})
+    check_short_stages(tmp_path)
+
+
+def check_short_stages(out: Path) -> None:
+    assert rows_of(out / "tests.csv")[0] == {"card": "dry", "outcome": "passed", "number": "1"}
+    assert float(rows_of(out / "alignment.csv")[0]["CPU / ours"]) > 0
+    bars = (out / "report.md").read_text(encoding="utf-8").split("\n## Bars\n")[1].split("\n## ")[0]
+    assert bars.count("| dry |") == len(bars.strip().splitlines()) - 2  # nothing is judged
+
+
+@pytest.mark.long
 def test_stages_in_the_interpreter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """All but the sweep's, whose kernels take a while to compile."""
     stages = [stage for stage in module("gpu_report", monkeypatch).STAGES if stage.name != "sweep"]
@@ -68,10 +83,7 @@ def test_stages_in_the_interpreter(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert 0 < float(step["ours error"]) < 2e-6
     assert float(step["torch's best / ours"]) > 0
     assert {"_lattice_kernel", "_rows_kernel", "_gradient_kernel"} <= kernels.keys()
-    assert rows_of(tmp_path / "tests.csv")[0] == {"card": "dry", "outcome": "passed", "number": "1"}
-    assert float(rows_of(tmp_path / "alignment.csv")[0]["CPU / ours"]) > 0
-    bars = (tmp_path / "report.md").read_text(encoding="utf-8").split("\n## Bars\n")[1].split("\n## ")[0]
-    assert bars.count("| dry |") == len(bars.strip().splitlines()) - 2  # nothing is judged
+    check_short_stages(tmp_path)
 
 
 @pytest.mark.long
@@ -305,11 +317,11 @@ def test_the_suites_outcomes(monkeypatch: pytest.MonkeyPatch, pytester: pytest.P
 
 
 @pytest.mark.skipif(has_gpu(), reason="would run on the GPU")
-@pytest.mark.parametrize("program", ["gpu.py", "gpu_report.py"])
-def test_without_a_card(program: str) -> None:
-    done = subprocess.run([sys.executable, BENCH / program], capture_output=True, text=True)
-    assert done.returncode != 0
-    assert "needs a GPU that torch can use, and found none: nothing was measured" in done.stderr
+@pytest.mark.parametrize("program", ["gpu", "gpu_report"])
+def test_without_a_card(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [f"{program}.py"])
+    with pytest.raises(SystemExit, match="needs a GPU that torch can use, and found none: nothing was measured"):
+        module(program, monkeypatch).main()
 
 
 def test_the_design_lists_what_only_a_card_runs(run_on_a_card: set[str]) -> None:
