@@ -49,7 +49,7 @@ def pytest_report_header() -> list[str]:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "interpreter(only=True, most={}, **values): where Triton's kernels are interpreted, which takes 5 ms a frame, "
+        "interpreter(only=True, most={}, **values): where Triton's kernels are interpreted, which takes 2 ms a frame, "
         "this test takes only these values of its parameters; in make test-long, those in the dictionary 'most', or "
         "all. With only=False it is left to the other backends and to GPUs",
     )

@@ -32,7 +32,7 @@ class Backend:
         return self.name == "triton"
 
     def some(self, cases: Sequence[Item], few: Sequence[Item], most: Sequence[Item] | None = None) -> Sequence[Item]:
-        """All cases; in Triton's interpreter, which takes 5 ms per frame, only few, or in `make test-long` most."""
+        """All cases; in Triton's interpreter, which takes 2 ms per frame, only few, or in `make test-long` most."""
         if not self.is_triton or has_gpu():
             return cases
         return most if MOST_INTERPRETED and most is not None else few
