@@ -132,6 +132,7 @@ def on_arrays(form: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the interpreter computes with NumPy, which warns of infinity
+@pytest.mark.interpreter(dtype=[torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_every_option_is_that_of_the_arrays(dtype: torch.dtype, form: str, backend: str) -> None:

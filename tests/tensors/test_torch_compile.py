@@ -67,11 +67,17 @@ def assert_same(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -
         assert eager.isfinite().all()
 
 
-@DTYPES
 @pytest.mark.parametrize(
-    ("layout", "reduction"), [("TNC", "sum"), ("TNC", "mean"), *((name, "none") for name in LAYOUTS)]
+    ("layout", "reduction", "dtype", "from_logits"),
+    [  # in make test half of them, in which each two values are together
+        pytest.param(layout, reduction, dtype, from_logits, marks=() if (i + j + from_logits) % 2 else pytest.mark.long)
+        for i, (layout, reduction) in enumerate(
+            [("TNC", "sum"), ("TNC", "mean"), *((name, "none") for name in LAYOUTS)]
+        )
+        for j, dtype in enumerate(ALL_DTYPES)
+        for from_logits in (False, True)
+    ],
 )
-@FORMS
 def test_bits_are_those_of_eager_mode(layout: str, reduction: str, dtype: torch.dtype, from_logits: bool) -> None:
     """With other operations before and after, and a factor from above that is not 1 and not a power of 2."""
     x, *arguments, batch_first = LAYOUTS[layout](scores(dtype))
