@@ -22,9 +22,27 @@ enum class Shape {
     // stepped into. For example: tokens of one frame each.
     kShared,
     kSharedCosts,  // the same with entry costs
-    kNoSkips,      // no state may be skipped into: lattices without blanks
+    // Like the two before, but even states emit each its own: they have different labels, or states have scores. For
+    // example: gaps between tokens, or lattices without blanks.
+    kOwn,
+    kOwnCosts,
+    // Like kOwn, with even and odd states exchanged. For example: a wildcard before the first blank.
+    kMirrored,
+    kNoSkips,  // no state may be skipped into
     kAny,
 };
+
+// Whether all even states have the same emissions, which are then read from the label's slot.
+constexpr bool shares_even(Shape shape) {
+    return shape <= Shape::kSharedCosts;
+}
+// Whether only masks for staying in odd states and skipping into them are read.
+constexpr bool moves_alike(Shape shape) {
+    return shape <= Shape::kOwnCosts;
+}
+constexpr bool has_factors(Shape shape) {
+    return shape == Shape::kSharedCosts || shape == Shape::kOwnCosts || shape >= Shape::kNoSkips;
+}
 
 // Calls visit(shape, wide) with both as types, for shapes other than plain ones.
 template <class Visit>
@@ -39,6 +57,12 @@ inline void with_shape(Shape shape, bool wide, Visit visit) {
             return with_width(std::integral_constant<Shape, Shape::kShared>{});
         case Shape::kSharedCosts:
             return with_width(std::integral_constant<Shape, Shape::kSharedCosts>{});
+        case Shape::kOwn:
+            return with_width(std::integral_constant<Shape, Shape::kOwn>{});
+        case Shape::kOwnCosts:
+            return with_width(std::integral_constant<Shape, Shape::kOwnCosts>{});
+        case Shape::kMirrored:
+            return with_width(std::integral_constant<Shape, Shape::kMirrored>{});
         case Shape::kNoSkips:
             return with_width(std::integral_constant<Shape, Shape::kNoSkips>{});
         case Shape::kAny:
@@ -85,11 +109,16 @@ struct ArcMasks {
             }
             return mask;
         };
+        if (shape == Shape::kMirrored) {
+            even.skip = mask_of(0, CTCKIT_SKIP) + 1;  // for each cell, whether one may skip into the next one
+            even.stay = mask_of(0, CTCKIT_STAY);
+            return;
+        }
         odd.skip = mask_of(1, CTCKIT_SKIP);
         if (shape == Shape::kPlain) return;
         odd.stay = mask_of(1, CTCKIT_STAY);
         if (has_factors(shape)) build_factors(costs, num_states, length);
-        if (shape == Shape::kShared || shape == Shape::kSharedCosts) return;
+        if (moves_alike(shape)) return;
         odd.step = mask_of(1, CTCKIT_STEP);
         even.stay = mask_of(0, CTCKIT_STAY);
         even.step = mask_of(0, CTCKIT_STEP);
@@ -97,10 +126,7 @@ struct ArcMasks {
     }
 
    private:
-    static int num_masks(Shape shape) {
-        return shape == Shape::kPlain ? 1 : shape == Shape::kShared || shape == Shape::kSharedCosts ? 2 : 6;
-    }
-    static bool has_factors(Shape shape) { return shape != Shape::kPlain && shape != Shape::kShared; }
+    static int num_masks(Shape shape) { return shape == Shape::kPlain ? 1 : shape <= Shape::kMirrored ? 2 : 6; }
 
     void build_factors(const double* costs, int num_states, std::int64_t length) {
         for (std::int64_t i = 0; i < 2 * length; ++i) {

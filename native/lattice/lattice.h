@@ -2,6 +2,7 @@
 // visiting. Reads arc bits and labels; the rule that made them is in lattice/rule.py.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "ctckit.h"
@@ -43,16 +44,21 @@ inline bool is_plain(const std::int32_t* labels, const std::uint8_t* arcs, int n
 // The shape of a lattice by its bits and labels alone.
 inline Shape shape_of(const std::int32_t* labels, const std::uint8_t* arcs, int num_states) {
     if (is_plain(labels, arcs, num_states)) return Shape::kPlain;
-    bool shared = true;
+    bool alike = true, mirrored = true, same_label = true;
     int seen = 0;
     for (int k = 0; k < num_states; ++k) {
         const bool even = k % 2 == 0;
         const int needed = k == 0 ? CTCKIT_STAY : even ? CTCKIT_STAY | CTCKIT_STEP : CTCKIT_STEP;
-        shared &=
-            (arcs[k] & needed) == needed && !(even && (arcs[k] & CTCKIT_SKIP)) && (!even || labels[k] == labels[0]);
+        alike &= (arcs[k] & needed) == needed && !(even && (arcs[k] & CTCKIT_SKIP));
+        mirrored &=
+            k == 0 || (even ? (arcs[k] & CTCKIT_STEP) != 0
+                            : (arcs[k] & (CTCKIT_STAY | CTCKIT_STEP | CTCKIT_SKIP)) == (CTCKIT_STAY | CTCKIT_STEP));
+        same_label &= !even || labels[k] == labels[0];
         seen |= arcs[k];
     }
-    return shared ? Shape::kShared : seen & CTCKIT_SKIP ? Shape::kAny : Shape::kNoSkips;
+    if (alike) return same_label ? Shape::kShared : Shape::kOwn;
+    if (!(seen & CTCKIT_SKIP)) return Shape::kNoSkips;
+    return mirrored ? Shape::kMirrored : Shape::kAny;
 }
 
 template <class Real>
@@ -69,6 +75,8 @@ struct LatticeView {
     std::int64_t first_long_arc;  // index of the first of them in the batch
     std::int64_t length;          // of the cells of one parity
     Shape shape;
+    bool even_label;                        // all even states have the label of state 0
+    double top_score = 0, least_score = 0;  // of the states: the highest score, and how far the lowest is below it
 
     ArcMasks<Real> masks;
     LabelSlots slots;
@@ -87,10 +95,14 @@ struct LatticeView {
         long_arc_scores = lattices.long_arc_scores + first_long_arc;
         num_long_arcs = int(first_long_arc_of(lattices, n + 1) - first_long_arc);
         shape = shape_of(labels, arcs, num_states);
+        even_label = shares_even();
         if (shape == Shape::kPlain && (num_long_arcs > 0 || entry_costs)) shape = Shape::kShared;
+        if (shares_even() && state_scores) shape = Shape::kOwn;
         if (shape == Shape::kShared && entry_costs) shape = Shape::kSharedCosts;
-        if (shape == Shape::kSharedCosts && !all_payable()) shape = Shape::kAny;
-        if (state_scores && shape != Shape::kNoSkips) shape = Shape::kAny;
+        if (shape == Shape::kOwn && entry_costs) shape = Shape::kOwnCosts;
+        if (moves_alike(shape) && entry_costs && !all_payable()) shape = Shape::kAny;
+        if (shape == Shape::kMirrored && entry_costs) shape = Shape::kAny;
+        if (state_scores) find_state_scores();
     }
 
     // slots.by_class must be set.
@@ -100,7 +112,7 @@ struct LatticeView {
         windows.lay_out(arena, num_frames);
     }
     bool build_slots(std::int64_t num_classes) {
-        return slots.build(labels, num_states, length, shares_even(), num_classes);
+        return slots.build(labels, num_states, length, even_label, num_classes);
     }
     bool build_windows(int num_frames) {
         if (num_long_arcs == 0) return windows.build(arcs, num_states, num_frames);
@@ -110,8 +122,7 @@ struct LatticeView {
     void build_masks() { masks.build(arcs, entry_costs, num_states, length, shape); }
 
     bool plain() const { return shape == Shape::kPlain; }
-    // Whether all even states have the same emissions, which are then read from the label's slot.
-    bool shares_even() const { return shape <= Shape::kSharedCosts; }
+    bool shares_even() const { return ::shares_even(shape); }
     bool may_begin_in(int k) const { return (arcs[k] & CTCKIT_START) && (!entry_costs || payable(entry_costs[k])); }
     // Whether a path's score may rise other than by emissions.
     bool can_gain() const {
@@ -147,6 +158,15 @@ struct LatticeView {
         for (int k = 0; k < num_states; ++k)
             if (!payable(entry_costs[k])) return false;
         return true;
+    }
+    void find_state_scores() {
+        top_score = -HUGE_VAL;
+        double lowest = HUGE_VAL;
+        for (int k = 0; k < num_states; ++k) {
+            top_score = greater(top_score, state_scores[k]);
+            lowest = lesser(lowest, state_scores[k]);
+        }
+        least_score = lowest > -HUGE_VAL ? lowest - top_score : -HUGE_VAL;
     }
     static std::int64_t first_long_arc_of(const ctckit_lattices& lattices, std::int64_t n) {
         return first_with(lattices.num_long_arcs, [&](std::int64_t j) { return lattices.long_arcs[3 * j] >= n; });

@@ -113,6 +113,21 @@ struct Emitter {
     }
 };
 
+// Likewise of even cells: where they share their emission, it is read once.
+template <class Real, Shape kShape, bool kWide>
+class EvenEmitter {
+   public:
+    explicit EvenEmitter(const CellEmissions<Real>& y) : y_(y), shared_(y, 0) {}
+    Cells<Real> operator()(const Cells<Real>& x, int block) const {
+        if constexpr (shares_even(kShape)) return shared_(x);
+        else return Emitter<Real, false, kWide>(y_, block)(x);
+    }
+
+   private:
+    const CellEmissions<Real>& y_;
+    const Emitter<Real, true, kWide> shared_;
+};
+
 // Cells times exp(-cost) of the cells that they enter.
 template <class Real>
 inline Cells<Real> paid(const Cells<Real>& cells, const Masks<Real>& masks, int block) {
@@ -126,31 +141,39 @@ inline Cells<Real> paid(const Cells<Real>& cells, const Masks<Real>& masks, int 
 template <class Real, Shape kShape, bool kWide>
 void advance(const Block<Real>* last, const Block<Real>& outside, const ArcMasks<Real>& masks,
              const RowEmissions<Real>& y, Block<Real>* out, int begin, int end) {
-    const Emitter<Real, true, kWide> shared(y.even, 0);
+    const EvenEmitter<Real, kShape, kWide> of_even(y.even);
     Block<Real> lower = outside;
+    Cells<Real> left = outside.odd;  // of mirrored shapes: what enters the even cells one index after `lower`
+    if (kShape == Shape::kMirrored && begin > 0)
+        left = chosen(masks.even.skip, begin - 1, sum(outside.even, outside.odd), outside.odd);
     for (int b = begin; b < end; ++b) {
         const Block<Real> here = last[b];
         const Cells<Real> odd = before(lower.odd, here.odd);
         Block<Real> made;
-        if (kShape == Shape::kPlain || kShape == Shape::kShared) {
+        if (moves_alike(kShape) && !has_factors(kShape)) {
             // An odd cell that may be skipped into is entered from the same cells as the even one before it.
             const Cells<Real> both = sum(here.even, odd), entering = chosen(masks.odd.skip, b, both, here.even);
             const Cells<Real> staying = kShape == Shape::kPlain ? here.odd : masked(here.odd, masks.odd.stay, b);
-            made.even = shared(both);
+            made.even = of_even(both, b);
             made.odd = Emitter<Real, false, kWide>(y.odd, b)(sum(staying, entering));
-        } else if (kShape == Shape::kSharedCosts) {
+        } else if (moves_alike(kShape)) {
             const Cells<Real> entering = chosen(masks.odd.skip, b, sum(here.even, odd), here.even);
             const Cells<Real> staying = masked(here.odd, masks.odd.stay, b);
-            made.even = shared(sum(here.even, paid(odd, masks.even, b)));
+            made.even = of_even(sum(here.even, paid(odd, masks.even, b)), b);
             made.odd = Emitter<Real, false, kWide>(y.odd, b)(sum(staying, paid(entering, masks.odd, b)));
+        } else if (kShape == Shape::kMirrored) {
+            // An even cell that may be skipped into is entered from the same cells as the odd one before it.
+            const Cells<Real> both = sum(here.even, here.odd), leaving = chosen(masks.even.skip, b, both, here.odd);
+            made.even = of_even(sum(masked(here.even, masks.even.stay, b), before(left, leaving)), b);
+            made.odd = Emitter<Real, false, kWide>(y.odd, b)(both);
+            left = leaving;
         } else {
             Cells<Real> into_even = masked(odd, masks.even.step, b), into_odd = masked(here.even, masks.odd.step, b);
             if (kShape == Shape::kAny) {
                 into_even = sum(into_even, masked(before(lower.even, here.even), masks.even.skip, b));
                 into_odd = sum(into_odd, masked(odd, masks.odd.skip, b));
             }
-            made.even = Emitter<Real, false, kWide>(
-                y.even, b)(sum(masked(here.even, masks.even.stay, b), paid(into_even, masks.even, b)));
+            made.even = of_even(sum(masked(here.even, masks.even.stay, b), paid(into_even, masks.even, b)), b);
             made.odd = Emitter<Real, false, kWide>(
                 y.odd, b)(sum(masked(here.odd, masks.odd.stay, b), paid(into_odd, masks.odd, b)));
         }
@@ -167,13 +190,17 @@ struct Entered {
     Cells<Real> from_odd, from_even;
 
     Entered(const Block<Real>& block, const ArcMasks<Real>& masks, int b) {
-        if (kShape == Shape::kPlain || kShape == Shape::kShared) {
+        if (moves_alike(kShape) && !has_factors(kShape)) {
             from_same = sum(block.even, block.odd);
             from_odd = chosen(masks.odd.skip, b, from_same, block.even);
             return;
         }
+        if (kShape == Shape::kMirrored) {
+            from_odd = block.even;
+            return;
+        }
         const Cells<Real> even = paid(block.even, masks.even, b), odd = paid(block.odd, masks.odd, b);
-        if (kShape == Shape::kSharedCosts) {
+        if (moves_alike(kShape)) {
             from_same = sum(block.even, odd);
             from_odd = chosen(masks.odd.skip, b, sum(even, odd), even);
         } else {
@@ -193,17 +220,19 @@ template <class Real, Shape kShape, bool kWide>
 Real retreat(const Block<Real>* next, const Block<Real>& outside, const ArcMasks<Real>& masks,
              const RowEmissions<Real>& y, const Block<Real>* alpha, BitsOf<Real> total, Block<Real>* out,
              Real* even_occupancy, Real* odd_occupancy, int begin, int end) {
-    constexpr bool shares_even = kShape <= Shape::kSharedCosts;
-    const Emitter<Real, true, kWide> shared(y.even, 0);
+    constexpr bool stays = kShape == Shape::kPlain || kShape == Shape::kMirrored;  // in odd states, always
+    const EvenEmitter<Real, kShape, kWide> of_even(y.even);
     Lanes<Real> even_sum = {};
     Entered<Real, kShape> upper(outside, masks, end);
     for (int b = end - 1; b >= begin; --b) {
         const Block<Real> here = next[b];
         const Entered<Real, kShape> lower(here, masks, b);
-        const Cells<Real> staying = kShape == Shape::kPlain ? here.odd : masked(here.odd, masks.odd.stay, b);
+        const Cells<Real> staying = stays ? here.odd : masked(here.odd, masks.odd.stay, b);
         const Cells<Real> odd = sum(staying, after(lower.from_odd, upper.from_odd));
         Cells<Real> even = lower.from_same;
         if (kShape == Shape::kNoSkips) even = sum(masked(here.even, masks.even.stay, b), even);
+        if (kShape == Shape::kMirrored)
+            even = sum(masked(here.even, masks.even.stay, b), chosen(masks.even.skip, b, odd, here.odd));
         if (kShape == Shape::kAny)
             even = sum(masked(here.even, masks.even.stay, b), even, after(lower.from_even, upper.from_even));
         const Block<Real> a = alpha[b];
@@ -212,7 +241,7 @@ Real retreat(const Block<Real>* next, const Block<Real>& outside, const ArcMasks
         store_lanes<Real>(gamma, even_occupancy + b * kLanes<Real>);
         store_lanes<Real>(plain(a.odd.mantissa * odd.mantissa, a.odd.exponent + (odd.exponent - total)),
                           odd_occupancy + b * kLanes<Real>);
-        out[b].even = shares_even ? shared(even) : Emitter<Real, false, kWide>(y.even, b)(even);
+        out[b].even = of_even(even, b);
         out[b].odd = Emitter<Real, false, kWide>(y.odd, b)(odd);
         upper = lower;
     }

@@ -10,6 +10,7 @@
 #include "scores/frames.h"
 #include "simd/scaled.h"
 #include "simd/tile.h"
+#include "sums/state_factors.h"
 
 namespace {
 
@@ -57,6 +58,7 @@ class Emissions {
           reads_rows_(has_softmax_ || out.grad || !scores.readable),
           class_scores_(scores.class_scores),
           weight_(out.weights ? Real(out.weights[n]) : Real(1)),
+          narrowest_(Format<Real>::kNarrow - StateFactors<Real>::room(lattice)),
           input_(frames_of<In>(scores, n)),
           grad_(gradient_of<In>(out, n)) {
         lattice.slots.by_class = from_logits_ && !class_scores_ && num_classes_ <= kFewClasses &&
@@ -108,6 +110,7 @@ class Emissions {
     const bool reads_rows_;                 // rows are read in full, not only the labels
     const double* class_scores_;            // (num_classes,) or null
     const Real weight_;
+    const Real narrowest_;  // a label's least score in a tile that is not wide
     Frames<In> input_;
     const Gradient<In> grad_;
 
@@ -236,7 +239,7 @@ void Emissions<In>::tabulate_labels(int t0, int count, bool first_time) {
         top[f] = best[f] == -kInfinity<Real> ? 0 : best[f];  // no label is possible
         lowest = lesser(lowest, least[f] - top[f]);
     }
-    made.wide = wide_[tile_of(t0)] = lowest < Format<Real>::kNarrow;
+    made.wide = wide_[tile_of(t0)] = lowest < narrowest_;
     if (made.wide) {
         tabulate_wide(made, top);
     } else {
@@ -279,7 +282,7 @@ void Emissions<In>::tabulate_classes(int t0, int count, bool first_time) {
         label_top[f] = best_label[f] == -kInfinity<Real> ? top[f] : best_label[f];
         lowest = lesser(lowest, least[f] - top[f]);
     }
-    made.wide = wide_[tile_of(t0)] = lowest < Format<Real>::kNarrow;
+    made.wide = wide_[tile_of(t0)] = lowest < narrowest_;
     Real* exps = made.wide ? scratch_ : values;
     for (int c = 0; c < num_classes_; ++c) {
 #pragma omp simd

@@ -158,7 +158,7 @@ void Outputs<In>::turn_tile(int parity, int t0, int count) {
 // sum, which is the total up to rounding: this keeps the total's rounding out of the gradient.
 template <class In>
 void Outputs<In>::collect(int t0, int count) {
-    if (!lattice_.shares_even()) turn_tile(0, t0, count);
+    if (!lattice_.even_label) turn_tile(0, t0, count);
     turn_tile(1, t0, count);
 
     Pack<Real> sum = {}, sums;
@@ -169,7 +169,7 @@ void Outputs<In>::collect(int t0, int count) {
         load_pack(sums_ + slot * kTile, sums);
         sum += sums;
     }
-    if (lattice_.shares_even()) {
+    if (lattice_.even_label) {
         Real* blank = sums_ + slots_.slot_of_label(0) * kTile;
         Pack<Real> even;
         load_pack(recursion_.even_sums(), even);

@@ -14,6 +14,7 @@
 #include "sums/emissions.h"
 #include "sums/long_arc_sums.h"
 #include "sums/scaled_row.h"
+#include "sums/state_factors.h"
 
 namespace {
 
@@ -64,7 +65,7 @@ class Recursion {
     void advance_cells(int t, const Table<Real>& table);
     template <Shape kShape, bool kWide>
     void retreat_cells(int t, const Table<Real>& table);
-    bool is_wide(const Table<Real>& table) const { return table.wide || lattice_.state_scores; }
+    bool is_wide(const Table<Real>& table) const { return table.wide || factors_.wide(); }
     void advance_other(int t, const Table<Real>& table);
     void retreat_other(int t, const Table<Real>& table);
     void begin_paths(const Table<Real>& table);
@@ -91,6 +92,7 @@ class Recursion {
     }
     const LatticeView<Real>& lattice_;
     LongArcSums<Real> long_arcs_;
+    StateFactors<Real> factors_;
     const int num_frames_;
     const bool backward_;
     const int row_blocks_;           // blocks in a row of cells
@@ -98,14 +100,13 @@ class Recursion {
     int block_length_, num_blocks_;
     int block_start_;  // the first frame of the current block
 
-    Block<Real>* alpha_;          // (block_length_,) rows of the current block
-    Block<Real>* checkpoint_;     // (num_blocks_ + 1,) the row before each block
-    Block<Real>* beta_;           // 2 rows, used in turn
-    Real* emission_;              // (block_length_, row_length_) values, and exponents where a tile is wide; the even
-    Bits* emission_exponent_;     // states have theirs in the table where they share it
-    Real* occupancy_;             // (kTile, row_length_)
-    Real even_sum_[kTile];        // of each frame's even cells
-    Scaled<Real>* state_factor_;  // (num_states,) exp(state score); none without such scores
+    Block<Real>* alpha_;       // (block_length_,) rows of the current block
+    Block<Real>* checkpoint_;  // (num_blocks_ + 1,) the row before each block
+    Block<Real>* beta_;        // 2 rows, used in turn
+    Real* emission_;           // (block_length_, row_length_) values, and exponents where a tile is wide; the even
+    Bits* emission_exponent_;  // states have theirs in the table where they share it
+    Real* occupancy_;          // (kTile, row_length_)
+    Real even_sum_[kTile];     // of each frame's even cells
     Bits total_exponent_;
 };
 
@@ -113,14 +114,15 @@ template <class Real>
 Recursion<Real>::Recursion(const LatticeView<Real>& lattice, int num_frames, bool backward)
     : lattice_(lattice),
       long_arcs_(lattice),
+      factors_(lattice),
       num_frames_(num_frames),
       backward_(backward),
       row_blocks_(blocks_of<Real>(lattice.num_states)),
       row_length_(2 * lattice.length) {
     block_length_ = kTile;
     if (backward) {
-        const std::int64_t row =
-            row_blocks_ * std::int64_t(sizeof(Block<Real>)) + row_length_ / 2 * std::int64_t(sizeof(Real));
+        const std::int64_t row = row_blocks_ * std::int64_t(sizeof(Block<Real>)) +
+                                 (lattice.shares_even() ? row_length_ / 2 : row_length_) * std::int64_t(sizeof(Real));
         const std::int64_t root = std::int64_t(std::sqrt(double(num_frames))) + 1;
         const bool whole = num_frames * row <= kWholeBytes;
         block_length_ = int(round_up(whole ? num_frames : greater(root, kBlockBytes / row), kTile));
@@ -137,7 +139,7 @@ void Recursion<Real>::lay_out(Arena& arena) {
     emission_ = arena.take<Real>(block_length_ * row_length_);
     emission_exponent_ = arena.take<Bits>(block_length_ * row_length_);
     occupancy_ = arena.take<Real>(kTile * row_length_);
-    state_factor_ = arena.take<Scaled<Real>>(lattice_.state_scores ? lattice_.num_states : 0);
+    factors_.lay_out(arena);
     long_arcs_.lay_out(arena);
 }
 
@@ -146,8 +148,7 @@ void Recursion<Real>::start() {
     for (int f = 0; f < kTile; ++f) even_sum_[f] = 0;
     block_start_ = 0;
     long_arcs_.build();
-    for (int k = 0; lattice_.state_scores && k < lattice_.num_states; ++k)
-        state_factor_[k] = exponential<Real>(lattice_.state_scores[k]);
+    factors_.build();
     if (lattice_.plain()) virtual_row(checkpoint(0), 0);
 }
 
@@ -172,18 +173,15 @@ void Recursion<Real>::spread_tile(const Table<Real>& table, int t0, int count) {
     for (int parity = lattice_.shares_even() ? 1 : 0; parity < 2; ++parity) {
         const std::int64_t first = rows + parity * lattice_.length;
         const std::int32_t* slot = lattice_.slots.slot_of_cell + parity * lattice_.length;
-        spread(table.values, slot, emission_ + first, row_length_, begin, end);
+        const bool shared = parity == 0 && lattice_.even_label && lattice_.state_scores;
+        if (!shared) spread(table.values, slot, emission_ + first, row_length_, begin, end);
         if (table.wide) spread(table.exponents, slot, emission_exponent_ + first, row_length_, begin, end);
+        if (!lattice_.state_scores) continue;
+        factors_.multiply(parity, begin, end, count, shared ? table.values + std::int64_t(slot[0]) * kTile : nullptr,
+                          emission_ + first, row_length_);
+        if (factors_.wide())
+            factors_.add_exponents(parity, begin, end, count, table.wide, emission_exponent_ + first, row_length_);
     }
-    if (!lattice_.state_scores) return;
-    for (int f = 0; f < count; ++f)
-        for (std::int64_t i = begin; i < end; ++i)
-            for (int parity = 0; parity < 2; ++parity) {
-                const std::int64_t k = 2 * i + parity, at = rows + f * row_length_ + parity * lattice_.length + i;
-                const Scaled<Real> own = k < lattice_.num_states ? state_factor_[k] : Scaled<Real>{1, 0};
-                emission_[at] *= own.mantissa;
-                emission_exponent_[at] = own.exponent + (table.wide ? emission_exponent_[at] : 0);
-            }
 }
 
 template <class Real>
@@ -256,7 +254,7 @@ double Recursion<Real>::total() {
             sum += std::ldexp(double(x.mantissa), int(x.exponent - top));
         }
     total_exponent_ = top;
-    return std::log(sum) + double(top) * kLn2;
+    return std::log(sum) + double(top) * kLn2 + num_frames_ * factors_.offset();
 }
 
 template <class Real>

@@ -15,19 +15,25 @@ from ctckit.kernels import native, reference
 from ctckit.kernels.backend import Gradients
 from ctckit.problem import ArrayProblem, lattice_problem
 
-SHAPES = ("plain", "selfless", "shared", "no blank", "no skips", "any")
+SHAPES = ("plain", "selfless", "shared", "no blank", "no skips", "any", "gaps", "mirrored")
 Array = np.ndarray
 
 
 def random_lattice(rng: np.random.Generator, shape: str, tokens: int, classes: int) -> Lattice:
     """A lattice that the kernels recognise as that shape; extra arcs, starts and ends where the shape has them."""
     target = rng.integers(1, classes, tokens)
-    if shape in ("plain", "selfless", "shared"):
+    if shape in ("plain", "selfless", "shared", "gaps", "mirrored"):
         lattice = ctckit.ctc_lattice(target)
+        if shape == "gaps":
+            lattice = lattice.with_gaps(rng.integers(0, classes, tokens + 1))
+        if shape == "mirrored":
+            lattice = lattice.with_wildcards(classes - 1)
         arcs = lattice.arcs.copy()
         if shape == "selfless":
             arcs[1::2] &= np.uint8(~Arc.STAY & 31)
-        if shape == "shared":
+        if shape == "mirrored":
+            arcs[2::2] ^= np.where(rng.random(tokens + 1) < 0.3, Arc.STAY, 0).astype(np.uint8)
+        if shape in ("shared", "gaps"):
             arcs[1::2] ^= np.where(rng.random(tokens) < 0.3, Arc.STAY, 0).astype(np.uint8)
             arcs |= np.where(rng.random(len(arcs)) < 0.2, Arc.START | Arc.END, 0).astype(np.uint8)
         return Lattice(lattice.labels, arcs, lattice.tokens)
@@ -43,7 +49,10 @@ def random_lattice(rng: np.random.Generator, shape: str, tokens: int, classes: i
 
 
 def with_extras(rng: np.random.Generator, lattice: Lattice, extras: str) -> Lattice:
-    """Entry costs of both signs (c, some infinite: C), and long arcs (l), some of them twice and some beside bits."""
+    """Entry costs of both signs (c, some infinite: C), and long arcs (l), some of them twice and some beside bits.
+
+    :func:`random_problem` adds scores of classes (p), and of states (s, far apart and some of them -inf: S).
+    """
     k = lattice.num_states
     costs = rng.normal(size=k) * 3 if "c" in extras.lower() else None
     if costs is not None and "C" in extras:
@@ -74,7 +83,10 @@ def random_problem(seed: int, shape: str, extras: str, dtype: str = "float64") -
     if class_scores is not None and seed % 3 == 0:
         class_scores[rng.integers(0, classes)] = -np.inf
     most = max(lattice.num_states for lattice in lattices)
-    state_scores = rng.normal(size=(size, most)) * 2 if "s" in extras else None
+    state_scores = rng.normal(size=(size, most)) * 2 if "s" in extras.lower() else None
+    if state_scores is not None and "S" in extras:  # more than plain numbers hold; and some that forbid their states
+        state_scores *= rng.choice([20, 400])
+        state_scores[rng.random(state_scores.shape) < 0.1] = -np.inf
     return lattice_problem(
         scores.astype(dtype),
         lattices,
@@ -168,7 +180,7 @@ def check_along(problem: ArrayProblem, tolerance: float) -> None:
     )
 
 
-EXTRAS = ("", "c", "l", "p", "s", "cl", "Clps", "cp")
+EXTRAS = ("", "c", "l", "p", "s", "S", "cs", "ls", "cl", "Clps", "cp")
 
 
 @pytest.mark.parametrize("extras", EXTRAS)
@@ -203,6 +215,24 @@ def test_long_samples(instruction_set: str, shape: str, frames: int) -> None:
         check_sums(problem, 1e-7)
         narrow = lattice_problem(scores.astype(np.float32), lattice, None, from_logits=True)
         np.testing.assert_allclose(native.total(narrow).score, native.total(problem).score, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", ["plain", "selfless", "gaps", "mirrored"])
+def test_state_scores_cost_no_digits(instruction_set: str, shape: str) -> None:
+    """A delay penalty: in float32, loss and gradient are as near to float64 as without it."""
+    rng = np.random.default_rng(7)
+    lattices = [random_lattice(rng, shape, 100, 20) for _ in range(2)]
+    begun = np.stack([np.maximum.accumulate(lattice.tokens) + 1 for lattice in lattices])
+    scores = rng.normal(size=(750, 2, 20)).astype(np.float32) * 2
+    for added in (None, 0.01 * (begun - 50), 0.5 * (begun - 50.0)):  # the last ones do not fit in plain numbers
+        found = []
+        for dtype in (np.float32, np.float64):
+            problem = lattice_problem(scores.astype(dtype), lattices, None, from_logits=True, state_scores=added)
+            gradient = np.empty(scores.shape, dtype)
+            found.append((native.total(problem, gradients=Gradients(gradient)).score, gradient))
+        (score, gradient), (exact_score, exact) = found
+        np.testing.assert_allclose(score, exact_score, rtol=3e-6)
+        np.testing.assert_allclose(gradient, exact, rtol=0, atol=3e-6)
 
 
 def test_gains_are_counted_however_large(instruction_set: str) -> None:
