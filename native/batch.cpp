@@ -1,6 +1,7 @@
-// The C interface: runs a batch over threads, one sample per thread at a time, the costliest first. Threads are started
-// in each call and joined before it returns, so that a forked child inherits nothing. Workspaces belong to the calling
-// thread, so that calls from several threads share nothing.
+// The C interface: runs a batch over threads, one sample per thread at a time, the costliest first; the samples that
+// add to one gradient are one piece of work. Threads are started in each call and joined before it returns, so that a
+// forked child inherits nothing. Workspaces belong to the calling thread, so that calls from several threads share
+// nothing.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -56,21 +57,83 @@ struct Trimming {
     }
 };
 
+const ctckit_sums_out* gradient_out(const SumsCall& call) {
+    return call.out.grad ? &call.out : nullptr;
+}
+const ctckit_sums_out* gradient_out(const PathCall&) {
+    return nullptr;
+}
+
+// The samples of a call, and those that belong together: piece i has samples first[i] <= s < first[i + 1], in the order
+// in which their gradients are added. Where an index gives an utterance no targets, its piece is empty.
+struct Work {
+    std::vector<Sample> samples;
+    std::vector<std::int64_t> first;
+
+    template <class Call>
+    explicit Work(const Call& call) {
+        const ctckit_scores& scores = call.scores;
+        const ctckit_lattices& lattices = call.lattices;
+        const ctckit_sums_out* out = gradient_out(call);
+        const bool shared = out && lattices.index;
+        const std::int64_t targets = lattices.num_lattices, heads = scores.num_heads;
+        const std::int64_t pieces = heads * (shared ? scores.num_samples : targets);
+        first.assign(pieces + 1, 0);
+        const auto utterance = [&](std::int64_t m) { return lattices.index ? lattices.index[m] : m; };
+        const auto piece = [&](std::int64_t h, std::int64_t m) {
+            return shared ? h * scores.num_samples + utterance(m) : h * targets + m;
+        };
+        for (std::int64_t h = 0; h < heads; ++h)
+            for (std::int64_t m = 0; m < targets; ++m) ++first[piece(h, m) + 1];
+        std::partial_sum(first.begin(), first.end(), first.begin());
+        std::vector<std::int64_t> next(first.begin(), first.end() - 1);
+        samples.resize(heads * targets);
+        for (std::int64_t h = 0; h < heads; ++h)
+            for (std::int64_t m = 0; m < targets; ++m) {
+                const std::int64_t p = piece(h, m), n = utterance(m), at = next[p]++;
+                const std::int64_t begin = h * (heads > 1 ? scores.stride_h : 0) + n * scores.stride_n;
+                const std::int64_t grad = out ? h * (heads > 1 ? out->grad_stride_h : 0) + n * out->grad_stride_n : 0;
+                samples[at] = {h * targets + m, m, begin, grad, shared && at > first[p]};
+            }
+    }
+};
+
 // Cells, roughly: the states and classes of each frame.
 template <class Call>
-double cost(const Call& call, std::int64_t n) {
+double cost(const Call& call, const Sample& sample) {
     const ctckit_lattices& lattices = call.lattices;
-    return double(lattices.num_frames[n]) * double(2 * lattices.num_states[n] + call.scores.num_classes);
+    return double(lattices.num_frames[sample.lattice]) *
+           double(2 * lattices.num_states[sample.lattice] + call.scores.num_classes);
 }
+
+std::int64_t item_size(const ctckit_scores& scores) {
+    return scores.dtype == CTCKIT_FLOAT64 ? 8 : scores.dtype == CTCKIT_FLOAT32 ? 4 : 2;
+}
+
+// Utterances without a target have a gradient of 0.
+void clear_unread(const SumsCall& call, const Work& work) {
+    const ctckit_scores& scores = call.scores;
+    const ctckit_sums_out& out = call.out;
+    for (std::size_t p = 0; out.grad && p + 1 < work.first.size(); ++p) {
+        if (work.first[p] < work.first[p + 1]) continue;
+        const std::int64_t h = p / scores.num_samples, n = p % scores.num_samples;
+        const std::int64_t begin = h * (scores.num_heads > 1 ? out.grad_stride_h : 0) + n * out.grad_stride_n;
+        for (std::int64_t t = 0; t < scores.num_frames; ++t)
+            std::memset(static_cast<char*>(out.grad) + (begin + t * out.grad_stride_t) * item_size(scores), 0,
+                        scores.num_classes * item_size(scores));
+    }
+}
+void clear_unread(const PathCall&, const Work&) {}
 
 // A new gradient of many megabytes costs more in page faults than in arithmetic; with huge pages there are few.
 void advise_huge_pages(const SumsCall& call) {
 #ifdef __linux__
     const ctckit_scores& scores = call.scores;
     if (!call.out.grad || scores.num_frames == 0) return;
-    const std::int64_t item = scores.dtype == CTCKIT_FLOAT64 ? 8 : scores.dtype == CTCKIT_FLOAT32 ? 4 : 2;
-    const std::int64_t last_row =
-        (scores.num_frames - 1) * call.out.grad_stride_t + (scores.num_samples - 1) * call.out.grad_stride_n;
+    const std::int64_t item = item_size(scores);
+    const std::int64_t last_row = (scores.num_frames - 1) * call.out.grad_stride_t +
+                                  (scores.num_samples - 1) * call.out.grad_stride_n +
+                                  (scores.num_heads > 1 ? (scores.num_heads - 1) * call.out.grad_stride_h : 0);
     const std::size_t begin = reinterpret_cast<std::uintptr_t>(call.out.grad),
                       end = begin + (last_row + scores.num_classes) * item;
     const std::size_t first = (begin + kHugePage - 1) / kHugePage * kHugePage, last = end / kHugePage * kHugePage;
@@ -84,19 +147,23 @@ void advise_huge_pages(const PathCall&) {}
 // `cell_seconds`, roughly the time for one state or class of a frame, says how many threads are worth starting.
 template <class Call>
 void run_batch(const Call& call, const Task<Call>& task, double cell_seconds, int threads) {
-    const std::int64_t size = call.scores.num_samples;
-    if (size == 0) return;
-    std::vector<std::int64_t> order(size);
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(),
-                     [&](std::int64_t a, std::int64_t b) { return cost(call, a) > cost(call, b); });
+    const Work work(call);
+    if (work.samples.empty()) return clear_unread(call, work);
+    const std::int64_t pieces = work.first.size() - 1;
+    std::vector<double> costs(pieces);
     double total = 0;
     std::size_t bytes = 0;
-    for (std::int64_t n : order) {
-        total += cost(call, n);
-        bytes = std::max(bytes, task.workspace(call, n));
+    for (std::int64_t p = 0; p < pieces; ++p) {
+        for (std::int64_t s = work.first[p]; s < work.first[p + 1]; ++s) {
+            costs[p] += cost(call, work.samples[s]);
+            bytes = std::max(bytes, task.workspace(call, work.samples[s]));
+        }
+        total += costs[p];
     }
-    const std::int64_t useful = std::min<std::int64_t>(size, std::int64_t(total * cell_seconds / kWorthAThread) + 1);
+    std::vector<std::int64_t> order(pieces);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) { return costs[a] > costs[b]; });
+    const std::int64_t useful = std::min<std::int64_t>(pieces, std::int64_t(total * cell_seconds / kWorthAThread) + 1);
     const int workers = int(std::max<std::int64_t>(1, std::min<std::int64_t>(threads, useful)));
 
     thread_local std::vector<Workspace> workspaces;
@@ -109,7 +176,11 @@ void run_batch(const Call& call, const Task<Call>& task, double cell_seconds, in
     }
     advise_huge_pages(call);
 
-    each_on_threads(size, workers, [&](int worker, std::int64_t i) { task.run(call, order[i], memory[worker]); });
+    clear_unread(call, work);
+    each_on_threads(pieces, workers, [&](int worker, std::int64_t i) {
+        for (std::int64_t s = work.first[order[i]]; s < work.first[order[i] + 1]; ++s)
+            task.run(call, work.samples[s], memory[worker]);
+    });
 }
 
 template <class Call>

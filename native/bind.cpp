@@ -32,7 +32,7 @@ template <class T, class... Form>
 using In = nb::ndarray<const T, nb::c_contig, nb::device::cpu, Form...>;
 template <class T, class... Form>
 using Filled = nb::ndarray<T, nb::c_contig, nb::device::cpu, Form...>;
-using Out = nb::ndarray<nb::ndim<3>, nb::device::cpu>;
+using Out = nb::ndarray<nb::device::cpu>;  // like the scores
 using Contiguous = nb::ndarray<nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
 constexpr std::size_t kLargest = std::size_t(1) << 26;  // of T, C and S: what the kernels' numbers can hold
@@ -176,13 +176,14 @@ using States = Filled<std::int32_t, nb::ndim<2>>;
 template <class T>
 using Maybe = std::optional<T>;
 
-ctckit_scores scores_of(const Scores& scores, bool from_logits, const Maybe<In<double, nb::ndim<1>>>& class_scores) {
-    require(scores.shape(2) > 0, "classes must not be empty");
-    require(scores.shape(0) <= kLargest && scores.shape(2) <= kLargest,
-            "frames and classes must be counted by int, with room to spare");
+template <class Array>
+ctckit_scores scores_of(const Array& scores, bool from_logits, const Maybe<In<double, nb::ndim<1>>>& class_scores) {
     ctckit_scores made = ctckit::scores_of(scores, from_logits);
+    require(made.num_classes > 0 && made.num_heads > 0, "classes and heads must not be empty");
+    require(made.num_frames <= std::int64_t(kLargest) && made.num_classes <= std::int64_t(kLargest),
+            "frames and classes must be counted by int, with room to spare");
     if (class_scores) {
-        require(class_scores->shape(0) == scores.shape(2), "class_scores must have C entries");
+        require(std::int64_t(class_scores->shape(0)) == made.num_classes, "class_scores must have C entries");
         made.class_scores = class_scores->data();
     }
     return made;
@@ -197,8 +198,8 @@ auto* rows_of(const Maybe<Array>& array, std::int64_t rows, std::int64_t columns
 
 // The data of an array with an entry for each sample.
 template <class Array>
-auto* by_sample(const Array& array, const ctckit_scores& scores) {
-    require(std::int64_t(array.shape(0)) == scores.num_samples, "all arrays must have N entries");
+auto* by_sample(const Array& array, std::int64_t samples) {
+    require(std::int64_t(array.shape(0)) == samples, "all arrays must have N entries");
     return array.data();
 }
 
@@ -209,12 +210,17 @@ auto* by_frame(const Maybe<Array>& array, const ctckit_scores& scores) {
 
 // The lattices, checked against the scores.
 ctckit_lattices lattices_of(const LatticeBatch& batch, const ctckit_scores& scores,
-                            const Maybe<In<double, nb::ndim<2>>>& state_scores) {
+                            const Maybe<In<double, nb::ndim<2>>>& state_scores, const std::int64_t* index) {
     require(batch.max_states <= std::int64_t(2 * kLargest + 1), "states must be counted by int, with room to spare");
-    require(std::int64_t(batch.frames.size()) == scores.num_samples, "all arrays must have N entries");
+    const std::int64_t size = batch.frames.size();
+    require(index || size == scores.num_samples, "all arrays must have N entries");
+    for (std::int64_t m = 0; index && m < size; ++m)
+        require(index[m] >= 0 && index[m] < scores.num_samples, "index must be within N");
     for (std::int64_t frames : batch.frames)
         require(frames >= 0 && frames <= scores.num_frames, "frames must be within T");
     ctckit_lattices made{};
+    made.num_lattices = size;
+    made.index = index;
     made.num_frames = batch.frames.data();
     made.num_states = batch.num_states.data();
     made.max_states = batch.max_states;
@@ -222,7 +228,7 @@ ctckit_lattices lattices_of(const LatticeBatch& batch, const ctckit_scores& scor
     made.arcs = batch.arcs.data();
     made.tokens = batch.tokens.empty() ? nullptr : batch.tokens.data();
     made.entry_costs = batch.entry_costs.empty() ? nullptr : batch.entry_costs.data();
-    made.state_scores = rows_of(state_scores, scores.num_samples, batch.max_states, "state_scores must be (N, K)");
+    made.state_scores = rows_of(state_scores, size, batch.max_states, "state_scores must be (N, K)");
     made.long_arcs = batch.long_arcs.data();
     made.long_arc_scores = batch.long_arc_scores.data();
     made.num_long_arcs = batch.long_arcs.size() / 3;
@@ -230,42 +236,48 @@ ctckit_lattices lattices_of(const LatticeBatch& batch, const ctckit_scores& scor
 }
 
 // True if all paths of some sample count as impossible: they are, or they lie below what scaled floats can hold.
-bool sums(Scores scores, bool from_logits, const LatticeBatch& lattices, BySample score, Statuses status,
+bool sums(HeadScores scores, bool from_logits, const LatticeBatch& lattices, BySample score, Statuses status,
           Maybe<Out> grad, bool adds_softmax, Maybe<In<double, nb::ndim<1>>> weights, Maybe<Contiguous> occupancy,
           Maybe<States> along, Maybe<ByRow> occupancy_along, Maybe<In<double, nb::ndim<1>>> class_scores,
           Maybe<In<double, nb::ndim<2>>> state_scores, Maybe<ByRow> class_scores_grad, Maybe<ByRow> state_scores_grad,
-          Maybe<ByRow> entry_costs_grad, Maybe<BySample> long_arc_scores_grad, bool readable, const std::string& isa,
-          int threads) {
+          Maybe<ByRow> entry_costs_grad, Maybe<BySample> long_arc_scores_grad,
+          Maybe<In<std::int64_t, nb::ndim<1>>> index, bool readable, const std::string& isa, int threads) {
+    require(scores.ndim() == 3 || scores.ndim() == 4, "scores must be (T, N, C) or (H, T, N, C)");
     ctckit_scores given = scores_of(scores, from_logits, class_scores);
     given.readable = readable;
-    const ctckit_lattices laid_out = lattices_of(lattices, given, state_scores);
+    require(!index || index->shape(0) == lattices.frames.size(), "index must have an entry for each lattice");
+    const ctckit_lattices laid_out = lattices_of(lattices, given, state_scores, index ? index->data() : nullptr);
+    const std::int64_t samples = given.num_heads * laid_out.num_lattices;
     ctckit_sums_out out{};
-    out.score = by_sample(score, given);
-    out.status = by_sample(status, given);
-    if (weights) out.weights = by_sample(*weights, given);
+    out.score = by_sample(score, samples);
+    out.status = by_sample(status, samples);
+    if (weights) out.weights = by_sample(*weights, samples);
     if (grad) {
-        require(grad->dtype() == scores.dtype() && grad->shape(0) == scores.shape(0) &&
-                    grad->shape(1) == scores.shape(1) && grad->shape(2) == scores.shape(2) &&
-                    (grad->size() == 0 || grad->shape(2) == 1 || grad->stride(2) == 1),
-                "grad must be like scores, its classes contiguous");
+        require(grad->dtype() == scores.dtype() && grad->ndim() == scores.ndim(), "grad must be like scores");
+        for (std::size_t i = 0; i < grad->ndim(); ++i)
+            require(grad->shape(i) == scores.shape(i), "grad must be like scores");
+        require(grad->size() == 0 || given.num_classes == 1 || grad->stride(grad->ndim() - 1) == 1,
+                "grad must have contiguous classes");
         out.grad = grad->data();
         out.adds_softmax = adds_softmax;
-        out.grad_stride_t = grad->stride(0);
-        out.grad_stride_n = grad->stride(1);
+        out.grad_stride_h = grad->ndim() == 4 ? grad->stride(0) : 0;
+        out.grad_stride_t = grad->stride(grad->ndim() - 3);
+        out.grad_stride_n = grad->stride(grad->ndim() - 2);
     }
+    require((scores.ndim() == 3 && !index) || !(occupancy || along || long_arc_scores_grad),
+            "occupancies and gradients of long arcs need scores of their own for each lattice");
     if (occupancy) {
         const nb::dlpack::dtype real = given.dtype == CTCKIT_FLOAT64 ? nb::dtype<double>() : nb::dtype<float>();
-        require(occupancy->dtype() == real && occupancy->shape(0) == scores.shape(0) &&
-                    occupancy->shape(1) == scores.shape(1) && std::int64_t(occupancy->shape(2)) == lattices.max_states,
+        require(occupancy->dtype() == real && std::int64_t(occupancy->shape(0)) == given.num_frames &&
+                    std::int64_t(occupancy->shape(1)) == given.num_samples &&
+                    std::int64_t(occupancy->shape(2)) == lattices.max_states,
                 "occupancy must be a contiguous (T, N, K)");
         out.occupancy = occupancy->data();
     }
-    out.class_scores_grad =
-        rows_of(class_scores_grad, given.num_samples, given.num_classes, "class_scores_grad must be (N, C)");
+    out.class_scores_grad = rows_of(class_scores_grad, samples, given.num_classes, "class_scores_grad must be (N, C)");
     out.state_scores_grad =
-        rows_of(state_scores_grad, given.num_samples, lattices.max_states, "state_scores_grad must be (N, K)");
-    out.entry_costs_grad =
-        rows_of(entry_costs_grad, given.num_samples, lattices.max_states, "entry_costs_grad must be (N, K)");
+        rows_of(state_scores_grad, samples, lattices.max_states, "state_scores_grad must be (N, K)");
+    out.entry_costs_grad = rows_of(entry_costs_grad, samples, lattices.max_states, "entry_costs_grad must be (N, K)");
     if (long_arc_scores_grad) {
         require(std::int64_t(long_arc_scores_grad->shape(0)) == laid_out.num_long_arcs,
                 "long_arc_scores_grad must have J entries");
@@ -283,7 +295,7 @@ bool sums(Scores scores, bool from_logits, const LatticeBatch& lattices, BySampl
         result = ctckit_sums(&given, &laid_out, &out, isa.c_str(), threads);
     }
     check_result(result);
-    return std::find(out.status, out.status + given.num_samples, CTCKIT_IMPOSSIBLE) != out.status + given.num_samples;
+    return std::find(out.status, out.status + samples, CTCKIT_IMPOSSIBLE) != out.status + samples;
 }
 
 void best_path(Scores scores, bool from_logits, const LatticeBatch& lattices, BySample score, Statuses status,
@@ -291,10 +303,10 @@ void best_path(Scores scores, bool from_logits, const LatticeBatch& lattices, By
                Maybe<In<double, nb::ndim<1>>> class_scores, Maybe<In<double, nb::ndim<2>>> state_scores,
                const std::string& isa, int threads) {
     const ctckit_scores given = scores_of(scores, from_logits, class_scores);
-    const ctckit_lattices laid_out = lattices_of(lattices, given, state_scores);
+    const ctckit_lattices laid_out = lattices_of(lattices, given, state_scores, nullptr);
     ctckit_path_out out{};
-    out.score = by_sample(score, given);
-    out.status = by_sample(status, given);
+    out.score = by_sample(score, given.num_samples);
+    out.status = by_sample(status, given.num_samples);
     out.states = by_frame(Maybe<States>(states), given);
     out.frame_scores = by_frame(frame_scores, given);
     out.visits = rows_of(visits, given.num_samples, lattices.max_states, "visits must be (N, K, 2)");
@@ -338,7 +350,7 @@ NB_MODULE(_ext, m) {
           nb::arg("occupancy_along").noconvert().none(), nb::arg("class_scores").none(), nb::arg("state_scores").none(),
           nb::arg("class_scores_grad").noconvert().none(), nb::arg("state_scores_grad").noconvert().none(),
           nb::arg("entry_costs_grad").noconvert().none(), nb::arg("long_arc_scores_grad").noconvert().none(),
-          nb::arg("readable"), nb::arg("isa"), nb::arg("threads"));
+          nb::arg("index").none(), nb::arg("readable"), nb::arg("isa"), nb::arg("threads"));
     m.def("best_path", &best_path, nb::arg("scores"), nb::arg("from_logits"), nb::arg("lattices"),
           nb::arg("score").noconvert(), nb::arg("status").noconvert(), nb::arg("states").noconvert(),
           nb::arg("frame_scores").noconvert().none(), nb::arg("visits").noconvert().none(),

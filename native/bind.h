@@ -15,6 +15,7 @@ void bind_language(nanobind::module_& m);
 void bind_search(nanobind::module_& m);
 
 using Scores = nanobind::ndarray<nanobind::ro, nanobind::ndim<3>, nanobind::device::cpu>;
+using HeadScores = nanobind::ndarray<nanobind::ro, nanobind::device::cpu>;  // (H, T, N, C) or (T, N, C)
 
 inline void require(bool holds, const char* what) {
     if (!holds) throw std::invalid_argument(what);
@@ -29,16 +30,20 @@ inline ctckit_dtype dtype_of(nanobind::dlpack::dtype type) {
     return type.code == floating ? CTCKIT_FLOAT16 : CTCKIT_BFLOAT16;
 }
 
-inline ctckit_scores scores_of(const Scores& scores, bool from_logits) {
+template <class Array>
+ctckit_scores scores_of(const Array& scores, bool from_logits) {
+    const std::size_t heads = scores.ndim() - 3;  // axes before the frames
     ctckit_scores made{};
     made.data = scores.data();
     made.dtype = dtype_of(scores.dtype());
-    made.num_frames = scores.shape(0);
-    made.num_samples = scores.shape(1);
-    made.num_classes = scores.shape(2);
-    made.stride_t = scores.stride(0);
-    made.stride_n = scores.stride(1);
-    made.stride_c = scores.stride(2);
+    made.num_heads = heads ? scores.shape(0) : 1;
+    made.num_frames = scores.shape(heads);
+    made.num_samples = scores.shape(heads + 1);
+    made.num_classes = scores.shape(heads + 2);
+    made.stride_h = heads ? scores.stride(0) : 0;
+    made.stride_t = scores.stride(heads);
+    made.stride_n = scores.stride(heads + 1);
+    made.stride_c = scores.stride(heads + 2);
     made.from_logits = from_logits;
     return made;
 }

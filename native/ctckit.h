@@ -4,6 +4,11 @@
 //
 // Letters: T frames, N batch, C classes, K lattice states (padded to the longest lattice), J long arcs. All arrays are
 // contiguous in the order of their shape unless a stride is given; strides count elements.
+//
+// Usually each sample has scores and a lattice of its own. Sums take two more forms. Several heads H of a network have
+// scores (H, T, N, C) and the same lattices. And M targets with a lattice each may read N utterances' scores by an
+// index, several of them the same ones. Then the results of H * M sums come head by head, and the N in their shapes
+// below is H * M; an utterance's gradient is the sum over its targets, added in their order.
 #ifndef CTCKIT_H
 #define CTCKIT_H
 
@@ -38,15 +43,18 @@ typedef struct {
     int32_t dtype;     // of enum ctckit_dtype
     int64_t num_frames, num_samples, num_classes;
     int64_t stride_t, stride_n, stride_c;
-    int32_t from_logits;  // 1: the scores are normalised first
-    int32_t readable;     // 1: the caller knows that no used frame holds NaN or +inf, so sums don't look for them
+    int64_t num_heads, stride_h;  // H, at least 1; the stride is not read if it is 1
+    int32_t from_logits;          // 1: the scores are normalised first
+    int32_t readable;  // 1: the caller knows that no used frame holds NaN or +inf, so sums don't look for them
     const double* class_scores;  // (C,) nats added to each class's log-probability, -inf allowed; or null
 } ctckit_scores;
 
 // One lattice for each sample. No sum of gains along a path, from negative costs and positive scores of states and long
 // arcs, may exceed 1e8 nats.
 typedef struct {
-    const int64_t* num_frames;      // (N,) frames used
+    int64_t num_lattices;           // M
+    const int64_t* index;           // (M,) the utterance whose scores each reads; null: M is N, and each its own
+    const int64_t* num_frames;      // (N,) frames used, here and below M for N where there is an index
     const int32_t* num_states;      // (N,) at least 1
     int64_t max_states;             // K
     const int32_t* labels;          // (N, K) the class that each state emits
@@ -65,7 +73,7 @@ typedef struct {
     double* score;    // (N,) log of the sum over all paths; -inf without a path, NaN if a used frame is not finite
     uint8_t* status;  // (N,) of enum ctckit_status
     void* grad;       // (T, N, C) gradient to the scores, in their dtype; its class stride is 1
-    int64_t grad_stride_t, grad_stride_n;
+    int64_t grad_stride_t, grad_stride_n, grad_stride_h;
     int32_t adds_softmax;   // 1: of log-probabilities, write softmax - occupancy, as of logits; not -occupancy. Below a
                             // log_softmax both come to the same, but -occupancy loses digits if the network is sure
     const double* weights;  // (N,) in: factors of the samples' gradients, 1 if null

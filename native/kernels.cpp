@@ -12,31 +12,31 @@
 
 namespace {
 
-// Calls visit(Work) for sample n with the scores' type; a Work is made from the call, n and memory.
+// Calls visit(Work) for a sample with the scores' type; a Work is made from the call, the sample and memory.
 template <template <class> class Work, class Call, class Visit>
-void with_dtype(const Call& call, std::int64_t n, void* memory, Visit visit) {
+void with_dtype(const Call& call, const ctckit::Sample& sample, void* memory, Visit visit) {
     switch (call.scores.dtype) {
         case CTCKIT_FLOAT32:
-            return visit(Work<float>(call, n, memory));
+            return visit(Work<float>(call, sample, memory));
         case CTCKIT_FLOAT64:
-            return visit(Work<double>(call, n, memory));
+            return visit(Work<double>(call, sample, memory));
         case CTCKIT_FLOAT16:
-            return visit(Work<Half>(call, n, memory));
+            return visit(Work<Half>(call, sample, memory));
         case CTCKIT_BFLOAT16:
-            return visit(Work<BFloat>(call, n, memory));
+            return visit(Work<BFloat>(call, sample, memory));
     }
 }
 
 template <template <class> class Work, class Call>
-std::size_t workspace(const Call& call, std::int64_t n) {
+std::size_t workspace(const Call& call, const ctckit::Sample& sample) {
     std::size_t bytes = 0;
-    with_dtype<Work>(call, n, nullptr, [&](auto&& work) { bytes = work.bytes(); });
+    with_dtype<Work>(call, sample, nullptr, [&](auto&& work) { bytes = work.bytes(); });
     return bytes;
 }
 
 template <template <class> class Work, class Call>
-void run(const Call& call, std::int64_t n, void* memory) {
-    with_dtype<Work>(call, n, memory, [](auto&& work) { work.run(); });
+void run(const Call& call, const ctckit::Sample& sample, void* memory) {
+    with_dtype<Work>(call, sample, memory, [](auto&& work) { work.run(); });
 }
 
 template <template <class> class Work, class Call>

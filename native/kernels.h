@@ -13,6 +13,14 @@ class Engine;
 struct GraphView;
 struct SearchOptions;
 
+// Where one sample's inputs and results are.
+struct Sample {
+    std::int64_t at;            // in the arrays of results
+    std::int64_t lattice;       // in the arrays of lattices
+    std::int64_t scores, grad;  // its first frame, and that of its gradient, in elements
+    bool adds_grad;             // to what is there already, of another target of the same utterance
+};
+
 // One call: its inputs and where its results go.
 struct SumsCall {
     const ctckit_scores& scores;
@@ -28,10 +36,10 @@ struct PathCall {
 // The work of one sample.
 template <class Call>
 struct Task {
-    // The bytes of workspace that sample n needs.
-    std::size_t (*workspace)(const Call&, std::int64_t n);
-    // Writes every output of sample n. Never throws, never allocates.
-    void (*run)(const Call&, std::int64_t n, void* workspace);
+    // The bytes of workspace that a sample needs.
+    std::size_t (*workspace)(const Call&, const Sample&);
+    // Writes every output of a sample. Never throws, never allocates.
+    void (*run)(const Call&, const Sample&, void* workspace);
 };
 
 // The kernels compiled for one instruction set.

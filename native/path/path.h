@@ -40,7 +40,7 @@ class BestPath {
     using Rows = PathRows<Real>;
 
    public:
-    BestPath(const ctckit::PathCall& call, std::int64_t n, void* memory);
+    BestPath(const ctckit::PathCall& call, const ctckit::Sample& sample, void* memory);
     BestPath(const BestPath&) = delete;  // its parts refer to each other
     std::size_t bytes() const { return bytes_; }
     void run();
@@ -95,15 +95,15 @@ class BestPath {
 };
 
 template <class In>
-BestPath<In>::BestPath(const ctckit::PathCall& call, std::int64_t n, void* memory)
+BestPath<In>::BestPath(const ctckit::PathCall& call, const ctckit::Sample& sample, void* memory)
     : out_(call.out),
-      n_(n),
+      n_(sample.at),
       num_classes_(call.scores.num_classes),
       max_frames_(call.scores.num_frames),
       max_states_(call.lattices.max_states),
-      num_frames_(int(call.lattices.num_frames[n])),
-      lattice_(path_lattice(call.lattices, n)),
-      scores_(call.scores, n, lattice_, num_frames_),
+      num_frames_(int(call.lattices.num_frames[sample.lattice])),
+      lattice_(path_lattice(call.lattices, sample.lattice)),
+      scores_(call.scores, sample.scores, lattice_, num_frames_),
       rows_(lattice_) {
     Arena arena(memory);
     lattice_.lay_out(arena, num_frames_, num_classes_);

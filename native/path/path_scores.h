@@ -17,13 +17,13 @@ class PathScores {
     using Real = typename Compute<In>::Real;
 
    public:
-    PathScores(const ctckit_scores& scores, std::int64_t n, LatticeView<Real>& lattice, int num_frames)
+    PathScores(const ctckit_scores& scores, std::int64_t first, LatticeView<Real>& lattice, int num_frames)
         : slots_(lattice.slots),
           num_frames_(num_frames),
           num_classes_(int(scores.num_classes)),
           from_logits_(scores.from_logits != 0),
           class_scores_(scores.class_scores),
-          input_(frames_of<In>(scores, n)) {
+          input_(frames_of<In>(scores, first)) {
         lattice.slots.by_class = num_classes_ <= 2 * (std::int64_t(lattice.num_states) + 1);
     }
     void lay_out(Arena& arena) {

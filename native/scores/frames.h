@@ -29,11 +29,11 @@ struct Frames {
     void gather(const std::int32_t* labels, int num_labels, int t0, int count, Real* table) const;
 };
 
-// Sample n's frames; the stage is still null.
+// A sample's frames, the first of them at `first`; the stage is still null.
 template <class In>
-Frames<In> frames_of(const ctckit_scores& scores, std::int64_t n) {
-    return {static_cast<const In*>(scores.data) + n * scores.stride_n, scores.stride_t, scores.stride_c,
-            int(scores.num_classes), nullptr};
+Frames<In> frames_of(const ctckit_scores& scores, std::int64_t first) {
+    return {static_cast<const In*>(scores.data) + first, scores.stride_t, scores.stride_c, int(scores.num_classes),
+            nullptr};
 }
 
 // The rows of one sample's gradient, where one is wanted.
@@ -46,9 +46,9 @@ struct Gradient {
     In* row(int t) const { return base + t * stride; }
 };
 template <class In>
-Gradient<In> gradient_of(const ctckit_sums_out& out, std::int64_t n) {
+Gradient<In> gradient_of(const ctckit_sums_out& out, std::int64_t first) {
     In* base = static_cast<In*>(out.grad);
-    return {base ? base + n * out.grad_stride_n : nullptr, out.grad_stride_t};
+    return {base ? base + first : nullptr, out.grad_stride_t};
 }
 
 // `count` frames from t on, row_stride() apart. If classes are not contiguous in memory, the frame loop is the inner
@@ -195,6 +195,11 @@ bool readable(const Real* CTCKIT_RESTRICT x, int count) {
 template <class Real, class In>
 void scale_into(const Real* x, int count, Real factor, In* out) {  // x may be out
     for (int c = 0; c < count; ++c) store(x[c] * factor, out + c);
+}
+
+template <class In>
+void add_row(const In* row, int count, In* out) {
+    for (int c = 0; c < count; ++c) store(load(out[c]) + load(row[c]), out + c);
 }
 
 template <class Real, class In>

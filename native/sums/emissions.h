@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "ctckit.h"
+#include "kernels.h"
 #include "lattice/lattice.h"
 #include "scores/frames.h"
 #include "simd/scaled.h"
@@ -47,8 +48,8 @@ class Emissions {
     using Bits = BitsOf<Real>;
 
    public:
-    Emissions(const ctckit_scores& scores, const ctckit_sums_out& out, std::int64_t n, LatticeView<Real>& lattice,
-              int num_frames)
+    Emissions(const ctckit_scores& scores, const ctckit_sums_out& out, const ctckit::Sample& sample,
+              LatticeView<Real>& lattice, int num_frames, const Gradient<In>& grad)
         : lattice_(lattice),
           slots_(lattice.slots),
           num_frames_(num_frames),
@@ -57,10 +58,10 @@ class Emissions {
           has_softmax_(from_logits_ || (out.grad && out.adds_softmax)),
           reads_rows_(has_softmax_ || out.grad || !scores.readable),
           class_scores_(scores.class_scores),
-          weight_(out.weights ? Real(out.weights[n]) : Real(1)),
+          weight_(out.weights ? Real(out.weights[sample.at]) : Real(1)),
           narrowest_(Format<Real>::kNarrow - StateFactors<Real>::room(lattice)),
-          input_(frames_of<In>(scores, n)),
-          grad_(gradient_of<In>(out, n)) {
+          input_(frames_of<In>(scores, sample.scores)),
+          grad_(grad) {
         lattice.slots.by_class = from_logits_ && !class_scores_ && num_classes_ <= kFewClasses &&
                                  num_classes_ <= 3 * (std::int64_t(lattice.num_states) + 1) / 2;
     }

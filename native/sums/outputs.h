@@ -24,22 +24,22 @@ class Outputs {
     using Real = typename Compute<In>::Real;
 
    public:
-    Outputs(const ctckit::SumsCall& call, std::int64_t n, const LatticeView<Real>& lattice, int num_frames,
-            Emissions<In>& emissions, const Recursion<Real>& recursion)
+    Outputs(const ctckit::SumsCall& call, const ctckit::Sample& sample, const LatticeView<Real>& lattice,
+            int num_frames, Emissions<In>& emissions, const Recursion<Real>& recursion, const Gradient<In>& grad)
         : call_(call),
           out_(call.out),
-          n_(n),
+          n_(sample.at),
           num_frames_(num_frames),
           num_classes_(int(call.scores.num_classes)),
           max_frames_(call.scores.num_frames),
           max_states_(call.lattices.max_states),
-          weight_(out_.weights ? Real(out_.weights[n]) : Real(1)),
-          grad_(gradient_of<In>(out_, n)),
+          weight_(out_.weights ? Real(out_.weights[n_]) : Real(1)),
+          grad_(grad),
           lattice_(lattice),
           slots_(lattice.slots),
           emissions_(emissions),
           recursion_(recursion),
-          counts_(call.out, n, lattice, recursion, num_frames, num_classes_, max_states_) {}
+          counts_(call.out, n_, lattice, recursion, num_frames, num_classes_, max_states_) {}
     void lay_out(Arena& arena);
     void start();
     // Narrows the windows to the states near the given path; or does not.

@@ -19,32 +19,40 @@ class Sums {
     using Real = typename Compute<In>::Real;
 
    public:
-    Sums(const ctckit::SumsCall& call, std::int64_t n, void* memory)
-        : num_frames_(int(call.lattices.num_frames[n])),
+    Sums(const ctckit::SumsCall& call, const ctckit::Sample& sample, void* memory)
+        : arena_(memory),
+          num_frames_(int(call.lattices.num_frames[sample.lattice])),
           num_classes_(call.scores.num_classes),
           from_logits_(call.scores.from_logits != 0),
           has_class_scores_(call.scores.class_scores != nullptr),
           along_(call.out.occupancy_along != nullptr),
           backward_wanted_(call.out.grad || call.out.occupancy || along_ || ExpectedCounts<Real>::wanted(call.out)),
-          score_(call.out.score[n]),
-          status_(call.out.status[n]),
-          lattice_(call.lattices, n),
-          emissions_(call.scores, call.out, n, lattice_, num_frames_),
+          score_(call.out.score[sample.at]),
+          status_(call.out.status[sample.at]),
+          sum_(sample.adds_grad ? gradient_of<In>(call.out, sample.grad) : Gradient<In>{}),
+          grad_(sum_ ? Gradient<In>{arena_.take<In>(call.scores.num_frames * num_classes_), num_classes_}
+                     : gradient_of<In>(call.out, sample.grad)),
+          lattice_(call.lattices, sample.lattice),
+          emissions_(call.scores, call.out, sample, lattice_, num_frames_, grad_),
           recursion_(lattice_, num_frames_, backward_wanted_),
-          outputs_(call, n, lattice_, num_frames_, emissions_, recursion_) {
-        Arena arena(memory);
-        lattice_.lay_out(arena, num_frames_, num_classes_);
-        recursion_.lay_out(arena);
-        emissions_.lay_out(arena, recursion_.block_length());
-        outputs_.lay_out(arena);
-        reached_ = arena.take<std::uint8_t>(2 * lattice_.num_states);
-        bytes_ = arena.bytes();
+          outputs_(call, sample, lattice_, num_frames_, emissions_, recursion_, grad_) {
+        lattice_.lay_out(arena_, num_frames_, num_classes_);
+        recursion_.lay_out(arena_);
+        emissions_.lay_out(arena_, recursion_.block_length());
+        outputs_.lay_out(arena_);
+        reached_ = arena_.take<std::uint8_t>(2 * lattice_.num_states);
     }
     Sums(const Sums&) = delete;  // its parts refer to each other
 
-    std::size_t bytes() const { return bytes_; }
+    std::size_t bytes() const { return arena_.bytes(); }
 
     void run() {
+        sweep();
+        for (int t = 0; sum_ && t < num_frames_; ++t) add_row(grad_.row(t), int(num_classes_), sum_.row(t));
+    }
+
+   private:
+    void sweep() {
         if (num_frames_ == 0)
             return lattice_.accepts_nothing() ? end(CTCKIT_FINE, 0) : end(CTCKIT_INFEASIBLE, -HUGE_VAL);
         if (!lattice_.build_slots(num_classes_)) return end(CTCKIT_INVALID, NAN);
@@ -60,7 +68,6 @@ class Sums {
         sum_up();
     }
 
-   private:
     void sum_up() {
         emissions_.start();
         recursion_.start();
@@ -141,18 +148,20 @@ class Sums {
         outputs_.collect(t0, count);
     }
 
+    Arena arena_;
     const int num_frames_;
     const std::int64_t num_classes_;
     const bool from_logits_, has_class_scores_;
     const bool along_, backward_wanted_;
     double& score_;
     std::uint8_t& status_;
+    const Gradient<In> sum_;   // of an utterance's targets, to which this one's gradient is added; or none
+    const Gradient<In> grad_;  // of this one
     LatticeView<Real> lattice_;
     Emissions<In> emissions_;
     Recursion<Real> recursion_;
     Outputs<In> outputs_;
     std::uint8_t* reached_;  // (2, num_states) scratch
-    std::size_t bytes_;
 };
 
 }  // namespace

@@ -12,14 +12,14 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from .bfloat16 import as_floats
+from .bfloat16 import as_floats, stored
 from .kernels import native
 from .kernels.backend import Gradients, added_gradients
 from .lattice import Lattice
 from .native import weighted_loss
 from .problem import ArrayProblem, ctc_problem, lattice_problem, lengths_or_all, with_added_scores
 from .results import Array, FloatArray, LatticeLossAndGrad, LossAndGrad, Posteriors, Status
-from .validate import Reduction, as_array, check_flag, check_reduction, check_targets_or_lattices
+from .validate import Reduction, as_array, check_flag, check_reduction, check_targets_or_lattices, dtype_name
 
 
 def ctc_loss(
@@ -33,6 +33,7 @@ def ctc_loss(
     *,
     from_logits: bool = False,
     class_scores: npt.ArrayLike | None = None,
+    index: npt.ArrayLike | None = None,
 ) -> FloatArray:
     """The Connectionist Temporal Classification loss: -log of the probability of all paths that collapse to the target.
 
@@ -50,6 +51,10 @@ def ctc_loss(
         from_logits: ``log_probs`` holds raw scores; log_softmax is part of the loss.
         class_scores: (C,) nats added to each class's log-probability after the log_softmax, such as minus a scaled log
             prior, or a blank penalty. -inf forbids a class. With them a loss may be below 0.
+        index: (M,) integers: which utterance n of the scores each of M targets belongs to, such as several hypotheses
+            of one utterance. ``targets`` and ``target_lengths`` are then of M targets, and M takes N's place in the
+            losses; ``input_lengths`` are of the N utterances. Scores are not copied. An utterance's gradient is the
+            sum over its targets, added in their order, and 0 without a target.
 
     Returns:
         Nats; (N,) for ``"none"``, else a scalar; float64 for float64 scores, else float32. NaN for a sample with NaN or
@@ -67,7 +72,9 @@ def ctc_loss(
         0.019619004552
     """
     how, zero_infinity = check_reduction(reduction), check_flag("zero_infinity", zero_infinity)
-    problem = ctc_problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
+    problem = ctc_problem(
+        log_probs, targets, input_lengths, target_lengths, blank, from_logits=from_logits, index=index
+    )
     problem = with_added_scores(problem, class_scores, None)
     weights = problem.lattices.loss_weights(how == "mean")
     return _rounded(problem, reduced_loss(problem, native.total(problem).score, weights, how, zero_infinity))
@@ -84,6 +91,7 @@ def ctc_loss_and_grad(
     *,
     from_logits: bool = False,
     class_scores: npt.ArrayLike | None = None,
+    index: npt.ArrayLike | None = None,
 ) -> LossAndGrad:
     """:func:`ctc_loss` and its gradient, in one pass.
 
@@ -97,7 +105,9 @@ def ctc_loss_and_grad(
                [-0.17512, -0.82488]])
     """
     how, zero_infinity = check_reduction(reduction), check_flag("zero_infinity", zero_infinity)
-    problem = ctc_problem(log_probs, targets, input_lengths, target_lengths, blank, from_logits=from_logits)
+    problem = ctc_problem(
+        log_probs, targets, input_lengths, target_lengths, blank, from_logits=from_logits, index=index
+    )
     problem = with_added_scores(problem, class_scores, None)
     grad = native.gradient(problem.scores.shape, problem.scores.dtype)
     weights = problem.lattices.loss_weights(how == "mean")
@@ -304,7 +314,10 @@ def reduced_loss(
         loss = 0.0 - score  # not -score: a certain target costs 0, not -0
         if zero_infinity:
             loss[loss == np.inf] = 0
-        return loss
+        return problem.by_head(loss)
+    if problem.heads:
+        rows = zip(problem.by_head(score), problem.by_head(weights), strict=True)
+        return np.array([weighted_loss(*row, zero_infinity) for row in rows])
     return weighted_loss(score, weights, zero_infinity)
 
 
@@ -321,6 +334,9 @@ def _as_log_probs(problem: ArrayProblem) -> ArrayProblem:
 
 
 def _like(array: npt.NDArray[Any], scores: npt.ArrayLike) -> npt.NDArray[Any]:
-    """The bits of bfloat16 with the scores' own dtype; any other array as it is."""
+    """The bits of bfloat16 with the scores' own dtype; rounded to half precision, if scores have it; else as it is."""
     dtype = getattr(scores, "dtype", None)
+    kind = dtype_name(dtype)
+    if kind in ("float16", "bfloat16") and array.dtype == np.float32:
+        array = stored(array, np.dtype(np.float16 if kind == "float16" else np.uint16))
     return array.view(dtype) if array.dtype == np.uint16 and isinstance(dtype, np.dtype) else array

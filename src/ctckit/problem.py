@@ -1,6 +1,6 @@
 """A checked batch as every backend takes it: scores, and for each sample its frames and its lattice.
 
-May import validate/, lattice/ and, of native/, the layout of lattices.
+May import validate/, lattice/, bfloat16.py and, of native/, the layout of lattices.
 """
 
 from __future__ import annotations
@@ -14,9 +14,20 @@ import numpy as np
 import numpy.typing as npt
 
 from . import native
+from .bfloat16 import as_floats
 from .errors import CTCError
 from .lattice import ARCS_BY_ROLE, Lattice
-from .validate import Fault, Form, as_array, as_integers, check_flag, check_lattice_form, check_values, checked_arrays
+from .validate import (
+    Fault,
+    Form,
+    as_array,
+    as_integers,
+    check_flag,
+    check_indexed_form,
+    check_lattice_form,
+    check_values,
+    checked_arrays,
+)
 
 Array = npt.NDArray[Any]
 A = TypeVar("A")  # an array of NumPy's, or a tensor
@@ -93,12 +104,46 @@ class Problem(Generic[A]):
     class_scores: A | None = None
     state_scores: A | None = None
 
+    @property
+    def samples(self) -> int:
+        """N."""
+        size: int = self.scores.shape[1]  # type: ignore[attr-defined]
+        return size
+
 
 @dataclass(eq=False)
 class ArrayProblem(Problem[Array]):
-    """A batch on NumPy arrays, whose lattices the extension holds."""
+    """A batch on NumPy arrays, whose lattices the extension holds.
+
+    For sums over paths there are two more forms, in which samples share scores or lattices:
+
+    Attributes:
+        heads: H, where the scores are (H, T, N, C) and each head has the same lattices; else 0. Results and weights
+            (N,) of all samples are then (H * N,), head by head.
+        index: int64 (M,), the utterance of the scores that each of M lattices reads; or None. N is then M in all shapes
+            but the scores'. An utterance's gradient is the sum over its lattices, added in their order.
+    """
 
     lattices: native.LatticeBatch
+    heads: int = 0
+    index: npt.NDArray[np.int64] | None = None
+
+    @property
+    def samples(self) -> int:
+        """How many there are, of all heads."""
+        if self.index is not None:
+            return len(self.index)
+        size: int = self.heads * self.scores.shape[2] if self.heads else self.scores.shape[1]
+        return size
+
+    def by_head(self, array: Array) -> Array:
+        """What there is of each sample, as (H, N) where there are heads."""
+        return array.reshape(self.heads, -1) if self.heads else array
+
+    def usual(self, head: int = 0) -> ArrayProblem:
+        """The same in the usual form: one head of it, and a copy of the utterance's scores for each lattice."""
+        scores = self.scores[head] if self.heads else self.scores
+        return replace(self, scores=scores if self.index is None else scores[:, self.index], heads=0, index=None)
 
     @property
     def real(self) -> type[np.float64] | type[np.float32]:
@@ -129,6 +174,7 @@ def ctc_problem(
     *,
     from_logits: bool,
     form: Form | None = None,
+    index: npt.ArrayLike | None = None,
 ) -> ArrayProblem:
     """Checks a CTC loss's arguments, in any of the forms that it takes.
 
@@ -141,12 +187,16 @@ def ctc_problem(
         from_logits: whether scores are logits.
         form: the call's form, if the caller has checked it. Then all arguments are arrays already, scores are frames
             first, and bfloat16 may be given as 16-bit integers.
+        index: (M,) which utterance each of M targets belongs to; input lengths are those of the utterances. Of a form
+            that has been checked, input lengths and form are by target, as from ``check_indexed_form``.
 
     Raises:
         CTCError: whatever is wrong, before any work.
     """
     if form is None:
         from_logits = check_flag("from_logits", from_logits)
+        if index is not None:
+            return _indexed_problem(scores, targets, input_lengths, target_lengths, index, blank, from_logits)
         (array, tokens, frames, lengths), form = checked_arrays(
             scores, targets, input_lengths, target_lengths, blank, from_logits=from_logits
         )
@@ -166,7 +216,25 @@ def ctc_problem(
         raise RuntimeError(f"the extension finds fault with {laid_out}, validate/ with nothing: please report this")
     if not (form.batched and array.dtype.isnative and array.dtype.kind == "f"):
         array = readable_scores(array, form)
-    return ArrayProblem(array, from_logits, laid_out, form.batched)
+    return ArrayProblem(array, from_logits, laid_out, form.batched, index=None if index is None else np.asarray(index))
+
+
+def _indexed_problem(
+    scores: npt.ArrayLike,
+    targets: npt.ArrayLike,
+    input_lengths: npt.ArrayLike,
+    target_lengths: npt.ArrayLike,
+    index: npt.ArrayLike,
+    blank: int,
+    from_logits: bool,
+) -> ArrayProblem:
+    array = as_array("logits" if from_logits else "log_probs", scores)
+    tokens, lengths = as_integers("targets", targets), as_integers("target_lengths", target_lengths)
+    counts, utterances = as_integers("input_lengths", input_lengths), as_integers("index", index)
+    form, frames, rows = check_indexed_form(array, tokens, counts, lengths, utterances, blank, from_logits=from_logits)
+    if form.dtype in ("float16", "bfloat16"):  # whose gradients would be rounded each before they are added
+        array, form = as_floats(readable_scores(array, form)).astype(np.float32), form._replace(dtype="float32")
+    return ctc_problem(array, tokens, frames, lengths, blank, from_logits=from_logits, form=form, index=rows)
 
 
 def with_values(batch: native.LatticeBatch, **values: Array | None) -> native.LatticeBatch:
@@ -298,7 +366,7 @@ def with_added_scores(
         CTCError: another shape, NaN, or more than kernels can hold, with the costs of the batch's lattices.
     """
     if class_scores is not None:
-        problem = replace(problem, class_scores=check_added("class_scores", class_scores, problem.scores.shape[2:]))
+        problem = replace(problem, class_scores=check_added("class_scores", class_scores, problem.scores.shape[-1:]))
     if state_scores is not None:
         given = as_array("state_scores", state_scores)
         given = given[None] if given.ndim == 1 and not problem.batched else given

@@ -206,6 +206,15 @@ def other_calls() -> list[tuple[Callable[..., Any], dict[str, Any], str]]:
         (ctckit.torch.ctc_loss, {"log_probs": tensor.to_sparse(), "targets": [1, 1], **lengths}, "unreadable-tensor"),
         (ctckit.torch.ctc_loss, {"log_probs": tensor, "targets": torch.tensor([1.5, 2]), **lengths}, "not-whole"),
         (entered, {"modules": ["math"]}, "no-early-name"),
+        (ctckit.ctc_loss, GOOD | {"index": [0, 1]}, "index-shape"),
+        (ctckit.ctc_loss, GOOD | {"index": [0, 1, 3]}, "index-out-of-range"),
+        (ctckit.ctc_loss, SINGLE | {"index": [0]}, "index-one-sample"),
+        (
+            ctckit.torch.ctc_loss,
+            {"log_probs": tensor[None], "targets": [1, 1], **lengths, "index": [0]},
+            "index-and-heads",
+        ),
+        (ctckit.torch.ctc_loss, {"log_probs": tensor[None][:0], "targets": [1, 1], **lengths}, "no-heads"),
     ]
 
 

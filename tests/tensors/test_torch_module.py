@@ -24,7 +24,7 @@ def test_signature_begins_as_torchs() -> None:
     defaults = {"from_logits": False, "batch_first": False, "validate": False}
     for ours, peer, added in (
         (CTCLoss, torch.nn.CTCLoss, defaults),
-        (ctc_loss, torch.nn.functional.ctc_loss, defaults | {"class_scores": None}),
+        (ctc_loss, torch.nn.functional.ctc_loss, defaults | {"class_scores": None, "index": None}),
     ):
         theirs = inspect.signature(peer).parameters
         mine = inspect.signature(ours).parameters

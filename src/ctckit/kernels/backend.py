@@ -57,7 +57,7 @@ def added_gradients(problem: Any, wanted: Sequence[bool], empty: Callable[[tuple
         wanted: which are wanted, in the order of :class:`Gradients`, without the scores.
         empty: makes memory of a shape.
     """
-    (size, most), classes = problem.lattices.labels.shape, problem.scores.shape[2]
+    most, size, classes = problem.lattices.labels.shape[1], problem.samples, problem.scores.shape[-1]
     shapes = ((size, classes), (size, most), (size, most), (len(problem.lattices.long_arcs),))
     return Gradients(None, *(empty(shape) if want else None for shape, want in zip(shapes, wanted, strict=True)))
 

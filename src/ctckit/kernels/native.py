@@ -181,7 +181,7 @@ def _sums(
 ) -> Totals[Array]:
     # On the way of every short loss, where each call of a function counts: nothing here is one that need not be.
     scores = problem.scores if problem.scores.flags.aligned else _aligned(problem.scores)
-    size = scores.shape[1]
+    size = problem.samples if problem.heads or problem.index is not None else scores.shape[1]
     score, status = np.empty(size), np.empty(size, np.uint8)
     wanted = _NONE if gradients is None else gradients
     far_below = extension.sums(
@@ -202,12 +202,15 @@ def _sums(
         wanted.state_scores,
         wanted.entry_costs,
         wanted.long_arc_scores,
+        problem.index,
         readable,
         _isa,
         _threads or threads or num_threads(None),
     )
     totals: Totals[Array] = Totals(score, status)
-    if far_below:
+    if far_below and (problem.heads or problem.index is not None):
+        _sum_logarithms_by_head(problem, totals, weights, wanted)
+    elif far_below:
         _sum_logarithms(problem, totals, weights, wanted, occupancy, along, occupancy_along)
     return totals
 
@@ -235,6 +238,26 @@ def _sum_logarithms(
             occupancy[:frames, n, :states] = swept.gamma
         if along is not None and occupancy_along is not None:
             occupancy_along[n, :frames] = swept.gamma[np.arange(frames), along[n, :frames]]
+
+
+def _sum_logarithms_by_head(
+    problem: ArrayProblem, totals: Totals[Array], weights: Array | None, wanted: Gradients[Array]
+) -> None:
+    """The same where samples share lattices or scores; where nothing is that low, nothing changes."""
+    size = len(problem.lattices.frames)
+    for head in range(problem.heads or 1):
+        own = slice(head * size, (head + 1) * size)
+        if Status.IMPOSSIBLE not in totals.status[own]:
+            continue
+        usual, part = problem.usual(head), Totals(totals.score[own], totals.status[own])
+        scores = wanted.scores if wanted.scores is None or not problem.heads else wanted.scores[head]
+        each = scores if scores is None or problem.index is None else np.zeros_like(usual.scores)
+        by_class = None if wanted.class_scores is None else wanted.class_scores[own]
+        gradients = Gradients(each, by_class, adds_softmax=wanted.adds_softmax)
+        _sum_logarithms(usual, part, None if weights is None else weights[own], gradients, None, None, None)
+        if scores is not None and each is not None and problem.index is not None:
+            for m, n in enumerate(problem.index.tolist()):
+                scores[:, n] += each[:, m]
 
 
 def _aligned(scores: Array) -> Array:

@@ -49,6 +49,16 @@ def on_tensors(problem: ArrayProblem, scores: Tensor) -> TensorProblem:
     return Problem(scores, problem.from_logits, lattices, problem.batched, *added)
 
 
+def repeated(problem: TensorProblem, times: int) -> TensorProblem:
+    """Scores (T, H * N, C) of H heads with the N lattices of each; CTC's own, without long arcs and costs."""
+    batch = problem.lattices
+    each: dict[str, Tensor] = {
+        name: torch.cat([getattr(batch, name)] * times)
+        for name in ("frames", "num_tokens", "num_states", "labels", "arcs", "tokens")
+    }
+    return replace(problem, lattices=replace(batch, **each))  # type: ignore[type-var]
+
+
 def log_scores(problem: TensorProblem) -> Tensor:
     """Log-scores (N,) in the scores' dtype, differentiable by everything that the problem holds.
 

@@ -116,6 +116,7 @@ def sums(
     state_scores_grad: npt.NDArray[np.float64] | None,
     entry_costs_grad: npt.NDArray[np.float64] | None,
     long_arc_scores_grad: npt.NDArray[np.float64] | None,
+    index: npt.NDArray[np.int64] | None,
     readable: bool,
     isa: str,
     threads: int,
@@ -125,7 +126,8 @@ def sums(
     Returns whether all paths of some sample count as impossible: they are, or they lie below what scaled floats hold.
 
     Args:
-        scores: (T, N, C) float16, float32, float64, or the bits of bfloat16 as uint16.
+        scores: (T, N, C) float16, float32, float64, or the bits of bfloat16 as uint16. Or (H, T, N, C), of heads with
+            the same lattices; N in other shapes but those of lattices is then H * N, head by head.
         from_logits: whether to normalise the scores.
         lattices: one for each sample.
         score: (N,) out: the log of the sum over all paths.
@@ -142,6 +144,7 @@ def sums(
         state_scores_grad: (N, K) out.
         entry_costs_grad: (N, K) out.
         long_arc_scores_grad: (J,) out.
+        index: (M,) the utterance whose scores each of M lattices reads; N in other shapes is then M.
         readable: no used frame holds NaN or +inf, as the caller knows: rows are not searched for them.
         isa: one of :func:`instruction_sets`.
         threads: how many to use at most.

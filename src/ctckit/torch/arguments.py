@@ -217,13 +217,13 @@ def as_frames(tensor: Tensor, batch_first: bool) -> npt.NDArray[Any]:
         array = tensor.detach().view(torch.int16).numpy().view(np.uint16)
     else:
         array = tensor.numpy(force=True)
-    return array.swapaxes(0, 1) if batch_first else array
+    return array.swapaxes(-3, -2) if batch_first else array
 
 
 def unread_frames(scores: Tensor, batch_first: bool) -> npt.NDArray[Any]:
     """A zero-stride stand-in with the scores' shape and precision, for checks that must not touch device memory."""
     array = np.broadcast_to(np.zeros((), np.float64 if scores.dtype == torch.float64 else np.float32), scores.shape)
-    return array.swapaxes(0, 1) if batch_first else array
+    return array.swapaxes(-3, -2) if batch_first else array
 
 
 def shape_frames_first(scores: Any, batch_first: bool) -> tuple[int, ...]:
@@ -233,6 +233,6 @@ def shape_frames_first(scores: Any, batch_first: bool) -> tuple[int, ...]:
 
 
 def frames_first(scores: Tensor, batch_first: bool) -> Tensor:
-    """Scores as (T, N, C)."""
-    scores = scores.transpose(0, 1) if batch_first else scores
-    return scores if scores.ndim == 3 else scores.unsqueeze(1)
+    """Scores as (T, N, C), or (H, T, N, C)."""
+    scores = scores.transpose(-3, -2) if batch_first else scores
+    return scores.unsqueeze(1) if scores.ndim == 2 else scores

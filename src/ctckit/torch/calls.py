@@ -52,22 +52,45 @@ class Call(Protocol[W]):
         """The loss by torch's operations: on any device, and differentiable any number of times."""
 
 
-def reduced(score: Tensor, weights: Tensor, reduction: Reduction, zero_infinity: bool, batched: bool) -> Tensor:
-    """Log-scores (N,) as a loss, in torch's operations."""
+def reduced(
+    score: Tensor, weights: Tensor, reduction: Reduction, zero_infinity: bool, batched: bool, heads: int = 0
+) -> Tensor:
+    """Log-scores (N,) as a loss, in torch's operations; those of all heads, head by head, as losses of each."""
     loss = 0.0 - score  # not -score: a certain target costs 0, not -0
     if zero_infinity:
         loss = torch.where(score == -torch.inf, 0, loss)
     if reduction == "none":
-        return loss if batched else loss[0]
-    return (loss * weights).sum()
+        return loss.reshape(heads, -1) if heads else loss if batched else loss[0]
+    return (loss * weights).reshape(heads, -1).sum(1) if heads else (loss * weights).sum()
 
 
-def inner_product(gradient: Tensor, tangent: Tensor, by_sample: bool, batch_first: bool) -> Tensor:
-    """The tangent of a loss, in float32 at least; (N,) of one by sample."""
+def inner_product(
+    gradient: Tensor, tangent: Tensor, by_sample: bool, batch_first: bool, by_head: bool = False
+) -> Tensor:
+    """The tangent of a loss, in float32 at least; (N,) of one by sample, (H,) or (H, N) of one by head."""
     products = gradient.to(torch.promote_types(gradient.dtype, torch.float32)) * tangent
+    if by_head and not by_sample:
+        return products.sum(dim=(1, 2, 3))
     if not by_sample:
         return products.sum()
-    return products.sum(dim=(1, 2) if batch_first else (0, 2))
+    return products.sum(dim=(-2, -1) if batch_first else (-3, -1))
+
+
+def rows_of(scores: Tensor, index: npt.NDArray[np.int64]) -> Tensor:
+    """Scores (T, N, C) as (T, M, C), the utterance of each of M targets.
+
+    Its gradient is added in the order of an utterance's targets, on any device: each of the parts has an utterance once
+    at most, and parts are added one after the other.
+    """
+    order = np.argsort(index, kind="stable")
+    among = np.arange(len(index)) - np.searchsorted(index[order], index[order])  # of the targets of its utterance
+    parts = [order[among == rank] for rank in range(int(among.max()) + 1)]
+
+    def on_device(places: npt.NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(places).to(scores.device)
+
+    rows = torch.cat([scores.index_select(1, on_device(index[part])) for part in parts], dim=1)
+    return rows.index_select(1, on_device(np.argsort(np.concatenate(parts))))
 
 
 class Replacement:

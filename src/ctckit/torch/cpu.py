@@ -21,7 +21,7 @@ from ..problem import ArrayProblem
 from ..validate import Reduction
 from .arguments import HALF, NOTHING, Added, as_frames, frames_first
 from .as_torch import TorchDifferences
-from .calls import inner_product, reduced, remember
+from .calls import inner_product, reduced, remember, rows_of
 from .graph import is_log_softmax
 
 Array = npt.NDArray[Any]
@@ -54,17 +54,30 @@ class CPUCall(NamedTuple):
 
     def evaluate(self) -> Tensor:
         """The loss alone."""
-        totals = native.total(self.problem, threads=torch.get_num_threads())
-        remember(totals.status)
-        return self._reduced(totals.score)
+        return self._reduced(self._scores())
+
+    def _scores(self, added: Gradients[Array] | None = None) -> npt.NDArray[np.float64]:
+        """Log-scores; also writes gradients of the weighted loss by what is added."""
+        totals = native.total(self.problem, weights=self.weights, gradients=added, threads=torch.get_num_threads())
+        remember(self.problem.by_head(totals.status))
+        return totals.score
 
     def sweep(self, scores: Tensor) -> Swept:
-        """Log-scores together with the gradient, which costs little more and is needed next."""
-        small = scores.nbytes < native.RECYCLED and scores.is_contiguous()
-        gradient = torch.empty_like(scores) if small else self._empty(scores)
+        """Log-scores together with the gradient, which costs little more and is needed next.
+
+        But where several losses share one gradient, it waits for their factors.
+        """
         added = None if self.added is NOTHING else self._wanted()
         adds_softmax = self.below_log_softmax or (not self.problem.from_logits and is_log_softmax(scores))
+        if self.problem.index is not None and self._waits:
+            return Swept(self._scores(added), None, added, adds_softmax)
+        small = scores.nbytes < native.RECYCLED and scores.is_contiguous()
+        gradient = torch.empty_like(scores) if small else self._empty(scores)
         return Swept(self._fill(gradient, self.weights, adds_softmax, added), gradient, added, adds_softmax)
+
+    @property
+    def _waits(self) -> bool:
+        return self.problem.index is not None and self.reduction == "none"
 
     def loss(self, swept: Swept) -> Tensor:
         """The loss that the caller asked for, rounded once."""
@@ -84,25 +97,35 @@ class CPUCall(NamedTuple):
         gradient, swept.gradient = swept.gradient, None
         if gradient is None:
             gradient = self._empty(scores)
-            self._fill(gradient, self.weights, swept.adds_softmax)
+            if not self._waits:
+                self._fill(gradient, self.weights, swept.adds_softmax)
         if grad_output is None or (grad_output.ndim == 0 and grad_output.item() == 1):
+            if self._waits:
+                self._fill(gradient, self.weights, swept.adds_softmax)
             return gradient
-        factor = _factor(swept.score, grad_output)
-        if scores.dtype in HALF or not np.isfinite(factor).all():  # 0 times inf would be NaN
+        if self.problem.heads and bool((grad_output == 1).all()):
+            return gradient
+        factor = self._factor(swept.score, grad_output)
+        if self._waits or scores.dtype in HALF or not np.isfinite(factor).all():  # 0 times inf would be NaN
             self._fill(gradient, self.weights * factor, swept.adds_softmax)
             return gradient
-        factors = torch.from_numpy(factor).to(scores.dtype)
+        if self.problem.index is not None:
+            return gradient.mul_(grad_output.detach().to(gradient.dtype))
+        factors = torch.from_numpy(self.problem.by_head(factor)).to(scores.dtype)
         if not self.problem.batched:
             return gradient.mul_(factors)
-        return gradient.mul_(factors[:, None, None] if self.batch_first else factors[:, None])
+        return gradient.mul_(factors[..., None, None] if self.batch_first else factors[..., None, :, None])
 
     def tangent(self, gradient: Tensor, tangent: Tensor) -> Tensor:
         """The loss's tangent, given that of the scores and the gradient."""
-        return inner_product(gradient, tangent, self.reduction == "none" and self.problem.batched, self.batch_first)
+        if self._waits:
+            raise NotImplementedError("forward-mode differentiation of losses by target with index: use torch.func.jvp")
+        by_sample = self.reduction == "none" and self.problem.batched
+        return inner_product(gradient, tangent, by_sample, self.batch_first, bool(self.problem.heads))
 
     def added_gradients(self, swept: Swept, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients by the added tensors, times ``grad_output``."""
-        factor = np.broadcast_to(_factor(swept.score, grad_output), swept.score.shape)
+        factor = np.broadcast_to(self._factor(swept.score, grad_output), swept.score.shape)
         found = swept.added or Gradients()
         of_arcs = factor[self.problem.lattices.long_arcs[:, 0]]
         scaled = (
@@ -119,18 +142,25 @@ class CPUCall(NamedTuple):
     def scaled(self, scores: Tensor, score: Tensor, grad_output: Tensor) -> Tensor:
         """The gradient anew, scaled before it is rounded: else a loss scale could not save small values."""
         gradient = self._empty(scores)
-        self._fill(gradient, self.weights * _factor(score.numpy(), grad_output), self.below_log_softmax)
+        self._fill(gradient, self.weights * self._factor(score.numpy(), grad_output), self.below_log_softmax)
         return gradient
 
     def portable_loss(self, scores: Tensor) -> Tensor:
         """The loss by torch's operations: on any device, and differentiable any number of times."""
         scores = frames_first(scores, self.batch_first)
         scores = scores if scores.dtype == torch.float64 else scores.float()
-        problem = portable.with_added(portable.on_tensors(self.problem, scores), *self.added)
+        heads = self.problem.heads
+        problem = portable.on_tensors(self.problem, scores.movedim(0, 1).flatten(1, 2) if heads else scores)
+        if self.problem.index is not None:
+            problem = replace(problem, scores=rows_of(scores, self.problem.index))
+        if heads:
+            problem = portable.repeated(problem, heads)
+        problem = portable.with_added(problem, *self.added)
         score = portable.log_scores(problem)
-        remember(lambda: portable.status(problem, score.detach()))
+        shape = (heads, -1) if heads else (-1,)
+        remember(lambda: portable.status(problem, score.detach()).reshape(shape))
         weights = torch.from_numpy(self.weights).to(score)
-        return reduced(score, weights, self.reduction, self.zero_infinity, self.problem.batched)
+        return reduced(score, weights, self.reduction, self.zero_infinity, self.problem.batched, heads)
 
     def _empty(self, scores: Tensor) -> Tensor:
         """Memory for a gradient, always contiguous. If it is recycled, torch can't resize it."""
@@ -160,12 +190,15 @@ class CPUCall(NamedTuple):
         else:
             wanted = replace(added, scores=view, adds_softmax=adds_softmax)
         totals = native.total(self.problem, weights=weights, gradients=wanted, threads=torch.get_num_threads())
-        remember(totals.status)
+        remember(self.problem.by_head(totals.status) if self.problem.heads else totals.status)
         if self.differences is not None:
             self.differences.write(frames_first(gradient, self.batch_first), totals.score, weights)
         return totals.score
 
-
-def _factor(score: npt.NDArray[np.float64], grad_output: Tensor) -> npt.NDArray[np.float64]:
-    """``grad_output`` (N,); 0 for an infeasible sample, whose gradient is 0 even times inf."""
-    return np.where(score == -np.inf, 0, grad_output.detach().double().numpy())
+    def _factor(self, score: npt.NDArray[np.float64], grad_output: Tensor) -> npt.NDArray[np.float64]:
+        """``grad_output`` (N,); 0 for an infeasible sample, whose gradient is 0 even times inf."""
+        factor = grad_output.detach().double().numpy()
+        if self.problem.heads:
+            each = factor if factor.ndim == 2 else factor[:, None]
+            factor = np.broadcast_to(each, (self.problem.heads, len(score) // self.problem.heads)).reshape(-1)
+        return np.where(score == -np.inf, 0, factor)

@@ -1,4 +1,6 @@
-"""The loss as a torch function and module. May import torch, dispatch.py, operators.py and what they may import.
+"""The loss as a torch function and module.
+
+May import torch, many.py, dispatch.py, operators.py and what they may import.
 
 On the CPU the gradient is computed together with the loss, already scaled for the reduction, and handed out by the
 first ``backward``: a second one (``retain_graph=True``) computes it anew. So the usual step allocates one gradient and
@@ -25,13 +27,15 @@ from .arguments import NOTHING, Added, Lengths, Options, checked_flags
 from .calls import Replacement
 from .dispatch import (
     AnyCall,
+    backend_of,
     check_known_values,
     checked_call,
     checked_lattice_call,
     goes_into_a_graph,
     with_added_to,
 )
-from .errors import explained, raises_tensor_errors
+from .errors import TensorError, explained, raises_tensor_errors
+from .many import check_heads, folded_heads, gathered_rows, heads_call, in_float32, index_call
 from .operators import compiled_ctc_loss
 
 _handle: Callable[..., Any] = handle_torch_function
@@ -50,6 +54,7 @@ def ctc_loss(
     batch_first: bool = False,
     validate: bool = False,
     class_scores: Tensor | None = None,
+    index: Lengths | None = None,
 ) -> Tensor:
     """``torch.nn.functional.ctc_loss``, faster and exact, on the device that the scores are on.
 
@@ -74,12 +79,26 @@ def ctc_loss(
         class_scores: (C,) nats added to each class's log-probability after the log_softmax, such as minus a scaled log
             prior, or a blank penalty; -inf forbids a class. They may need a gradient, and the loss may be below 0.
             Inside of ``torch.compile`` they break the graph.
+        index: (M,) integers: which utterance n of the scores each of M targets belongs to, such as several hypotheses
+            of one utterance. ``targets`` and ``target_lengths`` are then of M targets, and M takes N's place in the
+            losses; ``input_lengths`` are of the N utterances. On the CPU scores are not copied; elsewhere they are, for
+            each target, and an index on a device is read back. An utterance's gradient is the sum over its targets,
+            added in their order, and 0 without a target. Inside of ``torch.compile`` it breaks the graph.
+
+    ``log_probs`` may also be (H, T, N, C), or (H, N, T, C) with ``batch_first``, from H heads of a network with the
+    same targets and lengths, as for intermediate CTC. The losses are then those of H calls, (H,), or (H, N) for
+    ``"none"``; on the CPU bit for bit, with targets and lengths checked and laid out once.
 
     Returns:
         Nats, in the dtype of ``log_probs`` (float32 for half precision, where the gradient is rounded once).
 
     Raises:
         CTCError: for anything malformed; the message says where.
+
+    Source:
+        Losses of inner layers: Lee and Watanabe, "Intermediate Loss Regularization for CTC-based Speech Recognition"
+        (ICASSP 2021); Nozaki and Komatsu, "Relaxing the Conditional Independence Assumption of CTC-based ASR by
+        Conditioning on Intermediate Predictions" (Interspeech 2021).
 
     Note:
         Log-probabilities are taken as they are and the gradient is the true derivative, -γ. torch's is exp(log_probs) -
@@ -91,6 +110,10 @@ def ctc_loss(
         >>> loss.backward()
         >>> round(loss.item(), 4), logits.grad.shape
         (1.1179, torch.Size([4, 2, 3]))
+        >>> ctc_loss(torch.zeros(3, 4, 2, 3), torch.tensor([[1, 2], [2, 2]]), (4, 4), (2, 2), from_logits=True)  # heads
+        tensor([1.1179, 1.1179, 1.1179])
+        >>> ctc_loss(logits, [[1, 2], [2, 1]], (4, 4), (2, 2), reduction="none", from_logits=True, index=[1, 1]).shape
+        torch.Size([2])
     """
     # A tensor's subclass, a proxy of torch.fx, a default device:
     if has_torch_function_variadic(log_probs, targets, input_lengths, target_lengths):
@@ -98,6 +121,8 @@ def ctc_loss(
         more: dict[str, Any] = {"from_logits": from_logits, "batch_first": batch_first, "validate": validate}
         if class_scores is not None:
             more["class_scores"] = class_scores
+        if index is not None:
+            more["index"] = index
         found: Tensor = _handle(ctc_loss, given, *given, blank, reduction, zero_infinity, **more)
         return found
     try:
@@ -106,6 +131,8 @@ def ctc_loss(
         )
     except (KeyError, TypeError):
         options = checked_flags(Options(blank, reduction, zero_infinity, from_logits, batch_first, validate))
+    if index is not None or getattr(log_probs, "ndim", 3) == 4:
+        return _many_loss(log_probs, targets, input_lengths, target_lengths, options, class_scores, index)
     if class_scores is not None:
         scored: Tensor = _scored_loss(log_probs, targets, input_lengths, target_lengths, options, class_scores)
         return scored
@@ -221,7 +248,78 @@ def _scored_loss(
     class_scores: Tensor,
 ) -> Tensor:
     """:func:`ctc_loss` with scores of classes."""
-    call, added = checked_call(log_probs, targets, input_lengths, target_lengths, options), Added(class_scores)
+    return _loss_with(checked_call(log_probs, targets, input_lengths, target_lengths, options), log_probs, class_scores)
+
+
+def _many_loss(
+    log_probs: Tensor,
+    targets: Any,
+    input_lengths: Any,
+    target_lengths: Any,
+    options: Options,
+    class_scores: Tensor | None,
+    index: Lengths | None,
+) -> Tensor:
+    """:func:`ctc_loss` of several heads, or with an index."""
+
+    def each(scores: Tensor, tokens: Any, frames: Any, lengths: Any) -> Tensor:
+        reduction = "none" if index is None else options.reduction
+        blank, zero_infinity, more = options.blank, options.zero_infinity, options._asdict()
+        rest = {name: more[name] for name in ("from_logits", "batch_first", "validate")}
+        return ctc_loss(
+            scores, tokens, frames, lengths, blank, reduction, zero_infinity, **rest, class_scores=class_scores
+        )
+
+    given = targets, input_lengths, target_lengths
+    if index is not None:
+        found: Tensor = _indexed_loss(each, in_float32(log_probs), *given, index, options, class_scores)
+        return found
+    check_heads(log_probs, index, options)
+    if is_dynamo_compiling() or goes_into_a_graph(log_probs) or backend_of(log_probs) == "triton":
+        return folded_heads(each, log_probs, *given, options)
+    loss: Tensor = _heads_loss(log_probs, *given, options, class_scores)
+    return loss
+
+
+@raises_tensor_errors
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _indexed_loss(
+    each: Callable[..., Tensor],
+    log_probs: Tensor,
+    targets: Any,
+    input_lengths: Any,
+    target_lengths: Any,
+    index: Lengths,
+    options: Options,
+    class_scores: Tensor | None,
+) -> Tensor:
+    if isinstance(log_probs, Tensor) and log_probs.ndim == 4:
+        check_heads(log_probs, index, options)
+    if isinstance(log_probs, Tensor) and goes_into_a_graph(log_probs):
+        raise TensorError("index cannot go into a graph: pass log_probs[:, index] and input_lengths[index] without it")
+    if isinstance(log_probs, Tensor) and backend_of(log_probs) == "triton":
+        return gathered_rows(each, log_probs, targets, input_lengths, target_lengths, index, options)
+    call = index_call(log_probs, targets, input_lengths, target_lengths, index, options)
+    return _loss_with(call, log_probs, class_scores)
+
+
+@raises_tensor_errors
+def _heads_loss(
+    log_probs: Tensor,
+    targets: Any,
+    input_lengths: Any,
+    target_lengths: Any,
+    options: Options,
+    class_scores: Tensor | None,
+) -> Tensor:
+    call = heads_call(log_probs, targets, input_lengths, target_lengths, options)
+    return _loss_with(call, log_probs, class_scores)
+
+
+def _loss_with(call: AnyCall, log_probs: Tensor, class_scores: Tensor | None) -> Tensor:
+    if class_scores is None:
+        return _loss_of(call, log_probs, NOTHING)
+    added = Added(class_scores)
     return _loss_of(with_added_to(call, log_probs, added), log_probs, added)
 
 

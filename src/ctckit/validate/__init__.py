@@ -29,6 +29,7 @@ from .form import (
     form_faults,
     tensor_without_values,
 )
+from .index import check_indexed_form
 from .options import (
     FLAGS,
     REDUCTIONS,
@@ -68,6 +69,7 @@ __all__ = [
     "check_flag",
     "check_form",
     "check_frame_shift",
+    "check_indexed_form",
     "check_integer",
     "check_language",
     "check_lattice_form",
