@@ -62,7 +62,7 @@ class Emissions {
           narrowest_(Format<Real>::kNarrow - StateFactors<Real>::room(lattice)),
           input_(frames_of<In>(scores, sample.scores)),
           grad_(grad) {
-        lattice.slots.by_class = from_logits_ && !class_scores_ && num_classes_ <= kFewClasses &&
+        lattice.slots.by_class = from_logits_ && num_classes_ <= kFewClasses &&
                                  num_classes_ <= 3 * (std::int64_t(lattice.num_states) + 1) / 2;
     }
     void lay_out(Arena& arena, int block_length);
@@ -96,12 +96,14 @@ class Emissions {
     void tabulate_labels(int t0, int count, bool first_time);
     void tabulate_classes(int t0, int count, bool first_time);
     void tabulate_wide(const Table<Real>& table, const Real* top);
+    void weigh_classes();
     void keep_softmax(int t, Real top, Real sum, Real rest);
     // The memory of a tile's table.
     Table<Real> unmade_table(int t) const {
         const std::int64_t at = std::int64_t(tile_of(t)) * slots_.num_slots * kTile;
         return {values_ + at, exponents_ + at, false};
     }
+    Real* unweighted(int t) const { return unweighted_ + std::int64_t(tile_of(t)) * slots_.num_slots * kTile; }
     int tile_of(int t) const { return (tables_kept_ ? t : t - block_start_) / kTile; }
 
     const LatticeView<Real>& lattice_;
@@ -115,14 +117,18 @@ class Emissions {
     Frames<In> input_;
     const Gradient<In> grad_;
 
-    int block_start_;               // the first frame of the current block
-    bool tables_kept_;              // for the whole sample, else for the current block
-    Real* values_;                  // (tiles, num_slots, kTile)
-    Bits* exponents_;               // the same, used where a tile is wide
-    bool* wide_;                    // (tiles,) a label is too unlikely for a plain number
-    Real* scratch_;                 // (num_slots, kTile)
-    Real* exps_;                    // (num_classes,) scratch of a softmax
-    Real* label_top_;               // (whole tiles) the best label's score, which emissions are relative to
+    int block_start_;     // the first frame of the current block
+    bool tables_kept_;    // for the whole sample, else for the current block
+    Real* values_;        // (tiles, num_slots, kTile)
+    Bits* exponents_;     // the same, used where a tile is wide
+    bool* wide_;          // (tiles,) a label is too unlikely for a plain number
+    Real* scratch_;       // (num_slots, kTile)
+    Real* unweighted_;    // like values_, of all classes without class scores, where there are such scores
+    Real* class_factor_;  // (num_classes,) of a label, exp(class score), relative to the highest of the labels
+    Real least_class_;    // the lowest of the labels' class scores, relative to the highest
+    double top_class_;    // the highest
+    Real* exps_;          // (num_classes,) scratch of a softmax
+    Real* label_top_;     // (whole tiles) the best label's score, which emissions are relative to
     Real *row_top_, *row_inverse_;  // (whole tiles) of each softmax: the best score, and one over the sum
     Real* row_rest_;                // (whole tiles) the sum without the best class, where that is sure
     double offset_;                 // log-score common to all paths
@@ -139,6 +145,9 @@ void Emissions<In>::lay_out(Arena& arena, int block_length) {
     exponents_ = arena.take<Bits>(rows * slots);
     wide_ = arena.take<bool>(rows / kTile);
     scratch_ = arena.take<Real>(slots * kTile);
+    const bool weighted = slots_.by_class && class_scores_;
+    unweighted_ = arena.take<Real>(weighted ? rows * slots : 0);
+    class_factor_ = arena.take<Real>(weighted ? num_classes_ : 0);
     exps_ = arena.take<Real>(slots_.by_class ? 0 : num_classes_);
     const std::int64_t tiles = round_up(num_frames_, kTile);
     label_top_ = arena.take<Real>(tiles);
@@ -154,8 +163,27 @@ void Emissions<In>::start() {
     sums_product_ = 1;
     poisoned_ = false;
     block_start_ = 0;
+    least_class_ = 0;
+    top_class_ = 0;
+    if (slots_.by_class && class_scores_) weigh_classes();
     for (std::int64_t t = num_frames_; t < round_up(num_frames_, kTile); ++t)
         label_top_[t] = row_top_[t] = row_inverse_[t] = row_rest_[t] = 0;
+}
+
+// Class scores multiply the emissions of labels; the gradient's softmax is without them.
+template <class In>
+void Emissions<In>::weigh_classes() {
+    double low = HUGE_VAL, high = -HUGE_VAL;
+    for (int i = 0; i < slots_.num_labels; ++i) {
+        low = lesser(low, class_scores_[slots_.labels[i]]);
+        high = greater(high, class_scores_[slots_.labels[i]]);
+    }
+    top_class_ = high == -HUGE_VAL ? 0 : high;  // no label is possible
+    least_class_ = Real(low - top_class_);
+    for (int i = 0; i < slots_.num_labels; ++i) {
+        const int c = slots_.labels[i];
+        class_factor_[c] = Real(std::exp(class_scores_[c] - top_class_));
+    }
 }
 
 template <class In>
@@ -281,10 +309,10 @@ void Emissions<In>::tabulate_classes(int t0, int count, bool first_time) {
     for (int f = 0; f < kTile; ++f) {
         top[f] = best[0][f];
         label_top[f] = best_label[f] == -kInfinity<Real> ? top[f] : best_label[f];
-        lowest = lesser(lowest, least[f] - top[f]);
+        lowest = lesser(lowest, least[f] - top[f] + least_class_);
     }
     made.wide = wide_[tile_of(t0)] = lowest < narrowest_;
-    Real* exps = made.wide ? scratch_ : values;
+    Real* exps = class_scores_ ? unweighted(t0) : made.wide ? scratch_ : values;
     for (int c = 0; c < num_classes_; ++c) {
 #pragma omp simd
         for (int f = 0; f < kTile; ++f) exps[c * kTile + f] = exp_nonpositive(values[c * kTile + f] - top[f]);
@@ -292,11 +320,20 @@ void Emissions<In>::tabulate_classes(int t0, int count, bool first_time) {
         sum[c % 2] += scores;
     }
     sum[0] += sum[1];
-    if (made.wide) tabulate_wide(made, label_top);
+    if (made.wide) {
+        tabulate_wide(made, label_top);
+    } else if (class_scores_) {
+        for (int i = 0; i < slots_.num_labels; ++i) {
+            const int c = slots_.labels[i];
+#pragma omp simd
+            for (int f = 0; f < kTile; ++f) values[c * kTile + f] = exps[c * kTile + f] * class_factor_[c];
+        }
+    }
     if (!first_time) return;
     for (int f = 0; f < count; ++f) {
         keep_softmax(t0 + f, top[f], sum[0][f], sum[0][f] - 1);
         label_top_[t0 + f] = top[f];  // all entries of the gradient will be relative to it
+        offset_ += top_class_;
         if (made.wide) offset_ += double(label_top[f]) - double(top[f]);
     }
 }
@@ -304,11 +341,15 @@ void Emissions<In>::tabulate_classes(int t0, int count, bool first_time) {
 // A wide tile's emissions, relative to `top`: mantissas and exponents apart.
 template <class In>
 void Emissions<In>::tabulate_wide(const Table<Real>& table, const Real* top) {
-    for (int label = 0; label < slots_.num_labels; ++label)
+    for (int label = 0; label < slots_.num_labels; ++label) {
+        // In a table of labels, the class scores have been added already.
+        const bool adds = slots_.by_class && class_scores_;
+        const double own = adds ? class_scores_[slots_.labels[label]] - top_class_ : 0;
         for (int f = 0; f < kTile; ++f) {
             const int i = slots_.slot_of_label(label) * kTile + f;
-            exp_scaled<Real>(double(table.values[i]) - double(top[f]), table.values[i], table.exponents[i]);
+            exp_scaled<Real>(double(table.values[i]) - double(top[f]) + own, table.values[i], table.exponents[i]);
         }
+    }
 }
 
 // A wide table of classes is computed again, and so is one of labels whose emissions hold class scores, since the
@@ -316,6 +357,7 @@ void Emissions<In>::tabulate_wide(const Table<Real>& table, const Real* top) {
 template <class In>
 auto Emissions<In>::plain_values(int t0, int count) -> const Real* {
     const Table<Real> made = table(t0);
+    if (slots_.by_class && class_scores_) return unweighted(t0);
     if (class_scores_ && has_softmax_) {
         input_.gather(slots_.labels, slots_.num_slots, t0, count, made.values);
         for (int i = 0; i < slots_.num_slots * kTile; ++i)
