@@ -14,9 +14,10 @@ from .errors import CTCError, CTCWarning, InfeasibleError
 from .explanation import Explanation, SearchExplanation, explain, explain_search
 from .kernels.native import get_num_threads, set_num_threads
 from .language import LanguageModel, Lexicon, PrefixModel
-from .lattice import STAR, Arc, Lattice, ctc_lattice, frames_needed
-from .loss import ctc_loss, ctc_loss_and_grad, lattice_loss, lattice_loss_and_grad, posteriors
+from .lattice import STAR, Arc, Lattice, LatticeBuilder, ctc_lattice, delay_scores, frames_needed, risk_scores
+from .loss import ctc_loss, ctc_loss_and_grad, lattice_loss, lattice_loss_and_grad, path_entropy, posteriors
 from .results import LatticeLossAndGrad, LossAndGrad, Posteriors, Segment, Status, TokenSpan
+from .stars import with_star
 from .text import Transcript, Vocabulary
 
 __version__ = _version("ctckit")
@@ -37,6 +38,7 @@ __all__ = [
     "InfeasibleError",
     "LanguageModel",
     "Lattice",
+    "LatticeBuilder",
     "LatticeLossAndGrad",
     "Lexicon",
     "LossAndGrad",
@@ -53,6 +55,7 @@ __all__ = [
     "ctc_lattice",
     "ctc_loss",
     "ctc_loss_and_grad",
+    "delay_scores",
     "diagnose",
     "explain",
     "explain_search",
@@ -62,8 +65,11 @@ __all__ = [
     "greedy_decode",
     "lattice_loss",
     "lattice_loss_and_grad",
+    "path_entropy",
     "posteriors",
     "rescore",
+    "risk_scores",
     "set_num_threads",
     "tune",
+    "with_star",
 ]

@@ -141,8 +141,8 @@ def lattice_loss(
         from_logits: ``scores`` holds raw scores; log_softmax is part of the loss.
         class_scores: (C,) nats added to each class's log-probability after the log_softmax, such as minus a scaled log
             prior, or a blank penalty. -inf forbids a class.
-        state_scores: (N, K) nats added to what a state emits at every frame, K of the largest lattice; (K,) for one
-            sample.
+        state_scores: (N, K) nats added to what a state emits at every frame, K of the largest lattice, or a list of N
+            rows, each as long as its lattice; (K,) for one sample.
 
     Returns:
         Nats; (N,) for ``"none"``, else a scalar. With added scores, or costs below 0, it may be below 0.
@@ -265,28 +265,80 @@ def posteriors(
         array([[0.0836 , 0.9164 , 0.     ],
                [0.     , 0.82488, 0.17512]])
     """
-    check_targets_or_lattices(lattices, targets=targets, target_lengths=target_lengths)
-    from_logits = check_flag("from_logits", from_logits)
-    if lattices is None:
-        tokens = cast(npt.ArrayLike, targets)
-        scores_shape = as_array("logits" if from_logits else "log_probs", log_probs).shape
-        frames, lengths = lengths_or_all(scores_shape, as_array("targets", tokens).shape, input_lengths, target_lengths)
-        problem = ctc_problem(log_probs, tokens, frames, lengths, blank, from_logits=from_logits)
-        problem = with_added_scores(problem, class_scores, state_scores)
-    else:
-        problem = lattice_problem(
-            log_probs,
-            lattices,
-            input_lengths,
-            from_logits=from_logits,
-            class_scores=class_scores,
-            state_scores=state_scores,
-        )
+    problem = _with_targets_or_lattices(
+        log_probs, targets, input_lengths, target_lengths, blank, lattices, from_logits=from_logits
+    )
+    problem = with_added_scores(problem, class_scores, state_scores)
     gamma = posteriors_of(problem)
-    classes = gamma.classes if from_logits else _like(gamma.classes, log_probs)
+    classes = gamma.classes if problem.from_logits else _like(gamma.classes, log_probs)
     if problem.batched:
         return Posteriors(gamma.states, classes, gamma.score, gamma.status)
     return Posteriors(gamma.states[:, 0], classes[:, 0], gamma.score[0], gamma.status[0])
+
+
+def path_entropy(
+    log_probs: npt.ArrayLike,
+    targets: npt.ArrayLike | None = None,
+    input_lengths: npt.ArrayLike | None = None,
+    target_lengths: npt.ArrayLike | None = None,
+    blank: int = 0,
+    *,
+    lattices: Lattice | Sequence[Lattice] | None = None,
+    from_logits: bool = False,
+) -> FloatArray:
+    """How undecided the network is between a target's paths: H = -Σ P(π|y) log P(π|y), over all of its paths π.
+
+    0 if there is one path, log M if M paths are equally probable. Divided by the frames it tells a peaky network, which
+    is sure where each token stands, from one that is not.
+
+    Args:
+        log_probs: (T, N, C), or (T, C) for one sample, as for :func:`ctc_loss`.
+        targets: as for :func:`posteriors`.
+        input_lengths: (N,) frames of each sample; all T if not given.
+        target_lengths: (N,) tokens of each sample; all S if not given.
+        blank: the blank's class.
+        lattices: instead of targets and their lengths.
+        from_logits: ``log_probs`` holds raw scores; they are normalised.
+
+    Returns:
+        Nats, (N,), or a number for one sample; 0 without a path, NaN if a used frame is not finite.
+
+    Raises:
+        CTCError: for anything malformed; the message says where.
+
+    Example:
+        >>> print(round(float(np.exp(path_entropy(np.zeros((6, 4)), [1, 2], from_logits=True))), 6))  # paths
+        70.0
+    """
+    problem = _with_targets_or_lattices(
+        log_probs, targets, input_lengths, target_lengths, blank, lattices, from_logits=from_logits
+    )
+    if problem.from_logits:
+        scores = _as_log_probs(problem).scores
+        with np.errstate(invalid="ignore"):  # NaN in, NaN out
+            scores = scores - np.logaddexp.reduce(scores, axis=2, keepdims=True)
+        problem = replace(problem, scores=scores, from_logits=False)
+    scores, batch = as_floats(problem.scores), problem.lattices
+    has_costs, has_arcs = batch.entry_costs is not None, len(batch.long_arcs) > 0
+    slopes = added_gradients(problem, [False, False, has_costs, has_arcs], np.empty)
+    slopes.scores = native.gradient(scores.shape, problem.scores.dtype)
+    size = scores.shape[1]
+    totals = native.total(problem, weights=-np.ones(size), gradients=slopes)
+    # A path's score is linear in scores and costs, so their products with the slopes add up to its expected score.
+    occupancy = as_floats(cast(Array, slopes.scores))
+    expected = np.zeros(size)
+    for n, frames in enumerate(batch.frames.tolist()):
+        expected[n] = _products(occupancy[:frames, n], scores[:frames, n]).sum(dtype=np.float64)
+    if has_costs:
+        expected += _products(cast(Array, slopes.entry_costs), cast(Array, batch.entry_costs)).sum(axis=1)
+    if has_arcs:
+        np.add.at(
+            expected, batch.long_arcs[:, 0], _products(cast(Array, slopes.long_arc_scores), batch.long_arc_scores)
+        )
+    with np.errstate(invalid="ignore"):
+        entropy: FloatArray = np.where(totals.score == -np.inf, 0, np.maximum(totals.score - expected, 0))
+    entropy = entropy.astype(problem.real)
+    return entropy if problem.batched else entropy[0]
 
 
 def posteriors_of(problem: ArrayProblem, threads: int | None = None) -> Posteriors[Array]:
@@ -300,6 +352,27 @@ def posteriors_of(problem: ArrayProblem, threads: int | None = None) -> Posterio
         for occupancies in (found.states, found.classes):
             occupancies[: problem.lattices.frames[n], n] = np.nan
     return Posteriors(found.states, found.classes, totals.score, totals.status)
+
+
+def _with_targets_or_lattices(
+    log_probs: npt.ArrayLike,
+    targets: npt.ArrayLike | None,
+    input_lengths: npt.ArrayLike | None,
+    target_lengths: npt.ArrayLike | None,
+    blank: int,
+    lattices: Lattice | Sequence[Lattice] | None,
+    *,
+    from_logits: bool,
+) -> ArrayProblem:
+    """The checked batch of a call that takes targets or lattices, and lengths or none."""
+    check_targets_or_lattices(lattices, targets=targets, target_lengths=target_lengths)
+    from_logits = check_flag("from_logits", from_logits)
+    if lattices is not None:
+        return lattice_problem(log_probs, lattices, input_lengths, from_logits=from_logits)
+    tokens = cast(npt.ArrayLike, targets)
+    scores_shape = as_array("logits" if from_logits else "log_probs", log_probs).shape
+    frames, lengths = lengths_or_all(scores_shape, as_array("targets", tokens).shape, input_lengths, target_lengths)
+    return ctc_problem(log_probs, tokens, frames, lengths, blank, from_logits=from_logits)
 
 
 def reduced_loss(
@@ -319,6 +392,11 @@ def reduced_loss(
         rows = zip(problem.by_head(score), problem.by_head(weights), strict=True)
         return np.array([weighted_loss(*row, zero_infinity) for row in rows])
     return weighted_loss(score, weights, zero_infinity)
+
+
+def _products(shares: Array, values: Array) -> Array:
+    """Their products; 0 where a share is 0, even of -inf."""
+    return np.multiply(shares, values, where=shares != 0, out=np.zeros(shares.shape))
 
 
 def _rounded(problem: ArrayProblem, loss: npt.NDArray[np.float64] | float) -> FloatArray:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from . import native
 from .bfloat16 import as_floats
 from .errors import CTCError
-from .lattice import ARCS_BY_ROLE, Lattice
+from .lattice import ARCS_BY_ROLE, Lattice, padded_rows
 from .validate import (
     Fault,
     Form,
@@ -360,7 +360,7 @@ def _one_per_sample(lattices: Lattice | Sequence[Lattice], size: int, classes: i
 def with_added_scores(
     problem: ArrayProblem, class_scores: npt.ArrayLike | None, state_scores: npt.ArrayLike | None
 ) -> ArrayProblem:
-    """The same batch with class scores (C,) and state scores (N, K), or (K,) for one sample.
+    """The same batch with class scores (C,) and state scores (N, K), or a list of rows, or (K,) for one sample.
 
     Raises:
         CTCError: another shape, NaN, or more than kernels can hold, with the costs of the batch's lattices.
@@ -368,6 +368,8 @@ def with_added_scores(
     if class_scores is not None:
         problem = replace(problem, class_scores=check_added("class_scores", class_scores, problem.scores.shape[-1:]))
     if state_scores is not None:
+        if isinstance(state_scores, (list, tuple)) and len({np.size(row) for row in state_scores}) > 1:
+            state_scores = padded_rows(state_scores)
         given = as_array("state_scores", state_scores)
         given = given[None] if given.ndim == 1 and not problem.batched else given
         problem = replace(problem, state_scores=check_added("state_scores", given, problem.lattices.labels.shape))

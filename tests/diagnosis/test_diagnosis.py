@@ -324,6 +324,16 @@ class TestNetwork:
         assert finding.evidence["entropy"] == pytest.approx(-(np.exp(logs) * logs).sum(axis=2).mean())
         assert "peaky" not in [finding.code for finding in diagnose(**untrained()).findings]
 
+    def test_entropy_of_paths(self) -> None:
+        batch = trained()
+        names = ("targets", "input_lengths", "target_lengths", "blank")
+        of_samples = ctckit.path_entropy(batch["log_probs"], *(batch.get(name, 0) for name in names))
+        found = diagnose(**batch)
+        frames = np.sum(batch["input_lengths"])
+        assert found.statistics["path_entropy"] == pytest.approx(of_samples.sum() / frames, abs=1e-9)
+        assert found.statistics["path_entropy"] < diagnose(**untrained()).statistics["path_entropy"]
+        assert "paths' entropy" in found.text()
+
     def test_unlikely_target(self) -> None:
         batch = trained()
         right = batch["targets"][1].tolist()

@@ -3,6 +3,8 @@
 import io
 import logging
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -425,3 +427,15 @@ def test_scores_elsewhere() -> None:
     x = torch.zeros(6, 3, 5, device="meta")
     with pytest.raises(ctckit.CTCError, match=r"logits is on meta: expected the CPU inside of torch\.compile"):
         ctckit.torch.operators._checked(x, TARGETS, FRAMES, LENGTHS, 0, "mean", False, True, False, False)
+
+
+def test_the_compiler_is_not_imported_before_it_is_used() -> None:
+    """It takes as long to import as the rest of torch."""
+    program = (
+        "import sys, torch, ctckit, ctckit.torch\n"
+        "scores = torch.zeros(3, 1, 3, requires_grad=True)\n"
+        "ctckit.torch.lattice_loss(scores, ctckit.ctc_lattice([1, 2]), from_logits=True).backward()\n"
+        "print('torch._dynamo' in sys.modules)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"

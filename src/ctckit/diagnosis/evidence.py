@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..lattice import frames_needed
-from ..loss import ctc_loss
+from ..loss import ctc_loss, path_entropy
 from ..text.reading import edit_distance
 from .batch import Batch, Ints, Scores
 from .kinds import Floats, Kind, Scale, blocks, normalised, scale_of, unusable
@@ -23,7 +23,7 @@ EXPLODED = 1e4  # nats between the best class and the next: no network that lear
 
 _SMALL = 2**20  # scores of a loss that is always computed in float64
 
-_OUTPUTS = ("blank_share", "confidence", "entropy", "spike_width", "token_mass", "error_rate")
+_OUTPUTS = ("blank_share", "confidence", "entropy", "path_entropy", "spike_width", "token_mass", "error_rate")
 
 
 class Bad(NamedTuple):
@@ -83,6 +83,7 @@ class Sample:
         outputs: what the network gives.
         greatest: the greatest log-probability of each class in the target, over the frames.
         loss: nats; inf without a path, NaN if the target is not one of tokens.
+        path_entropy: nats, of the target's paths; 0 without a path.
     """
 
     index: int
@@ -92,6 +93,7 @@ class Sample:
     outputs: Outputs
     greatest: dict[int, float]
     loss: float
+    path_entropy: float
 
     @property
     def frames(self) -> int:
@@ -211,6 +213,7 @@ class Evidence:
         known["confidence"] = sum(outputs.confidence * len(outputs.greedy) for outputs in each) / frames
         known["entropy"] = sum(outputs.entropy for outputs in each) / frames
         read = sum(len(sample.reading) for sample in self.samples)
+        known["path_entropy"] = sum(sample.path_entropy for sample in self.samples) / frames
         known["spike_width"] = (frames - blanks) / read if read else None
         tokens = sum(sample.tokens for sample in self.samples)
         if tokens:
@@ -291,8 +294,8 @@ class _Seen:
             outputs.moved = float(np.subtract(high, low, where=high > low, out=np.zeros_like(high)).max())
             np.maximum(self.greatest, high, out=self.greatest)
         greatest = {int(c): float(high[c]) for c in kept.classes if c != batch.blank}
-        loss = kept.loss(target, batch.blank) if spelled else np.nan
-        return Sample(n, target, batch.blank, batch.classes, outputs, greatest, loss)
+        loss, undecided = (kept.loss(target, batch.blank), kept.path_entropy(target)) if spelled else (np.nan, np.nan)
+        return Sample(n, target, batch.blank, batch.classes, outputs, greatest, loss, undecided)
 
     def _measure(self, outputs: Outputs, start: int, log_probs: Floats) -> None:
         """Adds one block of frames."""
@@ -354,11 +357,18 @@ class _Columns:
 
     def loss(self, target: Ints, blank: int) -> float:
         """The CTC loss, in nats."""
+        scores, tokens, label = self._arguments(target, blank)
+        return float(ctc_loss(scores, tokens, self._frames, len(target), label, "sum", from_logits=self._direct))
+
+    def path_entropy(self, target: Ints) -> float:
+        """The entropy of the target's paths, in nats."""
+        scores, tokens, label = self._arguments(target, self._batch.blank)
+        return float(path_entropy(scores, tokens, self._frames, len(target), label, from_logits=self._direct))
+
+    def _arguments(self, target: Ints, blank: int) -> tuple[Scores, Ints, int]:
         if self._direct:
-            scores = self._batch.scores[: self._frames, self._n]
-            return float(ctc_loss(scores, target, self._frames, len(target), blank, "sum", from_logits=True))
-        tokens, label = np.searchsorted(self.classes, target), int(np.searchsorted(self.classes, blank))
-        return float(ctc_loss(self._kept, tokens, self._frames, len(target), label, "sum"))
+            return self._batch.scores[: self._frames, self._n], target, blank
+        return self._kept, np.searchsorted(self.classes, target), int(np.searchsorted(self.classes, blank))
 
 
 def loss_of(batch: Batch, kind: Kind, n: int, target: Ints, blank: int, frames: int | None = None) -> float:

@@ -25,7 +25,17 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")  # worst first
 _WIDTH = 100  # columns of a line
 _SHOWN = 3  # findings of one code that are written out; a batch of 64 may hold the same fault 64 times
 _NAMED = 20  # of the samples with the other findings
-_ROWS = ("loss", "infeasible", "blank_share", "confidence", "entropy", "spike_width", "token_mass", "error_rate")
+_ROWS = (
+    "loss",
+    "infeasible",
+    "blank_share",
+    "confidence",
+    "entropy",
+    "path_entropy",
+    "spike_width",
+    "token_mass",
+    "error_rate",
+)
 _LONGEST = 60  # characters of a text that are shown
 # Which numbers of the evidence are classes, lists of classes, and maps from class to class.
 _CLASSES = ("likeliest", "value", "token", "other", "told")

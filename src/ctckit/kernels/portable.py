@@ -71,7 +71,7 @@ def log_scores(problem: TensorProblem) -> Tensor:
 def _summed(problem: TensorProblem) -> tuple[Tensor, Tensor]:
     """Log-scores (N,), and whether each sample's lattice has a path of its length (N,)."""
     emitted = _emissions(problem)
-    score = _score(problem, emitted, _logsumexp)
+    score = _score(problem, emitted, log_sum)
     score = score if len(problem.scores) else score + problem.scores.sum()  # without frames there must be a graph too
     return score, emitted.feasible
 
@@ -113,7 +113,7 @@ def posteriors(problem: TensorProblem, *, threads: int | None = None) -> Posteri
     emitted = _emissions(replace(problem, scores=_widened(problem.scores)))
     leaf = emitted.values.detach().requires_grad_()
     with torch.enable_grad():
-        score = _score(problem, emitted._replace(values=leaf), _logsumexp)
+        score = _score(problem, emitted._replace(values=leaf), log_sum)
         (gamma,) = torch.autograd.grad(score.sum(), leaf)
     labels = problem.lattices.labels.long().expand(gamma.shape)
     classes = gamma.new_zeros(problem.scores.shape).scatter_add(2, labels, gamma).to(problem.scores.dtype)
@@ -313,7 +313,7 @@ def _amax(values: Tensor) -> Tensor:
     return values.amax(dim=-1)
 
 
-def _logsumexp(values: Tensor) -> Tensor:
+def log_sum(values: Tensor) -> Tensor:
     """Over the last axis; if all are -inf, so is the result, and its derivatives are 0, not NaN."""
     top = values.detach().amax(dim=-1, keepdim=True)
     top = torch.where(top > -torch.inf, top, 0)  # NaN is left to the sum, too

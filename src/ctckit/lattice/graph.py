@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from .rule import MOVES, Arc
 
 STAR = -1
 """In a target: a token that matches whatever class is the most probable."""
+
+AT_STATE = np.uint8(Arc.STAY | Arc.START | Arc.END)  # the bits of a state that lead from no other
 
 AT_ONCE = 5  # neighbouring groups that one arc may leave out: two words, with what stands between
 
@@ -126,7 +129,8 @@ class Lattice:
         token. If the two tokens are equal, only the arc from the blank exists. One arc passes up to five neighbouring
         groups; where more are left out, each portion of five leaves a blank behind.
 
-        If at most five groups are neighbours, each choice of groups gives a label sequence exactly one path. With more,
+        Each choice of groups counts once: a string that two choices leave, such as "12" of "1212", counts twice. If at
+        most five groups are neighbours, a choice gives a label sequence exactly one path. With more,
         a pause between two portions can be spread over their blanks in several ways, and sums count each of them.
 
         Raises:
@@ -142,8 +146,7 @@ class Lattice:
         """
         state, size = self._state_of_token(), self.num_tokens
         group = numbers("groups", groups, np.int64, (size,)).tolist()
-        bounds = [0, *(s for s in range(1, size) if group[s] != group[s - 1]), size] if size else [0]
-        runs = [(first, end) for first, end in pairwise(bounds) if group[first] > 0]
+        runs = _runs(group)
         far = [arc for i in range(len(runs)) for arc in self._passing_by(runs[i : i + AT_ONCE], group, state)]
         arcs = self.arcs.copy()
         left_out = 0
@@ -276,26 +279,135 @@ class Lattice:
             >>> ctc_lattice([1]).with_wildcards(9).labels.tolist()
             [9, 0, 1, 0, 9]
         """
-        last, arcs = self.num_states + 1, np.pad(self.arcs, 1)
-        far: list[tuple[int, int]] = []
-        arcs[[0, last]] = Arc.STAY | Arc.START, Arc.STAY | Arc.END
-        bits = {back: bit for bit, back in MOVES}
-        moves = [(0, int(k) + 1) for k in np.flatnonzero(self.arcs & Arc.START)]
-        moves += [(int(k) + 1, last) for k in np.flatnonzero(self.arcs & Arc.END)]
-        for source, to in moves:
-            if to - source in bits:
-                arcs[to] |= np.uint8(bits[to - source])
-            else:
-                far.append((source, to))
-        made = Lattice(
-            np.pad(self.labels, 1, constant_values=numbers("label", label, np.int32, ())),
-            arcs,
-            np.pad(self.tokens, 1, constant_values=-1),
-            None if self.entry_costs is None else np.pad(self.entry_costs, 1),
-            self.long_arcs + 1,
-            self.long_arc_scores,
+        wildcard, last = int(numbers("label", label, np.int32, ())), self.num_states + 1
+        places = np.arange(1, last)
+        moves = [(0, int(k), 0.0) for k in places[self.arcs & Arc.START != 0]]
+        moves += [(int(k), last, 0.0) for k in places[self.arcs & Arc.END != 0]]
+        added = {0: _Added(wildcard, Arc.STAY | Arc.START), last: _Added(wildcard, Arc.STAY | Arc.END)}
+        return self._extended(places, added, moves)
+
+    def with_stars(
+        self, label: int, cost: float = 0.0, *, before: bool = True, between: bool = True, after: bool = True
+    ) -> Lattice:
+        """Something else may be said where the target has a gap: x, or x with one ★⁺ in any of its gaps.
+
+        The star is a class of its own, a column of the scores, which says what a star's frame costs. Whether blanks are
+        part of it depends on that column: :func:`ctckit.with_star` appends the usual ones. Next to a star, a blank may
+        stand on both sides. Each choice of gaps with a star counts once.
+
+        Args:
+            label: the star's class.
+            cost: nats that a path pays for each star that it enters.
+            before: whether a star may stand before the first token.
+            between: whether one may stand between two tokens.
+            after: whether one may stand after the last token.
+
+        Raises:
+            CTCError: a gap without a blank, where nothing can be inserted.
+
+        Source:
+            A garbage or filler model with an entry cost; without the cost, the stars of Pratap et al., "Star Temporal
+            Classification" (NeurIPS 2022), which may repeat.
+
+        Example:
+            >>> from ctckit import ctc_lattice
+            >>> lattice = ctc_lattice([1, 2]).with_stars(9, 0.5, before=False, after=False)
+            >>> lattice.labels.tolist(), lattice.entry_costs.tolist()
+            ([0, 1, 0, 9, 0, 2, 0], [0.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0])
+        """
+        star, nats = int(numbers("label", label, np.int32, ())), float(numbers("cost", cost, np.float64, ()))
+        state = [-1, *self._state_of_token(), self.num_states]
+        wanted = [before, *[between] * (self.num_tokens - 1), after] if self.num_tokens else [before or after]
+        gaps = [(low + 1, high) for (low, high), want in zip(pairwise(state), wanted, strict=True) if want]
+        for blank, end in gaps:
+            if blank == end:
+                raise CTCError(f"a gap at state {blank} has no blank: expected with_stars before without_blank")
+        chosen = np.zeros(self.num_states, np.int64)
+        chosen[[blank for blank, _ in gaps]] = 2
+        places = np.arange(self.num_states) + np.cumsum(chosen) - chosen
+        source, to, scores = (values.tolist() for values in self._moves())
+        added: dict[int, _Added] = {}
+        moves: list[tuple[int, int, float]] = []
+        for blank in np.flatnonzero(chosen).tolist():
+            own = int(places[blank])
+            entry, second = own + 1, own + 2
+            bits = self.arcs[blank]
+            added[entry] = _Added(star, Arc.STAY | (bits & (Arc.START | Arc.END)), nats)
+            added[second] = _Added(int(self.labels[blank]), bits & (Arc.STAY | Arc.END))
+            moves += [(own, entry, 0.0), (entry, second, 0.0)]
+            for i, j, score in zip(source, to, scores, strict=True):
+                if j == blank:
+                    moves.append((int(places[i]), entry, score))
+                if i == blank:
+                    moves += [(entry, int(places[j]), score), (second, int(places[j]), score)]
+        return self._extended(places, added, moves)
+
+    def with_bypass(self, words: npt.ArrayLike, label: int, score: float) -> Lattice:
+        """Each word may be read as one ★⁺ instead, where a transcript has wrong words; every choice counts once.
+
+        Args:
+            words: integer (S,), the word of each token, a run of equal positive numbers; 0 for a token that must be
+                read.
+            label: the star's class, a column of the scores; published models use the mean of all tokens'
+                probabilities (:func:`ctckit.with_star`, ``"mean"``).
+            score: nats added for each word that is read as a star; usually far below 0 at first. -inf: none ever is.
+
+        Like any two equal tokens, two stars side by side need a blank between them.
+
+        Raises:
+            CTCError: not one word per token; several states of a token.
+
+        Source:
+            Gao et al., "Bypass Temporal Classification" (Interspeech 2023).
+
+        Example:
+            >>> from ctckit import ctc_lattice
+            >>> ctc_lattice([1, 2]).with_bypass([1, 1], 9, -2.0).labels.tolist()
+            [0, 1, 0, 2, 9, 0]
+        """
+        star, gain = int(numbers("label", label, np.int32, ())), float(numbers("score", score, np.float64, ()))
+        if not gain < np.inf:
+            raise CTCError(f"score = {gain} is out of range: expected nats, finite or -inf")
+        state, size = self._state_of_token(), self.num_tokens
+        runs = _runs(numbers("words", words, np.int64, (size,)).tolist())
+        shift = np.zeros(self.num_states + 1, np.int64)
+        shift[[state[end - 1] + 1 for _, end in runs]] = 1
+        places = np.arange(self.num_states) + np.cumsum(shift)[:-1]
+        added: dict[int, _Added] = {}
+        moves: list[tuple[int, int, float]] = []
+        for first, end in runs:
+            begin, last = state[first], state[end - 1]
+            place = int(places[last]) + 1
+            bits = Arc.STAY | (self.arcs[begin] & Arc.START) | (self.arcs[last] & Arc.END)
+            added[place] = _Added(star, bits, -gain, end - 1)
+            sources = [state[first - 1]] if first else []
+            sources += [begin - 1] if begin and self.tokens[begin - 1] < 0 else []
+            ends = [state[end]] if end < size else []
+            ends += [last + 1] if last + 1 < self.num_states and self.tokens[last + 1] < 0 else []
+            moves += [(int(places[i]), place, 0.0) for i in sources] + [(place, int(places[j]), 0.0) for j in ends]
+        return self._extended(places, added, moves)
+
+    def _extended(
+        self, places: npt.NDArray[np.int64], added: dict[int, _Added], moves: list[tuple[int, int, float]]
+    ) -> Lattice:
+        """This lattice's states at new places (K,), with states added at the others, and moves (from, to, score)."""
+        size = self.num_states + len(added)
+        labels, arcs = np.zeros(size, np.int32), np.zeros(size, np.uint8)
+        tokens, costs = np.full(size, -1, np.int32), np.zeros(size)
+        labels[places], arcs[places], tokens[places] = self.labels, self.arcs & AT_STATE, self.tokens
+        costs[places] = 0 if self.entry_costs is None else self.entry_costs
+        for k, state in added.items():
+            labels[k], arcs[k], costs[k], tokens[k] = state.label, np.uint8(state.bits), state.cost, state.token
+        source, to, scores = self._moves()
+        more = np.array(moves, np.float64).reshape(-1, 3)
+        all_moves = (
+            np.concatenate((places[source], more[:, 0])).astype(np.int32),
+            np.concatenate((places[to], more[:, 1])).astype(np.int32),
+            np.concatenate((scores, more[:, 2])),
         )
-        return made.with_long_arcs(far)
+        return _of_moves(
+            labels, arcs, tokens, costs if costs.any() or self.entry_costs is not None else None, all_moves
+        )
 
     def with_costs(self, costs: npt.ArrayLike) -> Lattice:
         """Replaces the entry costs: a path's score falls by costs[k] each time the path enters state k.
@@ -418,24 +530,19 @@ class Lattice:
         """The lattice in which state k becomes state index[k]; several may become one, and -1 drops a state."""
         source, to, scores = self._moves()
         kept = (index[source] >= 0) & (index[to] >= 0) & (index[source] != index[to])
-        source, to, scores = index[source[kept]], index[to[kept]], scores[kept]
-        bits = np.select([to - source == 1, to - source == 2], [int(Arc.STEP), int(Arc.SKIP)], 0)
-        as_bits = (bits > 0) & (scores == 0)
         _, first = np.unique(index, return_index=True)
         first = first[-(int(index.max()) + 1) :]  # not that of -1
         arcs = np.zeros(len(first), np.uint8)
         states = np.flatnonzero(index >= 0)
-        np.bitwise_or.at(arcs, index[states], self.arcs[states] & np.uint8(Arc.STAY | Arc.START | Arc.END))
-        np.bitwise_or.at(arcs, to[as_bits], bits[as_bits].astype(np.uint8))
+        np.bitwise_or.at(arcs, index[states], self.arcs[states] & AT_STATE)
         tokens = self.tokens[first]
         left = np.unique(tokens[tokens >= 0])
-        lattice = Lattice(
+        lattice = _of_moves(
             self.labels[first],
             arcs,
             np.where(tokens >= 0, np.searchsorted(left, tokens), -1),
             None if self.entry_costs is None else self.entry_costs[first],
-            np.stack((source, to), axis=1)[~as_bits],
-            scores[~as_bits],
+            (index[source[kept]], index[to[kept]], scores[kept]),
         )
         return lattice, index
 
@@ -500,6 +607,38 @@ class Lattice:
                 "them; call with_optional before what adds states"
             )
         return [int(k) for k in state]
+
+
+class _Added(NamedTuple):
+    """A state that a builder adds."""
+
+    label: int
+    bits: int
+    cost: float = 0.0
+    token: int = -1
+
+
+def _runs(groups: list[int]) -> list[tuple[int, int]]:
+    """The first token of each group, a run of equal positive numbers, and the one after its last."""
+    size = len(groups)
+    bounds = [0, *(s for s in range(1, size) if groups[s] != groups[s - 1]), size] if size else [0]
+    return [(first, end) for first, end in pairwise(bounds) if groups[first] > 0]
+
+
+def _of_moves(
+    labels: npt.ArrayLike,
+    arcs: npt.NDArray[np.uint8],
+    tokens: npt.ArrayLike,
+    entry_costs: Float64Array | None,
+    moves: tuple[Int32Array, Int32Array, Float64Array],
+) -> Lattice:
+    """A lattice of states and moves (from, to, score); ``arcs`` has the bits that lead from no other state."""
+    source, to, scores = moves
+    bits = np.select([to - source == 1, to - source == 2], [int(Arc.STEP), int(Arc.SKIP)], 0)
+    as_bits = (bits > 0) & (scores == 0)
+    arcs = arcs.copy()
+    np.bitwise_or.at(arcs, to[as_bits], bits[as_bits].astype(np.uint8))
+    return Lattice(labels, arcs, tokens, entry_costs, np.stack((source, to), axis=1)[~as_bits], scores[~as_bits])
 
 
 def target_of(labels: Int32Array, tokens: Int32Array, num_tokens: int) -> npt.NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """The loss as a torch function and module.
 
-May import torch, many.py, dispatch.py, operators.py and what they may import.
+May import torch, many.py, dispatch.py, operators.py, eager.py and what they may import.
 
 On the CPU the gradient is computed together with the loss, already scaled for the reduction, and handed out by the
 first ``backward``: a second one (``retain_graph=True``) computes it anew. So the usual step allocates one gradient and
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from inspect import signature
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ from .dispatch import (
     goes_into_a_graph,
     with_added_to,
 )
+from .eager import outside_graphs
 from .errors import TensorError, explained, raises_tensor_errors
 from .many import check_heads, folded_heads, gathered_rows, heads_call, in_float32, index_call
 from .operators import compiled_ctc_loss
@@ -174,7 +175,7 @@ def _has_tangent(scores: Tensor) -> bool:
 
 
 @raises_tensor_errors
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@outside_graphs
 def lattice_loss(
     scores: Tensor,
     lattices: Lattice | Sequence[Lattice],
@@ -186,7 +187,7 @@ def lattice_loss(
     batch_first: bool = False,
     validate: bool = False,
     class_scores: Tensor | None = None,
-    state_scores: Tensor | None = None,
+    state_scores: Tensor | Sequence[Tensor] | None = None,
     entry_costs: Tensor | None = None,
     long_arc_scores: Tensor | None = None,
 ) -> Tensor:
@@ -206,8 +207,8 @@ def lattice_loss(
         validate: reads lengths that are on a GPU, as in :func:`ctc_loss`.
         class_scores: (C,) nats added to each class's log-probability after the log_softmax, such as minus a scaled log
             prior, or a blank penalty. -inf forbids a class.
-        state_scores: (N, K) nats added to what a state emits at every frame, K of the largest lattice; (K,) for one
-            sample.
+        state_scores: (N, K) nats added to what a state emits at every frame, K of the largest lattice, or a list of N
+            tensors, each as long as its lattice; (K,) for one sample.
         entry_costs: (N, K) nats instead of the lattices' own, which can be learned; (K,) for one sample.
         long_arc_scores: (J,) nats instead of the lattices' own, sample by sample, each in the order of
             ``Lattice.long_arcs``.
@@ -231,14 +232,16 @@ def lattice_loss(
         tensor(1.1364)
     """
     options = checked_flags(Options(0, reduction, zero_infinity, from_logits, batch_first, validate))
-    added = Added(class_scores, state_scores, entry_costs, long_arc_scores)
+    if isinstance(state_scores, (list, tuple)) and all(isinstance(row, Tensor) for row in state_scores):
+        state_scores = torch.nn.utils.rnn.pad_sequence(list(state_scores), batch_first=True)
+    added = Added(class_scores, cast("Tensor | None", state_scores), entry_costs, long_arc_scores)
     given = any(tensor is not None for tensor in added)
     call = checked_lattice_call(scores, lattices, input_lengths, options, added if given else NOTHING)
     return _loss_of(call, scores, added)
 
 
 @raises_tensor_errors
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@outside_graphs
 def _scored_loss(
     log_probs: Tensor,
     targets: Tensor,
@@ -282,7 +285,7 @@ def _many_loss(
 
 
 @raises_tensor_errors
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@outside_graphs
 def _indexed_loss(
     each: Callable[..., Tensor],
     log_probs: Tensor,
@@ -403,7 +406,7 @@ def _backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
 
 
 # Autograd, when it compiles, leaves it out; else it would say at length why it can't trace it.
-_backward_alone = torch.compiler.disable(_backward)  # type: ignore[no-untyped-call]
+_backward_alone = outside_graphs(_backward)
 
 
 class _Loss(torch.autograd.Function):
