@@ -62,6 +62,15 @@ class TestNumbers:
         assert monitor.last is stats
         assert monitor(scores.log_softmax(-1), *rest) == pytest.approx(stats, rel=1e-5)
 
+    @pytest.mark.parametrize("batch_first", [False, True])
+    def test_entropy_of_paths(self, batch_first: bool) -> None:
+        scores, rest = tensors(SMALL)
+        monitor = CTCMonitor(blank=2, batch_first=batch_first, path_entropy=True)
+        stats = monitor(scores.transpose(0, 1) if batch_first else scores, *rest)
+        entropy = ctckit.path_entropy(SMALL.scores.astype(np.float64), *SMALL.arguments[:3], 2, from_logits=True)
+        assert stats["path_entropy"] == pytest.approx(entropy.sum() / SMALL.frames.sum(), rel=1e-4)
+        assert "path_entropy" not in CTCMonitor(blank=2)(scores, *rest)
+
     def test_gradient_norm_by_the_backward_pass(self) -> None:
         scores, rest = tensors(SMALL)
         loss = ctc_loss(scores, *rest, blank=2, from_logits=True)

@@ -20,7 +20,9 @@ from .decode import Decoder, greedy_decode
 from .distributed import global_mean
 from .loss import CTCLoss, ctc_loss, lattice_loss
 from .monitor import CTCMonitor
+from .priors import LabelPriors
 from .replacing import replace_torch_ctc
+from .weak import star_probability, stc_loss, w_ctc_loss, with_star
 
 __all__ = [
     "CTCDecoder",
@@ -28,6 +30,7 @@ __all__ = [
     "CTCLoss",
     "CTCMonitor",
     "Decoder",
+    "LabelPriors",
     "LabelsAndScores",
     "ctc_decoder",
     "ctc_loss",
@@ -40,4 +43,8 @@ __all__ = [
     "posteriors",
     "replace_torch_ctc",
     "replace_torchaudio_align",
+    "star_probability",
+    "stc_loss",
+    "w_ctc_loss",
+    "with_star",
 ]

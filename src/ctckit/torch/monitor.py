@@ -2,7 +2,7 @@
 
 It is meant to be left on: it takes well under a millisecond, whatever the number of frames and classes, since it looks
 at some frames only (bench/monitor.py). When the run fails, it says so once (alarm.py). May import torch, arguments.py,
-alarm.py, pictures.py, ctckit.diagnosis and what lies below them.
+alarm.py, pictures.py, terms.py, ctckit.diagnosis and what lies below them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from ..diagnosis import Diagnosis
 from ..errors import CTCError
 from ..lattice import Arc
 from ..problem import ArrayProblem, ctc_problem
-from ..validate import Form, check_form, check_integer, check_language, split_targets
+from ..validate import Form, check_flag, check_form, check_integer, check_language, split_targets
 from .alarm import Alarm, Watched
 from .arguments import Lengths, integers
 from .errors import raises_tensor_errors
 from .pictures import write_pictures
+from .terms import path_entropy
 
 # How much of a batch is looked at: at most this many scores and rows (a row is a sample at a frame, C scores). With 256
 # rows a share's sampling error is at most 0.03, and less over several steps, since each looks at other rows.
@@ -96,6 +97,8 @@ class CTCMonitor:
     - ``peakiness``: the mean probability of the most probable class.
     - ``infeasible``: how many samples need more frames than they have.
     - ``loss``: if it was passed.
+    - ``path_entropy``: if it is wanted, the entropy of the targets' paths, in nats per frame: near 0 when the network
+      is sure where each token stands.
     - ``grad_norm``: the 2-norm of the loss's gradient with respect to the scores. The backward pass adds it to the
       dictionary; or it is there at once, if the call comes after that pass and the scores kept their gradient.
 
@@ -117,6 +120,7 @@ class CTCMonitor:
         pictures: on every so many measurements, the writer's ``add_image`` gets an alignment (a sample's occupancies by
             state and frame, and its best path), and ``add_histogram`` the samples' shares of blanks; 0 for never.
         lang: the language of warnings and reports, "en" or "zh".
+        path_entropy: measures it, which takes up to twice as long as the loss.
 
     Raises:
         CTCError: for an `every` below 1, or a writer that takes no pictures, if there are to be any.
@@ -148,6 +152,7 @@ class CTCMonitor:
         batch_first: bool = False,
         pictures: int = 0,
         lang: str = "en",
+        path_entropy: bool = False,
     ) -> None:
         if pictures and writer is not None and not hasattr(writer, "add_image"):
             raise CTCError(
@@ -155,6 +160,7 @@ class CTCMonitor:
                 "such as TensorBoard's SummaryWriter, or pictures=0"
             )
         self.pictures = check_integer("pictures", pictures, 0)
+        self.path_entropy = check_flag("path_entropy", path_entropy)
         self._alarm = Alarm(check_language(lang))
         self.writer = writer
         self.every = check_integer("every", every, 1)
@@ -203,6 +209,8 @@ class CTCMonitor:
         stats["infeasible"] = float(count_infeasible(problem))
         if loss is not None:
             stats["loss"] = float(loss.detach() if isinstance(loss, Tensor) else loss)
+        if self.path_entropy:
+            stats["path_entropy"] = self._path_entropy(view, form, problem.lattices.frames, integer_arguments)
         for name, value in stats.items():
             self._write(name, value, step)
         batch = Watched(view if form.batched else scores.detach(), integer_arguments, self.blank, step)
@@ -239,6 +247,12 @@ class CTCMonitor:
         with np.errstate(invalid="ignore"):  # NaN in, NaN out
             sure = 1 / np.exp(picked - largest[:, None]).sum(axis=1)  # the softmax of the largest
         return {"blank_share": blanks / len(picked), "peakiness": sum(sure.tolist()) / len(picked)}
+
+    def _path_entropy(self, scores: Tensor, form: Form, frames: Ints, integer_arguments: tuple[Any, ...]) -> float:
+        given = scores if form.batched else scores[:, 0]
+        targets, lengths, tokens = map(torch.as_tensor, integer_arguments)
+        entropy = path_entropy(given, targets, lengths, tokens, self.blank, from_logits=True)
+        return float(entropy) / max(int(frames.sum()), 1)
 
     def _raise_alarm(
         self, stats: dict[str, float], picked: Floats, problem: ArrayProblem, batch: Watched, rows: Rows
