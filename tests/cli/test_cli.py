@@ -171,7 +171,7 @@ def test_files(name: str, tmp_path: Path, ctckit: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "picture", ["inputs", "rule1", "rule2", "rule3", "paths", "occupancy", "gradient", "alignment"]
+    "picture", ["inputs", "rule1", "rule2", "rule3", "paths", "occupancy", "gradient", "alignment", "graph"]
 )
 def test_every_picture(picture: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")

@@ -24,6 +24,9 @@ LATTICES = {
     "costs": ctc_lattice([1, 2]).with_costs(0.5),
     "scores": ctc_lattice([1, 2, 3]).with_costs([0, -0.25, 0.5, 0, math.inf, 0, 1]).with_long_arcs([(1, 5)], [-2.5]),
     "gaps": ctc_lattice([1, 2]).minimal().with_gaps([0, 4, 0]),
+    "stars": ctc_lattice([1, 2]).with_stars(4, 0.5, before=False, after=False),
+    "bypass": ctc_lattice([1, 2]).with_bypass([1, 2], 4, -2.0),
+    "wildcards": ctc_lattice([1]).with_wildcards(4),
     "two states a token": Lattice([1, 1, 2], [11, 3, 19], tokens=[0, 0, 1]),
     "no tokens": Lattice([1, 2], [11, 19]),
 }
@@ -209,14 +212,14 @@ def test_pictures(name: str, lang: str) -> None:
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
     e = explained(name, lang=lang)
     assert e.rules() == ()
-    for draw in (e.inputs, e.example_paths, e.computation, e.occupancy, e.gradient, e.alignment):
+    for draw in (e.inputs, e.example_paths, e.computation, e.occupancy, e.gradient, e.alignment, e.graph):
         picture = draw()
         assert texts(picture.svg())
         assert "CTC" not in picture.name
     shown = texts(e.computation().svg())
     assert any(f"{e.loss:.10f}" in text for text in shown)
     assert any(text.startswith(("Entering a state costs", "进入状态的代价")) for text in shown) == (
-        name in ("costs", "scores")
+        name in ("costs", "scores", "stars", "bypass")
     )
     count = "such paths" if lang == "en" else "条这样的路径"
     assert any(count in text and f" {e.path_count} " in text for text in texts(e.example_paths().svg()))

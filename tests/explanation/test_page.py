@@ -412,7 +412,7 @@ def test_words_are_complete() -> None:
     for key, text in english.items():
         placeholder = r"\{(\w+)\}"
         assert sorted(re.findall(placeholder, text)) == sorted(re.findall(placeholder, chinese[key])), key
-        chosen = key.startswith("meaning_")  # the script puts the rest of the key behind
+        chosen = key.startswith(("meaning_", "lattice_"))  # the script puts the rest of the key behind
         assert chosen or re.search(rf'"{key}"|\b{key}:|, {key},', used), key
 
 
@@ -639,13 +639,19 @@ OTHERS = {
     "costs": ctckit.ctc_lattice([1, 2]).with_costs([0, 0.5, 0, -0.25, 0]),
     "long arcs": ctckit.ctc_lattice([1, 2, 3]).with_costs(0.5).with_long_arcs([(0, 5), (1, 5)], [-1, -2.5]),
     "gaps": ctckit.ctc_lattice([1, 2]).minimal().with_gaps([0, 4, 0]),
+    "stars": ctckit.ctc_lattice([1, 2]).with_stars(4, 0.5),
+    "added scores": ctckit.ctc_lattice([1, 2]).with_costs(0.125).with_long_arcs([(0, 3)], [0.75]),
     "no tokens": ctckit.Lattice([1, 2], [11, 19]),
     "from blank to blank": ctckit.Lattice(CAT.lattice.labels, CAT.lattice.arcs | ctckit.Arc.SKIP, CAT.lattice.tokens),
 }
 
 
+ADDED = {"class_scores": [-0.3, 0, 0.25, 0, 0], "state_scores": [0, 0, 0.3, -0.5, 0]}
+
+
 def other(name: str, lang: str = "en") -> Explanation:
-    return explain(LOGITS, lattices=OTHERS[name], labels=CAT.labels, from_logits=True, lang=lang)
+    added = ADDED if name == "added scores" else {}
+    return explain(LOGITS, lattices=OTHERS[name], labels=CAT.labels, from_logits=True, lang=lang, **added)
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -690,6 +696,31 @@ def test_long_arcs_are_drawn_and_counted(opened: Open, name: str) -> None:
     drawn = arrows(tab)
     assert drawn >= truth
     assert {(j, k) for _, j, k in drawn if k - j > 2} == {(j, k) for j, k in e.lattice.long_arcs.tolist() if k - j > 2}
+
+
+def test_what_states_and_arcs_add_is_shown(opened: Open) -> None:
+    """Beside the states, in the formula's head, and on the long arcs of the path that is followed."""
+    e = other("added scores")
+    tab = opened(explanation_page(e))
+    assert tab.locator(".names .heads small").all_inner_texts() == ["entry", "each frame"]
+    beside = tab.locator(".names span").evaluate_all("all => all.map(e => [...e.children].map(c => c.textContent))")
+    frame = ["−0.30", "", "", "−0.25", "−0.30"]
+    assert beside == [
+        [entry, own, e.state_labels[k]]
+        for k, (entry, own) in enumerate(zip(["", "−0.125"] * 2 + [""], frame, strict=True))
+    ]
+    cell(tab, 3, 3).hover()
+    assert tab.locator(".which").inner_text() == "Frame 4, state 4 of 5: a · entry −0.125 nats · each frame −0.25 nats"
+    assert formula(tab)[0].startswith("α₄(a) = log y₄(a) − 0.250 + logsumexp(")
+    show(tab, "path")
+    assert "and the state’s own score" in tab.locator(".meaning").inner_text()
+    for i, path in enumerate(e.paths[:6]):
+        if i:  # the first is followed already
+            tab.locator(".paths li button").nth(i).click()
+        leaps = [step for step in pairwise(path.states) if step == (0, 3)]
+        assert tab.locator(".trail text").all_text_contents() == ["+0.75"] * len(leaps)
+    plain = opened(explanation_page(CAT))
+    assert not plain.locator(".names small, .trail text").count()
 
 
 def test_words_for_other_lattices(opened: Open) -> None:
@@ -740,10 +771,13 @@ def test_an_infeasible_lattice_says_so(opened: Open) -> None:
 @pytest.mark.parametrize("lang", ["en", "zh"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_other_lattices_fit_any_screen(opened: Open, lang: str, width: int) -> None:
-    tab = opened(explanation_page(other("optional", lang)), viewport={"width": width, "height": 900})
-    for view in ("alpha", "path"):
-        show(tab, view)
-        assert tab.evaluate("document.documentElement.scrollWidth") == width
+    for name in ("optional", "added scores"):
+        tab = opened(explanation_page(other(name, lang)), viewport={"width": width, "height": 900})
+        for view in ("alpha", "path"):
+            show(tab, view)
+            assert tab.evaluate("document.documentElement.scrollWidth") == width
+        names = tab.locator(".names bdi").evaluate_all("all => all.map(e => e.scrollWidth <= e.clientWidth)")
+        assert all(names)
 
 
 # The handbook page

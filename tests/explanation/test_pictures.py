@@ -25,6 +25,7 @@ DRAWINGS = {
     "occupancy": lambda e: e.occupancy(),
     "gradient": lambda e: e.gradient(),
     "alignment": lambda e: e.alignment(),
+    "graph": lambda e: e.graph(),
 }
 
 

@@ -35,6 +35,7 @@ class Picture(str, Enum):
     occupancy = "occupancy"
     gradient = "gradient"
     alignment = "alignment"
+    graph = "graph"
     tree = "tree"
 
 
@@ -223,6 +224,7 @@ def _draw(explanation: Explanation, picture: Picture) -> Drawn:
         Picture.occupancy: explanation.occupancy,
         Picture.gradient: explanation.gradient,
         Picture.alignment: explanation.alignment,
+        Picture.graph: explanation.graph,
     }
     drawn: Drawn = draw[picture]()
     return drawn

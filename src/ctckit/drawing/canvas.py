@@ -155,6 +155,15 @@ class Sheet:
             FancyArrowPatch(start, end, arrowstyle=style, color=color, linewidth=width, shrinkA=0, shrinkB=0, zorder=3)
         )
 
+    def curve(self, *points: tuple[float, float], color: str = INK, width: float = 1.2) -> None:
+        """An arrow along a cubic Bézier curve: its start, two points that bend it, and its end."""
+        from matplotlib.patches import FancyArrowPatch
+        from matplotlib.path import Path as Outline
+
+        outline = Outline(points, [Outline.MOVETO, *[Outline.CURVE4] * 3])
+        style = "-|>,head_length=4.5,head_width=2.2"
+        self.axes.add_patch(FancyArrowPatch(path=outline, arrowstyle=style, color=color, linewidth=width, zorder=3))
+
     def brace(self, start: float, end: float, at: float, *, upright: bool, color: str) -> None:
         """A brace from `start` to `end` with its point at `at`: to the left if `upright`, else upwards."""
         size = 7.0

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..errors import CTCError
 from ..kernels import reference
 from ..lattice import Lattice, frames_needed
-from ..problem import ctc_problem, lattice_problem
+from ..problem import ctc_problem, lattice_problem, with_added_scores
 from ..text import Vocabulary
 from ..validate import check_language, check_targets_or_lattices
 from .arguments import check_possible, classes_of, given, printable, spelled
@@ -41,6 +41,7 @@ class Explanation(AsPage, Computation):
         from_logits: whether the scores were logits, and the gradient is theirs.
         lang: the language of pictures and texts.
         lattice: the states and the legal moves between them.
+        state_scores: (K,) nats added to what each state emits at every frame: its class's score, and its own.
         alpha: (T, K) log-probability of all ways to be in a state at a frame, the frame included.
         beta: (T, K) log-probability of all ways to go on from there to the end.
         gamma: (T, K) occupancy: how probable it is, given the target, to be there.
@@ -88,6 +89,12 @@ class Explanation(AsPage, Computation):
 
         return example_paths(self)
 
+    def graph(self) -> Picture:
+        """The lattice's states, the arcs between them, and what each adds to a path's score."""
+        from .views.graph import graph
+
+        return graph(self)
+
     def computation(self) -> Picture:
         """The loss worked out: one table for each state in which paths may end."""
         from .views.tables import computation
@@ -121,6 +128,8 @@ def explain(
     labels: Sequence[str] | Vocabulary | None = None,
     blank: int | Literal["auto"] | None = "auto",
     from_logits: bool = False,
+    class_scores: npt.ArrayLike | None = None,
+    state_scores: npt.ArrayLike | None = None,
     lang: str = "en",
 ) -> Explanation:
     """Opens up one CTC computation: lattice, α, β, γ, paths, loss and gradient, to print, draw or walk through.
@@ -135,6 +144,8 @@ def explain(
         blank: the blank's class, C-1 if it comes after all labels; by default the one that labels and scores show, as
             for :class:`Vocabulary`, or 0 without labels. None, with a lattice, if no class is one.
         from_logits: `log_probs` holds raw scores.
+        class_scores: (C,) nats added to each class's log-probability.
+        state_scores: (K,) nats added to what a state emits at every frame.
         lang: "en" or "zh", of all pictures and texts.
 
     Raises:
@@ -164,10 +175,11 @@ def explain(
             target = spelled(target, vocabulary or Vocabulary(names, blank))
         tokens = classes_of(cast("Sequence[int] | npt.NDArray[np.integer]", target))
         problem = ctc_problem(scores, tokens, len(scores), len(tokens), blank, from_logits=from_logits)
+    problem = with_added_scores(problem, class_scores, state_scores)
     sample = reference.sample(problem, 0)
     check_possible(sample.log_probs)
-    shown = tuple(map(printable, names))
-    return Explanation.of(sample, shown, blank, from_logits=from_logits, lang=lang)
+    shown, added = tuple(map(printable, names)), reference.added_scores(problem, 0)
+    return Explanation.of(sample, shown, blank, from_logits=from_logits, lang=lang, state_scores=added)
 
 
 class WordExplanation(Explanation):

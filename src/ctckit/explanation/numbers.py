@@ -52,7 +52,8 @@ class StateCost:
 
     Attributes:
         state: 0 to K-1.
-        cost: nats, the sum over frames of occupancy times -log_prob, plus the expected cost of entering the state.
+        cost: nats, the sum over frames of occupancy times what the state emits, negated; plus the expected cost of
+            entering the state.
         frames: expected number of frames spent here.
         peak: the frame of the greatest occupancy; None where no path goes.
     """
@@ -69,12 +70,14 @@ class Move(NamedTuple):
     Attributes:
         source: the state it comes from.
         to: the state it leads to, or the same.
-        score: nats: the score of a long arc, minus the cost of entering ``to``.
+        score: nats: its own, minus the cost of entering ``to``.
+        own: nats, its own: the score of a long arc, 0 for other arcs.
     """
 
     source: int
     to: int
     score: float
+    own: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +94,7 @@ class Computation:
     from_logits: bool
     lang: str
     lattice: Lattice
+    state_scores: Float64Array
     alpha: Float64Array
     beta: Float64Array
     gamma: Float64Array
@@ -109,6 +113,7 @@ class Computation:
         *,
         from_logits: bool,
         lang: str,
+        state_scores: Float64Array | None = None,
     ) -> Self:
         """Computes everything.
 
@@ -118,6 +123,7 @@ class Computation:
             blank: the blank's class, or None.
             from_logits: take the gradient by logits.
             lang: "en" or "zh".
+            state_scores: (K,) the part of what states emit that is not a log-probability; None for 0.
         """
         log_probs, lattice, emissions = sample
         alpha, beta = (sweep(lattice, emissions, reference.LOG) for sweep in (reference.forward, reference.backward))
@@ -140,6 +146,7 @@ class Computation:
             from_logits=from_logits,
             lang=lang,
             lattice=lattice,
+            state_scores=np.zeros(lattice.num_states) if state_scores is None else state_scores,
             alpha=alpha,
             beta=beta,
             gamma=gamma,
@@ -188,7 +195,7 @@ class Computation:
                 into[k].append(Move(k, k, 0.0))
             into[k] += [Move(k - back, k, -costs[k]) for bit, back in MOVES if arc & bit]
         for (source, to), score in zip(lattice.long_arcs.tolist(), lattice.long_arc_scores.tolist(), strict=True):
-            into[to].append(Move(source, to, score - costs[to]))
+            into[to].append(Move(source, to, score - costs[to], score))
         return tuple(tuple(sorted(moves, key=lambda move: -move.source)) for moves in into)
 
     @property
@@ -196,6 +203,11 @@ class Computation:
         """Nats (K,): 0 where entering a state costs nothing."""
         costs = self.lattice.entry_costs
         return [0.0] * self.lattice.num_states if costs is None else costs.tolist()
+
+    @property
+    def emissions(self) -> Float64Array:
+        """What each state adds to a path's score at each frame (T, K): its label's log-probability and its score."""
+        return self.log_probs[:, self.lattice.labels] + self.state_scores
 
     @property
     def best_path(self) -> Path | None:
@@ -219,9 +231,8 @@ class Computation:
     @property
     def state_costs(self) -> tuple[StateCost, ...]:
         """What each state, blanks included, adds to the loss (K,)."""
-        emissions = self.log_probs[:, self.lattice.labels]
         with np.errstate(invalid="ignore"):  # 0 times -inf
-            costs = np.where(self.gamma > 0, -self.gamma * emissions, 0.0).sum(axis=0) + self.arc_costs
+            costs = np.where(self.gamma > 0, -self.gamma * self.emissions, 0.0).sum(axis=0) + self.arc_costs
         spent = self.gamma.sum(axis=0)
         return tuple(
             StateCost(k, float(costs[k]), float(spent[k]), int(self.gamma[:, k].argmax()) if spent[k] > 0 else None)

@@ -41,7 +41,7 @@ def frames_needed(e: Computation) -> str:
 
 
 def costs_in_words(e: Computation) -> list[str]:
-    """A sentence on entry costs and one on long arcs; none where the lattice has none.
+    """A sentence on entry costs, one on scores of states, and one on long arcs; none of what there is none.
 
     Example:
         >>> from ctckit import ctc_lattice, explain
@@ -50,18 +50,53 @@ def costs_in_words(e: Computation) -> list[str]:
         ['Entering a state costs, in nats: 1 0.50', 'Long arcs: φ₁ → φ₃ (−1.00)']
     """
     names, far = e.state_names, e.lattice.long_arcs.tolist()
-    costs = [f"{names[k]} {number(cost, 2)}" for k, cost in enumerate(e.entry_costs) if cost]
+    costs = [f"{names[k]} {nats(cost)}" for k, cost in enumerate(e.entry_costs) if cost]
+    scores = [f"{names[k]} {nats(score)}" for k, score in enumerate(e.state_scores.tolist()) if score]
     arcs = [
-        f"{names[source]} → {names[to]}" + (f" ({number(score, 2)})" if score else "")
+        f"{names[source]} → {names[to]}" + (f" ({nats(score)})" if score else "")
         for (source, to), score in zip(far, e.lattice.long_arc_scores.tolist(), strict=True)
     ]
     say = words("explanation", e.lang)
     sentences = []
     if costs:
         sentences.append(say["lattice.costs"].format(costs=listed(costs)))
+    if scores:
+        sentences.append(say["lattice.state_scores"].format(scores=listed(scores)))
     if arcs:
         sentences.append(say["lattice.long_arcs"].format(arcs=listed(arcs)))
     return sentences
+
+
+def weights_by_state(e: Computation) -> dict[str, list[float]]:
+    """What states add to a path's score (K,), by the text that says when; nothing of what no state has.
+
+    Example:
+        >>> from ctckit import ctc_lattice, explain
+        >>> weights_by_state(explain([[-0.7, -0.7]], lattices=ctc_lattice([1]).with_costs(0.5)))
+        {'graph.entry': [0.0, -0.5, 0.0]}
+    """
+    weights = {"graph.entry": [0.0 - cost for cost in e.entry_costs], "graph.frame": e.state_scores.tolist()}
+    return {key: values for key, values in weights.items() if any(values)}
+
+
+def nats(score: float) -> str:
+    """Nats, with two to four digits after the point: as many as they have.
+
+    Example:
+        >>> nats(-0.5), nats(0.125), nats(1 / 3)
+        ('−0.50', '0.125', '0.3333')
+    """
+    return number(score, next((n for n in (2, 3) if round(score, n) == round(score, 6)), 4))
+
+
+def signed(score: float) -> str:
+    """Nats with their sign: what is added to a score.
+
+    Example:
+        >>> signed(0.5), signed(-0.5)
+        ('+0.50', '−0.50')
+    """
+    return f"+{nats(score)}" if score > 0 else nats(score)
 
 
 def listed(parts: list[str]) -> str:

@@ -350,6 +350,17 @@ def sample(problem: ArrayProblem, n: int) -> Sample:
     return Sample(log_probs, lattice, emissions)
 
 
+def added_scores(problem: ArrayProblem, n: int) -> Float64Array:
+    """(K,) the part of what sample n's states emit that is the same at every frame: scores of classes and states."""
+    lattice = problem.lattice(n)
+    added = np.zeros(lattice.num_states)
+    if problem.class_scores is not None:
+        added += problem.class_scores[lattice.labels]
+    if problem.state_scores is not None:
+        added += problem.state_scores[n, : lattice.num_states]
+    return added
+
+
 def log_probs_of(problem: ArrayProblem, n: int) -> Float64Array:
     """Sample n's used frames (T, C), normalised if they are logits."""
     used = as_floats(problem.scores[: problem.lattices.frames[n], n])

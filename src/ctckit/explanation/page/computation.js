@@ -11,28 +11,30 @@ function logsumexp(values) {
   return most + Math.log(total);
 }
 
-/** The states and the arcs between them, each with what it adds to a path's score: {from, to, add}. */
+/** The states and the arcs between them, each with what it adds to a path's score, {from, to, add}; `own` is
+    that without the cost of entering a state. */
 class Lattice {
   constructor(data) {
     this.states = data.states.length;
     this.column = data.states;
     this.tokens = data.tokens;
     this.costs = data.entryCosts.map(Number);
+    this.added = data.stateScores.map(Number);
     const all = [...data.states.keys()];
     this.back = all.map(() => []);
     this.ahead = all.map(() => []);
     for (const k of all) {
       for (const [bit, back] of data.moves) {
-        if (data.arcs[k] & bit) this.join(k - back, k, back ? -this.costs[k] : 0);
+        if (data.arcs[k] & bit) this.join(k - back, k, 0);
       }
     }
-    for (const [from, to, score] of data.longArcs) this.join(from, to, Number(score) - this.costs[to]);
+    for (const [from, to, score] of data.longArcs) this.join(from, to, Number(score));
     this.starts = all.filter((k) => data.arcs[k] & data.start);
     this.ends = all.filter((k) => data.arcs[k] & data.end);
   }
 
-  join(from, to, add) {
-    const arc = { from, to, add };
+  join(from, to, own) {
+    const arc = { from, to, own, add: from === to ? own : own - this.costs[to] };
     this.back[to].push(arc);
     this.ahead[from].push(arc);
   }
@@ -40,6 +42,11 @@ class Lattice {
   /** Whether an arc adds something to a path's score. */
   get weighted() {
     return this.ahead.flat().some(({ add }) => add) || this.costs.some((cost) => cost);
+  }
+
+  /** The arcs between two states: mostly one. */
+  arcsBetween(from, to) {
+    return this.back[to].filter((arc) => arc.from === from);
   }
 
   isToken(k) {
@@ -119,7 +126,7 @@ class Computation {
     const T = data.frames;
     Object.assign(this, { data, lattice, logProbs, K, T });
     this.emissions = new Float64Array(T * K);
-    logProbs.forEach((row, t) => lattice.column.forEach((c, k) => (this.emissions[t * K + k] = row[c])));
+    logProbs.forEach((row, t) => lattice.column.forEach((c, k) => (this.emissions[t * K + k] = row[c] + lattice.added[k])));
     this.alpha = lattice.forward(this.emissions);
     this.beta = lattice.backward(this.emissions);
     this.total = T ? logsumexp(lattice.ends.map((k) => this.alpha[(T - 1) * K + k])) : Number(data.score);
@@ -169,10 +176,15 @@ class Computation {
     return `${symbol}${lowered(t + 1)}(${labelOf(this.data, this.lattice.column[k])})`;
   }
 
+  /** What a formula calls what a state emits: its label's log-probability, and the state's score. */
+  nameOfEmission(t, k) {
+    return this.nameOfClass("log y", t, k) + added(this.lattice.added[k]);
+  }
+
   alphaFormula(t, k) {
     const alpha = this.name("α", t, k);
     const emission = this.emissions[t * this.K + k];
-    const own = this.nameOfClass("log y", t, k);
+    const own = this.nameOfEmission(t, k);
     const result = `= ${number(this.value("alpha", t, k))}`;
     if (t === 0) {
       if (!this.lattice.starts.includes(k)) return { lines: [`${alpha} = −∞`, say("no_start")], terms: [] };
@@ -202,7 +214,7 @@ class Computation {
     }
     const arcs = this.lattice.ahead[k];
     if (!arcs.length) return { lines: [`${beta} = −∞`, say("no_way_out")], terms: [] };
-    const name = ({ to, add }) => `${this.nameOfClass("log y", t + 1, to)} + ${this.name("β", t + 1, to)}${added(add)}`;
+    const name = ({ to, add }) => `${this.nameOfEmission(t + 1, to)} + ${this.name("β", t + 1, to)}${added(add)}`;
     const value = ({ to, add }) => sum([this.value("path", t + 1, to), this.value("beta", t + 1, to)]) + added(add);
     const all = (list) => (list.length === 1 ? list[0] : `logsumexp(${list.join(", ")})`);
     return {
@@ -248,13 +260,14 @@ class Computation {
   pathFormula(t, k, path) {
     if (!path || path[t] !== k) {
       const logProb = this.value("path", t, k);
-      const own = `${this.nameOfClass("log y", t, k)} = ${number(logProb)}`;
+      const own = `${this.nameOfEmission(t, k)} = ${number(logProb)}`;
+      if (this.lattice.added[k]) return { lines: [own], terms: [] };
       return { lines: [own, `${this.nameOfClass("y", t, k)} = ${probability(Math.exp(logProb))}`], terms: [] };
     }
     const terms = path.slice(0, t + 1).map((j, s) => ({ s, j, add: this.weight(path, s) }));
     const shown = terms.slice(-6);
     const cut = shown.length < terms.length ? "… + " : "";
-    const names = shown.map(({ s, j, add }) => this.nameOfClass("log y", s, j) + added(add)).join(" + ");
+    const names = shown.map(({ s, j, add }) => this.nameOfEmission(s, j) + added(add)).join(" + ");
     const numbers = sum(shown.flatMap(({ s, j, add }) => [this.value("path", s, j), ...(add ? [add] : [])]));
     const score = terms.reduce((total, { s, j, add }) => total + this.value("path", s, j) + add, 0);
     return {
@@ -266,8 +279,7 @@ class Computation {
   /** What a path's arc into frame t adds to its score; of several between the same states, the best. */
   weight(path, t) {
     if (t === 0) return 0 - this.lattice.costs[path[0]];
-    const arcs = this.lattice.back[path[t]].filter(({ from }) => from === path[t - 1]);
-    return Math.max(...arcs.map(({ add }) => add));
+    return Math.max(...this.lattice.arcsBetween(path[t - 1], path[t]).map(({ add }) => add));
   }
 }
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ...drawing.text import shortened
-from ...lattice import MOVES, Arc
-from ...lattice.rule import ARCS_BY_ROLE
+from ...errors import CTCError
+from ...lattice import MOVES, Arc, Lattice, ctc_lattice
 from ..beam import Search
 from ..numbers import ALL_PATHS, BEST_PATHS, Computation
 from ..recogniser import BLANK_LOGIT, EARLY, PEAKS, SHARPNESS
@@ -19,6 +20,11 @@ LONG_TITLE = 60  # characters of a target in a heading
 ALL_CLASSES = 40  # up to this number all classes are on the page
 LIKELIEST = 12  # of more classes, those shown besides the lattice's own; the rest share one column
 ALL_CELLS = 1500  # a lattice of more is drawn as a heat map, and its paths are found here and not by the script
+LATTICES: dict[str, Callable[[Lattice], Lattice]] = {  # of a word on the page, made of CTC's
+    "ctc": lambda lattice: lattice,
+    "selfless": Lattice.selfless,
+    "without_blank": Lattice.without_blank,
+}
 MOST_LETTERS, MOST_FRAMES = 12, 24  # of a word that is typed on the page: its lattice is never large
 
 
@@ -40,6 +46,7 @@ def computation_data(computation: Computation) -> dict[str, Any]:
         "arcs": lattice.arcs.tolist(),
         **_arcs(),
         "entryCosts": [_number(cost) for cost in computation.entry_costs],
+        "stateScores": [_number(score) for score in computation.state_scores.tolist()],
         "longArcs": [
             [source, to, _number(score)]
             for (source, to), score in zip(lattice.long_arcs.tolist(), lattice.long_arc_scores.tolist(), strict=True)
@@ -56,20 +63,42 @@ def computation_data(computation: Computation) -> dict[str, Any]:
 
 
 def word_data(computation: Computation) -> dict[str, Any]:
-    """What the script needs to make the lattice of any word."""
-    roles = ("blank", "token", "repeat", "start", "end")
+    """What the script needs to make the lattices of any word."""
     return {
         "tokens": [computation.labels[c] for c in computation.target],
         "frames": computation.frames,
         "mostLetters": MOST_LETTERS,
         "mostFrames": MOST_FRAMES,
-        "roles": dict(zip(roles, ARCS_BY_ROLE.tolist(), strict=True)),
+        "lattices": {name: _roles(build) for name, build in LATTICES.items()},
         "peaks": PEAKS,
         "early": EARLY,
         "sharpness": SHARPNESS,
         "blankLogit": BLANK_LOGIT,
         "mostPaths": [ALL_PATHS, BEST_PATHS],
         **_arcs(),
+    }
+
+
+def _roles(build: Callable[[Lattice], Lattice]) -> dict[str, int | None]:
+    """A lattice's arcs as bits, by what a state is, read off the lattices of two words.
+
+    A state is a blank, a token, or a token equal to the one before; None if the lattice has no such states. Paths begin
+    in the first ``starts`` states, and end in the last ``ends``.
+    """
+    plain = build(ctc_lattice([1, 2, 3]))
+    k = int(np.flatnonzero(plain.tokens == 1)[0])
+    try:
+        doubled = build(ctc_lattice([1, 2, 2, 3]))
+    except CTCError:  # there equal tokens can't be neighbours
+        repeat = None
+    else:
+        repeat = int(doubled.arcs[doubled.tokens == 2][0])
+    return {
+        "blank": int(plain.arcs[k - 1]) if plain.tokens[k - 1] < 0 else None,
+        "token": int(plain.arcs[k]),
+        "repeat": repeat,
+        "starts": int((plain.arcs & Arc.START != 0).sum()),
+        "ends": int((plain.arcs & Arc.END != 0).sum()),
     }
 
 

@@ -104,11 +104,16 @@ class Drawing {
 
   drawNames(k0, k1) {
     const names = [];
+    const { weights } = this.scene;
     for (let k = k0; k < k1; k++) {
       const label = this.scene.symbol(k);
       const kind = this.scene.lattice.isToken(k) ? "token" : "blank";
-      names.push(html("span", { class: kind, title: label }, html("bdi", {}, label)));
+      const beside = weights.map(([, values]) => html("small", {}, values[k] ? signed(values[k]) : ""));
+      names.push(html("span", { class: kind, title: label }, ...beside, html("bdi", {}, label)));
     }
+    const heads = weights.map(([key]) => html("small", {}, say(`graph.${key}`)));
+    if (heads.length) names.push(html("div", { class: "heads" }, ...heads));
+    this.names.classList.toggle("weighted", heads.length > 0);
     this.names.style.paddingTop = `${CELL.top}px`;
     this.names.replaceChildren(...names);
   }
@@ -208,8 +213,13 @@ class Drawing {
     for (let t = Math.max(1, t0); t < t1; t++) {
       const [from, to] = [path[t - 1], path[t]];
       if (to === undefined || t === t0 || Math.min(from, to) < k0 || Math.max(from, to) >= k1) continue;
-      const d = arrow(this.x(t - 1) + CELL.width + 1, this.y(from), this.x(t) - 3, this.y(to));
-      this.trail.append(svg("path", { d, class: this.scene.view === "path" && t > this.scene.frame ? "later" : "" }));
+      const [x0, x1] = [this.x(t - 1) + CELL.width + 1, this.x(t) - 3];
+      const later = this.scene.view === "path" && t > this.scene.frame ? "later" : "";
+      this.trail.append(svg("path", { d: arrow(x0, this.y(from), x1, this.y(to)), class: later }));
+      const arcs = this.scene.lattice.arcsBetween(from, to);
+      const middle = { x: (x0 + x1) / 2, y: (this.y(from) + this.y(to)) / 2 };
+      const own = arcs.length === 1 && arcs[0].own; // of several, the path does not say which it takes
+      if (own) this.trail.append(svg("text", { ...middle, class: later }, signed(own)));
     }
   }
 

@@ -166,8 +166,9 @@ def _about_pictures(search: Search) -> str:
 
 
 def _words(lang: str) -> dict[str, str]:
-    """What the script says: the page's own words, and those of searches, which pictures say too."""
-    shared = {key: text for key, text in words("explanation", lang).items() if key.startswith("search.")}
+    """What the script says: the page's own words, and those of searches and weights, which pictures say too."""
+    own = ("search.", "graph.entry", "graph.frame")
+    shared = {key: text for key, text in words("explanation", lang).items() if key.startswith(own)}
     return {**words("page", lang), **shared}
 
 

@@ -1,5 +1,5 @@
 /* A word, a number of frames, and what a made-up recogniser gives for them: the data of a computation. The formula is
-   that of recogniser.py, and so are its numbers; the arcs of a blank, a token and a repeated token come from rule.py.
+   that of recogniser.py, and so are its numbers; the arcs of a blank, a token and a repeated token come from Python.
    Needs words.js, collapse.js and computation.js. */
 
 /** Log-probabilities (T, C): each token rises and falls at its own time. */
@@ -20,38 +20,56 @@ function recognised(target, classes, frames, { peaks, early, sharpness, blankLog
   });
 }
 
+/** Which token each state is, or -1: between tokens there are blanks, if the lattice has any. */
+function tokensOf(target, roles) {
+  if (roles.blank === null) return [...target.keys()];
+  return Array.from({ length: 2 * target.length + 1 }, (_, k) => (k % 2 ? (k - 1) / 2 : -1));
+}
+
+/** The first token that equals the one before it; -1 if there is none. */
+const firstRepeat = (target) => target.findIndex((token, s) => token === target[s - 1]);
+
+/** Whether a target has a lattice of this kind. */
+function hasLattice(target, roles) {
+  return (roles.blank !== null || target.length > 0) && (roles.repeat !== null || firstRepeat(target) < 0);
+}
+
 /** Each state's arcs as bits, by what `roles` says of a blank, a token, and a token that repeats the one before. */
-function arcsOf(target, { roles, moves }) {
-  const states = 2 * target.length + 1;
-  return Array.from({ length: states }, (_, k) => {
-    const s = (k - 1) / 2;
-    const own = k % 2 === 0 ? roles.blank : target[s] === target[s - 1] ? roles.repeat : roles.token;
-    const ends = (k < 2 ? roles.start : 0) | (k >= states - 2 ? roles.end : 0);
+function arcsOf(target, roles, { moves, start, end }) {
+  return tokensOf(target, roles).map((s, k, { length }) => {
+    const own = s < 0 ? roles.blank : target[s] === target[s - 1] ? roles.repeat : roles.token;
+    const ends = (k < roles.starts ? start : 0) | (k >= length - roles.ends ? end : 0);
     const outside = moves.filter(([, back]) => back > k).reduce((bits, [bit]) => bits | bit, 0);
-    return (own & ~outside) | ends;
+    return (own & ~outside & ~start & ~end) | ends;
   });
 }
 
-/** The data of a computation, as Python gives it for other ones. */
-function dataOfWord(letters, frames, given) {
+/** What the letters of a word are as classes, and the classes' labels. */
+function classesOf(letters) {
   const known = [...new Set(letters)];
-  const target = letters.map((letter) => 1 + known.indexOf(letter));
-  const labels = [BLANK, ...known];
-  const states = Array.from({ length: 2 * target.length + 1 }, (_, k) => (k % 2 ? target[(k - 1) / 2] : 0));
+  return { target: letters.map((letter) => 1 + known.indexOf(letter)), labels: [BLANK, ...known] };
+}
+
+/** The data of a computation, as Python gives it for other ones, on one of the lattices of a word. */
+function dataOfWord(letters, frames, given, name) {
+  const { target, labels } = classesOf(letters);
+  const roles = given.lattices[name];
+  const tokens = tokensOf(target, roles);
   return {
     columns: labels.map((label) => ({ label })),
     frames,
     logProbs: recognised(target, labels.length, frames, given),
     isLarge: false,
-    states,
-    tokens: states.map((_, k) => (k % 2 ? (k - 1) / 2 : -1)),
-    arcs: arcsOf(target, given),
+    states: tokens.map((s) => (s < 0 ? 0 : target[s])),
+    tokens,
+    arcs: arcsOf(target, roles, given),
     moves: given.moves,
     start: given.start,
     end: given.end,
-    entryCosts: states.map(() => 0),
+    entryCosts: tokens.map(() => 0),
+    stateScores: tokens.map(() => 0),
     longArcs: [],
-    isCTC: true,
+    isCTC: name === "ctc",
     blank: 0,
     target: letters.join(""),
     framesNeeded: framesNeeded(target, given),
@@ -61,9 +79,9 @@ function dataOfWord(letters, frames, given) {
   };
 }
 
-/** The fewest frames of any path, by the arcs: each token and, where they demand one, a blank. */
+/** The fewest frames of any path of CTC's lattice, by the arcs: each token and, where they demand one, a blank. */
 function framesNeeded(target, given) {
-  const arcs = arcsOf(target, given);
+  const arcs = arcsOf(target, given.lattices.ctc, given);
   const fewest = [];
   arcs.forEach((bits, k) => {
     const before = given.moves.filter(([bit, back]) => back && bits & bit).map(([, back]) => fewest[k - back]);

@@ -4,9 +4,9 @@
 const NATS = 12; // cells that are this much less likely than the frame's best have no colour
 
 class Scene {
-  constructor(data) {
+  constructor(data, scores = new Scores(data.logProbs)) {
     this.data = data;
-    this.scores = new Scores(data.logProbs);
+    this.scores = scores; // perhaps edited already, on another lattice
     this.lattice = new Lattice(data);
     this.T = data.frames;
     this.K = this.lattice.states;
@@ -15,7 +15,7 @@ class Scene {
     this.findShown();
     this.followed = null; // the path that is shown, {states, weight}; one that is still drawn may end early
     this.compute();
-    this.before = this.computation.loss;
+    this.before = new Computation(data, this.lattice, scores.given).loss;
     this.view = "alpha";
     this.goToFrame(0);
   }
@@ -128,6 +128,18 @@ class Scene {
 
   symbol(k) {
     return labelOf(this.data, this.lattice.column[k]);
+  }
+
+  /** What states add to a path's score (K), by when they do; nothing of what no state has. */
+  get weights() {
+    const weights = { entry: this.lattice.costs.map((cost) => 0 - cost), frame: this.lattice.added };
+    return Object.entries(weights).filter(([, values]) => values.some((nats) => nats));
+  }
+
+  /** What one state adds, in words. */
+  weightsOf(k) {
+    const own = this.weights.filter(([, values]) => values[k]);
+    return own.map(([key, values]) => `${say(`graph.${key}`)} ${signed(values[k])}`);
   }
 
   spelt(path) {

@@ -4,8 +4,8 @@
 const VIEWS = ["alpha", "beta", "gamma", "gradient", "path"];
 
 class Widget extends Scene {
-  constructor(root, index, data = JSON.parse(root.querySelector("script").textContent)) {
-    super(data);
+  constructor(root, index, data = JSON.parse(root.querySelector("script").textContent), scores = undefined) {
+    super(data, scores);
     this.root = root;
     this.wordings = new Wordings();
     this.renderSoon = oncePerRepaint(() => this.render());
@@ -198,7 +198,8 @@ class Widget extends Scene {
   /** Which wording of the view's meaning holds here. */
   variant() {
     if (this.view === "gradient" && this.data.fromLogits) return "_of_logits";
-    return this.view === "path" && this.lattice.weighted ? "_with_arcs" : "";
+    if (this.view !== "path") return "";
+    return this.lattice.added.some((score) => score) ? "_with_scores" : this.lattice.weighted ? "_with_arcs" : "";
   }
 
   renderHead() {
@@ -237,7 +238,8 @@ class Widget extends Scene {
     const { t, k } = this.focus;
     const { lines, terms } = this.computation.formula(this.view, t, k, this.followed?.states);
     const values = { t: t + 1, k: k + 1, K: this.K, label: this.symbol(k) };
-    const title = html("div", { class: "which" }, say("which_cell", values));
+    const weights = this.weightsOf(k).map((weight) => `${weight} ${say("nats")}`);
+    const title = html("div", { class: "which" }, [say("which_cell", values), ...weights].join(" · "));
     this.formula.replaceChildren(title, ...lines.map((line) => html("div", { class: "line" }, line)));
     this.drawing.mark(t, k, terms);
   }

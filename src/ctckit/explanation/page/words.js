@@ -39,6 +39,12 @@ function number(x, digits = 3) {
   return (Number(text) === 0 ? (0).toFixed(digits) : text).replace("-", "−");
 }
 
+/** What is added to a score: with its sign, and two to four digits after the point: as many as it has. */
+function signed(x) {
+  const digits = [2, 3].find((n) => Math.abs(x - Number(x.toFixed(n))) < 1e-6) ?? 4;
+  return `${x > 0 ? "+" : ""}${number(x, digits)}`;
+}
+
 const raised = (n) => String(n).replace(/[-\d]/g, (c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c]));
 const lowered = (n) => String(n).replace(/\d/g, (c) => "₀₁₂₃₄₅₆₇₈₉"[c]);
 

@@ -84,7 +84,8 @@ def _notes(e: Computation) -> list[str]:
     rows = "inputs.note.rows" if e.blank is not None else "inputs.note.rows.without_blank"
     return [
         say[rows].format(classes=len(e.labels)),
-        *([say["inputs.note.blank"]] if e.is_ctc else costs_in_words(e)),
+        *([say["inputs.note.blank"]] if e.is_ctc else []),
+        *costs_in_words(e),
         phrase(e, "inputs.note.length").format(needed=frames_needed(e), frames=e.frames),
     ]
 

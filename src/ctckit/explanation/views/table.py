@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,12 @@ from ...drawing.colors import GRID, INK, MUTED, ORANGE, PAPER, RED
 from ...drawing.text import shortened, subscript, widest
 from ...lattice import MOVES, Arc, Lattice
 
+Columns = Mapping[str, Sequence[str]]
+
 LINE = 17.0  # from one line of text to the next
 MARGIN = 16.0
 EDGE = 8.0  # around a table that stands on a page, which has margins of its own
+FAR = 3  # an arc to a state so far away is a curve between two columns, since a straight one would cross their cells
 MOST_FRAMES, MOST_STATES = 14, 15  # of a table; what is larger is drawn as a heat map
 
 
@@ -30,6 +33,7 @@ class Table:
         lattice: whose states they are; those that are not tokens are grey.
         frames: T.
         cell: points, the width of a cell.
+        columns: left of the names, by their heads, what is written beside each state (K,).
     """
 
     CELL, WIDE_CELL, ROW = 54.0, 70.0, 32.0
@@ -43,10 +47,15 @@ class Table:
         lattice: Lattice,
         frames: int,
         cell: float = CELL,
+        columns: Columns | None = None,
     ) -> None:
-        self.sheet, self.x, self.y, self.cell = sheet, x, y, cell
+        self.sheet, self.y, self.cell = sheet, y, cell
         width, height = self.size(names, frames, cell)
         self.names = width - cell * frames
+        beside = self._room(columns or {})
+        self.x = x = x + beside
+        if columns:
+            self._write_beside(columns, beside / len(columns))
         for edge in (x, *(x + self.names + cell * i for i in range(frames + 1))):
             sheet.line([edge] * 2, [y, y + height], color=GRID)
         for i in range(len(names) + 2):
@@ -58,10 +67,26 @@ class Table:
             sheet.text(*self.center(k, -1), shortened(label), ha="center", color=color, size=13)
 
     @classmethod
-    def size(cls, names: Sequence[str], frames: int, cell: float = CELL) -> tuple[float, float]:
+    def size(
+        cls, names: Sequence[str], frames: int, cell: float = CELL, columns: Columns | None = None
+    ) -> tuple[float, float]:
         """Width and height of a table; its first column is as wide as the names need."""
         widest_name = max(cell, *(8.6 * widest(shortened(name)) + 16 for name in names))
-        return widest_name + cell * frames, cls.ROW * (len(names) + 1)
+        return cls._room(columns or {}) + widest_name + cell * frames, cls.ROW * (len(names) + 1)
+
+    @staticmethod
+    def _room(columns: Columns) -> float:
+        """The width of all columns left of the names."""
+        return len(columns) * max(
+            (6.4 * widest(text) + 14 for head, texts in columns.items() for text in (head, *texts)), default=0
+        )
+
+    def _write_beside(self, columns: Columns, width: float) -> None:
+        for i, (head, texts) in enumerate(columns.items()):
+            middle = self.x - width * (len(columns) - i - 0.5)
+            self.sheet.text(middle, self.y + self.ROW / 2, head, size=10, color=MUTED, ha="center")
+            for k, text in enumerate(texts):
+                self.sheet.text(middle, self.center(k, 0)[1], text, size=11, ha="center")
 
     def center(self, k: int, t: int) -> tuple[float, float]:
         """The middle of the cell of state k at frame t; -1 is the row of frames, or the column of names."""
@@ -89,6 +114,33 @@ class Table:
             self.sheet.text(*middle, label, **how)
         elif label:
             self.sheet.text(middle[0] + 5 * dy, middle[1] - 7 - 2 * dy, label, **how)
+
+    def leap(
+        self,
+        begin: tuple[int, int],
+        end: tuple[int, int],
+        *,
+        color: str,
+        room: tuple[float, float],
+        label: str = "",
+        width: float = 1.2,
+    ) -> None:
+        """An arrow from a cell (state, frame) to one of a far state: down between the columns.
+
+        Args:
+            begin: where it comes from.
+            end: where it leads.
+            color: of the line.
+            room: half the width of the text in either cell.
+            label: beside its upper end.
+            width: of the line.
+        """
+        (x0, y0), (x1, y1) = self.center(*begin), self.center(*end)
+        start, stop, border = (x0 + room[0], y0), (x1 - room[1], y1), x1 - self.cell / 2
+        self.sheet.curve(start, (border + 8, y0), (border - 8, y1), stop, color=color, width=width)
+        if label:
+            how: dict[str, Any] = {"zorder": 6, "bbox": {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5}}
+            self.sheet.text(border, y0 + self.ROW / 2, label, color=color, size=9.5, ha="center", **how)
 
     def cross(self, begin: tuple[int, int], end: tuple[int, int]) -> None:
         """A move that no path makes: a red arrow, crossed out."""

@@ -21,9 +21,9 @@ from ...drawing.text import number, shortened, widest
 from ...kernels import reference
 from ...lattice import Arc, Lattice
 from ..numbers import Computation, Path
-from ..wording import Counted, costs_in_words, counted, phrase, why_no_path
+from ..wording import Counted, costs_in_words, counted, phrase, signed, weights_by_state, why_no_path
 from . import heatmaps
-from .table import EDGE, LINE, MARGIN, MOST_FRAMES, MOST_STATES, Table, moves_from
+from .table import EDGE, FAR, LINE, MARGIN, MOST_FRAMES, MOST_STATES, Columns, Table, moves_from
 
 Arrow = tuple[tuple[int, int], tuple[int, int]]  # from one cell (state, frame) to another
 
@@ -45,7 +45,8 @@ def example_paths(computation: Computation, paths: Sequence[Path] | None = None,
         return heatmaps.paths(e, shown)
     target = e.spelling
     cell = max(Table.CELL, 6.6 * max(widest(shortened(name)) for name in e.state_labels) + 26)
-    table_width, table_height = Table.size(e.state_labels, e.frames, cell)
+    beside = _beside(e)
+    table_width, table_height = Table.size(e.state_labels, e.frames, cell, beside)
     legend = 10.5 * max((widest(_listed(e, path)) for path in shown), default=0)
     if alone:
         heading = _heading_of_paths(e)
@@ -58,11 +59,11 @@ def example_paths(computation: Computation, paths: Sequence[Path] | None = None,
     else:
         sheet = Sheet(max(table_width + 16, legend) + 2 * EDGE, table_height + 24 * len(shown) + 3 * EDGE)
         x, y, left, top = EDGE, EDGE, EDGE, EDGE + table_height + 20
-    table = Table(sheet, x, y, e.state_labels, e.lattice, e.frames, cell)
+    table = Table(sheet, x, y, e.state_labels, e.lattice, e.frames, cell, beside)
     table.start()
     drawn: set[Arrow] = set()
     for i, (path, color) in enumerate(zip(shown, PATH_COLORS, strict=False)):
-        _follow(table, path, color, e.state_labels, drawn, shift=5.0 * (i - (len(shown) - 1) / 2))
+        _follow(e, table, path, color, drawn, shift=5.0 * (i - (len(shown) - 1) / 2))
         sheet.text(left, top + 24 * i, _listed(e, path), color=color, size=14)
     for k in np.flatnonzero(e.lattice.arcs & Arc.END).tolist():
         if e.frames:
@@ -84,13 +85,29 @@ def _heading_of_paths(e: Computation) -> list[str]:
     ]
 
 
-def _follow(table: Table, path: Path, color: str, names: Sequence[str], drawn: set[Arrow], *, shift: float) -> None:
+def _beside(e: Computation) -> Columns:
+    """What each state adds to a path's score, as columns of a table."""
+    say = words("explanation", e.lang)
+    columns = weights_by_state(e)
+    return {say[key]: [signed(value) if value else "" for value in values] for key, values in columns.items()}
+
+
+def _follow(e: Computation, table: Table, path: Path, color: str, drawn: set[Arrow], *, shift: float) -> None:
     """Draws a path's arrows, beginning at the start dot; a label only on those that no path before it has drawn."""
     cells = [(-1, -1), *((k, t) for t, k in enumerate(path.states))]
     for begin, end in pairwise(cells):
-        label = "" if (begin, end) in drawn else shortened(names[end[0]])
-        table.move(begin, end, color=color, label=label, shift=shift)
+        label = "" if (begin, end) in drawn else shortened(e.state_labels[end[0]]) + _score_on(e, begin[0], end[0])
+        if begin[0] >= 0 and end[0] - begin[0] >= FAR:
+            table.leap(begin, end, color=color, room=(11.0, 11.0), label=label, width=1.5)
+        else:
+            table.move(begin, end, color=color, label=label, shift=shift)
         drawn.add((begin, end))
+
+
+def _score_on(e: Computation, source: int, to: int) -> str:
+    """What the arc between two states adds, if there is only one; the cost of entering a state is in a column."""
+    scores = [move.own for move in e.moves_into[to] if move.source == source]
+    return f" {signed(scores[0])}" if len(scores) == 1 and scores[0] else ""
 
 
 def _unlike(paths: Sequence[Path]) -> list[Path]:
@@ -115,7 +132,7 @@ def computation(computation: Computation, *, alone: bool = True) -> Picture:
     ends = [k for k in np.flatnonzero(e.lattice.arcs & Arc.END).tolist() if e.frames and e.alpha[-1, k] > -np.inf]
     values = [number(value, 5) for value in e.alpha[e.alpha > -np.inf].ravel()]
     cell = max(Table.WIDE_CELL, 2 * _room(max(values, key=len, default="")) + 18)
-    table_width, table_height = Table.size(e.state_labels, e.frames, cell)
+    table_width, table_height = Table.size(e.state_labels, e.frames, cell, _beside(e))
     listed = 9.5 * max(8, 2 + max((widest(_listed(e, path)) for path in e.paths), default=0))
     panel = table_width + listed
     loss = _loss_line(e, ends)
@@ -133,7 +150,7 @@ def computation(computation: Computation, *, alone: bool = True) -> Picture:
         sheet.text(
             x, y + 8, say["computation.ends"].format(state=k + 1, label=e.state_labels[k]), size=12, fontweight="bold"
         )
-        table = Table(sheet, x, y + 26, e.state_labels, e.lattice, e.frames, cell)
+        table = Table(sheet, x, y + 26, e.state_labels, e.lattice, e.frames, cell, _beside(e))
         _end_table(e, table, k, colors)
     for i, line in enumerate(footer):
         sheet.text(
@@ -170,7 +187,7 @@ def _stuck_table(e: Computation, sheet: Sheet, cell: float) -> None:
     title = words("explanation", e.lang)["computation.stuck"]
     if e.frames:
         sheet.text(MARGIN, MARGIN + 8, title, size=12, fontweight="bold")
-    table = Table(sheet, MARGIN, MARGIN + 26, e.state_labels, e.lattice, e.frames, cell)
+    table = Table(sheet, MARGIN, MARGIN + 26, e.state_labels, e.lattice, e.frames, cell, _beside(e))
     table.start()
     everywhere = np.ones(e.alpha.shape, bool)
     _numbers(e, table, everywhere, over_arrows=True)
@@ -197,6 +214,9 @@ def _cell_arrows(e: Computation, table: Table, path: Path, color: str, shift: fl
         if k1 == k0:
             left, right = (_room(number(e.alpha[t, k0], 5)) for t in (t0, t1))
             table.sheet.arrow((x0 + left, y0 + shift), (x1 - right, y1 + shift), color=color, width=1.3)
+        elif k0 >= 0 and k1 - k0 >= FAR:
+            room = _room(number(e.alpha[t0, k0], 5)), _room(number(e.alpha[t1, k1], 5))
+            table.leap((k0, t0), (k1, t1), color=color, room=room, width=1.3)
         else:
             down = math.copysign(9.0, k1 - k0)
             table.sheet.arrow((x0 + 9 + shift, y0 + down), (x1 - 9 + shift, y1 - down), color=color, width=1.3)
@@ -210,7 +230,10 @@ def _all_arrows(e: Computation, table: Table, reaches: npt.NDArray[np.bool_]) ->
     for t in range(1, e.frames):
         for k in np.flatnonzero(alive[t - 1]).tolist():
             for to in moves_from(e.lattice, k):
-                if alive[t, to]:
+                if alive[t, to] and to - k >= FAR:
+                    room = _room(number(e.alpha[t - 1, k], 5)), _room(number(e.alpha[t, to], 5))
+                    table.leap((k, t - 1), (to, t), color=MUTED, room=room, width=0.8)
+                elif alive[t, to]:
                     (x0, y0), (x1, y1) = table.center(k, t - 1), table.center(to, t)
                     left, right = (_room(number(e.alpha[s, k], 5)) if to == k else 10.0 for s in (t - 1, t))
                     down = 0.0 if to == k else 9.0

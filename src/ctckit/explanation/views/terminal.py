@@ -73,12 +73,14 @@ def _recursion(e: Computation) -> Iterator[str]:
 def formula(e: Computation, t: int, k: int) -> str:
     """How α of one cell is computed, in letters and in numbers."""
     names = e.state_names
-    own = f"log y{t + 1}({e.state_labels[k]})"
-    emission = number(e.log_probs[t, e.lattice.labels[k]], 5)
+    added = _added(e.state_scores[k])
+    own = f"log y{t + 1}({e.state_labels[k]}){added}"
+    emission = number(e.log_probs[t, e.lattice.labels[k]], 5) + added
     result = number(e.alpha[t, k], 5)
     if t == 0:
         cost = _added(-e.entry_costs[k])
-        return f"α1({names[k]}) = {own}{cost} = " + (f"{emission}{cost} = " if cost else "") + result
+        terms = f"{emission}{cost} = " if cost or added else ""
+        return f"α1({names[k]}) = {own}{cost} = {terms}{result}"
     moves = e.moves_into[k]
     letters = ", ".join(f"α{t}({names[move.source]}){_added(move.score)}" for move in moves)
     numbers = ", ".join(f"{number(e.alpha[t - 1, move.source], 5)}{_added(move.score)}" for move in moves)
@@ -107,7 +109,8 @@ def _tokens(e: Computation) -> Iterator[str]:
         return
     say = words("explanation", e.lang)
     key = "text.tokens.with_arcs" if e.arc_costs.any() else "text.tokens"
-    yield say[key].format(entropy=number(e.entropy, 5))
+    emitted = say["text.emitted.with_scores" if e.state_scores.any() else "text.emitted"]
+    yield say[key].format(entropy=number(e.entropy, 5), emitted=emitted)
     rows = [["", say["text.tokens.cost"], say["text.tokens.frames"], say["text.tokens.peak"]]]
     between: dict[str, list[StateCost]] = {}  # by label, the states that are not tokens: the blanks
     for state in e.state_costs:
