@@ -36,13 +36,14 @@ class Lines:
     """A batch of lines, padded on the right with paper (images) and with 0 (targets).
 
     `images` (N, 8, W), `widths` (N,) in columns, `targets` (N, S) as classes (digit d is class d + 1, class 0 is
-    CTC's blank), `target_lengths` (N,).
+    CTC's blank), `target_lengths` (N,), `lefts` (N, S) the column where each digit's scan begins.
     """
 
     images: Floats
     widths: Ints
     targets: Ints
     target_lengths: Ints
+    lefts: Ints
 
     def __len__(self) -> int:
         return len(self.widths)
@@ -51,7 +52,8 @@ class Lines:
         """Some of the lines, no wider than the widest of them."""
         widths, lengths = self.widths[rows], self.target_lengths[rows]
         images = self.images[rows, :, : widths.max()]
-        return Lines(images, widths, self.targets[rows, : lengths.max()], lengths)
+        most = lengths.max()
+        return Lines(images, widths, self.targets[rows, :most], lengths, self.lefts[rows, :most])
 
     def truth(self, n: int) -> list[int]:
         """The digits that were written on line `n`."""
@@ -94,7 +96,8 @@ def write_lines(digits: Digits, count: int, rng: np.random.Generator, *, distort
 
     targets = np.zeros((count, MOST), dtype=np.int64)
     targets[written] = digits.labels[picks] + 1
-    return Lines(images, widths, targets[:, : lengths.max()], lengths)
+    most = lengths.max()
+    return Lines(images, widths, targets[:, :most], lengths, lefts[:, :most])
 
 
 def training_batches(digits: Digits, size: int, rng: np.random.Generator) -> Iterator[Lines]:
