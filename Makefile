@@ -31,6 +31,7 @@ test-ray: $(VENV)/.ray
 bench: $(VENV)/.peers
 	$(BIN)/python bench/loss.py
 	$(BIN)/python bench/lattices.py
+	$(BIN)/python bench/variants.py
 	$(BIN)/python bench/align.py
 	$(BIN)/python bench/texts.py
 	$(BIN)/python bench/monitor.py

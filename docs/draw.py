@@ -83,6 +83,7 @@ def guide(lang: str) -> Pictures:
         "occupancy": hello.occupancy(),
         "gradient": hello.gradient(),
         "alpha": hello.computation(),
+        "lattice": star(lang).graph(),
         "search": ctckit.explain_search(TWO_FRAMES, labels=["φ", "a"], lang=lang).tree(),
         "search-narrow": ctckit.explain_search(NARROW, labels=["φ", "a", "b"], lang=lang).tree(),
         "words-in-time": words_in_time(lang),
@@ -91,7 +92,17 @@ def guide(lang: str) -> Pictures:
         "confidence": confidence(lang),
         "weights": weights(lang),
         "error-by-frames": error_by_frames(lang),
+        "variants": variants(lang),
     }
+
+
+def star(lang: str) -> ctckit.Explanation:
+    """Something else may be said between two tokens, and tokens gain by coming early."""
+    log_probs = np.log([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.1, 0.7]])
+    lattice = ctckit.ctc_lattice([1, 2]).with_stars(3, 0.5, before=False, after=False)
+    delays = ctckit.delay_scores(lattice, 0.1)
+    scores = ctckit.with_star(log_probs)
+    return ctckit.explain(scores, lattices=lattice, labels=["φ", "c", "a", "★"], state_scores=delays, lang=lang)
 
 
 def words_in_time(lang: str) -> Picture:
@@ -184,6 +195,36 @@ def error_by_frames(lang: str) -> Picture:
     both[0].set_ylabel(say[1], fontfamily=families())
     figure.set_layout_engine("constrained")
     return Picture(figure, f"{say[1]}: torch, ctckit")
+
+
+def variants(lang: str) -> Picture:
+    """What four losses teach a small network, a dot for each seed, as bench/variants_train.py measured it."""
+    say = {
+        "en": ("digits wrong, %", "frames that say blank, %", "borders off by, columns", "middle off by, columns"),
+        "zh": ("读错的数字，%", "输出空白的帧，%", "边界偏差，列", "中点偏差，列"),
+    }[lang]
+    names = {"en": {}, "zh": {"plain": "普通 CTC", "label priors": "标签先验"}}[lang]
+    columns = (
+        "digits wrong, %",
+        "frames that say blank, %",
+        "borders are off by, columns",
+        "middle is off by, columns",
+    )
+    rows = measured("variants_train")
+    losses = list(dict.fromkeys(row["loss"] for row in rows))
+    figure = new_figure(760, 210)
+    for axes, column, title in zip(figure.subplots(1, len(columns), sharey=True), columns, say, strict=True):
+        for place, loss in enumerate(losses):
+            values = [float(row[column]) for row in rows if row["loss"] == loss]
+            axes.plot(values, [place] * len(values), "o", color=BLUE, markersize=5, alpha=0.5)
+            axes.plot([np.mean(values)], [place], "|", color=ORANGE, markersize=18, markeredgewidth=2)
+        axes.set_yticks(range(len(losses)), labels=[names.get(loss, loss) for loss in losses], fontfamily=families())
+        axes.set(xlim=(0, None), ylim=(len(losses) - 0.5, -0.5))
+        axes.set_title(title, fontsize=10, color=INK, fontfamily=families())
+        axes.grid(axis="x", color=GRID, linewidth=0.6)
+        themed_axes(axes)
+    figure.set_layout_engine("constrained")
+    return Picture(figure, "; ".join(say))
 
 
 def confidence(lang: str) -> Picture:
