@@ -35,6 +35,8 @@ from .frames import UsedFrames, blocks, used_frames
 from .loss import lattice_loss
 
 Ends = Literal["soft", "max_prob", "sum_prob"]
+LEFT_OUT = -70.0  # nats of a window that does not count: 4e-31 of the others, and quicker than -inf
+MOST_DISTANCE = 700.0  # nats between a gap and its frame's best class; float64 holds the exponential
 SMALLEST = 1e-30  # a relative probability that float32 holds with all digits
 ENDS: tuple[Ends, ...] = ("soft", "max_prob", "sum_prob")
 
@@ -152,19 +154,20 @@ class _Windows(torch.autograd.Function):
             found = torch.zeros_like(log_p)
             for sign in (1, -1) if ends == "soft" else (1,):
                 part = (sign * slopes).clamp(min=0)
-                weights = torch.where(part > 0, (part / torch.where(shares > 0, shares, 1)).log(), -torch.inf)
+                weights = torch.where(part > 0, (part / torch.where(shares > 0, shares, 1)).log(), LEFT_OUT)
                 _, grad = swept(weights.to(log_p.dtype))
-                factor = torch.where(possible, sign * part.sum(0), 0).to(log_p.dtype)[:, None]
-                found += torch.where(factor == 0, 0, grad[:frames, :, :classes] * factor)
-            used = torch.arange(frames, device=log_p.device)[:, None] < lengths
-            ctx.save_for_backward(found.masked_fill_((total.isnan() & used)[..., None], torch.nan))
+                # Without a path the gradient is 0 already, and NaN where a frame is.
+                factor = torch.where(possible, sign * part.sum(0), 1).to(log_p.dtype)
+                found.addcmul_(grad[:frames, :, :classes], factor[:, None])
+            ctx.save_for_backward(found, total)
         return torch.where(possible, total.double() - mean, total.double()).to(log_p.dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        (found,) = ctx.saved_tensors
-        return torch.where(found == 0, 0, found * grad_outputs[0][:, None]), None, None, None
+        found, total = ctx.saved_tensors
+        factor = torch.where(total == torch.inf, 0, grad_outputs[0])
+        return found * factor[:, None], None, None, None
 
 
 def _combined(shares: Tensor, ends: Ends) -> tuple[Tensor, Tensor]:
@@ -260,36 +263,40 @@ class _WithGaps(torch.autograd.Function):
     def forward(ctx: Any, scores: Tensor, unused: Tensor | None, blank: int, prob: float, from_logits: bool) -> Tensor:
         frames, size, classes = scores.shape
         both = scores.new_empty((frames, size, 2 * classes), dtype=torch.promote_types(scores.dtype, torch.float32))
+        top = torch.empty((frames, size, 1), dtype=torch.int64, device=scores.device)  # the most probable token
         for t, end in blocks(scores):
             part = scores[t:end].to(both.dtype)
             if unused is not None:
                 part = part.masked_fill(unused[t:end], 0)
             log_p, gaps = both[t:end, :, :classes], both[t:end, :, classes:]
-            if not _write_gaps(part, log_p, gaps, blank, prob, from_logits) and both.dtype != torch.float64:
+            how = top[t:end], blank, prob, from_logits
+            if not _write_gaps(part, log_p, gaps, *how) and both.dtype != torch.float64:
                 wide = both[t:end].double()
-                _write_gaps(part.double(), wide[..., :classes], wide[..., classes:], blank, prob, from_logits)
+                _write_gaps(part.double(), wide[..., :classes], wide[..., classes:], *how)
                 both[t:end] = wide
-        ctx.save_for_backward(both)
+        ctx.save_for_backward(both, top)
         ctx.unused, ctx.blank, ctx.prob, ctx.from_logits, ctx.dtype = unused, blank, prob, from_logits, scores.dtype
         return both
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        (both,), (grad,) = ctx.saved_tensors, grad_outputs
+        (both, top), (grad,) = ctx.saved_tensors, grad_outputs
         classes = both.shape[2] // 2
         found = torch.empty((*both.shape[:2], classes), dtype=ctx.dtype, device=both.device)
         for t, end in blocks(found):
             part, by_part = both[t:end], grad[t:end]
             if both.dtype != torch.float64 and _is_wide(part):
                 part, by_part = part.double(), by_part.double()
-            by_score = _through_gaps(part[..., :classes], part[..., classes:], by_part, ctx)
+            by_score = _through_gaps(part[..., :classes], part[..., classes:], by_part, top[t:end], ctx)
             found[t:end] = by_score if ctx.unused is None else by_score.masked_fill_(ctx.unused[t:end], 0)
         return found, None, None, None, None
 
 
-def _write_gaps(scores: Tensor, log_p: Tensor, gaps: Tensor, blank: int, prob: float, from_logits: bool) -> bool:
-    """Writes log-probabilities and those of gaps; returns whether all of the latter have all their digits."""
+def _write_gaps(
+    scores: Tensor, log_p: Tensor, gaps: Tensor, top: Tensor, blank: int, prob: float, from_logits: bool
+) -> bool:
+    """Writes log-probabilities, those of gaps, and the top tokens; returns whether gaps have all their digits."""
     best = _best(scores)
     own = (scores - best).exp_()  # relative to the frame's best class
     if from_logits:
@@ -300,7 +307,7 @@ def _write_gaps(scores: Tensor, log_p: Tensor, gaps: Tensor, blank: int, prob: f
         log_p.copy_(scores)
     of_blank = own[..., blank, None].clone()
     own[..., blank] = 0
-    top = own.argmax(-1, keepdim=True)
+    torch.argmax(own, -1, keepdim=True, out=top)
     most = own.gather(-1, top)
     others = own.scatter_(-1, top, 0).sum(-1, keepdim=True)
     star = torch.sub(most + others, own, out=own).scatter_(-1, top, others)
@@ -316,17 +323,15 @@ def _is_wide(both: Tensor) -> bool:
     return not both.is_cpu or bool((_best(both[..., :classes]) - both[..., classes:]).max() > -math.log(SMALLEST))
 
 
-def _through_gaps(log_p: Tensor, gaps: Tensor, grad: Tensor, ctx: Any) -> Tensor:
+def _through_gaps(log_p: Tensor, gaps: Tensor, grad: Tensor, top: Tensor, ctx: Any) -> Tensor:
     """The gradient by scores, given that by log-probabilities and gaps, one behind the other."""
     classes, blank = log_p.shape[2], ctx.blank
     best = _best(log_p)
     own = (log_p - best).exp_()
     tokens = own.clone()
     tokens[..., blank] = 0
-    top = tokens.argmax(-1, keepdim=True)
-    by_gap = grad[..., classes:]
-    slopes = (best - gaps).exp_().mul_(by_gap)  # by the gaps' probabilities, relative to the frame's best class
-    slopes.masked_fill_((by_gap == 0) & slopes.isnan(), 0)
+    # By the gaps' probabilities, relative to the frame's best class; finite, since no path is in a gap without any.
+    slopes = (best - gaps).clamp_(max=MOST_DISTANCE).exp_().mul_(grad[..., classes:])
     of_top = slopes.gather(-1, top)
     others = slopes.scatter_(-1, top, 0).sum(-1, keepdim=True)
     total = others + of_top
