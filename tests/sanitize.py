@@ -178,8 +178,9 @@ def fuzz_extension(rng: Any) -> None:
     }
     try:
         batch = native.LatticeBatch(**lattices)
-        native.sums(lattices=batch, **shared, **outputs)
         native.best_path(lattices=batch, **shared, **paths)
+        native.sums(lattices=batch, index=None, **shared, **outputs)
+        native.sums(lattices=batch, **random_many(rng, wild, shared, outputs, *sizes))
     except (ValueError, TypeError):
         assert wild
     fuzz_layout(rng)
@@ -264,6 +265,31 @@ def random_outputs(
         "weights": rng.normal(size=size) if rng.random() < 0.7 else None,
         "along": rng.integers(-2, states + 2, (size, frames)).astype(np.int32) if along else None,
         "occupancy_along": np.empty((size, frames)) if along else None,
+    }
+
+
+def random_many(rng: Any, wild: bool, shared: dict[str, Any], outputs: dict[str, Any], *sizes: int) -> dict[str, Any]:
+    """Arguments of sums for the same lattices, which read the scores of several heads, or of utterances by an index."""
+    import numpy as np
+
+    frames, size, classes, states = sizes
+    over = int(wild)
+    heads = int(rng.integers(1, 4)) if rng.random() < 0.5 else 0
+    utterances = size if heads else int(rng.integers(1, size + 3))
+    shape = (heads, frames, size, classes) if heads else (frames, utterances, classes)
+    samples = size * max(heads, 1)
+    of_samples = {"class_scores_grad": classes, "state_scores_grad": states, "entry_costs_grad": states}
+    return {
+        **shared,
+        **outputs,
+        "scores": (rng.normal(size=shape) * rng.choice([1, 100])).astype(np.float32),
+        "score": np.empty(samples),
+        "status": np.empty(samples, np.uint8),
+        "weights": rng.normal(size=samples) if rng.random() < 0.7 else None,
+        "index": None if heads else rng.integers(-over, utterances + over, size),
+        "grad": np.empty(shape, np.float32) if rng.random() < 0.8 else None,
+        **{name: np.empty((samples, n)) if rng.random() < 0.6 else None for name, n in of_samples.items()},
+        **dict.fromkeys(("occupancy", "along", "occupancy_along", "long_arc_scores_grad")),
     }
 
 
