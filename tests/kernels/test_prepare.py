@@ -277,7 +277,7 @@ def test_reductions(samples: list[tuple[int, float]], zero_infinity: bool) -> No
 
 def call_of(lattices: native.LatticeBatch, scores: np.ndarray) -> dict[str, Any]:
     """Arguments of native.sums without optional ones."""
-    names = ("grad", "weights", "occupancy", "along", "occupancy_along", "class_scores", "state_scores")
+    names = ("grad", "weights", "occupancy", "along", "occupancy_along", "class_scores", "state_scores", "index")
     gradients = [f"{name}_grad" for name in ("class_scores", "state_scores", "entry_costs", "long_arc_scores")]
     size = scores.shape[1]
     call = {"scores": scores, "from_logits": True, "lattices": lattices, "isa": native.instruction_sets()[0]}
@@ -314,8 +314,12 @@ def test_sums_take_only_arrays_that_fit() -> None:
         "state_scores_grad": np.zeros((1, 1)),
         "entry_costs_grad": np.zeros((2, 2)),
         "long_arc_scores_grad": np.zeros(1),
+        "index": np.zeros(3, np.int64),
         "isa": "x86-64-v9",
     }
+    for index in ([0, 2], [-1, 0]):
+        with pytest.raises(ValueError, match="index must be within N"):
+            native.sums(**call_of(lattices, scores) | {"index": np.array(index)})
     for name, wrong in wrongs.items():
         with pytest.raises(ValueError, match=r"must|unknown instruction set"):
             native.sums(**call_of(lattices, scores) | {name: wrong})

@@ -99,6 +99,7 @@ def test_the_guide_is_whole() -> None:
         "install",
         "ctc",
         "lattice",
+        "variants",
         "training",
         "recognisers",
         "alignment",

@@ -1,6 +1,6 @@
 """Terms, priors and stars: masks, reductions, precision, edges, errors.
 
-Their values are in test_golden.py and test_random.py.
+Their values are in test_golden_variants.py and test_random_variants.py.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class Sample:
         outputs: what the network gives.
         greatest: the greatest log-probability of each class in the target, over the frames.
         loss: nats; inf without a path, NaN if the target is not one of tokens.
-        path_entropy: nats, of the target's paths; 0 without a path.
+        path_entropy: nats, of the target's paths; 0 without a path, NaN if it is not known.
     """
 
     index: int
@@ -213,7 +213,9 @@ class Evidence:
         known["confidence"] = sum(outputs.confidence * len(outputs.greedy) for outputs in each) / frames
         known["entropy"] = sum(outputs.entropy for outputs in each) / frames
         read = sum(len(sample.reading) for sample in self.samples)
-        known["path_entropy"] = sum(sample.path_entropy for sample in self.samples) / frames
+        short = [sample for sample in self.samples if not np.isnan(sample.path_entropy)]
+        undecided = sum(sample.path_entropy for sample in short)
+        known["path_entropy"] = undecided / max(sum(sample.frames for sample in short), 1) if short else None
         known["spike_width"] = (frames - blanks) / read if read else None
         tokens = sum(sample.tokens for sample in self.samples)
         if tokens:
@@ -357,18 +359,18 @@ class _Columns:
 
     def loss(self, target: Ints, blank: int) -> float:
         """The CTC loss, in nats."""
-        scores, tokens, label = self._arguments(target, blank)
-        return float(ctc_loss(scores, tokens, self._frames, len(target), label, "sum", from_logits=self._direct))
+        if self._direct:
+            scores = self._batch.scores[: self._frames, self._n]
+            return float(ctc_loss(scores, target, self._frames, len(target), blank, "sum", from_logits=True))
+        tokens, label = np.searchsorted(self.classes, target), int(np.searchsorted(self.classes, blank))
+        return float(ctc_loss(self._kept, tokens, self._frames, len(target), label, "sum"))
 
     def path_entropy(self, target: Ints) -> float:
-        """The entropy of the target's paths, in nats."""
-        scores, tokens, label = self._arguments(target, self._batch.blank)
-        return float(path_entropy(scores, tokens, self._frames, len(target), label, from_logits=self._direct))
-
-    def _arguments(self, target: Ints, blank: int) -> tuple[Scores, Ints, int]:
+        """The entropy of the target's paths, in nats; NaN of a long sample, where copies of it would be needed."""
         if self._direct:
-            return self._batch.scores[: self._frames, self._n], target, blank
-        return self._kept, np.searchsorted(self.classes, target), int(np.searchsorted(self.classes, blank))
+            return np.nan
+        tokens, label = np.searchsorted(self.classes, target), int(np.searchsorted(self.classes, self._batch.blank))
+        return float(path_entropy(self._kept, tokens, self._frames, len(target), label))
 
 
 def loss_of(batch: Batch, kind: Kind, n: int, target: Ints, blank: int, frames: int | None = None) -> float:
