@@ -248,7 +248,7 @@ def path_entropy(
         else:
             losses = lattice_loss(log_p, lattices, torch.as_tensor(frames).reshape(-1), "none")
         (grad,) = torch.autograd.grad(losses.sum(), log_p, create_graph=create_graph)
-    finite = log_p.clamp(min=torch.finfo(log_p.dtype).min)  # what no path visits counts 0, also if it is -inf
+    finite = torch.where(log_p == -torch.inf, 0, log_p)  # which no path visits
     products = (grad * finite).sum((0, 2), dtype=torch.float64)
     entropy = torch.where(losses.isinf(), 0, products - torch.where(losses.isinf(), 0, losses).double())
     entropy = entropy.clamp(min=0).to(losses.dtype)
