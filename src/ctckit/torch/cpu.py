@@ -69,7 +69,7 @@ class CPUCall(NamedTuple):
         """
         added = None if self.added is NOTHING else self._wanted()
         adds_softmax = self.below_log_softmax or (not self.problem.from_logits and is_log_softmax(scores))
-        if self.problem.index is not None and self._waits:
+        if self.problem.index is not None and self._waits:  # each call counts on the way of a short loss
             return Swept(self._scores(added), None, added, adds_softmax)
         small = scores.nbytes < native.RECYCLED and scores.is_contiguous()
         gradient = torch.empty_like(scores) if small else self._empty(scores)
@@ -95,26 +95,28 @@ class CPUCall(NamedTuple):
     def gradient(self, scores: Tensor, swept: Swept, grad_output: Tensor | None) -> Tensor:
         """The gradient by the scores, times ``grad_output``; None means 1."""
         gradient, swept.gradient = swept.gradient, None
-        if gradient is None:
-            gradient = self._empty(scores)
-            if not self._waits:
-                self._fill(gradient, self.weights, swept.adds_softmax)
-        if grad_output is None or (grad_output.ndim == 0 and grad_output.item() == 1):
-            if self._waits:
-                self._fill(gradient, self.weights, swept.adds_softmax)
+        computed = gradient is not None
+        gradient = self._empty(scores) if gradient is None else gradient
+        factor = None if grad_output is None or _is_one(grad_output) else self._factor(swept.score, grad_output)
+        # 0 times inf would be NaN.
+        in_kernel = factor is not None and (scores.dtype in HALF or not np.isfinite(factor).all())
+        if self._waits or in_kernel:
+            self._fill(gradient, self.weights if factor is None else self.weights * factor, swept.adds_softmax)
             return gradient
-        if self.problem.heads and bool((grad_output == 1).all()):
+        if not computed:
+            self._fill(gradient, self.weights, swept.adds_softmax)
+        if grad_output is None or factor is None:
             return gradient
-        factor = self._factor(swept.score, grad_output)
-        if self._waits or scores.dtype in HALF or not np.isfinite(factor).all():  # 0 times inf would be NaN
-            self._fill(gradient, self.weights * factor, swept.adds_softmax)
-            return gradient
-        if self.problem.index is not None:
+        if self.problem.index is not None:  # a sum over targets, which have one factor
             return gradient.mul_(grad_output.detach().to(gradient.dtype))
-        factors = torch.from_numpy(self.problem.by_head(factor)).to(scores.dtype)
+        return gradient.mul_(self._by_sample(factor).to(gradient.dtype))
+
+    def _by_sample(self, factor: npt.NDArray[np.float64]) -> Tensor:
+        """Factors of samples, or one for all, in a shape that scores can be multiplied with."""
+        factors = torch.from_numpy(self.problem.by_head(factor))
         if not self.problem.batched:
-            return gradient.mul_(factors)
-        return gradient.mul_(factors[..., None, None] if self.batch_first else factors[..., None, :, None])
+            return factors
+        return factors[..., None, None] if self.batch_first else factors[..., None, :, None]
 
     def tangent(self, gradient: Tensor, tangent: Tensor) -> Tensor:
         """The loss's tangent, given that of the scores and the gradient."""
@@ -202,3 +204,8 @@ class CPUCall(NamedTuple):
             each = factor if factor.ndim == 2 else factor[:, None]
             factor = np.broadcast_to(each, (self.problem.heads, len(score) // self.problem.heads)).reshape(-1)
         return np.where(score == -np.inf, 0, factor)
+
+
+def _is_one(grad_output: Tensor) -> bool:
+    """Whether all factors are 1."""
+    return grad_output.item() == 1 if grad_output.ndim == 0 else bool((grad_output == 1).all())

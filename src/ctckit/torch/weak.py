@@ -19,7 +19,6 @@ from ..kernels.portable import log_sum
 from ..lattice import Arc, Lattice, LatticeBuilder
 from ..stars import STARS, Star
 from ..validate import (
-    Reduction,
     check_blank,
     check_choice,
     check_flag,
@@ -30,6 +29,7 @@ from ..validate import (
     split_targets,
 )
 from .arguments import INTEGERS, Lengths, integers, unread_frames
+from .calls import reduced
 from .errors import raises_tensor_errors
 from .frames import UsedFrames, blocks, used_frames
 from .loss import lattice_loss
@@ -37,7 +37,7 @@ from .loss import lattice_loss
 Ends = Literal["soft", "max_prob", "sum_prob"]
 LEFT_OUT = -70.0  # nats of a window that does not count: 4e-31 of the others, and quicker than -inf
 MOST_DISTANCE = 700.0  # nats between a gap and its frame's best class; float64 holds the exponential
-SMALLEST = 1e-30  # a relative probability that float32 holds with all digits
+SMALLEST = 1e-8  # a gap's probability, relative to the frame's best class: a difference has all digits in float64
 ENDS: tuple[Ends, ...] = ("soft", "max_prob", "sum_prob")
 
 
@@ -110,18 +110,17 @@ def w_ctc_loss(
         tensor(1.3843)
     """
     check_choice("ends", ends, ENDS)
-    given, rows, how = _checked(
-        log_probs, targets, input_lengths, target_lengths, blank, reduction, from_logits, batch_first
-    )
+    given, rows = _checked(log_probs, targets, input_lengths, target_lengths, blank, from_logits, batch_first)
     log_p = given.log_probabilities(from_logits)
     classes = log_p.shape[2]
     if ends == "sum_prob":
         lattices = _builder("wildcards", classes, blank)(rows)
-        losses = lattice_loss(with_star(log_p, "all", blank), lattices, given.lengths, "none")
-    else:
-        lattices = _builder("windows", classes, blank)(rows)
-        losses = _Windows.apply(log_p, lattices, given.lengths, ends)  # type: ignore[no-untyped-call]
-    return _reduced(losses, rows, how, zero_infinity, given)
+        return _lattice_loss(with_star(log_p, "all", blank), lattices, given, reduction, zero_infinity)
+    how, zero_infinity = check_reduction(reduction), check_flag("zero_infinity", zero_infinity)
+    lattices = _builder("windows", classes, blank)(rows)
+    losses = _Windows.apply(log_p, lattices, given.lengths, ends)  # type: ignore[no-untyped-call]
+    weights = losses.new_tensor([1 / max(len(row), 1) / len(rows) if how == "mean" else 1.0 for row in rows])
+    return reduced(-losses, weights, how, zero_infinity, given.batched)
 
 
 class _Windows(torch.autograd.Function):
@@ -228,13 +227,10 @@ def stc_loss(
         tensor(1.8563)
     """
     prob = check_number("star_prob", star_prob, least=0, most=1)
-    given, rows, how = _checked(
-        log_probs, targets, input_lengths, target_lengths, blank, reduction, from_logits, batch_first
-    )
+    given, rows = _checked(log_probs, targets, input_lengths, target_lengths, blank, from_logits, batch_first)
     lattices = _builder("gaps", given.scores.shape[2], blank)(rows)
     scores = _WithGaps.apply(given.scores, given.unused, blank, prob, from_logits)  # type: ignore[no-untyped-call]
-    losses = lattice_loss(scores, lattices, given.lengths, "none")
-    return _reduced(losses, rows, how, zero_infinity, given)
+    return _lattice_loss(scores, lattices, given, reduction, zero_infinity)
 
 
 def star_probability(step: int, first: float = 1.0, last: float = 1.0, half_life: float = 1.0) -> float:
@@ -253,65 +249,55 @@ def star_probability(step: int, first: float = 1.0, last: float = 1.0, half_life
 class _WithGaps(torch.autograd.Function):
     """Log-probabilities (T, N, C), and behind them those of gaps: log(p_blank + prob · Σ p of all tokens but c).
 
-    At c = blank, the sum is over all tokens. The most probable token is added to the others' sum where it belongs, and
-    never subtracted from it, so no digits are lost. Blocks of frames stay in the cache; those with probabilities too
-    small for float32, relative to the frame's best class, are computed in float64. On a device, where looking for them
-    would wait for it, all are.
+    At c = blank, the sum is over all tokens. Blocks of frames stay in the cache. A block in which a gap is far less
+    probable than the frame's best class is computed in float64, so that it keeps its digits. On a device, where looking
+    for such gaps would wait for it, all blocks are.
     """
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, unused: Tensor | None, blank: int, prob: float, from_logits: bool) -> Tensor:
         frames, size, classes = scores.shape
         both = scores.new_empty((frames, size, 2 * classes), dtype=torch.promote_types(scores.dtype, torch.float32))
-        top = torch.empty((frames, size, 1), dtype=torch.int64, device=scores.device)  # the most probable token
+        ctx.unused, ctx.blank, ctx.prob, ctx.from_logits, ctx.dtype = unused, blank, prob, from_logits, scores.dtype
         for t, end in blocks(scores):
             part = scores[t:end].to(both.dtype)
             if unused is not None:
                 part = part.masked_fill(unused[t:end], 0)
-            log_p, gaps = both[t:end, :, :classes], both[t:end, :, classes:]
-            how = top[t:end], blank, prob, from_logits
-            if not _write_gaps(part, log_p, gaps, *how) and both.dtype != torch.float64:
+            if not _write_gaps(part, both[t:end], ctx) and both.dtype != torch.float64:
                 wide = both[t:end].double()
-                _write_gaps(part.double(), wide[..., :classes], wide[..., classes:], *how)
+                _write_gaps(part.double(), wide, ctx)
                 both[t:end] = wide
-        ctx.save_for_backward(both, top)
-        ctx.unused, ctx.blank, ctx.prob, ctx.from_logits, ctx.dtype = unused, blank, prob, from_logits, scores.dtype
+        ctx.save_for_backward(both)
         return both
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        (both, top), (grad,) = ctx.saved_tensors, grad_outputs
-        classes = both.shape[2] // 2
-        found = torch.empty((*both.shape[:2], classes), dtype=ctx.dtype, device=both.device)
+        (both,), (grad,) = ctx.saved_tensors, grad_outputs
+        found = torch.empty((*both.shape[:2], both.shape[2] // 2), dtype=ctx.dtype, device=both.device)
         for t, end in blocks(found):
             part, by_part = both[t:end], grad[t:end]
             if both.dtype != torch.float64 and _is_wide(part):
                 part, by_part = part.double(), by_part.double()
-            by_score = _through_gaps(part[..., :classes], part[..., classes:], by_part, top[t:end], ctx)
+            by_score = _through_gaps(part, by_part, ctx)
             found[t:end] = by_score if ctx.unused is None else by_score.masked_fill_(ctx.unused[t:end], 0)
         return found, None, None, None, None
 
 
-def _write_gaps(
-    scores: Tensor, log_p: Tensor, gaps: Tensor, top: Tensor, blank: int, prob: float, from_logits: bool
-) -> bool:
-    """Writes log-probabilities, those of gaps, and the top tokens; returns whether gaps have all their digits."""
+def _write_gaps(scores: Tensor, both: Tensor, ctx: Any) -> bool:
+    """Writes log-probabilities, and behind them those of gaps; returns whether the latter have all their digits."""
+    log_p, gaps = both.chunk(2, -1)
     best = _best(scores)
     own = (scores - best).exp_()  # relative to the frame's best class
-    if from_logits:
+    if ctx.from_logits:
         normaliser = own.sum(-1, keepdim=True).log_().add_(best)
         torch.sub(scores, normaliser, out=log_p)
         best = best - normaliser  # as a log-probability
     else:
         log_p.copy_(scores)
-    of_blank = own[..., blank, None].clone()
-    own[..., blank] = 0
-    torch.argmax(own, -1, keepdim=True, out=top)
-    most = own.gather(-1, top)
-    others = own.scatter_(-1, top, 0).sum(-1, keepdim=True)
-    star = torch.sub(most + others, own, out=own).scatter_(-1, top, others)
-    star.mul_(prob).add_(of_blank)
+    of_blank = own[..., ctx.blank, None].clone()
+    own[..., ctx.blank] = 0
+    star = _all_but_each(own).mul_(ctx.prob).add_(of_blank)
     exact = scores.is_cpu and not bool(star.min() < SMALLEST)
     torch.add(star.log_(), best, out=gaps)
     return exact
@@ -319,29 +305,40 @@ def _write_gaps(
 
 def _is_wide(both: Tensor) -> bool:
     """Whether a gap is too far below its frame's best class for float32."""
-    classes = both.shape[2] // 2
-    return not both.is_cpu or bool((_best(both[..., :classes]) - both[..., classes:]).max() > -math.log(SMALLEST))
+    log_p, gaps = both.chunk(2, -1)
+    return not both.is_cpu or bool((_best(log_p) - gaps).max() > -math.log(SMALLEST))
 
 
-def _through_gaps(log_p: Tensor, gaps: Tensor, grad: Tensor, top: Tensor, ctx: Any) -> Tensor:
-    """The gradient by scores, given that by log-probabilities and gaps, one behind the other."""
-    classes, blank = log_p.shape[2], ctx.blank
+def _through_gaps(both: Tensor, grad: Tensor, ctx: Any) -> Tensor:
+    """The gradient by scores, given that by log-probabilities and gaps."""
+    (log_p, gaps), (by_log_p, by_gap) = both.chunk(2, -1), grad.chunk(2, -1)
     best = _best(log_p)
     own = (log_p - best).exp_()
-    tokens = own.clone()
-    tokens[..., blank] = 0
     # By the gaps' probabilities, relative to the frame's best class; finite, since no path is in a gap without any.
-    slopes = (best - gaps).clamp_(max=MOST_DISTANCE).exp_().mul_(grad[..., classes:])
-    of_top = slopes.gather(-1, top)
-    others = slopes.scatter_(-1, top, 0).sum(-1, keepdim=True)
-    total = others + of_top
-    by_log_p = torch.sub(total, slopes, out=slopes).scatter_(-1, top, others)
-    by_log_p.mul_(tokens).mul_(ctx.prob)
-    by_log_p[..., blank] = own[..., blank] * total[..., 0]
-    by_log_p += grad[..., :classes]
+    slopes = (best - gaps).clamp_(max=MOST_DISTANCE).exp_().mul_(by_gap)
+    by_score = _all_but_each(slopes).mul_(own).mul_(ctx.prob)
+    by_score[..., ctx.blank] = own[..., ctx.blank] * slopes.sum(-1)
+    by_score += by_log_p
     if ctx.from_logits:
-        by_log_p -= own.mul_(best.exp() * by_log_p.sum(-1, keepdim=True))
-    return by_log_p
+        by_score -= own.mul_(best.exp() * by_score.sum(-1, keepdim=True))
+    return by_score
+
+
+def _all_but_each(values: Tensor) -> Tensor:
+    """(…, C) the sum over all classes but one, for each class; numbers of one sign.
+
+    In float32, the sum has more digits than what is subtracted from it. In float64, the largest number is added where
+    it belongs and never subtracted.
+    """
+    if values.dtype == torch.float32:
+        total = values.sum(-1, keepdim=True, dtype=torch.float64)
+        high = total.float()
+        return (high - values).add_((total - high).float())
+    top = values.abs().argmax(-1, keepdim=True)
+    most = values.gather(-1, top)
+    rest = values.scatter(-1, top, 0)
+    others = rest.sum(-1, keepdim=True)
+    return torch.sub(most + others, rest, out=rest).scatter_(-1, top, others)
 
 
 def _best(scores: Tensor) -> Tensor:
@@ -385,12 +382,10 @@ def _checked(
     input_lengths: Lengths,
     target_lengths: Lengths,
     blank: int,
-    reduction: str,
     from_logits: bool,
     batch_first: bool,
-) -> tuple[UsedFrames, list[npt.NDArray[np.int64]], Reduction]:
-    """Checked frames, the targets' rows, and the reduction."""
-    how = check_reduction(reduction)
+) -> tuple[UsedFrames, list[npt.NDArray[np.int64]]]:
+    """Checked frames, and the targets' rows."""
     given = used_frames(log_probs, input_lengths, from_logits=from_logits, batch_first=batch_first)
     names = zip(INTEGERS, (targets, given.lengths, target_lengths), strict=True)
     tokens, frames, lengths = (integers(name, values) for name, values in names)
@@ -400,16 +395,12 @@ def _checked(
     form = check_form(unread, tokens, frames, lengths, blank)
     check_values(form, blank, tokens, frames, lengths)
     rows = split_targets(form, tokens, lengths)
-    return given, [row.astype(np.int64) for row in rows], how
+    return given, [row.astype(np.int64) for row in rows]
 
 
-def _reduced(
-    losses: Tensor, rows: list[npt.NDArray[np.int64]], reduction: Reduction, zero_infinity: bool, given: UsedFrames
+def _lattice_loss(
+    scores: Tensor, lattices: list[Lattice], given: UsedFrames, reduction: str, zero_infinity: bool
 ) -> Tensor:
-    if check_flag("zero_infinity", zero_infinity):
-        losses = torch.where(losses == torch.inf, 0, losses)
-    if reduction == "none":
-        return losses if given.batched else losses[0]
-    if reduction == "sum":
-        return losses.sum()
-    return (losses / losses.new_tensor([max(len(row), 1) for row in rows])).mean()
+    """The loss of lattices, whose tokens are the targets'; a number for one sample."""
+    losses = lattice_loss(scores, lattices, given.lengths, reduction, zero_infinity)
+    return losses if given.batched or losses.ndim == 0 else losses[0]
