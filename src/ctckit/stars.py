@@ -27,7 +27,7 @@ def with_star(log_probs: npt.ArrayLike, star: Star = "all", blank: int = 0) -> n
         (T, N, C+1) or (T, C+1), float64 for float64, else float32.
 
     Raises:
-        CTCError: for scores of another form, a blank that is no class.
+        CTCError: for scores of another form, or a blank outside the classes.
 
     Example:
         >>> np.exp(with_star(np.log([[0.5, 0.25, 0.25]]), "mean")).round(2)

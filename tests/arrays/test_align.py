@@ -17,7 +17,7 @@ from support.batches import draw
 from support.lattices import enumerated
 
 import ctckit
-import ctckit.lattice.graph
+import ctckit.lattice.topologies
 from ctckit import STAR, Alignment, Arc, CTCError, InfeasibleError, Lattice, ctc_lattice, forced_align
 from ctckit.adapters import ctc_segmentation_form
 
@@ -216,7 +216,7 @@ def test_neighbours_are_passed_by_in_portions(data: st.DataObject) -> None:
             if all(len(there) >= least for there, least in zip(inner, needed, strict=True)):
                 best = max(best, math.fsum(log_probs[range(frames), path]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ctckit.lattice.graph, "AT_ONCE", portion)
+        patch.setattr(ctckit.lattice.topologies, "AT_ONCE", portion)
         (found,) = forced_align(log_probs, target, optional=groups, on_infeasible="mark")
     assert found.score == pytest.approx(best, rel=1e-13)
 

@@ -13,7 +13,9 @@ import pytest
 from torch import Tensor
 
 from ctckit.torch import align, arguments, dispatch
-from support.installed import has_gpu
+from support.installed import HAS_TRITON, has_gpu
+
+needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="the GPU backend needs triton, which Linux's tests install")
 
 
 class Marked(Tensor):

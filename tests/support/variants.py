@@ -142,23 +142,27 @@ def spelled_with(choices: Iterable[tuple[Sequence[int], float]]) -> Weight:
 
 
 def with_stars(
-    target: Sequence[int], star: int, cost: float, before: bool = True, between: bool = True, after: bool = True
+    words: Sequence[Sequence[int]],
+    star: int,
+    cost: float,
+    wanted: Sequence[bool] | None = None,
+    most: int = 1,
+    bypass: float = -math.inf,
 ) -> list[tuple[Sequence[int], float]]:
-    """The target, with a star or without one in each of the gaps."""
-    wanted = [before, *[between] * (len(target) - 1), after] if target else [before or after]
+    """Words, or a star instead of any; and up to `most` stars at each border that is wanted."""
+    borders = [True] * (len(words) + 1) if wanted is None else wanted
     choices: list[tuple[list[int], float]] = [([], 0.0)]
-    for s, want in enumerate(wanted):
-        choices = [(text + [star] * n, gain - n * cost) for text, gain in choices for n in range(want + 1)]
-        choices = [(text + list(target[s : s + 1]), gain) for text, gain in choices]
+    for s, want in enumerate(borders):
+        choices = [(text + [star] * n, gain - n * cost) for text, gain in choices for n in range(want * most + 1)]
+        if s < len(words):
+            read = [(text + list(words[s]), gain) for text, gain in choices]
+            choices = read + [([*text, star], gain + bypass) for text, gain in choices if bypass > -math.inf]
     return choices  # type: ignore[return-value]
 
 
 def with_bypass(words: Sequence[Sequence[int]], star: int, score: float) -> list[tuple[Sequence[int], float]]:
     """Each word, or one star instead of it."""
-    choices: list[tuple[list[int], float]] = [([], 0.0)]
-    for word in words:
-        choices = [new for text, gain in choices for new in ((text + list(word), gain), ([*text, star], gain + score))]
-    return choices  # type: ignore[return-value]
+    return with_stars(words, star, 0, [False] * (len(words) + 1), bypass=score)
 
 
 def with_optional(target: Sequence[int], groups: Sequence[int]) -> list[tuple[Sequence[int], float]]:

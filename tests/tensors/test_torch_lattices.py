@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.devices import pretend
-from support.installed import HAS_TRITON
+from support.devices import needs_triton, pretend
 from support.lattices import CLASSES, KINDS
 from support.triton import Triton
 from torch import Tensor
@@ -23,7 +22,6 @@ from ctckit.torch import lattice_loss
 # The interpreter computes with NumPy, which warns of NaN and infinity where a GPU does not.
 # On a GPU torch warns once that its synchronisation debug mode does not detect everything.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore:Synchronization debug mode")
-needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="the GPU backend needs triton")
 
 FRAMES = 5
 NAMES = ("class_scores", "state_scores", "entry_costs", "long_arc_scores")

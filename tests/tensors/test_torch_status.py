@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 from support.batches import draw
-from support.devices import placed, pretend, take_for_gpus
-from support.installed import HAS_TRITON
+from support.devices import needs_triton, placed, pretend, take_for_gpus
 from support.lattices import CLASSES, KINDS
 from torch import Tensor
 
@@ -27,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore:Synchr
 BACKENDS = [
     "native",
     "portable",
-    pytest.param("triton", marks=pytest.mark.skipif(not HAS_TRITON, reason="the GPU backend needs triton")),
+    pytest.param("triton", marks=needs_triton),
 ]
 
 
@@ -80,7 +79,7 @@ def test_status_after_backward_and_second_derivatives(lattices: bool, backend: s
     assert names(last_status()) == STATUS
 
 
-@pytest.mark.skipif(not HAS_TRITON, reason="the GPU backend needs triton")
+@needs_triton
 def test_what_is_wrong_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A NaN on a GPU says which it is."""
     take_for_gpus(monkeypatch)
@@ -92,7 +91,7 @@ def test_what_is_wrong_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert names(last_status()) == ["INVALID", *STATUS[1:]]
 
 
-@pytest.mark.skipif(not HAS_TRITON, reason="the GPU backend needs triton")
+@needs_triton
 def test_reading_on_a_gpu_waits_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, unread: Callable[[Callable[[], Any]], None]
 ) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 from support.batches import draw
-from support.devices import on_gpu, take_for_gpus
-from support.installed import HAS_TRITON, has_gpu
+from support.devices import needs_triton, on_gpu, take_for_gpus
+from support.installed import has_gpu
 from support.triton import Triton
 from torch import Tensor
 
@@ -24,7 +24,7 @@ import ctckit.torch
 from ctckit.torch import dispatch, replace_torch_ctc
 
 pytestmark = [
-    pytest.mark.skipif(not HAS_TRITON, reason="the GPU backend needs triton"),
+    needs_triton,
     # The interpreter computes with NumPy, which warns of NaN and infinity where a GPU does not.
     # On a GPU torch warns once that its synchronisation debug mode does not detect everything.
     pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore:Synchronization debug mode"),

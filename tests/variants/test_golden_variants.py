@@ -167,6 +167,15 @@ def focal_of_a(gamma: float) -> tuple[Callable[[], float], Callable[[], float]]:
     )
 
 
+def of_loops(weight: float, bypass: float = -np.inf) -> tuple[Callable[[], float], Callable[[], float]]:
+    """OTC's loops: any number of stars at the borders of the words [1, 2] and [3], of which six frames hold three."""
+    choices = variants.spelled_with(variants.with_stars([[1, 2], [3]], STAR, -weight, most=3, bypass=bypass))
+    words = ctc_lattice([1, 2, 3])
+    words = words.with_bypass([1, 1, 2], STAR, bypass) if bypass > -np.inf else words
+    lattice = words.with_stars(STAR, -weight, between=[False, True], most=3)
+    return lambda: loss(mean_column(), choices), lambda: of_lattice(lattice, starred("mean"))
+
+
 UNIFORM = np.full((T, C), -np.log(C))
 FEW = np.full((3, C), -np.log(C))
 
@@ -253,7 +262,9 @@ GOLDEN: dict[str, Golden] = {
     ),
     "star that may be": Golden(
         2.1847748166,
-        lambda: loss(zero_column(), variants.spelled_with(variants.with_stars(A, STAR, 0.7, False, True, False))),
+        lambda: loss(
+            zero_column(), variants.spelled_with(variants.with_stars([[1], [2]], STAR, 0.7, [False, True, False]))
+        ),
         lambda: of_lattice(ctc_lattice(A).with_stars(STAR, 0.7, before=False, after=False), starred()),
     ),
     **{
@@ -323,6 +334,9 @@ GOLDEN: dict[str, Golden] = {
     "bypass of words": Golden(3.6710444563, *of_words(-2.0, [1, 2], [3])),
     "bypass of letters": Golden(3.5566629437, *of_words(-2.0, [1], [2], [3])),
     "loops without weight": Golden(3.0225920725, *loops_without_weight()),
+    "loops without weight, as stars": Golden(3.0225920725, *of_loops(0.0)),
+    "loops": Golden(2.6193284403, *of_loops(0.5)),
+    "loops and bypass": Golden(2.1865690640, *of_loops(0.5, -2.0)),
     "risk": Golden(0.9293997470, lambda: risk()[0], lambda: risk()[1]),
     "risk, less the mean": Golden(0.2627330803, lambda: risk()[0] - 2 / 3, lambda: risk()[1] - 2 / 3),
     "Bayes risk": Golden(

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 import torch
 from support import variants
-from support.devices import pretend
-from support.installed import HAS_TRITON
+from support.devices import needs_triton, pretend
 from support.variants import BLANK, gradient, loss, only
 
 import ctckit
@@ -22,7 +21,6 @@ import ctckit.torch
 from ctckit import Lattice, LatticeBuilder
 from ctckit.torch import terms
 
-needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="the GPU backend needs triton")
 CLASSES, FRAMES, STAR = 4, 5, 4
 TARGETS = [[1, 2], [2, 2], [3], [1, 3, 1]]
 LENGTHS = [5, 4, 3, 5]
@@ -80,6 +78,22 @@ def split(target: list[int]) -> list[list[int]]:
     return [target[:2], *([token] for token in target[2:])]
 
 
+def letters(target: list[int]) -> list[list[int]]:
+    return [[token] for token in target]
+
+
+def inner(target: list[int]) -> list[bool]:
+    """The borders between two tokens."""
+    return [0 < s < len(target) for s in range(len(target) + 1)]
+
+
+def otc(lattice: Lattice) -> Lattice:
+    """Words or a star instead, and up to two stars at each border of words."""
+    words = words_of(lattice.target)
+    borders = [words[s] != words[s - 1] for s in range(1, len(words))]
+    return lattice.with_bypass(words, STAR, -1.0).with_stars(STAR, 0.2, between=borders, most=2)
+
+
 def delay(lattices: list[Lattice], lengths: Any) -> Array:
     return ctckit.delay_scores(lattices, 0.4)
 
@@ -105,11 +119,21 @@ VARIANTS: dict[str, Variant] = {
     "minimal": Variant(of_lattice(Lattice.minimal), by_weight(lambda y: only(variants.is_minimal(y)))),
     "stars": Variant(
         of_lattice(lambda lattice: lattice.with_stars(STAR, 0.6), "all"),
-        with_column("all", lambda y: variants.spelled_with(variants.with_stars(y, STAR, 0.6))),
+        with_column("all", lambda y: variants.spelled_with(variants.with_stars(letters(y), STAR, 0.6))),
     ),
     "stars between": Variant(
         of_lattice(lambda lattice: lattice.with_stars(STAR, 0.3, before=False, after=False), "tokens"),
-        with_column("tokens", lambda y: variants.spelled_with(variants.with_stars(y, STAR, 0.3, False, True, False))),
+        with_column("tokens", lambda y: variants.spelled_with(variants.with_stars(letters(y), STAR, 0.3, inner(y)))),
+    ),
+    "loops": Variant(
+        of_lattice(lambda lattice: lattice.with_stars(STAR, -0.4, most=2), "mean"),
+        with_column("mean", lambda y: variants.spelled_with(variants.with_stars(letters(y), STAR, -0.4, most=2))),
+    ),
+    "loops and bypass": Variant(
+        of_lattice(otc, "mean"),
+        with_column(
+            "mean", lambda y: variants.spelled_with(variants.with_stars(split(y), STAR, 0.2, most=2, bypass=-1.0))
+        ),
     ),
     "bypass": Variant(
         of_lattice(lambda lattice: lattice.with_bypass(words_of(lattice.target), STAR, -1.0), "mean"),
@@ -117,7 +141,7 @@ VARIANTS: dict[str, Variant] = {
     ),
     "bypass of letters": Variant(
         of_lattice(lambda lattice: lattice.with_bypass(1 + np.arange(lattice.num_tokens), STAR, 0.5), "mean"),
-        with_column("mean", lambda y: variants.spelled_with(variants.with_bypass([[c] for c in y], STAR, 0.5))),
+        with_column("mean", lambda y: variants.spelled_with(variants.with_bypass(letters(y), STAR, 0.5))),
     ),
     "optional": Variant(
         of_lattice(lambda lattice: lattice.with_optional([1, *[0] * (lattice.num_tokens - 1)])),
@@ -140,7 +164,7 @@ VARIANTS: dict[str, Variant] = {
 }
 
 
-STARRED = ("stars", "stars between", "bypass", "bypass of letters")
+STARRED = ("stars", "stars between", "loops", "loops and bypass", "bypass", "bypass of letters")
 
 
 class Batch(NamedTuple):

@@ -1,7 +1,8 @@
 """The lattice as data: the states of a target, and which moves between them are legal.
 
     rule.py          the CTC rule, a table of arcs by role, which the extension lays out over targets and kernels read
-    graph.py         any lattice; every other topology is a method that returns a new one
+    graph.py         a graph as arrays, and the parts of it that are on paths
+    topologies.py    a target's lattice; every other topology is a method that returns a new one
     ctc.py           CTC's own lattice of a target
     building.py      the lattices of a batch, each target's built once
     state_scores.py  scores of states, such as the delay penalty
@@ -18,9 +19,10 @@ from __future__ import annotations
 
 from .building import LatticeBuilder
 from .ctc import ctc_lattice
-from .graph import STAR, Lattice, target_of
+from .graph import STAR, target_of
 from .rule import ARCS_BY_ROLE, MOVES, Arc, equal_neighbours, frames_needed
 from .state_scores import delay_scores, padded_rows, risk_scores
+from .topologies import Lattice
 
 __all__ = [
     "ARCS_BY_ROLE",

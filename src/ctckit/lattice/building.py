@@ -1,6 +1,6 @@
 """Lattices of a batch's targets, each built once.
 
-May import graph.py, ctc.py, validate/ and errors.py.
+May import topologies.py, ctc.py, validate/ and errors.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..errors import CTCError
 from ..validate import as_integers, check_integer
 from .ctc import ctc_lattice
-from .graph import Lattice
+from .topologies import Lattice
 
 
 class LatticeBuilder:

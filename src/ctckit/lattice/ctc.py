@@ -1,4 +1,7 @@
-"""CTC's own lattice of a target. Imports graph.py, rule.py, arrays.py, validate/ and native/, for its layout."""
+"""CTC's own lattice of a target.
+
+May import topologies.py and what that may import, validate/ and, of native/, the layout.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from ..errors import CTCError
 from ..native import lay_out
 from ..validate import check_integer
 from .arrays import numbers
-from .graph import STAR, Lattice
+from .graph import STAR
 from .rule import ARCS_BY_ROLE
+from .topologies import Lattice
 
 
 def ctc_lattice(target: npt.ArrayLike, blank: int = 0) -> Lattice:

@@ -1,4 +1,4 @@
-"""Scores of states that change which paths are worth more. May import graph.py, arrays.py and errors.py."""
+"""Scores of states that change which paths are worth more. May import topologies.py, arrays.py and errors.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..errors import CTCError
 from .arrays import numbers
-from .graph import Lattice
+from .topologies import Lattice
 
 
 def delay_scores(lattices: Lattice | Sequence[Lattice], penalty: float) -> npt.NDArray[np.float64]:

@@ -324,8 +324,10 @@ def expected_risk(losses: Tensor, errors: Tensor, index: Tensor, reduction: str 
                 f"{name} has shape {tuple(given.shape)} and losses {tuple(losses.shape)}: expected (M,) of both, one "
                 "for each hypothesis"
             )
-    if index.is_floating_point() or (index < 0).any():
-        raise TensorError("index holds a number that is no utterance: expected integers, 0 or more")
+    if index.is_floating_point():
+        raise TensorError(f"index has dtype {index.dtype}: expected integers")
+    for m in torch.nonzero(index < 0)[:1].flatten().tolist():
+        raise TensorError(f"index[{m}] = {int(index[m])} is out of range: expected 0 or more")
     table, place = _by_utterance(index)
     scores = torch.full(table, -torch.inf, dtype=losses.dtype, device=losses.device)
     scores = scores.index_put(place, torch.where(losses.isnan(), losses, -losses))
