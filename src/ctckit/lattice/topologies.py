@@ -5,7 +5,7 @@ May import graph.py, rule.py, arrays.py, validate/ and errors.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -20,7 +20,6 @@ from .rule import Arc
 AT_ONCE = 5  # neighbouring groups that one arc may leave out: two words, with what stands between
 
 
-@dataclass(frozen=True, eq=False, init=False)
 class Lattice(Graph):
     """One target's graph (k2: topology): K states with a class each, and arcs; long, since each topology is a method.
 
