@@ -241,12 +241,17 @@ bool sums(HeadScores scores, bool from_logits, const LatticeBatch& lattices, ByS
           Maybe<States> along, Maybe<ByRow> occupancy_along, Maybe<In<double, nb::ndim<1>>> class_scores,
           Maybe<In<double, nb::ndim<2>>> state_scores, Maybe<ByRow> class_scores_grad, Maybe<ByRow> state_scores_grad,
           Maybe<ByRow> entry_costs_grad, Maybe<BySample> long_arc_scores_grad,
-          Maybe<In<std::int64_t, nb::ndim<1>>> index, bool readable, const std::string& isa, int threads) {
+          Maybe<In<std::int64_t, nb::ndim<1>>> index, int ends, bool readable, const std::string& isa, int threads) {
     require(scores.ndim() == 3 || scores.ndim() == 4, "scores must be (T, N, C) or (H, T, N, C)");
     ctckit_scores given = scores_of(scores, from_logits, class_scores);
     given.readable = readable;
     require(!index || index->shape(0) == lattices.frames.size(), "index must have an entry for each lattice");
-    const ctckit_lattices laid_out = lattices_of(lattices, given, state_scores, index ? index->data() : nullptr);
+    ctckit_lattices laid_out = lattices_of(lattices, given, state_scores, index ? index->data() : nullptr);
+    require(ends == CTCKIT_WHOLE ||
+                (ends > 0 && ends <= CTCKIT_MEAN_OF_ENDS && !state_scores && !occupancy && !along &&
+                 !class_scores_grad && !state_scores_grad && !entry_costs_grad && !long_arc_scores_grad),
+            "ends must be known, and have no outputs but scores and their gradient");
+    laid_out.ends = ends;
     const std::int64_t samples = given.num_heads * laid_out.num_lattices;
     ctckit_sums_out out{};
     out.score = by_sample(score, samples);
@@ -350,7 +355,7 @@ NB_MODULE(_ext, m) {
           nb::arg("occupancy_along").noconvert().none(), nb::arg("class_scores").none(), nb::arg("state_scores").none(),
           nb::arg("class_scores_grad").noconvert().none(), nb::arg("state_scores_grad").noconvert().none(),
           nb::arg("entry_costs_grad").noconvert().none(), nb::arg("long_arc_scores_grad").noconvert().none(),
-          nb::arg("index").none(), nb::arg("readable"), nb::arg("isa"), nb::arg("threads"));
+          nb::arg("index").none(), nb::arg("ends"), nb::arg("readable"), nb::arg("isa"), nb::arg("threads"));
     m.def("best_path", &best_path, nb::arg("scores"), nb::arg("from_logits"), nb::arg("lattices"),
           nb::arg("score").noconvert(), nb::arg("status").noconvert(), nb::arg("states").noconvert(),
           nb::arg("frame_scores").noconvert().none(), nb::arg("visits").noconvert().none(),

@@ -24,6 +24,11 @@ enum ctckit_dtype { CTCKIT_FLOAT32 = 0, CTCKIT_FLOAT64 = 1, CTCKIT_FLOAT16 = 2, 
 // and whether a path may begin or end in it.
 enum ctckit_arc { CTCKIT_STAY = 1, CTCKIT_STEP = 2, CTCKIT_SKIP = 4, CTCKIT_START = 8, CTCKIT_END = 16 };
 
+// Where paths may begin and end. Usually that is in the first frame and the last. Else a path fills any run of frames,
+// and s_t is the log of the sum over those that end with frame t; then a sample's score is log sum_t e^s_t, max_t s_t
+// of which the first counts, or sum_t softmax(s)_t s_t.
+enum ctckit_ends { CTCKIT_WHOLE = 0, CTCKIT_SUM_OF_ENDS = 1, CTCKIT_BEST_END = 2, CTCKIT_MEAN_OF_ENDS = 3 };
+
 // What became of a sample: it has a path of probability above 0; no path has its number of frames, whatever the scores
 // are; all of its paths have probability 0; a used frame holds NaN or +inf; a label is not a class.
 enum ctckit_status {
@@ -65,6 +70,8 @@ typedef struct {
     const int32_t* long_arcs;       // (J, 3) sample, from, to with from < to; sorted by sample, then by to
     const double* long_arc_scores;  // (J,) nats added when an arc is taken, -inf allowed
     int64_t num_long_arcs;          // J
+    int32_t ends;  // of enum ctckit_ends; not WHOLE: for sums over CTC's own lattices without state scores, and no more
+                   // outputs than score, status and grad
 } ctckit_lattices;
 
 // What sums over all paths write. Every pointer but `score` and `status` may be null: then that output is not computed.

@@ -22,6 +22,7 @@ TESTS = [
     "test_half_precision.py",
     "test_brute_force.py",
     "test_path_counts.py",
+    "test_ends.py",
     "test_against_reference.py",
     "test_hard_numbers.py",
     "test_feasibility.py",
@@ -179,8 +180,9 @@ def fuzz_extension(rng: Any) -> None:
     try:
         batch = native.LatticeBatch(**lattices)
         native.best_path(lattices=batch, **shared, **paths)
-        native.sums(lattices=batch, index=None, **shared, **outputs)
+        native.sums(lattices=batch, index=None, ends=0, **shared, **outputs)
         native.sums(lattices=batch, **random_many(rng, wild, shared, outputs, *sizes))
+        fuzz_ends(rng, shared)
     except (ValueError, TypeError):
         assert wild
     fuzz_layout(rng)
@@ -287,10 +289,39 @@ def random_many(rng: Any, wild: bool, shared: dict[str, Any], outputs: dict[str,
         "status": np.empty(samples, np.uint8),
         "weights": rng.normal(size=samples) if rng.random() < 0.7 else None,
         "index": None if heads else rng.integers(-over, utterances + over, size),
+        "ends": 0,
         "grad": np.empty(shape, np.float32) if rng.random() < 0.8 else None,
         **{name: np.empty((samples, n)) if rng.random() < 0.6 else None for name, n in of_samples.items()},
         **dict.fromkeys(("occupancy", "along", "occupancy_along", "long_arc_scores_grad")),
     }
+
+
+def fuzz_ends(rng: Any, shared: dict[str, Any]) -> None:
+    """The same for paths that fill any run of frames of CTC's own lattices."""
+    import numpy as np
+
+    from ctckit import native
+    from ctckit.lattice.ctc import ARCS_BY_ROLE
+
+    frames, size, classes = shared["scores"].shape
+    longest = int(rng.integers(0, frames + 3)) if classes > 1 else 0
+    targets, lengths = rng.integers(1, max(classes, 2), (size, longest)), rng.integers(0, longest + 1, size)
+    made = native.lay_out(rng.integers(0, frames + 1, size), targets, lengths, frames, classes, 0, ARCS_BY_ROLE)
+    outputs = dict.fromkeys(
+        ("occupancy", "along", "occupancy_along", "state_scores_grad", "class_scores_grad", "entry_costs_grad")
+    )
+    native.sums(
+        lattices=made,
+        **shared | {"state_scores": None},
+        **outputs,
+        long_arc_scores_grad=None,
+        grad=np.empty_like(shared["scores"]) if rng.random() < 0.8 else None,
+        adds_softmax=bool(rng.random() < 0.5),
+        weights=rng.normal(size=size) if rng.random() < 0.7 else None,
+        index=None,
+        ends=int(rng.integers(1, 4)),
+        readable=False,
+    )
 
 
 def fuzz_layout(rng: Any) -> None:

@@ -49,7 +49,7 @@ class Emissions {
 
    public:
     Emissions(const ctckit_scores& scores, const ctckit_sums_out& out, const ctckit::Sample& sample,
-              LatticeView<Real>& lattice, int num_frames, const Gradient<In>& grad)
+              LatticeView<Real>& lattice, int num_frames, const Gradient<In>& grad, bool by_frame)
         : lattice_(lattice),
           slots_(lattice.slots),
           num_frames_(num_frames),
@@ -58,6 +58,7 @@ class Emissions {
           has_softmax_(from_logits_ || (out.grad && out.adds_softmax)),
           reads_rows_(has_softmax_ || out.grad || !scores.readable),
           class_scores_(scores.class_scores),
+          by_frame_(by_frame),
           weight_(out.weights ? Real(out.weights[sample.at]) : Real(1)),
           narrowest_(Format<Real>::kNarrow - StateFactors<Real>::room(lattice)),
           input_(frames_of<In>(scores, sample.scores)),
@@ -88,9 +89,12 @@ class Emissions {
     // The softmax of a tile's frames, of which `values`, the plain ones, are a part.
     TileSoftmax<Real> softmax(int t0, const Real* values) const;
 
+    bool has_softmax() const { return has_softmax_; }  // in the gradient
     bool poisoned() const { return poisoned_; }
     // The log-score common to all paths, which making emissions relative has removed.
     double offset() const { return offset_ - std::log(sums_product_); }
+    // A frame's part of it, where that is kept.
+    double offset_of(int t) const { return frame_offset_[t]; }
 
    private:
     void tabulate_labels(int t0, int count, bool first_time);
@@ -112,6 +116,7 @@ class Emissions {
     const bool from_logits_, has_softmax_;  // the latter: the gradient holds the softmax
     const bool reads_rows_;                 // rows are read in full, not only the labels
     const double* class_scores_;            // (num_classes,) or null
+    const bool by_frame_;                   // each frame's offset is kept
     const Real weight_;
     const Real narrowest_;  // a label's least score in a tile that is not wide
     Frames<In> input_;
@@ -132,6 +137,7 @@ class Emissions {
     Real *row_top_, *row_inverse_;  // (whole tiles) of each softmax: the best score, and one over the sum
     Real* row_rest_;                // (whole tiles) the sum without the best class, where that is sure
     double offset_;                 // log-score common to all paths
+    double* frame_offset_;          // (num_frames,) of each frame
     double sums_product_;           // of the softmax sums, taken into offset_ before it overflows
     bool poisoned_;                 // NaN or +inf in a used frame
 };
@@ -154,6 +160,7 @@ void Emissions<In>::lay_out(Arena& arena, int block_length) {
     row_top_ = arena.take<Real>(tiles);
     row_inverse_ = arena.take<Real>(tiles);
     row_rest_ = arena.take<Real>(tiles);
+    frame_offset_ = arena.take<double>(by_frame_ ? num_frames_ : 0);
     input_.lay_out(arena);
 }
 
@@ -165,6 +172,7 @@ void Emissions<In>::start() {
     block_start_ = 0;
     least_class_ = 0;
     top_class_ = 0;
+    for (int t = 0; by_frame_ && t < num_frames_; ++t) frame_offset_[t] = 0;
     if (slots_.by_class && class_scores_) weigh_classes();
     for (std::int64_t t = num_frames_; t < round_up(num_frames_, kTile); ++t)
         label_top_[t] = row_top_[t] = row_inverse_[t] = row_rest_[t] = 0;
@@ -233,6 +241,7 @@ void Emissions<In>::keep_softmax(int t, Real top, Real sum, Real rest) {
     row_inverse_[t] = Real(1 / whole);
     row_rest_[t] = rest;
     if (!from_logits_) return;
+    if (by_frame_) frame_offset_[t] = -double(top) - std::log(whole);
     sums_product_ *= whole;
     if (!(sums_product_ < 1e280)) {
         offset_ -= std::log(sums_product_);
@@ -277,7 +286,9 @@ void Emissions<In>::tabulate_labels(int t0, int count, bool first_time) {
     }
     for (int f = 0; f < count; ++f) {
         label_top_[t0 + f] = top[f];
-        if (first_time) offset_ += top[f];
+        if (!first_time) continue;
+        offset_ += top[f];
+        if (by_frame_) frame_offset_[t0 + f] += top[f];
     }
 }
 
@@ -335,6 +346,7 @@ void Emissions<In>::tabulate_classes(int t0, int count, bool first_time) {
         label_top_[t0 + f] = top[f];  // all entries of the gradient will be relative to it
         offset_ += top_class_;
         if (made.wide) offset_ += double(label_top[f]) - double(top[f]);
+        if (by_frame_) frame_offset_[t0 + f] += top_class_ + double(made.wide ? label_top[f] : top[f]);
     }
 }
 

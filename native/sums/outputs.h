@@ -62,8 +62,9 @@ class Outputs {
    private:
     void fill_from(int from, Real value);
     void turn_tile(int parity, int t0, int count);
-    void write_gradient(int t0, int count, const Real* occupancy_factor);
-    void take_off(const TileSoftmax<Real>& softmax, const Pack<Real>& total, const Real* values);
+    void thin_out(int t0, int count, const Real* visited);
+    void write_gradient(int t0, int count, const Real* occupancy_factor, const Real* visited);
+    void take_off(const TileSoftmax<Real>& softmax, const Real* likely, const Pack<Real>& total, const Real* values);
     void write_labels(int t0, int count);
     void write_rows(int t0, int count);
     void write_occupancy(int t, int f, Real factor);
@@ -177,9 +178,14 @@ void Outputs<In>::collect(int t0, int count) {
         store_pack<Real>(sums + even, blank);
         sum += even;
     }
-    Real factor[kTile];
-    for (int f = 0; f < kTile; ++f) factor[f] = f < count ? 1 / sum[f] : 0;
-    if (grad_) write_gradient(t0, count, factor);
+    const bool free = call_.lattices.ends != CTCKIT_WHOLE;  // then not all paths go through each frame
+    Real factor[kTile], visited[kTile];
+    for (int f = 0; f < kTile; ++f) {
+        factor[f] = f >= count ? 0 : free ? 1 : 1 / sum[f];
+        visited[f] = free ? sum[f] : Real(1);
+    }
+    if (grad_ && free) thin_out(t0, count, visited);
+    if (grad_) write_gradient(t0, count, factor, visited);
     if (counts_.any()) counts_.add_tile(t0, count, sums_, factor);
     if (out_.occupancy)
         for (int f = 0; f < count; ++f) write_occupancy(t0 + f, f, factor[f]);
@@ -187,15 +193,27 @@ void Outputs<In>::collect(int t0, int count) {
         for (int f = 0; f < count; ++f) write_occupancy_along(t0 + f, f, factor[f]);
 }
 
-// Writes what is missing of a tile's gradient rows.
+// The softmax that was left in the gradient, by the share of paths that go through each frame.
 template <class In>
-void Outputs<In>::write_gradient(int t0, int count, const Real* occupancy_factor) {
+void Outputs<In>::thin_out(int t0, int count, const Real* visited) {
+    if (slots_.by_class || !emissions_.has_softmax()) return;
+    for (int f = 0; f < count; ++f) {
+        In* row = grad_.row(t0 + f);
+        for (int c = 0; c < num_classes_; ++c) store(load(row[c]) * visited[f], row + c);
+    }
+}
+
+// Writes what is missing of a tile's gradient rows; `visited` is the share of paths that go through each frame.
+template <class In>
+void Outputs<In>::write_gradient(int t0, int count, const Real* occupancy_factor, const Real* visited) {
     const Real* values = emissions_.plain_values(t0, count);
     const TileSoftmax<Real> softmax = emissions_.softmax(t0, values);
-    Pack<Real> likely, visited;
-    load_pack(softmax.factor, likely);
-    load_pack(occupancy_factor, visited);
-    visited = visited * weight_;
+    Real of_softmax[kTile];
+    for (int f = 0; f < kTile; ++f) of_softmax[f] = softmax.factor[f] * visited[f];
+    Pack<Real> likely, factor;
+    load_pack(of_softmax, likely);
+    load_pack(occupancy_factor, factor);
+    factor = factor * weight_;
     const Real* sums = sums_;
     Real* entries = entries_;
     const int length = slots_.num_slots * kTile;
@@ -204,13 +222,13 @@ void Outputs<In>::write_gradient(int t0, int count, const Real* occupancy_factor
         Pack<Real> emission, sum;
         load_pack(values + i, emission);
         load_pack(sums + i, sum);
-        const Pack<Real> entry = emission * likely - sum * visited;
+        const Pack<Real> entry = emission * likely - sum * factor;
         total[half] += entry;
         store_pack<Real>(entry, entries + i);
     });
     Real sure = 0;
     for (int f = 0; f < kTile; ++f) sure += softmax.sure[f];
-    if (sure > 0) take_off(softmax, total[0] + total[1], values);
+    if (sure > 0) take_off(softmax, of_softmax, total[0] + total[1], values);
     slots_.by_class ? write_rows(t0, count) : write_labels(t0, count);
 }
 
@@ -218,7 +236,8 @@ void Outputs<In>::write_gradient(int t0, int count, const Real* occupancy_factor
 // numbers near 1 and has few digits; all others are small and have theirs. So what a row adds up to is that entry's
 // error, and taken off in proportion to the softmax, nearly all of it is taken off there.
 template <class In>
-void Outputs<In>::take_off(const TileSoftmax<Real>& softmax, const Pack<Real>& total, const Real* values) {
+void Outputs<In>::take_off(const TileSoftmax<Real>& softmax, const Real* likely, const Pack<Real>& total,
+                           const Real* values) {
     Real* entries = entries_;
     const int length = slots_.num_slots * kTile;
     Pack<Real> emission, entry, others[2] = {};
@@ -231,7 +250,7 @@ void Outputs<In>::take_off(const TileSoftmax<Real>& softmax, const Pack<Real>& t
     Real part[kTile];
     for (int f = 0; f < kTile; ++f) {
         const Real rest = slots_.by_class ? Real(0) : softmax.rest[f] - others[0][f];  // of all but labels
-        const Real whole = total[f] + rest * softmax.factor[f];
+        const Real whole = total[f] + rest * likely[f];
         part[f] = softmax.sure[f] > 0 ? whole * softmax.factor[f] : Real(0);
     }
     Pack<Real> error;

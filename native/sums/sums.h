@@ -33,10 +33,12 @@ class Sums {
           grad_(sum_ ? Gradient<In>{arena_.take<In>(call.scores.num_frames * num_classes_), num_classes_}
                      : gradient_of<In>(call.out, sample.grad)),
           lattice_(call.lattices, sample.lattice),
-          emissions_(call.scores, call.out, sample, lattice_, num_frames_, grad_),
-          recursion_(lattice_, num_frames_, backward_wanted_),
+          ends_(call.lattices.ends, num_frames_),
+          emissions_(call.scores, call.out, sample, lattice_, num_frames_, grad_, ends_.free()),
+          recursion_(lattice_, ends_, num_frames_, backward_wanted_),
           outputs_(call, sample, lattice_, num_frames_, emissions_, recursion_, grad_) {
         lattice_.lay_out(arena_, num_frames_, num_classes_);
+        ends_.lay_out(arena_);
         recursion_.lay_out(arena_);
         emissions_.lay_out(arena_, recursion_.block_length());
         outputs_.lay_out(arena_);
@@ -53,6 +55,7 @@ class Sums {
 
    private:
     void sweep() {
+        if (ends_.free() && !lattice_.plain()) return end(CTCKIT_INVALID, NAN);
         if (num_frames_ == 0)
             return lattice_.accepts_nothing() ? end(CTCKIT_FINE, 0) : end(CTCKIT_INFEASIBLE, -HUGE_VAL);
         if (!lattice_.build_slots(num_classes_)) return end(CTCKIT_INVALID, NAN);
@@ -70,6 +73,7 @@ class Sums {
 
     void sum_up() {
         emissions_.start();
+        ends_.start();
         recursion_.start();
         outputs_.start();
         score_ = forward();
@@ -95,7 +99,7 @@ class Sums {
 
     // Whether the sum cannot exceed 1, but for rounding: different paths of CTC's lattice are different events.
     bool is_probability() const {
-        return from_logits_ && lattice_.plain() && !lattice_.state_scores && !has_class_scores_;
+        return from_logits_ && lattice_.plain() && !ends_.free() && !lattice_.state_scores && !has_class_scores_;
     }
 
     double forward() {
@@ -104,7 +108,7 @@ class Sums {
             forward_block(block, true);
             recursion_.end_block(block);
         }
-        return recursion_.total() + emissions_.offset();
+        return ends_.free() ? recursion_.total() : recursion_.total() + emissions_.offset();
     }
 
     // The first time, frames are normalised one tile ahead of the recursion and between its steps: each step waits for
@@ -117,6 +121,7 @@ class Sums {
             const int count = lesser(kTile, end - t0);
             emissions_.tabulate(t0, count, first_time);
             const Table<Real> table = emissions_.table(t0);
+            for (int t = t0; first_time && ends_.free() && t < t0 + count; ++t) ends_.pass(t, emissions_.offset_of(t));
             recursion_.spread_tile(table, t0, count);
             const Real* rows = first_time ? emissions_.rows_to_normalise(t0 + kTile) : nullptr;
             for (int t = t0; t < t0 + count; ++t) {
@@ -158,6 +163,7 @@ class Sums {
     const Gradient<In> sum_;   // of an utterance's targets, to which this one's gradient is added; or none
     const Gradient<In> grad_;  // of this one
     LatticeView<Real> lattice_;
+    Ends<Real> ends_;
     Emissions<In> emissions_;
     Recursion<Real> recursion_;
     Outputs<In> outputs_;

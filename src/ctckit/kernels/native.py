@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,19 @@ Array = npt.NDArray[Any]
 # A gradient of at least this many bytes gets recycled memory: malloc returns large blocks to the system, and getting
 # them again costs a page fault for each page.
 RECYCLED = 2 << 20
+
+
+class Ends(IntEnum):
+    """Where paths begin and end: with the first frame and the last; or anywhere, and how their ends combine.
+
+    With s_t the log of the sum over all runs of frames that end with t: log Σ e^s_t, max s_t, or Σ softmax(s)_t s_t.
+    For CTC's own lattices, without scores of states; scores below -1.8e8 nats a frame count as -inf.
+    """
+
+    WHOLE = 0
+    SUM = 1
+    BEST = 2
+    MEAN = 3
 
 
 def instruction_sets() -> list[str]:
@@ -108,12 +122,13 @@ def total(
     gradients: Gradients[Array] | None = None,
     threads: int | None = None,
     readable: bool = False,
+    ends: Ends = Ends.WHOLE,
 ) -> Totals[Array]:
     """Log-scores of all samples; in ``gradients.scores``, classes must be contiguous.
 
     Frames that are known to be `readable`, without NaN and +inf, are not searched for these.
     """
-    return _sums(problem, threads, weights, gradients, readable=readable)
+    return _sums(problem, threads, weights, gradients, readable=readable, ends=ends)
 
 
 def posteriors(problem: ArrayProblem, *, threads: int | None = None) -> Posteriors[Array]:
@@ -178,6 +193,7 @@ def _sums(
     along: npt.NDArray[np.int32] | None = None,
     occupancy_along: npt.NDArray[np.float64] | None = None,
     readable: bool = False,
+    ends: Ends = Ends.WHOLE,
 ) -> Totals[Array]:
     # On the way of every short loss, where each call of a function counts: nothing here is one that need not be.
     scores = problem.scores if problem.scores.flags.aligned else _aligned(problem.scores)
@@ -203,11 +219,14 @@ def _sums(
         wanted.entry_costs,
         wanted.long_arc_scores,
         problem.index,
+        ends,
         readable,
         _isa,
         _threads or threads or num_threads(None),
     )
     totals: Totals[Array] = Totals(score, status)
+    if ends:
+        return totals
     if far_below and (problem.heads or problem.index is not None):
         _sum_logarithms_by_head(problem, totals, weights, wanted)
     elif far_below:

@@ -117,6 +117,7 @@ def sums(
     entry_costs_grad: npt.NDArray[np.float64] | None,
     long_arc_scores_grad: npt.NDArray[np.float64] | None,
     index: npt.NDArray[np.int64] | None,
+    ends: int,
     readable: bool,
     isa: str,
     threads: int,
@@ -145,6 +146,7 @@ def sums(
         entry_costs_grad: (N, K) out.
         long_arc_scores_grad: (J,) out.
         index: (M,) the utterance whose scores each of M lattices reads; N in other shapes is then M.
+        ends: how the ends of paths combine, of enum ctckit_ends in native/ctckit.h; 0: paths go through all frames.
         readable: no used frame holds NaN or +inf, as the caller knows: rows are not searched for them.
         isa: one of :func:`instruction_sets`.
         threads: how many to use at most.

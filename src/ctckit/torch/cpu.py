@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..kernels import native, portable
-from ..kernels.backend import Gradients, added_gradients
+from ..kernels.backend import Gradients, Totals, added_gradients
 from ..loss import reduced_loss
 from ..problem import ArrayProblem
 from ..validate import Reduction
@@ -51,6 +51,7 @@ class CPUCall(NamedTuple):
     below_log_softmax: bool = False  # of compiled code, whose scores have no graph to look at
     added: Added = NOTHING
     differences: TorchDifferences | None = None  # between torch's gradient and ours, which the caller wants
+    ends: native.Ends = native.Ends.WHOLE
 
     def evaluate(self) -> Tensor:
         """The loss alone."""
@@ -58,9 +59,13 @@ class CPUCall(NamedTuple):
 
     def _scores(self, added: Gradients[Array] | None = None) -> npt.NDArray[np.float64]:
         """Log-scores; also writes gradients of the weighted loss by what is added."""
-        totals = native.total(self.problem, weights=self.weights, gradients=added, threads=torch.get_num_threads())
+        totals = self._total(self.weights, added)
         remember(self.problem.by_head(totals.status))
         return totals.score
+
+    def _total(self, weights: npt.NDArray[np.float64], gradients: Gradients[Array] | None) -> Totals[Array]:
+        threads = torch.get_num_threads()
+        return native.total(self.problem, weights=weights, gradients=gradients, threads=threads, ends=self.ends)
 
     def sweep(self, scores: Tensor) -> Swept:
         """Log-scores together with the gradient, which costs little more and is needed next.
@@ -191,7 +196,7 @@ class CPUCall(NamedTuple):
             wanted = Gradients(view, adds_softmax=adds_softmax)
         else:
             wanted = replace(added, scores=view, adds_softmax=adds_softmax)
-        totals = native.total(self.problem, weights=weights, gradients=wanted, threads=torch.get_num_threads())
+        totals = self._total(weights, wanted)
         remember(self.problem.by_head(totals.status) if self.problem.heads else totals.status)
         if self.differences is not None:
             self.differences.write(frames_first(gradient, self.batch_first), totals.score, weights)

@@ -237,7 +237,7 @@ def lattice_loss(
     added = Added(class_scores, cast("Tensor | None", state_scores), entry_costs, long_arc_scores)
     given = any(tensor is not None for tensor in added)
     call = checked_lattice_call(scores, lattices, input_lengths, options, added if given else NOTHING)
-    return _loss_of(call, scores, added)
+    return loss_of(call, scores, added)
 
 
 @raises_tensor_errors
@@ -321,12 +321,12 @@ def _heads_loss(
 
 def _loss_with(call: AnyCall, log_probs: Tensor, class_scores: Tensor | None) -> Tensor:
     if class_scores is None:
-        return _loss_of(call, log_probs, NOTHING)
+        return loss_of(call, log_probs, NOTHING)
     added = Added(class_scores)
-    return _loss_of(with_added_to(call, log_probs, added), log_probs, added)
+    return loss_of(with_added_to(call, log_probs, added), log_probs, added)
 
 
-def _loss_of(call: AnyCall, scores: Tensor, added: Added) -> Tensor:
+def loss_of(call: AnyCall, scores: Tensor, added: Added) -> Tensor:
     """The loss of a checked call, differentiable by the scores and by what is added."""
     if not call.has_kernel:
         return call.portable_loss(scores)

@@ -1,22 +1,22 @@
 """Losses for labels that lack words: wildcards at the ends (W-CTC), stars in every gap (STC), and a star's column.
 
-May import torch, loss.py, frames.py, lattice/ and what they may import.
+May import torch, loss.py, frames.py, lattice/ and what they may import. On the CPU, W-CTC has kernels of its own.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..kernels import native
 from ..kernels.portable import log_sum
-from ..lattice import Arc, Lattice, LatticeBuilder
+from ..lattice import Arc, Lattice, LatticeBuilder, ctc_lattice
 from ..stars import STARS, Star
 from ..validate import (
     check_blank,
@@ -28,13 +28,17 @@ from ..validate import (
     check_values,
     split_targets,
 )
-from .arguments import INTEGERS, Lengths, integers, unread_frames
+from .arguments import INTEGERS, NOTHING, Lengths, Options, frames_first, integers, unread_frames
 from .calls import reduced
-from .errors import raises_tensor_errors
+from .cpu import CPUCall
+from .dispatch import backend_of, checked_call, goes_into_a_graph
+from .eager import outside_graphs
+from .errors import TensorError, raises_tensor_errors
 from .frames import UsedFrames, blocks, used_frames
-from .loss import lattice_loss
+from .loss import lattice_loss, loss_of
 
 Ends = Literal["soft", "max_prob", "sum_prob"]
+KERNEL_ENDS = {"sum_prob": native.Ends.SUM, "max_prob": native.Ends.BEST, "soft": native.Ends.MEAN}
 LEFT_OUT = -70.0  # nats of a window that does not count: 4e-31 of the others, and quicker than -inf
 MOST_DISTANCE = 700.0  # nats between a gap and its frame's best class; float64 holds the exponential
 SMALLEST = 1e-8  # a gap's probability, relative to the frame's best class: a difference has all digits in float64
@@ -110,6 +114,10 @@ def w_ctc_loss(
         tensor(1.3843)
     """
     check_choice("ends", ends, ENDS)
+    if isinstance(log_probs, Tensor) and not goes_into_a_graph(log_probs) and backend_of(log_probs) == "native":
+        options = Options(blank, reduction, zero_infinity, from_logits, batch_first)
+        found: Tensor = _loss_by_kernel(log_probs, targets, input_lengths, target_lengths, options, ends)
+        return found
     given, rows = _checked(log_probs, targets, input_lengths, target_lengths, blank, from_logits, batch_first)
     log_p = given.log_probabilities(from_logits)
     classes = log_p.shape[2]
@@ -123,8 +131,36 @@ def w_ctc_loss(
     return reduced(-losses, weights, how, zero_infinity, given.batched)
 
 
+class _KernelCall(CPUCall):
+    """A call of kernels whose paths fill any run of frames."""
+
+    def portable_loss(self, scores: Tensor) -> Tensor:
+        """The loss by lattices whose gradient can be differentiated, which there are for ``"sum_prob"`` only."""
+        if self.ends != KERNEL_ENDS["sum_prob"]:
+            raise TensorError('second derivatives of w_ctc_loss exist for ends="sum_prob" only')
+        frames = frames_first(scores, self.batch_first)
+        log_p = frames.log_softmax(-1) if self.problem.from_logits else frames
+        batch, batched = self.problem.lattices, self.problem.batched
+        tokens = (row[1 : 2 * size : 2] for row, size in zip(batch.labels, batch.num_tokens.tolist(), strict=True))
+        blank, star = int(batch.labels[0, 0]), log_p.shape[-1]
+        lattices = [ctc_lattice(row, blank=blank).with_wildcards(star) for row in tokens]
+        starred = with_star(log_p if batched else log_p[:, None], blank=blank)
+        losses = lattice_loss(starred, lattices, torch.from_numpy(batch.frames), "none")
+        weights = torch.from_numpy(self.weights).to(losses)
+        return reduced(-losses, weights, self.reduction, self.zero_infinity, batched)
+
+
+@raises_tensor_errors
+@outside_graphs
+def _loss_by_kernel(
+    log_probs: Tensor, targets: Tensor, input_lengths: Lengths, target_lengths: Lengths, options: Options, ends: Ends
+) -> Tensor:
+    call = checked_call(log_probs, targets, input_lengths, target_lengths, options)
+    return loss_of(_KernelCall(*cast(CPUCall, call))._replace(ends=KERNEL_ENDS[ends]), log_probs, NOTHING)
+
+
 class _Windows(torch.autograd.Function):
-    """A function of the scores s_t of windows that end at frame t, by sweeps over one lattice.
+    """On any device: a function of the scores s_t of windows that end at frame t, by sweeps over one lattice.
 
     Its state "ended" is visited once, in the frame after the last of the window; what it emits there weighs that
     window. Without weights, its occupancies are softmax(s). With the weights |∂loss/∂s_t| / softmax(s)_t, the lattice's
@@ -257,13 +293,16 @@ class _WithGaps(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, unused: Tensor | None, blank: int, prob: float, from_logits: bool) -> Tensor:
         frames, size, classes = scores.shape
-        both = scores.new_empty((frames, size, 2 * classes), dtype=torch.promote_types(scores.dtype, torch.float32))
+        real = torch.promote_types(scores.dtype, torch.float32)
+        both = _memory((frames, size, 2 * classes), real, scores.device)
         ctx.unused, ctx.blank, ctx.prob, ctx.from_logits, ctx.dtype = unused, blank, prob, from_logits, scores.dtype
+        ctx.wide = []  # of each block, whether it is computed in float64
         for t, end in blocks(scores):
             part = scores[t:end].to(both.dtype)
             if unused is not None:
                 part = part.masked_fill(unused[t:end], 0)
-            if not _write_gaps(part, both[t:end], ctx) and both.dtype != torch.float64:
+            ctx.wide.append(not _write_gaps(part, both[t:end], ctx) and both.dtype != torch.float64)
+            if ctx.wide[-1]:
                 wide = both[t:end].double()
                 _write_gaps(part.double(), wide, ctx)
                 both[t:end] = wide
@@ -274,14 +313,22 @@ class _WithGaps(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         (both,), (grad,) = ctx.saved_tensors, grad_outputs
-        found = torch.empty((*both.shape[:2], both.shape[2] // 2), dtype=ctx.dtype, device=both.device)
-        for t, end in blocks(found):
+        found = _memory((*both.shape[:2], both.shape[2] // 2), ctx.dtype, both.device)
+        for (t, end), wide in zip(blocks(found), ctx.wide, strict=True):
             part, by_part = both[t:end], grad[t:end]
-            if both.dtype != torch.float64 and _is_wide(part):
+            if wide:
                 part, by_part = part.double(), by_part.double()
             by_score = _through_gaps(part, by_part, ctx)
             found[t:end] = by_score if ctx.unused is None else by_score.masked_fill_(ctx.unused[t:end], 0)
         return found, None, None, None, None
+
+
+def _memory(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Uninitialised; on the CPU, a large one is recycled, since new pages take longer than what is written to them."""
+    real = {torch.float32: np.float32, torch.float64: np.float64}.get(dtype)
+    if real is None or device.type != "cpu":
+        return torch.empty(shape, dtype=dtype, device=device)
+    return torch.from_numpy(native.gradient(shape, real))
 
 
 def _write_gaps(scores: Tensor, both: Tensor, ctx: Any) -> bool:
@@ -301,12 +348,6 @@ def _write_gaps(scores: Tensor, both: Tensor, ctx: Any) -> bool:
     exact = scores.is_cpu and not bool(star.min() < SMALLEST)
     torch.add(star.log_(), best, out=gaps)
     return exact
-
-
-def _is_wide(both: Tensor) -> bool:
-    """Whether a gap is too far below its frame's best class for float32."""
-    log_p, gaps = both.chunk(2, -1)
-    return not both.is_cpu or bool((_best(log_p) - gaps).max() > -math.log(SMALLEST))
 
 
 def _through_gaps(both: Tensor, grad: Tensor, ctx: Any) -> Tensor:
