@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 from support import variants
+from support.devices import pretend
 
 import ctckit
 import ctckit.torch
 from ctckit import CTCError, Lattice, LatticeBuilder, ctc_lattice
-from ctckit.torch import LabelPriors, terms
+from ctckit.torch import LabelPriors, terms, weak
 
 T, N, C = 7, 3, 4
 LENGTHS = [7, 4, 0]
@@ -342,6 +343,51 @@ class TestStars:
             assert found.item() == pytest.approx(0, abs=1e-6)
             assert leaf.grad is not None
             assert not leaf.grad.isnan().any()
+
+
+class TestWindows:
+    """W-CTC's kernels beside the lattices that compute it elsewhere."""
+
+    @pytest.mark.parametrize("ends", weak.ENDS)
+    @pytest.mark.parametrize(("batch_first", "from_logits"), [(False, True), (True, False)])
+    @pytest.mark.parametrize("reduction", ["none", "mean"])
+    def test_kernels_and_lattices(
+        self, ends: weak.Ends, batch_first: bool, from_logits: bool, reduction: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        targets, lengths, sizes = torch.tensor([[1, 2], [3, 3], [0, 0]]), [7, 6, 5], [2, 2, 0]
+        given = {"batch_first": batch_first, "from_logits": from_logits, "reduction": reduction, "ends": ends}
+
+        def swept(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+            scores = logits(2, dtype) if from_logits else logits(2).log_softmax(-1).to(dtype)
+            leaf = (scores.transpose(0, 1) if batch_first else scores).detach().requires_grad_()
+            loss = ctckit.torch.w_ctc_loss(leaf, targets, lengths, sizes, **given)  # type: ignore[arg-type]
+            (grad,) = torch.autograd.grad((loss * torch.arange(1.0, loss.numel() + 1)).sum(), leaf)
+            return loss.detach(), grad
+
+        found, half = swept(torch.float64), swept(torch.bfloat16)
+        pretend(monkeypatch, "portable")
+        for one, exact, rough in zip(found, swept(torch.float64), half, strict=True):
+            torch.testing.assert_close(one, exact, rtol=0, atol=1e-12)
+            torch.testing.assert_close(rough.double(), exact, rtol=0.02, atol=0.05)
+
+    def test_second_derivatives(self) -> None:
+        scores = logits(3)[:, :2].clone().requires_grad_()
+
+        def loss(ends: weak.Ends) -> Callable[[torch.Tensor], torch.Tensor]:
+            targets = torch.tensor([[1, 2], [3, 0]])
+            return lambda x: ctckit.torch.w_ctc_loss(x, targets, [7, 5], [2, 1], ends=ends, from_logits=True)
+
+        assert torch.autograd.gradgradcheck(loss("sum_prob"), scores)
+        for ends in ("soft", "max_prob"):
+            with pytest.raises(CTCError, match='second derivatives of w_ctc_loss exist for ends="sum_prob" only'):
+                torch.autograd.grad(loss(ends)(scores), scores, create_graph=True)
+
+    def test_compiled_code_calls_the_kernels(self) -> None:
+        def step(x: torch.Tensor) -> torch.Tensor:
+            return ctckit.torch.w_ctc_loss(2 * x, ONES, [7] * N, [1] * N, from_logits=True)
+
+        torch._dynamo.reset()
+        assert torch.compile(step, backend="eager")(logits()) == step(logits())
 
 
 class TestBuilder:

@@ -69,6 +69,7 @@ def with_star(log_probs: Tensor, star: Star = "all", blank: int = 0) -> Tensor:
 
 
 @raises_tensor_errors
+@outside_graphs
 def w_ctc_loss(
     log_probs: Tensor,
     targets: Tensor,
@@ -116,8 +117,7 @@ def w_ctc_loss(
     check_choice("ends", ends, ENDS)
     if isinstance(log_probs, Tensor) and not goes_into_a_graph(log_probs) and backend_of(log_probs) == "native":
         options = Options(blank, reduction, zero_infinity, from_logits, batch_first)
-        found: Tensor = _loss_by_kernel(log_probs, targets, input_lengths, target_lengths, options, ends)
-        return found
+        return _loss_by_kernel(log_probs, targets, input_lengths, target_lengths, options, ends)
     given, rows = _checked(log_probs, targets, input_lengths, target_lengths, blank, from_logits, batch_first)
     log_p = given.log_probabilities(from_logits)
     classes = log_p.shape[2]
@@ -145,13 +145,11 @@ class _KernelCall(CPUCall):
         blank, star = int(batch.labels[0, 0]), log_p.shape[-1]
         lattices = [ctc_lattice(row, blank=blank).with_wildcards(star) for row in tokens]
         starred = with_star(log_p if batched else log_p[:, None], blank=blank)
-        losses = lattice_loss(starred, lattices, torch.from_numpy(batch.frames), "none")
+        losses = lattice_loss(starred, lattices, batch.frames.tolist(), "none")
         weights = torch.from_numpy(self.weights).to(losses)
         return reduced(-losses, weights, self.reduction, self.zero_infinity, batched)
 
 
-@raises_tensor_errors
-@outside_graphs
 def _loss_by_kernel(
     log_probs: Tensor, targets: Tensor, input_lengths: Lengths, target_lengths: Lengths, options: Options, ends: Ends
 ) -> Tensor:
