@@ -6,6 +6,8 @@ import importlib.util
 import os
 import subprocess
 import sys
+import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,8 +58,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gpu: runs only where a GPU is; docs/design.md says why")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects the tests of Triton that would take too long in its interpreter, and skips those that need a GPU."""
+    """Deselects the tests of Triton that would take too long in its interpreter, and skips those that need a GPU.
+
+    Of a test with many cases, some are long.
+    """
+    for item in _beyond_a_sample(items):
+        item.add_marker(pytest.mark.long)
     config.stash[ON_A_CARD] = {
         item.name.split("[")[0] for item in items if item.get_closest_marker("gpu") or _never_interpreted(item)
     }
@@ -69,6 +77,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs a GPU; docs/design.md says why"))
+
+
+def _beyond_a_sample(items: list[pytest.Item]) -> list[pytest.Item]:
+    """The cases that `make test` leaves to `make test-long`: of each test, all but a quarter, or a few if that is more.
+
+    Which ones follows from their names. Golden values, and the checks of the project's own files, are all tested.
+    """
+    cases = defaultdict(list)
+    for item in items:
+        if "/project/" not in item.nodeid and "golden" not in item.nodeid:
+            slow = "triton" in item.nodeid or "browser" in getattr(item, "fixturenames", ())
+            cases[item.nodeid.split("[")[0], slow].append(item)
+    beyond = []
+    for (_, slow), found in cases.items():
+        found.sort(key=lambda item: zlib.crc32(item.nodeid.encode()))
+        beyond += found[max(len(found) // 4, 6 if slow else 24) :]
+    return beyond
 
 
 def _takes_too_long(item: pytest.Item) -> bool:
