@@ -26,6 +26,8 @@ class LatticeArrays(NamedTuple):
         entry_costs: (N, K) nats to enter a state from another or to begin in it; or None.
         state_scores: (N, K) nats added to what a state emits at every frame; or None.
         class_scores: (C,) nats added to each class's log-probability; or None.
+        tokens: int32 (N, K) the target's token that each state is, -1 for none; or None for CTC's layout, where odd
+            states are tokens. A path of no frames stands in a state that is none, and may both begin and end there.
     """
 
     num_frames: Array
@@ -35,6 +37,7 @@ class LatticeArrays(NamedTuple):
     entry_costs: Array | None = None
     state_scores: Array | None = None
     class_scores: Array | None = None
+    tokens: Array | None = None
 
 
 class Sums(NamedTuple):
