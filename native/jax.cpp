@@ -54,10 +54,13 @@ class Arguments {
     std::int64_t integer(std::string_view name) const {
         return *static_cast<const std::int64_t*>(static_cast<const Scalar*>(attribute(name))->value);
     }
-    std::string text(std::string_view name) const {
-        const Text& found = *static_cast<const Text*>(attribute(name));
-        return {found.data, found.size};
+    // Empty means the best, so that an exported call runs on other machines.
+    const char* instruction_set() {
+        const Text& found = *static_cast<const Text*>(attribute("isa"));
+        isa_.assign(found.data, found.size);
+        return isa_.empty() ? nullptr : isa_.c_str();
     }
+    int threads() const { return int(integer("threads")); }
 
    private:
     static Buffer& take(const Buffers& buffers, std::int64_t index, std::int64_t rank) {
@@ -74,6 +77,7 @@ class Arguments {
 
     const Call& call_;
     std::int64_t used_ = 0, written_ = 0;
+    std::string isa_;
 };
 
 ctckit_dtype dtype_of(DataType type) {
@@ -257,8 +261,7 @@ void sums(Arguments& arguments, const Batch& batch) {
     out.class_scores_grad = memory(kClassScoresGrad, by_class, batch.scores.num_classes);
     out.state_scores_grad = memory(kStateScoresGrad, by_state, batch.lattices.max_states);
     out.entry_costs_grad = memory(kEntryCostsGrad, by_entry, batch.lattices.max_states);
-    check_done(ctckit_sums(&batch.scores, &batch.lattices, &out, arguments.text("isa").c_str(),
-                           int(arguments.integer("threads"))));
+    check_done(ctckit_sums(&batch.scores, &batch.lattices, &out, arguments.instruction_set(), arguments.threads()));
     for (double& each : score) each = 0.0 - each;  // not -each: a certain target costs 0, not -0
     store(score, loss);
     for (const std::vector<double>* values : {&by_class, &by_state, &by_entry})
@@ -277,8 +280,7 @@ void posteriors(Arguments& arguments, const Batch& batch) {
                 size_of(occupancy) == batch.scores.num_frames * batch.size * batch.lattices.max_states,
             "occupancies must be (T, N, K)");
     out.occupancy = occupancy.data;
-    check_done(ctckit_sums(&batch.scores, &batch.lattices, &out, arguments.text("isa").c_str(),
-                           int(arguments.integer("threads"))));
+    check_done(ctckit_sums(&batch.scores, &batch.lattices, &out, arguments.instruction_set(), arguments.threads()));
     store(score, scores);
 }
 
@@ -293,8 +295,8 @@ void best_path(Arguments& arguments, const Batch& batch) {
     Buffer& states = arguments.result(2);
     require(size_of(states) == batch.size * batch.scores.num_frames, "states must be (N, T)");
     out.states = static_cast<std::int32_t*>(states.data);
-    check_done(ctckit_best_path(&batch.scores, &batch.lattices, &out, arguments.text("isa").c_str(),
-                                int(arguments.integer("threads"))));
+    check_done(
+        ctckit_best_path(&batch.scores, &batch.lattices, &out, arguments.instruction_set(), arguments.threads()));
     store(score, scores);
     store(by_frame, arguments.result(2));
 }

@@ -5,7 +5,7 @@ May import jax and lattice/.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,25 @@ import jax.numpy as jnp
 from ..lattice import ARCS_BY_ROLE, Arc
 
 Array = jax.Array
+
+
+class TargetArrays(NamedTuple):
+    """The targets of a batch, whose lattices are CTC's.
+
+    Attributes:
+        targets: int32 (N, S) padded.
+        num_frames: int32 (N,) the frames that each sample uses.
+        target_lengths: int32 (N,) its tokens.
+    """
+
+    targets: Array
+    num_frames: Array
+    target_lengths: Array
+
+    @property
+    def max_states(self) -> int:
+        """K."""
+        return 2 * self.targets.shape[1] + 1
 
 
 class LatticeArrays(NamedTuple):
@@ -39,6 +58,14 @@ class LatticeArrays(NamedTuple):
     class_scores: Array | None = None
     tokens: Array | None = None
 
+    @property
+    def max_states(self) -> int:
+        """K."""
+        return self.labels.shape[1]
+
+
+Batch = TargetArrays | LatticeArrays
+
 
 class Sums(NamedTuple):
     """Sums over all paths, and their gradients; each is that of the sample's own loss.
@@ -57,6 +84,41 @@ class Sums(NamedTuple):
     class_scores_grad: Array | None = None
     state_scores_grad: Array | None = None
     entry_costs_grad: Array | None = None
+
+
+class States(NamedTuple):
+    """Occupancies of states.
+
+    Attributes:
+        score: (N,) nats, the log of the sum over all paths.
+        status: uint8 (N,) a :class:`ctckit.Status` each.
+        occupancy: (N, T, K), float64 for float64 scores, else float32.
+    """
+
+    score: Array
+    status: Array
+    occupancy: Array
+
+
+class Paths(NamedTuple):
+    """Most probable paths.
+
+    Attributes:
+        score: (N,) nats, of the path.
+        status: uint8 (N,) a :class:`ctckit.Status` each.
+        states: int32 (N, T) its state at each frame, -1 where there is none.
+        frame_scores: (N, T) what each frame adds to its score.
+    """
+
+    score: Array
+    status: Array
+    states: Array
+    frame_scores: Array
+
+
+def real_of(dtype: Any) -> Any:
+    """What losses and occupancies of scores of that dtype are computed in: float32 for half precision."""
+    return jnp.float64 if dtype == jnp.float64 else jnp.float32
 
 
 def ctc_lattices(targets: Array, num_frames: Array, target_lengths: Array, blank: int) -> LatticeArrays:
