@@ -200,7 +200,7 @@ def differentiable_loss(scores: Array, batch: Batch, options: Options) -> Array:
 
 
 def _forward(scores: Array, batch: Batch, options: Options) -> tuple[Array, Any]:
-    found = _loss_and_gradients(scores, batch, options)
+    found = loss_and_gradients(scores, batch, options)
     return found.loss, (found, batch)
 
 
@@ -223,12 +223,13 @@ differentiable_loss.defvjp(_forward, _backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _loss_and_gradients(scores: Array, batch: Batch, options: Options) -> Sums:
+def loss_and_gradients(scores: Array, batch: Batch, options: Options) -> Sums:
+    """Losses and each one's gradients, all of them differentiable once."""
     return sums(scores, batch, options, wants_grad=True)
 
 
 def _forward_again(scores: Array, batch: Batch, options: Options) -> tuple[Sums, Any]:
-    return _loss_and_gradients(scores, batch, options), (scores, batch)
+    return loss_and_gradients(scores, batch, options), (scores, batch)
 
 
 def _backward_again(options: Options, kept: tuple[Array, Batch], cotangents: Sums) -> tuple[Any, Any]:
@@ -253,7 +254,7 @@ def _backward_again(options: Options, kept: tuple[Array, Batch], cotangents: Sum
     return by_scores, _with_values(_no_cotangents(batch), *others)
 
 
-_loss_and_gradients.defvjp(_forward_again, _backward_again)
+loss_and_gradients.defvjp(_forward_again, _backward_again)
 
 
 def _no_cotangents(batch: Batch) -> Batch:

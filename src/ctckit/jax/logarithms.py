@@ -29,7 +29,7 @@ def forward_variables(by_state: Array, lattices: LatticeArrays) -> Array:
 
     def step(alpha: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
         t, emitted = inputs
-        found = _log_sum(jnp.stack(_candidates(alpha, lattices))) + emitted
+        found = log_sum(jnp.stack(_candidates(alpha, lattices))) + emitted
         alpha = jnp.where((t < lattices.num_frames)[:, None], found, alpha)
         return alpha, alpha
 
@@ -103,7 +103,7 @@ def _total(by_state: Array, lattices: LatticeArrays) -> Array:
     if by_state.shape[1] == 0:
         return nothing
     last = forward_variables(by_state, lattices)[:, -1]
-    total = _log_sum(jnp.where(_has(lattices, Arc.END), last, -jnp.inf).T)
+    total = log_sum(jnp.where(_has(lattices, Arc.END), last, -jnp.inf).T)
     return jnp.where(lattices.num_frames > 0, total, nothing)
 
 
@@ -133,7 +133,7 @@ def _has(lattices: LatticeArrays, arc: Arc) -> Array:
     return (lattices.arcs & jnp.uint8(int(arc))) != 0
 
 
-def _log_sum(terms: Array) -> Array:
+def log_sum(terms: Array) -> Array:
     """The log of the sum of exponentials over the first axis; -inf of nothing, with derivatives of 0 there."""
     top = lax.stop_gradient(terms.max(0))
     top = jnp.where(jnp.isfinite(top), top, 0)
