@@ -3,8 +3,8 @@
     sums, best_path, posteriors    on arrays by sample, whatever the platform
     differentiable_loss            the loss with gradients of any order
 
-The platform is the one that a call is lowered for, which jax may decide long after it was traced. May import jax, the
-backends, lattices.py and validate/.
+The platform is the one that a call is lowered for, which jax may decide long after it was traced. May import jax,
+the backends ffi.py, scan.py and logarithms.py, lattices.py, spread.py, kernels/ and results.py.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..kernels import native
 from ..results import Status
 from . import ffi, logarithms
 from .lattices import Array, Batch, LatticeArrays, Paths, States, Sums, TargetArrays, ctc_lattices
+from .spread import like_all
 
 BACKENDS = ("ffi", "scan")
 
@@ -122,8 +123,8 @@ def _by_platform(backend: str | None, on_cpu: Callable[..., Any], elsewhere: Cal
     """The C++ kernels on the CPU, jax's operations on all else; or the one that was named, wherever it can run."""
     if backend == "scan":
         return elsewhere
-    others = {} if backend == "ffi" else {"default": elsewhere}
-    return partial(lax.platform_dependent, cpu=on_cpu, **others)
+    others = {} if backend == "ffi" else {"default": like_all(elsewhere)}
+    return partial(lax.platform_dependent, cpu=like_all(on_cpu), **others)
 
 
 @lru_cache(maxsize=256)

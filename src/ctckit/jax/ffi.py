@@ -1,8 +1,8 @@
 """The C++ kernels as operations of XLA on the CPU, by its foreign function interface; the handlers are native/jax.cpp.
 
 A batch that is spread over devices stays so: ``custom_partitioning`` tells XLA that samples are independent, without
-which it would gather the whole batch on each device, silently. May import jax, lattices.py, kernels.native, validate/
-and the extension.
+which it would gather the whole batch on each device, silently. May import jax, lattices.py, spread.py, lattice/,
+kernels.native, validate/ and the extension, native.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..kernels import native
 from ..lattice import ARCS_BY_ROLE
 from ..validate import Form, check_values
 from .lattices import Array, Batch, LatticeArrays, Paths, States, Sums, TargetArrays, real_of
+from .spread import axes_of
 
 _TOKENS, _ENTRY_COSTS, _STATE_SCORES, _CLASS_SCORES = 1, 2, 4, 8  # bits of `given`, as in native/jax.cpp
 _GRAD, _CLASS_SCORES_GRAD, _STATE_SCORES_GRAD, _ENTRY_COSTS_GRAD = 1, 2, 4, 8  # bits of `wanted`
@@ -204,7 +205,13 @@ def _partitioned(
         partition=partition,
         sharding_rule=f"{', '.join(axes)} -> {', '.join(results)}",
     )
-    return operation
+
+    def anywhere(*arrays: Array) -> tuple[Array, ...]:
+        """Inside of ``shard_map`` each device has its part already."""
+        found: tuple[Array, ...] = (on_one_device if axes_of(*arrays) else operation)(*arrays)
+        return found
+
+    return anywhere
 
 
 def _axis_of_samples(infos: Sequence[Any]) -> Any:
