@@ -12,6 +12,7 @@
 #include <nanobind/stl/string.h>
 
 #include <algorithm>
+#include <cfenv>
 #include <cstdint>
 #include <exception>
 #include <new>
@@ -301,6 +302,21 @@ void best_path(Arguments& arguments, const Batch& batch) {
     store(by_frame, arguments.result(2));
 }
 
+// XLA computes with denormals flushed to zero, which the kernels need, and which threads inherit: half precision is
+// unpacked by way of them.
+class Denormals {
+   public:
+    Denormals() {
+        std::fegetenv(&kept_);
+        std::fesetenv(FE_DFL_ENV);
+    }
+    ~Denormals() { std::fesetenv(&kept_); }
+    Denormals(const Denormals&) = delete;
+
+   private:
+    std::fenv_t kept_;
+};
+
 Error* failure(const Call& call, ErrorCode code, const char* message) {
     NewError error{sizeof(NewError), nullptr, message, code};
     return call.api->new_error(&error);
@@ -323,6 +339,7 @@ template <void (*Compute)(Arguments&, const Batch&)>
 Error* handler(Call* call) {
     if (answered(call->extensions) || call->stage != kExecute) return nullptr;
     try {
+        const Denormals kept;
         Arguments arguments(*call);
         Batch batch(arguments);
         if (!batch.has_valid_values()) return failure(*call, kInvalidArgument, explained(batch, arguments).c_str());

@@ -44,8 +44,8 @@ def posteriors(scores: Array, lattices: LatticeArrays) -> States:
     total, occupancies = jax.vjp(lambda given: _total(given, lattices), by_state)
     status = _status(scores, total, lattices)
     (gamma,) = occupancies(jnp.ones_like(total))
-    used = jnp.arange(scores.shape[1])[:, None] < lattices.num_frames[:, None, None]
-    gamma = jnp.where(_lost(status)[:, None, None] & used, jnp.nan, gamma)
+    lost = _lost(status)[:, None] & _used(scores, lattices)
+    gamma = jnp.where(lost[..., None], jnp.nan, gamma)
     return States(jnp.where(_lost(status), jnp.nan, total), status, gamma)
 
 
@@ -79,7 +79,7 @@ def best_path(scores: Array, lattices: LatticeArrays, *, from_logits: bool) -> P
     path = jnp.concatenate([start[None], later]).T.astype(jnp.int32)
     status = _status(scores, total, lattices)
     total = jnp.where(_lost(status), jnp.nan, total)
-    has_path = (status == Status.OK)[:, None] & (jnp.arange(frames) < lattices.num_frames[:, None])
+    has_path = (status == Status.OK)[:, None] & _used(scores, lattices)
     gained = jnp.take_along_axis(by_state, path[..., None], 2)[..., 0]
     entered = jnp.diff(path, axis=1, prepend=path[:, :1] - 1) != 0
     gained -= jnp.where(entered, jnp.take_along_axis(jnp.broadcast_to(_costs(lattices), (size, states)), path, 1), 0)
@@ -88,7 +88,7 @@ def best_path(scores: Array, lattices: LatticeArrays, *, from_logits: bool) -> P
 
 def emissions(scores: Array, lattices: LatticeArrays, *, from_logits: bool) -> Array:
     """(N, T, K) what each state emits at each frame, in nats, with the scores of classes and states."""
-    scores = scores.astype(real_of(scores.dtype))
+    scores = jnp.where(_used(scores, lattices)[..., None], scores.astype(real_of(scores.dtype)), 0)
     log_probs = jax.nn.log_softmax(scores) if from_logits else scores
     if lattices.class_scores is not None:
         log_probs = log_probs + lattices.class_scores.astype(log_probs.dtype)
@@ -143,8 +143,12 @@ def log_sum(terms: Array) -> Array:
 
 def _is_readable(scores: Array, lattices: LatticeArrays) -> Array:
     """(N,) whether no used frame holds NaN or +inf."""
-    used = jnp.arange(scores.shape[1]) < lattices.num_frames[:, None]
-    return ~((jnp.isnan(scores) | (scores == jnp.inf)).any(2) & used).any(1)
+    return ~((jnp.isnan(scores) | (scores == jnp.inf)).any(2) & _used(scores, lattices)).any(1)
+
+
+def _used(scores: Array, lattices: LatticeArrays) -> Array:
+    """(N, T) whether a frame is one of its sample's."""
+    return jnp.arange(scores.shape[1]) < lattices.num_frames[:, None]
 
 
 def _lost(status: Array) -> Array:
