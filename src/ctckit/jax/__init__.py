@@ -1,0 +1,4 @@
+"""CTC on JAX arrays.
+
+May import jax, ctckit.decoding and what lies below them.
+"""
