@@ -69,9 +69,9 @@ def log(x: Scaled) -> tuple[Array, Array]:
 
 
 def _shifted(x: Array, by: Array) -> Array:
-    """x * 2^by for x from 0.5 on and by <= 0; limited where that is too small to matter in a sum."""
+    """x * 2^by for x from 2^-8 on; limited where that is too small to matter in a sum."""
     form = _format(x.dtype)
-    by = jnp.maximum(by, 2 - form.bias).astype(form.bits)
+    by = jnp.maximum(by, 16 - form.bias).astype(form.bits)
     return lax.bitcast_convert_type(lax.bitcast_convert_type(x, form.bits) + (by << form.fraction), x.dtype)
 
 
@@ -105,7 +105,7 @@ def normalised(x: Scaled) -> Scaled:
 def plain(x: Scaled, exponent: Array) -> Array:
     """x / 2^exponent as an ordinary number, 0 where it is too small for one; at most about 1."""
     by = x.exponent - exponent
-    return jnp.where(by > 4 - _format(x.mantissa.dtype).bias, _shifted(x.mantissa, jnp.minimum(by, 60)), 0)
+    return jnp.where(by > 16 - _format(x.mantissa.dtype).bias, _shifted(x.mantissa, jnp.minimum(by, 60)), 0)
 
 
 def where(condition: Array, a: Scaled, b: Scaled) -> Scaled:
