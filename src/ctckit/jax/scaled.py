@@ -55,11 +55,18 @@ def indicator(there: Array, dtype: Any) -> Scaled:
 def exp(x: Array) -> Scaled:
     """e^x of numbers below +inf; mantissas are in [0.7, 1.42], so they may be multiplied before they are normalised."""
     alive = x > ALIVE
-    x = jnp.where(alive, x, 0)
-    n = jnp.round(x * (1 / math.log(2)))
-    # Without rounding: n has few bits, and the high part of log(2) has few.
-    mantissa = jnp.exp((x - n * LOG2_HIGH) - n * LOG2_LOW)
-    return Scaled(mantissa, jnp.where(alive, n, ZERO).astype(jnp.int32))
+    far, rest = _divided(jnp.where(alive, x, 0), 1 << 12)
+    near, rest = _divided(rest, 1)
+    return Scaled(jnp.exp(rest), jnp.where(alive, far + near, ZERO).astype(jnp.int32))
+
+
+def _divided(x: Array, step: int) -> tuple[Array, Array]:
+    """The nearest multiple of so many log(2): how often log(2) is in it, and the rest.
+
+    The multiple is subtracted in two parts. The product with the high one is exact up to 2^15 steps.
+    """
+    times = jnp.round(x * (1 / (step * math.log(2))))
+    return times * step, (x - times * (step * LOG2_HIGH)) - times * (step * LOG2_LOW)
 
 
 def log(x: Scaled) -> tuple[Array, Array]:
