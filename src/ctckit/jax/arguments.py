@@ -227,7 +227,7 @@ def _check_order(name: str, scores: Array, integers: dict[str, Array]) -> None:
 
 
 def _exchanged(name: str, given: Array, other: str, other_given: Array) -> CTCError:
-    details = {"other": other, "other_shape": list(other_given.shape)}
+    details = {"other": other, "other_shape": other_given.shape}
     return CTCError(Fault("arguments-exchanged", name, (), given.shape, None, "usual-order", details=details))
 
 
@@ -236,7 +236,7 @@ def _check_lead(argument: str, given: Array, lead: tuple[int, ...], name: str, s
     if axes != lead:
         expected = (*lead, "S") if argument == "targets" else lead
         shown = f"({', '.join(map(str, expected))})"
-        details = {"scores": name, "shape": list(scores.shape), "axes": shown}
+        details = {"scores": name, "shape": scores.shape, "axes": shown}
         raise CTCError(
             Fault("shape-mismatch", argument, (), given.shape, expected, variant="lead", details=details)
         )
