@@ -85,7 +85,8 @@ def _sums(options: Options, wants_grad: bool) -> Callable[[Array, Batch], Sums]:
         from . import scan
 
         lattices, valid = _checked_lattices(scores, batch, options.blank)
-        found = scan.sums(scores, lattices, from_logits=options.from_logits, wants_grad=wants_grad)
+        are_ctc = isinstance(batch, TargetArrays)
+        found = scan.sums(scores, lattices, from_logits=options.from_logits, wants_grad=wants_grad, are_ctc=are_ctc)
         return jax.tree.map(partial(_where_valid, valid), found)
 
     return _by_platform(options.backend, on_cpu, elsewhere)

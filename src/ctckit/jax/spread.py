@@ -34,6 +34,13 @@ def like_all(compute: Callable[..., Any]) -> Callable[..., Any]:
     return spread
 
 
+def scan(body: Callable[..., Any], begin: Any, rows: Any, *, reverse: bool = False) -> tuple[Any, Any]:
+    """``lax.scan`` whose first carry may hold constants, although what follows differs from device to device."""
+    axes = axes_of(*jax.tree.leaves((begin, rows)))
+    found: tuple[Any, Any] = lax.scan(body, jax.tree.map(partial(_spread, axes), begin), rows, reverse=reverse)
+    return found
+
+
 def _axes(array: Array) -> frozenset[str]:
     if not hasattr(jax, "typeof"):  # before jax 0.6
         return frozenset()
