@@ -18,13 +18,14 @@ from support.lattices import CLASSES, KINDS, enumerated, random_lattice
 
 import ctckit
 from ctckit import Lattice, ctc_lattice
+from ctckit.kernels import reference
 from ctckit.problem import ArrayProblem, lattice_problem
 
 jax = pytest.importorskip("jax")
 jnp = jax.numpy
 
 from ctckit.jax import lattices as jax_lattices  # noqa: E402
-from ctckit.jax import scan  # noqa: E402
+from ctckit.jax import paths, scan  # noqa: E402
 
 Array = npt.NDArray[Any]
 
@@ -40,6 +41,11 @@ def sums_of(from_logits: bool, are_ctc: bool = False) -> Any:
 @cache
 def loss_of(from_logits: bool) -> Any:
     return jax.jit(lambda *given: scan.sums(*given, from_logits=from_logits, wants_grad=False).loss)
+
+
+@cache
+def paths_of(from_logits: bool) -> Any:
+    return jax.jit(partial(paths.best_path, from_logits=from_logits))
 
 
 def arrays_of(problem: ArrayProblem, states: int, *, costly: bool) -> Any:
@@ -86,16 +92,16 @@ class Case:
             state_scores=self.state_scores,
         )
 
-    def found(self) -> Any:
+    def found(self, sweep: Any) -> Any:
         """By this backend, with NaN in all frames that are not used."""
         scores = self.scores.swapaxes(0, 1).copy()
         scores[np.arange(FRAMES) >= self.frames[:, None]] = np.nan
         with jax.enable_x64(True):
-            found = sums_of(self.from_logits)(scores, arrays_of(self.problem, STATES, costly=self.costly))
+            found = sweep(scores, arrays_of(self.problem, STATES, costly=self.costly))
         return jax.tree.map(np.asarray, found)
 
-    def check(self) -> None:
-        found = self.found()
+    def check_sums(self) -> None:
+        found = self.found(sums_of(self.from_logits))
         for n, lattice in enumerate(self.lattices):
             used, k = self.frames[n], lattice.num_states
             truth, _ = enumerated(
@@ -121,6 +127,17 @@ class Case:
                 assert not found.entry_costs_grad[n, k:].any()
 
 
+    def check_best_path(self) -> None:
+        """The very path of the executable specification, whose rule of ties is that of all backends."""
+        found = self.found(paths_of(self.from_logits))
+        frame_scores = np.zeros((SIZE, FRAMES))
+        expected = reference.best_path(self.problem, frame_scores=frame_scores)
+        assert found.status.tolist() == expected.status.tolist()
+        assert found.states.tolist() == expected.states.tolist()
+        np.testing.assert_allclose(found.score, expected.score, **EXACT)
+        np.testing.assert_allclose(found.frame_scores, frame_scores, **EXACT)
+
+
 def without_long_arcs(lattice: Lattice) -> Lattice:
     return Lattice(lattice.labels, lattice.arcs, lattice.tokens, lattice.entry_costs)
 
@@ -132,7 +149,10 @@ def test_random_lattices(from_logits: bool, costly: bool) -> None:
         lattices = [without_long_arcs(random_lattice(s)) for s in range(seed, seed + SIZE)]
         if not costly:
             lattices = [Lattice(lattice.labels, lattice.arcs, lattice.tokens) for lattice in lattices]
-        Case(lattices, seed, from_logits=from_logits, costly=costly).check()
+        case = Case(lattices, seed, from_logits=from_logits, costly=costly)
+        case.check_sums()
+        if costly or from_logits:
+            case.check_best_path()
 
 
 @pytest.mark.parametrize("from_logits", [False, True])
@@ -140,4 +160,4 @@ def test_every_kind(from_logits: bool) -> None:
     kinds = [kind() for kind in KINDS.values()]
     lattices = [lattice for lattice in kinds if not len(lattice.long_arcs)]
     for seed in range(3):
-        Case(lattices, seed, from_logits=from_logits, costly=True).check()
+        Case(lattices, seed, from_logits=from_logits, costly=True).check_sums()
