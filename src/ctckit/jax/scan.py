@@ -131,16 +131,28 @@ def _advance(graph: _Graph, row: Scaled, frame: _Frame) -> tuple[Scaled, Scaled]
 
     And what entered states from others, before they emit.
     """
-    row = scaled.normalised(row)
-    entered = scaled.plus(*(_arriving(row, move) for move in graph.moves))
+    row, arriving = _with_neighbours(graph, scaled.normalised(row))
+    entered = scaled.plus(*arriving)
     reached = scaled.where(frame.rests[:, None], row, scaled.plus(row.masked(graph.stay), entered))
     return scaled.times(reached, frame.emission), entered
 
 
-def _arriving(row: Scaled, move: _Move) -> Scaled:
-    source = Scaled(neighbours(row.mantissa, move.offset, 1), neighbours(row.exponent, move.offset, scaled.ZERO))
-    arriving = source.masked(move.mask)
-    return arriving if move.factor is None else scaled.times(arriving, move.factor)
+def _with_neighbours(graph: _Graph, row: Scaled) -> tuple[Scaled, list[Scaled]]:
+    """The row, and what arrives at each state by each move."""
+    offsets, size = [move.offset for move in graph.moves], row.mantissa.shape[1]
+    first = max(0, -min(offsets))
+    pad = (0, 0), (first, max(0, *offsets))
+    # All neighbours are parts of one padded row. XLA would make it anew for each of them, number by number.
+    wide = lax.optimization_barrier(
+        Scaled(
+            jnp.pad(row.mantissa, pad, constant_values=1),
+            jnp.pad(row.exponent, pad, constant_values=scaled.ZERO),
+        )
+    )
+    own, *others = (Scaled(*(array[:, at : at + size] for array in wide)) for at in (first, *(first + o for o in offsets)))
+    arriving = (other.masked(move.mask) for other, move in zip(others, graph.moves, strict=True))
+    factors = (move.factor for move in graph.moves)
+    return own, [way if by is None else scaled.times(way, by) for way, by in zip(arriving, factors, strict=True)]
 
 
 def _forward(read: Reader, graphs: _Graphs) -> tuple[Scaled, Scaled, Array]:
