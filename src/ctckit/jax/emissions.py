@@ -1,4 +1,7 @@
-"""What states emit, read from scores block by block of frames. May import jax, lattices.py and scaled.py."""
+"""What the scans over frames share: blocks of scores, what states emit in them, and states' neighbours.
+
+May import jax, lattice/ and lattices.py.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from . import scaled
+from ..lattice import Arc
 from .lattices import Array, LatticeArrays
-from .scaled import Scaled
-
-STEPS = 8  # a nat's parts: sums of so many of them are exact
 
 
 class Block(NamedTuple):
@@ -76,6 +76,8 @@ class Reader(NamedTuple):
 
 def reader(scores: Array, lattices: LatticeArrays, dtype: Any, *, from_logits: bool) -> Reader:
     """Reads all scores once: normalisers, and whether a sample has a frame that is not finite."""
+    if scores.shape[1] == 0:  # blocks need a frame, though nobody uses it
+        scores = jnp.zeros((scores.shape[0], 1, scores.shape[2]), scores.dtype)
     used = jnp.arange(scores.shape[1]) < lattices.num_frames[:, None]
     if not from_logits:
         fine = (scores < jnp.inf).all(axis=2)
@@ -86,25 +88,44 @@ def reader(scores: Array, lattices: LatticeArrays, dtype: Any, *, from_logits: b
     return Reader(scores, lattices, top, mass, (used & ~(mass < jnp.inf)).any(axis=1))
 
 
-def emissions(block: Block, lattices: LatticeArrays, broken: Array, added: Array) -> tuple[Scaled, Array]:
-    """Emissions of a block, and the nats that they are relative to.
+def added_scores(lattices: LatticeArrays, dtype: Any) -> Array:
+    """(N, K) nats that each state emits at every frame; -inf for states that only pad the lattice."""
+    added = jnp.where(lattices.arcs != 0, jnp.zeros((), dtype), -jnp.inf)
+    if lattices.class_scores is not None:
+        added += lattices.class_scores.astype(dtype)[lattices.labels]
+    if lattices.state_scores is not None:
+        added += lattices.state_scores.astype(dtype)
+    return added
 
-    Of samples that are broken all emissions are 1, so that what is left tells whether the lattice has a path at all.
+
+def emissions(block: Block, lattices: LatticeArrays, broken: Array, added: Array) -> Array:
+    """(N, K, B) what each state emits, in nats.
+
+    It is 0 in frames that are not active, and of samples that are broken: then what comes out of a scan tells whether
+    the lattice has a path at all.
 
     Args:
         block: of the scores.
         lattices: of the batch.
         broken: (N,).
         added: (N, K) nats added at every frame.
-
-    Returns:
-        (B, N, K), and (N, B) multiples of 1/8, near each frame's best label.
     """
     # Whole columns of frames are copied, which takes half as long as single numbers.
     of_states = jax.vmap(lambda columns, labels: columns.at[labels].get(mode="promise_in_bounds"))
-    scores = of_states(block.scores.swapaxes(1, 2), lattices.labels).astype(added.dtype)  # (N, K, B)
-    read = (block.active & ~broken[:, None])[:, None]
-    scores = jnp.where(read, scores + added[..., None], 0)
-    best = scores.max(axis=1)
-    best = jnp.where(best > -jnp.inf, jnp.round(best * STEPS) / STEPS, 0)
-    return scaled.exp((scores - best[:, None]).transpose(2, 0, 1)), best
+    scores = of_states(block.scores.swapaxes(1, 2), lattices.labels).astype(added.dtype)
+    return jnp.where((block.active & ~broken[:, None])[:, None], scores + added[..., None], 0)
+
+
+def neighbours(row: Array, offset: int, outside: float) -> Array:
+    """At each state of a row (N, K) what stands at the state so many after it."""
+    size = row.shape[1]
+    if offset < 0:
+        return jnp.pad(row, ((0, 0), (-offset, 0)), constant_values=outside)[:, :size]
+    return jnp.pad(row, ((0, 0), (0, offset)), constant_values=outside)[:, offset:]
+
+
+def accepts_nothing(lattices: LatticeArrays) -> Array:
+    """(N,) whether there is a path without a frame: a state that is no token may begin and end it."""
+    both = jnp.uint8(Arc.START | Arc.END)
+    no_token = jnp.arange(lattices.max_states) % 2 == 0 if lattices.tokens is None else lattices.tokens < 0
+    return ((lattices.arcs & both == both) & no_token).any(axis=1)
