@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ..lattice import MOVES, Arc
-from . import scaled
+from . import scaled, spread
 from .emissions import Block, Reader, accepts_nothing, added_scores, emissions, neighbours, reader
 from .lattices import Array, LatticeArrays, Sums, real_of
 from .scaled import Scaled
@@ -163,11 +163,11 @@ def _forward(read: Reader, graphs: _Graphs) -> tuple[Scaled, Scaled, Array]:
         block = read.block(index)
         emission, offset = _scaled_emissions(read, graphs, block)
         frames = _Frame(emission, _rests(block, block.frames == 0))
-        last, _ = lax.scan(lambda row, frame: (_advance(graphs.forward, row, frame)[0], None), row, frames)
+        last, _ = spread.scan(lambda row, frame: (_advance(graphs.forward, row, frame)[0], None), row, frames)
         return (last, nats + offset.sum(axis=1)), row
 
     nats = jnp.zeros(read.broken.shape, graphs.added.dtype)
-    (last, nats), rows = lax.scan(over_block, (graphs.forward.begin, nats), jnp.arange(read.blocks))
+    (last, nats), rows = spread.scan(over_block, (graphs.forward.begin, nats), jnp.arange(read.blocks))
     return rows, last, nats
 
 
@@ -248,7 +248,7 @@ def _backward(read: Reader, graphs: _Graphs, rows: Scaled, whole: Array, loss: A
         None if lattices.state_scores is None else jnp.zeros(graphs.added.shape, dtype),
         None if lattices.entry_costs is None else jnp.zeros(graphs.added.shape, dtype),
     )
-    found, _ = lax.scan(over_block, begin, (jnp.arange(read.blocks), rows), reverse=True)
+    found, _ = spread.scan(over_block, begin, (jnp.arange(read.blocks), rows), reverse=True)
     return Sums(
         loss,
         found.grad,
@@ -284,7 +284,7 @@ def _fill(
         return (row, rows), entered if costly else None
 
     indices = jnp.arange(len(frames.rests))
-    (last, rows), entered = lax.scan(step, (row, rows), (indices, frames), reverse=reverse)
+    (last, rows), entered = spread.scan(step, (row, rows), (indices, frames), reverse=reverse)
     return last, rows, entered
 
 
