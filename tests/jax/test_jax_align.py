@@ -2,13 +2,10 @@
 
 from functools import partial
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-
-jax = pytest.importorskip("jax", reason="needs jax")
-pytest.importorskip("jax.ffi", reason="needs jax 0.5.3 or later")
-
-import jax.numpy as jnp
 from support.jax_arrays import BACKENDS, arguments, batch_of
 
 import ctckit

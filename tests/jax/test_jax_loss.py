@@ -2,13 +2,10 @@
 
 from functools import partial
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-
-jax = pytest.importorskip("jax", reason="needs jax")
-pytest.importorskip("jax.ffi", reason="needs jax 0.5.3 or later")
-
-import jax.numpy as jnp
 from oracles import log_softmax, textbook_gradient
 from support.batches import Batch, decode, draw, encode
 from support.budgets import Budget, assert_matches
@@ -18,9 +15,7 @@ from support.lattices import CLASSES, enumerated, random_lattice
 import ctckit
 import ctckit.jax
 
-LOSS = jax.jit(
-    partial(ctckit.jax.ctc_loss, reduction="none"), static_argnames=("blank", "from_logits", "backend")
-)
+LOSS = jax.jit(partial(ctckit.jax.ctc_loss, reduction="none"), static_argnames=("blank", "from_logits", "backend"))
 
 
 def summed(scores, *given, **options):
@@ -180,9 +175,7 @@ def test_lattices_with_scores_of_classes_and_states() -> None:
     )
 
     def loss(scores, by_class, by_state):
-        each = LATTICE_LOSS(
-            scores, lattices, frames, class_scores=by_class, state_scores=by_state, zero_infinity=True
-        )
+        each = LATTICE_LOSS(scores, lattices, frames, class_scores=by_class, state_scores=by_state, zero_infinity=True)
         return each.sum()
 
     given = (jnp.asarray(scores.swapaxes(0, 1)), jnp.asarray(by_class), jnp.asarray(by_state))

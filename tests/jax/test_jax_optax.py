@@ -1,12 +1,9 @@
 """The drop-in for optax's CTC loss: its own cases, and what differs on purpose."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-
-jax = pytest.importorskip("jax", reason="needs jax")
-pytest.importorskip("jax.ffi", reason="needs jax 0.5.3 or later")
-
-import jax.numpy as jnp
 from oracles import log_softmax
 from support.batches import draw
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("jax", reason="needs jax")
-pytest.importorskip("jax.ffi", reason="needs jax 0.5.3 or later")
 TESTS = Path(__file__).resolve().parents[1]
 
 START = """
@@ -64,7 +62,8 @@ def test_a_batch_spread_over_devices_stays_so() -> None:
         by_class = jax.device_put(np.zeros((6, 14, 4), np.float32), NamedSharding(mesh, P(None, None, "data")))
         targets = np.abs(TARGETS) % 3 + 1
         np.testing.assert_allclose(
-            jax.jit(EACH)(by_class, targets, FRAMES, LENGTHS), EACH(np.zeros((6, 14, 4), np.float32), targets, FRAMES, LENGTHS)
+            jax.jit(EACH)(by_class, targets, FRAMES, LENGTHS),
+            EACH(np.zeros((6, 14, 4), np.float32), targets, FRAMES, LENGTHS),
         )
         """,
         devices=2,

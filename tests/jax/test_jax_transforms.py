@@ -2,13 +2,10 @@
 
 from functools import partial
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-
-jax = pytest.importorskip("jax", reason="needs jax")
-pytest.importorskip("jax.ffi", reason="needs jax 0.5.3 or later")
-
-import jax.numpy as jnp
 from jax import export
 from support.jax_arrays import arguments, batch_of
 
@@ -185,7 +182,10 @@ def test_exchanged_arguments_are_named(order: tuple[int, ...], said: str) -> Non
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"logits": GIVEN[0].swapaxes(0, 1)}, r"logits has shape \(14, 6, 5\).* it looks like \(T, N, C\); pass logits"),
+        (
+            {"logits": GIVEN[0].swapaxes(0, 1)},
+            r"logits has shape \(14, 6, 5\).* it looks like \(T, N, C\); pass logits",
+        ),
         ({"logits": GIVEN[0][None]}, r"targets has shape \(6, 4\): expected \(1, 6, S\), since logits has shape"),
         ({"targets": np.arange(4)}, r"targets has shape \(4,\): expected \(N, S\), padded"),
         ({"targets": GIVEN[1] / 2}, "targets has dtype float.*: expected integers"),

@@ -16,16 +16,12 @@ May import jax, kernels/ and what lies below them.
 
 from __future__ import annotations
 
-from ..errors import MissingExtraError
-
-_OLDEST = (0, 5, 3)
-
 try:
-    import jax as _jax
+    from jax.ffi import register_ffi_target_as_batch_partitionable as _  # noqa: F401  # since jax 0.5.3
 except ImportError as error:
-    raise MissingExtraError("ctckit.jax", "jax", "jax") from error
-if _jax.__version_info__ < _OLDEST:
-    raise MissingExtraError("ctckit.jax", "jax", f"jax>={'.'.join(map(str, _OLDEST))}")
+    from ..errors import MissingExtraError
+
+    raise MissingExtraError("ctckit.jax", "jax", "jax>=0.5.3") from error
 
 from . import optax
 from .align import Alignment, Posteriors, best_path, forced_align, posteriors

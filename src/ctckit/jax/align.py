@@ -6,10 +6,11 @@ May import jax, arguments.py, backends.py, lattices.py, loss.py, lattice/ and re
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..lattice import Lattice
 from ..validate import check_targets_or_lattices
@@ -161,7 +162,9 @@ def best_path(
         >>> best_path(jnp.eye(3)[jnp.array([0, 1, 0, 2])], jnp.array([1, 2])).states.tolist()
         [0, 1, 2, 3]
     """
-    call = _call(logits, targets, input_lengths, target_lengths, blank, lattices, from_logits, class_scores, state_scores)
+    call = _call(
+        logits, targets, input_lengths, target_lengths, blank, lattices, from_logits, class_scores, state_scores
+    )
     found = backends.best_path(*_constant(call), options_of(call, backend))
     return jax.tree.map(call.by_sample, found)  # type: ignore[no-any-return]
 
@@ -207,7 +210,9 @@ def posteriors(
         Array([[0.084, 0.916, 0.   ],
                [0.   , 0.825, 0.175]], dtype=float32)
     """
-    call = _call(logits, targets, input_lengths, target_lengths, blank, lattices, from_logits, class_scores, state_scores)
+    call = _call(
+        logits, targets, input_lengths, target_lengths, blank, lattices, from_logits, class_scores, state_scores
+    )
     scores, batch = _constant(call)
     log_probs = jax.nn.log_softmax(scores.astype(jnp.promote_types(scores.dtype, jnp.float32)))
     log_probs = log_probs if call.from_logits else scores
@@ -237,7 +242,7 @@ def _call(
     if lattices is not None:
         more = {"class_scores": class_scores, "state_scores": state_scores}
         return checked_lattice_call(logits, lattices, input_lengths, from_logits=from_logits, **more)
-    shape, row = jnp.shape(logits), jnp.shape(targets)
+    shape, row = np.shape(logits), np.shape(cast(Any, targets))
     if input_lengths is None:
         input_lengths = jnp.full(shape[:-2], shape[-2] if len(shape) > 1 else 0)
     if target_lengths is None:
@@ -247,4 +252,4 @@ def _call(
 
 def _constant(call: Call) -> tuple[Array, Any]:
     """Scores and batch without a gradient."""
-    return jax.lax.stop_gradient((call.scores, call.batch))  # type: ignore[no-any-return]
+    return jax.lax.stop_gradient((call.scores, call.batch))

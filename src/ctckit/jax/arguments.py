@@ -237,7 +237,4 @@ def _check_lead(argument: str, given: Array, lead: tuple[int, ...], name: str, s
         expected = (*lead, "S") if argument == "targets" else lead
         shown = f"({', '.join(map(str, expected))})"
         details = {"scores": name, "shape": scores.shape, "axes": shown}
-        raise CTCError(
-            Fault("shape-mismatch", argument, (), given.shape, expected, variant="lead", details=details)
-        )
-
+        raise CTCError(Fault("shape-mismatch", argument, (), given.shape, expected, variant="lead", details=details))

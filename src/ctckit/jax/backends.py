@@ -4,7 +4,7 @@
     differentiable_loss            the loss with gradients of any order
 
 The platform is the one that a call is lowered for, which jax may decide long after it was traced. May import jax,
-the backends ffi.py, scan.py and logarithms.py, lattices.py, spread.py, kernels/ and results.py.
+the backends ffi.py, scan.py, paths.py and logarithms.py, lattices.py, spread.py, kernels/ and results.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jax.custom_batching import custom_vmap
 
 from ..kernels import native
 from ..results import Status
-from . import ffi, logarithms
+from . import ffi, logarithms, paths, scan
 from .lattices import Array, Batch, LatticeArrays, Paths, States, Sums, TargetArrays, ctc_lattices
 from .spread import like_all
 
@@ -78,28 +78,31 @@ def posteriors(log_probs: Array, batch: Batch, options: Options) -> States:
 
 def _sums(options: Options, wants_grad: bool) -> Callable[[Array, Batch], Sums]:
     def on_cpu(scores: Array, batch: Batch) -> Sums:
-        more = {"blank": options.blank, "single": options.single}
-        return ffi.sums(scores, batch, from_logits=options.from_logits, wants_grad=wants_grad, **more)
+        return ffi.sums(
+            scores,
+            batch,
+            from_logits=options.from_logits,
+            wants_grad=wants_grad,
+            blank=options.blank,
+            single=options.single,
+        )
 
     def elsewhere(scores: Array, batch: Batch) -> Sums:
-        from . import scan
-
         lattices, valid = _checked_lattices(scores, batch, options.blank)
         are_ctc = isinstance(batch, TargetArrays)
         found = scan.sums(scores, lattices, from_logits=options.from_logits, wants_grad=wants_grad, are_ctc=are_ctc)
-        return jax.tree.map(partial(_where_valid, valid), found)
+        return Sums(*jax.tree.map(partial(_where_valid, valid), tuple(found)))
 
     return _by_platform(options.backend, on_cpu, elsewhere)
 
 
 def _best_path(options: Options) -> Callable[[Array, Batch], Paths]:
     def on_cpu(scores: Array, batch: Batch) -> Paths:
-        more = {"blank": options.blank, "single": options.single}
-        return ffi.best_path(scores, batch, from_logits=options.from_logits, **more)
+        return ffi.best_path(scores, batch, from_logits=options.from_logits, blank=options.blank, single=options.single)
 
     def elsewhere(scores: Array, batch: Batch) -> Paths:
         lattices, valid = _checked_lattices(scores, batch, options.blank)
-        found = logarithms.best_path(scores, lattices, from_logits=options.from_logits)
+        found = paths.best_path(scores, lattices, from_logits=options.from_logits)
         score = _where_valid(valid, found.score)
         states = jnp.where(valid[:, None], found.states, -1)
         return Paths(score, _status_where_valid(valid, found.status), states, found.frame_scores)
@@ -151,11 +154,11 @@ def _more_samples(size: int, array: Array, is_mapped: bool) -> Array:
     return array.reshape(-1, *array.shape[2:])
 
 
-def _without_shared(batch: Batch) -> Batch:
+def _without_shared(batch: Any) -> Any:
     return batch._replace(class_scores=None) if isinstance(batch, LatticeArrays) else batch
 
 
-def _with_shared(rows: Batch, batch: Batch) -> Batch:
+def _with_shared(rows: Any, batch: Batch) -> Any:
     return rows._replace(class_scores=batch.class_scores) if isinstance(batch, LatticeArrays) else rows
 
 

@@ -23,7 +23,7 @@ from ..errors import CTCError
 from ..kernels import native
 from ..lattice import ARCS_BY_ROLE
 from ..validate import Form, check_values
-from .lattices import Array, Batch, LatticeArrays, Paths, States, Sums, TargetArrays, real_of
+from .lattices import Array, Batch, Paths, States, Sums, TargetArrays, real_of
 from .spread import axes_of
 
 _TOKENS, _ENTRY_COSTS, _STATE_SCORES, _CLASS_SCORES = 1, 2, 4, 8  # bits of `given`, as in native/jax.cpp
@@ -217,7 +217,7 @@ def _partitioned(
 def _axis_of_samples(infos: Sequence[Any]) -> Any:
     """The axis of the mesh over which the samples are spread, by the first argument that is; else None."""
     for info in infos:
-        spec = getattr(info.sharding, "spec", ())
+        spec: Sequence[Any] = getattr(info.sharding, "spec", ())
         if len(spec) and spec[0] is not None and len(info.shape) != 1:
             return spec[0]
     return None

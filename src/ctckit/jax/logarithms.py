@@ -1,6 +1,6 @@
 """Sweeps over lattices in logarithms, by jax's operations: differentiable any number of times, on any device.
 
-They are what second derivatives, forward variables, and alignment off the CPU are made of. Losses and first gradients
+They are what second derivatives, forward variables, and occupancies off the CPU are made of. Losses and first gradients
 have quicker and more exact backends. May import jax, lattices.py, lattice/ and results.py.
 """
 
@@ -12,7 +12,7 @@ from jax import lax
 
 from ..lattice import Arc
 from ..results import Status
-from .lattices import Array, LatticeArrays, Paths, States, real_of
+from .lattices import Array, LatticeArrays, States, real_of
 
 _MOVES = ((Arc.SKIP, 2), (Arc.STEP, 1), (Arc.STAY, 0))  # how far back a path comes from, the lowest state first
 
@@ -47,43 +47,6 @@ def posteriors(scores: Array, lattices: LatticeArrays) -> States:
     lost = _lost(status)[:, None] & _used(scores, lattices)
     gamma = jnp.where(lost[..., None], jnp.nan, gamma)
     return States(jnp.where(_lost(status), jnp.nan, total), status, gamma)
-
-
-def best_path(scores: Array, lattices: LatticeArrays, *, from_logits: bool) -> Paths:
-    """The most probable path of each sample; of equally good ones, read from its end, that of the lowest states."""
-    by_state = emissions(scores, lattices, from_logits=from_logits)
-    size, frames, states = by_state.shape
-    if frames == 0:
-        total = _total(by_state, lattices)
-        nowhere = jnp.full((size, 0), -1, jnp.int32)
-        return Paths(total, _status(scores, total, lattices), nowhere, jnp.zeros((size, 0), by_state.dtype))
-    first = jnp.where(_has(lattices, Arc.START), by_state[:, 0] - _costs(lattices), -jnp.inf)
-    state = jnp.arange(states)
-
-    def ahead(best: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
-        t, emitted = inputs
-        candidates = jnp.stack(_candidates(best, lattices))
-        used = (t < lattices.num_frames)[:, None]
-        origin = state - jnp.array([back for _, back in _MOVES])[candidates.argmax(0)]
-        return jnp.where(used, candidates.max(0) + emitted, best), jnp.where(used, origin, state)
-
-    rest = jnp.arange(1, frames), by_state.swapaxes(0, 1)[1:]
-    last, origins = lax.scan(ahead, first, rest)
-    ends = jnp.where(_has(lattices, Arc.END), last, -jnp.inf)
-    total = jnp.where(lattices.num_frames > 0, ends.max(1), _of_no_frames(lattices))
-
-    def back(at: Array, origin: Array) -> tuple[Array, Array]:
-        return jnp.take_along_axis(origin, at[:, None], 1)[:, 0], at
-
-    start, later = lax.scan(back, ends.argmax(1), origins, reverse=True)
-    path = jnp.concatenate([start[None], later]).T.astype(jnp.int32)
-    status = _status(scores, total, lattices)
-    total = jnp.where(_lost(status), jnp.nan, total)
-    has_path = (status == Status.OK)[:, None] & _used(scores, lattices)
-    gained = jnp.take_along_axis(by_state, path[..., None], 2)[..., 0]
-    entered = jnp.diff(path, axis=1, prepend=path[:, :1] - 1) != 0
-    gained -= jnp.where(entered, jnp.take_along_axis(jnp.broadcast_to(_costs(lattices), (size, states)), path, 1), 0)
-    return Paths(total, status, jnp.where(has_path, path, -1), jnp.where(has_path, gained, 0))
 
 
 def emissions(scores: Array, lattices: LatticeArrays, *, from_logits: bool) -> Array:
@@ -130,7 +93,8 @@ def _costs(lattices: LatticeArrays) -> Array:
 
 
 def _has(lattices: LatticeArrays, arc: Arc) -> Array:
-    return (lattices.arcs & jnp.uint8(int(arc))) != 0
+    has: Array = (lattices.arcs & jnp.uint8(int(arc))) != 0
+    return has
 
 
 def log_sum(terms: Array) -> Array:

@@ -177,21 +177,23 @@ def _loss(scores: Array, used: Array, batch: TargetArrays, options: Options) -> 
     def of(scores: Array) -> Array:
         return differentiable_loss(scores, batch, options)
 
-    return lax.cond(_in_front(used), of, lambda scores: of(_compacted(scores, used)), scores)
+    loss: Array = lax.cond(_in_front(used), of, lambda scores: of(_compacted(scores, used)), scores)
+    return loss
 
 
 def _forward(scores: Array, used: Array, batch: TargetArrays, options: Options) -> tuple[Array, Any]:
-    def with_gradient(scores: Array) -> tuple[Array, Array]:
+    def with_gradient(scores: Array) -> tuple[Array, Array | None]:
         found = loss_and_gradients(scores, batch, options)
         return found.loss, found.grad
 
-    def moved(scores: Array) -> tuple[Array, Array]:
+    def moved(scores: Array) -> tuple[Array, Array | None]:
         loss, gradient = with_gradient(_compacted(scores, used))
-        back = jnp.argsort(_order(used), axis=1)
-        return loss, jnp.take_along_axis(gradient, back[..., None], axis=1)
+        back = jnp.argsort(_order(used), axis=1)[..., None]
+        return loss, None if gradient is None else jnp.take_along_axis(gradient, back, axis=1)
 
     # A choice between calls, not between their scores, which would be copied; and so is the gradient not.
-    return lax.cond(_in_front(used), with_gradient, moved, scores)
+    found: tuple[Array, Array] = lax.cond(_in_front(used), with_gradient, moved, scores)
+    return found
 
 
 def _backward(_: Options, gradient: Array, cotangent: Array) -> tuple[Array, None, None]:

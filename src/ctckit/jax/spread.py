@@ -54,6 +54,6 @@ def _spread(axes: frozenset[str], array: Array) -> Array:
     missing = tuple(axes - _axes(array))
     if not missing:
         return array
-    if hasattr(lax, "pcast"):  # jax 0.9
-        return lax.pcast(array, missing, to="varying")
-    return lax.pvary(array, missing)
+    cast = partial(lax.pcast, to="varying") if hasattr(lax, "pcast") else lax.pvary  # type: ignore[attr-defined]
+    found: Array = cast(array, missing)
+    return found
