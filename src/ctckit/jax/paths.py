@@ -134,8 +134,8 @@ def _frame_scores(search: _Search, states: Array) -> Array:
     read, states = search.read, jnp.maximum(states, 0)
     label = jnp.take_along_axis(read.lattices.labels, states, axis=1)
     emitted = jnp.take_along_axis(read.scores, label[..., None], axis=2)[..., 0].astype(search.added.dtype)
-    if read.top is not None and read.mass is not None:
-        emitted = (emitted - read.top) - jnp.log(read.mass)
+    if read.normalisers is not None:
+        emitted = (emitted - read.normalisers.top) - jnp.log(read.normalisers.mass)
     emitted += jnp.take_along_axis(search.added, states, axis=1)
     entered = jnp.concatenate([states[:, :1] >= 0, states[:, 1:] != states[:, :-1]], axis=1)
     return emitted - jnp.where(entered, jnp.take_along_axis(search.costs, states, axis=1), 0)
