@@ -24,7 +24,9 @@ from ctckit.problem import ArrayProblem, lattice_problem
 
 jax = pytest.importorskip("jax")
 
-from ctckit.jax import paths, scan  # noqa: E402
+from support.jax_arrays import x64  # noqa: E402
+
+from ctckit.jax import logarithms, paths, scan  # noqa: E402
 from ctckit.jax.lattices import LatticeArrays, ctc_lattices  # noqa: E402
 
 Array = npt.NDArray[Any]
@@ -112,7 +114,7 @@ class Case:
         """What a sweep finds, with NaN in all frames that are not used."""
         scores = self.scores.swapaxes(0, 1).copy()
         scores[np.arange(FRAMES) >= self.frames[:, None]] = np.nan
-        with jax.enable_x64(True):
+        with x64():
             return jax.tree.map(np.asarray, sweep(self.from_logits)(scores, self.arrays))
 
     def check_sums(self) -> None:
@@ -198,6 +200,27 @@ def test_frames_that_are_not_finite() -> None:
             assert infinite
             assert np.isinf(after.loss[n])
             assert not after.grad[n].any()
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_second_derivatives(from_logits: bool) -> None:
+    """Those of the sums in logarithms are finite differences of the gradients by this backend's."""
+    case = Case([random_lattice(n) for n in range(SIZE)], 1, from_logits=from_logits, costly=True)
+    rng = np.random.default_rng(0)
+    scores, arrays = rng.normal(size=(SIZE, FRAMES, CLASSES)), case.arrays
+    along, step = rng.normal(size=scores.shape), 1e-4
+    with x64():
+        grads = [np.asarray(sums_of(from_logits)(scores + by * along, arrays).grad) for by in (step, -step)]
+
+        def total(scores: Any) -> Any:
+            losses = logarithms.loss(scores, arrays, from_logits=from_logits)
+            return jax.numpy.where(losses < np.inf, losses, 0).sum()
+
+        def second(scores: Any) -> Any:
+            return jax.jvp(jax.grad(total), (scores,), (along,))[1]
+
+        found = jax.jit(second, compiler_options=QUICKLY)(scores)
+    np.testing.assert_allclose(found, (grads[0] - grads[1]) / (2 * step), atol=1e-6)
 
 
 LONG, MANY, TOKENS = 1500, 32, 200  # frames, classes and tokens of the benchmarks' long batch

@@ -3,7 +3,7 @@
 One forward and one backward pass over frames, on scaled floats (scaled.py). Of the forward pass only the row before
 each block of about √T frames is kept; a block's rows are computed again on the way back. The rules and results are
 those of the C++ kernels (`native/ctckit.h`). Nothing here can be differentiated. May import jax, lattice/,
-lattices.py, scaled.py and emissions.py.
+lattices.py, spread.py, scaled.py and emissions.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ..lattice import MOVES, Arc
-from . import scaled
+from . import scaled, spread
 from .emissions import Block, Normalisers, Reader, accepts_nothing, added_scores, emissions, neighbours, reader
 from .lattices import Array, LatticeArrays, Sums, real_of
 from .scaled import Scaled
@@ -139,7 +139,7 @@ def _with_neighbours(graph: _Graph, row: Scaled) -> tuple[Scaled, list[Scaled]]:
     mantissa = jnp.pad(row.mantissa, ((0, 0), (before, after)), constant_values=1)
     exponent = jnp.pad(row.exponent, ((0, 0), (before, after)), constant_values=scaled.ZERO)
     # All neighbours are parts of one padded row. XLA would make it anew for each of them, number by number.
-    wide = lax.optimization_barrier((mantissa, exponent))  # type: ignore[no-untyped-call]
+    wide = lax.optimization_barrier((mantissa, exponent))
 
     def part(offset: int) -> Scaled:
         return Scaled(*(array[:, before + offset : before + offset + size] for array in wide))
@@ -156,11 +156,11 @@ def _forward(read: Reader, graphs: _Graphs) -> tuple[Scaled, Scaled, Array]:
         block = read.block(index)
         emission, offset = _scaled_emissions(read, graphs, block)
         frames = _Frame(emission, _rests(block, block.frames == 0))
-        last, _ = lax.scan(lambda row, frame: (_advance(graphs.forward, row, frame)[0], None), row, frames)
+        last, _ = spread.scan(lambda row, frame: (_advance(graphs.forward, row, frame)[0], None), row, frames)
         return (last, nats + offset.sum(axis=1)), row
 
     nats = jnp.zeros(read.broken.shape, graphs.added.dtype)
-    (last, nats), rows = lax.scan(over_block, (graphs.forward.begin, nats), jnp.arange(read.blocks))
+    (last, nats), rows = spread.scan(over_block, (graphs.forward.begin, nats), jnp.arange(read.blocks))
     return rows, last, nats
 
 
@@ -233,7 +233,7 @@ def _backward(read: Reader, graphs: _Graphs, rows: Scaled, whole: Array, loss: A
 
     grad = jnp.zeros(read.scores.shape, read.scores.dtype)
     begin = _Gathered(graphs.backward.begin, _memory(read, graphs), grad, _nothing(read, graphs.added.dtype))
-    found, _ = lax.scan(over_block, begin, (jnp.arange(read.blocks), rows), reverse=True)
+    found, _ = spread.scan(over_block, begin, (jnp.arange(read.blocks), rows), reverse=True)
     return Sums(loss, found.grad[:, :num_frames], **{name: _judged(sums, loss) for name, sums in found.others.items()})
 
 
@@ -280,7 +280,7 @@ def _fill(
         return (row, rows), entered if costly else None
 
     indices = jnp.arange(len(frames.rests))
-    (last, rows), entered = lax.scan(step, (row, rows), (indices, frames), reverse=reverse)
+    (last, rows), entered = spread.scan(step, (row, rows), (indices, frames), reverse=reverse)
     return last, rows, entered
 
 
