@@ -20,7 +20,7 @@ from .emissions import Block, Normalisers, Reader, accepts_nothing, added_scores
 from .lattices import Array, LatticeArrays, Sums, real_of
 from .scaled import Scaled
 
-STEPS = 8  # parts of a nat: sums of whole ones are exact
+STEPS, LARGE = 8, 1 << 20  # parts of a nat: sums of whole ones are exact; nats of which parts don't matter
 FEW_CLASSES = 64  # occupancies are summed by class by a product of matrices; else by adding each to its class
 
 
@@ -173,7 +173,8 @@ def _scaled_emissions(read: Reader, graphs: _Graphs, block: Block) -> tuple[Scal
 
 
 def _whole_steps(nats: Array) -> Array:
-    return jnp.round(nats * STEPS) / STEPS
+    """Rounded so that sums of them are exact; large ones, which might overflow here, are whole already."""
+    return jnp.where(jnp.abs(nats) < LARGE, jnp.round(nats * STEPS) / STEPS, nats)
 
 
 def _rests(block: Block, first: Array) -> Array:
