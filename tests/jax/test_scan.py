@@ -24,7 +24,9 @@ from ctckit.problem import ArrayProblem, lattice_problem
 
 jax = pytest.importorskip("jax")
 
-from ctckit.jax import paths, scan  # noqa: E402
+from support.jax_arrays import x64  # noqa: E402
+
+from ctckit.jax import logarithms, paths, scan  # noqa: E402
 from ctckit.jax.lattices import LatticeArrays, ctc_lattices  # noqa: E402
 
 Array = npt.NDArray[Any]
@@ -112,7 +114,7 @@ class Case:
         """What a sweep finds, with NaN in all frames that are not used."""
         scores = self.scores.swapaxes(0, 1).copy()
         scores[np.arange(FRAMES) >= self.frames[:, None]] = np.nan
-        with jax.enable_x64(True):
+        with x64():
             return jax.tree.map(np.asarray, sweep(self.from_logits)(scores, self.arrays))
 
     def check_sums(self) -> None:
@@ -163,7 +165,7 @@ def some_lattices(seed: int) -> list[Lattice]:
     return kinds if seed % 4 == 0 else [random_lattice(100 * seed + n) for n in range(SIZE)]
 
 
-@pytest.mark.parametrize(("from_logits", "costly"), [(True, True), (False, True), (True, False)])
+@pytest.mark.parametrize(("from_logits", "costly"), [(True, True), (False, True)])
 def test_sums_over_enumerated_paths(from_logits: bool, costly: bool) -> None:
     for seed in range(12):
         Case(some_lattices(seed), seed, from_logits=from_logits, costly=costly).check_sums()
@@ -200,6 +202,26 @@ def test_frames_that_are_not_finite() -> None:
             assert not after.grad[n].any()
 
 
+def test_second_derivatives() -> None:
+    """Those of the sums in logarithms are finite differences of the gradients by this backend's."""
+    case = Case([random_lattice(n) for n in range(SIZE)], 1, from_logits=True, costly=True)
+    rng = np.random.default_rng(0)
+    scores, arrays = rng.normal(size=(SIZE, FRAMES, CLASSES)), case.arrays
+    along, step = rng.normal(size=scores.shape), 1e-4
+    with x64():
+        grads = [np.asarray(sums_of(True)(scores + by * along, arrays).grad) for by in (step, -step)]
+
+        def total(scores: Any) -> Any:
+            losses = logarithms.loss(scores, arrays, from_logits=True)
+            return jax.numpy.where(losses < np.inf, losses, 0).sum()
+
+        def second(scores: Any) -> Any:
+            return jax.jvp(jax.grad(total), (scores,), (along,))[1]
+
+        found = jax.jit(second, compiler_options=QUICKLY)(scores)
+    np.testing.assert_allclose(found, (grads[0] - grads[1]) / (2 * step), atol=1e-6)
+
+
 LONG, MANY, TOKENS = 1500, 32, 200  # frames, classes and tokens of the benchmarks' long batch
 
 
@@ -222,6 +244,8 @@ def long_and_hard() -> Batch:
     frames[12], lengths[12] = 1, 1
     frames[13], lengths[13] = 2, 1  # rounding would make it less than 0
     scores[:2, 13], scores[:2, 13, 0], scores[:2, 13, batch.targets[13, 0]] = -np.inf, 0, 17
+    scores[5, 14] = np.finfo(np.float32).min / 4  # as some mask classes: every label here but one
+    scores[5, 14, MANY - 1], scores[6, 14, 1:] = 0, np.finfo(np.float32).min
     return batch.with_scores(scores.astype(np.float32).astype(float))
 
 
@@ -248,13 +272,9 @@ def test_long_and_hard_samples() -> None:
         assert not found.grad[n, used:].any()
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision(dtype: str) -> None:
+def check_half_precision(batch: Batch, dtype: str, found: Any) -> None:
     """Computed in float32; the gradient is rounded once."""
-    batch = draw(3, 24, 4, 6, 5)
-    batch = batch.with_scores(decode(encode(batch.scores, dtype)))
     truth = ctckit.ctc_loss_and_grad(batch.scores, *batch.arguments, reduction="none", from_logits=True)
-    found = jax.jit(ctc_sums, compiler_options=QUICKLY)(*batch_first(batch, dtype))
     assert found.loss.dtype == np.float32
     assert found.grad.dtype == dtype
     np.testing.assert_allclose(found.loss, truth.loss, rtol=1e-6)
@@ -263,20 +283,26 @@ def test_half_precision(dtype: str) -> None:
         assert (np.abs(np.asarray(found.grad[n, :used], float) - truth.grad[:used, n]) <= bound).all()
 
 
+def test_half_precision() -> None:
+    batch = draw(3, 24, 4, 6, 5)
+    batch = batch.with_scores(decode(encode(batch.scores, "float16")))
+    found = jax.jit(ctc_sums, compiler_options=QUICKLY)(*batch_first(batch, "float16"))
+    check_half_precision(batch, "float16", found)
+
+
 def test_mapped_over_anything() -> None:
-    """By vmap, over heads with the same targets."""
+    """By vmap, over heads with the same targets; in the other half precision."""
     batch = draw(4, 12, 3, 5, 3)
     heads = [batch, batch.with_scores(batch.scores[:, ::-1]), batch.with_scores(2 * batch.scores)]
-    scores = np.stack([batch_first(head, "float32")[0] for head in heads])
+    heads = [head.with_scores(decode(encode(head.scores, "bfloat16"))) for head in heads]
+    scores = np.stack([batch_first(head, "bfloat16")[0] for head in heads])
     mapped = jax.vmap(ctc_sums, in_axes=(0, None, None, None))
     found = jax.jit(mapped, compiler_options=QUICKLY)(scores, *batch_first(batch)[1:])
     for h, head in enumerate(heads):
-        truth = ctckit.ctc_loss_and_grad(head.scores, *head.arguments, reduction="none", from_logits=True)
-        np.testing.assert_allclose(found.loss[h], truth.loss, rtol=1e-6)
-        np.testing.assert_allclose(found.grad[h], truth.grad.swapaxes(0, 1), atol=1e-5)
+        check_half_precision(head, "bfloat16", jax.tree.map(lambda array, h=h: array[h], found))
 
 
-@pytest.mark.parametrize(("size", "frames", "longest"), [(2, 0, 0), (2, 0, 3), (0, 4, 2), (2, 4, 0)])
+@pytest.mark.parametrize(("size", "frames", "longest"), [(2, 0, 3), (0, 4, 2), (2, 4, 0)])
 def test_nothing_there(size: int, frames: int, longest: int) -> None:
     """No frames at all, no samples, no tokens."""
     scores = np.zeros((size, frames, 3), np.float32)

@@ -34,21 +34,31 @@ class Block(NamedTuple):
     scores: Array
 
 
+class Normalisers(NamedTuple):
+    """What makes logits log-probabilities.
+
+    Attributes:
+        top: (N, T) each frame's highest logit.
+        mass: (N, T) the sum over e^(logit - top).
+    """
+
+    top: Array
+    mass: Array
+
+
 class Reader(NamedTuple):
     """Scores and what is known of them.
 
     Attributes:
         scores: (N, T, C).
         lattices: of the batch.
-        top: (N, T) each frame's highest score if scores are logits; or None.
-        mass: (N, T) the sum over e^(score - top); or None.
+        normalisers: if scores are logits; else None.
         broken: (N,) whether a used frame holds NaN or +inf.
     """
 
     scores: Array
     lattices: LatticeArrays
-    top: Array | None
-    mass: Array | None
+    normalisers: Normalisers | None
     broken: Array
 
     @property
@@ -81,11 +91,11 @@ def reader(scores: Array, lattices: LatticeArrays, dtype: Any, *, from_logits: b
     used = jnp.arange(scores.shape[1]) < lattices.num_frames[:, None]
     if not from_logits:
         fine = (scores < jnp.inf).all(axis=2)
-        return Reader(scores, lattices, None, None, (used & ~fine).any(axis=1))
+        return Reader(scores, lattices, None, (used & ~fine).any(axis=1))
     real = scores.astype(dtype)
     top = real.max(axis=2)
     mass = jnp.exp(real - top[..., None]).sum(axis=2)
-    return Reader(scores, lattices, top, mass, (used & ~(mass < jnp.inf)).any(axis=1))
+    return Reader(scores, lattices, Normalisers(top, mass), (used & ~(mass < jnp.inf)).any(axis=1))
 
 
 def added_scores(lattices: LatticeArrays, dtype: Any) -> Array:
@@ -111,9 +121,14 @@ def emissions(block: Block, lattices: LatticeArrays, broken: Array, added: Array
         added: (N, K) nats added at every frame.
     """
     # Whole columns of frames are copied, which takes half as long as single numbers.
-    of_states = jax.vmap(lambda columns, labels: columns.at[labels].get(mode="promise_in_bounds"))
-    scores = of_states(block.scores.swapaxes(1, 2), lattices.labels).astype(added.dtype)
+    scores = jax.vmap(_columns)(block.scores, lattices.labels).astype(added.dtype)
     return jnp.where((block.active & ~broken[:, None])[:, None], scores + added[..., None], 0)
+
+
+def _columns(scores: Array, labels: Array) -> Array:
+    """(K, B) of one sample's (B, C)."""
+    columns: Array = scores.T.at[labels].get(mode="promise_in_bounds")
+    return columns
 
 
 def neighbours(row: Array, offset: int, outside: float) -> Array:
@@ -128,4 +143,4 @@ def accepts_nothing(lattices: LatticeArrays) -> Array:
     """(N,) whether there is a path without a frame: a state that is no token may begin and end it."""
     both = jnp.uint8(Arc.START | Arc.END)
     no_token = jnp.arange(lattices.max_states) % 2 == 0 if lattices.tokens is None else lattices.tokens < 0
-    return ((lattices.arcs & both == both) & no_token).any(axis=1)
+    return jnp.any((lattices.arcs & both == both) & no_token, axis=1)

@@ -2,7 +2,8 @@
 
 The recursion with the maximum in place of sums, on plain logarithms, by the rules of the C++ kernels. Forward, the row
 before each block of about √T frames is kept. Back, block by block, rows are computed again with the moves that led to
-each state, and the path is read off those. May import jax, lattice/, results.py, lattices.py and emissions.py.
+each state, and the path is read off those. May import jax, lattice/, results.py, lattices.py, spread.py
+and emissions.py.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from jax import lax
 
 from ..lattice import MOVES, Arc
 from ..results import Status
+from . import spread
 from .emissions import Block, Reader, accepts_nothing, added_scores, emissions, neighbours, reader
 from .lattices import Array, LatticeArrays, Paths, real_of
 
@@ -94,11 +96,11 @@ def _forward(search: _Search) -> tuple[Array, Array]:
         best = row.max(axis=1, keepdims=True)
         row = row - jnp.where(best > -jnp.inf, best, 0)
         frames = _emitted(search, read.block(index))
-        last, _ = lax.scan(lambda row, at: (_advance(search, row, _ways(search, row), at), None), row, frames)
+        last, _ = spread.scan(lambda row, at: (_advance(search, row, _ways(search, row), at), None), row, frames)
         return last, row
 
     start = jnp.where((read.lattices.arcs & Arc.START) != 0, -search.costs, -jnp.inf)
-    last, rows = lax.scan(over_block, start, jnp.arange(read.blocks))
+    last, rows = spread.scan(over_block, start, jnp.arange(read.blocks))
     return rows, last
 
 
@@ -120,13 +122,14 @@ def _traced_back(search: _Search, rows: Array, end: Array) -> Array:
             return jnp.where(rests, state, jnp.maximum(state - steps, 0)), state
 
         emission, rests = _emitted(search, block)
-        _, ways = lax.scan(ahead, row, (emission, rests))
-        state, visited = lax.scan(back, state, (ways, rests), reverse=True)
+        _, ways = spread.scan(ahead, row, (emission, rests))
+        state, visited = spread.scan(back, state, (ways, rests), reverse=True)
         return (state, lax.dynamic_update_slice_in_dim(states, visited.T, block.start, axis=1)), None
 
-    states = jnp.zeros(read.scores.shape[:2], jnp.int32)
-    (_, states), _ = lax.scan(over_block, (end, states), (jnp.arange(read.blocks), rows), reverse=True)
-    return states
+    empty = jnp.zeros(read.scores.shape[:2], jnp.int32)
+    found: tuple[Array, Array]
+    found, _ = spread.scan(over_block, (end, empty), (jnp.arange(read.blocks), rows), reverse=True)
+    return found[1]
 
 
 def _frame_scores(search: _Search, states: Array) -> Array:
@@ -134,8 +137,8 @@ def _frame_scores(search: _Search, states: Array) -> Array:
     read, states = search.read, jnp.maximum(states, 0)
     label = jnp.take_along_axis(read.lattices.labels, states, axis=1)
     emitted = jnp.take_along_axis(read.scores, label[..., None], axis=2)[..., 0].astype(search.added.dtype)
-    if read.top is not None and read.mass is not None:
-        emitted = (emitted - read.top) - jnp.log(read.mass)
+    if read.normalisers is not None:
+        emitted = (emitted - read.normalisers.top) - jnp.log(read.normalisers.mass)
     emitted += jnp.take_along_axis(search.added, states, axis=1)
     entered = jnp.concatenate([states[:, :1] >= 0, states[:, 1:] != states[:, :-1]], axis=1)
     return emitted - jnp.where(entered, jnp.take_along_axis(search.costs, states, axis=1), 0)
@@ -161,5 +164,6 @@ def _has_path(read: Reader) -> Array:
         rests = (frame >= lattices.num_frames)[:, None]
         return jnp.where(rests, row, into[0] | into[1] | into[2]), None
 
-    row, _ = lax.scan(ahead, (arcs & Arc.START) != 0, jnp.arange(1, read.scores.shape[1]))
-    return (row & ((arcs & Arc.END) != 0)).any(axis=1) & (lattices.num_frames > 0)
+    row: Array
+    row, _ = spread.scan(ahead, (arcs & Arc.START) != 0, jnp.arange(1, read.scores.shape[1]))
+    return jnp.any(row & ((arcs & Arc.END) != 0), axis=1) & (lattices.num_frames > 0)

@@ -76,7 +76,7 @@ def log(x: Scaled) -> tuple[Array, Array]:
 
 
 def _shifted(x: Array, by: Array) -> Array:
-    """X * 2^by for x from 2^-8 on; limited where that is too small to matter in a sum."""
+    """The product x * 2^by for x from 2^-8 on; limited where that is too small to matter in a sum."""
     form = _format(x.dtype)
     by = jnp.maximum(by, 16 - form.bias).astype(form.bits)
     return lax.bitcast_convert_type(lax.bitcast_convert_type(x, form.bits) + (by << form.fraction), x.dtype)
@@ -110,7 +110,7 @@ def normalised(x: Scaled) -> Scaled:
 
 
 def plain(x: Scaled, exponent: Array) -> Array:
-    """X / 2^exponent as an ordinary number, 0 where it is too small for one; at most about 1."""
+    """The quotient x / 2^exponent as an ordinary number, 0 where it is too small for one; at most about 1."""
     by = x.exponent - exponent
     return jnp.where(by > 16 - _format(x.mantissa.dtype).bias, _shifted(x.mantissa, jnp.minimum(by, 60)), 0)
 

@@ -3,7 +3,7 @@
 One forward and one backward pass over frames, on scaled floats (scaled.py). Of the forward pass only the row before
 each block of about √T frames is kept; a block's rows are computed again on the way back. The rules and results are
 those of the C++ kernels (`native/ctckit.h`). Nothing here can be differentiated. May import jax, lattice/,
-lattices.py, scaled.py and emissions.py.
+lattices.py, spread.py, scaled.py and emissions.py.
 """
 
 from __future__ import annotations
@@ -16,17 +16,15 @@ from jax import lax
 
 from ..lattice import MOVES, Arc
 from . import scaled, spread
-from .emissions import Block, Reader, accepts_nothing, added_scores, emissions, neighbours, reader
+from .emissions import Block, Normalisers, Reader, accepts_nothing, added_scores, emissions, neighbours, reader
 from .lattices import Array, LatticeArrays, Sums, real_of
 from .scaled import Scaled
 
-STEPS = 8  # parts of a nat: sums of whole ones are exact
+STEPS, LARGE = 8, 1 << 20  # parts of a nat: sums of whole ones are exact; nats of which parts don't matter
 FEW_CLASSES = 64  # occupancies are summed by class by a product of matrices; else by adding each to its class
 
 
-def sums(
-    scores: Array, lattices: LatticeArrays, *, from_logits: bool, wants_grad: bool, are_ctc: bool = False
-) -> Sums:
+def sums(scores: Array, lattices: LatticeArrays, *, from_logits: bool, wants_grad: bool, are_ctc: bool = False) -> Sums:
     """Sums over all paths of each sample.
 
     Args:
@@ -44,10 +42,7 @@ def sums(
     loss = jnp.where(read.broken & (score > -jnp.inf), jnp.nan, 0 - score)
     if from_logits and are_ctc:
         loss = jnp.maximum(loss, 0)
-    if not wants_grad:
-        return Sums(loss)
-    found = _backward(read, graphs, rows, whole, loss)
-    return found._replace(grad=found.grad[:, : scores.shape[1]])
+    return _backward(read, graphs, rows, whole, loss, scores.shape[1]) if wants_grad else Sums(loss)
 
 
 class _Move(NamedTuple):
@@ -140,19 +135,17 @@ def _advance(graph: _Graph, row: Scaled, frame: _Frame) -> tuple[Scaled, Scaled]
 def _with_neighbours(graph: _Graph, row: Scaled) -> tuple[Scaled, list[Scaled]]:
     """The row, and what arrives at each state by each move."""
     offsets, size = [move.offset for move in graph.moves], row.mantissa.shape[1]
-    first = max(0, -min(offsets))
-    pad = (0, 0), (first, max(0, *offsets))
+    before, after = max(0, -min(offsets)), max(0, *offsets)
+    mantissa = jnp.pad(row.mantissa, ((0, 0), (before, after)), constant_values=1)
+    exponent = jnp.pad(row.exponent, ((0, 0), (before, after)), constant_values=scaled.ZERO)
     # All neighbours are parts of one padded row. XLA would make it anew for each of them, number by number.
-    wide = lax.optimization_barrier(
-        Scaled(
-            jnp.pad(row.mantissa, pad, constant_values=1),
-            jnp.pad(row.exponent, pad, constant_values=scaled.ZERO),
-        )
-    )
-    own, *others = (Scaled(*(array[:, at : at + size] for array in wide)) for at in (first, *(first + o for o in offsets)))
-    arriving = (other.masked(move.mask) for other, move in zip(others, graph.moves, strict=True))
-    factors = (move.factor for move in graph.moves)
-    return own, [way if by is None else scaled.times(way, by) for way, by in zip(arriving, factors, strict=True)]
+    wide = lax.optimization_barrier((mantissa, exponent))
+
+    def part(offset: int) -> Scaled:
+        return Scaled(*(array[:, before + offset : before + offset + size] for array in wide))
+
+    arriving = ((part(move.offset).masked(move.mask), move.factor) for move in graph.moves)
+    return part(0), [way if factor is None else scaled.times(way, factor) for way, factor in arriving]
 
 
 def _forward(read: Reader, graphs: _Graphs) -> tuple[Scaled, Scaled, Array]:
@@ -180,7 +173,8 @@ def _scaled_emissions(read: Reader, graphs: _Graphs, block: Block) -> tuple[Scal
 
 
 def _whole_steps(nats: Array) -> Array:
-    return jnp.round(nats * STEPS) / STEPS
+    """Rounded so that sums of them are exact; large ones, which might overflow here, are whole already."""
+    return jnp.where(jnp.abs(nats) < LARGE, jnp.round(nats * STEPS) / STEPS, nats)
 
 
 def _rests(block: Block, first: Array) -> Array:
@@ -192,29 +186,33 @@ def _score(read: Reader, graphs: _Graphs, last: Scaled, nats: Array) -> tuple[Ar
     lattices = read.lattices
     ends = scaled.total(scaled.times(scaled.normalised(last), graphs.backward.begin))
     coarse, fine = scaled.log(ends)
-    if read.top is not None and read.mass is not None:
-        used = jnp.arange(read.top.shape[1]) < lattices.num_frames[:, None]
-        top = _whole_steps(read.top)
+    if read.normalisers is not None:
+        used = jnp.arange(read.scores.shape[1]) < lattices.num_frames[:, None]
+        top = _whole_steps(read.normalisers.top)
         nats -= jnp.where(used, top, 0).sum(axis=1)
-        fine -= jnp.where(used, (read.top - top) + jnp.log(read.mass), 0).sum(axis=1)
+        fine -= jnp.where(used, (read.normalisers.top - top) + jnp.log(read.normalisers.mass), 0).sum(axis=1)
     score = jnp.where(ends.exponent > scaled.DEAD, (coarse + nats) + fine, -jnp.inf)
     return jnp.where(lattices.num_frames == 0, jnp.where(accepts_nothing(lattices), 0, -jnp.inf), score), ends.exponent
 
 
 class _Gathered(NamedTuple):
-    """What the backward pass has found: the row of all paths from a block on, and `Sums`' gradients before their signs."""
+    """What the backward pass has found.
+
+    Attributes:
+        row: (N, K) of all paths from the last block that was read on.
+        memory: for the rows of a block.
+        grad: (N, T, C) by the scores.
+        others: the other gradients of what is given, by their names in `Sums`.
+    """
 
     row: Scaled
     memory: _Rows
     grad: Array
-    by_class: Array | None
-    by_state: Array | None
-    entries: Array | None
+    others: dict[str, Array]
 
 
-def _backward(read: Reader, graphs: _Graphs, rows: Scaled, whole: Array, loss: Array) -> Sums:
-    lattices, dtype = read.lattices, graphs.added.dtype
-    size, _, classes = read.scores.shape
+def _backward(read: Reader, graphs: _Graphs, rows: Scaled, whole: Array, loss: Array, num_frames: int) -> Sums:
+    """The gradients, given the rows before each block; that by the scores of so many frames."""
 
     def over_block(carry: _Gathered, block_of: tuple[Array, Scaled]) -> tuple[_Gathered, None]:
         index, before = block_of
@@ -224,38 +222,31 @@ def _backward(read: Reader, graphs: _Graphs, rows: Scaled, whole: Array, loss: A
         mass = occupancy.sum(axis=2, keepdims=True)
         factor = jnp.where(block.active.T[..., None] & (mass > 0), 1 / mass, 0)
         occupancy *= factor
-        by_class = _by_class(occupancy, lattices.labels, classes)
-        dense = _softmax(read, block) if read.top is not None else 0
+        by_class = _by_class(occupancy, read.lattices.labels, read.scores.shape[2])
+        dense = 0 if read.normalisers is None else _softmax(read, block, read.normalisers)
         grad = jnp.where(block.active[..., None], _judged(dense - by_class, loss), 0).astype(carry.grad.dtype)
+        grad = lax.dynamic_update_slice_in_dim(carry.grad, grad, block.start, axis=1)
+        more = {"class_scores_grad": -by_class.sum(axis=1), "state_scores_grad": -occupancy.sum(axis=0)}
         if entries is not None:
-            entries = jnp.where((block.frames == 0)[:, None, None], occupancy, entries * factor).sum(axis=0)
-        return _Gathered(
-            row,
-            memory,
-            lax.dynamic_update_slice_in_dim(carry.grad, grad, block.start, axis=1),
-            None if carry.by_class is None else carry.by_class + by_class.sum(axis=1),
-            None if carry.by_state is None else carry.by_state + occupancy.sum(axis=0),
-            None if carry.entries is None else carry.entries + entries,
-        ), None
+            first = (block.frames == 0)[:, None, None]
+            more["entry_costs_grad"] = jnp.where(first, occupancy, entries * factor).sum(axis=0)
+        return _Gathered(row, memory, grad, {name: sums + more[name] for name, sums in carry.others.items()}), None
 
-    shape = (read.length, *graphs.added.shape)
-    empty = Scaled(jnp.zeros(shape, dtype), jnp.zeros(shape, jnp.int32))
-    begin = _Gathered(
-        graphs.backward.begin,
-        _Rows(empty, empty),
-        jnp.zeros(read.scores.shape, read.scores.dtype),
-        None if lattices.class_scores is None else jnp.zeros((size, classes), dtype),
-        None if lattices.state_scores is None else jnp.zeros(graphs.added.shape, dtype),
-        None if lattices.entry_costs is None else jnp.zeros(graphs.added.shape, dtype),
-    )
+    grad = jnp.zeros(read.scores.shape, read.scores.dtype)
+    begin = _Gathered(graphs.backward.begin, _memory(read, graphs), grad, _nothing(read, graphs.added.dtype))
     found, _ = spread.scan(over_block, begin, (jnp.arange(read.blocks), rows), reverse=True)
-    return Sums(
-        loss,
-        found.grad,
-        None if found.by_class is None else _judged(-found.by_class, loss),
-        None if found.by_state is None else _judged(-found.by_state, loss),
-        None if found.entries is None else _judged(found.entries, loss),
-    )
+    return Sums(loss, found.grad[:, :num_frames], **{name: _judged(sums, loss) for name, sums in found.others.items()})
+
+
+def _nothing(read: Reader, dtype: Any) -> dict[str, Array]:
+    """Zeros for all gradients but that by the scores, of what is given."""
+    lattices, (size, _, classes) = read.lattices, read.scores.shape
+    given = {
+        "class_scores_grad": (lattices.class_scores, classes),
+        "state_scores_grad": (lattices.state_scores, lattices.max_states),
+        "entry_costs_grad": (lattices.entry_costs, lattices.max_states),
+    }
+    return {name: jnp.zeros((size, columns), dtype) for name, (by, columns) in given.items() if by is not None}
 
 
 def _judged(gradient: Array, loss: Array) -> Array:
@@ -269,6 +260,12 @@ class _Rows(NamedTuple):
 
     forward: Scaled
     backward: Scaled
+
+
+def _memory(read: Reader, graphs: _Graphs) -> _Rows:
+    shape = (read.length, *graphs.added.shape)
+    empty = Scaled(jnp.zeros(shape, graphs.added.dtype), jnp.zeros(shape, jnp.int32))
+    return _Rows(empty, empty)
 
 
 def _fill(
@@ -328,6 +325,6 @@ def _by_class(occupancy: Array, labels: Array, classes: int) -> Array:
     return jax.vmap(lambda of_states, label: empty.at[:, label].add(of_states))(by_sample, labels)
 
 
-def _softmax(read: Reader, block: Block) -> Array:
-    top, mass = (read.part(array, block.start) for array in (read.top, read.mass))
-    return jnp.exp(block.scores.astype(mass.dtype) - top[..., None]) / mass[..., None]
+def _softmax(read: Reader, block: Block, normalisers: Normalisers) -> Array:
+    top, mass = (read.part(array, block.start)[..., None] for array in normalisers)
+    return jnp.exp(block.scores.astype(mass.dtype) - top) / mass
