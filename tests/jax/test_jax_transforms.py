@@ -161,6 +161,18 @@ def test_a_single_sample_says_the_same_inside_of_jit() -> None:
     assert str(eager.value) in str(compiled.value)
 
 
+def test_wrong_lengths_of_lattices_say_the_same_inside_of_jit() -> None:
+    def loss(frames):
+        return ctckit.jax.lattice_loss(GIVEN[0], ctckit.ctc_lattice([1, 2]), frames)
+
+    frames = np.full(SIZE, 15)
+    with pytest.raises(ctckit.CTCError, match=r"input_lengths\[0\] = 15 is out of range") as eager:
+        loss(frames)
+    with pytest.raises(Exception, match="INVALID_ARGUMENT") as compiled:
+        jax.jit(loss)(frames).block_until_ready()
+    assert str(eager.value) in str(compiled.value)
+
+
 def test_wrong_values_elsewhere_give_nan() -> None:
     targets = np.array(GIVEN[1])
     targets[0, 1] = 7
