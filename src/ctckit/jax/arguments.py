@@ -86,7 +86,7 @@ def checked_call(
     known = [known_values(given) for given in (tokens, frames, lengths)]
     check_values(form, blank, *known, from_logits=from_logits)
     batch = TargetArrays(
-        _as_int32(tokens.reshape(form.size, -1) if form.num_tokens else jnp.zeros((form.size, 0), jnp.int32)),
+        _as_int32(tokens.reshape(form.size, form.num_tokens)),
         _as_int32(frames.reshape(form.size)),
         _as_int32(lengths.reshape(form.size)),
     )
