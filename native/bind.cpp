@@ -362,4 +362,5 @@ NB_MODULE(_ext, m) {
           nb::arg("class_scores").none(), nb::arg("state_scores").none(), nb::arg("isa"), nb::arg("threads"));
     bind_language(m);
     bind_search(m);
+    bind_jax(m);
 }

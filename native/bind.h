@@ -13,6 +13,7 @@ namespace ctckit {
 
 void bind_language(nanobind::module_& m);
 void bind_search(nanobind::module_& m);
+void bind_jax(nanobind::module_& m);
 
 using Scores = nanobind::ndarray<nanobind::ro, nanobind::ndim<3>, nanobind::device::cpu>;
 using HeadScores = nanobind::ndarray<nanobind::ro, nanobind::device::cpu>;  // (H, T, N, C) or (T, N, C)

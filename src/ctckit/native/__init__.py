@@ -29,3 +29,4 @@ recycled = _ext.recycled
 search = _ext.search
 sums = _ext.sums
 weighted_loss = _ext.weighted_loss
+xla_handlers = _ext.xla_handlers

@@ -95,6 +95,16 @@ def lay_out(
 def weighted_loss(score: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], zero_infinity: bool) -> float:
     """Σ weights · (-score); with ``zero_infinity`` a score of -inf counts as 0."""
 
+def xla_handlers(arcs_by_role: npt.NDArray[np.uint8], explained: Callable[..., str]) -> dict[str, Any]:
+    """The handlers of XLA's calls, by name, as capsules for ``jax.ffi.register_ffi_target``.
+
+    Args:
+        arcs_by_role: as in ``lattice/rule.py``.
+        explained: says what is wrong with a call whose values are wrong. Its arguments: (N, T, C); targets (N, S), or
+            None; frames (N,); target lengths (N,), or None; the blank, or -1; whether scores are logits; and whether
+            the caller knows a single sample.
+    """
+
 def recycled(bytes: int) -> npt.NDArray[np.uint8]:
     """An uninitialised buffer, which returns to a small pool when the last reference to it is gone."""
 

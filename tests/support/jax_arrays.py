@@ -1,0 +1,40 @@
+"""What tests of jax's arrays share."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from support.batches import Batch, draw
+
+BACKENDS = ["ffi", "scan"]
+
+
+def x64(wanted: bool = True) -> AbstractContextManager[None]:
+    """jax with 64-bit numbers; versions differ in where it is."""
+    if hasattr(jax, "enable_x64"):
+        return jax.enable_x64(wanted)
+    from jax.experimental import enable_x64
+
+    return enable_x64(wanted)
+
+
+def batch_of(blank: int = 0) -> Batch:
+    """Mixed lengths, an empty target, one that can't be reached, and padding that must not be read."""
+    batch = draw(5, 14, 6, 5, 4, blank=blank)
+    batch.lengths[1:4] = 0, 4, 4
+    batch.targets[2] = (blank + 1) % 5
+    batch.frames[2:5] = 6, 5, 14
+    for n, (used, length) in enumerate(zip(batch.frames, batch.lengths, strict=True)):
+        batch.scores[used:, n] = np.nan
+        batch.targets[n, length:] = -7
+    return batch
+
+
+def arguments(batch: Batch, dtype: str = "float32") -> tuple[jax.Array, np.ndarray, np.ndarray, np.ndarray]:
+    """A batch as :func:`ctckit.jax.ctc_loss` takes it."""
+    scores = jnp.asarray(batch.scores.swapaxes(0, 1).astype(float).astype(jnp.dtype(dtype)))
+    return scores, batch.targets, batch.frames, batch.lengths
