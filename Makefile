@@ -30,6 +30,7 @@ test-ray: $(VENV)/.ray
 
 bench: $(VENV)/.peers
 	$(BIN)/python bench/loss.py
+	$(BIN)/python bench/jax_loss.py
 	$(BIN)/python bench/lattices.py
 	$(BIN)/python bench/variants.py
 	$(BIN)/python bench/align.py

@@ -1,5 +1,5 @@
 // The C interface of the kernels: plain pointers and counts, no Python and no C++. bind.cpp fills these structs from
-// NumPy arrays; any other caller, such as an XLA FFI handler, can do the same. Of values only labels are checked,
+// NumPy arrays, jax.cpp from XLA's buffers; any other caller can do the same. Of values only labels are checked,
 // whether they are classes: the caller checks the rest. Includes only the C standard library.
 //
 // Letters: T frames, N batch, C classes, K lattice states (padded to the longest lattice), J long arcs. All arrays are

@@ -1,6 +1,6 @@
 """Alignment, occupancies and greedy decoding on jax's arrays, against those of NumPy's front."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +16,17 @@ BATCH = batch_of(blank=2)
 GIVEN = arguments(BATCH)
 
 
-def jitted(call, **options):
-    return jax.jit(partial(call, blank=2, **options))(*GIVEN)
+@cache
+def compiled(call, backend: str | None = None):
+    """Compiled once: compiling takes longer than all else here."""
+    more = {} if call is ctckit.jax.greedy_decode else {"backend": backend}
+    return jax.jit(partial(call, blank=2, **more))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_forced_align(backend: str) -> None:
     want = ctckit.forced_align(BATCH.scores, *BATCH.arguments, from_logits=True, on_infeasible="mark")
-    found = jitted(ctckit.jax.forced_align, backend=backend)
+    found = compiled(ctckit.jax.forced_align, backend)(*GIVEN)
     assert found.status.tolist() == want.status.tolist()
     assert Status.INFEASIBLE in want.status
     np.testing.assert_allclose(found.score, want.score, rtol=1e-6)
@@ -44,21 +47,22 @@ def test_forced_align(backend: str) -> None:
 
 
 def test_single_samples_and_leading_axes() -> None:
-    one = ctckit.jax.forced_align(GIVEN[0][0], GIVEN[1][0], 14, 4, blank=2)
+    align = compiled(ctckit.jax.forced_align)
+    one = align(GIVEN[0][0], GIVEN[1][0], 14, 4)
     assert one.starts.shape == (4,)
     assert one.score.shape == ()
     rows = [np.asarray(given).reshape(2, 3, *np.shape(given)[1:]) for given in GIVEN]
-    found = ctckit.jax.forced_align(*rows, blank=2)
+    found = align(*rows)
     assert found.labels.shape == (2, 3, 14)
     assert found.starts[0, 0].tolist() == one.starts.tolist()
-    over = jax.vmap(partial(ctckit.jax.forced_align, blank=2))(*GIVEN)
+    over = jax.jit(jax.vmap(align))(*GIVEN)
     assert over.labels.tolist() == found.labels.reshape(6, 14).tolist()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_posteriors(backend: str) -> None:
     want = ctckit.posteriors(BATCH.scores, *BATCH.arguments, from_logits=True)
-    found = jitted(ctckit.jax.posteriors, backend=backend)
+    found = compiled(ctckit.jax.posteriors, backend)(*GIVEN)
     used = np.arange(14)[:, None] < BATCH.frames
     for mine, other in ((found.states, want.states), (found.classes, want.classes)):
         np.testing.assert_allclose(np.swapaxes(mine, 0, 1), np.where(used[..., None], other, 0), atol=2e-6)
@@ -87,12 +91,11 @@ def test_best_path_of_lattices(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_frames_that_are_not_finite(backend: str) -> None:
     scores = jnp.array(GIVEN[0]).at[0, 3, 1].set(jnp.nan)
-    call = partial(ctckit.jax.best_path, blank=2, backend=backend)
-    found = jax.jit(call)(scores, *GIVEN[1:])
+    found = compiled(ctckit.jax.forced_align, backend)(scores, *GIVEN[1:])
     assert found.status[0] == Status.NOT_FINITE
     assert np.isnan(found.score[0])
-    assert (found.states[0] == -1).all()
-    gamma = jax.jit(partial(ctckit.jax.posteriors, blank=2, backend=backend))(scores, *GIVEN[1:])
+    assert (found.starts[0] == -1).all()
+    gamma = compiled(ctckit.jax.posteriors, backend)(scores, *GIVEN[1:])
     assert np.isnan(gamma.states[0]).all()
     assert np.isfinite(gamma.states[1:]).all()
 
@@ -106,7 +109,8 @@ def test_lattices_or_targets() -> None:
 
 def test_greedy_decode() -> None:
     want = ctckit.greedy_decode(BATCH.scores, BATCH.frames, 2, from_logits=True)
-    found = jax.jit(partial(ctckit.jax.greedy_decode, blank=2))(GIVEN[0], GIVEN[2])
+    decode = compiled(ctckit.jax.greedy_decode)
+    found = decode(GIVEN[0], GIVEN[2])
     for n, hypotheses in enumerate(want):
         (best,) = hypotheses
         length = len(best.tokens)
@@ -114,7 +118,7 @@ def test_greedy_decode() -> None:
         assert found.frames[n].tolist() == [*best.frames.tolist(), *[-1] * (14 - length)]
         assert found.lengths[n] == length
         np.testing.assert_allclose(found.score[n], best.score, rtol=1e-5)
-    one = ctckit.jax.greedy_decode(GIVEN[0][0], blank=2)
+    one = decode(GIVEN[0][0], 14)
     assert one.tokens.tolist() == found.tokens[0].tolist()
     with pytest.raises(ctckit.CTCError, match="blank = 9"):
         ctckit.jax.greedy_decode(GIVEN[0], blank=9)

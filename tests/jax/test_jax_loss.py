@@ -14,6 +14,9 @@ from support.lattices import CLASSES, enumerated, random_lattice
 
 import ctckit
 import ctckit.jax
+from ctckit.jax.lattices import ctc_lattices
+from ctckit.lattice import ARCS_BY_ROLE
+from ctckit.native import lay_out
 
 LOSS = jax.jit(partial(ctckit.jax.ctc_loss, reduction="none"), static_argnames=("blank", "from_logits", "backend"))
 
@@ -69,6 +72,16 @@ def test_what_is_not_finite_stays_in_its_sample(backend: str) -> None:
         assert np.isnan(grad[n, : batch.frames[n]]).all()
     np.testing.assert_array_equal(loss[~lost], clean[1][~lost])
     np.testing.assert_array_equal(grad[~lost], clean_grad[~lost])
+
+
+@pytest.mark.parametrize("longest", [0, 1, 5])
+def test_lattices_of_traced_targets_are_those_of_the_extension(longest: int) -> None:
+    rng = np.random.default_rng(longest)
+    targets, lengths = rng.integers(1, 3, (7, longest)), rng.integers(0, longest + 1, 7)
+    made = jax.jit(ctc_lattices, static_argnums=3)(targets, np.arange(7), lengths, 0)
+    want = lay_out(np.arange(7), targets, lengths, 7, 3, 0, ARCS_BY_ROLE)
+    for name in ("labels", "arcs", "num_states"):
+        np.testing.assert_array_equal(getattr(made, name), getattr(want, name))
 
 
 def test_reductions_and_leading_axes() -> None:
@@ -148,7 +161,7 @@ def test_second_derivatives() -> None:
         return jnp.where(jnp.isnan(scores), 0, slope(scores) * direction.swapaxes(0, 1)).sum()
 
     with x64():
-        found = jax.jit(jax.grad(along))(arguments(batch, "float64")[0])
+        found = np.asarray(jax.jit(jax.grad(along))(arguments(batch, "float64")[0]))
         ahead, behind = (
             ctckit.ctc_loss_and_grad(
                 batch.scores + sign * step * direction, *batch.arguments, reduction="sum", from_logits=True

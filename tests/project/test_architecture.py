@@ -42,7 +42,11 @@ def test_using_ctckit_imports_no_framework() -> None:
 
 @pytest.mark.parametrize(
     ("module", "missing", "extra"),
-    [("ctckit.torch", "torch", "torch"), ("ctckit.torch.lightning", "lightning", "lightning")],
+    [
+        ("ctckit.torch", "torch", "torch"),
+        ("ctckit.torch.lightning", "lightning", "lightning"),
+        ("ctckit.jax", "jax", "jax"),
+    ],
 )
 def test_a_missing_framework_is_named_with_its_extra(module: str, missing: str, extra: str) -> None:
     if missing == "lightning":
@@ -76,6 +80,7 @@ def sources() -> list[Path]:
 
 CHANGED_RULE = """
 import json, sys
+from importlib.util import find_spec
 import numpy as np
 from ctckit.lattice import ARCS_BY_ROLE, Arc
 ARCS_BY_ROLE[2] |= Arc.SKIP  # a token equal to the one before it needs no blank between them
@@ -96,6 +101,13 @@ found = {backend.name: backend.total(problem) for backend in BACKENDS}
 found["posteriors"] = ctckit.posteriors(scores, *batch.arguments).score
 found["loss"] = -ctckit.ctc_loss(scores, *batch.arguments, reduction="none")
 found["explain"] = [-ctckit.explain(*batch.sample(n)).loss for n in range(2)]
+if find_spec("jax"):
+    import jax, ctckit.jax
+    jax.config.update("jax_enable_x64", True)
+    for backend in ("ffi", "scan"):
+        given = scores.swapaxes(0, 1), *batch.arguments[:3]
+        loss = ctckit.jax.ctc_loss(*given, reduction="none", from_logits=False, backend=backend)
+        found["jax " + backend] = (-loss).tolist()
 best = [alignment.score for alignment in ctckit.forced_align(scores, *batch.arguments)]
 samples = [(scores.tolist(), target) for scores, target in map(batch.sample, range(2))]
 print(json.dumps({"found": {k: list(v) for k, v in found.items()}, "best": best, "samples": samples}))

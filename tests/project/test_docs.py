@@ -273,12 +273,13 @@ def test_both_languages_plant_the_same() -> None:
 
 
 def test_glossary() -> None:
-    """The design's glossary has exactly the public names of both fronts."""
+    """The design's glossary has exactly the public names of all fronts."""
     torch_front = pytest.importorskip("ctckit.torch", reason="the glossary has the names of the torch front")
     glossary = (DOCS / "design.md").read_text(encoding="utf-8").partition("\n## Glossary\n")[2]
     blocks = [block.splitlines() for block in glossary.split("\n\n") if block.lstrip().startswith("|")]
     tables = {rows[0].split("|")[1].strip(" `"): rows[2:] for rows in blocks}
-    for module in (ctckit, torch_front):
+    jax_front = pytest.importorskip("ctckit.jax", reason="the glossary has the names of the JAX front")
+    for module in (ctckit, torch_front, jax_front):
         names = [name for row in tables[module.__name__] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
         assert sorted(names) == sorted(module.__all__)
 
