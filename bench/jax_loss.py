@@ -6,7 +6,8 @@ our NumPy loss in float64; temporaries are XLA's own account of the compiled cal
 tracing. A tiny call is timed against the NumPy front, by the clock. (A file named jax.py would hide jax from the other
 benchmarks.)
 
-Writes bench/results/jax.csv. Exits with status 1 if something is below its bar.
+Writes bench/results/jax.csv, and the tables of docs/from-optax.md and its Chinese twin. Exits with status 1 if something
+is below its bar.
 """
 
 from __future__ import annotations
@@ -26,7 +27,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from harness import Contender, Row, interleaved, milliseconds, parser, ratio, seconds, show, write_results
+from harness import (
+    Contender,
+    Row,
+    interleaved,
+    milliseconds,
+    parser,
+    publish,
+    published,
+    ratio,
+    seconds,
+    show,
+    write_results,
+)
 from shapes import LossShape
 
 import ctckit
@@ -111,7 +124,7 @@ def measured(shape: LossShape, bar: float, rounds: int) -> tuple[list[Row], list
             "ms": f"{milliseconds(times[name]):.3g}",
             "optax / it": f"{ratio(times['optax'], times[name]):.2f}",
             "error": f"{errors[name]:.1e}",
-            "temporaries MiB": f"{step.temporaries:.3g}",
+            "temporaries MiB": f"{step.temporaries:.2g}",
             "compile s": f"{step.seconds:.2g}",
         }
         for name, step in steps.items()
@@ -147,12 +160,29 @@ def tiny(rounds: int) -> tuple[list[Row], list[str]]:
     return rows, ["the tiny call"] if ratio(times["ffi"], times["NumPy"]) > MOST_OF_NUMPY else []
 
 
+def cells(rows: list[Row]) -> list[list[object]]:
+    """The published rows, one a shape."""
+    found: list[list[object]] = []
+    for first in range(0, len(rows), len(LOSSES)):
+        ours, scan, theirs = rows[first : first + len(LOSSES)]
+        shape = ", ".join(str(ours[letter]) for letter in "TCNS") + (" \\*" if ours["kind"] == "peaky" else "")
+        times = [theirs["ms"], ours["ms"], f"**{float(str(ours['optax / it'])):.3g}**", scan["ms"]]
+        others = [each[name] for name in ("error", "temporaries MiB") for each in (theirs, ours, scan)]
+        found.append([shape, *times, *others])
+    return found
+
+
 def main() -> None:
     rounds = parser(__doc__, 9).parse_args().rounds
-    rows, failed = tiny(rounds)
+    rows: list[Row] = []
+    failed: list[str] = []
     for shape, bar in SHAPES.items():
         more, below = measured(shape, bar, rounds)
-        rows, failed = more + rows, failed + below
+        rows, failed = rows + more, failed + below
+    for table in published("jax"):
+        publish("jax", table, cells(rows), jax=jax.__version__, optax=optax.__version__)
+    more, below = tiny(rounds)
+    rows, failed = rows + more, failed + below
     columns = list(rows[0])
     show("loss and gradient in JAX, one core", [dict.fromkeys(columns, "") | row for row in rows], ("kind", "loss"))
     write_results("jax", rows, f"float32 logits, one core; jax {jax.__version__}, optax {optax.__version__}")
