@@ -6,8 +6,8 @@ our NumPy loss in float64; temporaries are XLA's own account of the compiled cal
 tracing. A tiny call is timed against the NumPy front, by the clock. (A file named jax.py would hide jax from the other
 benchmarks.)
 
-Writes bench/results/jax.csv, and the tables of docs/from-optax.md and its Chinese twin. Exits with status 1 if something
-is below its bar.
+Writes bench/results/jax.csv, and the tables of docs/from-optax.md and its Chinese twin. Exits with status 1 if
+something is below its bar.
 """
 
 from __future__ import annotations
