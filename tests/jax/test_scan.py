@@ -26,7 +26,7 @@ jax = pytest.importorskip("jax")
 
 from support.jax_arrays import x64  # noqa: E402
 
-from ctckit.jax import logarithms, paths, scan  # noqa: E402
+from ctckit.jax import logarithms, paths, scaled, scan  # noqa: E402
 from ctckit.jax.lattices import LatticeArrays, ctc_lattices  # noqa: E402
 
 Array = npt.NDArray[Any]
@@ -176,6 +176,17 @@ def test_best_paths(from_logits: bool) -> None:
     """Whole numbers add up exactly, and make many ties."""
     for seed in range(12):
         Case(some_lattices(seed), seed, from_logits=from_logits, costly=True, whole=not from_logits).check_best_path()
+
+
+def test_exponentials() -> None:
+    """Of any depth: some roundings near 1; and that of log(2)'s low part, times the number of them, above 1e4."""
+    rng = np.random.default_rng(0)
+    x = -np.concatenate([rng.uniform(0, 100, 500), np.exp(rng.uniform(0, 18.3, 500))]).astype(np.float32)
+    found = jax.tree.map(lambda array: np.asarray(array, float), scaled.exp(x))
+    error = np.abs(np.log(found.mantissa) + found.exponent * np.log(2) - x)
+    assert (error <= 2.0**-22 + 2.0**-34 * np.abs(x)).all()
+    assert ((found.mantissa > 0.7) & (found.mantissa < 1.42)).all()
+    np.testing.assert_array_equal(scaled.exp(np.float32([-np.inf, -1e9])).exponent < scaled.DEAD, True)
 
 
 def test_frames_that_are_not_finite() -> None:

@@ -19,6 +19,7 @@ Array = jax.Array
 ZERO, DEAD = -(1 << 29), -(1 << 28)
 ALIVE = DEAD * math.log(2)  # nats: scores below count as -inf
 LOG2_HIGH, LOG2_LOW = 0.693359375, -2.12194440054690583e-04  # their sum is log(2); the first has nine bits
+FAR = 1 << 12
 
 
 class Scaled(NamedTuple):
@@ -53,20 +54,19 @@ def indicator(there: Array, dtype: Any) -> Scaled:
 
 
 def exp(x: Array) -> Scaled:
-    """e^x of numbers below +inf; mantissas are in [0.7, 1.42], so they may be multiplied before they are normalised."""
-    alive = x > ALIVE
-    far, rest = _divided(jnp.where(alive, x, 0), 1 << 12)
-    near, rest = _divided(rest, 1)
-    return Scaled(jnp.exp(rest), jnp.where(alive, far + near, ZERO).astype(jnp.int32))
+    """e^x of numbers below +inf; mantissas are in [0.7, 1.42], so they may be multiplied before they are normalised.
 
-
-def _divided(x: Array, step: int) -> tuple[Array, Array]:
-    """The nearest multiple of so many log(2): how often log(2) is in it, and the rest.
-
-    The multiple is subtracted in two parts. The product with the high one is exact up to 2^15 steps.
+    From x many log(2) are subtracted, then the rest of them, all in two parts: the difference from the high parts is
+    exact down to -9e7. Below, where floats are 8 apart, it is off by no more than that.
     """
-    times = jnp.round(x * (1 / (step * math.log(2))))
-    return times * step, (x - times * (step * LOG2_HIGH)) - times * (step * LOG2_LOW)
+    alive = x > ALIVE
+    x = jnp.where(alive, x, 0)
+    far = jnp.round(x * (1 / (FAR * math.log(2))))
+    high, low = x - far * (FAR * LOG2_HIGH), far * (FAR * LOG2_LOW)
+    near = jnp.round((high - low) * (1 / math.log(2)))
+    rest = ((high - near * LOG2_HIGH) - low) - near * LOG2_LOW
+    exponent = far.astype(jnp.int32) * FAR + near.astype(jnp.int32)  # as a float it might be rounded
+    return Scaled(jnp.exp(rest), jnp.where(alive, exponent, ZERO))
 
 
 def log(x: Scaled) -> tuple[Array, Array]:

@@ -103,7 +103,7 @@ def _graphs(lattices: LatticeArrays, broken: Array, dtype: Any) -> _Graphs:
 
 
 def _from(row: Scaled | None, offset: int) -> Scaled | None:
-    """The same of numbers."""
+    """At each state the number that stands so many states after it."""
     if row is None:
         return None
     return Scaled(neighbours(row.mantissa, offset, 1), neighbours(row.exponent, offset, scaled.ZERO))
