@@ -1,5 +1,5 @@
 """These tests need jax, which is not to be had for every version of Python."""
 
-from importlib.util import find_spec
+from support.installed import HAS_JAX
 
-collect_ignore_glob = [] if find_spec("jax") else ["*"]
+collect_ignore_glob = [] if HAS_JAX else ["*"]
