@@ -84,7 +84,7 @@ def with_optax(logits: Any, targets: Any, frames: Any, lengths: Any) -> Any:
 
 
 LOSSES: dict[str, Callable[..., Any]] = {
-    "ffi": partial(ctckit.jax.ctc_loss, reduction="sum", backend="ffi"),
+    "ffi": partial(ctckit.jax.ctc_loss, reduction="sum"),  # the default on a CPU, where the scan is traced too
     "scan": partial(ctckit.jax.ctc_loss, reduction="sum", backend="scan"),
     "optax": with_optax,
 }

@@ -23,6 +23,7 @@ needs_linux = pytest.mark.skipif(
 # Of the tests of Triton's kernels, its interpreter runs few in `make test`, and most of them in `make test-long`.
 MOST_INTERPRETED = os.environ.get("CTCKIT_INTERPRETED") == "most"
 HAS_TORCH = importlib.util.find_spec("torch") is not None
+HAS_JAX = importlib.util.find_spec("jax") is not None
 HAS_TRITON = HAS_TORCH and _triton_is_new_enough()
 
 

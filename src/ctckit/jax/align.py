@@ -206,9 +206,10 @@ def posteriors(
     Example:
         >>> import jax.numpy as jnp
         >>> log_probs = jnp.array([[-2.2892, -0.1069], [-1.6550, -0.2121]])
-        >>> posteriors(log_probs, jnp.array([1]), 2, 1, from_logits=False).states.round(3)
-        Array([[0.084, 0.916, 0.   ],
-               [0.   , 0.825, 0.175]], dtype=float32)
+        >>> found = posteriors(log_probs, jnp.array([1]), 2, 1, from_logits=False)
+        >>> print(np.asarray(found.states).round(3))
+        [[0.084 0.916 0.   ]
+         [0.    0.825 0.175]]
     """
     call = _call(
         logits, targets, input_lengths, target_lengths, blank, lattices, from_logits, class_scores, state_scores

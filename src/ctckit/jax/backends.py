@@ -141,7 +141,8 @@ def _mapped(make: Callable[..., Callable[..., Any]], *options: Any) -> Callable[
         if getattr(is_mapped[1], "class_scores", None):  # shared by all samples of a call
             found = _one_by_one(operation, size, is_mapped, scores, batch)
         else:
-            rows = jax.tree.map(partial(_more_samples, size), (scores, _without_shared(batch)), _drop_shared(is_mapped))
+            mapped = is_mapped[0], _without_shared(is_mapped[1])
+            rows = jax.tree.map(partial(_more_samples, size), (scores, _without_shared(batch)), mapped)
             found = operation(rows[0], _with_shared(rows[1], batch))
             found = jax.tree.map(lambda array: array.reshape(size, -1, *array.shape[1:]), found)
         return found, jax.tree.map(lambda _: True, found)
@@ -160,10 +161,6 @@ def _without_shared(batch: Any) -> Any:
 
 def _with_shared(rows: Any, batch: Batch) -> Any:
     return rows._replace(class_scores=batch.class_scores) if isinstance(batch, LatticeArrays) else rows
-
-
-def _drop_shared(is_mapped: Any) -> Any:
-    return is_mapped[0], _without_shared(is_mapped[1])
 
 
 def _one_by_one(operation: Callable[..., Any], size: int, is_mapped: Any, scores: Array, batch: Batch) -> Any:

@@ -23,11 +23,13 @@ from ..errors import CTCError
 from ..kernels import native
 from ..lattice import ARCS_BY_ROLE
 from ..validate import Form, check_values
-from .lattices import Array, Batch, Paths, States, Sums, TargetArrays, real_of
+from .lattices import Array, Batch, LatticeArrays, Paths, States, Sums, TargetArrays, real_of
 from .spread import axes_of
 
 _TOKENS, _ENTRY_COSTS, _STATE_SCORES, _CLASS_SCORES = 1, 2, 4, 8  # bits of `given`, as in native/jax.cpp
 _GRAD, _CLASS_SCORES_GRAD, _STATE_SCORES_GRAD, _ENTRY_COSTS_GRAD = 1, 2, 4, 8  # bits of `wanted`
+
+_Result = tuple[str, Any]  # the letters of a result's axes, and its dtype
 
 
 def sums(
@@ -43,58 +45,41 @@ def sums(
         blank: the blank's class; for targets only.
         single: whether the caller knows one sample, without a batch axis; for messages.
     """
-    arrays, axes, given = _flattened(batch)
-    size, _, classes = scores.shape
-    real, wanted = real_of(scores.dtype), _GRAD * wants_grad
-    results = [("n", jax.ShapeDtypeStruct((size,), real))]
+    real, wanted, given = real_of(scores.dtype), _GRAD * wants_grad, _given(batch)
+    results: list[_Result] = [("n", real)]
     if wants_grad:
-        results.append(("n t c", jax.ShapeDtypeStruct(scores.shape, scores.dtype)))
-        for bit, wanted_bit, columns, letters in (
-            (_CLASS_SCORES, _CLASS_SCORES_GRAD, classes, "n c"),
-            (_STATE_SCORES, _STATE_SCORES_GRAD, batch.max_states, "n k"),
-            (_ENTRY_COSTS, _ENTRY_COSTS_GRAD, batch.max_states, "n k"),
+        results.append(("n t c", scores.dtype))
+        for bit, bit_of_gradient, axes in (
+            (_CLASS_SCORES, _CLASS_SCORES_GRAD, "n c"),
+            (_STATE_SCORES, _STATE_SCORES_GRAD, "n k"),
+            (_ENTRY_COSTS, _ENTRY_COSTS_GRAD, "n k"),
         ):
             if given & bit:
-                wanted |= wanted_bit
-                results.append((letters, jax.ShapeDtypeStruct((size, columns), real)))
+                wanted |= bit_of_gradient
+                results.append((axes, real))
     call = _Call("sums", _blank(batch, blank), given, from_logits, single, wanted)
-    loss, *grads = _run(call, scores, arrays, axes, results)
-    grad = grads.pop(0) if wants_grad else None
-    left = iter(grads)
+    found = iter(_run(call, scores, batch, results))
+    loss, grad = next(found), next(found) if wants_grad else None
     by_class, by_state, by_entry = (
-        next(left) if wants_grad and given & bit else None for bit in (_CLASS_SCORES, _STATE_SCORES, _ENTRY_COSTS)
+        next(found) if wants_grad and given & bit else None for bit in (_CLASS_SCORES, _STATE_SCORES, _ENTRY_COSTS)
     )
     return Sums(loss, grad, by_class, by_state, by_entry)
 
 
 def posteriors(scores: Array, batch: Batch, *, blank: int = 0, single: bool = False) -> States:
     """Occupancies by state; arguments as for `sums`, scores are log-probabilities."""
-    arrays, axes, given = _flattened(batch)
-    size, frames, _ = scores.shape
     real = real_of(scores.dtype)
-    results = [
-        ("n", jax.ShapeDtypeStruct((size,), real)),
-        ("n", jax.ShapeDtypeStruct((size,), jnp.uint8)),
-        ("t n k", jax.ShapeDtypeStruct((frames, size, batch.max_states), real)),
-    ]
-    call = _Call("posteriors", _blank(batch, blank), given, False, single)
-    score, status, occupancy = _run(call, scores, arrays, axes, results)
+    call = _Call("posteriors", _blank(batch, blank), _given(batch), False, single)
+    score, status, occupancy = _run(call, scores, batch, [("n", real), ("n", jnp.uint8), ("t n k", real)])
     return States(score, status, occupancy.swapaxes(0, 1))
 
 
 def best_path(scores: Array, batch: Batch, *, from_logits: bool, blank: int = 0, single: bool = False) -> Paths:
     """The most probable path of each sample; arguments as for `sums`."""
-    arrays, axes, given = _flattened(batch)
-    size, frames, _ = scores.shape
     real = real_of(scores.dtype)
-    results = [
-        ("n", jax.ShapeDtypeStruct((size,), real)),
-        ("n", jax.ShapeDtypeStruct((size,), jnp.uint8)),
-        ("n t", jax.ShapeDtypeStruct((size, frames), jnp.int32)),
-        ("n t", jax.ShapeDtypeStruct((size, frames), real)),
-    ]
-    call = _Call("best_path", _blank(batch, blank), given, from_logits, single)
-    return Paths(*_run(call, scores, arrays, axes, results))
+    call = _Call("best_path", _blank(batch, blank), _given(batch), from_logits, single)
+    results: list[_Result] = [("n", real), ("n", jnp.uint8), ("n t", jnp.int32), ("n t", real)]
+    return Paths(*_run(call, scores, batch, results))
 
 
 class _Call(NamedTuple):
@@ -112,54 +97,48 @@ def _blank(batch: Batch, blank: int) -> int:
     return blank if isinstance(batch, TargetArrays) else -1
 
 
-def _flattened(batch: Batch) -> tuple[list[Array], list[str], int]:
-    """A batch's arrays in the order in which native/jax.cpp takes them, the letters of their axes, and `given`."""
+def _given(batch: Batch) -> int:
+    """The bits of what lattices have besides what all have."""
     if isinstance(batch, TargetArrays):
-        return list(batch), ["n s", "n", "n"], 0
-    real = [batch.num_frames, batch.num_states, batch.labels, batch.arcs]
-    axes, given = ["n", "n", "n k", "n k"], 0
-    for bit, array, letters in (
+        return 0
+    return sum(bit for bit, array, _ in _optional(batch) if array is not None)
+
+
+def _optional(batch: LatticeArrays) -> list[tuple[int, Array | None, str]]:
+    """What lattices may have: its bit, itself, and the letters of its axes; in the order of native/jax.cpp."""
+    return [
         (_TOKENS, batch.tokens, "n k"),
         (_ENTRY_COSTS, batch.entry_costs, "n k"),
         (_STATE_SCORES, batch.state_scores, "n k"),
         (_CLASS_SCORES, batch.class_scores, "c"),
-    ):
+    ]
+
+
+def _flattened(batch: Batch, real: Any) -> list[tuple[Array, str]]:
+    """A batch's arrays as native/jax.cpp takes them, and the letters of their axes."""
+    if isinstance(batch, TargetArrays):
+        return list(zip(batch, ("n s", "n", "n"), strict=True))
+    made = [(batch.num_frames, "n"), (batch.num_states, "n"), (batch.labels, "n k"), (batch.arcs, "n k")]
+    for bit, array, axes in _optional(batch):
         if array is not None:
-            real.append(array)
-            axes.append(letters)
-            given |= bit
-    return real, axes, given
+            made.append((array if bit == _TOKENS else array.astype(real), axes))
+    return made
 
 
-def _run(
-    call: _Call,
-    scores: Array,
-    arrays: Sequence[Array],
-    axes: Sequence[str],
-    results: Sequence[tuple[str, jax.ShapeDtypeStruct]],
-) -> list[Array]:
+def _run(call: _Call, scores: Array, batch: Batch, results: Sequence[_Result]) -> tuple[Array, ...]:
     """Calls a handler, device by device."""
-    real = real_of(scores.dtype)
-    floats = [array.astype(real) if jnp.issubdtype(array.dtype, jnp.floating) else array for array in arrays]
-    letters = tuple(each for each, _ in results)
-    dtypes = tuple(struct.dtype for _, struct in results)
-    sizes = dict(zip("ntc", scores.shape, strict=True))
-    for array, names in zip(arrays, axes, strict=True):
-        sizes |= zip(names.split(), array.shape, strict=True)
-    if "k" not in sizes:
-        sizes["k"] = 2 * sizes["s"] + 1
+    arrays, axes = zip(*_flattened(batch, real_of(scores.dtype)), strict=True)
     threads, isa = native.num_threads(None), native.instruction_set()
     best = native.instruction_sets()[-1]
-    operation = _partitioned(call, ("n t c", *axes), letters, dtypes, sizes["k"], threads, "" if isa == best else isa)
-    return list(operation(scores, *floats))
+    shapes = ("n t c", *axes), tuple(results), batch.max_states
+    return _partitioned(call, *shapes, threads, "" if isa == best else isa)(scores, *arrays)
 
 
 @lru_cache(maxsize=1024)
 def _partitioned(
     call: _Call,
     axes: tuple[str, ...],
-    results: tuple[str, ...],
-    dtypes: tuple[Any, ...],
+    results: tuple[_Result, ...],
     states: int,
     threads: int,
     isa: str,
@@ -169,8 +148,7 @@ def _partitioned(
     Args:
         call: what it computes.
         axes: the letters of the arguments' axes.
-        results: the letters of the results' axes.
-        dtypes: of the results.
+        results: the letters of the results' axes, and their dtypes.
         states: K.
         threads: how many a call may use.
         isa: the instruction set; empty for the best of the machine that runs it.
@@ -184,9 +162,11 @@ def _partitioned(
         sizes = {"n": size, "t": frames, "c": classes, "k": states}
         made = [
             jax.ShapeDtypeStruct(tuple(sizes[letter] for letter in letters.split()), dtype)
-            for letters, dtype in zip(results, dtypes, strict=True)
+            for letters, dtype in results
         ]
         return tuple(jax.ffi.ffi_call(TARGETS[call.name], made)(*arrays, isa=isa, **attributes))
+
+    made_axes = [letters for letters, _ in results]
 
     def shardings(mesh: Any, infos: Any, letters: Sequence[str]) -> tuple[NamedSharding, ...]:
         axis = _axis_of_samples(infos)
@@ -194,16 +174,16 @@ def _partitioned(
         return tuple(NamedSharding(mesh, PartitionSpec(*spec)) for spec in specs)
 
     def infer(mesh: Any, arguments: Any, _: Any) -> tuple[NamedSharding, ...]:
-        return shardings(mesh, arguments, results)
+        return shardings(mesh, arguments, made_axes)
 
     def partition(mesh: Any, arguments: Any, _: Any) -> Any:
-        return mesh, on_one_device, shardings(mesh, arguments, results), shardings(mesh, arguments, axes)
+        return mesh, on_one_device, shardings(mesh, arguments, made_axes), shardings(mesh, arguments, axes)
 
     operation = custom_partitioning(on_one_device)
     operation.def_partition(
         infer_sharding_from_operands=infer,
         partition=partition,
-        sharding_rule=f"{', '.join(axes)} -> {', '.join(results)}",
+        sharding_rule=f"{', '.join(axes)} -> {', '.join(made_axes)}",
     )
 
     def anywhere(*arrays: Array) -> tuple[Array, ...]:
