@@ -124,7 +124,7 @@ def measured(shape: LossShape, bar: float, rounds: int) -> tuple[list[Row], list
             "ms": f"{milliseconds(times[name]):.3g}",
             "optax / it": f"{ratio(times['optax'], times[name]):.2f}",
             "error": f"{errors[name]:.1e}",
-            "temporaries MiB": f"{step.temporaries:.2g}",
+            "temporaries MiB": f"{step.temporaries:.3g}",
             "compile s": f"{step.seconds:.2g}",
         }
         for name, step in steps.items()
@@ -167,8 +167,9 @@ def cells(rows: list[Row]) -> list[list[object]]:
         ours, scan, theirs = rows[first : first + len(LOSSES)]
         shape = ", ".join(str(ours[letter]) for letter in "TCNS") + (" \\*" if ours["kind"] == "peaky" else "")
         times = [theirs["ms"], ours["ms"], f"**{float(str(ours['optax / it'])):.3g}**", scan["ms"]]
-        others = [each[name] for name in ("error", "temporaries MiB") for each in (theirs, ours, scan)]
-        found.append([shape, *times, *others])
+        errors = [each["error"] for each in (theirs, ours, scan)]
+        memory = [f"{float(str(each['temporaries MiB'])):.1f}" for each in (theirs, ours, scan)]
+        found.append([shape, *times, *errors, *memory])
     return found
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.codes import DECODING
+from support.installed import HAS_JAX
 from support.messages import BAD, GOOD, SINGLE
 
 import ctckit
@@ -20,6 +21,7 @@ from ctckit.faults import Fault
 from ctckit.text import Vocabulary
 from ctckit.validate import check_offset
 
+OF_JAX = {"arguments-exchanged", "paddings-form", "paddings-value", "paddings-order"}
 CODES = {key.split("/")[0] for key in words("faults", "en")} - {"hint", "where"}
 
 
@@ -218,6 +220,36 @@ def other_calls() -> list[tuple[Callable[..., Any], dict[str, Any], str]]:
     ]
 
 
+def calls_of_jax() -> list[tuple[Callable[..., Any], dict[str, Any], str]]:
+    import ctckit.jax
+    from ctckit.jax import optax
+
+    ones = np.ones(2, np.int32)
+    exchanged = {"targets": ones, "input_lengths": np.ones((2, 3), np.int32), "target_lengths": ones}
+    paddings = {
+        "logits": np.zeros((2, 4, 3), np.float32),
+        "logit_paddings": np.zeros((2, 4)),
+        "labels": np.ones((2, 3), np.int32),
+        "label_paddings": np.zeros((2, 3)),
+    }
+    return [
+        (ctckit.jax.ctc_loss, {"logits": paddings["logits"], **exchanged}, "arguments-exchanged"),
+        (optax.ctc_loss, paddings | {"logit_paddings": np.zeros(4)}, "paddings-form"),
+        (optax.ctc_loss, paddings | {"logit_paddings": np.full((2, 4), 0.5)}, "paddings-value"),
+        (optax.ctc_loss, paddings | {"label_paddings": np.array([[1, 0, 0]] * 2)}, "paddings-order"),
+    ]
+
+
+@pytest.mark.skipif(not HAS_JAX, reason="the extra jax has it")
+def test_codes_of_jax_are_raised_and_worded() -> None:
+    found = [fault_of(function, **arguments) for function, arguments, _ in calls_of_jax()]
+    assert [fault.code for fault in found] == [code for *_, code in calls_of_jax()]
+    assert {fault.code for fault in found} == OF_JAX
+    for fault in found:
+        assert not re.search(r"\{\w", fault.message() + fault.message("zh"))
+        assert re.search("[一-鿿]", fault.message("zh"))
+
+
 def test_every_code_is_raised_and_worded() -> None:
     found = [fault_of(ctckit.ctc_loss, **GOOD | change) for change, _ in BAD.values()]
     found.append(fault_of(ctckit.ctc_loss, **GOOD | {"log_probs": np.zeros((3, 6, 5))}))
@@ -226,7 +258,7 @@ def test_every_code_is_raised_and_worded() -> None:
         assert fault.code == code
         found.append(fault)
     elsewhere = {"text-does-not-fit", "never-called", "blank-in-target-as-torch"}  # in other tests; two are warnings
-    assert {fault.code for fault in found} | elsewhere | DECODING == CODES
+    assert {fault.code for fault in found} | elsewhere | DECODING | OF_JAX == CODES
     for fault in found:
         chinese = fault.message("zh")
         assert re.search("[一-鿿]", chinese)

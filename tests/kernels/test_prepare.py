@@ -281,7 +281,7 @@ def call_of(lattices: native.LatticeBatch, scores: np.ndarray) -> dict[str, Any]
     gradients = [f"{name}_grad" for name in ("class_scores", "state_scores", "entry_costs", "long_arc_scores")]
     size = scores.shape[1]
     call = {"scores": scores, "from_logits": True, "lattices": lattices, "isa": native.instruction_sets()[0]}
-    call |= {"adds_softmax": False, "readable": False}
+    call |= {"adds_softmax": False, "readable": False, "ends": 0}
     call |= {"threads": 1, "score": np.zeros(size), "status": np.zeros(size, np.uint8)}
     return call | dict.fromkeys((*names, *gradients))
 
@@ -315,6 +315,7 @@ def test_sums_take_only_arrays_that_fit() -> None:
         "entry_costs_grad": np.zeros((2, 2)),
         "long_arc_scores_grad": np.zeros(1),
         "index": np.zeros(3, np.int64),
+        "ends": 4,
         "isa": "x86-64-v9",
     }
     for index in ([0, 2], [-1, 0]):
@@ -323,6 +324,23 @@ def test_sums_take_only_arrays_that_fit() -> None:
     for name, wrong in wrongs.items():
         with pytest.raises(ValueError, match=r"must|unknown instruction set"):
             native.sums(**call_of(lattices, scores) | {name: wrong})
+
+
+def test_free_ends_go_with_few_outputs() -> None:
+    cells = np.zeros((2, 1), np.int32), np.full((2, 1), 25, np.uint8), np.ones(2, np.int32)
+    lattices, scores = native.LatticeBatch(ONES, ONES, *cells), np.zeros((3, 2, 4), np.float32)
+    call = call_of(lattices, scores) | {"ends": 1}
+    native.sums(**call)
+    wrongs = {
+        "state_scores": np.zeros((2, 1)),
+        "class_scores_grad": np.zeros((2, 4)),
+        "state_scores_grad": np.zeros((2, 1)),
+        "entry_costs_grad": np.zeros((2, 1)),
+        "occupancy": np.zeros((3, 2, 1), np.float32),
+    }
+    for name, wrong in wrongs.items():
+        with pytest.raises(ValueError, match="ends must be known, and have no outputs but scores and their gradient"):
+            native.sums(**call | {name: wrong})
 
 
 def started_with(instruction_set: str) -> subprocess.CompletedProcess[str]:

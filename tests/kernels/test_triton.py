@@ -723,6 +723,7 @@ MOST = {
 }
 
 
+@pytest.mark.long
 def test_what_a_step_costs_is_counted(tmp_path: Path) -> None:
     """No change makes a step longer unnoticed: present counts, with a tenth more instructions for other compilers."""
     done = without_the_interpreter(ROOT / "bench" / "gpu_counts.py", TRITON_CACHE_DIR=str(tmp_path))

@@ -23,7 +23,7 @@ except ImportError as error:
 
     raise MissingExtraError("ctckit.jax", "jax", "jax>=0.5.3") from error
 
-from . import optax
+from . import optax as optax
 from .align import Alignment, Posteriors, best_path, forced_align, posteriors
 from .decode import Decoded, greedy_decode
 from .ffi import TARGETS as _TARGETS
@@ -44,6 +44,5 @@ __all__ = [
     "forced_align",
     "greedy_decode",
     "lattice_loss",
-    "optax",
     "posteriors",
 ]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..kernels import native, portable
-from ..kernels.backend import Gradients, Totals, added_gradients
+from ..kernels.backend import Gradients, added_gradients
 from ..loss import reduced_loss
 from ..problem import ArrayProblem
 from ..validate import Reduction
@@ -59,13 +59,10 @@ class CPUCall(NamedTuple):
 
     def _scores(self, added: Gradients[Array] | None = None) -> npt.NDArray[np.float64]:
         """Log-scores; also writes gradients of the weighted loss by what is added."""
-        totals = self._total(self.weights, added)
+        threads = torch.get_num_threads()
+        totals = native.total(self.problem, weights=self.weights, gradients=added, threads=threads, ends=self.ends)
         remember(self.problem.by_head(totals.status))
         return totals.score
-
-    def _total(self, weights: npt.NDArray[np.float64], gradients: Gradients[Array] | None) -> Totals[Array]:
-        threads = torch.get_num_threads()
-        return native.total(self.problem, weights=weights, gradients=gradients, threads=threads, ends=self.ends)
 
     def sweep(self, scores: Tensor) -> Swept:
         """Log-scores together with the gradient, which costs little more and is needed next.
@@ -196,7 +193,8 @@ class CPUCall(NamedTuple):
             wanted = Gradients(view, adds_softmax=adds_softmax)
         else:
             wanted = replace(added, scores=view, adds_softmax=adds_softmax)
-        totals = self._total(weights, wanted)
+        threads = torch.get_num_threads()
+        totals = native.total(self.problem, weights=weights, gradients=wanted, threads=threads, ends=self.ends)
         remember(self.problem.by_head(totals.status) if self.problem.heads else totals.status)
         if self.differences is not None:
             self.differences.write(frames_first(gradient, self.batch_first), totals.score, weights)
