@@ -22,6 +22,8 @@ from .arguments import as_jax, checked_call, known_values
 from .backends import Options, differentiable_loss, loss_and_gradients
 from .lattices import Array, TargetArrays, ctc_lattices
 
+__all__ = ["ctc_loss", "ctc_loss_with_forward_probs"]
+
 _LOG_EPSILON = -100_000.0  # optax's logarithm of 0
 
 
