@@ -28,10 +28,18 @@ class Ends {
     // Forward: emissions are relative to a frame's offset, and a path has the offsets of its own frames only. All cells
     // are relative to the offsets up to their frame.
     void start() {
+        within_ = true;
         if (free()) before_[0] = 0;
     }
-    void pass(int t, double offset) { before_[t + 1] = before_[t] + offset; }
-    Scaled<Real> beginning(int t) const { return exponential<Real>(-before_[t]); }
+    void pass(int t, double offset) {
+        before_[t + 1] = before_[t] + offset;
+        within_ = within_ && std::fabs(before_[t + 1]) < kMost;
+    }
+    // Whether scaled floats hold e to the offsets; else the sample counts as impossible.
+    bool within() const { return within_; }
+    Scaled<Real> beginning(int t) const {
+        return within_ ? exponential<Real>(-before_[t]) : Scaled<Real>{1, BitsOf<Real>(kZero)};
+    }
     void end(int t, double log_sum) { score_[t] = log_sum + before_[t + 1]; }
     double combine();
 
@@ -50,10 +58,13 @@ class Ends {
     void begin_later(int side, Real share) { later_[side] += share; }
 
    private:
+    static constexpr double kMost = -kDead * kLn2 / 2;
+
     static double sign(int side) { return side == 0 ? 1 : -1; }
 
     const std::int32_t how_;
     const int num_frames_;
+    bool within_;
     double* before_;                       // (num_frames + 1,) the sum of the offsets before each frame
     double* score_;                        // (num_frames,) of the paths that end with it
     double* slope_;                        // (num_frames,) of the sample's score, by that

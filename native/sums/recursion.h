@@ -261,7 +261,8 @@ void Recursion<Real>::end_block(int block) {
 // Without free ends, occupancies are relative to the sum over all paths.
 template <class Real>
 double Recursion<Real>::total() {
-    return ends_.free() ? ends_.combine() : log_of_ends(num_frames_ - 1) + num_frames_ * factors_.offset();
+    if (ends_.free()) return ends_.within() ? ends_.combine() : -HUGE_VAL;
+    return log_of_ends(num_frames_ - 1) + num_frames_ * factors_.offset();
 }
 
 // Alpha over the END states of a frame, in double.

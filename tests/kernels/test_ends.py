@@ -166,6 +166,19 @@ def test_of_several_best_ends_the_first_counts() -> None:
     assert gradient[:, 0].tolist() == [[0, -0.5, 0.5], [0, 0, 0], [0, 0, 0]]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_scaled_floats_cannot_hold_is_impossible(dtype: str) -> None:
+    """Log-probabilities of labels that add up to 2e8 nats; not a wrong number."""
+    scores = np.full((20, 2, 3), -1e7)
+    scores[:, 1] = -3
+    problem = ctc_problem(scores.astype(dtype), [[1, 2]] * 2, [20, 20], [2, 2], 0, from_logits=False)
+    for ends in FREE:
+        totals = native.total(problem, ends=ends)
+        assert totals.status.tolist() == [Status.IMPOSSIBLE, Status.OK]
+        assert totals.score[0] == -math.inf
+        assert math.isfinite(totals.score[1])
+
+
 def test_other_lattices_have_no_free_ends() -> None:
     """The caller's own mistake, since no public function asks for it: the sample is invalid, and nothing else."""
     problem = ctc_problem(np.zeros((5, 1, 3)), [[1, 2]], [5], [2], 0, from_logits=True)

@@ -33,7 +33,8 @@ class Ends(IntEnum):
     """Where paths begin and end: with the first frame and the last; or anywhere, and how their ends combine.
 
     With s_t the log of the sum over all runs of frames that end with t: log Σ e^s_t, max s_t, or Σ softmax(s)_t s_t.
-    For CTC's own lattices, without scores of states; scores below -1.8e8 nats a frame count as -inf.
+    For CTC's own lattices, without scores of states. Where frames' best labels add up to 9e7 nats or more, or minus
+    that, a sample counts as impossible.
     """
 
     WHOLE = 0
