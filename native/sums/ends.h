@@ -77,8 +77,9 @@ double Ends<Real>::combine() {
     for (int t = 1; t < num_frames_; ++t)
         if (score_[t] > score_[best]) best = t;
     const double top = score_[best];
+    if (top == -HUGE_VAL) return top;
     double sum = 0, mean = 0;
-    for (int t = 0; t < num_frames_ && top > -HUGE_VAL; ++t) {
+    for (int t = 0; t < num_frames_; ++t) {
         slope_[t] = how_ == CTCKIT_BEST_END ? double(t == best) : std::exp(score_[t] - top);
         sum += slope_[t];
         if (slope_[t] > 0) mean += slope_[t] * (score_[t] - top);

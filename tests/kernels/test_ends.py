@@ -179,6 +179,15 @@ def test_what_scaled_floats_cannot_hold_is_impossible(dtype: str) -> None:
         assert math.isfinite(totals.score[1])
 
 
+@pytest.mark.parametrize("ends", FREE, ids=lambda ends: ends.name)
+def test_no_possible_path(ends: Ends) -> None:
+    logits = np.zeros((6, 1, 3))
+    logits[:, 0, 1] = -np.inf
+    score, status, gradient = swept(logits, np.array([[1]]), ends)
+    assert (score[0], status[0]) == (-math.inf, Status.IMPOSSIBLE)
+    assert not gradient.any()
+
+
 def test_other_lattices_have_no_free_ends() -> None:
     """The caller's own mistake, since no public function asks for it: the sample is invalid, and nothing else."""
     problem = ctc_problem(np.zeros((5, 1, 3)), [[1, 2]], [5], [2], 0, from_logits=True)
