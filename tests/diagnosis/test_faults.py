@@ -240,7 +240,7 @@ def calls_of_jax() -> list[tuple[Callable[..., Any], dict[str, Any], str]]:
     ]
 
 
-@pytest.mark.skipif(not HAS_JAX, reason="the extra jax has it")
+@pytest.mark.skipif(not HAS_JAX, reason="jax is not installed: the extra tests has it for Python below 3.15")
 def test_codes_of_jax_are_raised_and_worded() -> None:
     found = [fault_of(function, **arguments) for function, arguments, _ in calls_of_jax()]
     assert [fault.code for fault in found] == [code for *_, code in calls_of_jax()]

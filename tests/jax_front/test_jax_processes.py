@@ -124,7 +124,7 @@ def test_many_threads() -> None:
     )
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_after_a_fork() -> None:
     """The kernels have no threads or locks of their own that a child would miss. (jax itself does not promise that.)"""
     run(

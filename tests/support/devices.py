@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from ctckit.torch import align, arguments, dispatch, weak
+from ctckit.torch import align, arguments, dispatch, w_ctc
 from support.installed import HAS_TRITON, has_gpu
 
 needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="the GPU backend needs triton, which Linux's tests install")
@@ -52,7 +52,7 @@ def take_for_gpus(monkeypatch: pytest.MonkeyPatch, kind: type[Tensor] = Marked) 
         taken.append("triton" if marked else backend_of(scores))
         return taken[-1]
 
-    for module in (dispatch, align, weak):
+    for module in (dispatch, align, w_ctc):
         monkeypatch.setattr(module, "backend_of", noted)
     if not has_gpu():
         monkeypatch.setattr(arguments, "is_on_host", lambda x: not isinstance(x, kind) and is_on_host(x))
@@ -64,5 +64,5 @@ def pretend(monkeypatch: pytest.MonkeyPatch, backend: str, kind: type[Tensor] = 
     if backend == "triton":
         take_for_gpus(monkeypatch, kind)
         return
-    for module in (dispatch, align, weak):
+    for module in (dispatch, align, w_ctc):
         monkeypatch.setattr(module, "backend_of", lambda scores: backend)

@@ -21,7 +21,7 @@ _BFLOAT16_NAN = 0x7FC1
 
 @contextmanager
 def poisoned_memory() -> Iterator[None]:
-    """Within the context ``np.empty``, ``np.empty_like``, ``torch.empty_like`` and recycled blocks hold NaN."""
+    """Within the context ``empty`` and ``empty_like`` of NumPy and torch, and recycled blocks hold NaN."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("empty", "empty_like"):
             patch.setattr(np, name, _filled(getattr(np, name), _poison_array))
@@ -29,7 +29,8 @@ def poisoned_memory() -> Iterator[None]:
         if HAS_TORCH:
             import torch
 
-            patch.setattr(torch, "empty_like", _filled(torch.empty_like, _poison_tensor))
+            for name in ("empty", "empty_like"):
+                patch.setattr(torch, name, _filled(getattr(torch, name), _poison_tensor))
         yield
 
 

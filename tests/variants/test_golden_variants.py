@@ -17,7 +17,7 @@ from support.variants import BLANK, loss, only, scores_of
 import ctckit
 import ctckit.torch
 from ctckit import Lattice, ctc_lattice
-from ctckit.torch import terms, weak
+from ctckit.torch import stc_loss, terms, w_ctc_loss
 
 P = scores_of(12)  # six frames, four classes
 T, C = P.shape
@@ -61,13 +61,13 @@ def batch(*rows: np.ndarray) -> torch.Tensor:
 
 
 def w_ctc(target: list[int], ends: str) -> float:
-    found = weak.w_ctc_loss(torch.from_numpy(P), torch.tensor(target), T, len(target), reduction="sum", ends=ends)  # type: ignore[arg-type]
+    found = w_ctc_loss(torch.from_numpy(P), torch.tensor(target), T, len(target), reduction="sum", ends=ends)  # type: ignore[arg-type]
     return found.item()
 
 
 def stc(target: list[int], prob: float, scores: np.ndarray = P) -> float:
     given = torch.from_numpy(scores)
-    found = weak.stc_loss(given, torch.tensor(target), len(scores), len(target), reduction="sum", star_prob=prob)
+    found = stc_loss(given, torch.tensor(target), len(scores), len(target), reduction="sum", star_prob=prob)
     return found.item()
 
 
@@ -389,7 +389,7 @@ def plain_of(scores: torch.Tensor, **added: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize(("prob", "value"), [(1.0, -0.1685682634), (0.1, -0.0653972142)])
 def test_gradient_of_stc(prob: float, value: float) -> None:
     scores = torch.from_numpy(P).requires_grad_()
-    weak.stc_loss(scores, torch.tensor(A), T, 2, reduction="sum", star_prob=prob).backward()
+    stc_loss(scores, torch.tensor(A), T, 2, reduction="sum", star_prob=prob).backward()
     assert scores.grad is not None
     assert scores.grad[0, 3].item() == pytest.approx(value, abs=2e-10)
 

@@ -17,7 +17,7 @@ from support.devices import pretend
 import ctckit
 import ctckit.torch
 from ctckit import CTCError, Lattice, LatticeBuilder, ctc_lattice
-from ctckit.torch import LabelPriors, terms, weak
+from ctckit.torch import LabelPriors, terms, w_ctc
 
 T, N, C = 7, 3, 4
 LENGTHS = [7, 4, 0]
@@ -348,11 +348,11 @@ class TestStars:
 class TestWindows:
     """W-CTC's kernels beside the lattices that compute it elsewhere."""
 
-    @pytest.mark.parametrize("ends", weak.ENDS)
+    @pytest.mark.parametrize("ends", w_ctc.ENDS)
     @pytest.mark.parametrize(("batch_first", "from_logits"), [(False, True), (True, False)])
     @pytest.mark.parametrize("reduction", ["none", "mean"])
     def test_kernels_and_lattices(
-        self, ends: weak.Ends, batch_first: bool, from_logits: bool, reduction: str, monkeypatch: pytest.MonkeyPatch
+        self, ends: w_ctc.Ends, batch_first: bool, from_logits: bool, reduction: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         targets, lengths, sizes = torch.tensor([[1, 2], [3, 3], [0, 0]]), [7, 6, 5], [2, 2, 0]
         given = {"batch_first": batch_first, "from_logits": from_logits, "reduction": reduction, "ends": ends}
@@ -373,7 +373,7 @@ class TestWindows:
     def test_second_derivatives(self) -> None:
         scores = logits(3)[:, :2].clone().requires_grad_()
 
-        def loss(ends: weak.Ends) -> Callable[[torch.Tensor], torch.Tensor]:
+        def loss(ends: w_ctc.Ends) -> Callable[[torch.Tensor], torch.Tensor]:
             targets = torch.tensor([[1, 2], [3, 0]])
             return lambda x: ctckit.torch.w_ctc_loss(x, targets, [7, 5], [2, 1], ends=ends, from_logits=True)
 

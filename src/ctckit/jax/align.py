@@ -26,7 +26,7 @@ class Alignment(NamedTuple):
     Attributes:
         starts: int32 (…, S) each token's first frame; -1 in the padding, and without a path.
         ends: int32 (…, S) one past its last frame; likewise.
-        token_scores: (…, S) nats, the mean over each token's frames of their scores; NaN where there is no token.
+        token_scores: (…, S) nats, the mean frame score of each token; NaN in the padding, and without a path.
         labels: int32 (…, T) the class of each frame; the blank beyond a sample's frames, and without a path.
         frame_scores: (…, T) nats, what each frame adds to the path's score; 0 there.
         score: (…) nats, the path's; -inf without one, NaN if a used frame is not finite.

@@ -132,7 +132,7 @@ def _columns(scores: Array, labels: Array) -> Array:
 
 
 def neighbours(row: Array, offset: int, outside: float) -> Array:
-    """At each state of a row (N, K) what stands at the state so many after it."""
+    """A row (N, K) moved: each state gets the number of the state ``offset`` after it, or ``outside``."""
     size = row.shape[1]
     if offset < 0:
         return jnp.pad(row, ((0, 0), (-offset, 0)), constant_values=outside)[:, :size]
@@ -140,7 +140,7 @@ def neighbours(row: Array, offset: int, outside: float) -> Array:
 
 
 def accepts_nothing(lattices: LatticeArrays) -> Array:
-    """(N,) whether there is a path without a frame: a state that is no token may begin and end it."""
+    """(N,) whether there is a path of no frames: a state that is not a token may be both the first and the last."""
     both = jnp.uint8(Arc.START | Arc.END)
     no_token = jnp.arange(lattices.max_states) % 2 == 0 if lattices.tokens is None else lattices.tokens < 0
     return jnp.any((lattices.arcs & both == both) & no_token, axis=1)

@@ -148,7 +148,7 @@ def ctc_lattices(targets: Array, num_frames: Array, target_lengths: Array, blank
     arcs = alternating(blanks, jnp.where(token == before, repeats, tokens))
     arcs |= jnp.where(k < 2, first, jnp.uint8(0))
     arcs |= jnp.where((k >= states[:, None] - 2) & (k < states[:, None]), last, jnp.uint8(0))
-    # There is no state before the first.
+    # The first state has none before it.
     arcs &= jnp.where(k == 0, jnp.uint8(~(Arc.STEP | Arc.SKIP) & 0xFF), jnp.uint8(0xFF))
     arcs &= jnp.where(k == 1, jnp.uint8(~Arc.SKIP & 0xFF), jnp.uint8(0xFF))
     arcs = jnp.where(k < states[:, None], arcs, jnp.uint8(0))

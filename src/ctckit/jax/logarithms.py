@@ -1,7 +1,7 @@
 """Sweeps over lattices in logarithms, by jax's operations: differentiable any number of times, on any device.
 
 They are what second derivatives, forward variables, and occupancies off the CPU are made of. Losses and first gradients
-have quicker and more exact backends. May import jax, lattices.py, lattice/ and results.py.
+have quicker and more exact backends. May import jax, lattices.py, emissions.py, lattice/ and results.py.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ..lattice import Arc
+from ..lattice import MOVES, Arc
 from ..results import Status
+from .emissions import accepts_nothing, neighbours
 from .lattices import Array, LatticeArrays, States, real_of
-
-_MOVES = ((Arc.SKIP, 2), (Arc.STEP, 1), (Arc.STAY, 0))  # how far back a path comes from, the lowest state first
 
 
 def loss(scores: Array, lattices: LatticeArrays, *, from_logits: bool) -> Array:
@@ -62,7 +61,7 @@ def emissions(scores: Array, lattices: LatticeArrays, *, from_logits: bool) -> A
 
 
 def _total(by_state: Array, lattices: LatticeArrays) -> Array:
-    nothing = _of_no_frames(lattices).astype(by_state.dtype)
+    nothing = jnp.where(accepts_nothing(lattices), 0.0, -jnp.inf).astype(by_state.dtype)
     if by_state.shape[1] == 0:
         return nothing
     last = forward_variables(by_state, lattices)[:, -1]
@@ -70,21 +69,12 @@ def _total(by_state: Array, lattices: LatticeArrays) -> Array:
     return jnp.where(lattices.num_frames > 0, total, nothing)
 
 
-def _of_no_frames(lattices: LatticeArrays) -> Array:
-    """(N,) the score of a path of no frames: 0 where there is one."""
-    states = jnp.arange(lattices.max_states)
-    is_token = states % 2 == 1 if lattices.tokens is None else lattices.tokens >= 0
-    accepts = _has(lattices, Arc.START) & _has(lattices, Arc.END) & ~is_token
-    return jnp.where(accepts.any(1), 0.0, -jnp.inf)
-
-
 def _candidates(alpha: Array, lattices: LatticeArrays) -> list[Array]:
-    """The scores of the ways into each state, (N, K) each, in the order of the moves."""
-    found = []
-    for arc, distance in _MOVES:
-        moved = jnp.pad(alpha, ((0, 0), (distance, 0)), constant_values=-jnp.inf)[:, : alpha.shape[1]]
-        paid = moved - _costs(lattices) if distance else moved
-        found.append(jnp.where(_has(lattices, arc), paid, -jnp.inf))
+    """The scores of the ways into each state, (N, K) each."""
+    found = [jnp.where(_has(lattices, Arc.STAY), alpha, -jnp.inf)]
+    for arc, back in MOVES:
+        entering = neighbours(alpha, -back, -jnp.inf) - _costs(lattices)
+        found.append(jnp.where(_has(lattices, arc), entering, -jnp.inf))
     return found
 
 
@@ -92,8 +82,8 @@ def _costs(lattices: LatticeArrays) -> Array:
     return jnp.zeros((), jnp.float32) if lattices.entry_costs is None else lattices.entry_costs
 
 
-def _has(lattices: LatticeArrays, arc: Arc) -> Array:
-    has: Array = (lattices.arcs & jnp.uint8(int(arc))) != 0
+def _has(lattices: LatticeArrays, arc: int) -> Array:
+    has: Array = (lattices.arcs & jnp.uint8(arc)) != 0
     return has
 
 

@@ -142,7 +142,7 @@ def options_of(call: Call, backend: str | None) -> Options:
     """What a call says besides its arrays.
 
     Raises:
-        CTCError: there is no backend of that name.
+        CTCError: for an unknown name of a backend.
     """
     chosen = None if backend is None else check_choice("backend", backend, BACKENDS)
     return Options(chosen, call.from_logits, call.blank, not call.lead)

@@ -105,7 +105,7 @@ def _forward(search: _Search) -> tuple[Array, Array]:
 
 
 def _traced_back(search: _Search, rows: Array, end: Array) -> Array:
-    """(N, T) the states of the paths that end in these (N,), whatever they are where there is no path."""
+    """(N, T) the states of the best paths that end in the states ``end`` (N,); undefined where there is no path."""
     read = search.read
 
     def over_block(carry: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:

@@ -22,7 +22,9 @@ from .loss import CTCLoss, ctc_loss, lattice_loss
 from .monitor import CTCMonitor
 from .priors import LabelPriors
 from .replacing import replace_torch_ctc
-from .weak import star_probability, stc_loss, w_ctc_loss, with_star
+from .stars import with_star
+from .stc import star_probability, stc_loss
+from .w_ctc import w_ctc_loss
 
 __all__ = [
     "CTCDecoder",

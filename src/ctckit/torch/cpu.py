@@ -6,6 +6,7 @@ pass. May import torch, calls.py, arguments.py, as_torch.py, graph.py, ctckit.lo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -37,6 +38,19 @@ class Swept:
     added: Gradients[Array] | None  # by what is added, sample by sample, already weighted
     adds_softmax: bool  # to the gradient by the scores, see graph.py
     kept: None = None  # a GPU's
+
+
+def memory_like(scores: Tensor, classes: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    """Uninitialised, contiguous memory of the shape of scores, but for the number of classes and the dtype.
+
+    On the CPU a large one is recycled, since new pages take longer than what is written to them. Torch can't resize it.
+    """
+    kind = scores.dtype if dtype is None else dtype
+    shape = scores.shape if classes is None else (*scores.shape[:-1], classes)
+    size = math.prod(shape) * kind.itemsize
+    if not scores.is_cpu or size < native.RECYCLED:
+        return torch.empty(shape, dtype=kind, device=scores.device)
+    return torch.from_numpy(native.gradient((size,), np.uint8)).view(kind).view(shape)
 
 
 class CPUCall(NamedTuple):
@@ -74,7 +88,7 @@ class CPUCall(NamedTuple):
         if self.problem.index is not None and self._waits:  # each call counts on the way of a short loss
             return Swept(self._scores(added), None, added, adds_softmax)
         small = scores.nbytes < native.RECYCLED and scores.is_contiguous()
-        gradient = torch.empty_like(scores) if small else self._empty(scores)
+        gradient = torch.empty_like(scores) if small else memory_like(scores)
         return Swept(self._fill(gradient, self.weights, adds_softmax, added), gradient, added, adds_softmax)
 
     @property
@@ -98,7 +112,7 @@ class CPUCall(NamedTuple):
         """The gradient by the scores, times ``grad_output``; None means 1."""
         gradient, swept.gradient = swept.gradient, None
         computed = gradient is not None
-        gradient = self._empty(scores) if gradient is None else gradient
+        gradient = memory_like(scores) if gradient is None else gradient
         factor = None if grad_output is None or _is_one(grad_output) else self._factor(swept.score, grad_output)
         # 0 times inf would be NaN.
         in_kernel = factor is not None and (scores.dtype in HALF or not np.isfinite(factor).all())
@@ -145,7 +159,7 @@ class CPUCall(NamedTuple):
 
     def scaled(self, scores: Tensor, score: Tensor, grad_output: Tensor) -> Tensor:
         """The gradient anew, scaled before it is rounded: else a loss scale could not save small values."""
-        gradient = self._empty(scores)
+        gradient = memory_like(scores)
         self._fill(gradient, self.weights * self._factor(score.numpy(), grad_output), self.below_log_softmax)
         return gradient
 
@@ -165,13 +179,6 @@ class CPUCall(NamedTuple):
         remember(lambda: portable.status(problem, score.detach()).reshape(shape))
         weights = torch.from_numpy(self.weights).to(score)
         return reduced(score, weights, self.reduction, self.zero_infinity, self.problem.batched, heads)
-
-    def _empty(self, scores: Tensor) -> Tensor:
-        """Memory for a gradient, always contiguous. If it is recycled, torch can't resize it."""
-        if scores.nbytes < native.RECYCLED:
-            return torch.empty_like(scores, memory_format=torch.contiguous_format)
-        gradient = torch.from_numpy(native.gradient(scores.shape, self.problem.scores.dtype))
-        return gradient.view(torch.bfloat16) if scores.dtype == torch.bfloat16 else gradient
 
     def _wanted(self) -> Gradients[Array]:
         """Memory for the gradients of the added tensors that need one."""

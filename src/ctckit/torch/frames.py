@@ -8,11 +8,21 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..validate import as_integers, check_flag, check_lattice_form, check_values
-from .arguments import Lengths, check_tensor, frames_first, if_on_host, shape_frames_first
+from ..validate import as_integers, check_flag, check_form, check_lattice_form, check_values, split_targets
+from .arguments import (
+    INTEGERS,
+    Lengths,
+    check_tensor,
+    frames_first,
+    if_on_host,
+    integers,
+    shape_frames_first,
+    unread_frames,
+)
 
 BLOCK = 1 << 17  # numbers that are computed with at a time, so that they stay in a CPU's cache
 
@@ -35,6 +45,10 @@ class UsedFrames(NamedTuple):
     def cleared(self, values: Tensor) -> Tensor:
         """Values (T, N, …), with 0 in the frames that are not used, whatever is there."""
         return values if self.unused is None else values.masked_fill(self.unused.view(_like(self.unused, values)), 0)
+
+    def as_given(self, losses: Tensor) -> Tensor:
+        """Losses (N,), or one of all: for a sample without the batch axis, a number."""
+        return losses if self.batched or losses.ndim == 0 else losses[0]
 
     def log_probabilities(self, from_logits: bool) -> Tensor:
         """(T, N, C) in float32 at least, finite in frames that are not used."""
@@ -74,6 +88,28 @@ def used_frames(
         return UsedFrames(view, None, counts, form.batched)
     unused = (torch.arange(len(view), device=view.device)[:, None] >= counts)[..., None]
     return UsedFrames(view, unused, counts, form.batched)
+
+
+def target_rows(given: UsedFrames, targets: Tensor, target_lengths: Lengths, blank: int) -> list[npt.NDArray[np.int64]]:
+    """Each sample's tokens, on the host.
+
+    Args:
+        given: the checked scores.
+        targets: (N, S) padded, or one dimension, all samples end to end.
+        target_lengths: (N,).
+        blank: the blank's class.
+
+    Raises:
+        CTCError: for anything malformed.
+    """
+    names = zip(INTEGERS, (targets, given.lengths, target_lengths), strict=True)
+    tokens, frames, lengths = (integers(name, values) for name, values in names)
+    if not given.batched:
+        frames, lengths = frames.reshape(()), lengths.reshape(())
+    unread = unread_frames(given.scores if given.batched else given.scores[:, 0], False)
+    form = check_form(unread, tokens, frames, lengths, blank)
+    check_values(form, blank, tokens, frames, lengths)
+    return [row.astype(np.int64) for row in split_targets(form, tokens, lengths)]
 
 
 def blocks(scores: Tensor) -> list[tuple[int, int]]:
