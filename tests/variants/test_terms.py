@@ -370,6 +370,20 @@ class TestWindows:
             torch.testing.assert_close(one, exact, rtol=0, atol=1e-12)
             torch.testing.assert_close(rough.double(), exact, rtol=0.02, atol=0.05)
 
+    @pytest.mark.parametrize("backend", ["native", "portable"])
+    @pytest.mark.parametrize("ends", w_ctc.ENDS)
+    def test_no_frames(self, ends: w_ctc.Ends, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Only an empty target fits."""
+        pretend(monkeypatch, backend)
+        given = torch.tensor([[0], [1], [1]]), [0, 0, 7], [0, 1, 1]
+        leaf = logits().requires_grad_()
+        losses = ctckit.torch.w_ctc_loss(leaf, *given, reduction="none", from_logits=True, ends=ends)
+        assert losses[:2].tolist() == [0, np.inf]
+        assert losses[2].isfinite()
+        (grad,) = torch.autograd.grad(losses[2], leaf)
+        assert grad[:, 2].any()
+        assert not grad[:, :2].any()
+
     def test_second_derivatives(self) -> None:
         scores = logits(3)[:, :2].clone().requires_grad_()
 

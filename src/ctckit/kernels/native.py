@@ -226,11 +226,11 @@ def _sums(
         _threads or threads or num_threads(None),
     )
     totals: Totals[Array] = Totals(score, status)
-    if ends:
+    if ends or not far_below:
         return totals
-    if far_below and (problem.heads or problem.index is not None):
+    if problem.heads or problem.index is not None:
         _sum_logarithms_by_head(problem, totals, weights, wanted)
-    elif far_below:
+    else:
         _sum_logarithms(problem, totals, weights, wanted, occupancy, along, occupancy_along)
     return totals
 

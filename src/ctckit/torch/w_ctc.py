@@ -93,6 +93,8 @@ def w_ctc_loss(
     how, zero_infinity = check_reduction(reduction), check_flag("zero_infinity", zero_infinity)
     lattices = _builder("windows", classes, blank)(rows)
     losses = _Windows.apply(log_p, lattices, given.lengths, ends)  # type: ignore[no-untyped-call]
+    without_tokens = torch.tensor([len(row) == 0 for row in rows], device=losses.device)
+    losses = losses.masked_fill((given.lengths == 0) & without_tokens, 0)  # as for any lattice
     weights = losses.new_tensor([1 / max(len(row), 1) / len(rows) if how == "mean" else 1.0 for row in rows])
     return reduced(-losses, weights, how, zero_infinity, given.batched)
 
