@@ -47,7 +47,8 @@ class GPUCall(NamedTuple):
         loss = self._empty_loss()
         swept = triton.Sweep(self.problem, keep=False, loss=loss)
         remember(swept.status)
-        return loss.out
+        found: Tensor = loss.out
+        return found
 
     def sweep(self, scores: Tensor) -> triton.Sweep:
         """Log-scores, the loss, and what the gradient needs."""

@@ -4,9 +4,9 @@ Kernels and their launches, by what they do: lattice.py (lays out CTC's lattices
 shape), rows.py (reads each frame once), sweep.py and memory.py (forward and backward sweeps, and what they read and
 store), sums.py (totals), gradient.py, best.py and trace.py (best paths, forwards and back), on top of scaled.py
 (numbers), cells.py (rows of states) and blocks.py (where everything is in memory). They don't need torch: their caller
-allocates memory, and arrays may be of any kind that Triton takes. backend.py is the caller for torch, with cpu.py (best
-paths that are quicker on the CPU); its functions are exported here, and torch is imported when one of them is first
-used.
+allocates memory, and arrays may be of any kind that Triton takes, or bring their own way of launching (launch.py).
+backend.py is the caller for torch, with cpu.py (best paths that are quicker on the CPU); its functions are exported
+here, and torch is imported when one of them is first used.
 
 In kernels, the names of pointers begin with p_, of offsets with o_, of loaded blocks with b_. Needs Triton 3.4 or
 later.

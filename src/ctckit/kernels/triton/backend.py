@@ -253,7 +253,7 @@ class Sweep:
             add_up(batch, scratch, self._results, loss)
         self.score, self.status = _score_and_status(self._results, batch.sizes.size)
         self.kept: Tensor | None = kept
-        self.loss = None if loss is None else loss.out
+        self.loss: Tensor | None = None if loss is None else loss.out
 
     def gradient(self, grad: Tensor, weights: Tensor | None = None, factor: Tensor | None = None) -> None:
         """Writes the gradient of Σ weights·(-score) by the scores to ``grad``. May be called any number of times.

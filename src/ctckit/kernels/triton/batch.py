@@ -1,16 +1,14 @@
 """The input of the kernels of one call: the scores, and the block with the lattices.
 
-Arrays are on the device. They are annotated as torch's, but nothing here calls torch. May import tuning.py.
+Arrays are on the device. May import launch.py and tuning.py.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from .launch import Memory
 from .tuning import Sizes
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class Batch(NamedTuple):
@@ -27,12 +25,12 @@ class Batch(NamedTuple):
         double: whether scores are float64, and so are sums.
     """
 
-    scores: Tensor
+    scores: Memory
     from_logits: bool
     softmax: bool
     blank: int
     sizes: Sizes
-    lattice: Tensor
+    lattice: Memory
     general: bool
     double: bool
 

@@ -9,13 +9,11 @@ After eight frames they are copied again from the warp below.
 The loop over frames is unrolled and has no branch that depends on data. Scores are loaded four frames ahead, and no
 loaded register is ever moved. Before each eight frames the row's best entry is subtracted from the row, so that float32
 keeps its precision; after them a word of eight moves is stored for each pair. Which lane holds a pair changes nothing
-in what is computed for it. May import triton, tuning.py, blocks.py, lattice.py,
+in what is computed for it. May import triton, tuning.py, launch.py, blocks.py, lattice.py,
 batch.py and trace.py.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
@@ -24,11 +22,9 @@ from . import tuning
 from .batch import Batch
 from .blocks import samples_of, states_of, statistics_of
 from .lattice import END, SKIP, START, STAY, STEP
+from .launch import Memory, launch
 from .trace import GROUP, NO_PATH, NO_STATE, NOT_A_NUMBER, moves_of, trace_back
 from .tuning import SIZES_AND_STRIDES, Constant
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 AHEAD = Constant(4)  # by how many frames scores are loaded before they are used
 NEVER = Constant(float("-inf"))  # the score of a state that no path reaches
@@ -535,7 +531,7 @@ def _best_kernel(
     tl.store(p_last + n, tl.where(_not_finite(p_offset + n * frames_max, frames, BLOCK), NOT_A_NUMBER, last))
 
 
-def find_best(batch: Batch, scratch: Tensor, path: Tensor, results: Tensor) -> None:
+def find_best(batch: Batch, scratch: Memory, path: Memory, results: Memory) -> None:
     """Launches the sweep, then the way back.
 
     Args:
@@ -545,7 +541,9 @@ def find_best(batch: Batch, scratch: Tensor, path: Tensor, results: Tensor) -> N
         results: the block, written.
     """
     held = tuning.best_row(batch.sizes.pairs)
-    _best_kernel[(batch.sizes.size,)](
+    launch(
+        _best_kernel,
+        (batch.sizes.size,),
         batch.scores,
         batch.lattice,
         scratch,

@@ -63,6 +63,12 @@ def at(p_block, place, dtype: tl.constexpr):
 
 
 @triton.jit
+def as_int64(count):
+    """A count as int64. A caller that compiles anew for counts of 1 gives those as constants."""
+    return tl.cast(count, tl.int64)
+
+
+@triton.jit
 def lattice_places(size, classes, pairs, GENERAL: tl.constexpr):
     """Where added, entry, labels, order, ranges and arcs begin, and where the block ends.
 
@@ -80,7 +86,7 @@ def lattice_places(size, classes, pairs, GENERAL: tl.constexpr):
 @triton.jit
 def samples_of(p_lattice, size):
     """Pointers to each sample's frames, length, share, status and common class."""
-    p_frames, size = at(p_lattice, 0, tl.int64), size.to(tl.int64)
+    p_frames, size = at(p_lattice, 0, tl.int64), as_int64(size)
     p_share, p_status = at(p_lattice, 16 * size, tl.float64), at(p_lattice, 24 * size, tl.int32)
     return p_frames, p_frames + size, p_share, p_status, p_status + size
 
@@ -88,13 +94,13 @@ def samples_of(p_lattice, size):
 @triton.jit
 def done_of(p_lattice, size):
     """A pointer to the number of known scores."""
-    return at(p_lattice, 32 * size.to(tl.int64), tl.int32)
+    return at(p_lattice, 32 * as_int64(size), tl.int32)
 
 
 @triton.jit
 def states_of(p_lattice, size, classes, pairs, GENERAL: tl.constexpr):
     """Pointers to labels, arcs, added scores and entry scores; the last two are not to be read without GENERAL."""
-    added, entry, labels, _, _, arcs, _ = lattice_places(size.to(tl.int64), classes, pairs, GENERAL)
+    added, entry, labels, _, _, arcs, _ = lattice_places(as_int64(size), classes, pairs, GENERAL)
     p_added, p_entry = at(p_lattice, added, tl.float64), at(p_lattice, entry, tl.float64)
     return at(p_lattice, labels, tl.int32), at(p_lattice, arcs, tl.uint8), p_added, p_entry
 
@@ -102,9 +108,9 @@ def states_of(p_lattice, size, classes, pairs, GENERAL: tl.constexpr):
 @triton.jit
 def runs_of(p_lattice, size, classes, pairs, GENERAL: tl.constexpr):
     """Pointers to the states in order, and to the beginnings and ends of runs."""
-    _, _, _, order, ranges, _, _ = lattice_places(size.to(tl.int64), classes, pairs, GENERAL)
+    _, _, _, order, ranges, _, _ = lattice_places(as_int64(size), classes, pairs, GENERAL)
     p_begin = at(p_lattice, ranges, tl.int32)
-    return at(p_lattice, order, tl.int32), p_begin, p_begin + size.to(tl.int64) * classes
+    return at(p_lattice, order, tl.int32), p_begin, p_begin + as_int64(size) * classes
 
 
 @triton.jit
@@ -119,7 +125,7 @@ def kept_places(size, frames, pairs, DOUBLE: tl.constexpr):
 @triton.jit
 def softmax_of(p_kept, size, frames, DOUBLE: tl.constexpr):
     """Pointers to peak, inverse and rest."""
-    inverse, rest, _, _ = kept_places(size.to(tl.int64), frames, 0, DOUBLE)
+    inverse, rest, _, _ = kept_places(as_int64(size), frames, 0, DOUBLE)
     REAL: tl.constexpr = tl.float64 if DOUBLE else tl.float32
     return at(p_kept, 0, REAL), at(p_kept, inverse, REAL), at(p_kept, rest, REAL)
 
@@ -127,14 +133,14 @@ def softmax_of(p_kept, size, frames, DOUBLE: tl.constexpr):
 @triton.jit
 def occupancy_of(p_kept, size, frames, pairs, DOUBLE: tl.constexpr):
     """Pointers to occupancies and counts."""
-    _, _, occupancy, counts = kept_places(size.to(tl.int64), frames, pairs, DOUBLE)
+    _, _, occupancy, counts = kept_places(as_int64(size), frames, pairs, DOUBLE)
     return at(p_kept, occupancy, tl.float64 if DOUBLE else tl.float32), at(p_kept, counts, tl.float64)
 
 
 @triton.jit
 def results_of(p_results, size):
     """Pointers to scores and statuses."""
-    return at(p_results, 0, tl.float64), p_results + 8 * size.to(tl.int64)
+    return at(p_results, 0, tl.float64), p_results + 8 * as_int64(size)
 
 
 @triton.jit
@@ -148,7 +154,7 @@ def statistics_places(size, frames, DOUBLE: tl.constexpr):
 @triton.jit
 def statistics_of(p_scratch, size, frames, DOUBLE: tl.constexpr):
     """Pointers to offset, top and wide."""
-    top, wide, _ = statistics_places(size.to(tl.int64), frames, DOUBLE)
+    top, wide, _ = statistics_places(as_int64(size), frames, DOUBLE)
     p_top = at(p_scratch, top, tl.float64 if DOUBLE else tl.float32)
     return at(p_scratch, 0, tl.float64), p_top, at(p_scratch, wide, tl.int8)
 
@@ -168,25 +174,25 @@ def sums_places(edges_m, size, frames, pairs, parts, GENERAL: tl.constexpr, CUT:
 @triton.jit
 def edges_of(p_scratch, size, frames, pairs, DOUBLE: tl.constexpr):
     """Pointers to the edges' mantissas and exponents."""
-    _, _, begin = statistics_places(size.to(tl.int64), frames, DOUBLE)
-    edges_e, _, _, _, _, _ = sums_places(begin, size.to(tl.int64), frames, pairs, 1, False, False, DOUBLE)
+    _, _, begin = statistics_places(as_int64(size), frames, DOUBLE)
+    edges_e, _, _, _, _, _ = sums_places(begin, as_int64(size), frames, pairs, 1, False, False, DOUBLE)
     return at(p_scratch, begin, tl.float64 if DOUBLE else tl.float32), at(p_scratch, edges_e, tl.int32)
 
 
 @triton.jit
 def table_of(p_scratch, size, frames, pairs, parts, DOUBLE: tl.constexpr):
     """Pointers to the progress and the table of emissions."""
-    _, _, begin = statistics_places(size.to(tl.int64), frames, DOUBLE)
-    _, progress, table, _, _, _ = sums_places(begin, size.to(tl.int64), frames, pairs, parts, False, False, DOUBLE)
+    _, _, begin = statistics_places(as_int64(size), frames, DOUBLE)
+    _, progress, table, _, _, _ = sums_places(begin, as_int64(size), frames, pairs, parts, False, False, DOUBLE)
     return at(p_scratch, progress, tl.int32), at(p_scratch, table, tl.float64 if DOUBLE else tl.float32)
 
 
 @triton.jit
 def sweep_of(p_scratch, size, frames, pairs, parts, GENERAL: tl.constexpr, CUT: tl.constexpr, DOUBLE: tl.constexpr):
     """Pointers to what is passed on, mantissas and exponents, and to the exponents of rows."""
-    _, _, begin = statistics_places(size.to(tl.int64), frames, DOUBLE)
+    _, _, begin = statistics_places(as_int64(size), frames, DOUBLE)
     _, _, _, passed_m, passed_e, exponents = sums_places(
-        begin, size.to(tl.int64), frames, pairs, parts, GENERAL, CUT, DOUBLE
+        begin, as_int64(size), frames, pairs, parts, GENERAL, CUT, DOUBLE
     )
     p_passed_m = at(p_scratch, passed_m, tl.float64 if DOUBLE else tl.float32)
     return p_passed_m, at(p_scratch, passed_e, tl.int32), at(p_scratch, exponents, tl.int32)

@@ -1,11 +1,9 @@
 """Computes the gradient from the occupancies, with one read of the scores and one write of the gradient.
 
-May import triton, tuning.py, scaled.py, blocks.py, lattice.py, batch.py and rows.py.
+May import triton, tuning.py, launch.py, scaled.py, blocks.py, lattice.py, batch.py and rows.py.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
@@ -14,12 +12,10 @@ from . import tuning
 from .batch import Batch
 from .blocks import occupancy_of, results_of, runs_of, samples_of, softmax_of, states_of
 from .lattice import INVALID
+from .launch import Memory, launch
 from .rows import SURE, columns, sum_of_columns
 from .scaled import exp_nonpositive, reciprocal
 from .tuning import SIZES, power_of_two
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # How many scores, classes, frames and states of a frame one program processes at a time, at most. A program is one
 # warp, so its threads never wait for each other. The order of a frame's sums depends on the number of classes alone.
@@ -314,12 +310,12 @@ def _visits_sum_kernel(p_lattice, p_visits, p_sum, size, pairs, BLOCK: tl.conste
 
 def write_gradient(
     batch: Batch,
-    kept: Tensor,
-    results: Tensor,
-    weights: Tensor,
-    grad: Tensor,
-    states: Tensor | None = None,
-    factor: Tensor | None = None,
+    kept: Memory,
+    results: Memory,
+    weights: Memory,
+    grad: Memory,
+    states: Memory | None = None,
+    factor: Memory | None = None,
     *,
     softmax: bool,
 ) -> None:
@@ -338,7 +334,9 @@ def write_gradient(
     sizes = batch.sizes
     block = min(power_of_two(sizes.classes), MOST_CLASSES)
     together = min(TILE // block, MOST_ROWS)
-    _gradient_kernel[(-(-sizes.frames // together) * sizes.size,)](
+    launch(
+        _gradient_kernel,
+        (-(-sizes.frames // together) * sizes.size,),
         batch.scores,
         grad,
         grad if states is None else states,
@@ -366,7 +364,7 @@ def write_gradient(
     )
 
 
-def count_visits(batch: Batch, kept: Tensor, visits: Tensor, visits_sum: Tensor) -> None:
+def count_visits(batch: Batch, kept: Memory, visits: Memory, visits_sum: Memory) -> None:
     """Launches the sums of occupancies over frames, not normalised, and their sums over states.
 
     Args:
@@ -376,7 +374,9 @@ def count_visits(batch: Batch, kept: Tensor, visits: Tensor, visits_sum: Tensor)
         visits_sum: float64 (N,), written.
     """
     sizes = batch.sizes
-    _visits_kernel[(sizes.size, -(-2 * sizes.pairs // VISITS_BLOCK))](
+    launch(
+        _visits_kernel,
+        (sizes.size, -(-2 * sizes.pairs // VISITS_BLOCK)),
         batch.lattice,
         kept,
         visits,
@@ -387,6 +387,14 @@ def count_visits(batch: Batch, kept: Tensor, visits: Tensor, visits_sum: Tensor)
         num_warps=4,
         enable_fp_fusion=tuning.FUSED,
     )
-    _visits_sum_kernel[(sizes.size,)](
-        batch.lattice, visits, visits_sum, sizes.size, sizes.pairs, BLOCK=STATES_BLOCK, num_warps=1
+    launch(
+        _visits_sum_kernel,
+        (sizes.size,),
+        batch.lattice,
+        visits,
+        visits_sum,
+        sizes.size,
+        sizes.pairs,
+        BLOCK=STATES_BLOCK,
+        num_warps=1,
     )

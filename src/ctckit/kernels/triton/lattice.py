@@ -1,12 +1,10 @@
 """Lays out CTC lattices on the device: applies the table of arcs in ctckit/lattice/rule.py to each target.
 
-The host never reads a token or a length. Errors in a sample become its status. May import triton, tuning.py,
+The host never reads a token or a length. Errors in a sample become its status. May import triton, tuning.py, launch.py,
 blocks.py, ctckit/lattice/ and ctckit/results.py.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
@@ -15,10 +13,8 @@ from ...lattice import ARCS_BY_ROLE, Arc
 from ...results import Status
 from . import tuning
 from .blocks import done_of, runs_of, samples_of, states_of
+from .launch import Memory, launch
 from .tuning import SIZES_AND_STRIDES, Constant, Sizes, power_of_two
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 STAY, STEP, SKIP = Constant(int(Arc.STAY)), Constant(int(Arc.STEP)), Constant(int(Arc.SKIP))
 START, END = Constant(int(Arc.START)), Constant(int(Arc.END))
@@ -178,11 +174,11 @@ def store_score(p_score, p_final, score, status, frames, alive, offset):
 
 
 def lay_out(
-    targets: Tensor,
-    begins: Tensor,
-    input_lengths: Tensor,
-    target_lengths: Tensor,
-    lattice: Tensor,
+    targets: Memory,
+    begins: Memory,
+    input_lengths: Memory,
+    target_lengths: Memory,
+    lattice: Memory,
     sizes: Sizes,
     blank: int,
 ) -> None:
@@ -198,7 +194,9 @@ def lay_out(
         blank: the blank's class.
     """
     flat = targets.ndim == 1
-    _lattice_kernel[(sizes.size,)](
+    launch(
+        _lattice_kernel,
+        (sizes.size,),
         targets,
         begins,
         input_lengths,

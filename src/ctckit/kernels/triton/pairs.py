@@ -1,12 +1,10 @@
 """Lays out lattices of any shape as the kernels read them: states in pairs, with added scores and entry scores.
 
 State k of a lattice is the even or the odd state of pair k/2, whichever class it emits. A lattice with an even number
-of states gets one more state, which no arc enters. May import triton, tuning.py, blocks.py and lattice.py.
+of states gets one more state, which no arc enters. May import triton, tuning.py, launch.py, blocks.py and lattice.py.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
@@ -14,10 +12,8 @@ import triton.language as tl
 from . import tuning
 from .blocks import done_of, samples_of, states_of
 from .lattice import END, INFEASIBLE, INVALID, OK, SKIP, START, STAY, STEP
+from .launch import Memory, launch
 from .tuning import SIZES, Sizes, power_of_two
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @triton.jit
@@ -167,18 +163,18 @@ def _feasible_kernel(p_lattice, p_rows, size, classes, pairs, TILED: tl.constexp
 
 
 def lay_out_states(
-    labels: Tensor,
-    arcs: Tensor,
-    tokens: Tensor,
-    num_states: Tensor,
-    frames: Tensor,
-    lattice: Tensor,
+    labels: Memory,
+    arcs: Memory,
+    tokens: Memory,
+    num_states: Memory,
+    frames: Memory,
+    lattice: Memory,
     sizes: Sizes,
     *,
-    entry_costs: Tensor | None = None,
-    class_scores: Tensor | None = None,
-    state_scores: Tensor | None = None,
-    known: Tensor | None = None,
+    entry_costs: Memory | None = None,
+    class_scores: Memory | None = None,
+    state_scores: Memory | None = None,
+    known: Memory | None = None,
 ) -> None:
     """Launches the kernel that lays out lattices in pairs.
 
@@ -195,7 +191,9 @@ def lay_out_states(
         state_scores: float64 (N, K), nats.
         known: int32 (N,), the statuses that are already known.
     """
-    _pair_kernel[(sizes.size,)](
+    launch(
+        _pair_kernel,
+        (sizes.size,),
         labels,
         arcs,
         tokens,
@@ -218,7 +216,7 @@ def lay_out_states(
     )
 
 
-def find_infeasible(lattice: Tensor, rows: Tensor, sizes: Sizes) -> None:
+def find_infeasible(lattice: Memory, rows: Memory, sizes: Sizes) -> None:
     """Launches the sweep over bits. Updates statuses and frames.
 
     Args:
@@ -227,7 +225,9 @@ def find_infeasible(lattice: Tensor, rows: Tensor, sizes: Sizes) -> None:
         sizes: the sizes of the batch.
     """
     block = tuning.row_block(sizes.pairs)
-    _feasible_kernel[(sizes.size,)](
+    launch(
+        _feasible_kernel,
+        (sizes.size,),
         lattice,
         rows,
         *sizes[1:],

@@ -1,23 +1,19 @@
 """Reads every frame once before the sweep: finds the softmax's statistics, and writes the table of emissions.
 
-May import triton, tuning.py, scaled.py, blocks.py and batch.py.
+May import triton, tuning.py, launch.py, scaled.py, blocks.py and batch.py.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
 
 from . import tuning
 from .batch import Batch
-from .blocks import samples_of, softmax_of, states_of, statistics_of, table_of
+from .blocks import as_int64, samples_of, softmax_of, states_of, statistics_of, table_of
+from .launch import Memory, launch
 from .scaled import bias, exp_nonpositive, narrow, reciprocal
 from .tuning import SIZES, Constant
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 SURE = Constant(1.25)  # a class is sure if the softmax's sum, in which it has 1, is below this
 LARGEST = Constant(1 << 27)  # if the biases of normalised_biased add up to more, exponents may exceed 32 bits
@@ -171,7 +167,7 @@ def _rows_kernel(
         for k0 in range(0, programs, LABELS):
             k = k0 + tl.arange(0, LABELS)
             tl.store(p_progress + n * programs + k, 0, mask=k < programs)
-        tl.store(p_progress + size.to(tl.int64) * programs, 0, mask=n == 0)
+        tl.store(p_progress + as_int64(size) * programs, 0, mask=n == 0)
     if (tl.program_id(0) % tiles) * ROWS >= b_frames:
         return
     used = t < b_frames
@@ -231,7 +227,7 @@ def sum_of_offsets(p_offset, frames, BLOCK: tl.constexpr):
     return offset
 
 
-def read_rows(batch: Batch, scratch: Tensor, kept: Tensor, *, table: bool) -> None:
+def read_rows(batch: Batch, scratch: Memory, kept: Memory, *, table: bool) -> None:
     """Launches the kernel that reads the scores first.
 
     Args:
@@ -243,7 +239,9 @@ def read_rows(batch: Batch, scratch: Tensor, kept: Tensor, *, table: bool) -> No
     sizes = batch.sizes
     num_labels = (2 if batch.general else 1) * sizes.pairs
     block, labels, together = tuning.row_blocks(sizes.classes, num_labels)
-    _rows_kernel[(-(-sizes.frames // together) * sizes.size,)](
+    launch(
+        _rows_kernel,
+        (-(-sizes.frames // together) * sizes.size,),
         batch.scores,
         batch.lattice,
         scratch,

@@ -1,11 +1,11 @@
 """What sums over paths are made of: sums along arcs and occupancies; their total, and the loss.
 
-May import triton, tuning.py, scaled.py, blocks.py, lattice.py, batch.py, rows.py and cells.py.
+May import triton, tuning.py, launch.py, scaled.py, blocks.py, lattice.py, batch.py, rows.py and cells.py.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import triton
 import triton.language as tl
@@ -15,12 +15,10 @@ from .batch import Batch
 from .blocks import done_of, edges_of, results_of, samples_of, states_of, statistics_of
 from .cells import arc_factor, arc_mask, arcs_into, first_row, load_row
 from .lattice import store_score
+from .launch import Memory, launch
 from .rows import sum_of_offsets
 from .scaled import DEAD, LN2, ZERO, plain, sum_of_three, sum_of_two
 from .tuning import SIZES_AND_STRIDES
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @triton.jit
@@ -208,17 +206,19 @@ class Loss(NamedTuple):
         lost_is_0: whether a sample without a path has a loss of 0, instead of +inf.
     """
 
-    out: Tensor
-    weights: Tensor | None
+    out: Memory
+    weights: Memory | None
     lost_is_0: bool
 
 
-def add_up(batch: Batch, scratch: Tensor, results: Tensor, loss: Loss | None = None) -> None:
+def add_up(batch: Batch, scratch: Memory, results: Memory, loss: Loss | None = None) -> None:
     """Launches the kernel that computes the results and the loss, from where the directions have met."""
     summed = loss is not None and loss.weights is not None
     if loss is not None and batch.sizes.size == 0:
         loss.out.zero_()
-    _total_kernel[(batch.sizes.size,)](
+    launch(
+        _total_kernel,
+        (batch.sizes.size,),
         batch.lattice,
         scratch,
         results,

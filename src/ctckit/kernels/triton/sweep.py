@@ -8,12 +8,10 @@ Each thread holds a few neighbouring pairs of a row, so only its last pair is pa
 read from the table that rows.py has written. Only for a sample whose labels are too far apart for plain floats, they
 are computed from its scores, as scaled floats, by a loop of its own.
 
-May import triton, tuning.py, scaled.py, blocks.py, lattice.py, batch.py, cells.py, sums.py and memory.py.
+May import triton, tuning.py, launch.py, scaled.py, blocks.py, lattice.py, batch.py, cells.py, sums.py and memory.py.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
@@ -33,13 +31,11 @@ from .cells import (
     store_row,
 )
 from .lattice import SKIP
+from .launch import Memory, launch
 from .memory import PACKED_ZERO, ask, met_state, pass_on, report, store_pair, wait
 from .scaled import ZERO, bias, emission, normalised_biased, product, sum_of_three, sum_of_two
 from .sums import along_arcs, edge, entered, exponent_at_meeting, halfway, occupancy, or_first
 from .tuning import SIZES_AND_STRIDES, Constant
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 FLAGS = Constant(1024)  # the flags of this many frames are read at a time
 DISTANCE = Constant(32)  # a part of a row reports after this many frames
@@ -440,7 +436,7 @@ def _sweep_kernel(
             )
 
 
-def sweep(batch: Batch, scratch: Tensor, kept: Tensor, *, keep: bool, count: bool = False) -> None:
+def sweep(batch: Batch, scratch: Memory, kept: Memory, *, keep: bool, count: bool = False) -> None:
     """Launches both directions of all samples up to where they meet, and with ``keep`` from there to their ends.
 
     With ``count`` (general lattices only), the second halves count how often each state is entered.
@@ -450,7 +446,9 @@ def sweep(batch: Batch, scratch: Tensor, kept: Tensor, *, keep: bool, count: boo
     if sizes.frames == 0:  # then read_rows has launched nothing that says that no program has begun
         return
     for second in [False, True] if keep else [False]:
-        _sweep_kernel[(2 * sizes.size * lanes.parts,)](
+        launch(
+            _sweep_kernel,
+            (2 * sizes.size * lanes.parts,),
             batch.scores,
             batch.lattice,
             scratch,

@@ -18,19 +18,15 @@ import triton, tuning.py, blocks.py, lattice.py and batch.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import triton
 import triton.language as tl
 
 from . import tuning
 from .batch import Batch
-from .blocks import at, results_of, samples_of, states_of, statistics_of, statistics_places
+from .blocks import as_int64, at, results_of, samples_of, states_of, statistics_of, statistics_places
 from .lattice import store_score
+from .launch import Memory, launch
 from .tuning import SIZES, SIZES_AND_STRIDES, Constant, Sizes
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 GROUP = Constant(tuning.GROUP)  # how many moves a word has: four bits each, first the even state's
 WINDOW = Constant(32)  # how many frames a warp follows with one load; in each a path descends by at most one pair
@@ -73,8 +69,8 @@ def path_places(rows, size, groups, chunks, pairs, TILED: tl.constexpr, DOUBLE: 
 def moves_of(p_scratch, size, frames, pairs, TILED: tl.constexpr, DOUBLE: tl.constexpr):
     """Pointers to rows, moves and last states."""
     groups = tl.cdiv(frames, GROUP)
-    _, _, rows = statistics_places(size.to(tl.int64), frames, DOUBLE)
-    moves, last, _, _, _, _ = path_places(rows, size.to(tl.int64), groups, 0, pairs, TILED, DOUBLE)
+    _, _, rows = statistics_places(as_int64(size), frames, DOUBLE)
+    moves, last, _, _, _, _ = path_places(rows, as_int64(size), groups, 0, pairs, TILED, DOUBLE)
     p_rows = at(p_scratch, rows, tl.float64 if DOUBLE else tl.float32)
     return p_rows, at(p_scratch, moves, tl.int32), at(p_scratch, last, tl.int32)
 
@@ -83,8 +79,8 @@ def moves_of(p_scratch, size, frames, pairs, TILED: tl.constexpr, DOUBLE: tl.con
 def _chunks_of(p_scratch, size, frames, pairs, TILED: tl.constexpr, DOUBLE: tl.constexpr):
     """Pointers to parts, entries and maps."""
     groups, chunks = tl.cdiv(frames, GROUP), tl.cdiv(frames, CHUNK)
-    _, _, rows = statistics_places(size.to(tl.int64), frames, DOUBLE)
-    _, _, parts, entries, maps, _ = path_places(rows, size.to(tl.int64), groups, chunks, pairs, TILED, DOUBLE)
+    _, _, rows = statistics_places(as_int64(size), frames, DOUBLE)
+    _, _, parts, entries, maps, _ = path_places(rows, as_int64(size), groups, chunks, pairs, TILED, DOUBLE)
     return at(p_scratch, parts, tl.float64), at(p_scratch, entries, tl.int32), at(p_scratch, maps, tl.int32)
 
 
@@ -326,16 +322,28 @@ def _score_kernel(
     _store_status(n, size, p_results, p_status, p_frames, last, tl.max(score, axis=0))
 
 
-def trace_back(batch: Batch, scratch: Tensor, path: Tensor, results: Tensor) -> None:
+def trace_back(batch: Batch, scratch: Memory, path: Memory, results: Memory) -> None:
     """Launches the way back; the arguments are those of ``best.find_best``."""
     sizes, long, tiled = batch.sizes, _is_long(batch.sizes), tuning.best_row(batch.sizes.pairs).each == 0
     programs = sizes.size * -(-sizes.frames // CHUNK.value)
     if long:
-        _map_kernel[(programs, -(-2 * sizes.pairs // STATES))](
-            batch.lattice, scratch, *sizes, TILED=tiled, DOUBLE=batch.double, BLOCK=STATES, num_warps=4
+        launch(
+            _map_kernel,
+            (programs, -(-2 * sizes.pairs // STATES)),
+            batch.lattice,
+            scratch,
+            *sizes,
+            TILED=tiled,
+            DOUBLE=batch.double,
+            BLOCK=STATES,
+            num_warps=4,
         )
-        _chain_kernel[(sizes.size,)](batch.lattice, scratch, *sizes, TILED=tiled, DOUBLE=batch.double, num_warps=1)
-    _trace_kernel[(programs if long else sizes.size,)](
+        launch(
+            _chain_kernel, (sizes.size,), batch.lattice, scratch, *sizes, TILED=tiled, DOUBLE=batch.double, num_warps=1
+        )
+    launch(
+        _trace_kernel,
+        (programs if long else sizes.size,),
         batch.scores,
         batch.lattice,
         scratch,
@@ -350,6 +358,14 @@ def trace_back(batch: Batch, scratch: Tensor, path: Tensor, results: Tensor) -> 
         enable_fp_fusion=tuning.FUSED,
     )
     if long:
-        _score_kernel[(sizes.size,)](
-            batch.lattice, scratch, results, *sizes, TILED=tiled, DOUBLE=batch.double, num_warps=1
+        launch(
+            _score_kernel,
+            (sizes.size,),
+            batch.lattice,
+            scratch,
+            results,
+            *sizes,
+            TILED=tiled,
+            DOUBLE=batch.double,
+            num_warps=1,
         )
