@@ -123,8 +123,8 @@ def test_forward_mode_is_refused() -> None:
 
 
 def test_backends_by_name() -> None:
-    with pytest.raises(ctckit.CTCError, match="backend = 'triton' is unknown: expected one of 'ffi', 'scan'"):
-        LOSS(*GIVEN, backend="triton")
+    with pytest.raises(ctckit.CTCError, match="backend = 'pallas' is unknown: expected one of 'ffi', 'triton', 'scan'"):
+        LOSS(*GIVEN, backend="pallas")
     with pytest.raises(Exception, match="cuda"):
         export.export(jax.jit(partial(EACH, backend="ffi")), platforms=["cuda"])(*GIVEN)
     np.testing.assert_allclose(BY_SCAN(*GIVEN), EACH(*GIVEN), rtol=1e-6)

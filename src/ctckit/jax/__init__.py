@@ -7,6 +7,7 @@
     arguments.py    checks of a call's arguments
     backends.py     the choice of a backend, vmap, and derivatives
     ffi.py          C++ kernels, called by XLA on the CPU
+    triton.py       the GPU kernels, by jax-triton
     scan.py         sums in jax's operations, for all other platforms
     logarithms.py   sums that can be differentiated again, and best paths, in jax's operations
     lattices.py     lattices as arrays

@@ -1,10 +1,11 @@
-"""Which backend computes: the C++ kernels on the CPU, jax's own operations elsewhere; and vmap over any of them.
+"""Which backend computes: C++ on the CPU, Triton on a GPU, jax's own operations elsewhere; and vmap over any of them.
 
     sums, best_path, posteriors    on arrays by sample, whatever the platform
     differentiable_loss            the loss with gradients of any order
 
 The platform is the one that a call is lowered for, which jax may decide long after it was traced. May import jax,
-the backends ffi.py, scan.py, paths.py and logarithms.py, lattices.py, spread.py, kernels/ and results.py.
+the backends ffi.py, triton.py, scan.py, paths.py and logarithms.py, lattices.py, spread.py, kernels/, results.py and
+errors.py.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
 
+from ..errors import MissingExtraError
 from ..kernels import native
+from ..kernels.backend import cannot_take
 from ..results import Status
-from . import ffi, logarithms, paths, scan
+from . import ffi, logarithms, paths, scan, triton
 from .lattices import Array, Batch, LatticeArrays, Paths, States, Sums, TargetArrays, ctc_lattices
 from .spread import like_all
 
-BACKENDS = ("ffi", "scan")
+BACKENDS = ("ffi", "triton", "scan")
 
 
 class Options(NamedTuple):
@@ -87,18 +90,26 @@ def _sums(options: Options, wants_grad: bool) -> Callable[[Array, Batch], Sums]:
             single=options.single,
         )
 
+    def on_gpu(scores: Array, batch: TargetArrays) -> Sums:
+        return triton.sums(scores, batch, from_logits=options.from_logits, wants_grad=wants_grad, blank=options.blank)
+
     def elsewhere(scores: Array, batch: Batch) -> Sums:
         lattices, valid = _checked_lattices(scores, batch, options.blank)
         are_ctc = isinstance(batch, TargetArrays)
         found = scan.sums(scores, lattices, from_logits=options.from_logits, wants_grad=wants_grad, are_ctc=are_ctc)
         return Sums(*jax.tree.map(partial(_where_valid, valid), tuple(found)))
 
-    return _by_platform(options.backend, on_cpu, elsewhere)
+    return _by_platform(options.backend, on_cpu, on_gpu, elsewhere)
 
 
 def _best_path(options: Options) -> Callable[[Array, Batch], Paths]:
     def on_cpu(scores: Array, batch: Batch) -> Paths:
         return ffi.best_path(scores, batch, from_logits=options.from_logits, blank=options.blank, single=options.single)
+
+    def on_gpu(scores: Array, batch: TargetArrays) -> Paths:
+        states, status = triton.best_states(scores, batch, from_logits=options.from_logits, blank=options.blank)
+        lattices, _ = _checked_lattices(scores, batch, options.blank)
+        return paths.along(scores, lattices, states, status, from_logits=options.from_logits)
 
     def elsewhere(scores: Array, batch: Batch) -> Paths:
         lattices, valid = _checked_lattices(scores, batch, options.blank)
@@ -107,12 +118,15 @@ def _best_path(options: Options) -> Callable[[Array, Batch], Paths]:
         states = jnp.where(valid[:, None], found.states, -1)
         return Paths(score, _status_where_valid(valid, found.status), states, found.frame_scores)
 
-    return _by_platform(options.backend, on_cpu, elsewhere)
+    return _by_platform(options.backend, on_cpu, on_gpu, elsewhere)
 
 
 def _posteriors(options: Options) -> Callable[[Array, Batch], States]:
     def on_cpu(scores: Array, batch: Batch) -> States:
         return ffi.posteriors(scores, batch, blank=options.blank, single=options.single)
+
+    def on_gpu(scores: Array, batch: TargetArrays) -> States:
+        return States(*triton.posteriors(scores, batch, blank=options.blank))
 
     def elsewhere(scores: Array, batch: Batch) -> States:
         lattices, valid = _checked_lattices(scores, batch, options.blank)
@@ -120,15 +134,39 @@ def _posteriors(options: Options) -> Callable[[Array, Batch], States]:
         score, occupancy = _where_valid(valid, found.score), _where_valid(valid, found.occupancy)
         return States(score, _status_where_valid(valid, found.status), occupancy)
 
-    return _by_platform(options.backend, on_cpu, elsewhere)
+    return _by_platform(options.backend, on_cpu, on_gpu, elsewhere)
 
 
-def _by_platform(backend: str | None, on_cpu: Callable[..., Any], elsewhere: Callable[..., Any]) -> Callable[..., Any]:
-    """The C++ kernels on the CPU, jax's operations on all else; or the one that was named, wherever it can run."""
-    if backend == "scan":
-        return elsewhere
-    others = {} if backend == "ffi" else {"default": like_all(elsewhere)}
-    return partial(lax.platform_dependent, cpu=like_all(on_cpu), **others)
+def _by_platform(
+    backend: str | None, on_cpu: Callable[..., Any], on_gpu: Callable[..., Any], elsewhere: Callable[..., Any]
+) -> Callable[..., Any]:
+    """The backend of the platform, or the one that was named, wherever it can run."""
+
+    def chosen(scores: Array, batch: Batch) -> Any:
+        if backend == "scan":
+            return elsewhere(scores, batch)
+        ways = {} if backend == "triton" else {"cpu": on_cpu}
+        if backend != "ffi" and _has_triton(backend, scores, batch):
+            ways[triton.PLATFORM] = on_gpu
+        if backend is None:
+            ways["default"] = elsewhere
+        return lax.platform_dependent(scores, batch, **{platform: like_all(way) for platform, way in ways.items()})
+
+    return chosen
+
+
+def _has_triton(backend: str | None, scores: Array, batch: Batch) -> bool:
+    """Whether the GPU kernels can compute a call; if they are named, they must.
+
+    Raises:
+        CTCError: if they are named and can't.
+    """
+    if backend == "triton":
+        if isinstance(batch, LatticeArrays):
+            raise cannot_take("triton", "lattices of jax's arrays", "leave backend out")
+        if not triton.is_installed():
+            raise MissingExtraError('backend="triton"', "jax-gpu", "jax-triton>=0.4")
+    return triton.is_installed() and isinstance(batch, TargetArrays) and min(scores.shape) > 0
 
 
 @lru_cache(maxsize=256)

@@ -1,8 +1,6 @@
 """The C++ kernels as operations of XLA on the CPU, by its foreign function interface; the handlers are native/jax.cpp.
 
-A batch that is spread over devices stays so: ``custom_partitioning`` tells XLA that samples are independent, without
-which it would gather the whole batch on each device, silently. May import jax, lattices.py, spread.py, lattice/,
-kernels.native, validate/ and the extension, native.
+May import jax, lattices.py, spread.py, lattice/, kernels.native, validate/ and the extension, native.
 """
 
 from __future__ import annotations
@@ -15,8 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
-from jax.experimental.custom_partitioning import custom_partitioning
-from jax.sharding import NamedSharding, PartitionSpec
 
 from .. import native as extension
 from ..errors import CTCError
@@ -24,7 +20,7 @@ from ..kernels import native
 from ..lattice import ARCS_BY_ROLE
 from ..validate import Form, check_values
 from .lattices import Array, Batch, LatticeArrays, Paths, States, Sums, TargetArrays, real_of
-from .spread import axes_of
+from .spread import by_samples
 
 _TOKENS, _ENTRY_COSTS, _STATE_SCORES, _CLASS_SCORES = 1, 2, 4, 8  # bits of `given`, as in native/jax.cpp
 _GRAD, _CLASS_SCORES_GRAD, _STATE_SCORES_GRAD, _ENTRY_COSTS_GRAD = 1, 2, 4, 8  # bits of `wanted`
@@ -166,41 +162,7 @@ def _partitioned(
         ]
         return tuple(jax.ffi.ffi_call(TARGETS[call.name], made)(*arrays, isa=isa, **attributes))
 
-    made_axes = [letters for letters, _ in results]
-
-    def shardings(mesh: Any, infos: Any, letters: Sequence[str]) -> tuple[NamedSharding, ...]:
-        axis = _axis_of_samples(infos)
-        specs = [[axis if letter == "n" else None for letter in each.split()] for each in letters]
-        return tuple(NamedSharding(mesh, PartitionSpec(*spec)) for spec in specs)
-
-    def infer(mesh: Any, arguments: Any, _: Any) -> tuple[NamedSharding, ...]:
-        return shardings(mesh, arguments, made_axes)
-
-    def partition(mesh: Any, arguments: Any, _: Any) -> Any:
-        return mesh, on_one_device, shardings(mesh, arguments, made_axes), shardings(mesh, arguments, axes)
-
-    operation = custom_partitioning(on_one_device)
-    operation.def_partition(
-        infer_sharding_from_operands=infer,
-        partition=partition,
-        sharding_rule=f"{', '.join(axes)} -> {', '.join(made_axes)}",
-    )
-
-    def anywhere(*arrays: Array) -> tuple[Array, ...]:
-        """Inside of ``shard_map`` each device has its part already."""
-        found: tuple[Array, ...] = (on_one_device if axes_of(*arrays) else operation)(*arrays)
-        return found
-
-    return anywhere
-
-
-def _axis_of_samples(infos: Sequence[Any]) -> Any:
-    """The axis of the mesh over which the samples are spread, by the first argument that is; else None."""
-    for info in infos:
-        spec: Sequence[Any] = getattr(info.sharding, "spec", ())
-        if len(spec) and spec[0] is not None and len(info.shape) != 1:
-            return spec[0]
-    return None
+    return by_samples(on_one_device, axes, [letters for letters, _ in results])
 
 
 def _explained(

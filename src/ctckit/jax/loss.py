@@ -16,7 +16,7 @@ from .arguments import Call, checked_call, checked_lattice_call
 from .backends import BACKENDS, Options, differentiable_loss
 from .lattices import Array
 
-Backend = Literal["ffi", "scan"]
+Backend = Literal["ffi", "triton", "scan"]
 
 
 def ctc_loss(
@@ -33,7 +33,8 @@ def ctc_loss(
 ) -> Array:
     """The CTC loss of jax's arrays: :func:`ctckit.ctc_loss`, batch first, from logits, and differentiable.
 
-    On the CPU it is computed by C++ kernels, which XLA calls; on other devices by jax's own operations.
+    On the CPU it is computed by C++ kernels, which XLA calls; on GPUs by Triton's, if jax-triton is installed; else by
+    jax's own operations.
 
     Args:
         logits: (…, T, C) raw scores of C classes at T frames, with any number of axes before, or none for one sample;
@@ -47,8 +48,9 @@ def ctc_loss(
         zero_infinity: an infeasible sample (one whose target has no path of its length) costs 0 instead of +inf. Its
             gradient is 0 in either case.
         from_logits: False: ``logits`` holds log-probabilities, which are taken as they are; -inf is a probability of 0.
-        backend: ``"ffi"`` for the C++ kernels, on CPUs only; ``"scan"`` for jax's operations, anywhere. By default the
-            platform that the call is compiled for decides.
+        backend: ``"ffi"`` for the C++ kernels, on CPUs only; ``"triton"`` for the GPU kernels, on NVIDIA's GPUs, for
+            targets, with jax-triton; ``"scan"`` for jax's operations, anywhere. By default the platform that the call
+            is compiled for decides.
 
     Returns:
         Nats, (…) for ``"none"``, else a scalar; float64 for float64 logits, else float32. NaN, with a gradient of NaN,

@@ -36,12 +36,34 @@ def best_path(scores: Array, lattices: LatticeArrays, *, from_logits: bool) -> P
     found = ends.max(axis=1) > -jnp.inf
     found = jnp.where(lattices.num_frames == 0, accepts_nothing(lattices), found)
     status = _status(read, found)
-    used = (jnp.arange(read.scores.shape[1]) < lattices.num_frames[:, None]) & (status == Status.OK)[:, None]
-    states = jnp.where(used, _traced_back(search, rows, jnp.argmax(ends, axis=1).astype(jnp.int32)), -1)
+    states = _traced_back(search, rows, jnp.argmax(ends, axis=1).astype(jnp.int32))
+    return _scored(search, states, status, scores.shape[1])
+
+
+def along(scores: Array, lattices: LatticeArrays, states: Array, status: Array, *, from_logits: bool) -> Paths:
+    """Best paths that another backend has found.
+
+    Args:
+        scores: as for :func:`best_path`, and so lattices and from_logits.
+        lattices: of the samples.
+        states: int32 (N, T) the paths.
+        status: uint8 (N,) a :class:`ctckit.Status` each.
+        from_logits: whether scores are normalised first.
+    """
+    dtype = real_of(scores.dtype)
+    search = _search(reader(scores, lattices, dtype, from_logits=from_logits), dtype)
+    missing = search.read.scores.shape[1] - scores.shape[1]
+    return _scored(search, jnp.pad(states, ((0, 0), (0, missing))), status, scores.shape[1])
+
+
+def _scored(search: _Search, states: Array, status: Array, frames: int) -> Paths:
+    """Paths of so many frames: -1 in place of states where there is no path, and what each frame adds."""
+    read = search.read
+    used = (jnp.arange(read.scores.shape[1]) < read.lattices.num_frames[:, None]) & (status == Status.OK)[:, None]
+    states = jnp.where(used, states, -1)
     frame_scores = jnp.where(used, _frame_scores(search, states), 0)
     score = jnp.where(status == Status.OK, frame_scores.sum(axis=1), -jnp.inf)
-    score = jnp.where(status == Status.NOT_FINITE, jnp.nan, score)
-    frames = scores.shape[1]
+    score = jnp.where(status >= Status.NOT_FINITE, jnp.nan, score)
     return Paths(score, status, states[:, :frames], frame_scores[:, :frames])
 
 

@@ -1,17 +1,21 @@
-"""Over which axes of a mesh an array differs from device to device, as ``shard_map`` keeps track of it.
+"""How calls of our kernels are spread over the devices of a mesh.
 
-jax infers it for its own operations; a call of our kernels says it. Versions of jax name it differently. May import jax
-and lattices.py.
+A batch that is spread stays so: ``custom_partitioning`` tells XLA that samples are independent, without which it would
+gather the whole batch on each device, silently. And ``shard_map`` keeps track of the axes over which an array differs
+from device to device: jax infers it for its own operations, a call of our kernels says it. Versions of jax name it
+differently. May import jax and lattices.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 from jax import lax
+from jax.experimental.custom_partitioning import custom_partitioning
+from jax.sharding import NamedSharding, PartitionSpec
 
 from .lattices import Array
 
@@ -19,6 +23,49 @@ from .lattices import Array
 def axes_of(*arrays: Array) -> frozenset[str]:
     """The axes over which any of the arrays differs; none outside of ``shard_map``."""
     return frozenset[str]().union(*map(_axes, arrays))
+
+
+def by_samples(compute: Callable[..., Any], given: Sequence[str], made: Sequence[str]) -> Callable[..., Any]:
+    """An operation on arrays by sample that XLA spreads over devices by samples.
+
+    Args:
+        compute: what one device does.
+        given: the letters of each argument's axes; n is that of the samples.
+        made: those of the results.
+    """
+
+    def shardings(mesh: Any, infos: Any, letters: Sequence[str]) -> tuple[NamedSharding, ...]:
+        axis = _axis_of_samples(infos)
+        specs = [[axis if letter == "n" else None for letter in each.split()] for each in letters]
+        return tuple(NamedSharding(mesh, PartitionSpec(*spec)) for spec in specs)
+
+    def infer(mesh: Any, arguments: Any, _: Any) -> tuple[NamedSharding, ...]:
+        return shardings(mesh, arguments, made)
+
+    def partition(mesh: Any, arguments: Any, _: Any) -> Any:
+        return mesh, compute, shardings(mesh, arguments, made), shardings(mesh, arguments, given)
+
+    operation = custom_partitioning(compute)
+    operation.def_partition(
+        infer_sharding_from_operands=infer,
+        partition=partition,
+        sharding_rule=f"{', '.join(given)} -> {', '.join(made)}",
+    )
+
+    def anywhere(*arrays: Array) -> Any:
+        """Inside of ``shard_map`` each device has its part already."""
+        return (compute if axes_of(*arrays) else operation)(*arrays)
+
+    return anywhere
+
+
+def _axis_of_samples(infos: Sequence[Any]) -> Any:
+    """The axis of the mesh over which the samples are spread, by the first argument that is; else None."""
+    for info in infos:
+        spec: Sequence[Any] = getattr(info.sharding, "spec", ())
+        if len(spec) and spec[0] is not None and len(info.shape) != 1:
+            return spec[0]
+    return None
 
 
 def like_all(compute: Callable[..., Any]) -> Callable[..., Any]:
