@@ -4,6 +4,8 @@ The interpreter stands in for jax-triton, on the CPU: then launches, their order
 written are those of a GPU. That each is lowered for one is tested with jax-triton itself, where it is installed.
 """
 
+import contextlib
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -163,6 +165,15 @@ def test_lowered_for_a_card(shape: str) -> None:
 def test_named_where_it_is_not_there() -> None:
     with pytest.raises(MissingExtraError, match=r"jax-triton>=0.4.*jax-gpu"):
         ctckit.jax.ctc_loss(*arguments(BATCH), blank=1, backend="triton")
+
+
+def test_one_that_cannot_be_imported_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call on the CPU must not fail by it."""
+    for version, said in (("0.3.1", None), ("0.4.1", "jax-triton 0.4.1 is not used")):
+        monkeypatch.setattr(importlib.metadata, "version", lambda _, version=version: version)
+        monkeypatch.setitem(sys.modules, "jax_triton", None)
+        with pytest.warns(UserWarning, match=said) if said else contextlib.nullcontext():
+            assert not triton.is_installed.__wrapped__()
 
 
 def run(code: str, **environment: str) -> None:

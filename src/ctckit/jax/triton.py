@@ -7,7 +7,9 @@ and spread.py.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
+import warnings
 from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,12 +28,19 @@ OLDEST = (0, 4)  # of jax-triton: older versions can't write to an argument
 
 @cache
 def is_installed() -> bool:
-    """Whether there is a jax-triton that can launch the kernels."""
+    """Whether there is a jax-triton that can launch the kernels. Warns if there is one that can't be imported."""
     try:
         version = importlib.metadata.version("jax-triton")
     except importlib.metadata.PackageNotFoundError:
         return False
-    return tuple(int(part) for part in version.split(".")[:2]) >= OLDEST
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+        return False
+    try:
+        importlib.import_module("jax_triton")
+    except Exception as error:  # whatever it says: a call for a CPU must not fail by what only GPUs need
+        warnings.warn(f"jax-triton {version} is not used, since it can't be imported: {error}", stacklevel=2)
+        return False
+    return True
 
 
 def sums(scores: Array, batch: TargetArrays, *, from_logits: bool, wants_grad: bool, blank: int) -> Sums:
