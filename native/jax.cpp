@@ -228,7 +228,7 @@ std::string explained(const Batch& batch, const Arguments& arguments) {
         (*explain)(nb::make_tuple(batch.scores.num_samples, batch.scores.num_frames, batch.scores.num_classes),
                    array_of(batch.given.targets, {size, std::size_t(batch.given.longest)}),
                    array_of(batch.given.frames, {size}), array_of(batch.given.lengths, {size}), batch.blank,
-                   batch.scores.from_logits != 0, arguments.integer("single") != 0);
+                   batch.scores.from_logits != 0, arguments.integer("single") != 0, arguments.integer("as_optax") != 0);
     return nb::cast<std::string>(said);
 }
 

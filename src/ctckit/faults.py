@@ -30,6 +30,7 @@ class Fault:
         variant: which of several wordings of the code; empty for the usual one.
         details: other numbers and names, for the words and for programs.
         parts: blanks that are themselves the catalogue's words: name of the blank, and key of the words.
+        names: what the caller calls arguments that the words name, where it is another name than this library's.
 
     Example:
         >>> fault = Fault("blank-out-of-range", "blank", (), 7, range(5), "blank-column", details={"classes": 5})
@@ -47,6 +48,7 @@ class Fault:
     variant: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     parts: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -74,9 +76,16 @@ class Fault:
 
     def _worded(self, key: str, lang: str) -> str:
         known = words("faults", lang)
-        data = {"scores": "log_probs", "where": self.where, **vars(self), **self.details}
+        data = {"scores": "log_probs", "where": self.where, **vars(self), **self.details, "names": _Names(self.names)}
         data |= {blank: fill(known[part], lang, data) for blank, part in self.parts.items()}
         return fill(known[key], lang, data)
+
+
+class _Names(dict[str, str]):
+    """Arguments' names, by the names that this library gives them."""
+
+    def __missing__(self, name: str) -> str:
+        return name
 
 
 def _stopped(text: str, lang: str) -> str:

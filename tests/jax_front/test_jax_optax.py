@@ -1,5 +1,7 @@
 """The drop-in for optax's CTC loss: its own cases, and what differs on purpose."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -151,28 +153,86 @@ def test_forward_variables_are_differentiable() -> None:
         (1, np.full((6, 14), 0.5), r"logit_paddings\[0, 0\] = 0.5: expected 0 or 1"),
         (1, np.zeros((6, 13)), r"logit_paddings has shape \(6, 13\): expected \(6, 14\)"),
         (3, np.eye(6, 4), r"label_paddings\[0, 1\] = 0.0 after padding: .* move the padding"),
-        (2, np.full((6, 4), 5), r"targets\[0, 0\] = 5 is not a class|labels"),
-        (2, np.zeros((6, 4), int), "is the blank"),
     ],
 )
-def test_what_is_wrong(which: int, change: np.ndarray, said: str) -> None:
+def test_wrong_paddings(which: int, change: np.ndarray, said: str) -> None:
     given = [*case(False)]
     given[which] = change
     with pytest.raises(ctckit.CTCError, match=said):
         ours.ctc_loss(*given)
 
 
+GOOD = {
+    "logits": np.zeros((3, 14, 6), np.float32),
+    "logit_paddings": np.zeros((3, 14)),
+    "labels": np.array([[1, 2, 3, 4]] * 3),
+    "label_paddings": np.zeros((3, 4)),
+}
+CLASSES = "logits has C=6 classes (0..5), blank_id=0"
+
+
+def labelled(**changed: int):
+    """The labels above, with others in the second sample."""
+    labels = GOOD["labels"].copy()
+    for place, label in changed.items():
+        labels[1, int(place[1:])] = label
+    return {"labels": labels}
+
+
+# What is changed in the call above, and what the message must say: its beginning, and parts.
+BAD = {
+    "not a class": (labelled(_2=9), ["labels[1, 2] = 9 is not a class", CLASSES]),
+    "several": (labelled(_1=9, _2=8), ["labels[1, 1] = 9 is not a class, nor is 1 more", CLASSES]),
+    "below 0": (labelled(_1=-1), ["labels[1, 1] = -1 is", CLASSES, "mask padding with label_paddings"]),
+    "the blank": (labelled(_2=0), ["labels[1, 2] = 0 is the blank", "pass blank_id=5"]),
+    "another blank": (
+        {"blank_id": 3},
+        ["labels[0, 2] = 3 is the blank", "pass the blank's index as blank_id= (now 3)"],
+    ),
+    "padding": (
+        labelled(_3=-1),
+        ["labels[1, 3] = -1 is not a class", CLASSES, "label_paddings[1, 3] = 0", "1 in label_paddings where labels"],
+    ),
+    "padding by blanks": (labelled(_3=0), ["labels[1, 3] = 0 is the blank", "label_paddings[1, 3] = 0"]),
+    "no such blank": ({"blank_id": 6}, ["blank_id = 6 is not a class: logits has C=6"]),
+    "no number": ({"blank_id": "no"}, ["blank_id = 'no' has type str"]),
+    "one sample": ({"logits": GOOD["logits"][0]}, ["logits has shape (14, 6): expected (N, T, C)", "logits[None]"]),
+    "one target": ({"labels": np.ones(4, int)}, ["labels has shape (4,)", "labels[None]"]),
+    "other rows": (
+        {"labels": np.ones((2, 4), int), "label_paddings": np.zeros((2, 4))},
+        ["labels has shape (2, 4): expected (3, S)", "one row for each sample"],
+    ),
+    "floats": ({"labels": jnp.ones((3, 4))}, ["labels has dtype float32", "labels.astype"]),
+    "exchanged": (
+        {"logits": np.zeros((3, 14, 6), int), "labels": jnp.ones((3, 4))},
+        ["logits has shape (3, 14, 6) and labels shape (3, 4)", "pass logits, logit_paddings, labels, label_paddings"],
+    ),
+}
+
+
+@pytest.mark.parametrize("call", [ours.ctc_loss, LOSS], ids=["eager", "jit"])
+@pytest.mark.parametrize("name", BAD)
+def test_errors_name_what_was_given(name: str, call) -> None:
+    change, parts = BAD[name]
+    with pytest.raises(Exception, match=re.escape(parts[0])) as caught:  # jax's own inside of jit
+        jax.block_until_ready(call(**GOOD | change))
+    message = str(caught.value)
+    assert all(part in message for part in parts)
+    assert not {"targets", "input_lengths", "target_lengths", "blank="} & {*re.findall(r"\w+=?", message)}
+
+
+def test_faults_name_what_was_given() -> None:
+    with pytest.raises(ctckit.CTCError) as caught:
+        ours.ctc_loss(**GOOD | labelled(_1=-1))
+    fault = caught.value.fault
+    assert (fault.argument, fault.position, fault.value) == ("labels", (1, 1), -1)
+    assert fault.message("zh").endswith("blank_id=0；请用 label_paddings 排除填充")
+
+
 def test_fractions_inside_of_jit_give_nan() -> None:
     logits, padded, *labels = case(False)
     padded[2, 3] = 0.25
     assert np.isnan(LOSS(logits, padded, *labels)).tolist() == [n == 2 for n in range(6)]
-
-
-def test_labels_inside_of_jit() -> None:
-    logits, padded, labels, label_paddings = case(False)
-    labels[0, 0] = 9
-    with pytest.raises(Exception, match="= 9 is not a class"):
-        LOSS(logits, padded, labels, label_paddings).block_until_ready()
 
 
 def test_jnp_is_enough() -> None:

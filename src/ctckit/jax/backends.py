@@ -38,6 +38,7 @@ class Options(NamedTuple):
         from_logits: whether scores are normalised first.
         blank: the blank's class; for targets only.
         single: whether the caller knows one sample only; for messages.
+        as_optax: whether the caller knows optax's arguments; for messages.
         threads: how many a call may use on the CPU.
         instruction_set: the C++ kernels'.
     """
@@ -46,6 +47,7 @@ class Options(NamedTuple):
     from_logits: bool
     blank: int = 0
     single: bool = False
+    as_optax: bool = False
     threads: int = 0
     instruction_set: str = ""
 
@@ -88,6 +90,7 @@ def _sums(options: Options, wants_grad: bool) -> Callable[[Array, Batch], Sums]:
             wants_grad=wants_grad,
             blank=options.blank,
             single=options.single,
+            as_optax=options.as_optax,
         )
 
     def on_gpu(scores: Array, batch: TargetArrays) -> Sums:

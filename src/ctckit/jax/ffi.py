@@ -1,6 +1,6 @@
 """The C++ kernels as operations of XLA on the CPU, by its foreign function interface; the handlers are native/jax.cpp.
 
-May import jax, lattices.py, spread.py, lattice/, kernels.native, validate/ and the extension, native.
+May import jax, lattices.py, names.py, spread.py, lattice/, kernels.native, validate/ and the extension, native.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ..kernels import native
 from ..lattice import ARCS_BY_ROLE
 from ..validate import Form, check_values
 from .lattices import Array, Batch, LatticeArrays, Paths, States, Sums, TargetArrays, real_of
+from .names import as_optax_calls_it
 from .spread import by_samples
 
 _TOKENS, _ENTRY_COSTS, _STATE_SCORES, _CLASS_SCORES = 1, 2, 4, 8  # bits of `given`, as in native/jax.cpp
@@ -29,7 +30,14 @@ _Result = tuple[str, Any]  # the letters of a result's axes, and its dtype
 
 
 def sums(
-    scores: Array, batch: Batch, *, from_logits: bool, wants_grad: bool, blank: int = 0, single: bool = False
+    scores: Array,
+    batch: Batch,
+    *,
+    from_logits: bool,
+    wants_grad: bool,
+    blank: int = 0,
+    single: bool = False,
+    as_optax: bool = False,
 ) -> Sums:
     """Sums over all paths of each sample.
 
@@ -40,6 +48,7 @@ def sums(
         wants_grad: whether the gradients by all that is given are computed.
         blank: the blank's class; for targets only.
         single: whether the caller knows one sample, without a batch axis; for messages.
+        as_optax: whether the caller knows optax's arguments; for messages.
     """
     real, wanted, given = real_of(scores.dtype), _GRAD * wants_grad, _given(batch)
     results: list[_Result] = [("n", real)]
@@ -53,7 +62,7 @@ def sums(
             if given & bit:
                 wanted |= bit_of_gradient
                 results.append((axes, real))
-    call = _Call("sums", _blank(batch, blank), given, from_logits, single, wanted)
+    call = _Call("sums", _blank(batch, blank), given, from_logits, single, as_optax, wanted)
     found = iter(_run(call, scores, batch, results))
     loss, grad = next(found), next(found) if wants_grad else None
     by_class, by_state, by_entry = (
@@ -86,6 +95,7 @@ class _Call(NamedTuple):
     given: int
     from_logits: bool
     single: bool
+    as_optax: bool = False
     wanted: int = 0
 
 
@@ -173,6 +183,7 @@ def _explained(
     blank: int,
     from_logits: bool,
     single: bool,
+    as_optax: bool,
 ) -> str:
     """What is wrong with a call's integers, in the words of the other frontends. Native/jax.cpp calls it."""
     size, num_frames, classes = shape
@@ -189,7 +200,7 @@ def _explained(
             from_logits=from_logits,
         )
     except CTCError as error:
-        return str(error)
+        return str(as_optax_calls_it(error) if as_optax else error)
     return "native/jax.cpp finds a fault, validate/ finds none: please report this"
 
 

@@ -2,7 +2,8 @@
 
 The names, arguments and shapes are optax's. What differs is what is wrong there: the loss and its gradient are exact,
 a target that can't be reached has gradient 0, padding is never read and may stand between frames, and labels that are
-not classes are errors. May import jax, arguments.py, backends.py, lattices.py, logarithms.py, faults.py and errors.py.
+not classes are errors. May import jax, arguments.py, backends.py, lattices.py, logarithms.py, names.py, faults.py and
+errors.py.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from . import logarithms
 from .arguments import as_jax, checked_call, known_values
 from .backends import Options, differentiable_loss, loss_and_gradients
 from .lattices import Array, TargetArrays, ctc_lattices
+from .names import as_optax_calls_it
 
 __all__ = ["ctc_loss", "ctc_loss_with_forward_probs"]
 
@@ -124,6 +126,7 @@ def _checked(
 ) -> tuple[Array, Array, TargetArrays, Options]:
     """The scores (B, T, K), which of their frames are used (B, T), the targets, and the call's options."""
     scores, tokens = as_jax("logits", logits), as_jax("labels", labels, integers=True)
+    _check_axes(scores, tokens)
     frames = _paddings("logit_paddings", logit_paddings, scores.shape[:2])
     padding = _paddings("label_paddings", label_paddings, tokens.shape)
     known = known_values(padding)
@@ -133,10 +136,27 @@ def _checked(
         raise CTCError(Fault("paddings-order", "label_paddings", where, found, hint="pad-at-the-end"))
     used = frames == 0
     lengths = (padding == 0).sum(1, dtype=jnp.int32)
-    call = checked_call(scores, tokens, used.sum(1, dtype=jnp.int32), lengths, blank_id, from_logits=True)
+    try:
+        call = checked_call(scores, tokens, used.sum(1, dtype=jnp.int32), lengths, blank_id, from_logits=True)
+    except CTCError as error:
+        raise as_optax_calls_it(error) from None
     wrong = (~_is_binary(frames)).any(1) | (~_is_binary(padding)).any(1)
     scores = jnp.where(wrong[:, None, None], jnp.nan, call.scores) if _may_be_fractions(frames, padding) else scores
-    return scores, used, call.batch, Options(None, True, call.blank)
+    return scores, used, call.batch, Options(None, True, call.blank, as_optax=True)
+
+
+def _check_axes(logits: Array, labels: Array) -> None:
+    for code, name, axes, array in (("batch-first-shape", "logits", 3, logits), ("padded-shape", "labels", 2, labels)):
+        if array.ndim != axes:
+            hint = "add-batch-axis" if array.ndim == axes - 1 else ""
+            raise CTCError(Fault(code, name, (), array.shape, hint=hint))
+    if len(labels) != len(logits):
+        details = {"size": len(logits)}
+        raise CTCError(
+            Fault(
+                "shape-mismatch", "labels", (), labels.shape, None, "one-row-a-sample", variant="rows", details=details
+            )
+        )
 
 
 def _paddings(name: str, given: Any, shape: tuple[int, ...]) -> Array:

@@ -180,6 +180,7 @@ def _tokens(form: Form, blank: int, targets: Integers, target_lengths: Integers,
             padding = _padding(row, blank, form.classes)
             inner = row[: len(row) - padding]
             counted = f"target_lengths[{n}]" if target_lengths.ndim else "target_lengths"
+            counted = f"{counted} = {len(row)}"
             faults = (
                 _blanks(inner, blank, form.classes, rows),
                 _not_classes(inner, form.classes),
