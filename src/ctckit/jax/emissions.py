@@ -23,12 +23,14 @@ class Block(NamedTuple):
 
     Attributes:
         start: the first frame.
+        new: the first one that is not in the block before.
         frames: (B,).
         active: (N, B) whether a frame is new and used.
         scores: (N, B, C).
     """
 
     start: Array
+    new: Array
     frames: Array
     active: Array
     scores: Array
@@ -72,12 +74,30 @@ class Reader(NamedTuple):
         """How many blocks there are."""
         return math.ceil(self.scores.shape[1] / self.length)
 
-    def block(self, index: Array) -> Block:
-        """One of the blocks."""
-        start = jnp.minimum(index * self.length, self.scores.shape[1] - self.length)
+    @property
+    def last(self) -> int:
+        """The first frame of the last block."""
+        return self.scores.shape[1] - self.length
+
+    @property
+    def starts(self) -> Array:
+        """The first frame of each block."""
+        return jnp.minimum(jnp.arange(self.blocks) * self.length, self.last)
+
+    def block(self, start: Array) -> Block:
+        """The block that begins at a frame."""
         frames = start + jnp.arange(self.length)
-        active = (frames < self.lattices.num_frames[:, None]) & (frames >= index * self.length)
-        return Block(start, frames, active, self.part(self.scores, start))
+        new = jnp.where(start == self.last, (self.blocks - 1) * self.length, start)
+        active = (frames < self.lattices.num_frames[:, None]) & (frames >= new)
+        return Block(start, new, frames, active, self.part(self.scores, start))
+
+    def after(self, block: Block) -> Array:
+        """The first frame of the next block."""
+        return jnp.minimum(block.start + self.length, self.last)
+
+    def before(self, block: Block) -> Array:
+        """The first frame of the block before."""
+        return block.new - self.length
 
     def part(self, of_frames: Array, start: Array) -> Array:
         """A block's part of an array (N, T, ...)."""

@@ -114,15 +114,15 @@ def _forward(search: _Search) -> tuple[Array, Array]:
     """The rows (N, K) before each block, and the last; relative to their best states."""
     read = search.read
 
-    def over_block(row: Array, index: Array) -> tuple[Array, Array]:
+    def over_block(row: Array, first: Array) -> tuple[Array, Array]:
         best = row.max(axis=1, keepdims=True)
         row = row - jnp.where(best > -jnp.inf, best, 0)
-        frames = _emitted(search, read.block(index))
+        frames = _emitted(search, read.block(first))
         last, _ = spread.scan(lambda row, at: (_advance(search, row, _ways(search, row), at), None), row, frames)
         return last, row
 
     start = jnp.where((read.lattices.arcs & Arc.START) != 0, -search.costs, -jnp.inf)
-    last, rows = spread.scan(over_block, start, jnp.arange(read.blocks))
+    last, rows = spread.scan(over_block, start, read.starts)
     return rows, last
 
 
@@ -131,8 +131,8 @@ def _traced_back(search: _Search, rows: Array, end: Array) -> Array:
     read = search.read
 
     def over_block(carry: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
-        (state, states), (index, row) = carry, at
-        block = read.block(index)
+        (state, states), (first, row) = carry, at
+        block = read.block(first)
 
         def ahead(row: Array, frame: tuple[Array, Array]) -> tuple[Array, Array]:
             ways = _ways(search, row)
@@ -150,7 +150,7 @@ def _traced_back(search: _Search, rows: Array, end: Array) -> Array:
 
     empty = jnp.zeros(read.scores.shape[:2], jnp.int32)
     found: tuple[Array, Array]
-    found, _ = spread.scan(over_block, (end, empty), (jnp.arange(read.blocks), rows), reverse=True)
+    found, _ = spread.scan(over_block, (end, empty), (read.starts, rows), reverse=True)
     return found[1]
 
 

@@ -49,13 +49,13 @@ class _Move(NamedTuple):
     """One way from each state's neighbour into it.
 
     Attributes:
+        arc: the row of masks that says which states are entered in that way. Not an array.
         offset: where the neighbour is: -1 is the state before. Not an array.
-        mask: int32 (N, K) of exponents: which states are entered in that way.
         factor: (N, K) what that costs; or None.
     """
 
+    arc: int
     offset: int
-    mask: Array
     factor: Scaled | None
 
 
@@ -63,12 +63,13 @@ class _Graph(NamedTuple):
     """What rows advance by, in one direction.
 
     Attributes:
-        stay: int32 (N, K) a mask of exponents.
-        moves: the other ways into states.
+        masks: int32 (1 + moves, N, K + 2) of exponents: which states may be stayed in, and entered by each of `MOVES`;
+            all in one array, and with what stands after the last state, since XLA compiles each array's computation.
+        moves: the ways into states from others.
         begin: (N, K) the row before the first frame.
     """
 
-    stay: Array
+    masks: Array
     moves: list[_Move]
     begin: Scaled
 
@@ -93,13 +94,12 @@ def _graphs(lattices: LatticeArrays, broken: Array, dtype: Any) -> _Graphs:
     if lattices.entry_costs is not None:
         cost = scaled.normalised(scaled.exp(jnp.where(broken[:, None], 0, -lattices.entry_costs.astype(dtype))))
         start = scaled.times(start, cost)
-    stay = scaled.as_mask((arcs & Arc.STAY) != 0)
-    into = [_Move(-back, scaled.as_mask((arcs & bit) != 0), cost) for bit, back in MOVES]
-    out_of = [
-        _Move(-move.offset, neighbours(move.mask, -move.offset, scaled.ZERO), _from(cost, -move.offset))
-        for move in into
-    ]
-    return _Graphs(_Graph(stay, into, start), _Graph(stay, out_of, end), added_scores(lattices, dtype))
+    bits = jnp.asarray([Arc.STAY, *(bit for bit, _ in MOVES)], jnp.uint8)
+    wide = jnp.pad(arcs, ((0, 0), (0, max(back for _, back in MOVES))))
+    masks = scaled.as_mask((wide & bits[:, None, None]) != 0)
+    into = [_Move(arc, -back, cost) for arc, (_, back) in enumerate(MOVES, 1)]
+    out_of = [_Move(move.arc, -move.offset, _from(cost, -move.offset)) for move in into]
+    return _Graphs(_Graph(masks, into, start), _Graph(masks, out_of, end), added_scores(lattices, dtype))
 
 
 def _from(row: Scaled | None, offset: int) -> Scaled | None:
@@ -128,7 +128,8 @@ def _advance(graph: _Graph, row: Scaled, frame: _Frame) -> tuple[Scaled, Scaled]
     """
     row, arriving = _with_neighbours(graph, scaled.normalised(row))
     entered = scaled.plus(*arriving)
-    reached = scaled.where(frame.rests[:, None], row, scaled.plus(row.masked(graph.stay), entered))
+    stayed = row.masked(graph.masks[0, :, : row.exponent.shape[1]])
+    reached = scaled.where(frame.rests[:, None], row, scaled.plus(stayed, entered))
     return scaled.times(reached, frame.emission), entered
 
 
@@ -144,24 +145,42 @@ def _with_neighbours(graph: _Graph, row: Scaled) -> tuple[Scaled, list[Scaled]]:
     def part(offset: int) -> Scaled:
         return Scaled(*(array[:, before + offset : before + offset + size] for array in wide))
 
-    arriving = ((part(move.offset).masked(move.mask), move.factor) for move in graph.moves)
-    return part(0), [way if factor is None else scaled.times(way, factor) for way, factor in arriving]
+    def arriving(move: _Move) -> Scaled:
+        entered = max(0, move.offset)  # backward, a path comes from the state that it entered by the arc
+        way = part(move.offset).masked(graph.masks[move.arc, :, entered : entered + size])
+        return way if move.factor is None else scaled.times(way, move.factor)
+
+    return part(0), [arriving(move) for move in graph.moves]
+
+
+class _Passed(NamedTuple):
+    """What the forward pass has found.
+
+    Attributes:
+        start: of the next block; kept, and not made of an index, so that XLA finds the same kernels in both passes.
+        row: (N, K) of all paths up to there.
+        nats: (N,) that it is relative to.
+    """
+
+    start: Array
+    row: Scaled
+    nats: Array
 
 
 def _forward(read: Reader, graphs: _Graphs) -> tuple[Scaled, Scaled, Array]:
     """The rows before each block, the last row, and the nats that it is relative to (N,)."""
 
-    def over_block(carry: tuple[Scaled, Array], index: Array) -> tuple[tuple[Scaled, Array], Scaled]:
-        row, nats = carry
-        block = read.block(index)
+    def over_block(carry: _Passed, _: Array) -> tuple[_Passed, Scaled]:
+        block = read.block(carry.start)
         emission, offset = _scaled_emissions(read, graphs, block)
-        frames = _Frame(emission, _rests(block, block.frames == 0))
-        last, _ = spread.scan(lambda row, frame: (_advance(graphs.forward, row, frame)[0], None), row, frames)
-        return (last, nats + offset.sum(axis=1)), row
+        frames = _Frame(emission, _rests(read, block, 0))
+        last, _ = spread.scan(lambda row, frame: (_advance(graphs.forward, row, frame)[0], None), carry.row, frames)
+        return _Passed(read.after(block), last, carry.nats + offset.sum(axis=1)), carry.row
 
     nats = jnp.zeros(read.broken.shape, graphs.added.dtype)
-    (last, nats), rows = spread.scan(over_block, (graphs.forward.begin, nats), jnp.arange(read.blocks))
-    return rows, last, nats
+    begin = _Passed(jnp.int32(0), graphs.forward.begin, nats)
+    found, rows = spread.scan(over_block, begin, jnp.arange(read.blocks))
+    return rows, found.row, found.nats
 
 
 def _scaled_emissions(read: Reader, graphs: _Graphs, block: Block) -> tuple[Scaled, Array]:
@@ -177,8 +196,10 @@ def _whole_steps(nats: Array) -> Array:
     return jnp.where(jnp.abs(nats) < LARGE, jnp.round(nats * STEPS) / STEPS, nats)
 
 
-def _rests(block: Block, first: Array) -> Array:
-    return (~block.active | first).T
+def _rests(read: Reader, block: Block, first: int | Array) -> Array:
+    """(B, N) whether paths don't move into a frame: into the first one, and where frames are passed over."""
+    frames = block.frames[:, None]
+    return (frames >= read.lattices.num_frames) | (frames < block.new) | (frames == first)
 
 
 def _score(read: Reader, graphs: _Graphs, last: Scaled, nats: Array) -> tuple[Array, Array]:
@@ -199,12 +220,14 @@ class _Gathered(NamedTuple):
     """What the backward pass has found.
 
     Attributes:
+        start: of the next block.
         row: (N, K) of all paths from the last block that was read on.
         memory: for the rows of a block.
         grad: (N, T, C) by the scores.
         others: the other gradients of what is given, by their names in `Sums`.
     """
 
+    start: Array
     row: Scaled
     memory: _Rows
     grad: Array
@@ -214,9 +237,8 @@ class _Gathered(NamedTuple):
 def _backward(read: Reader, graphs: _Graphs, rows: Scaled, whole: Array, loss: Array, num_frames: int) -> Sums:
     """The gradients, given the rows before each block; that by the scores of so many frames."""
 
-    def over_block(carry: _Gathered, block_of: tuple[Array, Scaled]) -> tuple[_Gathered, None]:
-        index, before = block_of
-        block = read.block(index)
+    def over_block(carry: _Gathered, before: Scaled) -> tuple[_Gathered, None]:
+        block = read.block(carry.start)
         row, memory, occupancy, entries = _occupancies(read, graphs, block, before, carry.row, carry.memory, whole)
         # A frame's occupancies sum up to 1: dividing by what they do sum up to takes rounding out of them.
         mass = occupancy.sum(axis=2, keepdims=True)
@@ -230,11 +252,13 @@ def _backward(read: Reader, graphs: _Graphs, rows: Scaled, whole: Array, loss: A
         if entries is not None:
             first = (block.frames == 0)[:, None, None]
             more["entry_costs_grad"] = jnp.where(first, occupancy, entries * factor).sum(axis=0)
-        return _Gathered(row, memory, grad, {name: sums + more[name] for name, sums in carry.others.items()}), None
+        others = {name: sums + more[name] for name, sums in carry.others.items()}
+        return _Gathered(read.before(block), row, memory, grad, others), None
 
     grad = jnp.zeros(read.scores.shape, read.scores.dtype)
-    begin = _Gathered(graphs.backward.begin, _memory(read, graphs), grad, _nothing(read, graphs.added.dtype))
-    found, _ = spread.scan(over_block, begin, (jnp.arange(read.blocks), rows), reverse=True)
+    others = _nothing(read, graphs.added.dtype)
+    begin = _Gathered(jnp.int32(read.last), graphs.backward.begin, _memory(read, graphs), grad, others)
+    found, _ = spread.scan(over_block, begin, rows, reverse=True)
     return Sums(loss, found.grad[:, :num_frames], **{name: _judged(sums, loss) for name, sums in found.others.items()})
 
 
@@ -251,8 +275,9 @@ def _nothing(read: Reader, dtype: Any) -> dict[str, Array]:
 
 def _judged(gradient: Array, loss: Array) -> Array:
     """A gradient (N, ...): 0 of samples without a path, NaN of those that are not finite."""
-    of_sample = loss.reshape(-1, *[1] * (gradient.ndim - 1))
-    return jnp.where(jnp.isfinite(of_sample), gradient, jnp.where(of_sample == jnp.inf, 0, jnp.nan))
+    factor = jnp.where(jnp.isfinite(loss), 1, jnp.where(loss == jnp.inf, 0, jnp.nan)).astype(gradient.dtype)
+    factor = factor.reshape(-1, *[1] * (gradient.ndim - 1))
+    return jnp.where(factor == 0, 0, gradient * factor)
 
 
 class _Rows(NamedTuple):
@@ -304,8 +329,7 @@ def _occupancies(
         often each state is entered (B, N, K), wrong at the first frame of all.
     """
     emission, _ = _scaled_emissions(read, graphs, block)
-    last = block.frames == read.lattices.num_frames[:, None] - 1
-    frames, back = (_Frame(emission, _rests(block, at)) for at in (block.frames == 0, last))
+    frames, back = (_Frame(emission, _rests(read, block, first)) for first in (0, read.lattices.num_frames - 1))
     _, forward, entered = _fill(graphs.forward, before, frames, rows.forward, reverse=False)
     first, backward, _ = _fill(graphs.backward, behind, back, rows.backward, reverse=True)
     exponent = whole[:, None]
