@@ -3,7 +3,8 @@
 //
 //     targets (N, S), num_frames (N,), target_lengths (N,)     CTC's lattices, laid out here; if `blank` is given
 //     num_frames (N,), num_states (N,), labels (N, K), arcs (N, K), and of tokens (N, K), entry_costs (N, K),
-//     state_scores (N, K), class_scores (C,) those in `given`  any lattices; `blank` is -1
+//     state_scores (N, K), class_scores (C,), long_arcs (N, L, 2) with long_arc_scores (N, L) those in `given`
+//                                                              any lattices; `blank` is -1
 //
 // Attributes are int64, but `isa`. Python is called for one thing only: to say what is wrong with a value, in the words
 // that the other frontends use.
@@ -32,7 +33,7 @@ using namespace xla_ffi;
 namespace ctckit {
 namespace {
 
-enum Given { kTokens = 1, kEntryCosts = 2, kStateScores = 4, kClassScores = 8 };
+enum Given { kTokens = 1, kEntryCosts = 2, kStateScores = 4, kClassScores = 8, kLongArcs = 16 };
 enum Wanted { kGrad = 1, kClassScoresGrad = 2, kStateScoresGrad = 4, kEntryCostsGrad = 8 };
 
 // What Python says once: the arcs by role, and a function that explains a wrong value. They live as long as the
@@ -193,7 +194,31 @@ struct Batch {
         if (added & kEntryCosts) lattices.entry_costs = doubles(arguments, entry_costs_, 2);
         if (added & kStateScores) lattices.state_scores = doubles(arguments, state_scores_, 2);
         if (added & kClassScores) scores.class_scores = doubles(arguments, class_scores_, 1);
+        if (added & kLongArcs) read_long_arcs(arguments);
         given = {frames_.data(), nullptr, nullptr, size, 0, true};
+    }
+
+    // Each sample's arcs (from, to) in order of `to`, and then -1.
+    void read_long_arcs(Arguments& arguments) {
+        const Buffer& buffer = by_sample(arguments.next(3, kS32));
+        const std::int64_t most = buffer.dims[1];
+        const std::vector<double> values =
+            as_doubles(by_sample(arguments.next(2, scores.dtype == CTCKIT_FLOAT64 ? kF64 : kF32)));
+        require(buffer.dims[2] == 2 && std::int64_t(values.size()) == size * most, "long arcs must be (N, L, 2)");
+        const auto* pairs = static_cast<const std::int32_t*>(buffer.data);
+        for (std::int64_t n = 0; n < size; ++n) {
+            const std::int32_t* arc = pairs + 2 * n * most;
+            for (std::int64_t l = 0, before = 0; l < most && arc[2 * l] >= 0; before = arc[2 * l++ + 1]) {
+                const std::int32_t from = arc[2 * l], to = arc[2 * l + 1];
+                require(from < to && before <= to && to < lattices.num_states[n],
+                        "long arcs must lead to later states, and be in the order of these");
+                long_arcs_.insert(long_arcs_.end(), {std::int32_t(n), from, to});
+                long_arc_scores_.push_back(values[n * most + l]);
+            }
+        }
+        lattices.long_arcs = long_arcs_.data();
+        lattices.long_arc_scores = long_arc_scores_.data();
+        lattices.num_long_arcs = long_arc_scores_.size();
     }
 
     const Buffer& by_sample(const Buffer& buffer) const {
@@ -211,7 +236,8 @@ struct Batch {
     }
 
     std::vector<std::int64_t> frames_, targets_, lengths_;
-    std::vector<double> entry_costs_, state_scores_, class_scores_;
+    std::vector<double> entry_costs_, state_scores_, class_scores_, long_arc_scores_;
+    std::vector<std::int32_t> long_arcs_;
     LatticeBatch laid_out_;
 };
 

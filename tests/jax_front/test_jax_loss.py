@@ -200,21 +200,81 @@ def test_lattices_with_scores_of_classes_and_states() -> None:
 
 
 def test_random_lattices() -> None:
-    """Against an enumeration of their paths; those with long arcs are refused."""
-    refused, taken, frames = 0, [], 5
+    """Against an enumeration of their paths, long arcs included."""
+    frames = 5
     rng = np.random.default_rng(0)
     log_probs = log_softmax(rng.normal(size=(frames, CLASSES))).astype(float)
-    for seed in range(40):
-        lattice = random_lattice(seed)
-        if len(lattice.long_arcs):
-            refused += 1
-            with pytest.raises(ctckit.CTCError, match="long arcs"):
-                ctckit.jax.lattice_loss(jnp.asarray(log_probs), lattice)
-        else:
-            taken.append(lattice)
-    assert refused
-    assert len(taken) > 3
+    taken = [random_lattice(seed) for seed in range(40)]
+    far = [len(lattice.long_arcs) for lattice in taken]
+    assert 0 in far
+    assert max(far) > 1
     batch = jnp.asarray(np.broadcast_to(log_probs, (len(taken), frames, CLASSES)))
     found = LATTICE_LOSS(batch, taken, from_logits=False)
     want = [-enumerated(lattice, log_probs)[0].score for lattice in taken]
     np.testing.assert_allclose(found, want, rtol=1e-5)
+
+
+def with_long_arcs():
+    """Logits (N, T, C), lattices of different numbers of long arcs, frames, and scores of classes and states."""
+    rng = np.random.default_rng(4)
+    lattices = [
+        ctckit.ctc_lattice([1, 2, 3]).with_long_arcs([(1, 5), (0, 3)], [-2.5, 0.5]),
+        ctckit.ctc_lattice([2, 2]),
+        ctckit.ctc_lattice([3, 1, 2, 1]).with_optional([0, 7, 7, 0]),
+    ]
+    logits = rng.normal(size=(3, 9, CLASSES)).astype(np.float32)
+    by_class, by_state = rng.normal(size=CLASSES).astype(np.float32), rng.normal(size=(3, 9)).astype(np.float32)
+    return logits, lattices, np.array([9, 6, 8]), by_class, by_state
+
+
+def test_long_arcs() -> None:
+    logits, lattices, frames, by_class, by_state = with_long_arcs()
+    want = ctckit.lattice_loss_and_grad(
+        logits.swapaxes(0, 1), lattices, frames, "sum", from_logits=True, class_scores=by_class, state_scores=by_state
+    )
+
+    def loss(logits, by_class, by_state):
+        return ctckit.jax.lattice_loss(
+            logits, lattices, frames, reduction="sum", class_scores=by_class, state_scores=by_state
+        )
+
+    found, grads = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2)))(logits, by_class, by_state)
+    np.testing.assert_allclose(found, want.loss, rtol=1e-6)  # float32
+    for grad, other in zip(grads, (want.grad.swapaxes(0, 1), want.class_scores, want.state_scores), strict=True):
+        np.testing.assert_allclose(grad, other, atol=1e-5)  # as for other lattices
+    without = loss(logits, by_class, by_state) - ctckit.jax.lattice_loss(
+        logits,
+        [ctckit.ctc_lattice(target) for target in ([1, 2, 3], [2, 2], [3, 1, 2, 1])],
+        frames,
+        reduction="sum",
+        class_scores=by_class,
+        state_scores=by_state,
+    )
+    assert abs(float(without)) > 0.01  # the arcs matter
+
+
+def test_long_arcs_of_mapped_samples() -> None:
+    logits, lattices, frames, *_ = with_long_arcs()
+    one = lattices[0]
+    found = jax.jit(jax.vmap(lambda row: ctckit.jax.lattice_loss(row, one, reduction="none")))(logits)
+    want = ctckit.lattice_loss(logits.swapaxes(0, 1), one, [9] * 3, reduction="none", from_logits=True)
+    np.testing.assert_allclose(found, want, rtol=1e-6)
+    gamma = ctckit.jax.posteriors(logits, lattices=lattices, input_lengths=frames).states.sum(2)
+    np.testing.assert_allclose(gamma, np.arange(9) < frames[:, None], atol=1e-6)
+    paths = ctckit.jax.best_path(logits[:1] * 0, lattices=[one.with_long_arcs([(0, 6)], [50.0])])
+    assert paths.states[0, -1] == 6
+    assert float(paths.score[0]) > 0
+
+
+def test_long_arcs_elsewhere() -> None:
+    logits, lattices, frames, *_ = with_long_arcs()
+
+    def loss(logits, **options):
+        return ctckit.jax.lattice_loss(logits, lattices, frames, **options)
+
+    with pytest.raises(ctckit.CTCError, match="the scan backend cannot take long arcs yet: on a CPU"):
+        loss(logits, backend="scan")
+    with pytest.raises(ctckit.CTCError, match="no second ones"):
+        jax.grad(lambda logits: jax.grad(loss)(logits).sum())(logits)
+    with pytest.raises(ctckit.CTCError, match="the scan backend cannot take long arcs yet: on a CPU"):
+        jax.jit(loss).trace(logits).lower(lowering_platforms=("cuda",))

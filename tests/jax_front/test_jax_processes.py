@@ -70,6 +70,38 @@ def test_a_batch_spread_over_devices_stays_so() -> None:
     )
 
 
+def test_long_arcs_spread_over_devices_and_threads() -> None:
+    run(
+        """
+        from concurrent.futures import ThreadPoolExecutor
+        from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+        plain = [ctckit.ctc_lattice([1 + n % 3, 2]) for n in range(6)]
+        lattices = [each.with_long_arcs([(0, 3)], [0.5]) if n % 2 else each for n, each in enumerate(plain)]
+
+        def loss(scores):
+            return ctckit.jax.lattice_loss(scores, lattices, FRAMES, reduction="sum", zero_infinity=True)
+
+        step = jax.jit(jax.value_and_grad(loss))
+        held = np.asarray(SCORES).swapaxes(0, 1)
+        want = ctckit.lattice_loss_and_grad(held, lattices, FRAMES, "sum", True, from_logits=True)
+
+        def check(scores):
+            loss, grad = step(scores)
+            np.testing.assert_allclose(loss, want.loss, rtol=1e-6)
+            np.testing.assert_allclose(np.swapaxes(grad, 0, 1), want.grad, atol=1e-5)
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(check, [SCORES] * 40))
+        mesh = Mesh(np.array(jax.devices()), ("data",))
+        spread = jax.device_put(SCORES, NamedSharding(mesh, P("data")))
+        text = step.lower(spread).compile().as_text()
+        assert not [name for name in ("all-gather", "all-to-all", "collective-permute") if name in text]
+        check(spread)
+        """,
+        devices=2,
+    )
+
+
 def test_shard_map_and_pmap() -> None:
     run(
         """

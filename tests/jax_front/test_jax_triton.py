@@ -157,6 +157,13 @@ def test_lowered_for_a_card(shape: str) -> None:
         assert text.count("@triton_kernel_call_ffi") == kernels, text
         assert text.count("output_operand_alias") >= kernels, text
         assert "stablehlo.while" not in text, text
+    if jax.default_backend() == "cpu":
+        try:
+            ctckit.jax.ctc_loss(*given, backend="triton")
+        except ctckit.CTCError as error:
+            assert "computes on NVIDIA's GPUs only" in str(error), error
+        else:
+            raise AssertionError("no error")
     """
     run(code, TRITON_INTERPRET="0")
 

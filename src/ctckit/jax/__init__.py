@@ -11,6 +11,7 @@
     scan.py         sums in jax's operations, for all other platforms
     logarithms.py   sums that can be differentiated again, and best paths, in jax's operations
     lattices.py     lattices as arrays
+    refused.py      an error where a call is lowered for a platform that can't take it
     names.py        what optax calls the arguments, for messages
 
 May import jax, kernels/ and what lies below them.

@@ -15,7 +15,6 @@ import numpy as np
 
 from ..errors import CTCError
 from ..faults import Fault
-from ..kernels.backend import cannot_take
 from ..lattice import Lattice, padded_rows
 from ..problem import checked_lattice_problem, with_added_scores
 from ..validate import (
@@ -119,8 +118,6 @@ def checked_lattice_call(
         from_logits=from_logits,
     )
     laid_out = problem.lattices
-    if len(laid_out.long_arcs):
-        raise cannot_take("jax", "long arcs", "use ctckit.lattice_loss or ctckit.torch.lattice_loss")
     by_state = _with_rows(state_scores, lead)
     with_added_scores(problem, _values(class_scores), _values(by_state))
     real = real_of(array.dtype)
@@ -133,8 +130,20 @@ def checked_lattice_call(
         None if by_state is None else jnp.asarray(by_state, real),
         None if class_scores is None else jnp.asarray(class_scores, real),
         jnp.asarray(laid_out.tokens),
+        *_long_arcs(laid_out.long_arcs, laid_out.long_arc_scores, size, real),
     )
     return Call(array, batch, jnp.asarray(laid_out.num_tokens, jnp.int32), lead, from_logits, 0)
+
+
+def _long_arcs(arcs: Any, scores: Any, size: int, dtype: Any) -> tuple[Array | None, Array | None]:
+    """Long arcs (J, 3) of a batch sample by sample (N, L, 2), padded with -1, and their scores (N, L)."""
+    if not len(arcs):
+        return None, None
+    counts = np.bincount(arcs[:, 0], minlength=size)
+    n, place = arcs[:, 0], np.arange(len(arcs)) - (counts.cumsum() - counts)[arcs[:, 0]]
+    pairs, values = np.full((size, counts.max(), 2), -1, np.int32), np.zeros((size, counts.max()))
+    pairs[n, place], values[n, place] = arcs[:, 1:], scores
+    return jnp.asarray(pairs), jnp.asarray(values, dtype)
 
 
 def checked_scores(

@@ -4,8 +4,8 @@
     differentiable_loss            the loss with gradients of any order
 
 The platform is the one that a call is lowered for, which jax may decide long after it was traced. May import jax,
-the backends ffi.py, triton.py, scan.py, paths.py and logarithms.py, lattices.py, spread.py, kernels/, results.py and
-errors.py.
+the backends ffi.py, triton.py, scan.py, paths.py and logarithms.py, lattices.py, refused.py, spread.py, kernels/,
+results.py and errors.py.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
 
-from ..errors import MissingExtraError
+from ..errors import CTCError, MissingExtraError
 from ..kernels import native
 from ..kernels.backend import cannot_take
 from ..results import Status
 from . import ffi, logarithms, paths, scan, triton
 from .lattices import Array, Batch, LatticeArrays, Paths, States, Sums, TargetArrays, ctc_lattices
+from .refused import instead_of
 from .spread import like_all
 
 BACKENDS = ("ffi", "triton", "scan")
+PLATFORMS = {"ffi": "CPUs", "triton": "NVIDIA's GPUs"}
 
 
 class Options(NamedTuple):
@@ -143,19 +145,28 @@ def _posteriors(options: Options) -> Callable[[Array, Batch], States]:
 def _by_platform(
     backend: str | None, on_cpu: Callable[..., Any], on_gpu: Callable[..., Any], elsewhere: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """The backend of the platform, or the one that was named, wherever it can run."""
+    """The backend of the platform, or the one that was named; where it can't compute, an error when it is lowered."""
 
     def chosen(scores: Array, batch: Batch) -> Any:
-        if backend == "scan":
+        error = _why_not_scan(backend, batch)
+        if backend == "scan" and error is None:
             return elsewhere(scores, batch)
+        if backend == "scan" and error is not None:
+            raise error
         ways = {} if backend == "triton" else {"cpu": on_cpu}
         if backend != "ffi" and _has_triton(backend, scores, batch):
             ways[triton.PLATFORM] = on_gpu
-        if backend is None:
-            ways["default"] = elsewhere
+        ways["default"] = elsewhere if error is None else instead_of(on_cpu, error)
         return lax.platform_dependent(scores, batch, **{platform: like_all(way) for platform, way in ways.items()})
 
     return chosen
+
+
+def _why_not_scan(backend: str | None, batch: Batch) -> CTCError | None:
+    """The error where jax's operations can't stand in for kernels: another backend is named, or there are long arcs."""
+    if backend in PLATFORMS:
+        return CTCError(f"backend={backend!r} computes on {PLATFORMS[backend]} only: leave it out on other devices")
+    return _about_long_arcs(batch)
 
 
 def _has_triton(backend: str | None, scores: Array, batch: Batch) -> bool:
@@ -170,6 +181,17 @@ def _has_triton(backend: str | None, scores: Array, batch: Batch) -> bool:
         if not triton.is_installed():
             raise MissingExtraError('backend="triton"', "jax-gpu", "jax-triton>=0.4")
     return triton.is_installed() and isinstance(batch, TargetArrays) and min(scores.shape) > 0
+
+
+def _about_long_arcs(batch: Batch) -> CTCError | None:
+    """The error where jax's operations would have to take long arcs."""
+    if not isinstance(batch, LatticeArrays) or batch.long_arcs is None:
+        return None
+    return cannot_take(
+        "scan",
+        "long arcs",
+        "on a CPU, without backend='scan', they have losses and first derivatives, but no second ones",
+    )
 
 
 @lru_cache(maxsize=256)
@@ -278,6 +300,8 @@ def _forward_again(scores: Array, batch: Batch, options: Options) -> tuple[Sums,
 def _backward_again(options: Options, kept: tuple[Array, Batch], cotangents: Sums) -> tuple[Any, Any]:
     """Second derivatives: those of the gradients that sums in logarithms have."""
     scores, batch = kept
+    if error := _about_long_arcs(batch):
+        raise error
     lattices, _ = _checked_lattices(scores, batch, options.blank)
     values = scores, lattices.entry_costs, lattices.state_scores, lattices.class_scores
 

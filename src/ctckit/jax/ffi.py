@@ -23,8 +23,9 @@ from .lattices import Array, Batch, LatticeArrays, Paths, States, Sums, TargetAr
 from .names import as_optax_calls_it
 from .spread import by_samples
 
-_TOKENS, _ENTRY_COSTS, _STATE_SCORES, _CLASS_SCORES = 1, 2, 4, 8  # bits of `given`, as in native/jax.cpp
-_GRAD, _CLASS_SCORES_GRAD, _STATE_SCORES_GRAD, _ENTRY_COSTS_GRAD = 1, 2, 4, 8  # bits of `wanted`
+# Bits of `given` and of `wanted`, as in native/jax.cpp.
+_TOKENS, _ENTRY_COSTS, _STATE_SCORES, _CLASS_SCORES, _LONG_ARCS = 1, 2, 4, 8, 16
+_GRAD, _CLASS_SCORES_GRAD, _STATE_SCORES_GRAD, _ENTRY_COSTS_GRAD = 1, 2, 4, 8
 
 _Result = tuple[str, Any]  # the letters of a result's axes, and its dtype
 
@@ -107,7 +108,8 @@ def _given(batch: Batch) -> int:
     """The bits of what lattices have besides what all have."""
     if isinstance(batch, TargetArrays):
         return 0
-    return sum(bit for bit, array, _ in _optional(batch) if array is not None)
+    bits = sum(bit for bit, array, _ in _optional(batch) if array is not None)
+    return bits + (0 if batch.long_arcs is None else _LONG_ARCS)
 
 
 def _optional(batch: LatticeArrays) -> list[tuple[int, Array | None, str]]:
@@ -128,6 +130,8 @@ def _flattened(batch: Batch, real: Any) -> list[tuple[Array, str]]:
     for bit, array, axes in _optional(batch):
         if array is not None:
             made.append((array if bit == _TOKENS else array.astype(real), axes))
+    if batch.long_arcs is not None and batch.long_arc_scores is not None:
+        made += [(batch.long_arcs, "n l p"), (batch.long_arc_scores.astype(real), "n l")]
     return made
 
 

@@ -47,6 +47,8 @@ class LatticeArrays(NamedTuple):
         class_scores: (C,) nats added to each class's log-probability; or None.
         tokens: int32 (N, K) the target's token that each state is, -1 for none; or None for CTC's layout, where odd
             states are tokens. A path of no frames stands in a state that is none, and may both begin and end there.
+        long_arcs: int32 (N, L, 2) arcs (from, to) in order of ``to``, then -1; or None. For the C++ kernels only.
+        long_arc_scores: (N, L) nats added when an arc is taken; or None.
     """
 
     num_frames: Array
@@ -57,6 +59,8 @@ class LatticeArrays(NamedTuple):
     state_scores: Array | None = None
     class_scores: Array | None = None
     tokens: Array | None = None
+    long_arcs: Array | None = None
+    long_arc_scores: Array | None = None
 
     @property
     def max_states(self) -> int:

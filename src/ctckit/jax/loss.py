@@ -116,7 +116,8 @@ def lattice_loss(
         Nats, as :func:`ctc_loss`. With added scores it may be below 0.
 
     Raises:
-        CTCError: for anything malformed, and for lattices with long arcs; the message says where.
+        CTCError: for anything malformed; the message says where. And for lattices with long arcs, which have losses and
+            first derivatives on CPUs only.
 
     Source:
         Sums over the paths of a graph: Graves et al. (ICML 2006) for CTC's; Hannun et al., "Differentiable Weighted
