@@ -91,11 +91,12 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# One environment; the developers' tools hold all that the demo needs, and the benchmarks' peers come on top.
+# One environment; the developers' tools hold all that the demo needs, and the benchmarks' peers come on top. Python compiles
+# modules when they are first imported, which most of the packages' never are.
 $(VENV)/.demo $(VENV)/.demo-speech $(VENV)/.dev $(VENV)/.bench $(VENV)/.ray: $(VENV)/.%: pyproject.toml CMakeLists.txt constraints.txt $(NATIVE) | $(BIN)/python
 	@echo "Once: installing what \"make $(or $(MAKECMDGOALS),demo)\" needs into $(VENV). $(if $(filter demo-speech,$*),Packages are,PyTorch is) downloaded, and"
 	@echo "ctckit's C++ is compiled, which takes a minute or two."
-	$(BIN)/python -m pip install $(if $(filter demo%,$*),,--quiet) --constraint constraints.txt --editable '.[$*]'
+	$(BIN)/python -m pip install --no-compile $(if $(filter demo%,$*),,--quiet) --constraint constraints.txt --editable '.[$*]'
 	touch $@
 
 # Without its dependencies: only one file of it is used. It does not allow Python 3.13 and later; there, lines are left out.

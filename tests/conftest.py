@@ -55,6 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "this test takes only these values of its parameters; in make test-long, those in the dictionary 'most', or "
         "all. With only=False it is left to the other backends and to GPUs",
     )
+    config.addinivalue_line("markers", "slow: each of its cases takes seconds, so `make test` takes three of them")
     config.addinivalue_line("markers", "gpu: runs only where a GPU is; docs/design.md says why")
 
 
@@ -82,17 +83,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _beyond_a_sample(items: list[pytest.Item]) -> list[pytest.Item]:
     """The cases that `make test` leaves to `make test-long`: of each test, all but a quarter, or a few if that is more.
 
-    Which ones follows from their names. Golden values, and the checks of the project's own files, are all tested.
+    Which ones follows from their names. Golden values and the checks of the project's own files are all tested; of its
+    site, which is read in a browser, a few are.
     """
     cases = defaultdict(list)
     for item in items:
-        if "/project/" not in item.nodeid and "golden" not in item.nodeid:
-            slow = "triton" in item.nodeid or "browser" in getattr(item, "fixturenames", ())
+        slow = any((item.get_closest_marker("slow"), "triton" in item.nodeid, "test_site" in item.nodeid))
+        slow = slow or "browser" in getattr(item, "fixturenames", ())
+        if slow or not ("/project/" in item.nodeid or "golden" in item.nodeid):
             cases[item.nodeid.split("[")[0], slow].append(item)
     beyond = []
     for (_, slow), found in cases.items():
         found.sort(key=lambda item: zlib.crc32(item.nodeid.encode()))
-        beyond += found[max(len(found) // 4, 6 if slow else 24) :]
+        beyond += found[max(len(found) // 4, 3 if slow else 8) :]
     return beyond
 
 

@@ -206,6 +206,7 @@ def test_costs_of_tokens_and_of_the_rest(name: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lang", ["en", "zh"])
 @pytest.mark.parametrize("name", LATTICES)
 def test_pictures(name: str, lang: str) -> None:

@@ -97,6 +97,7 @@ def test_rules_show_this_target() -> None:
     assert any("cat has no equal neighbours" in text for text in texts(cat.rules()[2].svg()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWINGS)
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_formats(name: str, lang: str, tmp_path: Path) -> None:
@@ -143,6 +144,7 @@ def test_labels_are_text_not_markup() -> None:
 SHAPES = [(0, 2, []), (3, 2, []), (0, 2, [1]), (1, 3, [2]), (3, 4, [1, 1, 2]), (30, 8, [1, 2, 3]), (5, 90, [7, 80])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("frames", "classes", "target"), SHAPES, ids=str)
 def test_any_size(frames: int, classes: int, target: list[int]) -> None:
     rng = np.random.default_rng(0)

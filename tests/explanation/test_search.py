@@ -261,6 +261,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lang", ["en", "zh"])
 @pytest.mark.parametrize("name", CASES)
 def test_nothing_is_cut_off_or_overlaps(name: str, lang: str) -> None:

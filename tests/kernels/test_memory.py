@@ -154,6 +154,7 @@ print(json.dumps({{
 """
 
 
+@pytest.mark.slow
 @needs_linux
 @pytest.mark.parametrize(
     ("shape", "kind"),

@@ -633,6 +633,7 @@ CTC_SUMS = dict(GENERAL=False, COUNT=False, LONG=False, PACKED=not DOUBLE, DOUBL
 ANY_SUMS = dict(GENERAL=True, PACKED=False, DOUBLE=DOUBLE, P=1, LANES=32)
 GRADIENT = dict(DOUBLE=DOUBLE, ROWS=8, BLOCK=32, LABELS=32)
 PATH = dict(TILED=True, DOUBLE=DOUBLE)
+compiled_once = set()
 for name, fixed in (
     ("_lattice_kernel", dict(FLAT=True, BLOCK=64, INNER=16, FILL=64)),
     ("_pair_kernel", dict(COSTS=True, CLASS_SCORES=True, STATE_SCORES=True, KNOWN=False, BLOCK=64)),
@@ -662,6 +663,9 @@ for name, fixed in (
 ):
     if name == "_sweep_kernel" and not {every} and (fixed["SECOND"] or not fixed["GENERAL"]):
         continue  # these take most of the time; CTC's are compiled to count their instructions, too
+    if name in compiled_once and not {every}:
+        continue
+    compiled_once.add(name)
     kernel = next(vars(module)[name] for module in MODULES if name in vars(module))
     varying = {{x.name for x in kernel.params if not (x.is_constexpr or x.do_not_specialize or x.name[:2] == "p_")}}
     rows = {{"stride_t", "stride_n", "stride_c"}}

@@ -58,6 +58,7 @@ def check_tables(out: Path, names: set[str]) -> None:
     assert all(f"\n## {name}\n" in text for name in ("Machine", "Stages", "Bars", *names))
 
 
+@pytest.mark.long
 def test_a_stage_in_the_interpreter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Two that run the kernels once or twice; all others are in the next test."""
     stages = [stage for stage in module("gpu_report", monkeypatch).STAGES if stage.name in ("tests", "alignment")]

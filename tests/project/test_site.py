@@ -118,6 +118,9 @@ SEEN = """() => ({
 def test_every_page_on_a_telephone(site: Path, address: str, browser: Any) -> None:
     """No page is wider than the screen, no link leads nowhere, nothing is asked of the net, no Chinese is slanted."""
     context = browser.new_context(**NARROW)
+    # Each page would read the index of all words, which takes longer than all else here; other tests search.
+    index = json.loads((site / "search/search_index.json").read_text(encoding="utf-8")) | {"docs": []}
+    context.route("**/search_index.json", lambda route: route.fulfill(json=index))
     tab = context.new_page()
     asked: set[str] = set()
     tab.on("request", lambda request: asked.add(request.url))

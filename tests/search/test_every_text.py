@@ -164,6 +164,7 @@ def test_a_model_without_a_lexicon_brings_its_words(search: Search, closed: bool
     check_every_text(search, meant, graph, words, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
 @pytest.mark.parametrize("model", ["words", "tokens"])
 @pytest.mark.parametrize("closed", [False, True])

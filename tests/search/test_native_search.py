@@ -64,6 +64,7 @@ def test_a_thousand_random_cases(form: str) -> None:
     check(form, range(CASES, CASES + 270))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3, 63, 64, 65, 255, 256, 257, 513, 20_000])
 @pytest.mark.parametrize("spread", [1.0, 8.0])
 def test_any_number_of_classes(classes: int, spread: float) -> None:

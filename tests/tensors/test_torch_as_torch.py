@@ -37,6 +37,7 @@ def numbers(call: Call, reduction: str, zero_infinity: bool) -> tuple[Tensor, Te
     return loss.detach(), x.grad
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zero_infinity", [False, True])
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 def test_blank_in_targets(reduction: str, zero_infinity: bool) -> None:

@@ -295,6 +295,7 @@ def test_export(reduction: str, strict: bool) -> None:
     assert torch.equal(loaded(*arguments), module(*arguments))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layout", "reduction"), [("TNC", "none"), ("NTC", "none"), ("TNC", "mean"), ("TC", "none")])
 @DTYPES
 def test_opcheck(dtype: torch.dtype, layout: str, reduction: str) -> None:

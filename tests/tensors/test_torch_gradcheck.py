@@ -62,6 +62,7 @@ def test_gradcheck_of_forms(form: str, from_logits: bool) -> None:
 SMALL = (torch.tensor([[1, 2], [1, 1], [2, 0]]), (4, 5, 3), (2, 2, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 @pytest.mark.parametrize("from_logits", [False, True], ids=["as scores", "as logits"])
 def test_gradgradcheck(from_logits: bool, reduction: str) -> None:

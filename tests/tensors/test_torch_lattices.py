@@ -112,6 +112,7 @@ def test_class_scores_are_summed_over_samples_with_their_factors(backend: str) -
     torch.testing.assert_close(found["class_scores"], total, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("twice", [False, True], ids=["first", "second"])
 @pytest.mark.parametrize("from_logits", [False, True], ids=["as scores", "as logits"])
 @pytest.mark.parametrize("reduction", ["none", "mean"])

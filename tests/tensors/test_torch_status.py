@@ -122,6 +122,7 @@ def test_each_thread_has_its_own() -> None:
     assert names(last_status()) == STATUS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("from_logits", [False, True], ids=["as scores", "as logits"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("by", ["targets", "lattices"])

@@ -206,6 +206,7 @@ def padding(name: str, from_logits: bool) -> float:
 WEIGHTS = torch.tensor([1.0, 0.5, 2.0, 1.5], dtype=torch.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
 def test_value_and_gradient(name: str) -> None:
     variant, given = VARIANTS[name], batch(1)
