@@ -13,6 +13,10 @@ from support.batches import Batch, draw
 BACKENDS = ["ffi", "scan"]
 
 
+# Before 0.6, jax lowers the branches of all platforms.
+ONE_BRANCH_IS_LOWERED = jax.__version_info__ >= (0, 6)
+
+
 def x64(wanted: bool = True) -> AbstractContextManager[None]:
     """jax with 64-bit numbers; versions differ in where it is."""
     if hasattr(jax, "enable_x64"):

@@ -25,7 +25,7 @@ from ..kernels.backend import cannot_take
 from ..results import Status
 from . import ffi, logarithms, paths, scan, triton
 from .lattices import Array, Batch, LatticeArrays, Paths, States, Sums, TargetArrays, ctc_lattices
-from .refused import instead_of
+from .refused import ONE_IS_LOWERED, instead_of
 from .spread import like_all
 
 BACKENDS = ("ffi", "triton", "scan")
@@ -156,7 +156,10 @@ def _by_platform(
         ways = {} if backend == "triton" else {"cpu": on_cpu}
         if backend != "ffi" and _has_triton(backend, scores, batch):
             ways[triton.PLATFORM] = on_gpu
-        ways["default"] = elsewhere if error is None else instead_of(on_cpu, error)
+        if error is None:
+            ways["default"] = elsewhere
+        elif ONE_IS_LOWERED:
+            ways["default"] = instead_of(on_cpu, error)
         return lax.platform_dependent(scores, batch, **{platform: like_all(way) for platform, way in ways.items()})
 
     return chosen

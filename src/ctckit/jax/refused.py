@@ -1,7 +1,7 @@
 """Stands for what only CPUs compute, where a call is lowered for another platform: then it raises an error.
 
-All branches of a choice by platform are traced, and only one is lowered, so no sooner is it known. May import jax and
-errors.py.
+All branches of a choice by platform are traced, and only one is lowered, so no sooner is it known. Before jax 0.6 all
+are lowered; there jax itself says that a call has no branch for a platform. May import jax and errors.py.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
 from ..errors import CTCError
+
+ONE_IS_LOWERED = jax.__version_info__ >= (0, 6)
 
 _refused = Primitive("ctckit_refused")
 _refused.multiple_results = True
