@@ -114,7 +114,7 @@ def test_export(want) -> None:
 def test_export_for_other_devices_needs_no_kernel() -> None:
     kept = export.export(jax.jit(EACH), platforms=["tpu"])(*GIVEN)
     assert "custom_call" not in kept.mlir_module()
-    assert export.export(jax.jit(EACH), platforms=["cuda"])(*GIVEN).platforms == ("cuda",)
+    assert export.export(BY_SCAN, platforms=["cuda"])(*GIVEN).platforms == ("cuda",)
 
 
 def test_forward_mode_is_refused() -> None:

@@ -159,7 +159,7 @@ def test_lowered_for_a_card(shape: str) -> None:
         assert "stablehlo.while" not in text, text
     if jax.default_backend() == "cpu":
         try:
-            ctckit.jax.ctc_loss(*given, backend="triton")
+            ctckit.jax.ctc_loss(jnp.zeros((4, 3)), jnp.ones(1, int), 4, 1, backend="triton")
         except ctckit.CTCError as error:
             assert "computes on NVIDIA's GPUs only" in str(error), error
         else:
