@@ -88,8 +88,8 @@ def _beyond_a_sample(items: list[pytest.Item]) -> list[pytest.Item]:
     """
     cases = defaultdict(list)
     for item in items:
-        slow = any((item.get_closest_marker("slow"), "triton" in item.nodeid, "test_site" in item.nodeid))
-        slow = slow or "browser" in getattr(item, "fixturenames", ())
+        in_browser = "browser" in getattr(item, "fixturenames", ()) or "test_site" in item.nodeid
+        slow = in_browser or "triton" in item.nodeid or item.get_closest_marker("slow") is not None
         if slow or not ("/project/" in item.nodeid or "golden" in item.nodeid):
             cases[item.nodeid.split("[")[0], slow].append(item)
     beyond = []

@@ -9,7 +9,7 @@ import pytest
 from oracles import log_softmax, textbook_gradient
 from support.batches import Batch, decode, draw, encode
 from support.budgets import Budget, assert_matches
-from support.jax_arrays import BACKENDS, ONE_BRANCH_IS_LOWERED, arguments, batch_of, x64
+from support.jax_arrays import BACKENDS, ONE_BRANCH_IS_LOWERED, arguments, batch_of, summed, x64
 from support.lattices import CLASSES, enumerated, random_lattice
 
 import ctckit
@@ -19,11 +19,6 @@ from ctckit.lattice import ARCS_BY_ROLE
 from ctckit.native import lay_out
 
 LOSS = jax.jit(partial(ctckit.jax.ctc_loss, reduction="none"), static_argnames=("blank", "from_logits", "backend"))
-
-
-def summed(scores, *given, **options):
-    loss = ctckit.jax.ctc_loss(scores, *given, reduction="none", **options)
-    return loss.sum(), loss
 
 
 SUMMED = jax.jit(jax.value_and_grad(summed, has_aux=True), static_argnames=("blank", "from_logits", "backend"))

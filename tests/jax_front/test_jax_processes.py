@@ -1,18 +1,12 @@
 """Several devices, threads and processes. jax reads the number of host devices once, so each test is a process."""
 
 import os
-import subprocess
-import sys
 import textwrap
-from pathlib import Path
 
 import pytest
-
-TESTS = Path(__file__).resolve().parents[1]
+from support.jax_arrays import run_alone
 
 START = """
-import sys
-sys.path.insert(0, TESTS)
 import threading
 from functools import partial
 import jax, jax.numpy as jnp, numpy as np
@@ -27,13 +21,7 @@ LOSS, GRAD = map(np.asarray, STEP(*GIVEN))
 
 
 def run(code: str, devices: int = 1) -> None:
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    source = START.replace("TESTS", repr(str(TESTS)), 1) + textwrap.dedent(code)
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, timeout=240, env=environment, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_alone(START + textwrap.dedent(code), devices)
 
 
 def test_a_batch_spread_over_devices_stays_so() -> None:
@@ -117,6 +105,7 @@ def test_shard_map_and_pmap() -> None:
         loss, grad = step(SCORES)
         np.testing.assert_allclose(loss, LOSS, rtol=1e-6)
         np.testing.assert_array_equal(grad, GRAD)
+        assert "while" in step.trace(SCORES).lower(lowering_platforms=("tpu",)).as_text()
         halves = [np.asarray(each).reshape(2, 3, *each.shape[1:]) for each in GIVEN]
         found = jax.pmap(jax.grad(lambda *given: EACH(*given).sum()))(*halves)
         np.testing.assert_array_equal(found.reshape(GRAD.shape), GRAD)

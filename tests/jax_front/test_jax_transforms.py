@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
-from support.jax_arrays import ONE_BRANCH_IS_LOWERED, arguments, batch_of
+from support.jax_arrays import ONE_BRANCH_IS_LOWERED, arguments, batch_of, x64
 
 import ctckit
 import ctckit.jax
@@ -115,6 +115,13 @@ def test_export_for_other_devices_needs_no_kernel() -> None:
     kept = export.export(jax.jit(EACH), platforms=["tpu"])(*GIVEN)
     assert "custom_call" not in kept.mlir_module()
     assert export.export(BY_SCAN, platforms=["cuda"])(*GIVEN).platforms == ("cuda",)
+
+
+def test_lowered_for_other_devices_when_64_bits_are_off_again() -> None:
+    """What is computed there is traced no sooner, and still in 64 bits."""
+    with x64():
+        traced = jax.jit(EACH).trace(GIVEN[0].astype("float64"), *GIVEN[1:])
+    assert "tensor<6xf64>" in traced.lower(lowering_platforms=("tpu",)).as_text()
 
 
 def test_forward_mode_is_refused() -> None:

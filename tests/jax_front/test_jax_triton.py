@@ -4,29 +4,21 @@ The interpreter stands in for jax-triton, on the CPU: then launches, their order
 written are those of a GPU. That each is lowered for one is tested with jax-triton itself, where it is installed.
 """
 
-import contextlib
-import importlib.metadata
-import os
-import subprocess
-import sys
-import textwrap
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.installed import HAS_TRITON
-from support.jax_arrays import arguments, batch_of, x64
+from support.jax_arrays import arguments, batch_of, run_alone, summed, x64
 
 import ctckit
 import ctckit.jax
 from ctckit.errors import MissingExtraError
-from ctckit.jax import triton
+from ctckit.jax.backends import triton
 
 interpreted = pytest.mark.skipif(not HAS_TRITON, reason="Triton's interpreter needs triton and torch")
-TESTS = Path(__file__).resolve().parents[1]
 BATCH = batch_of(blank=1)
 LAUNCHES = ["lattice", "rows", "sweep", "sweep", "total", "gradient"]
 
@@ -39,11 +31,7 @@ def launched():
         yield names
 
 
-def losses(scores, *given, **options):
-    each = partial(ctckit.jax.ctc_loss, reduction="none", blank=1, **options)
-    return jax.value_and_grad(lambda scores: (lambda loss: (loss.sum(), loss))(each(scores, *given)), has_aux=True)(
-        scores
-    )
+LOSSES = jax.value_and_grad(partial(summed, blank=1, backend="triton"), has_aux=True)
 
 
 def same(found, want, rtol: float) -> None:
@@ -59,9 +47,9 @@ def test_losses_and_gradients(launched, dtype: str, rtol: float, from_logits: bo
     """Those of the C++ kernels; samples that can't be reached, empty ones and padding among them."""
     with x64(dtype == "float64"):
         given = arguments(BATCH, dtype)
-        (_, found), grad = losses(*given, from_logits=from_logits, backend="triton")
+        (_, found), grad = LOSSES(*given, from_logits=from_logits)
         assert launched == [f"_{name}_kernel" for name in LAUNCHES]
-        (_, want), slope = losses(*given, from_logits=from_logits, backend="ffi")
+        (_, want), slope = LOSSES(*given, from_logits=from_logits, backend="ffi")
     assert (found.dtype, grad.dtype) == (want.dtype, slope.dtype)
     same(found, want, 2e-6 if dtype != "float64" else rtol)
     same(grad, slope, rtol)
@@ -87,8 +75,7 @@ def test_wrong_values_are_NaN_in_their_sample_only(launched) -> None:
     targets[0, 0] = 9
     given = scores, targets, frames, lengths
     wrong = [0, 4]
-    step = jax.jit(partial(losses, backend="triton"))
-    (_, loss), grad = step(*given)
+    (_, loss), grad = jax.jit(LOSSES)(*given)
     assert np.flatnonzero(np.isnan(loss)).tolist() == wrong
     assert np.flatnonzero(np.isnan(grad).any((1, 2))).tolist() == wrong
     found = jax.jit(partial(ctckit.jax.forced_align, blank=1, backend="triton"))(*given)
@@ -117,8 +104,6 @@ def test_mapped_and_by_default(launched) -> None:
 def test_a_batch_spread_over_devices_stays_so() -> None:
     """As XLA compiles it. It is not run: a callback, with which the interpreter is called, does not outlive that."""
     code = """
-    import sys
-    sys.path.insert(0, TESTS)
     from functools import partial
     import jax
     import numpy as np
@@ -135,10 +120,12 @@ def test_a_batch_spread_over_devices_stays_so() -> None:
         assert "all-gather" not in compiled.as_text()
     assert launched
     """
-    run(code, XLA_FLAGS="--xla_force_host_platform_device_count=2", JAX_PLATFORMS="cpu")
+    run_alone(code, devices=2)
 
 
-@pytest.mark.skipif(not triton.is_installed(), reason="needs jax-triton 0.4, which needs Python 3.12")
+@pytest.mark.skipif(
+    not triton.is_installed(), reason="jax-triton 0.4 needs Python 3.12: test_jax_versions.py runs this there"
+)
 @pytest.mark.parametrize("shape", ["1500, 32, 3, 200", "1, 1, 1, 1", "7, 30, 2, 0"])
 def test_lowered_for_a_card(shape: str) -> None:
     """Without a card: kernels are compiled for one, calls write to the memory they are given, and no loop is left."""
@@ -157,40 +144,18 @@ def test_lowered_for_a_card(shape: str) -> None:
         assert text.count("@triton_kernel_call_ffi") == kernels, text
         assert text.count("output_operand_alias") >= kernels, text
         assert "stablehlo.while" not in text, text
-    if jax.default_backend() == "cpu":
-        try:
-            ctckit.jax.ctc_loss(jnp.zeros((4, 3)), jnp.ones(1, int), 4, 1, backend="triton")
-        except ctckit.CTCError as error:
-            assert "computes on NVIDIA's GPUs only" in str(error), error
-        else:
-            raise AssertionError("no error")
     """
-    run(code, TRITON_INTERPRET="0")
+    run_alone(code, TRITON_INTERPRET="0")
 
 
-@pytest.mark.skipif(triton.is_installed(), reason="is there")
-def test_named_where_it_is_not_there() -> None:
+def test_named_where_it_cannot_compute(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = arguments(BATCH)
+    for version in ("0.3.1", "0.4.1", "0.5rc1"):
+        monkeypatch.setattr(triton, "version", lambda _, found=version: found)
+        assert triton.is_installed() == (version != "0.3.1")
+    monkeypatch.setattr(triton, "is_installed", lambda: False)
     with pytest.raises(MissingExtraError, match=r"jax-triton>=0.4.*jax-gpu"):
-        ctckit.jax.ctc_loss(*arguments(BATCH), blank=1, backend="triton")
-
-
-def test_one_that_cannot_be_imported_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call on the CPU must not fail by it."""
-    for version, said in (("0.3.1", None), ("0.4.1", "jax-triton 0.4.1 is not used")):
-        monkeypatch.setattr(importlib.metadata, "version", lambda _, version=version: version)
-        monkeypatch.setitem(sys.modules, "jax_triton", None)
-        with pytest.warns(UserWarning, match=said) if said else contextlib.nullcontext():
-            assert not triton.is_installed.__wrapped__()
-
-
-def run(code: str, **environment: str) -> None:
-    source = textwrap.dedent(code).replace("TESTS", repr(str(TESTS)), 1)
-    done = subprocess.run(
-        [sys.executable, "-c", source],
-        capture_output=True,
-        text=True,
-        timeout=500,
-        env=os.environ | environment,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+        LOSSES(*given)
+    monkeypatch.setattr(triton, "is_installed", lambda: True)
+    with pytest.raises(ctckit.CTCError, match="backend='triton' computes on NVIDIA's GPUs only"):
+        jax.jit(LOSSES).trace(*given).lower(lowering_platforms=("tpu",))

@@ -26,7 +26,7 @@ jax = pytest.importorskip("jax")
 
 from support.jax_arrays import x64  # noqa: E402
 
-from ctckit.jax import logarithms, paths, scaled, scan  # noqa: E402
+from ctckit.jax.backends import logarithms, paths, scaled, scan  # noqa: E402
 from ctckit.jax.lattices import LatticeArrays, ctc_lattices  # noqa: E402
 
 Array = npt.NDArray[Any]

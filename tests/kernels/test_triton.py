@@ -752,7 +752,7 @@ def test_kernels_need_no_torch() -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from ctckit.kernels.triton import batch, best, blocks, cells, gradient, lattice, pairs, rows, scaled\n"
-        "from ctckit.kernels.triton import sums, sweep, trace, tuning\n"
+        "from ctckit.kernels.triton import launch, sums, sweep, trace, tuning\n"
         "print('imported')"
     )
     done = without_the_interpreter("-c", code)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import textwrap
 from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+import ctckit.jax
 from support.batches import Batch, draw
 
+TESTS = Path(__file__).resolve().parents[1]
 BACKENDS = ["ffi", "scan"]
 
 
@@ -42,3 +50,24 @@ def arguments(batch: Batch, dtype: str = "float32") -> tuple[jax.Array, np.ndarr
     """A batch as :func:`ctckit.jax.ctc_loss` takes it."""
     scores = jnp.asarray(batch.scores.swapaxes(0, 1).astype(float).astype(jnp.dtype(dtype)))
     return scores, batch.targets, batch.frames, batch.lengths
+
+
+def summed(scores: Any, *given: Any, **options: Any) -> tuple[jax.Array, jax.Array]:
+    """The sum of the losses, to be differentiated, and the losses."""
+    loss = ctckit.jax.ctc_loss(scores, *given, reduction="none", **options)
+    return loss.sum(), loss
+
+
+def run_alone(code: str, devices: int = 1, **environment: str) -> None:
+    """Runs code in a process of its own, with so many host devices. It can import what tests import."""
+    path = [f"import sys; sys.path.insert(0, {str(TESTS)!r})"]
+    alone = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu", **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join([*path, textwrap.dedent(code)])],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        env=os.environ | alone,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]

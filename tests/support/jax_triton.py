@@ -15,16 +15,16 @@ import pytest
 @contextmanager
 def interpreted() -> Iterator[list[str]]:
     """Within, ``ctckit.jax`` finds a jax-triton that runs kernels in the interpreter; yields the kernels' names."""
-    from ctckit.jax import backends, triton
+    from ctckit.jax.backends import choice, triton
 
     launched: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        backends._mapped.cache_clear()
+        choice._mapped.cache_clear()
         patch.setitem(sys.modules, "jax_triton", SimpleNamespace(triton_call=_caller(launched)))
         patch.setattr(triton, "is_installed", lambda: True)
         patch.setattr(triton, "PLATFORM", "cpu")
         yield launched
-    backends._mapped.cache_clear()
+    choice._mapped.cache_clear()
 
 
 def _tensor(array: Any) -> Any:

@@ -5,14 +5,9 @@
     align.py        paths, token by token or frame by frame, and occupancies
     decode.py       the best class of each frame, collapsed
     arguments.py    checks of a call's arguments
-    backends.py     the choice of a backend, vmap, and derivatives
-    ffi.py          C++ kernels, called by XLA on the CPU
-    triton.py       the GPU kernels, by jax-triton
-    scan.py         sums in jax's operations, for all other platforms
-    logarithms.py   sums that can be differentiated again, and best paths, in jax's operations
-    lattices.py     lattices as arrays
-    refused.py      an error where a call is lowered for a platform that can't take it
     names.py        what optax calls the arguments, for messages
+    lattices.py     lattices as arrays, and what backends return
+    backends/       what computes: C++ kernels, Triton's, or jax's own operations
 
 May import jax, kernels/ and what lies below them.
 """
@@ -28,8 +23,8 @@ except ImportError as error:
 
 from . import optax as optax
 from .align import Alignment, Posteriors, best_path, forced_align, posteriors
+from .backends import TARGETS as _TARGETS
 from .decode import Decoded, greedy_decode
-from .ffi import TARGETS as _TARGETS
 from .lattices import Paths
 from .loss import ctc_loss, lattice_loss
 

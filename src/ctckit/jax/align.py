@@ -1,6 +1,6 @@
 """Paths and occupancies on jax's arrays, with results of fixed shapes, so that they work inside of ``jit``.
 
-May import jax, arguments.py, backends.py, lattices.py, loss.py, lattice/ and validate/.
+May import jax, arguments.py, backends/, lattices.py, loss.py, lattice/ and validate/.
 """
 
 from __future__ import annotations

@@ -157,3 +157,24 @@ def ctc_lattices(targets: Array, num_frames: Array, target_lengths: Array, blank
     arcs &= jnp.where(k == 1, jnp.uint8(~Arc.SKIP & 0xFF), jnp.uint8(0xFF))
     arcs = jnp.where(k < states[:, None], arcs, jnp.uint8(0))
     return LatticeArrays(num_frames.astype(jnp.int32), states, alternating(blank, token), arcs)
+
+
+def checked_lattices(scores: Array, batch: Batch, blank: int) -> tuple[LatticeArrays, Array]:
+    """Lattices, and which samples' values are right (N,): of a call whose values nobody has checked.
+
+    Args:
+        scores: (N, T, C); only its shape is used.
+        batch: targets or lattices. Of a sample that is wrong, what comes back is safe to read.
+        blank: the blank's class, of targets.
+    """
+    frames = batch.num_frames
+    valid = (frames >= 0) & (frames <= scores.shape[1])
+    frames = jnp.clip(frames, 0, scores.shape[1])
+    if isinstance(batch, LatticeArrays):
+        return batch._replace(num_frames=frames), valid
+    targets, lengths = batch.targets, batch.target_lengths
+    valid &= (lengths >= 0) & (lengths <= targets.shape[1])
+    lengths = jnp.clip(lengths, 0, targets.shape[1])
+    wrong = (targets < 0) | (targets >= scores.shape[2]) | (targets == blank)
+    valid &= ~(wrong & (jnp.arange(targets.shape[1]) < lengths[:, None])).any(1)
+    return ctc_lattices(jnp.where(wrong, blank, targets), frames, lengths, blank), valid

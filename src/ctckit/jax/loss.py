@@ -1,6 +1,6 @@
 """The loss of targets and of lattices, as functions that jax transforms.
 
-May import jax, arguments.py, backends.py, lattices.py, lattice/ and validate/.
+May import jax, arguments.py, backends/, lattices.py, lattice/ and validate/.
 """
 
 from __future__ import annotations

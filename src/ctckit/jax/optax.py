@@ -2,8 +2,7 @@
 
 The names, arguments and shapes are optax's. What differs is what is wrong there: the loss and its gradient are exact,
 a target that can't be reached has gradient 0, padding is never read and may stand between frames, and labels that are
-not classes are errors. May import jax, arguments.py, backends.py, lattices.py, logarithms.py, names.py, faults.py and
-errors.py.
+not classes are errors. May import jax, arguments.py, backends/, lattices.py, names.py, faults.py and errors.py.
 """
 
 from __future__ import annotations
@@ -18,9 +17,8 @@ from jax import lax
 
 from ..errors import CTCError
 from ..faults import Fault
-from . import logarithms
 from .arguments import as_jax, checked_call, known_values
-from .backends import Options, differentiable_loss, loss_and_gradients
+from .backends import Options, differentiable_loss, logarithms, loss_and_gradients
 from .lattices import Array, TargetArrays, ctc_lattices
 from .names import as_optax_calls_it
 

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import lax
 
-from ..lattice import MOVES, Arc
-from ..results import Status
+from ...lattice import MOVES, Arc
+from ...results import Status
+from ..lattices import Array, LatticeArrays, Paths, real_of
 from . import spread
 from .emissions import Block, Reader, accepts_nothing, added_scores, emissions, neighbours, reader
-from .lattices import Array, LatticeArrays, Paths, real_of
 
 
 def best_path(scores: Array, lattices: LatticeArrays, *, from_logits: bool) -> Paths:
@@ -57,7 +57,7 @@ def along(scores: Array, lattices: LatticeArrays, states: Array, status: Array, 
 
 
 def _scored(search: _Search, states: Array, status: Array, frames: int) -> Paths:
-    """Paths of so many frames: -1 in place of states where there is no path, and what each frame adds."""
+    """The scores of paths and of their first ``frames`` frames; states become -1 where a sample has no path."""
     read = search.read
     used = (jnp.arange(read.scores.shape[1]) < read.lattices.num_frames[:, None]) & (status == Status.OK)[:, None]
     states = jnp.where(used, states, -1)
@@ -127,7 +127,7 @@ def _forward(search: _Search) -> tuple[Array, Array]:
 
 
 def _traced_back(search: _Search, rows: Array, end: Array) -> Array:
-    """(N, T) the states of the best paths that end in the states ``end`` (N,); undefined where there is no path."""
+    """(N, T) the states of each sample's best path into its state ``end`` (N,); of no use if there is no such path."""
     read = search.read
 
     def over_block(carry: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:

@@ -1,46 +1,38 @@
 """The GPU kernels, in Triton, as operations of XLA, which the package jax-triton makes of them; for targets only.
 
 The launches are those of kernels/triton/, in the same order, on memory that XLA allocates: kernels write to jax's
-references, which are arrays again when all launches are noted. May import jax, jax-triton, kernels.triton, lattices.py
-and spread.py.
+references, which are arrays again when all launches are noted. May import jax, jax-triton, kernels.triton, lattices.py,
+later.py and spread.py.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
-import warnings
+import re
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
 
-from .lattices import Array, Sums, TargetArrays, real_of
-from .spread import by_samples
+from ..lattices import Array, Sums, TargetArrays, real_of
+from .later import later
+from .spread import Result, by_samples, shapes
 
 if TYPE_CHECKING:
-    from ..kernels.triton.batch import Batch
+    from ...kernels.triton.batch import Batch
 
 PLATFORM = "cuda"  # where these kernels run
 OLDEST = (0, 4)  # of jax-triton: older versions can't write to an argument
 
 
-@cache
 def is_installed() -> bool:
-    """Whether there is a jax-triton that can launch the kernels. Warns if there is one that can't be imported."""
+    """Whether there is a jax-triton that can launch the kernels."""
     try:
-        version = importlib.metadata.version("jax-triton")
-    except importlib.metadata.PackageNotFoundError:
+        numbers = re.findall(r"\d+", version("jax-triton"))
+    except PackageNotFoundError:
         return False
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
-        return False
-    try:
-        importlib.import_module("jax_triton")
-    except Exception as error:  # whatever it says: a call for a CPU must not fail by what only GPUs need
-        warnings.warn(f"jax-triton {version} is not used, since it can't be imported: {error}", stacklevel=2)
-        return False
-    return True
+    return tuple(map(int, numbers[:2])) >= OLDEST
 
 
 def sums(scores: Array, batch: TargetArrays, *, from_logits: bool, wants_grad: bool, blank: int) -> Sums:
@@ -53,8 +45,8 @@ def sums(scores: Array, batch: TargetArrays, *, from_logits: bool, wants_grad: b
         wants_grad: whether the gradient is computed.
         blank: the blank's class.
     """
-    made = ("n", "n t c") if wants_grad else ("n",)
-    return Sums(*_spread(_sums, made, from_logits, wants_grad, blank)(scores, *batch))
+    results = (Result("n", real_of(scores.dtype)), Result("n t c", scores.dtype))[: 1 + wants_grad]
+    return Sums(*_spread(_sums, results, from_logits, wants_grad, blank)(scores, *batch))
 
 
 def best_states(scores: Array, batch: TargetArrays, *, from_logits: bool, blank: int) -> tuple[Array, Array]:
@@ -66,7 +58,8 @@ def best_states(scores: Array, batch: TargetArrays, *, from_logits: bool, blank:
         from_logits: whether scores are normalised first.
         blank: the blank's class.
     """
-    states, status = _spread(_best_states, ("n t", "n"), from_logits, blank)(scores, *batch)
+    results = Result("n t", jnp.int32), Result("n", jnp.uint8)
+    states, status = _spread(_best_states, results, from_logits, blank)(scores, *batch)
     return states, status
 
 
@@ -78,20 +71,31 @@ def posteriors(scores: Array, batch: TargetArrays, *, blank: int) -> tuple[Array
         batch: the samples' targets.
         blank: the blank's class.
     """
-    score, status, occupancy = _spread(_posteriors, ("n", "n", "t n k"), blank)(scores, *batch)
+    real = real_of(scores.dtype)
+    results = Result("n", real), Result("n", jnp.uint8), Result("t n k", real)
+    score, status, occupancy = _spread(_posteriors, results, blank)(scores, *batch)
     return score, status, occupancy.swapaxes(0, 1)
 
 
 @lru_cache(maxsize=256)
-def _spread(compute: Any, made: tuple[str, ...], *options: Any) -> Any:
-    return by_samples(lambda scores, *batch: compute(scores, TargetArrays(*batch), *options), _GIVEN, made)
+def _spread(compute: Callable[..., Any], results: tuple[Result, ...], *options: Any) -> Callable[..., Any]:
+    """A function of scores and targets as an operation that XLA spreads over devices.
 
+    It is traced, and jax-triton imported, where it is lowered for a GPU.
+    """
 
-_GIVEN = ("n t c", "n s", "n", "n")
+    def on_one_device(scores: Array, *batch: Array) -> tuple[Array, ...]:
+        found: tuple[Array, ...] = compute(scores, TargetArrays(*batch), *options)
+        return found
+
+    def made(scores: Array, *batch: Array) -> Any:
+        return shapes(results, scores, TargetArrays(*batch).max_states)
+
+    return by_samples(later(on_one_device, made), ("n t c", "n s", "n", "n"), results)
 
 
 def _sums(scores: Array, targets: TargetArrays, from_logits: bool, wants_grad: bool, blank: int) -> tuple[Array, ...]:
-    from ..kernels.triton.gradient import write_gradient
+    from ...kernels.triton.gradient import write_gradient
 
     batch = _batch(scores, targets, from_logits, blank)
     memory = {"loss": _Memory((batch.sizes.size,), real_of(scores.dtype))}
@@ -109,7 +113,7 @@ def _sums(scores: Array, targets: TargetArrays, from_logits: bool, wants_grad: b
 
 
 def _posteriors(scores: Array, targets: TargetArrays, blank: int) -> tuple[Array, ...]:
-    from ..kernels.triton.gradient import write_gradient
+    from ...kernels.triton.gradient import write_gradient
 
     batch = _batch(scores, targets, False, blank)
     frames, size, _, pairs = batch.sizes
@@ -129,7 +133,7 @@ def _posteriors(scores: Array, targets: TargetArrays, blank: int) -> tuple[Array
 
 
 def _best_states(scores: Array, targets: TargetArrays, from_logits: bool, blank: int) -> tuple[Array, ...]:
-    from ..kernels.triton import best, blocks, rows, trace
+    from ...kernels.triton import best, blocks, rows, trace
 
     batch = _batch(scores, targets, from_logits, blank)
 
@@ -151,7 +155,7 @@ def _best_states(scores: Array, targets: TargetArrays, from_logits: bool, blank:
 
 def _batch(scores: Array, targets: TargetArrays, from_logits: bool, blank: int) -> Batch:
     """The kernels' input, still without lattices."""
-    from ..kernels.triton import batch, tuning
+    from ...kernels.triton import batch, tuning
 
     size, frames, classes = scores.shape
     sizes = tuning.Sizes(frames, size, classes, targets.targets.shape[1] + 1)
@@ -161,7 +165,7 @@ def _batch(scores: Array, targets: TargetArrays, from_logits: bool, blank: int) 
 
 def _laid_out(batch: Batch, targets: TargetArrays, lattice: _Block) -> Batch:
     """The kernels' input with CTC's lattices."""
-    from ..kernels.triton.lattice import lay_out
+    from ...kernels.triton.lattice import lay_out
 
     tokens, input_lengths, target_lengths = map(_Block, targets)
     lay_out(tokens, target_lengths, input_lengths, target_lengths, lattice, batch.sizes, batch.blank)
@@ -180,7 +184,7 @@ def _swept(
     keep: bool,
 ) -> Batch:
     """The kernels' input with lattices, when the sweeps over it are noted."""
-    from ..kernels.triton import rows, sums, sweep
+    from ...kernels.triton import rows, sums, sweep
 
     laid_out = _laid_out(batch, targets, lattice)
     rows.read_rows(laid_out, scratch, kept, table=True)
@@ -205,7 +209,7 @@ class _Memory(NamedTuple):
 
 def _blocks_for_sums(batch: Batch, *, keep: bool) -> dict[str, _Memory]:
     """The blocks of blocks.py."""
-    from ..kernels.triton import blocks
+    from ...kernels.triton import blocks
 
     return {
         "lattice": _Memory(blocks.lattice_size(batch.sizes, general=False)),

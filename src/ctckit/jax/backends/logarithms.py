@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ..lattice import MOVES, Arc
-from ..results import Status
+from ...lattice import MOVES, Arc
+from ...results import Status
+from ..lattices import Array, LatticeArrays, States, real_of
 from .emissions import accepts_nothing, neighbours
-from .lattices import Array, LatticeArrays, States, real_of
 
 
 def loss(scores: Array, lattices: LatticeArrays, *, from_logits: bool) -> Array:

@@ -14,20 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from .. import native as extension
-from ..errors import CTCError
-from ..kernels import native
-from ..lattice import ARCS_BY_ROLE
-from ..validate import Form, check_values
-from .lattices import Array, Batch, LatticeArrays, Paths, States, Sums, TargetArrays, real_of
-from .names import as_optax_calls_it
-from .spread import by_samples
+from ... import native as extension
+from ...errors import CTCError
+from ...kernels import native
+from ...lattice import ARCS_BY_ROLE
+from ...validate import Form, check_values
+from ..lattices import Array, Batch, LatticeArrays, Paths, States, Sums, TargetArrays, real_of
+from ..names import as_optax_calls_it
+from .spread import Result, by_samples, shapes
 
 # Bits of `given` and of `wanted`, as in native/jax.cpp.
 _TOKENS, _ENTRY_COSTS, _STATE_SCORES, _CLASS_SCORES, _LONG_ARCS = 1, 2, 4, 8, 16
 _GRAD, _CLASS_SCORES_GRAD, _STATE_SCORES_GRAD, _ENTRY_COSTS_GRAD = 1, 2, 4, 8
-
-_Result = tuple[str, Any]  # the letters of a result's axes, and its dtype
 
 
 def sums(
@@ -52,9 +50,9 @@ def sums(
         as_optax: whether the caller knows optax's arguments; for messages.
     """
     real, wanted, given = real_of(scores.dtype), _GRAD * wants_grad, _given(batch)
-    results: list[_Result] = [("n", real)]
+    results = [Result("n", real)]
     if wants_grad:
-        results.append(("n t c", scores.dtype))
+        results.append(Result("n t c", scores.dtype))
         for bit, bit_of_gradient, axes in (
             (_CLASS_SCORES, _CLASS_SCORES_GRAD, "n c"),
             (_STATE_SCORES, _STATE_SCORES_GRAD, "n k"),
@@ -62,7 +60,7 @@ def sums(
         ):
             if given & bit:
                 wanted |= bit_of_gradient
-                results.append((axes, real))
+                results.append(Result(axes, real))
     call = _Call("sums", _blank(batch, blank), given, from_logits, single, as_optax, wanted)
     found = iter(_run(call, scores, batch, results))
     loss, grad = next(found), next(found) if wants_grad else None
@@ -76,7 +74,8 @@ def posteriors(scores: Array, batch: Batch, *, blank: int = 0, single: bool = Fa
     """Occupancies by state; arguments as for `sums`, scores are log-probabilities."""
     real = real_of(scores.dtype)
     call = _Call("posteriors", _blank(batch, blank), _given(batch), False, single)
-    score, status, occupancy = _run(call, scores, batch, [("n", real), ("n", jnp.uint8), ("t n k", real)])
+    results = Result("n", real), Result("n", jnp.uint8), Result("t n k", real)
+    score, status, occupancy = _run(call, scores, batch, results)
     return States(score, status, occupancy.swapaxes(0, 1))
 
 
@@ -84,7 +83,7 @@ def best_path(scores: Array, batch: Batch, *, from_logits: bool, blank: int = 0,
     """The most probable path of each sample; arguments as for `sums`."""
     real = real_of(scores.dtype)
     call = _Call("best_path", _blank(batch, blank), _given(batch), from_logits, single)
-    results: list[_Result] = [("n", real), ("n", jnp.uint8), ("n t", jnp.int32), ("n t", real)]
+    results = Result("n", real), Result("n", jnp.uint8), Result("n t", jnp.int32), Result("n t", real)
     return Paths(*_run(call, scores, batch, results))
 
 
@@ -135,7 +134,7 @@ def _flattened(batch: Batch, real: Any) -> list[tuple[Array, str]]:
     return made
 
 
-def _run(call: _Call, scores: Array, batch: Batch, results: Sequence[_Result]) -> tuple[Array, ...]:
+def _run(call: _Call, scores: Array, batch: Batch, results: Sequence[Result]) -> tuple[Array, ...]:
     """Calls a handler, device by device."""
     arrays, axes = zip(*_flattened(batch, real_of(scores.dtype)), strict=True)
     threads, isa = native.num_threads(None), native.instruction_set()
@@ -148,7 +147,7 @@ def _run(call: _Call, scores: Array, batch: Batch, results: Sequence[_Result]) -
 def _partitioned(
     call: _Call,
     axes: tuple[str, ...],
-    results: tuple[_Result, ...],
+    results: tuple[Result, ...],
     states: int,
     threads: int,
     isa: str,
@@ -168,15 +167,10 @@ def _partitioned(
     }
 
     def on_one_device(*arrays: Array) -> tuple[Array, ...]:
-        size, frames, classes = arrays[0].shape
-        sizes = {"n": size, "t": frames, "c": classes, "k": states}
-        made = [
-            jax.ShapeDtypeStruct(tuple(sizes[letter] for letter in letters.split()), dtype)
-            for letters, dtype in results
-        ]
+        made = shapes(results, arrays[0], states)
         return tuple(jax.ffi.ffi_call(TARGETS[call.name], made)(*arrays, isa=isa, **attributes))
 
-    return by_samples(on_one_device, axes, [letters for letters, _ in results])
+    return by_samples(on_one_device, axes, results)
 
 
 def _explained(

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax import lax
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding, PartitionSpec
 
-from .lattices import Array
+from ..lattices import Array
 
 
 def axes_of(*arrays: Array) -> frozenset[str]:
@@ -25,14 +25,35 @@ def axes_of(*arrays: Array) -> frozenset[str]:
     return frozenset[str]().union(*map(_axes, arrays))
 
 
-def by_samples(compute: Callable[..., Any], given: Sequence[str], made: Sequence[str]) -> Callable[..., Any]:
+class Result(NamedTuple):
+    """One of a call's results.
+
+    Attributes:
+        axes: the letters of its axes: n samples, t frames, c classes, k states.
+        dtype: its dtype.
+    """
+
+    axes: str
+    dtype: Any
+
+
+def shapes(results: Sequence[Result], scores: Array, states: int) -> tuple[jax.ShapeDtypeStruct, ...]:
+    """What results of scores (N, T, C) look like, and of so many states K."""
+    sizes = dict(zip("ntck", (*scores.shape, states), strict=True))
+    return tuple(
+        jax.ShapeDtypeStruct(tuple(sizes[letter] for letter in axes.split()), dtype) for axes, dtype in results
+    )
+
+
+def by_samples(compute: Callable[..., Any], given: Sequence[str], results: Sequence[Result]) -> Callable[..., Any]:
     """An operation on arrays by sample that XLA spreads over devices by samples.
 
     Args:
         compute: what one device does.
-        given: the letters of each argument's axes; n is that of the samples.
-        made: those of the results.
+        given: the letters of each argument's axes.
+        results: what it returns.
     """
+    made = [result.axes for result in results]
 
     def shardings(mesh: Any, infos: Any, letters: Sequence[str]) -> tuple[NamedSharding, ...]:
         axis = _axis_of_samples(infos)

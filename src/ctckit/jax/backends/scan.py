@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ..lattice import MOVES, Arc
+from ...lattice import MOVES, Arc
+from ..lattices import Array, LatticeArrays, Sums, real_of
 from . import scaled, spread
 from .emissions import Block, Normalisers, Reader, accepts_nothing, added_scores, emissions, neighbours, reader
-from .lattices import Array, LatticeArrays, Sums, real_of
 from .scaled import Scaled
 
 STEPS, LARGE = 8, 1 << 20  # parts of a nat: sums of whole ones are exact; nats of which parts don't matter

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ..lattice import Arc
-from .lattices import Array, LatticeArrays
+from ...lattice import Arc
+from ..lattices import Array, LatticeArrays
 
 
 class Block(NamedTuple):
